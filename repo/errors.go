@@ -1,0 +1,44 @@
+package repo
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors that callers branch on. They are wrapped, with what was asked for.
+var (
+	// ErrObjectNotFound says that neither the repository nor its parents hold an object.
+	ErrObjectNotFound = errors.New("no such object")
+	// ErrRefNotFound says that a ref or revision names nothing.
+	ErrRefNotFound = errors.New("not found")
+	// ErrNotUnique says that several commits begin with the given digits.
+	ErrNotUnique = errors.New("not unique")
+	// ErrInvalidRef says that text is not the name of a ref.
+	ErrInvalidRef = errors.New("invalid ref")
+	// ErrNoSpace says that a write would leave less free space than the repository's configuration demands.
+	ErrNoSpace = errors.New("not enough free space")
+	// ErrLocked says that another user of the repository held its lock for the whole of the configured time.
+	ErrLocked = errors.New("resource temporarily unavailable")
+	// ErrReadOnly says that the user may not write to the repository.
+	ErrReadOnly = errors.New("repository is not writable")
+	// ErrReadOnlyMode says that repositories of a mode can only be read.
+	ErrReadOnlyMode = errors.New("repositories of this mode are read-only")
+	// ErrCorrupt says that stored or given bytes are not what their name or form says. See also [CorruptError].
+	ErrCorrupt = errors.New("corrupt")
+	// ErrTxnDone says that a transaction was used after its end.
+	ErrTxnDone = errors.New("transaction is over")
+)
+
+// CorruptError is the error about an object whose bytes hash to another id than its name. It wraps [ErrCorrupt].
+type CorruptError struct {
+	Name   ObjectName
+	Actual Checksum
+}
+
+// Error implements error in libostree's words.
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("corrupted %s object; checksum expected='%s' actual='%s'", e.Name.Type, e.Name.Checksum, e.Actual)
+}
+
+// Unwrap returns [ErrCorrupt].
+func (e *CorruptError) Unwrap() error { return ErrCorrupt }

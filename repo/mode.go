@@ -1,0 +1,69 @@
+package repo
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Mode says how a repository stores file objects. Metadata objects are stored alike in all modes, and the ids of
+// objects do not depend on the mode, except that [ModeBareUserOnly] holds canonical files only.
+type Mode uint8
+
+// The modes of repositories.
+const (
+	// ModeBare stores files as they are checked out, with their owners and xattrs. Writing other users' files takes
+	// root.
+	ModeBare Mode = iota + 1
+	// ModeBareUser stores content as plain files and the rest in the xattr user.ostreemeta, so that any user can
+	// write every file.
+	ModeBareUser
+	// ModeBareUserOnly stores files that belong to root, have no xattrs and only the permission bits 0775. Nothing
+	// else can be written.
+	ModeBareUserOnly
+	// ModeArchive stores files compressed, with their metadata in front.
+	ModeArchive
+	// ModeBareSplitXattrs is as ModeBare with xattrs in objects of their own. Such repositories are only read.
+	ModeBareSplitXattrs
+)
+
+var modeNames = [...]string{
+	ModeBare: "bare", ModeBareUser: "bare-user", ModeBareUserOnly: "bare-user-only",
+	ModeArchive: "archive-z2", ModeBareSplitXattrs: "bare-split-xattrs",
+}
+
+// ErrUnknownMode is wrapped by errors about a repository mode that does not exist.
+var ErrUnknownMode = errors.New("unknown repository mode")
+
+// ParseMode reads the name of a mode as the key core.mode spells it. "archive" and "archive-z2" are the same mode.
+func ParseMode(s string) (Mode, error) {
+	if s == "archive" {
+		return ModeArchive, nil
+	}
+	for m, name := range modeNames {
+		if name != "" && name == s {
+			return Mode(m), nil
+		}
+	}
+	return 0, fmt.Errorf("%w %q: want bare, bare-user, bare-user-only or archive", ErrUnknownMode, abbreviate(s))
+}
+
+// String returns the name of the mode as libostree writes it to the key core.mode.
+func (m Mode) String() string {
+	if m.valid() {
+		return modeNames[m]
+	}
+	return fmt.Sprintf("mode-%d", uint8(m))
+}
+
+func (m Mode) valid() bool { return m >= ModeBare && m <= ModeBareSplitXattrs }
+
+// writable reports whether this package writes repositories of the mode.
+func (m Mode) writable() bool { return m.valid() && m != ModeBareSplitXattrs }
+
+// fileSuffix is the file name extension of file objects, with the dot.
+func (m Mode) fileSuffix() string {
+	if m == ModeArchive {
+		return ".filez"
+	}
+	return ".file"
+}
