@@ -1,0 +1,37 @@
+# `make help` lists the targets.
+BIN     := bin/ostree-ext
+GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
+
+.PHONY: build demo test quick lint fmt man help clean
+
+build: ## the static program, in bin/
+	$(GOBUILD) -o $(BIN) ./cmd/ostree-ext
+
+demo: build ## a tree, a commit, an image, and back
+	tools/demo $(BIN)
+
+test: ## every test; installs what they need on Debian
+	tools/setup-debian
+	tools/test
+
+quick: ## the tests that need neither root nor other programs
+	go test ./...
+
+lint: ## gofmt, go vet, staticcheck
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
+	go vet ./...
+	go vet -tags interop ./...
+	go tool -modfile=tools/go.mod staticcheck ./...
+	go tool -modfile=tools/go.mod staticcheck -tags interop ./...
+
+fmt: ## format the sources
+	gofmt -w .
+
+man: build ## manual pages, in bin/man
+	$(BIN) man --directory bin/man
+
+clean: ## remove what was built
+	rm -rf bin
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | sort

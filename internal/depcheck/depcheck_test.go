@@ -1,0 +1,102 @@
+// Package depcheck holds the direction of the project's dependencies: the architecture as a test.
+package depcheck
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/ostree-ext/ostree-ext-go/"
+
+// layers are our packages from the bottom up. A package imports its own layer and those before it.
+var layers = [][]string{
+	{"internal"}, {"repo"}, {"tarfmt"}, {"chunking"}, {"encapsulate"}, {"container"}, {"frontend"}, {"cmd"},
+}
+
+// allowed says which packages may import a module, and why no other does.
+var allowed = []struct {
+	module string
+	by     []string
+	why    string
+}{
+	{"go.podman.io/", []string{"container/source"}, "one place fetches images, so that auth, TLS and limits mean one thing"},
+	{"github.com/google/go-containerregistry", []string{"encapsulate", "container", "internal/testreg", "frontend"}, "the layers below know nothing of images"},
+	{"github.com/opencontainers/", []string{"encapsulate", "container", "internal/testreg", "frontend", "cmd"}, "the layers below know nothing of images"},
+	{"github.com/moby/buildkit", []string{"frontend", "cmd/frontend"}, "only the frontend speaks to BuildKit"},
+	{"github.com/spf13/", []string{"cmd"}, "libraries have no flags"},
+	{"github.com/vbauerster/mpb", []string{"cmd"}, "libraries report events and print nothing"},
+	{"github.com/sirupsen/logrus", []string{"cmd"}, "libraries do not log"},
+	{"log", []string{"cmd"}, "libraries return values and events"},
+	{"log/slog", []string{"cmd"}, "libraries return values and events"},
+	{"net", []string{"container", "encapsulate", "internal/testreg", "frontend", "cmd"}, "a repository is local"},
+	{"net/http", []string{"container", "encapsulate", "internal/testreg", "frontend", "cmd"}, "a repository is local"},
+}
+
+func TestImportsGoDownOnly(t *testing.T) {
+	for _, p := range list(t) {
+		own := strings.TrimPrefix(p.ImportPath, module)
+		for _, imp := range p.Imports {
+			if rel, ours := strings.CutPrefix(imp, module); ours {
+				if rank(rel) > rank(own) {
+					t.Errorf("%s imports %s, which lies above it", own, rel)
+				}
+				continue
+			}
+			for _, rule := range allowed {
+				if matches(imp, rule.module) && !slices.ContainsFunc(rule.by, func(by string) bool { return within(own, by) }) {
+					t.Errorf("%s imports %s: %s", own, imp, rule.why)
+				}
+			}
+		}
+	}
+}
+
+// matches reports whether an import path belongs to a rule; standard packages are named exactly.
+func matches(imp, rule string) bool {
+	if strings.Contains(rule, ".") {
+		return strings.HasPrefix(imp, rule)
+	}
+	return imp == rule
+}
+
+func within(pkg, dir string) bool { return pkg == dir || strings.HasPrefix(pkg, dir+"/") }
+
+// rank is the position of a package's layer; what is named nowhere may be imported by nothing.
+func rank(pkg string) int {
+	for i, l := range layers {
+		if slices.ContainsFunc(l, func(dir string) bool { return within(pkg, dir) }) {
+			return i
+		}
+	}
+	return len(layers)
+}
+
+type listed struct {
+	ImportPath string
+	Imports    []string
+}
+
+// list reads every package of the module, without tests: those may use what they like.
+func list(t *testing.T) []listed {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pkgs []listed
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p listed
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return pkgs
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+}
