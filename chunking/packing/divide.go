@@ -1,0 +1,79 @@
+package packing
+
+import "math"
+
+// divideWork bounds the steps of one division: the number of items squared times that of layers, halved.
+const divideWork = 200_000_000
+
+// divide splits an ordered list of items into at most k ranges of least cost. It is exact for this order: the cheapest
+// division of the first j items into n ranges ends in a range i…j behind the cheapest one of i items into n−1.
+func (m *model) divide(items []item, k int) [][]item {
+	k = min(k, len(items))
+	items = m.coarsen(items, max(k, int(math.Sqrt(2*divideWork/float64(k)))))
+	n := len(items)
+	ranges := m.rangeCosts(items)
+	best := make([]uint64, n) // best[j]: the first j+1 items in the current number of ranges
+	copyLast(best, ranges)
+	begins := make([][]uint16, k) // begins[r][j]: where the last of r+1 ranges of the first j+1 items begins
+	begins[0] = make([]uint16, n)
+	chosen, least := 0, best[n-1]
+	next := make([]uint64, n)
+	for r := 1; r < k; r++ {
+		begins[r] = make([]uint16, n)
+		for j := r; j < n; j++ {
+			next[j], begins[r][j] = cheapestEnd(best, ranges[j], r, j)
+		}
+		best, next = next, best
+		if best[n-1] < least {
+			chosen, least = r, best[n-1]
+		}
+	}
+	parts := make([][]item, chosen+1)
+	for end := n - 1; chosen >= 0; chosen-- {
+		begin := int(begins[chosen][end])
+		parts[chosen] = items[begin : end+1]
+		end = begin - 1
+	}
+	return parts
+}
+
+// cheapestEnd finds the begin i ≥ r of the last range up to item j for which best of the items before it and the cost
+// of the range add up to the least; the first of equals.
+func cheapestEnd(best, costs []uint64, r, j int) (cost uint64, begin uint16) {
+	least := uint64(math.MaxUint64)
+	before := best[r-1 : j]
+	costs = costs[r : r+len(before)]
+	at := 0
+	for i, b := range before {
+		if c := b + costs[i]; c < least {
+			least, at = c, i
+		}
+	}
+	return least, uint16(at + r)
+}
+
+// rangeCosts returns for each j the costs of the ranges i…j for i from 0 to j.
+func (m *model) rangeCosts(items []item) [][]uint64 {
+	n := len(items)
+	all := make([]uint64, n*(n+1)/2)
+	costs := make([][]uint64, n)
+	for j, begin := 0, 0; j < n; j++ {
+		costs[j] = all[begin : begin+j+1]
+		begin += j + 1
+	}
+	for i := range items {
+		s := items[i].sum.clone()
+		costs[i][i] = m.cost(&s)
+		for j := i + 1; j < n; j++ {
+			s.add(&items[j].sum)
+			costs[j][i] = m.cost(&s)
+		}
+	}
+	return costs
+}
+
+func copyLast(best []uint64, ranges [][]uint64) {
+	for j := range best {
+		best[j] = ranges[j][0]
+	}
+}

@@ -1,0 +1,96 @@
+package packing
+
+import "slices"
+
+// merge joins the pair of layers whose union costs least more than the two, beginning with one layer for each item,
+// until at most k are left and no pair is cheaper joined than apart.
+func (m *model) merge(items []item, k int) [][]item {
+	t := newMerger(m, items)
+	for len(t.live) > 1 {
+		at := t.cheapest()
+		if len(t.live) <= k && t.gain[at] >= 0 {
+			break
+		}
+		t.join(at, t.partner[at])
+	}
+	parts := make([][]item, len(t.live))
+	for i, at := range t.live {
+		parts[i] = t.nodes[at].items
+	}
+	return parts
+}
+
+// merger keeps for each layer the cheapest partner among those behind it.
+type merger struct {
+	model   *model
+	nodes   []mergeNode
+	live    []int // indexes of nodes, ascending
+	partner []int
+	gain    []int64 // cost of the union less that of the two; negative is a gain
+}
+
+type mergeNode struct {
+	sum   sum
+	cost  int64
+	items []item
+}
+
+func newMerger(m *model, items []item) *merger {
+	t := &merger{
+		model: m, nodes: make([]mergeNode, len(items)), live: allOf(len(items)),
+		partner: make([]int, len(items)), gain: make([]int64, len(items)),
+	}
+	for i := range items {
+		t.nodes[i] = mergeNode{sum: items[i].sum.clone(), cost: int64(m.cost(&items[i].sum)), items: items[i : i+1 : i+1]}
+	}
+	for i := range t.live {
+		t.findPartner(i)
+	}
+	return t
+}
+
+func (t *merger) increase(a, b int) int64 {
+	x, y := &t.nodes[a], &t.nodes[b]
+	return int64(t.model.costOfUnion(&x.sum, &y.sum)) - x.cost - y.cost
+}
+
+// findPartner looks for the best partner behind the layer at place i of the live ones.
+func (t *merger) findPartner(i int) {
+	at := t.live[i]
+	t.partner[at] = -1
+	for _, other := range t.live[i+1:] {
+		if d := t.increase(at, other); t.partner[at] < 0 || d < t.gain[at] {
+			t.partner[at], t.gain[at] = other, d
+		}
+	}
+}
+
+func (t *merger) cheapest() int {
+	best := -1
+	for _, at := range t.live {
+		if t.partner[at] >= 0 && (best < 0 || t.gain[at] < t.gain[best]) {
+			best = at
+		}
+	}
+	return best
+}
+
+// join makes b a part of a, which is before it, and repairs what referred to either.
+func (t *merger) join(a, b int) {
+	x, y := &t.nodes[a], &t.nodes[b]
+	x.sum.add(&y.sum)
+	x.items = append(x.items, y.items...)
+	x.cost = int64(t.model.cost(&x.sum))
+	i, _ := slices.BinarySearch(t.live, b)
+	t.live = slices.Delete(t.live, i, i+1)
+	for i, at := range t.live {
+		switch {
+		case at == a || t.partner[at] == a || t.partner[at] == b:
+			t.findPartner(i)
+		case at < a:
+			if d := t.increase(at, a); d < t.gain[at] || d == t.gain[at] && a < t.partner[at] {
+				t.partner[at], t.gain[at] = a, d
+			}
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package packing
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+)
+
+// Limits on parameters, so that costs stay within 64 bits.
+const (
+	maxHorizons = 8
+	maxDays     = 1 << 16
+	maxOverhead = 1 << 32
+	costShift   = 20 // costs are in units of 2⁻¹² bytes, times the number of horizons
+)
+
+// model computes what sets of components cost.
+type model struct {
+	horizons []horizon
+	window   int
+	words    int    // of a history
+	unseen   uint64 // exponent per day of a component with a history, for days of which nothing is known
+	overhead uint64
+	exp      *expTable
+}
+
+// horizon is a span of days between updates. A history is one bit for each such span in the window; those of all
+// horizons lie behind each other, each beginning at a new word.
+type horizon struct {
+	days       uint64
+	spans      int
+	start, end int // words
+}
+
+// item is what the packer moves: a component, or several that were joined beforehand.
+type item struct {
+	sum     sum
+	members []int // indexes of components, ascending
+}
+
+// sum is what the cost of a set depends on. All but the history add up, and so can be taken away again.
+type sum struct {
+	size     uint64
+	fixed    uint64   // exponents per update
+	rate     uint64   // exponents per day of members without a history
+	recorded uint64   // exponents per day of members with one
+	records  uint64   // number of members with a history
+	history  []uint64 // union of the members' histories; nil if none changed in the window
+}
+
+func newModel(params Params) (*model, error) {
+	m := &model{window: params.Window, overhead: params.Overhead, exp: newExpTable()}
+	if m.window == 0 {
+		m.window = 730
+	}
+	if m.window < 1 || m.window > maxDays {
+		return nil, fmt.Errorf("a window of %d days: it must be 1 to %d", m.window, maxDays)
+	}
+	if m.overhead > maxOverhead {
+		return nil, fmt.Errorf("an overhead of %d bytes: at most %d", m.overhead, uint64(maxOverhead))
+	}
+	m.unseen = exponentOfRate(eventPrior / float64(m.window))
+	days := params.Horizons
+	if len(days) == 0 {
+		days = []int{1, 7, 14, 30}
+	}
+	if len(days) > maxHorizons {
+		return nil, fmt.Errorf("%d horizons: at most %d", len(days), maxHorizons)
+	}
+	for _, d := range days {
+		if d < 1 || d > maxDays {
+			return nil, fmt.Errorf("a horizon of %d days: it must be 1 to %d", d, maxDays)
+		}
+		spans := max(1, m.window/d)
+		end := m.words + (spans+63)/64
+		m.horizons = append(m.horizons, horizon{days: uint64(d), spans: spans, start: m.words, end: end})
+		m.words = end
+	}
+	return m, nil
+}
+
+// items returns one item for each component, in their order.
+func (m *model) items(components []Component) ([]item, error) {
+	items := make([]item, len(components))
+	for i := range components {
+		c := &components[i]
+		if err := c.Changes.validate(); err != nil {
+			return nil, fmt.Errorf("component %q: %w", c.ID, err)
+		}
+		s, err := m.sumOf(c)
+		if err != nil {
+			return nil, fmt.Errorf("component %q: %w", c.ID, err)
+		}
+		items[i] = item{sum: s, members: []int{i}}
+	}
+	return items, nil
+}
+
+func (m *model) sumOf(c *Component) (sum, error) {
+	s := sum{size: c.Size, fixed: exponentOfChance(c.Changes.perUpdate)}
+	rate := exponentOfRate(c.Changes.perDay)
+	if !c.Changes.known {
+		s.rate = rate
+		return s, nil
+	}
+	s.recorded, s.records = rate, 1
+	for _, day := range c.Changes.days {
+		if day < 0 {
+			return sum{}, errors.New("a change after the reference time")
+		}
+		for _, h := range m.horizons {
+			span := day / int(h.days)
+			if day >= m.window || span >= h.spans {
+				continue
+			}
+			if s.history == nil {
+				s.history = make([]uint64, m.words)
+			}
+			s.history[h.start+span/64] |= 1 << (span % 64)
+		}
+	}
+	return s, nil
+}
+
+// add makes s the sum of both sets.
+func (s *sum) add(other *sum) {
+	s.size += other.size
+	s.fixed += other.fixed
+	s.rate += other.rate
+	s.recorded += other.recorded
+	s.records += other.records
+	if other.history == nil {
+		return
+	}
+	if s.history == nil {
+		s.history = make([]uint64, len(other.history))
+	}
+	for i, w := range other.history {
+		s.history[i] |= w
+	}
+}
+
+// clone returns a copy that shares nothing with s.
+func (s *sum) clone() sum {
+	c := *s
+	if s.history != nil {
+		c.history = append([]uint64(nil), s.history...)
+	}
+	return c
+}
+
+// total is the sum of components, given by index.
+func (p *packer) total(members []int) *sum {
+	var s sum
+	for _, i := range members {
+		s.add(&p.items[i].sum)
+	}
+	return &s
+}
+
+// chance is the chance that a set changes in one update, added up over the horizons, in units of 2⁻³².
+//
+// Half of the weight of members with a history lies on independence, half on what happened in the window: spans in
+// which none of them changed, less what may happen that never did.
+func (m *model) chance(s *sum) uint64 { return m.chanceOfUnion(s, &sum{}) }
+
+// chanceOfUnion is the chance of a and b together.
+func (m *model) chanceOfUnion(a, b *sum) uint64 {
+	fixed, rate := a.fixed+b.fixed, a.rate+b.rate
+	recorded, records := a.recorded+b.recorded, a.records+b.records
+	var total uint64
+	for i := range m.horizons {
+		h := &m.horizons[i]
+		free := fixed + times(rate, h.days)
+		unchanged := m.exp.unchanged(free + times(recorded, h.days))
+		if records > 0 {
+			seen := m.exp.unchanged(free + times(records*m.unseen, h.days))
+			seen = seen * uint64(h.spans-spansOfUnion(h, a.history, b.history)) / uint64(h.spans)
+			unchanged = (unchanged + seen) / 2
+		}
+		total += one - unchanged
+	}
+	return total
+}
+
+func spansOfUnion(h *horizon, a, b []uint64) int {
+	n := 0
+	switch {
+	case a == nil && b == nil:
+	case b == nil:
+		for _, w := range a[h.start:h.end] {
+			n += bits.OnesCount64(w)
+		}
+	case a == nil:
+		for _, w := range b[h.start:h.end] {
+			n += bits.OnesCount64(w)
+		}
+	default:
+		b := b[h.start:h.end]
+		for i, w := range a[h.start:h.end] {
+			n += bits.OnesCount64(w | b[i])
+		}
+	}
+	return n
+}
+
+func (m *model) cost(s *sum) uint64 { return m.costOfUnion(s, &sum{}) }
+
+// costOfUnion is what a layer of a and b together costs in an update.
+func (m *model) costOfUnion(a, b *sum) uint64 {
+	hi, lo := bits.Mul64(a.size+b.size+m.overhead, m.chanceOfUnion(a, b))
+	return hi<<(64-costShift) | lo>>costShift
+}

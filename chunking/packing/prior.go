@@ -1,0 +1,235 @@
+package packing
+
+import (
+	"cmp"
+	"slices"
+)
+
+// defaultUpdates is the number of updates over which opening an unchanged layer has to pay.
+const defaultUpdates = 12
+
+// continued arranges the components after a prior image: layers with unchanged content stay, and all else is a pool
+// that is packed anew into the layers that are left.
+func (p *packer) continued() (bins []bin, mergedExclusive bool) {
+	kept, pool := p.clean()
+	kept, pool = p.makeRoom(kept, pool)
+	bins, mergedExclusive = p.around(kept, pool)
+	if p.params.Rebalance != RebalanceAuto {
+		return bins, mergedExclusive
+	}
+	return p.rebalance(bins, mergedExclusive, kept, pool)
+}
+
+// clean returns the prior layers that stay byte for byte what they are, and the components that are in none of them.
+func (p *packer) clean() (kept []bin, pool []int) {
+	place := make(map[string]int, len(p.components))
+	for i := range p.components {
+		place[p.components[i].ID] = i
+	}
+	taken := make([]bool, len(p.components))
+	inKept := make([]bool, len(p.components))
+	for _, l := range p.params.Prior {
+		names := slices.Compact(slices.Sorted(slices.Values(l.Components)))
+		clean := !l.Dirty && len(names) > 0
+		var members []int
+		for _, name := range names {
+			i, present := place[name]
+			if !present || taken[i] {
+				clean = false // a member is gone, or is in an earlier layer
+				continue
+			}
+			taken[i] = true
+			c := &p.components[i]
+			clean = clean && !c.Changed && (!c.Exclusive || len(names) == 1)
+			members = append(members, i)
+		}
+		if !clean {
+			continue
+		}
+		kept = append(kept, bin{members: members, kept: true})
+		for _, i := range members {
+			inKept[i] = true
+		}
+	}
+	for i, in := range inKept {
+		if !in {
+			pool = append(pool, i)
+		}
+	}
+	return kept, pool
+}
+
+// makeRoom opens unchanged layers until the pool has a layer to go to, one for each of its exclusive components.
+func (p *packer) makeRoom(kept []bin, pool []int) ([]bin, []int) {
+	for len(kept) > 0 && p.params.MaxLayers-len(kept) < p.layersNeeded(pool) {
+		at := p.cheapestToOpen(kept, pool)
+		pool = append(pool, kept[at].members...)
+		slices.Sort(pool)
+		kept = slices.Delete(kept, at, at+1)
+	}
+	return kept, pool
+}
+
+// layersNeeded is the least number of layers that hold the components with the exclusive ones alone.
+func (p *packer) layersNeeded(members []int) int {
+	alone := 0
+	for _, i := range members {
+		if p.components[i].Exclusive {
+			alone++
+		}
+	}
+	return alone + min(1, len(members)-alone)
+}
+
+// cheapestToOpen finds the layer that costs least to join with the pool: its bytes now, and what the union costs more
+// in later updates. Layers of exclusive components come last.
+func (p *packer) cheapestToOpen(kept []bin, pool []int) int {
+	shared := p.total(pool)
+	base := int64(p.cost(shared))
+	if len(pool) == 0 {
+		base = 0
+	}
+	best, least, bestExclusive := -1, int64(0), false
+	for at, b := range kept {
+		s := p.total(b.members)
+		more := int64(p.costOfUnion(s, shared)) - int64(p.cost(s)) - base
+		price := p.price(s.size)
+		if len(pool) > 0 {
+			price += p.updates() * more
+		}
+		exclusive := p.components[b.members[0]].Exclusive
+		if best < 0 || bestExclusive && !exclusive || exclusive == bestExclusive && price < least {
+			best, least, bestExclusive = at, price, exclusive
+		}
+	}
+	return best
+}
+
+// price is what fetching so many bytes for certain costs, in units of cost.
+func (m *model) price(bytes uint64) int64 {
+	return int64(bytes * uint64(len(m.horizons)) << (chanceBits - costShift))
+}
+
+func (p *packer) updates() int64 {
+	return int64(cmp.Or(p.params.Updates, defaultUpdates))
+}
+
+// around returns the kept layers and behind them the pool packed into what the limit leaves.
+func (p *packer) around(kept []bin, pool []int) (bins []bin, mergedExclusive bool) {
+	bins = slices.Clone(kept)
+	if len(pool) == 0 {
+		return bins, false
+	}
+	packed, merged := p.fresh(pool, p.params.MaxLayers-len(kept))
+	return append(bins, packed...), merged
+}
+
+// rebalance opens those unchanged layers whose bytes are saved again within the given number of updates: it tries the
+// most promising one, two, four and so on, and all.
+func (p *packer) rebalance(bins []bin, merged bool, kept []bin, pool []int) ([]bin, bool) {
+	promising := p.mostPromising(kept)
+	now := p.totalCost(bins)
+	var gain int64
+	for n := 1; ; n *= 2 {
+		open := make([]bool, len(kept))
+		for _, at := range promising[:min(n, len(promising))] {
+			open[at] = true
+		}
+		if n >= len(promising) { // the last try is a plan from scratch
+			for at := range open {
+				open[at] = true
+			}
+		}
+		others, otherMerged := p.opened(kept, pool, open)
+		if g := p.updates()*(now-p.totalCost(others)) - p.price(p.lost(kept, others)); g > gain {
+			bins, merged, gain = others, otherMerged, g
+		}
+		if n >= len(promising) {
+			return bins, merged
+		}
+	}
+}
+
+// mostPromising lists the layers from which opening could gain, if each member could have a layer of its own: those
+// with the highest gain first.
+func (p *packer) mostPromising(kept []bin) []int {
+	var list []int
+	gains := make([]int64, len(kept))
+	for at, b := range kept {
+		s := p.total(b.members)
+		gains[at] = int64(p.cost(s))
+		for _, i := range b.members {
+			gains[at] -= int64(p.cost(&p.items[i].sum))
+		}
+		gains[at] = p.updates()*gains[at] - p.price(s.size)
+		if gains[at] > 0 {
+			list = append(list, at)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b int) int { return cmp.Compare(gains[b], gains[a]) })
+	return list
+}
+
+// opened is the plan in which some of the kept layers are part of the pool.
+func (p *packer) opened(kept []bin, pool []int, open []bool) (bins []bin, mergedExclusive bool) {
+	pool = slices.Clone(pool)
+	var closed []bin
+	for at, b := range kept {
+		if open[at] {
+			pool = append(pool, b.members...)
+		} else {
+			closed = append(closed, b)
+		}
+	}
+	slices.Sort(pool)
+	bins, mergedExclusive = p.around(closed, pool)
+	return keepEqual(kept, bins), mergedExclusive
+}
+
+// keepEqual marks the layers that have exactly the members of one that could be kept, and puts them first, in their
+// prior order.
+func keepEqual(kept, bins []bin) []bin {
+	place := make(map[int]int, len(kept)) // of a layer, by its first member
+	for at, b := range kept {
+		place[b.members[0]] = at
+	}
+	found := make([]bool, len(kept))
+	var others []bin
+	for _, b := range bins {
+		at, ok := place[b.members[0]]
+		if ok && slices.Equal(kept[at].members, b.members) {
+			found[at] = true
+		} else {
+			others = append(others, b)
+		}
+	}
+	var ordered []bin
+	for at, b := range kept {
+		if found[at] {
+			ordered = append(ordered, b)
+		}
+	}
+	return append(ordered, others...)
+}
+
+// lost is the number of bytes in layers that could be kept but are not among bins.
+func (p *packer) lost(kept, bins []bin) uint64 {
+	var bytes uint64
+	for _, b := range kept {
+		bytes += p.total(b.members).size
+	}
+	for _, b := range bins {
+		if b.kept {
+			bytes -= p.total(b.members).size
+		}
+	}
+	return bytes
+}
+
+func (p *packer) totalCost(bins []bin) int64 {
+	var total int64
+	for _, b := range bins {
+		total += int64(p.cost(p.total(b.members)))
+	}
+	return total
+}
