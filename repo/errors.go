@@ -25,6 +25,10 @@ var (
 	ErrReadOnlyMode = errors.New("repositories of this mode are read-only")
 	// ErrCorrupt says that stored or given bytes are not what their name or form says. See also [CorruptError].
 	ErrCorrupt = errors.New("corrupt")
+	// ErrInvalidName says that a name may not stand in a directory.
+	ErrInvalidName = errors.New("invalid name")
+	// ErrNotNormal says that an object is not in the one form in which it may be written.
+	ErrNotNormal = errors.New("not a valid object")
 	// ErrTxnDone says that a transaction was used after its end.
 	ErrTxnDone = errors.New("transaction is over")
 )

@@ -1,0 +1,89 @@
+package repo
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io/fs"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+)
+
+const permMask = 0o7777
+
+// checkMode reports a mode with another type than wanted, or with bits that no file has.
+func checkMode(mode uint32, types ...uint32) error {
+	for _, t := range types {
+		if mode&^permMask == t {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: mode %o", ErrNotNormal, mode)
+}
+
+// EncodeDirMeta returns the bytes of a dirmeta object, of type (uuua(ayay)). A mode that is none of a directory, or
+// xattrs that are out of order, are an error that wraps [ErrNotNormal].
+func EncodeDirMeta(m *DirMeta) ([]byte, error) {
+	if err := checkMode(m.Mode, ModeDir); err != nil {
+		return nil, fmt.Errorf("dirmeta: %w", err)
+	}
+	if err := m.Xattrs.check(); err != nil {
+		return nil, fmt.Errorf("dirmeta: %w", err)
+	}
+	b := binary.BigEndian.AppendUint32(nil, m.UID)
+	b = binary.BigEndian.AppendUint32(b, m.GID)
+	b = binary.BigEndian.AppendUint32(b, m.Mode)
+	return appendXattrs(b, m.Xattrs), nil
+}
+
+// ParseDirMeta reads a dirmeta object. It demands normal form; the error wraps [ErrNotNormal].
+func ParseDirMeta(data []byte) (*DirMeta, error) {
+	m, err := parseDirMetaLoose(data)
+	if err != nil {
+		return nil, fmt.Errorf("dirmeta: %w", err)
+	}
+	again, err := EncodeDirMeta(m)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(again, data) {
+		return nil, fmt.Errorf("dirmeta: %w", ErrNotNormal)
+	}
+	return m, nil
+}
+
+func parseDirMetaLoose(data []byte) (*DirMeta, error) {
+	v, err := gvariant.New("(uuua(ayay))", data)
+	if err != nil {
+		return nil, err
+	}
+	m := &DirMeta{}
+	for i, p := range []*uint32{&m.UID, &m.GID, &m.Mode} {
+		if *p, err = bigEndian32(v, i); err != nil {
+			return nil, err
+		}
+	}
+	if m.Xattrs, err = xattrsMember(v, 3); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func bigEndian32(v gvariant.Value, i int) (uint32, error) {
+	m, err := v.Index(i)
+	if err != nil {
+		return 0, err
+	}
+	return binary.BigEndian.Uint32(m.Data()), nil
+}
+
+func xattrsMember(v gvariant.Value, i int) (Xattrs, error) {
+	m, err := v.Index(i)
+	if err != nil {
+		return nil, err
+	}
+	return parseXattrsLoose(m.Data())
+}
+
+// Perm returns the permission bits.
+func (m *DirMeta) Perm() fs.FileMode { return fs.FileMode(m.Mode & 0o777) }

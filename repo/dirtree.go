@@ -1,0 +1,186 @@
+package repo
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+)
+
+// maxNameLength is what a directory entry may have in bytes on Linux.
+const maxNameLength = 255
+
+// ValidateName reports whether a name may stand in a directory: valid UTF-8, neither empty nor "." nor "..", at most
+// 255 bytes, without slash and NUL. The error wraps [ErrInvalidName].
+func ValidateName(name string) error {
+	switch {
+	case name == "", name == ".", name == "..":
+		return fmt.Errorf("%w: %q", ErrInvalidName, name)
+	case len(name) > maxNameLength:
+		return fmt.Errorf("%w: %q has %d bytes, more than %d", ErrInvalidName, abbreviate(name), len(name), maxNameLength)
+	case strings.ContainsAny(name, "/\x00"):
+		return fmt.Errorf("%w: %q has a slash or NUL", ErrInvalidName, name)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("%w: %q is not UTF-8", ErrInvalidName, name)
+	}
+	return nil
+}
+
+// check reports what makes the directory unfit to be written: bad names, names out of order or given twice.
+func (t *DirTree) check() error {
+	for i, f := range t.Files {
+		if err := ValidateName(f.Name); err != nil {
+			return err
+		}
+		if i > 0 && t.Files[i-1].Name >= f.Name {
+			return fmt.Errorf("%w: files %q and %q are not in order", ErrNotNormal, t.Files[i-1].Name, f.Name)
+		}
+	}
+	j := 0
+	for i, d := range t.Dirs {
+		if err := ValidateName(d.Name); err != nil {
+			return err
+		}
+		if i > 0 && t.Dirs[i-1].Name >= d.Name {
+			return fmt.Errorf("%w: directories %q and %q are not in order", ErrNotNormal, t.Dirs[i-1].Name, d.Name)
+		}
+		for j < len(t.Files) && t.Files[j].Name < d.Name {
+			j++
+		}
+		if j < len(t.Files) && t.Files[j].Name == d.Name {
+			return fmt.Errorf("%w: %q is both a file and a directory", ErrNotNormal, d.Name)
+		}
+	}
+	return nil
+}
+
+// EncodeDirTree returns the bytes of a dirtree object, of type (a(say)a(sayay)). Names that may not stand there or are
+// out of order are an error that wraps [ErrInvalidName] or [ErrNotNormal].
+func EncodeDirTree(t *DirTree) ([]byte, error) {
+	if err := t.check(); err != nil {
+		return nil, fmt.Errorf("dirtree: %w", err)
+	}
+	size := 0
+	for _, f := range t.Files {
+		size += len(f.Name) + 1 + 32 + 6
+	}
+	for _, d := range t.Dirs {
+		size += len(d.Name) + 1 + 64 + 8
+	}
+	b := make([]byte, 0, size+16)
+
+	ends := make([]int, 0, len(t.Files))
+	for _, f := range t.Files {
+		start := len(b)
+		b = append(append(b, f.Name...), 0)
+		nameEnd := len(b) - start
+		b = append(b, f.Checksum[:]...)
+		b = gvariant.AppendOffsets(b, len(b)-start, nameEnd)
+		ends = append(ends, len(b))
+	}
+	if len(ends) > 0 {
+		b = gvariant.AppendOffsets(b, len(b), ends...)
+	}
+	filesEnd := len(b)
+
+	ends = ends[:0]
+	for _, d := range t.Dirs {
+		start := len(b)
+		b = append(append(b, d.Name...), 0)
+		nameEnd := len(b) - start
+		b = append(b, d.Tree[:]...)
+		b = gvariant.AppendOffsets(append(b, d.Meta[:]...), nameEnd+64, nameEnd+32, nameEnd)
+		ends = append(ends, len(b)-filesEnd)
+	}
+	if len(ends) > 0 {
+		b = gvariant.AppendOffsets(b, len(b)-filesEnd, ends...)
+	}
+	return gvariant.AppendOffsets(b, len(b), filesEnd), nil
+}
+
+// ParseDirTree reads a dirtree object. It demands what [DirTree] promises and normal form; the error wraps
+// [ErrInvalidName] or [ErrNotNormal].
+func ParseDirTree(data []byte) (*DirTree, error) {
+	t, err := parseDirTreeLoose(data)
+	if err != nil {
+		return nil, fmt.Errorf("dirtree: %w", err)
+	}
+	again, err := EncodeDirTree(t)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(again, data) {
+		return nil, fmt.Errorf("dirtree: %w", ErrNotNormal)
+	}
+	return t, nil
+}
+
+func parseDirTreeLoose(data []byte) (*DirTree, error) {
+	v, err := gvariant.New("(a(say)a(sayay))", data)
+	if err != nil {
+		return nil, err
+	}
+	files, err := v.Index(0)
+	if err != nil {
+		return nil, err
+	}
+	t := &DirTree{}
+	if n := files.Len(); n > 0 {
+		t.Files = make([]FileEntry, 0, n)
+	}
+	for e, err := range files.Elements() {
+		if err != nil {
+			return nil, err
+		}
+		var f FileEntry
+		if f.Name, f.Checksum, err = namedChecksum(e); err != nil {
+			return nil, err
+		}
+		t.Files = append(t.Files, f)
+	}
+	dirs, err := v.Index(1)
+	if err != nil {
+		return nil, err
+	}
+	for e, err := range dirs.Elements() {
+		if err != nil {
+			return nil, err
+		}
+		var d DirEntry
+		if d.Name, d.Tree, err = namedChecksum(e); err != nil {
+			return nil, err
+		}
+		if d.Meta, err = checksumMember(e, 2); err != nil {
+			return nil, fmt.Errorf("%q: %w", d.Name, err)
+		}
+		t.Dirs = append(t.Dirs, d)
+	}
+	return t, nil
+}
+
+// namedChecksum reads the name and the first checksum of an entry.
+func namedChecksum(e gvariant.Value) (string, Checksum, error) {
+	m, err := e.Index(0)
+	if err != nil {
+		return "", Checksum{}, err
+	}
+	name, err := m.Text()
+	if err != nil {
+		return "", Checksum{}, fmt.Errorf("name: %w", err)
+	}
+	c, err := checksumMember(e, 1)
+	if err != nil {
+		return "", Checksum{}, fmt.Errorf("%q: %w", name, err)
+	}
+	return name, c, nil
+}
+
+func checksumMember(v gvariant.Value, i int) (Checksum, error) {
+	b, err := byteMember(v, i)
+	if err != nil {
+		return Checksum{}, err
+	}
+	return ChecksumFromBytes(b)
+}

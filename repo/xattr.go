@@ -1,0 +1,132 @@
+package repo
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+)
+
+// NewXattrs brings a list into the form in which it is hashed: sorted by name, the last of several values of a name,
+// and without empty values, which a repository of mode bare could not give back.
+func NewXattrs(list []Xattr) Xattrs {
+	sorted := slices.Clone(list)
+	slices.SortStableFunc(sorted, func(a, b Xattr) int { return cmp.Compare(a.Name, b.Name) })
+	out := sorted[:0]
+	for i, x := range sorted {
+		if i+1 < len(sorted) && sorted[i+1].Name == x.Name || len(x.Value) == 0 {
+			continue
+		}
+		out = append(out, x)
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return Xattrs(out)
+}
+
+// Get returns the value of a name.
+func (x Xattrs) Get(name string) ([]byte, bool) {
+	for _, a := range x {
+		if a.Name == name {
+			return a.Value, true
+		}
+	}
+	return nil, false
+}
+
+// check reports what makes the list unfit to be hashed.
+func (x Xattrs) check() error {
+	for i, a := range x {
+		if a.Name == "" || strings.Contains(a.Name, "\x00") {
+			return fmt.Errorf("%w: xattr name %q", ErrNotNormal, a.Name)
+		}
+		if i > 0 && x[i-1].Name >= a.Name {
+			return fmt.Errorf("%w: xattrs %q and %q are not in order", ErrNotNormal, x[i-1].Name, a.Name)
+		}
+	}
+	return nil
+}
+
+// EncodeXattrs returns the serialised a(ayay).
+func EncodeXattrs(x Xattrs) []byte { return appendXattrs(nil, x) }
+
+func appendXattrs(b []byte, x Xattrs) []byte {
+	base := len(b)
+	ends := make([]int, 0, len(x))
+	for _, a := range x {
+		start := len(b)
+		b = append(append(b, a.Name...), 0)
+		nameEnd := len(b) - start
+		b = append(b, a.Value...)
+		b = gvariant.AppendOffsets(b, len(b)-start, nameEnd)
+		ends = append(ends, len(b)-base)
+	}
+	if len(x) == 0 {
+		return b
+	}
+	return gvariant.AppendOffsets(b, len(b)-base, ends...)
+}
+
+// ParseXattrs reads a serialised a(ayay). It demands normal form and order; the error wraps [ErrNotNormal].
+func ParseXattrs(data []byte) (Xattrs, error) {
+	x, err := parseXattrsLoose(data)
+	if err != nil {
+		return nil, err
+	}
+	if err := x.check(); err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(EncodeXattrs(x), data) {
+		return nil, fmt.Errorf("%w: xattrs", ErrNotNormal)
+	}
+	return x, nil
+}
+
+// ParseXattrsLoose reads what old writers stored, too: any order, names without their NUL. The result is as
+// [NewXattrs] makes it.
+func ParseXattrsLoose(data []byte) (Xattrs, error) {
+	x, err := parseXattrsLoose(data)
+	if err != nil {
+		return nil, err
+	}
+	return NewXattrs(x), nil
+}
+
+func parseXattrsLoose(data []byte) (Xattrs, error) {
+	if len(data) == 0 {
+		return nil, nil
+	}
+	v, err := gvariant.New("a(ayay)", data)
+	if err != nil {
+		return nil, err
+	}
+	x := make(Xattrs, 0, min(v.Len(), 64))
+	for e, err := range v.Elements() {
+		if err != nil {
+			return nil, fmt.Errorf("xattrs: %w", err)
+		}
+		name, err := byteMember(e, 0)
+		if err != nil {
+			return nil, fmt.Errorf("xattrs: %w", err)
+		}
+		value, err := byteMember(e, 1)
+		if err != nil {
+			return nil, fmt.Errorf("xattrs: %w", err)
+		}
+		x = append(x, Xattr{Name: string(bytes.TrimSuffix(name, []byte{0})), Value: bytes.Clone(value)})
+	}
+	return x, nil
+}
+
+// byteMember returns member i of a tuple, which is of type ay.
+func byteMember(v gvariant.Value, i int) ([]byte, error) {
+	m, err := v.Index(i)
+	if err != nil {
+		return nil, err
+	}
+	return m.ByteArray()
+}
