@@ -1,0 +1,99 @@
+package tarfmt
+
+import (
+	"errors"
+	"io"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
+)
+
+// commit reads the first two entries of a commit stream: the commit, and its detached metadata or another object.
+func (im *importer) commit(opts ImportOptions) (repo.Checksum, error) {
+	e, err := im.next()
+	if errors.Is(err, io.EOF) {
+		return repo.Checksum{}, invalidf("Commit object not found")
+	}
+	if err != nil {
+		return repo.Checksum{}, err
+	}
+	commit, kind, err := parseMetadataPath(e)
+	if err != nil {
+		return repo.Checksum{}, err
+	}
+	if kind != kindCommit {
+		return repo.Checksum{}, invalidf("Expected commit object, not %s", kind)
+	}
+	data, err := im.metadata(e, commit, kind)
+	if err != nil {
+		return repo.Checksum{}, err
+	}
+	return commit, im.afterCommit(commit, data, opts)
+}
+
+// afterCommit decides on the commit by the entry that follows it. Nothing is written before.
+func (im *importer) afterCommit(commit repo.Checksum, data []byte, opts ImportOptions) error {
+	e, err := im.next()
+	if errors.Is(err, io.EOF) {
+		return invalidf("End of stream after commit object")
+	}
+	if err != nil {
+		return err
+	}
+	c, kind, err := parseMetadataPath(e)
+	if err != nil {
+		return err
+	}
+	if opts.Verify != nil && kind != kindCommitMeta {
+		return invalidf("Using remote %s for verification; Expected commitmeta object, not %s", opts.Remote, kind)
+	}
+	if kind != kindCommitMeta {
+		if err := im.writeCommit(commit, data); err != nil {
+			return err
+		}
+		return im.entry(e)
+	}
+	if c != commit {
+		return invalidf("Expected commitmeta checksum %s, found %s", commit, c)
+	}
+	detached, err := im.metadata(e, c, kind)
+	if err != nil {
+		return err
+	}
+	if opts.Verify != nil {
+		if err := opts.Verify(commit, data, detached); err != nil {
+			return invalid(err, "Verifying ostree commit in tar stream")
+		}
+	}
+	normal, err := repo.NormalizeMetadata(repo.TypeCommitMeta, detached)
+	if err != nil {
+		return invalid(err, "object %s.%s", c, kind)
+	}
+	if err := im.writeCommit(commit, data); err != nil {
+		return err
+	}
+	return im.txn.WriteDetachedMetadata(im.ctx, commit, normal)
+}
+
+// writeCommit marks the commit before it becomes visible: it stays partial until a caller knows that all is there.
+func (im *importer) writeCommit(commit repo.Checksum, data []byte) error {
+	name := repo.ObjectName{Checksum: commit, Type: repo.TypeCommit}
+	if _, err := repo.ParseCommit(data); err != nil {
+		return invalid(err, "object %s", name)
+	}
+	im.txn.MarkPartial(commit)
+	return im.txn.WriteMetadataAs(im.ctx, name, data)
+}
+
+// parseMetadataPath reads the path of one of the first two entries, which are objects wherever they stand.
+func parseMetadataPath(e *entry) (repo.Checksum, objectKind, error) {
+	c, kind, err := parseObjectPath(e.object)
+	if err != nil {
+		return c, kind, err
+	}
+	switch kind {
+	case kindFile, kindCommit, kindCommitMeta, kindDirTree, kindDirMeta:
+		return c, kind, nil
+	default:
+		return c, kind, invalidf("Invalid object type %s", shown(string(kind)))
+	}
+}

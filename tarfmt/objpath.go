@@ -1,0 +1,147 @@
+package tarfmt
+
+import (
+	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
+)
+
+// objectKind is what the extension of an object's file says.
+type objectKind string
+
+const (
+	kindFile       objectKind = "file"
+	kindCommit     objectKind = "commit"
+	kindCommitMeta objectKind = "commitmeta"
+	kindDirTree    objectKind = "dirtree"
+	kindDirMeta    objectKind = "dirmeta"
+	// Xattr bodies and references to them, since version 1.
+	kindXattrs     objectKind = "file-xattrs"
+	kindXattrsLink objectKind = "file-xattrs-link"
+	// References to xattr bodies in version 0, which keeps the bodies outside objects/.
+	kindXattrsV0 objectKind = "xattrs"
+)
+
+// repoPath returns what follows sysroot/ostree/repo/ in the path of an entry. Paths are compared by components, and a
+// leading "./" or "/" makes another path, which is not looked at.
+func repoPath(name string) (rest string, ok bool) {
+	const prefix = "sysroot/ostree/repo/"
+	if rest, ok = strings.CutPrefix(name, prefix); ok {
+		return rest, trimSlashes(rest) != ""
+	}
+	for want := range strings.SplitSeq(prefix[:len(prefix)-1], "/") {
+		var got string
+		got, name, _ = strings.Cut(name, "/")
+		if got != want {
+			return "", false
+		}
+		name = trimSlashes(name)
+	}
+	return name, name != ""
+}
+
+// trimSlashes removes the leading components that count for nothing.
+func trimSlashes(s string) string {
+	for {
+		switch {
+		case s == ".":
+			return ""
+		case strings.HasPrefix(s, "/"):
+			s = s[1:]
+		case strings.HasPrefix(s, "./"):
+			s = s[2:]
+		default:
+			return s
+		}
+	}
+}
+
+// lastComponents returns the last component of a path and the one before it; either may be empty.
+func lastComponents(p string) (parent, name string) {
+	p = trimTrailing(p)
+	i := strings.LastIndexByte(p, '/')
+	if i < 0 {
+		return "", p
+	}
+	name = p[i+1:]
+	p = trimTrailing(p[:i])
+	return p[strings.LastIndexByte(p, '/')+1:], name
+}
+
+func trimTrailing(s string) string {
+	for {
+		switch {
+		case strings.HasSuffix(s, "/"):
+			s = s[:len(s)-1]
+		case strings.HasSuffix(s, "/."):
+			s = s[:len(s)-2]
+		default:
+			return s
+		}
+	}
+}
+
+// parseObjectPath reads the checksum and kind from the path of an object, of which only the last two components count.
+func parseObjectPath(p string) (repo.Checksum, objectKind, error) {
+	parent, name := lastComponents(p)
+	if len(parent) != 2 || !isASCII(parent) {
+		return repo.Checksum{}, "", invalidf("Invalid checksum parent %s", shown(parent))
+	}
+	dot := strings.LastIndexByte(name, '.')
+	if dot <= 0 || name == ".." {
+		return repo.Checksum{}, "", invalidf("Invalid objpath %s", shown(p))
+	}
+	c, err := parseShardedChecksum(parent, name[:dot])
+	return c, objectKind(name[dot+1:]), err
+}
+
+// parseLinkTarget reads the checksum from the target of a link to an xattr body; only the parent and the name without
+// extension count.
+func parseLinkTarget(target string) (repo.Checksum, error) {
+	c, _, err := parseObjectPath(target)
+	return c, err
+}
+
+func parseShardedChecksum(parent, stem string) (repo.Checksum, error) {
+	for strings.HasSuffix(stem, ".file") {
+		stem = strings.TrimSuffix(stem, ".file")
+	}
+	if len(stem) != 62 || !isASCII(stem) {
+		return repo.Checksum{}, invalidf("Invalid checksum part %s", shown(stem))
+	}
+	return parseChecksum(parent + stem)
+}
+
+func parseChecksum(s string) (repo.Checksum, error) {
+	c, err := repo.ParseChecksum(s)
+	switch {
+	case err != nil && len(s) != 64:
+		return c, invalidf("Invalid sha256 checksum (len) %s", shown(s))
+	case err != nil:
+		return c, invalidf("Invalid sha256 checksum %s", shown(s))
+	}
+	return c, nil
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// shown makes text from a stream fit for a message.
+func shown(s string) string {
+	const most = 300
+	if len(s) > most {
+		s = s[:most] + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '�'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,301 @@
+package tarfmt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
+)
+
+// plan says what a stream holds besides the skeleton.
+type plan struct {
+	commit    repo.Checksum
+	structure bool    // the commit, its trees and directories
+	files     bool    // with structure: each directory's files follow its dirtree
+	chunk     Content // written last
+	parents   bool    // with chunk: directory entries before files
+}
+
+type stepKind uint8
+
+const (
+	stepSkeleton stepKind = iota
+	stepDir
+	stepMetadata
+	stepContent // a file object
+	stepLink    // a visible file, the object of which is that of the last content step
+)
+
+// step is one thing to write.
+type step struct {
+	kind  stepKind
+	path  string
+	attrs attributes // of directories
+	data  []byte     // of metadata
+	fetch *fetch
+	err   error // ends the stream
+}
+
+// planner turns a plan into steps, and has the workers read the file objects in that order.
+type planner struct {
+	plan
+	src   repo.Source
+	steps chan step
+	jobs  chan *fetch
+	free  chan *fetch
+
+	metadata map[repo.ObjectName]bool   // written trees
+	objects  map[repo.Checksum]struct{} // written files; chunks hold none twice
+	dirs     map[string]bool            // directories in front of files of the chunk, mapped
+	metas    map[string]repo.Checksum   // dirmetas of all directories, by path in the commit without leading "/"
+	varTmp   bool
+}
+
+func (p *planner) send(ctx context.Context, s step) error {
+	select {
+	case p.steps <- s:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *planner) run(ctx context.Context) error {
+	if !p.structure {
+		if err := p.send(ctx, step{kind: stepSkeleton}); err != nil {
+			return err
+		}
+		return p.chunkBody(ctx)
+	}
+	p.metadata = map[repo.ObjectName]bool{}
+	p.objects = map[repo.Checksum]struct{}{}
+	if err := p.commitBody(ctx); err != nil {
+		return fmt.Errorf("commit %s: %w", p.commit, err)
+	}
+	return p.chunkBody(ctx)
+}
+
+func (p *planner) commitBody(ctx context.Context) error {
+	name := repo.ObjectName{Checksum: p.commit, Type: repo.TypeCommit}
+	data, err := p.src.Metadata(ctx, name)
+	if err != nil {
+		return err
+	}
+	commit, err := repo.ParseCommit(data)
+	if err != nil {
+		return err
+	}
+	rootMeta, rootMetaData, err := loadDirMeta(ctx, p.src, commit.Meta)
+	if err != nil {
+		return err
+	}
+	root := step{kind: stepDir, path: "./", attrs: dirAttributes(rootMeta)}
+	for _, s := range []step{root, {kind: stepSkeleton}, metadataStep(name, data)} {
+		if err := p.send(ctx, s); err != nil {
+			return err
+		}
+	}
+	detached := repo.ObjectName{Checksum: p.commit, Type: repo.TypeCommitMeta}
+	switch data, err := p.src.Metadata(ctx, detached); {
+	case err == nil:
+		if err := p.send(ctx, metadataStep(detached, data)); err != nil {
+			return err
+		}
+	case !errors.Is(err, repo.ErrObjectNotFound):
+		return err
+	}
+	if err := p.once(ctx, repo.ObjectName{Checksum: commit.Meta, Type: repo.TypeDirMeta}, rootMetaData); err != nil {
+		return err
+	}
+	if err := p.tree(ctx, commit.Tree); err != nil {
+		return err
+	}
+	if p.varTmp {
+		return nil
+	}
+	return p.send(ctx, step{kind: stepDir, path: "var/tmp", attrs: attributes{mode: 0o1777}})
+}
+
+func (p *planner) tree(ctx context.Context, root repo.Checksum) error {
+	w := treeWalk{
+		src: p.src,
+		tree: func(tree repo.Checksum, data []byte) error {
+			return p.once(ctx, repo.ObjectName{Checksum: tree, Type: repo.TypeDirTree}, data)
+		},
+		dir: func(parent string, d repo.DirEntry) (bool, error) { return p.directory(ctx, parent, d) },
+	}
+	if p.files {
+		w.file = func(dir string, f repo.FileEntry) error {
+			_, written := p.objects[f.Checksum]
+			p.objects[f.Checksum] = struct{}{}
+			if err := p.content(ctx, f.Checksum, written); err != nil {
+				return err
+			}
+			return p.send(ctx, step{kind: stepLink, path: "./" + mapEtc(path.Join(dir, f.Name)[1:])})
+		}
+	}
+	return w.walk(ctx, "/", root, 0)
+}
+
+// directory writes a directory and its dirmeta. What lies below the root's sysroot is left out.
+func (p *planner) directory(ctx context.Context, parent string, d repo.DirEntry) (skip bool, err error) {
+	meta, data, err := loadDirMeta(ctx, p.src, d.Meta)
+	if err != nil {
+		return false, err
+	}
+	if err := p.once(ctx, repo.ObjectName{Checksum: d.Meta, Type: repo.TypeDirMeta}, data); err != nil {
+		return false, err
+	}
+	if parent == "/" && d.Name == "sysroot" {
+		return true, nil
+	}
+	dest := "./" + mapEtc(path.Join(parent, d.Name)[1:])
+	if dest == "./var/tmp" {
+		p.varTmp = true
+	}
+	return false, p.send(ctx, step{kind: stepDir, path: dest, attrs: dirAttributes(meta)})
+}
+
+// once writes a tree object unless the stream has it.
+func (p *planner) once(ctx context.Context, name repo.ObjectName, data []byte) error {
+	if p.metadata[name] {
+		return nil
+	}
+	p.metadata[name] = true
+	return p.send(ctx, metadataStep(name, data))
+}
+
+// content takes a free slot, which waits for the writer to catch up, and gives it to the workers.
+func (p *planner) content(ctx context.Context, c repo.Checksum, infoOnly bool) error {
+	select {
+	case f := <-p.free:
+		f.checksum, f.infoOnly = c, infoOnly
+		p.jobs <- f // never full: it has room for every slot
+		return p.send(ctx, step{kind: stepContent, fetch: f})
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *planner) chunkBody(ctx context.Context) error {
+	for i, o := range p.chunk {
+		if i > 0 && p.chunk[i-1].Checksum.Compare(o.Checksum) >= 0 {
+			return fmt.Errorf("the objects of the layer are not in order: %s does not follow %s", o.Checksum, p.chunk[i-1].Checksum)
+		}
+		if err := p.content(ctx, o.Checksum, false); err != nil {
+			return err
+		}
+		for _, name := range o.Paths {
+			rel, ok := strings.CutPrefix(name, "/")
+			if !ok {
+				return fmt.Errorf("path %q is not absolute", name)
+			}
+			dest := mapEtc(rel)
+			if err := p.parentDirs(ctx, rel, dest); err != nil {
+				return err
+			}
+			if err := p.send(ctx, step{kind: stepLink, path: dest}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// parentDirs writes the directories of a file that the layer does not have yet, outermost first.
+func (p *planner) parentDirs(ctx context.Context, rel, dest string) error {
+	if !p.parents {
+		return nil
+	}
+	if p.metas == nil {
+		if err := p.loadDirs(ctx); err != nil {
+			return fmt.Errorf("commit %s: %w", p.commit, err)
+		}
+	}
+	for i, c := range dest {
+		if c != '/' || p.dirs[dest[:i]] {
+			continue
+		}
+		p.dirs[dest[:i]] = true
+		// The two paths differ by the prefix that is mapped away.
+		source := rel[:len(rel)-len(dest)+i]
+		sum, ok := p.metas[source]
+		if !ok {
+			return fmt.Errorf("commit %s has no directory %q", p.commit, "/"+source)
+		}
+		meta, _, err := loadDirMeta(ctx, p.src, sum)
+		if err != nil {
+			return err
+		}
+		if err := p.send(ctx, step{kind: stepDir, path: dest[:i], attrs: dirAttributes(meta)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadDirs finds the dirmeta of every directory of the commit.
+func (p *planner) loadDirs(ctx context.Context) error {
+	commit, err := loadCommit(ctx, p.src, p.commit)
+	if err != nil {
+		return err
+	}
+	p.dirs, p.metas = map[string]bool{}, map[string]repo.Checksum{}
+	w := treeWalk{src: p.src, dir: func(parent string, d repo.DirEntry) (bool, error) {
+		p.metas[path.Join(parent, d.Name)[1:]] = d.Meta
+		return false, nil
+	}}
+	return w.walk(ctx, "/", commit.Tree, 0)
+}
+
+func dirAttributes(m *repo.DirMeta) attributes {
+	return attributes{uid: m.UID, gid: m.GID, mode: m.Mode}
+}
+
+func metadataStep(name repo.ObjectName, data []byte) step {
+	return step{kind: stepMetadata, path: objectPath(name.Checksum, name.Type.String()), data: data}
+}
+
+const objectsPrefix = "sysroot/ostree/repo/objects/"
+
+func objectPath(c repo.Checksum, extension string) string {
+	hex := c.String()
+	return objectsPrefix + hex[:2] + "/" + hex[2:] + "." + extension
+}
+
+// paxXattrs returns the records by which container engines set a file's xattrs. Labels are left out: a host labels by
+// its own policy, and the sidecar of the object has them.
+func paxXattrs(xattrs repo.Xattrs) ([]byte, error) {
+	var records []byte
+	for _, x := range xattrs {
+		if x.Name == "security.selinux" {
+			continue
+		}
+		if !utf8.ValidString(x.Name) {
+			return nil, fmt.Errorf("the name of xattr %q is not UTF-8, which a tar stream cannot carry", x.Name)
+		}
+		records = appendPAX(records, "SCHILY.xattr."+x.Name, x.Value)
+	}
+	return records, nil
+}
+
+// appendPAX adds a record. Its length counts the digits of the length.
+func appendPAX(records []byte, key string, value []byte) []byte {
+	const framing = len(" =\n")
+	size := len(key) + len(value) + framing
+	size += len(strconv.Itoa(size))
+	if s := len(key) + len(value) + framing + len(strconv.Itoa(size)); s > size {
+		size = s
+	}
+	records = strconv.AppendInt(records, int64(size), 10)
+	records = append(records, ' ')
+	records = append(records, key...)
+	records = append(records, '=')
+	records = append(records, value...)
+	return append(records, '\n')
+}

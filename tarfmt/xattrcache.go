@@ -1,0 +1,65 @@
+package tarfmt
+
+import (
+	"container/list"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
+)
+
+// maxXattrCache bounds the memory of an [xattrCache]. An operating system has a few hundred distinct sets of some
+// dozen bytes.
+const maxXattrCache = 32 << 20
+
+// xattrCache holds xattr bodies by their checksums. It forgets the body that was not used for longest when it would
+// grow beyond its bound.
+type xattrCache struct {
+	bodies map[repo.Checksum]*list.Element
+	recent list.List // of *xattrBody, the last used in front
+	size   int
+}
+
+type xattrBody struct {
+	sum    repo.Checksum
+	data   []byte
+	xattrs repo.Xattrs
+	parsed bool
+}
+
+// cost estimates the memory of a body, with what is parsed of it.
+func (b *xattrBody) cost() int { return 512 + 4*len(b.data) }
+
+func (c *xattrCache) add(sum repo.Checksum, data []byte) {
+	if el, ok := c.bodies[sum]; ok {
+		c.recent.MoveToFront(el)
+		return
+	}
+	if c.bodies == nil {
+		c.bodies = map[repo.Checksum]*list.Element{}
+	}
+	b := &xattrBody{sum: sum, data: data}
+	c.bodies[sum] = c.recent.PushFront(b)
+	c.size += b.cost()
+	for c.size > maxXattrCache && c.recent.Len() > 1 {
+		last := c.recent.Back()
+		old := c.recent.Remove(last).(*xattrBody)
+		delete(c.bodies, old.sum)
+		c.size -= old.cost()
+	}
+}
+
+func (c *xattrCache) get(sum repo.Checksum) (repo.Xattrs, error) {
+	el, ok := c.bodies[sum]
+	if !ok {
+		return nil, invalidf("Failed to find xattrs content %s", sum)
+	}
+	c.recent.MoveToFront(el)
+	b := el.Value.(*xattrBody)
+	if !b.parsed {
+		xattrs, err := repo.ParseXattrs(b.data)
+		if err != nil {
+			return nil, invalid(err, "xattrs %s", sum)
+		}
+		b.xattrs, b.parsed = xattrs, true
+	}
+	return b.xattrs, nil
+}
