@@ -1,0 +1,236 @@
+package repo
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/keyfile"
+)
+
+// ErrInvalidConfig is wrapped by errors about the file config of a repository.
+var ErrInvalidConfig = errors.New("invalid repository configuration")
+
+// maxConfigSize bounds the configuration, which other programs may have written, in bytes.
+const maxConfigSize = 4 << 20
+
+// Config is the typed view of the file config. It does not change: [Repo.SetConfig] replaces it.
+type Config struct {
+	Mode Mode
+	// Fsync is whether transactions make objects durable before they are visible.
+	Fsync bool
+	// PerObjectFsync is whether each object is made durable when it is written, besides.
+	PerObjectFsync bool
+	// DisableXattrs is whether xattrs are left out when files are read from and written to disk.
+	DisableXattrs bool
+	// Locking is whether the lock file is used.
+	Locking bool
+	// LockTimeout is how long to wait for a lock; negative waits for ever.
+	LockTimeout time.Duration
+	// MinFreeSpacePercent of the filesystem are kept free. It is 0 where MinFreeSpaceSize counts.
+	MinFreeSpacePercent int
+	// MinFreeSpaceSize is how many bytes are kept free, if positive.
+	MinFreeSpaceSize int64
+	// TmpExpiry is the age at which forgotten temporary files are deleted.
+	TmpExpiry time.Duration
+	// Parent is the path of a repository that objects and refs are looked up in when this one lacks them, or empty.
+	Parent string
+	// CollectionID is what the refs of the repository belong to, or empty.
+	CollectionID string
+	// TombstoneCommits is whether deleted commits leave a mark.
+	TombstoneCommits bool
+	// ZlibLevel is the level of compression of file objects in mode archive.
+	ZlibLevel int
+
+	// minFreeSpaceText is MinFreeSpaceSize as it was written, for messages.
+	minFreeSpaceText string
+	file             *keyfile.File
+}
+
+// Get returns the value of any key, for those that have no field here, such as those of remotes.
+func (c *Config) Get(group, key string) (string, bool) { return c.file.Get(group, key) }
+
+// Groups returns the names of all groups in order.
+func (c *Config) Groups() []string { return c.file.Groups() }
+
+// Keys returns the keys of a group in order.
+func (c *Config) Keys(group string) []string { return c.file.Keys(group) }
+
+// parseConfig reads and checks the bytes of a file config.
+func parseConfig(data []byte) (*Config, error) {
+	file, err := keyfile.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
+	}
+	p := configParser{file: file}
+	c := &Config{
+		file:                file,
+		Fsync:               p.bool("core", "fsync", true),
+		PerObjectFsync:      p.bool("core", "per-object-fsync", false),
+		DisableXattrs:       p.bool("core", "disable-xattrs", false),
+		Locking:             p.bool("core", "locking", true),
+		LockTimeout:         p.seconds("core", "lock-timeout-secs", 300, -1),
+		TmpExpiry:           p.seconds("core", "tmp-expiry-secs", 86400, 0),
+		MinFreeSpacePercent: int(p.int("core", "min-free-space-percent", 3, 0, 99)),
+		TombstoneCommits:    p.bool("core", "tombstone-commits", false),
+		ZlibLevel:           int(p.int("archive", "zlib-level", 6, 0, 9)),
+		Parent:              p.string("core", "parent", ""),
+		CollectionID:        p.string("core", "collection-id", ""),
+	}
+	p.version()
+	c.Mode = p.mode()
+	if text := p.string("core", "min-free-space-size", ""); text != "" {
+		size, err := parseFreeSpaceSize(text)
+		p.fail("core", "min-free-space-size", err)
+		c.MinFreeSpaceSize, c.MinFreeSpacePercent, c.minFreeSpaceText = size, 0, text
+	}
+	if p.err != nil {
+		return nil, p.err
+	}
+	return c, nil
+}
+
+// configParser keeps the first error.
+type configParser struct {
+	file *keyfile.File
+	err  error
+}
+
+func (p *configParser) fail(group, key string, err error) {
+	if err != nil && p.err == nil {
+		p.err = fmt.Errorf("%w: key %s.%s: %w", ErrInvalidConfig, group, key, err)
+	}
+}
+
+func (p *configParser) string(group, key, missing string) string {
+	if s, ok := p.file.Get(group, key); ok {
+		return s
+	}
+	return missing
+}
+
+func (p *configParser) bool(group, key string, missing bool) bool {
+	v, ok, err := p.file.Bool(group, key)
+	p.fail(group, key, err)
+	if !ok || err != nil {
+		return missing
+	}
+	return v
+}
+
+func (p *configParser) int(group, key string, missing, least, most int64) int64 {
+	s, ok := p.file.Get(group, key)
+	if !ok {
+		return missing
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
+	if err == nil && (n < least || n > most) {
+		err = fmt.Errorf("%d is not between %d and %d", n, least, most)
+	}
+	p.fail(group, key, err)
+	return n
+}
+
+func (p *configParser) seconds(group, key string, missing, least int64) time.Duration {
+	const most = int64(1<<63-1) / int64(time.Second)
+	return time.Duration(p.int(group, key, missing, least, most)) * time.Second
+}
+
+func (p *configParser) version() {
+	if v, ok := p.file.Get("core", "repo_version"); !ok || strings.TrimSpace(v) != "1" {
+		p.fail("core", "repo_version", fmt.Errorf("repository version %q, want 1", abbreviate(v)))
+	}
+	if p.bool("core", "archive", false) {
+		p.fail("core", "archive", errors.New("this version of archive is no longer supported"))
+	}
+}
+
+func (p *configParser) mode() Mode {
+	mode, err := ParseMode(p.string("core", "mode", "bare"))
+	p.fail("core", "mode", err)
+	return mode
+}
+
+// parseFreeSpaceSize reads a number of megabytes, gigabytes or terabytes, such as "500MB". libostree's units are
+// powers of 1024.
+func parseFreeSpaceSize(s string) (int64, error) {
+	shifts := map[string]int{"MB": 20, "GB": 30, "TB": 40}
+	if len(s) < 3 {
+		return 0, fmt.Errorf("%q is not a size such as 500MB", s)
+	}
+	digits, unit := s[:len(s)-2], s[len(s)-2:]
+	shift, ok := shifts[unit]
+	n, err := strconv.ParseUint(digits, 10, 63)
+	if !ok || err != nil || digits[0] == '+' {
+		return 0, fmt.Errorf("%q is not a size such as 500MB", abbreviate(s))
+	}
+	if n > (1<<63-1)>>shift {
+		return 0, fmt.Errorf("%q is too large", abbreviate(s))
+	}
+	return int64(n) << shift, nil
+}
+
+// readConfig reads the file config of the repository.
+func readConfig(root *os.Root) (*Config, error) {
+	data, err := readSmallFile(root, "config", maxConfigSize)
+	if err != nil {
+		return nil, err
+	}
+	return parseConfig(data)
+}
+
+// readSmallFile reads a regular file of at most limit bytes.
+func readSmallFile(root *os.Root, name string, limit int64) ([]byte, error) {
+	// O_NONBLOCK: a planted FIFO must not make the open hang.
+	f, err := root.OpenFile(name, os.O_RDONLY|oNonblock, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = fmt.Errorf("%s is longer than %d bytes", name, limit)
+	}
+	return data, err
+}
+
+// SetConfig sets a key in the file config, keeping everything else in it as it is. An error leaves it as it was;
+// values that the repository could not be opened with again are errors.
+func (r *Repo) SetConfig(group, key, value string) error {
+	if !r.writable {
+		return r.readOnlyError()
+	}
+	r.configMu.Lock()
+	defer r.configMu.Unlock()
+	data, err := readSmallFile(r.root, "config", maxConfigSize)
+	if err != nil {
+		return err
+	}
+	file, err := keyfile.Parse(data)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidConfig, err)
+	}
+	file.Set(group, key, value)
+	data = file.Encode()
+	next, err := parseConfig(data)
+	if err != nil {
+		return err
+	}
+	if next.Mode != r.mode {
+		return fmt.Errorf("%w: key core.mode: the mode of a repository cannot be changed", ErrInvalidConfig)
+	}
+	if err := r.replaceFile("config", data); err != nil {
+		return err
+	}
+	r.config.Store(next)
+	return nil
+}

@@ -1,0 +1,110 @@
+package repo
+
+import (
+	"fmt"
+	"math"
+	"math/bits"
+	"os"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// spaceError is the error about the free space that the configuration wants to keep. It wraps [ErrNoSpace].
+type spaceError struct {
+	limit string // the key and value
+	want  int64  // bytes
+}
+
+// Error implements error in libostree's words.
+func (e *spaceError) Error() string {
+	return fmt.Sprintf("%s would be exceeded, at least %s requested", e.limit, formatSize(e.want))
+}
+
+// Unwrap returns [ErrNoSpace].
+func (e *spaceError) Unwrap() error { return ErrNoSpace }
+
+// formatSize spells a number of bytes with decimal units, as GLib does.
+func formatSize(n int64) string {
+	if n < 1000 {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	v, unit := float64(n), 0
+	for ; v >= 1000 && unit < 6; unit++ {
+		v /= 1000
+	}
+	return fmt.Sprintf("%.1f %cB", v, " kMGTPE"[unit])
+}
+
+// spaceBudget is how many blocks a transaction may still write. It is counted, not measured again, and what other
+// processes write is not in it.
+type spaceBudget struct {
+	limit     string
+	blockSize int64
+	left      atomic.Int64 // blocks
+}
+
+func newSpaceBudget(rootFD int, c *Config) (*spaceBudget, error) {
+	if c.MinFreeSpacePercent == 0 && c.MinFreeSpaceSize == 0 {
+		return nil, nil
+	}
+	var st unix.Statfs_t
+	if err := retry(func() error { return unix.Fstatfs(rootFD, &st) }); err != nil {
+		return nil, fmt.Errorf("measuring free space: %w", err)
+	}
+	free := st.Bavail
+	if os.Geteuid() == 0 && hasAdminBounding() {
+		free = st.Bfree
+	}
+	b := &spaceBudget{blockSize: max(1, int64(st.Bsize))}
+	var reserved uint64
+	if c.MinFreeSpaceSize > 0 {
+		b.limit = "min-free-space-size " + c.minFreeSpaceText
+		reserved = uint64(c.MinFreeSpaceSize) / uint64(b.blockSize)
+	} else {
+		b.limit = fmt.Sprintf("min-free-space-percent '%d%%'", c.MinFreeSpacePercent)
+		reserved = percentOf(st.Blocks, uint64(max(1, st.Frsize)), uint64(b.blockSize), uint64(c.MinFreeSpacePercent))
+	}
+	if free > reserved {
+		b.left.Store(int64(min(free-reserved, math.MaxInt64)))
+	}
+	return b, nil
+}
+
+// percentOf is percent of so many fragments, in blocks.
+func percentOf(fragments, fragmentSize, blockSize, percent uint64) uint64 {
+	hi, lo := bits.Mul64(fragments, fragmentSize)
+	if hi >= blockSize {
+		return math.MaxUint64
+	}
+	blocks, _ := bits.Div64(hi, lo, blockSize)
+	return blocks / 100 * percent
+}
+
+// hasAdminBounding reports whether the blocks that are reserved for root are ours to use. In containers root often
+// lacks the capability.
+func hasAdminBounding() bool {
+	v, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, unix.CAP_SYS_ADMIN, 0, 0, 0)
+	return err == nil && v == 1
+}
+
+func (b *spaceBudget) blocks(size int64) int64 { return size/b.blockSize + 1 }
+
+// reserve takes the space for so many bytes of content out of the budget.
+func (b *spaceBudget) reserve(size int64) error {
+	if b == nil {
+		return nil
+	}
+	if n := b.blocks(size); b.left.Add(-n) < 0 {
+		b.left.Add(n)
+		return &spaceError{limit: b.limit, want: size}
+	}
+	return nil
+}
+
+// giveBack returns space that was not needed after all.
+func (b *spaceBudget) giveBack(size int64) {
+	if b != nil {
+		b.left.Add(b.blocks(size))
+	}
+}

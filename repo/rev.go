@@ -1,0 +1,103 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// minPrefix is how many digits of a commit's id are enough to look for it. libostree takes even none.
+const minPrefix = 4
+
+// ResolveRef returns the commit that a ref points at: "remote:name", or "name" for a local ref or else one of any
+// remote, which may also be written "remote/name". It looks in parent repositories too. The error about a ref that
+// does not exist wraps [ErrRefNotFound].
+func (r *Repo) ResolveRef(refspec string) (Checksum, error) {
+	remote, ref, err := ParseRefspec(refspec)
+	if err != nil {
+		return Checksum{}, err
+	}
+	for p := r; p != nil; p = p.parent {
+		files, err := p.refCandidates(remote, ref)
+		if err != nil {
+			return Checksum{}, err
+		}
+		for _, file := range files {
+			if c, ok, err := p.readRef(file); ok || err != nil {
+				return c, err
+			}
+		}
+	}
+	return Checksum{}, fmt.Errorf("refspec '%s' %w", refspec, ErrRefNotFound)
+}
+
+// refCandidates are the files that may hold a ref, in the order in which they count.
+func (r *Repo) refCandidates(remote, ref string) ([]string, error) {
+	files := []string{refFile(remote, ref)}
+	if remote != "" {
+		return files, nil
+	}
+	files = append(files, path.Join(refsRemotes, ref))
+	var remotes []string
+	l := refLister{repo: r}
+	if err := l.eachDir(refsRemotes, func(name string) error {
+		remotes = append(remotes, name)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	slices.Sort(remotes)
+	for _, name := range remotes {
+		files = append(files, path.Join(refsRemotes, name, ref))
+	}
+	return files, nil
+}
+
+// ResolveRev returns the commit that a user means: the 64 digits of its id, a ref as [Repo.ResolveRef] knows it, or
+// the first digits of an id, at least four; and with each "^" behind it the parent of that. An existing ref counts
+// before an id that begins with its name. Errors wrap [ErrRefNotFound] or [ErrNotUnique].
+//
+// A commit that is given by its whole id need not exist.
+func (r *Repo) ResolveRev(rev string) (Checksum, error) {
+	base := strings.TrimRight(rev, "^")
+	c, err := r.resolveBase(base)
+	if err != nil {
+		return Checksum{}, err
+	}
+	for range len(rev) - len(base) {
+		commit, err := r.LoadCommit(context.Background(), c)
+		if err != nil {
+			return Checksum{}, err
+		}
+		if commit.Parent.IsZero() {
+			return Checksum{}, fmt.Errorf("commit %s has no parent: %w", c, ErrRefNotFound)
+		}
+		c = commit.Parent
+	}
+	return c, nil
+}
+
+func (r *Repo) resolveBase(rev string) (Checksum, error) {
+	if c, err := ParseChecksum(rev); err == nil {
+		return c, nil
+	}
+	digits := len(rev) >= minPrefix && len(rev) < 64 && strings.Trim(rev, "0123456789abcdef") == ""
+	c, err := r.ResolveRef(rev)
+	if err == nil || !digits {
+		return c, err
+	}
+	for p := r; p != nil; p = p.parent {
+		found, err := p.objects.withPrefix(rev)
+		switch {
+		case err != nil:
+			return Checksum{}, err
+		case len(found) > 1:
+			return Checksum{}, fmt.Errorf("refspec %s %w", rev, ErrNotUnique)
+		case len(found) == 1:
+			return found[0], nil
+		}
+	}
+	return Checksum{}, err
+}

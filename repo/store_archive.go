@@ -1,0 +1,132 @@
+package repo
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/klauspost/compress/flate"
+)
+
+const (
+	// copyBuffer is the size of the buffers that content is copied through, in bytes.
+	copyBuffer = 256 << 10
+	// packedBuffer is the size of the buffers between compressed files and the codec, in bytes.
+	packedBuffer = 64 << 10
+	// maxFileHeader bounds the header in front of compressed content, in bytes. The kernel lets a file have less.
+	maxFileHeader = 16 << 20
+	// headerFrame is the length of the words in front of a header: its length and zero.
+	headerFrame = 8
+)
+
+// pools keeps buffers and codecs of one repository for re-use.
+type pools struct {
+	copies, packed, inflaters, deflaters sync.Pool
+}
+
+func newPools(level int) *pools {
+	return &pools{
+		copies: sync.Pool{New: func() any { b := make([]byte, copyBuffer); return &b }},
+		packed: sync.Pool{New: func() any { return new(bytes.Buffer) }},
+		inflaters: sync.Pool{New: func() any {
+			br := bufio.NewReaderSize(nil, packedBuffer)
+			return &inflater{br: br, r: flate.NewReader(br)}
+		}},
+		deflaters: sync.Pool{New: func() any { return newDeflater(level) }},
+	}
+}
+
+// inflater is a decompressor with its buffer.
+type inflater struct {
+	br *bufio.Reader
+	r  io.ReadCloser
+}
+
+// Read tells damaged compressed data from other errors.
+func (i *inflater) Read(p []byte) (int, error) {
+	n, err := i.r.Read(p)
+	var damaged flate.CorruptInputError
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &damaged) {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return n, err
+}
+
+// deflater is a compressor with its buffer.
+type deflater struct {
+	bw *bufio.Writer
+	w  *flate.Writer
+}
+
+func newDeflater(level int) *deflater {
+	bw := bufio.NewWriterSize(nil, packedBuffer)
+	w, err := flate.NewWriter(bw, level)
+	if err != nil {
+		panic(err) // the level was checked with the configuration
+	}
+	return &deflater{bw: bw, w: w}
+}
+
+func (d *deflater) reset(w io.Writer) {
+	d.bw.Reset(w)
+	d.w.Reset(d.bw)
+}
+
+// finish ends the compressed stream.
+func (d *deflater) finish() error {
+	if err := d.w.Close(); err != nil {
+		return err
+	}
+	return d.bw.Flush()
+}
+
+// openArchive opens a compressed file object.
+func (d *objectDir) openArchive(c Checksum) (io.ReadCloser, *FileInfo, error) {
+	n := fileName(c)
+	f, size, err := d.openRegular(n)
+	if err != nil {
+		return nil, nil, err
+	}
+	in := d.pools.inflaters.Get().(*inflater)
+	in.br.Reset(f)
+	free := func() { d.pools.inflaters.Put(in) }
+	info, err := readArchiveHeader(in.br, size)
+	if err == nil && !info.IsSymlink() {
+		err = in.r.(flate.Resetter).Reset(in.br, nil)
+	}
+	if err != nil {
+		free()
+		return nil, nil, errors.Join(fmt.Errorf("object %s: %w", n, err), f.Close())
+	}
+	if info.IsSymlink() {
+		free()
+		return noContent, info, f.Close()
+	}
+	return newPackedFile(n, f, in, info.Size, free), info, nil
+}
+
+func newPackedFile(n ObjectName, f *os.File, in *inflater, size int64, free func()) *objectFile {
+	return &objectFile{exactReader: exactReader{r: in, left: size}, name: n, f: f, free: free}
+}
+
+// readArchiveHeader reads the framed header in front of compressed content. size is that of the whole file.
+func readArchiveHeader(r io.Reader, size int64) (*FileInfo, error) {
+	var frame [headerFrame]byte
+	if _, err := io.ReadFull(r, frame[:]); err != nil {
+		return nil, fmt.Errorf("%w: header: %w", ErrCorrupt, err)
+	}
+	length := int64(binary.BigEndian.Uint32(frame[:]))
+	if length > maxFileHeader || length > size-headerFrame {
+		return nil, fmt.Errorf("%w: header of %d bytes", ErrCorrupt, length)
+	}
+	header := make([]byte, length)
+	if _, err := io.ReadFull(r, header); err != nil {
+		return nil, fmt.Errorf("%w: header: %w", ErrCorrupt, err)
+	}
+	return ParseArchiveHeader(header)
+}

@@ -1,0 +1,206 @@
+package repo
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// userMetaXattr holds owner, mode and xattrs of the files of mode bare-user.
+	userMetaXattr = "user.ostreemeta"
+	// ownerSize is the length of uid, gid and mode in front of its xattrs, in bytes.
+	ownerSize = 12
+	// maxTarget bounds symlink targets, in bytes: the kernel takes no longer paths.
+	maxTarget = 4096
+	// maxXattrSize bounds the value of an xattr and the list of their names, in bytes, as the kernel does.
+	maxXattrSize = 64 << 10
+)
+
+func fileName(c Checksum) ObjectName { return ObjectName{Checksum: c, Type: TypeFile} }
+
+// bareInfo reads a file object whose metadata are those of the file on disk.
+func (d *objectDir) bareInfo(c Checksum) (*FileInfo, error) {
+	n := fileName(c)
+	fd, err := openBeneath(d.fd, loosePath(n, d.mode), unix.O_PATH)
+	if err != nil {
+		return nil, wrapOpen(n, err)
+	}
+	info, err := d.describe(fd, c)
+	if err := errors.Join(err, unix.Close(fd)); err != nil {
+		return nil, fmt.Errorf("object %s: %w", n, err)
+	}
+	return info, nil
+}
+
+// openBare opens a file object of a mode that stores symlinks as symlinks.
+func (d *objectDir) openBare(c Checksum) (io.ReadCloser, *FileInfo, error) {
+	n := fileName(c)
+	fd, err := openBeneath(d.fd, loosePath(n, d.mode), unix.O_RDONLY|unix.O_NONBLOCK)
+	if errors.Is(err, unix.ELOOP) {
+		info, err := d.bareInfo(c)
+		if err == nil && !info.IsSymlink() {
+			err = corrupt(n, "it changed while it was read")
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		return noContent, info, nil
+	}
+	if err != nil {
+		return nil, nil, wrapOpen(n, err)
+	}
+	info, err := d.describe(fd, c)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("object %s: %w", n, err), unix.Close(fd))
+	}
+	return newObjectFile(n, os.NewFile(uintptr(fd), n.String()), info.Size), info, nil
+}
+
+func newObjectFile(n ObjectName, f *os.File, size int64) *objectFile {
+	return &objectFile{exactReader: exactReader{r: f, left: size}, name: n, f: f}
+}
+
+// describe reads the metadata of an open file, which may have been opened with O_PATH.
+func (d *objectDir) describe(fd int, c Checksum) (*FileInfo, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, err
+	}
+	info := &FileInfo{FileHeader: FileHeader{UID: st.Uid, GID: st.Gid, Mode: st.Mode}}
+	switch st.Mode & ModeTypeMask {
+	case ModeRegular:
+		info.Size = st.Size
+	case ModeSymlink:
+		target := make([]byte, maxTarget+1)
+		n, err := unix.Readlinkat(fd, "", target)
+		if err != nil {
+			return nil, err
+		}
+		info.Target = string(target[:n])
+	default:
+		return nil, fmt.Errorf("%w: neither a regular file nor a symlink", ErrCorrupt)
+	}
+	if d.mode == ModeBareUserOnly {
+		info.UID, info.GID = 0, 0
+		return info, nil
+	}
+	if d.ignoreXattrs {
+		return info, nil
+	}
+	var err error
+	if d.mode == ModeBareSplitXattrs {
+		info.Xattrs, err = d.splitXattrs(c)
+	} else {
+		info.Xattrs, err = readXattrs(fd)
+	}
+	return info, err
+}
+
+// splitXattrs reads the xattrs of a file object that are an object of their own. Without one there are none.
+func (d *objectDir) splitXattrs(c Checksum) (Xattrs, error) {
+	data, err := d.metadata(ObjectName{Checksum: c, Type: TypeFileXattrsLink})
+	if errors.Is(err, ErrObjectNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return storedXattrs(data)
+}
+
+// readXattrs reads all xattrs of an open file. Those with empty values are left out, as libostree does.
+func readXattrs(fd int) (Xattrs, error) {
+	path := procPath(fd)
+	buf := make([]byte, 4096)
+	names, err := growXattr(&buf, func(b []byte) (int, error) { return unix.Listxattr(path, b) })
+	if errors.Is(err, unix.ENOTSUP) {
+		return nil, nil
+	}
+	if err != nil || len(names) == 0 {
+		return nil, err
+	}
+	var list []Xattr
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(names), "\x00"), "\x00") {
+		value, err := growXattr(&buf, func(b []byte) (int, error) { return unix.Getxattr(path, name, b) })
+		if errors.Is(err, unix.ENODATA) || err == nil && len(value) == 0 {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("xattr %s: %w", name, err)
+		}
+		list = append(list, Xattr{Name: name, Value: append([]byte(nil), value...)})
+	}
+	return NewXattrs(list), nil
+}
+
+// growXattr calls get with a buffer, once more with the largest possible one if it was too small.
+func growXattr(buf *[]byte, get func([]byte) (int, error)) ([]byte, error) {
+	n, err := get(*buf)
+	if errors.Is(err, unix.ERANGE) {
+		*buf = make([]byte, maxXattrSize)
+		n, err = get(*buf)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return (*buf)[:n], nil
+}
+
+// openBareUser opens a file object whose metadata are in an xattr. A symlink is a regular file that holds its target
+// and a NUL.
+func (d *objectDir) openBareUser(c Checksum) (io.ReadCloser, *FileInfo, error) {
+	n := fileName(c)
+	f, size, err := d.openRegular(n)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := userMeta(f)
+	if err == nil && info.IsSymlink() {
+		info.Target, err = userTarget(f, size)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("object %s: %w", n, err), f.Close())
+	}
+	if info.IsSymlink() {
+		return noContent, info, f.Close()
+	}
+	info.Size = size
+	return newObjectFile(n, f, size), info, nil
+}
+
+// userMeta reads the xattr of a file object of mode bare-user.
+func userMeta(f *os.File) (*FileInfo, error) {
+	buf := make([]byte, 256)
+	data, err := growXattr(&buf, func(b []byte) (int, error) { return unix.Fgetxattr(int(f.Fd()), userMetaXattr, b) })
+	if errors.Is(err, unix.ENODATA) {
+		return nil, fmt.Errorf("%w: xattr %s is missing", ErrCorrupt, userMetaXattr)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("xattr %s: %w", userMetaXattr, err)
+	}
+	h, err := parseUserMeta(data)
+	if err != nil {
+		return nil, fmt.Errorf("xattr %s: %w", userMetaXattr, err)
+	}
+	return &FileInfo{FileHeader: *h}, nil
+}
+
+func userTarget(f *os.File, size int64) (string, error) {
+	if size > maxTarget+1 {
+		return "", fmt.Errorf("%w: symlink target of %d bytes", ErrCorrupt, size)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxTarget+1))
+	if err != nil {
+		return "", err
+	}
+	target := strings.TrimSuffix(string(data), "\x00")
+	if target == "" || strings.Contains(target, "\x00") {
+		return "", fmt.Errorf("%w: symlink target %q", ErrCorrupt, abbreviate(target))
+	}
+	return target, nil
+}

@@ -1,0 +1,175 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// looseTypes are the types that have files of their own below objects/, by file name extension. That of files
+// depends on the mode.
+func looseTypes(mode Mode) map[string]ObjectType {
+	types := map[string]ObjectType{mode.fileSuffix(): TypeFile}
+	for t := TypeDirTree; t <= TypeFileXattrsLink; t++ {
+		types["."+t.String()] = t
+	}
+	return types
+}
+
+// parseLoose reads the name of a file in the directory first below objects/. Other files are not objects.
+func parseLoose(first byte, name []byte, types map[string]ObjectType) (ObjectName, bool) {
+	const digits = 62
+	if len(name) <= digits {
+		return ObjectName{}, false
+	}
+	t, ok := types[string(name[digits:])]
+	if !ok {
+		return ObjectName{}, false
+	}
+	n := ObjectName{Type: t}
+	n.Checksum[0] = first
+	for i := range digits / 2 {
+		hi, lo := hexDigit(name[2*i]), hexDigit(name[2*i+1])
+		if hi > 15 || lo > 15 {
+			return ObjectName{}, false
+		}
+		n.Checksum[i+1] = hi<<4 | lo
+	}
+	return n, true
+}
+
+func hexDigit(b byte) byte {
+	switch {
+	case b >= '0' && b <= '9':
+		return b - '0'
+	case b >= 'a' && b <= 'f':
+		return b - 'a' + 10
+	}
+	return 255
+}
+
+// list calls visit with each object whose id begins with first.
+func (d *objectDir) list(first byte, buf []byte, types map[string]ObjectType, visit func(ObjectName) error) error {
+	fd, err := openDir(d.fd, hexByte(first))
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("objects/%s: %w", hexByte(first), err)
+	}
+	err = readDir(fd, buf, func(name []byte, _ uint8) error {
+		if n, ok := parseLoose(first, name, types); ok {
+			return visit(n)
+		}
+		return nil
+	})
+	return errors.Join(err, unix.Close(fd))
+}
+
+var errStop = errors.New("stop")
+
+// Objects gives each object that lies in the repository itself, not in its parents, in no particular order. After
+// an error it gives nothing more. Hold a lock, or objects may vanish meanwhile.
+func (r *Repo) Objects(ctx context.Context) iter.Seq2[ObjectName, error] {
+	return func(yield func(ObjectName, error) bool) {
+		buf, types := make([]byte, direntBuffer), looseTypes(r.mode)
+		for first := range 256 {
+			err := ctx.Err()
+			if err == nil {
+				err = r.objects.list(byte(first), buf, types, func(n ObjectName) error {
+					if !yield(n, nil) {
+						return errStop
+					}
+					return nil
+				})
+			}
+			if errors.Is(err, errStop) {
+				return
+			}
+			if err != nil {
+				yield(ObjectName{}, err)
+				return
+			}
+		}
+	}
+}
+
+// withPrefix returns the commits whose ids begin with the given hexadecimal digits, of which there are at least two.
+func (d *objectDir) withPrefix(digits string) ([]Checksum, error) {
+	first, ok := parseHexByte(digits[:2])
+	if !ok {
+		return nil, nil
+	}
+	var found []Checksum
+	rest := []byte(digits[2:])
+	err := d.list(first, make([]byte, direntBuffer), looseTypes(d.mode), func(n ObjectName) error {
+		if n.Type == TypeCommit && bytes.HasPrefix([]byte(n.Checksum.String()[2:]), rest) {
+			found = append(found, n.Checksum)
+		}
+		return nil
+	})
+	return found, err
+}
+
+// presence is what a transaction knows to be in the repository: the listing of objects/, read a directory at a time
+// when the first of its objects is asked for, and what the transaction has staged. The transaction's lock keeps
+// objects from vanishing; those that others add meanwhile are found when ours is moved into their place.
+type presence struct {
+	dir    *objectDir
+	types  map[string]ObjectType
+	shards [256]presenceShard
+}
+
+type presenceShard struct {
+	mu     sync.Mutex
+	loaded bool
+	known  map[Checksum]uint16 // bit t stands for type t
+	staged []ObjectName
+}
+
+func newPresence(d *objectDir) *presence { return &presence{dir: d, types: looseTypes(d.mode)} }
+
+// has reports whether the object is staged or in objects/.
+func (p *presence) has(n ObjectName) (bool, error) {
+	s := &p.shards[n.Checksum[0]]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := p.load(s, n.Checksum[0]); err != nil {
+		return false, err
+	}
+	return s.known[n.Checksum]&(1<<n.Type) != 0, nil
+}
+
+func (p *presence) load(s *presenceShard, first byte) error {
+	if s.loaded {
+		return nil
+	}
+	if s.known == nil {
+		s.known = make(map[Checksum]uint16)
+	}
+	buf := p.dir.pools.copies.Get().(*[]byte)
+	defer p.dir.pools.copies.Put(buf)
+	err := p.dir.list(first, *buf, p.types, func(n ObjectName) error {
+		s.known[n.Checksum] |= 1 << n.Type
+		return nil
+	})
+	s.loaded = err == nil
+	return err
+}
+
+// staged notes that the object was staged.
+func (p *presence) stage(n ObjectName) {
+	s := &p.shards[n.Checksum[0]]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil {
+		s.known = make(map[Checksum]uint16)
+	}
+	s.known[n.Checksum] |= 1 << n.Type
+	s.staged = append(s.staged, n)
+}

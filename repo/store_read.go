@@ -1,0 +1,279 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// objectDir reads the objects below a directory that has the layout of objects/: the one of a repository or of a
+// transaction.
+type objectDir struct {
+	fd           int
+	mode         Mode
+	ignoreXattrs bool
+	pools        *pools
+}
+
+// loosePath is the path of an object below the directory.
+func loosePath(n ObjectName, mode Mode) string {
+	hex := n.Checksum.String()
+	return hex[:2] + "/" + hex[2:] + looseSuffix(n.Type, mode)
+}
+
+// looseBase is the name of an object in its directory.
+func looseBase(n ObjectName, mode Mode) string {
+	return n.Checksum.String()[2:] + looseSuffix(n.Type, mode)
+}
+
+func looseSuffix(t ObjectType, mode Mode) string {
+	if t == TypeFile {
+		return mode.fileSuffix()
+	}
+	return "." + t.String()
+}
+
+func notFound(n ObjectName) error { return fmt.Errorf("object %s: %w", n, ErrObjectNotFound) }
+
+// wrapOpen turns an error of opening the object into one that callers know.
+func wrapOpen(n ObjectName, err error) error {
+	if errors.Is(err, unix.ENOENT) {
+		return notFound(n)
+	}
+	return fmt.Errorf("object %s: %w", n, err)
+}
+
+func corrupt(n ObjectName, format string, args ...any) error {
+	return fmt.Errorf("object %s: %w: %s", n, ErrCorrupt, fmt.Sprintf(format, args...))
+}
+
+// has reports whether the object is in the directory.
+func (d *objectDir) has(n ObjectName) (bool, error) {
+	fd, err := openBeneath(d.fd, loosePath(n, d.mode), unix.O_PATH)
+	if errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("object %s: %w", n, err)
+	}
+	return true, unix.Close(fd)
+}
+
+// openRegular opens the file that holds the object and returns its size. O_NONBLOCK: a planted FIFO must not hang.
+func (d *objectDir) openRegular(n ObjectName) (*os.File, int64, error) {
+	fd, err := openBeneath(d.fd, loosePath(n, d.mode), unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return nil, 0, wrapOpen(n, err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, 0, errors.Join(fmt.Errorf("object %s: %w", n, err), unix.Close(fd))
+	}
+	if st.Mode&ModeTypeMask != ModeRegular {
+		return nil, 0, errors.Join(corrupt(n, "not a regular file"), unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), n.String()), st.Size, nil
+}
+
+// metadata reads an object that is stored verbatim.
+func (d *objectDir) metadata(n ObjectName) ([]byte, error) {
+	fd, err := openBeneath(d.fd, loosePath(n, d.mode), unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return nil, wrapOpen(n, err)
+	}
+	data, err := readRaw(fd, MaxMetadataSize)
+	if err := errors.Join(err, unix.Close(fd)); err != nil {
+		return nil, fmt.Errorf("object %s: %w", n, err)
+	}
+	return data, nil
+}
+
+// readRaw reads a regular file of at most limit bytes.
+func readRaw(fd int, limit int64) ([]byte, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, err
+	}
+	if st.Mode&ModeTypeMask != ModeRegular {
+		return nil, fmt.Errorf("%w: not a regular file", ErrCorrupt)
+	}
+	if st.Size > limit {
+		return nil, fmt.Errorf("%w: %d bytes are more than %d", ErrCorrupt, st.Size, limit)
+	}
+	data := make([]byte, st.Size)
+	for n := 0; n < len(data); {
+		m, err := unix.Pread(fd, data[n:], int64(n))
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return nil, err
+		case m == 0:
+			return nil, io.ErrUnexpectedEOF
+		default:
+			n += m
+		}
+	}
+	return data, nil
+}
+
+// fileInfo reads what the mode stores besides the content.
+func (d *objectDir) fileInfo(c Checksum) (*FileInfo, error) {
+	if d.mode != ModeArchive && d.mode != ModeBareUser {
+		return d.bareInfo(c)
+	}
+	f, info, err := d.openFile(c)
+	if err != nil {
+		return nil, err
+	}
+	return info, f.Close()
+}
+
+func (d *objectDir) openFile(c Checksum) (io.ReadCloser, *FileInfo, error) {
+	switch d.mode {
+	case ModeArchive:
+		return d.openArchive(c)
+	case ModeBareUser:
+		return d.openBareUser(c)
+	default:
+		return d.openBare(c)
+	}
+}
+
+// exactReader gives exactly as many bytes of r as were promised: fewer or more are an error.
+type exactReader struct {
+	r    io.Reader
+	left int64
+	err  error
+}
+
+func (e *exactReader) Read(p []byte) (int, error) {
+	if e.err != nil {
+		return 0, e.err
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if e.left == 0 {
+		e.err = e.end()
+		return 0, e.err
+	}
+	n, err := e.r.Read(p[:min(int64(len(p)), e.left)])
+	e.left -= int64(n)
+	if err == io.EOF {
+		err = nil
+		if e.left > 0 {
+			err = fmt.Errorf("%w: content ends %d bytes early", ErrCorrupt, e.left)
+		}
+	}
+	e.err = err
+	return n, err
+}
+
+// end makes sure that there is no more content.
+func (e *exactReader) end() error {
+	var probe [1]byte
+	for {
+		n, err := e.r.Read(probe[:])
+		if n > 0 {
+			return fmt.Errorf("%w: content is longer than its size", ErrCorrupt)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// objectFile is the open content of a file object. Its errors name the object.
+type objectFile struct {
+	exactReader
+	name ObjectName
+	f    *os.File
+	free func()
+}
+
+func (o *objectFile) Read(p []byte) (int, error) {
+	n, err := o.exactReader.Read(p)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("object %s: %w", o.name, err)
+	}
+	return n, err
+}
+
+// Close implements io.Closer; a second call does nothing.
+func (o *objectFile) Close() error {
+	if o.f == nil {
+		return nil
+	}
+	if o.free != nil {
+		o.free()
+	}
+	err := o.f.Close()
+	o.f, o.err = nil, os.ErrClosed
+	return err
+}
+
+// noContent is the content of symlinks.
+var noContent = struct {
+	io.Reader
+	io.Closer
+}{eofReader{}, io.NopCloser(nil)}
+
+type eofReader struct{}
+
+func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
+
+// Metadata implements [Source] for commits, dirtrees, dirmetas, and what is named by a commit: detached metadata and
+// tombstones. The bytes are as stored; they are not hashed again.
+func (r *Repo) Metadata(ctx context.Context, name ObjectName) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if !name.Type.IsMetadata() {
+		return nil, fmt.Errorf("object %s is not metadata", name)
+	}
+	return fallThrough(r, func(r *Repo) ([]byte, error) { return r.objects.metadata(name) })
+}
+
+// FileInfo implements [Source].
+func (r *Repo) FileInfo(ctx context.Context, c Checksum) (*FileInfo, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return fallThrough(r, func(r *Repo) (*FileInfo, error) { return r.objects.fileInfo(c) })
+}
+
+// OpenFile implements [Source].
+func (r *Repo) OpenFile(ctx context.Context, c Checksum) (io.ReadCloser, *FileInfo, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	var info *FileInfo
+	f, err := fallThrough(r, func(r *Repo) (f io.ReadCloser, err error) {
+		f, info, err = r.objects.openFile(c)
+		return f, err
+	})
+	return f, info, err
+}
+
+// fallThrough asks the repository and then its parents.
+func fallThrough[T any](r *Repo, get func(*Repo) (T, error)) (T, error) {
+	v, err := get(r)
+	for p := r.parent; p != nil && errors.Is(err, ErrObjectNotFound); p = p.parent {
+		v, err = get(p)
+	}
+	return v, err
+}
+
+// Has reports whether the repository or one of its parents holds an object.
+func (r *Repo) Has(n ObjectName) (bool, error) {
+	for ; r != nil; r = r.parent {
+		if ok, err := r.objects.has(n); ok || err != nil {
+			return ok, err
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,108 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+
+	"golang.org/x/sys/unix"
+)
+
+// PartialState says whether objects of a commit may be absent.
+type PartialState uint8
+
+// The states of a commit.
+const (
+	// CommitComplete is the state of a commit that has no mark.
+	CommitComplete PartialState = iota
+	// CommitPartial is the state of a commit that was not wholly fetched.
+	CommitPartial
+	// CommitFsckPartial is the state of a commit some of whose objects a check has deleted.
+	CommitFsckPartial
+)
+
+func partialMark(c Checksum) string { return path.Join("state", c.String()+".commitpartial") }
+
+// IsPartial returns the state of a commit, which need not exist.
+func (r *Repo) IsPartial(c Checksum) (PartialState, error) {
+	data, err := readSmallFile(r.root, partialMark(c), maxRefFile)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return CommitComplete, nil
+	case err != nil:
+		return CommitComplete, err
+	case string(data) == "f":
+		return CommitFsckPartial, nil
+	}
+	return CommitPartial, nil
+}
+
+// setPartialMark sets the mark or takes it away. One that is there keeps what it says.
+func (r *Repo) setPartialMark(c Checksum, set bool) error {
+	if !set {
+		return ignoreMissing(r.root.Remove(partialMark(c)))
+	}
+	if err := r.root.Mkdir("state", 0o775); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	f, err := r.root.OpenFile(partialMark(c), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// remove deletes an object.
+func (d *objectDir) remove(n ObjectName) error {
+	dir, err := openDir(d.fd, hexByte(n.Checksum[0]))
+	if err != nil {
+		return wrapOpen(n, err)
+	}
+	err = unix.Unlinkat(dir, looseBase(n, d.mode), 0)
+	if err := errors.Join(err, unix.Close(dir)); err != nil {
+		return wrapOpen(n, err)
+	}
+	return nil
+}
+
+// DeleteObject deletes an object of the repository itself. With a commit go its detached metadata and its mark as
+// partial; a tombstone comes into its place where the configuration says so. Nothing is checked: hold an exclusive
+// lock, and know that nothing needs the object. The error about one that is not there wraps [ErrObjectNotFound].
+func (r *Repo) DeleteObject(ctx context.Context, n ObjectName) error {
+	if !r.writable {
+		return r.readOnlyError()
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if n.Type != TypeCommit {
+		return r.objects.remove(n)
+	}
+	if r.Config().TombstoneCommits {
+		if err := r.writeTombstone(n.Checksum); err != nil {
+			return err
+		}
+	}
+	if err := r.objects.remove(n); err != nil {
+		return err
+	}
+	meta := ObjectName{Checksum: n.Checksum, Type: TypeCommitMeta}
+	if err := r.objects.remove(meta); err != nil && !errors.Is(err, ErrObjectNotFound) {
+		return err
+	}
+	return r.setPartialMark(n.Checksum, false)
+}
+
+// writeTombstone leaves the mark of a deleted commit.
+func (r *Repo) writeTombstone(c Checksum) error {
+	n := ObjectName{Checksum: c, Type: TypeTombstone}
+	if err := r.replaceFile(path.Join("objects", loosePath(n, r.mode)), tombstone(c)); err != nil {
+		return fmt.Errorf("object %s: %w", n, err)
+	}
+	return nil
+}

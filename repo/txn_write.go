@@ -1,0 +1,469 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"golang.org/x/sys/unix"
+)
+
+// smallFile is the size in bytes up to which content is read into memory and hashed before anything is written, so
+// that files that are there already cost no writing.
+const smallFile = 128 << 10
+
+// WriteMetadata stores a commit, dirtree or dirmeta and returns its id. The bytes are brought into normal form
+// first, so the id may be another than that of the bytes.
+func (t *Txn) WriteMetadata(ctx context.Context, typ ObjectType, data []byte) (Checksum, error) {
+	normal, err := NormalizeMetadata(typ, data)
+	if err != nil {
+		return Checksum{}, err
+	}
+	c := HashMetadata(normal)
+	return c, t.storeMetadata(ctx, ObjectName{Checksum: c, Type: typ}, normal)
+}
+
+// WriteMetadataAs stores the bytes of a commit, dirtree or dirmeta as they are. Where they are not those of the
+// given id the error is a [*CorruptError]. A tombstone, which is not named by its content, is stored under any name.
+func (t *Txn) WriteMetadataAs(ctx context.Context, name ObjectName, data []byte) error {
+	switch name.Type {
+	case TypeCommitMeta:
+		return t.WriteDetachedMetadata(ctx, name.Checksum, data)
+	case TypeTombstone:
+	case TypeCommit, TypeDirTree, TypeDirMeta:
+		if actual := HashMetadata(data); actual != name.Checksum {
+			return &CorruptError{Name: name, Actual: actual}
+		}
+	default:
+		return fmt.Errorf("object %s is not metadata", name)
+	}
+	return t.storeMetadata(ctx, name, data)
+}
+
+// WriteCommit stores a commit and returns its id.
+func (t *Txn) WriteCommit(ctx context.Context, c *Commit) (Checksum, error) {
+	data, err := EncodeCommit(c)
+	if err != nil {
+		return Checksum{}, err
+	}
+	id := HashMetadata(data)
+	return id, t.storeMetadata(ctx, ObjectName{Checksum: id, Type: TypeCommit}, data)
+}
+
+// storeMetadata stages bytes whose name is known to be right.
+func (t *Txn) storeMetadata(ctx context.Context, n ObjectName, data []byte) error {
+	release, err := t.use(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if len(data) > MaxMetadataSize {
+		return fmt.Errorf("object %s: %d bytes are more than %d", n, len(data), MaxMetadataSize)
+	}
+	t.stats.metadataTotal.Add(1)
+	if ok, err := t.known.has(n); ok || err != nil {
+		return err
+	}
+	if n.Type == TypeDirMeta && t.repo.mode == ModeBareUserOnly {
+		if err := canonicalDirMeta(n, data); err != nil {
+			return err
+		}
+	}
+	written, err := t.stageFile(n, data, nil)
+	if written {
+		t.stats.metadataWritten.Add(1)
+	}
+	return err
+}
+
+// WriteDetachedMetadata sets what is stored beside a commit and is not part of it: the bytes of an a{sv}. It
+// replaces what was there; nil stores that there is none.
+func (t *Txn) WriteDetachedMetadata(ctx context.Context, c Checksum, data []byte) error {
+	release, err := t.use(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if len(data) > MaxMetadataSize {
+		return fmt.Errorf("detached metadata of commit %s: %d bytes are more than %d", c, len(data), MaxMetadataSize)
+	}
+	t.notes.Lock()
+	defer t.notes.Unlock()
+	t.detached[c] = bytes.Clone(data)
+	return nil
+}
+
+// stageDetached writes the detached metadata to the staging directory. That is put off until the end because only
+// the last one of each commit counts.
+func (t *Txn) stageDetached() error {
+	for c, data := range t.detached {
+		if _, err := t.stageFile(ObjectName{Checksum: c, Type: TypeCommitMeta}, data, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WriteFile stores a file object and returns its id. r must give exactly size bytes. Xattrs are put into order, and
+// those with empty values left out, which mode bare could not store; so are all where the repository's
+// configuration disables them.
+func (t *Txn) WriteFile(ctx context.Context, h *FileHeader, size int64, r io.Reader) (Checksum, error) {
+	return t.writeFile(ctx, contentJob{header: t.cleanHeader(h), size: size, r: r})
+}
+
+// WriteFileAs stores a file object whose id is known. Where header and content hash to another one the error is a
+// [*CorruptError]. Content that is there already is read and hashed, but not written.
+func (t *Txn) WriteFileAs(ctx context.Context, want Checksum, h *FileHeader, size int64, r io.Reader) error {
+	_, err := t.writeFile(ctx, contentJob{header: h, size: size, r: r, want: want, prescribed: true})
+	return err
+}
+
+// contentJob is one file to write.
+type contentJob struct {
+	header     *FileHeader
+	size       int64
+	r          io.Reader
+	want       Checksum
+	prescribed bool
+	hash       hash.Hash
+}
+
+// id returns the id of what was hashed, if that is the one that was asked for.
+func (j *contentJob) id() (Checksum, error) {
+	var c Checksum
+	j.hash.Sum(c[:0])
+	if j.prescribed && c != j.want {
+		return c, &CorruptError{Name: fileName(j.want), Actual: c}
+	}
+	return c, nil
+}
+
+func (t *Txn) writeFile(ctx context.Context, j contentJob) (Checksum, error) {
+	release, err := t.use(ctx)
+	if err != nil {
+		return Checksum{}, err
+	}
+	defer release()
+	if err := t.checkHeader(&j); err != nil {
+		return Checksum{}, err
+	}
+	if j.r == nil {
+		j.r = eofReader{}
+	}
+	if j.hash, err = FileHasher(j.header); err != nil {
+		return Checksum{}, err
+	}
+	t.stats.contentTotal.Add(1)
+	if j.size <= smallFile {
+		return t.writeSmall(j)
+	}
+	return t.writeLarge(ctx, j)
+}
+
+// writeSmall handles content that fits into memory.
+func (t *Txn) writeSmall(j contentJob) (Checksum, error) {
+	buf := t.reads.pools.copies.Get().(*[]byte)
+	defer t.reads.pools.copies.Put(buf)
+	content := (*buf)[:j.size]
+	exact := exactReader{r: j.r, left: j.size}
+	if _, err := io.ReadFull(&exact, content); err != nil {
+		return Checksum{}, inputError(err, j.size, exact.left)
+	}
+	if err := exact.end(); err != io.EOF {
+		return Checksum{}, inputError(err, j.size, 0)
+	}
+	j.hash.Write(content)
+	c, err := j.id()
+	if err != nil {
+		return c, err
+	}
+	if ok, err := t.known.has(fileName(c)); ok || err != nil {
+		return c, err
+	}
+	if err := t.space.reserve(j.size); err != nil {
+		return c, err
+	}
+	written, err := t.stageContent(fileName(c), j.header, content)
+	return c, t.settle(written, j.size, err)
+}
+
+// settle counts content that was written, and frees the space of what was not.
+func (t *Txn) settle(written bool, size int64, err error) error {
+	if written {
+		t.stats.contentWritten.Add(1)
+		t.stats.contentBytes.Add(size)
+	} else {
+		t.space.giveBack(size)
+	}
+	return err
+}
+
+// inputError is the error about content that is not as long as it was said to be.
+func inputError(err error, size, left int64) error {
+	switch {
+	case left > 0 && (errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, ErrCorrupt)):
+		return fmt.Errorf("%w: unexpected EOF with %d/%d bytes remaining", io.ErrUnexpectedEOF, left, size)
+	case errors.Is(err, ErrCorrupt):
+		return fmt.Errorf("%w: content is longer than %d bytes", ErrCorrupt, size)
+	}
+	return err
+}
+
+// stageContent writes a file object whose content is in memory.
+func (t *Txn) stageContent(n ObjectName, h *FileHeader, content []byte) (bool, error) {
+	switch {
+	case t.repo.mode == ModeArchive:
+		packed := t.reads.pools.packed.Get().(*bytes.Buffer)
+		defer t.reads.pools.packed.Put(packed)
+		packed.Reset()
+		if err := t.pack(packed, h, content); err != nil {
+			return false, err
+		}
+		return t.stageFile(n, packed.Bytes(), h)
+	case !h.IsSymlink():
+		return t.stageFile(n, content, h)
+	case t.repo.mode == ModeBareUser:
+		return t.stageFile(n, append([]byte(h.Target), 0), h)
+	default:
+		return t.stageSymlink(n, h)
+	}
+}
+
+// pack appends the stored form of mode archive to w.
+func (t *Txn) pack(w io.Writer, h *FileHeader, content []byte) error {
+	header, err := EncodeArchiveHeader(&FileInfo{FileHeader: *h, Size: int64(len(content))})
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(FrameHeader(header)); err != nil || h.IsSymlink() {
+		return err
+	}
+	d := t.reads.pools.deflaters.Get().(*deflater)
+	defer t.reads.pools.deflaters.Put(d)
+	d.reset(w)
+	if _, err := d.w.Write(content); err != nil {
+		return err
+	}
+	return d.finish()
+}
+
+// writeLarge hashes and writes content as it comes. What turns out to be a duplicate is dropped.
+func (t *Txn) writeLarge(ctx context.Context, j contentJob) (Checksum, error) {
+	if j.prescribed {
+		if ok, err := t.known.has(fileName(j.want)); err != nil {
+			return Checksum{}, err
+		} else if ok {
+			if err := t.pump(ctx, &j, io.Discard); err != nil {
+				return Checksum{}, err
+			}
+			return j.id()
+		}
+	}
+	if err := t.space.reserve(j.size); err != nil {
+		return Checksum{}, err
+	}
+	c, written, err := t.streamFile(ctx, &j)
+	return c, t.settle(written, j.size, err)
+}
+
+func (t *Txn) streamFile(ctx context.Context, j *contentJob) (c Checksum, written bool, err error) {
+	temp, err := t.stage.create()
+	if err != nil {
+		return c, false, err
+	}
+	defer func() { err = errors.Join(err, temp.close()) }()
+	if t.repo.mode == ModeArchive {
+		err = t.pumpPacked(ctx, j, fdWriter(temp.fd))
+	} else {
+		err = t.pump(ctx, j, fdWriter(temp.fd))
+	}
+	if err != nil {
+		return c, false, err
+	}
+	if c, err = j.id(); err != nil {
+		return c, false, err
+	}
+	if ok, err := t.known.has(fileName(c)); ok || err != nil {
+		return c, false, err
+	}
+	written, err = t.finishFile(temp, fileName(c), j.header)
+	return c, written, err
+}
+
+// pump hashes the content and hands it on.
+func (t *Txn) pump(ctx context.Context, j *contentJob, w io.Writer) error {
+	buf := t.reads.pools.copies.Get().(*[]byte)
+	defer t.reads.pools.copies.Put(buf)
+	exact := exactReader{r: j.r, left: j.size}
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := exact.Read(*buf)
+		j.hash.Write((*buf)[:n])
+		if _, err := w.Write((*buf)[:n]); err != nil {
+			return err
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return inputError(err, j.size, exact.left)
+		}
+	}
+}
+
+// pumpPacked is pump for mode archive: it compresses what it hands on.
+func (t *Txn) pumpPacked(ctx context.Context, j *contentJob, w io.Writer) error {
+	header, err := EncodeArchiveHeader(&FileInfo{FileHeader: *j.header, Size: j.size})
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(FrameHeader(header)); err != nil {
+		return err
+	}
+	d := t.reads.pools.deflaters.Get().(*deflater)
+	defer t.reads.pools.deflaters.Put(d)
+	d.reset(w)
+	if err := t.pump(ctx, j, d.w); err != nil {
+		return err
+	}
+	return d.finish()
+}
+
+// stageFile writes an object that is stored in a regular file. h is nil for metadata. It reports false where the
+// object was there already.
+func (t *Txn) stageFile(n ObjectName, data []byte, h *FileHeader) (written bool, err error) {
+	temp, err := t.stage.create()
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, temp.close()) }()
+	if err := writeAll(temp.fd, data); err != nil {
+		return false, fmt.Errorf("object %s: %w", n, err)
+	}
+	return t.finishFile(temp, n, h)
+}
+
+// finishFile gives a written file its metadata and its name.
+func (t *Txn) finishFile(temp *tempFile, n ObjectName, h *FileHeader) (bool, error) {
+	if err := t.setFileMeta(temp.fd, h); err != nil {
+		return false, fmt.Errorf("object %s: %w", n, err)
+	}
+	if c := t.repo.Config(); c.Fsync && c.PerObjectFsync {
+		if err := fsync(temp.fd); err != nil {
+			return false, fmt.Errorf("object %s: %w", n, err)
+		}
+	}
+	dir, err := t.stage.dir(n.Checksum[0])
+	if err != nil {
+		return false, err
+	}
+	written, err := temp.link(dir, looseBase(n, t.repo.mode))
+	if err != nil {
+		return false, fmt.Errorf("object %s: %w", n, err)
+	}
+	if written {
+		t.known.stage(n)
+	}
+	return written, nil
+}
+
+// setFileMeta sets what the mode stores in the inode. The order matters: a change of owner clears the set-user-id
+// bit and security.capability.
+func (t *Txn) setFileMeta(fd int, h *FileHeader) error {
+	if h == nil || t.repo.mode == ModeArchive {
+		return unix.Fchmod(fd, 0o644)
+	}
+	var perm uint32
+	switch t.repo.mode {
+	case ModeBareUser:
+		if err := unix.Fsetxattr(fd, userMetaXattr, encodeUserMeta(h), 0); err != nil {
+			return fmt.Errorf("xattr %s: %w", userMetaXattr, err)
+		}
+		perm = h.Mode&0o775 | 0o400
+		if h.IsSymlink() {
+			perm = 0o644
+		}
+	case ModeBareUserOnly:
+		perm = h.Mode & 0o7777
+	default:
+		if err := unix.Fchown(fd, int(h.UID), int(h.GID)); err != nil {
+			return ownerError(h, err)
+		}
+		perm = h.Mode & 0o7777
+	}
+	if err := unix.Fchmod(fd, perm); err != nil {
+		return err
+	}
+	if t.repo.mode == ModeBare {
+		for _, x := range h.Xattrs {
+			if err := unix.Fsetxattr(fd, x.Name, x.Value, 0); err != nil {
+				return fmt.Errorf("xattr %s: %w", x.Name, err)
+			}
+		}
+	}
+	return setEpoch(procPath(fd))
+}
+
+// setEpoch sets the time of modification to 0, and leaves the time of access.
+func setEpoch(path string) error {
+	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {}}
+	return retry(func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, path, times, 0) })
+}
+
+func ownerError(h *FileHeader, err error) error {
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("file of %d:%d: a repository of mode bare stores owners: run as root, or use mode bare-user: %w",
+			h.UID, h.GID, err)
+	}
+	return err
+}
+
+// stageSymlink writes a symlink object of the modes that store it as one.
+func (t *Txn) stageSymlink(n ObjectName, h *FileHeader) (bool, error) {
+	temp := tempName("tmplink-")
+	if err := unix.Symlinkat(h.Target, t.stage.fd, temp); err != nil {
+		return false, fmt.Errorf("object %s: %w", n, err)
+	}
+	written, err := t.finishSymlink(temp, n, h)
+	if !written {
+		err = errors.Join(err, unix.Unlinkat(t.stage.fd, temp, 0))
+	}
+	if err != nil {
+		return false, fmt.Errorf("object %s: %w", n, err)
+	}
+	if written {
+		t.known.stage(n)
+	}
+	return written, nil
+}
+
+func (t *Txn) finishSymlink(temp string, n ObjectName, h *FileHeader) (bool, error) {
+	if t.repo.mode == ModeBare {
+		err := unix.Fchownat(t.stage.fd, temp, int(h.UID), int(h.GID), unix.AT_SYMLINK_NOFOLLOW)
+		if err != nil {
+			return false, ownerError(h, err)
+		}
+		for _, x := range h.Xattrs {
+			if err := unix.Lsetxattr(procPath(t.stage.fd)+"/"+temp, x.Name, x.Value, 0); err != nil {
+				return false, fmt.Errorf("xattr %s: %w", x.Name, err)
+			}
+		}
+	}
+	dir, err := t.stage.dir(n.Checksum[0])
+	if err != nil {
+		return false, err
+	}
+	base := looseBase(n, t.repo.mode)
+	if err := unix.Linkat(t.stage.fd, temp, dir, base, 0); err != nil {
+		if errors.Is(err, unix.EEXIST) {
+			err = nil
+		}
+		return false, err
+	}
+	return true, unix.Unlinkat(t.stage.fd, temp, 0)
+}
