@@ -1,0 +1,246 @@
+package repo_test
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
+)
+
+func begin(t *testing.T, r *repo.Repo) *repo.Txn {
+	t.Helper()
+	txn, err := r.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := txn.Abort(); err != nil {
+			t.Error(err)
+		}
+	})
+	return txn
+}
+
+// What processes that are gone have left is deleted by the next transaction; what is in use stays.
+func TestLeftoversAreDeleted(t *testing.T) {
+	t.Parallel()
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	this := "staging-" + strings.TrimSpace(string(boot)) + "-"
+	const other = "staging-00000000-0000-0000-0000-000000000000-"
+	now, old, future := time.Now(), time.Now().Add(-48*time.Hour), time.Now().Add(48*time.Hour)
+	tests := []struct {
+		name       string
+		time       time.Time
+		filled     bool // a directory with an object
+		lock, held bool
+		stays      bool
+	}{
+		{name: this + "killed", time: now, filled: true, lock: true},
+		{name: this + "unlock", time: now, filled: true},
+		{name: this + "inuse1", time: old, filled: true, lock: true, held: true, stays: true},
+		{name: this + "starts", time: now, stays: true},
+		{name: this + "empty1", time: old, lock: true},
+		{name: other + "before", time: now, filled: true, lock: true},
+		{name: other + "empty1", time: now},
+		{name: "file-old", time: old},
+		{name: "file-new", time: now, stays: true},
+		{name: "file-later", time: future, stays: true},
+		{name: "cache", time: old, filled: true, stays: true},
+	}
+	r := repotest.Init(t, repo.ModeArchive)
+	tmp := filepath.Join(r.Path(), "tmp")
+	for _, test := range tests {
+		path := filepath.Join(tmp, test.name)
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if test.filled {
+			if err := errors.Join(os.Mkdir(path+"/ab", 0o755), os.WriteFile(path+"/ab/c.file", nil, 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if test.lock {
+			f, err := os.OpenFile(path+"-lock", os.O_RDWR|os.O_CREATE, 0o600)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if test.held {
+				if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := os.Chtimes(path, test.time, test.time); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := begin(t, r).Abort(); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range tests {
+		_, err := os.Stat(filepath.Join(tmp, test.name))
+		if test.stays != (err == nil) {
+			t.Errorf("%s: got %v, want it to stay: %v", test.name, err, test.stays)
+		}
+		_, err = os.Stat(filepath.Join(tmp, test.name+"-lock"))
+		if (test.lock && test.stays) != (err == nil) {
+			t.Errorf("%s: lock file: got %v", test.name, err)
+		}
+	}
+}
+
+func TestFreeSpaceIsKept(t *testing.T) {
+	t.Parallel()
+	r := repotest.Init(t, repo.ModeArchive)
+	for key, value := range map[string]string{"min-free-space-size": "8000000TB", "min-free-space-percent": "3"} {
+		if err := r.SetConfig("core", key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	txn := begin(t, r)
+	content := strings.Repeat("x", 12300)
+	h := &repo.FileHeader{Mode: repo.ModeRegular | 0o644}
+	_, err := txn.WriteFile(t.Context(), h, 12300, strings.NewReader(content))
+	const want = "min-free-space-size 8000000TB would be exceeded, at least 12.3 kB requested"
+	if !errors.Is(err, repo.ErrNoSpace) || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	// Metadata are exempt.
+	if _, err := txn.WriteMetadata(t.Context(), repo.TypeDirTree, []byte{0}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFilesThatAModeCannotHold(t *testing.T) {
+	t.Parallel()
+	file, link := uint32(repo.ModeRegular), uint32(repo.ModeSymlink)
+	xattrs := repo.Xattrs{{Name: "user.a", Value: []byte("v")}}
+	all := []repo.Mode{repo.ModeArchive, repo.ModeBareUser, repo.ModeBareUserOnly}
+	only := []repo.Mode{repo.ModeBareUserOnly}
+	tests := []struct {
+		name    string
+		header  repo.FileHeader
+		size    int64
+		refused []repo.Mode
+	}{
+		{"set-user-id", repo.FileHeader{Mode: file | 0o4755}, 0, only},
+		{"world-writable", repo.FileHeader{Mode: file | 0o666}, 0, only},
+		{"group-writable", repo.FileHeader{Mode: file | 0o664}, 0, nil},
+		{"owner", repo.FileHeader{UID: 1, Mode: file | 0o644}, 0, only},
+		{"group", repo.FileHeader{GID: 1, Mode: file | 0o644}, 0, only},
+		{"xattrs", repo.FileHeader{Mode: file | 0o644, Xattrs: xattrs}, 0, only},
+		{"symlink", repo.FileHeader{Mode: link | 0o777, Target: "x"}, 0, nil},
+		{"symlink without target", repo.FileHeader{Mode: link | 0o777}, 0, all},
+		{"symlink with content", repo.FileHeader{Mode: link | 0o777, Target: "x"}, 1, all},
+		{"symlink to NUL", repo.FileHeader{Mode: link | 0o777, Target: "x\x00"}, 0, all},
+		{"symlink to a long path", repo.FileHeader{Mode: link | 0o777, Target: strings.Repeat("x", 4096)}, 0, all},
+		{"file with target", repo.FileHeader{Mode: file | 0o644, Target: "x"}, 0, all},
+		{"directory", repo.FileHeader{Mode: repo.ModeDir | 0o755}, 0, all},
+		{"no type", repo.FileHeader{Mode: 0o644}, 0, all},
+		{"other bits", repo.FileHeader{Mode: file | 0o1000644}, 0, all},
+		{"negative size", repo.FileHeader{Mode: file | 0o644}, -1, all},
+		{"huge size", repo.FileHeader{Mode: file | 0o644}, math.MaxInt64, all},
+	}
+	for _, mode := range all {
+		txn := begin(t, repotest.Init(t, mode))
+		for _, test := range tests {
+			_, err := txn.WriteFile(t.Context(), &test.header, test.size, bytes.NewReader(nil))
+			refused := bytes.Contains(modes(test.refused), modes([]repo.Mode{mode}))
+			if refused != (err != nil) {
+				t.Errorf("%s, %s: got %v, want it refused: %v", mode, test.name, err, refused)
+			}
+		}
+	}
+}
+
+func modes(list []repo.Mode) []byte {
+	var b []byte
+	for _, m := range list {
+		b = append(b, byte(m))
+	}
+	return b
+}
+
+func TestXattrsAreBroughtIntoOrder(t *testing.T) {
+	t.Parallel()
+	txn := begin(t, repotest.Init(t, repo.ModeArchive))
+	write := func(list ...repo.Xattr) repo.Checksum {
+		c, err := txn.WriteFile(t.Context(), &repo.FileHeader{Mode: repo.ModeRegular | 0o644, Xattrs: list}, 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	a, b := repo.Xattr{Name: "user.a", Value: []byte("1")}, repo.Xattr{Name: "user.b", Value: []byte("2")}
+	if write(a, b) != write(b, a) {
+		t.Error("the order of xattrs makes a difference")
+	}
+	if write(a) != write(a, repo.Xattr{Name: "user.empty"}) {
+		t.Error("an empty xattr makes a difference")
+	}
+	unsorted := &repo.FileHeader{Mode: repo.ModeRegular | 0o644, Xattrs: repo.Xattrs{b, a}}
+	if err := txn.WriteFileAs(t.Context(), write(a, b), unsorted, 0, nil); err == nil {
+		t.Error("a peer's object with unsorted xattrs was accepted")
+	}
+}
+
+func TestSplitXattrsAreReadOnly(t *testing.T) {
+	t.Parallel()
+	if _, err := repo.Init(filepath.Join(t.TempDir(), "repo"), repo.ModeBareSplitXattrs); !errors.Is(err, repo.ErrReadOnlyMode) {
+		t.Errorf("got %v, want ErrReadOnlyMode", err)
+	}
+	dir := repotest.Init(t, repo.ModeBareUserOnly).Path()
+	text := "[core]\nrepo_version=1\nmode=bare-split-xattrs\n"
+	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := sum(t, "ab")
+	file := filepath.Join(dir, "objects/ab", c.String()[2:]+".file")
+	list := repo.EncodeXattrs(repo.Xattrs{{Name: "user.a", Value: []byte("v")}})
+	if err := errors.Join(os.Mkdir(filepath.Dir(file), 0o755), os.WriteFile(file, []byte("content"), 0o644),
+		os.WriteFile(file+"-xattrs-link", list, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	r := open(t, dir)
+	if _, err := r.Begin(t.Context()); !errors.Is(err, repo.ErrReadOnlyMode) {
+		t.Errorf("got %v, want ErrReadOnlyMode", err)
+	}
+	info, err := r.FileInfo(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(info.Xattrs) != 1 || info.Xattrs[0].Name != "user.a" || info.Size != 7 || info.UID != uint32(os.Getuid()) {
+		t.Errorf("got %+v", info)
+	}
+}
+
+func TestDurableTransaction(t *testing.T) {
+	t.Parallel()
+	r := repotest.Init(t, repo.ModeArchive)
+	for _, key := range []string{"fsync", "per-object-fsync"} {
+		if err := r.SetConfig("core", key, "true"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := repotest.Commit(t, r, repotest.Vectors(), "os/stable")
+	commit, err := r.LoadCommit(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if commit.Tree.String() != repotest.VectorTree || commit.Meta.String() != repotest.VectorMeta {
+		t.Errorf("got root %s %s", commit.Tree, commit.Meta)
+	}
+}
