@@ -18,7 +18,7 @@ func TestHostileRefs(t *testing.T) {
 	t.Parallel()
 	r := repotest.Init(t, repo.ModeArchive)
 	outside := filepath.Join(t.TempDir(), "outside")
-	if err := os.WriteFile(outside, []byte(sum(t, "1").String()), 0o644); err != nil {
+	if err := os.WriteFile(outside, []byte(padded(t, "1").String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	heads := filepath.Join(r.Path(), "refs/heads")
@@ -26,7 +26,7 @@ func TestHostileRefs(t *testing.T) {
 		os.WriteFile(filepath.Join(heads, "garbage"), []byte("garbage"), 0o644),
 		os.WriteFile(filepath.Join(heads, "empty"), nil, 0o644),
 		os.WriteFile(filepath.Join(heads, "huge"), []byte(strings.Repeat("0", 1<<20)), 0o644),
-		os.WriteFile(filepath.Join(heads, "upper"), []byte(strings.ToUpper(sum(t, "ab").String())), 0o644),
+		os.WriteFile(filepath.Join(heads, "upper"), []byte(strings.ToUpper(padded(t, "ab").String())), 0o644),
 		os.Symlink(outside, filepath.Join(heads, "absolute")),
 		os.Symlink("../../../../../../../../"+outside, filepath.Join(heads, "relative")),
 		os.Symlink("loop", filepath.Join(heads, "loop")),
@@ -103,7 +103,7 @@ func TestHostileObjects(t *testing.T) {
 			t.Run(mode.String()+" "+name, func(t *testing.T) {
 				t.Parallel()
 				r := repotest.Init(t, mode)
-				c := sum(t, "ab")
+				c := padded(t, "ab")
 				if err := errors.Join(os.Mkdir(filepath.Dir(objectFile(r, c)), 0o755), plant(objectFile(r, c))); err != nil {
 					t.Fatal(err)
 				}

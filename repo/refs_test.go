@@ -48,8 +48,8 @@ func TestRefspecs(t *testing.T) {
 	}
 }
 
-// sum returns a checksum that begins with the given digits.
-func sum(t testing.TB, digits string) repo.Checksum {
+// padded returns a checksum that begins with the given digits.
+func padded(t testing.TB, digits string) repo.Checksum {
 	t.Helper()
 	c, err := repo.ParseChecksum(digits + strings.Repeat("0", 64-len(digits)))
 	if err != nil {
@@ -60,7 +60,7 @@ func sum(t testing.TB, digits string) repo.Checksum {
 
 func setRef(t *testing.T, r *repo.Repo, ref, digits string) {
 	t.Helper()
-	if err := r.SetRef(t.Context(), ref, sum(t, digits)); err != nil {
+	if err := r.SetRef(t.Context(), ref, padded(t, digits)); err != nil {
 		t.Fatalf("%s: %v", ref, err)
 	}
 }
@@ -80,7 +80,7 @@ func TestRefsAreWrittenListedAndResolved(t *testing.T) {
 	if err := os.MkdirAll(mirror, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(mirror, "ref"), []byte(sum(t, "7").String()+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(mirror, "ref"), []byte(padded(t, "7").String()+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	lists := map[string][]string{
@@ -114,7 +114,7 @@ func TestRefsAreWrittenListedAndResolved(t *testing.T) {
 	for rev, want := range map[string]string{
 		"os/stable": "1", "alias/of/stable": "1", "origin:os/stable": "4", "origin/os/stable": "4", "main": "5", "z": "6",
 	} {
-		if got, err := r.ResolveRef(rev); got != sum(t, want) || err != nil {
+		if got, err := r.ResolveRef(rev); got != padded(t, want) || err != nil {
 			t.Errorf("%s: got %v, %v, want %s…", rev, got, err, want)
 		}
 	}
@@ -130,7 +130,7 @@ func TestRefConflicts(t *testing.T) {
 	r := repotest.Init(t, repo.ModeArchive)
 	setRef(t, r, "x/y", "1")
 	for _, ref := range []string{"x", "x/y/z", strings.Repeat("a", 64)} {
-		if err := r.SetRef(t.Context(), ref, sum(t, "2")); err == nil {
+		if err := r.SetRef(t.Context(), ref, padded(t, "2")); err == nil {
 			t.Errorf("%s: want an error", ref)
 		}
 	}
@@ -138,7 +138,7 @@ func TestRefConflicts(t *testing.T) {
 		t.Fatal(err)
 	}
 	setRef(t, r, "x", "3") // the empty directory gives way
-	if got, err := r.ResolveRef("x"); got != sum(t, "3") || err != nil {
+	if got, err := r.ResolveRef("x"); got != padded(t, "3") || err != nil {
 		t.Errorf("got %v, %v", got, err)
 	}
 	for range 2 { // the second time there is nothing to delete
@@ -162,7 +162,7 @@ func TestAliases(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	setRef(t, r, "target", "2")
-	if got, err := r.ResolveRef("a/b/alias"); got != sum(t, "2") || err != nil {
+	if got, err := r.ResolveRef("a/b/alias"); got != padded(t, "2") || err != nil {
 		t.Errorf("got %v, %v, want what the target is now", got, err)
 	}
 	if err := r.DeleteRef(t.Context(), "target"); err == nil || !strings.Contains(err.Error(), "a/b/alias") {
@@ -193,9 +193,9 @@ func TestRevisions(t *testing.T) {
 		second.String() + "^":      first,
 		digits:                     second,
 		digits + "^":               first,
-		first.String()[:5]:         sum(t, "abc"),
+		first.String()[:5]:         padded(t, "abc"),
 		first.String()[:6]:         first,
-		sum(t, "def").String():     sum(t, "def"),
+		padded(t, "def").String():     padded(t, "def"),
 	} {
 		if got, err := r.ResolveRev(rev); got != want || err != nil {
 			t.Errorf("%s: got %v, %v, want %v", rev, got, err, want)
@@ -216,14 +216,14 @@ func TestAmbiguousRevision(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, digits := range []string{"abcd1", "abcd2"} {
-		if err := os.WriteFile(filepath.Join(dir, sum(t, digits).String()[2:]+".commit"), nil, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, padded(t, digits).String()[2:]+".commit"), nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got, err := r.ResolveRev("abcd"); !errors.Is(err, repo.ErrNotUnique) {
 		t.Errorf("got %v, %v, want ErrNotUnique", got, err)
 	}
-	if got, err := r.ResolveRev("abcd2"); got != sum(t, "abcd2") || err != nil {
+	if got, err := r.ResolveRev("abcd2"); got != padded(t, "abcd2") || err != nil {
 		t.Errorf("got %v, %v", got, err)
 	}
 }

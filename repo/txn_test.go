@@ -207,7 +207,7 @@ func TestSplitXattrsAreReadOnly(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	c := sum(t, "ab")
+	c := padded(t, "ab")
 	file := filepath.Join(dir, "objects/ab", c.String()[2:]+".file")
 	list := repo.EncodeXattrs(repo.Xattrs{{Name: "user.a", Value: []byte("v")}})
 	if err := errors.Join(os.Mkdir(filepath.Dir(file), 0o755), os.WriteFile(file, []byte("content"), 0o644),
