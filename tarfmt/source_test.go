@@ -1,0 +1,213 @@
+package tarfmt_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/flate"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
+)
+
+// memSource is a repository in memory.
+type memSource struct {
+	metadata map[repo.ObjectName][]byte
+	files    map[repo.Checksum]memFile
+}
+
+type memFile struct {
+	info repo.FileInfo
+	data []byte
+}
+
+func newMemSource() *memSource {
+	return &memSource{metadata: map[repo.ObjectName][]byte{}, files: map[repo.Checksum]memFile{}}
+}
+
+func (m *memSource) Metadata(_ context.Context, name repo.ObjectName) ([]byte, error) {
+	data, ok := m.metadata[name]
+	if !ok {
+		return nil, fmt.Errorf("%w: %s", repo.ErrObjectNotFound, name)
+	}
+	return data, nil
+}
+
+func (m *memSource) FileInfo(_ context.Context, c repo.Checksum) (*repo.FileInfo, error) {
+	f, ok := m.files[c]
+	if !ok {
+		return nil, fmt.Errorf("%w: %s.file", repo.ErrObjectNotFound, c)
+	}
+	info := f.info
+	return &info, nil
+}
+
+func (m *memSource) OpenFile(ctx context.Context, c repo.Checksum) (io.ReadCloser, *repo.FileInfo, error) {
+	info, err := m.FileInfo(ctx, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	return io.NopCloser(bytes.NewReader(m.files[c].data)), info, nil
+}
+
+func (m *memSource) addMetadata(t repo.ObjectType, data []byte) repo.Checksum {
+	c := repo.HashMetadata(data)
+	m.metadata[repo.ObjectName{Checksum: c, Type: t}] = data
+	return c
+}
+
+func (m *memSource) addFile(tb testing.TB, h repo.FileHeader, data []byte) repo.Checksum {
+	tb.Helper()
+	hash, err := repo.FileHasher(&h)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	hash.Write(data)
+	c := repo.Checksum(hash.Sum(nil))
+	m.files[c] = memFile{info: repo.FileInfo{FileHeader: h, Size: int64(len(data))}, data: data}
+	return c
+}
+
+// node is a file, symlink or directory from which a test's tree is built. Directories that are not named are made.
+type node struct {
+	path   string
+	mode   uint32 // with the type bits of a directory or symlink; else a regular file
+	data   string
+	target string
+	uid    uint32
+	gid    uint32
+	xattrs repo.Xattrs
+}
+
+// addTree stores a tree and returns its root. The attributes of directories without a node are those of def.
+func (m *memSource) addTree(tb testing.TB, def repo.DirMeta, nodes []node) (tree, meta repo.Checksum) {
+	tb.Helper()
+	type dir struct {
+		meta  repo.DirMeta
+		files map[string]repo.Checksum
+		dirs  map[string]*dir
+	}
+	newDir := func() *dir { return &dir{meta: def, files: map[string]repo.Checksum{}, dirs: map[string]*dir{}} }
+	root := newDir()
+	find := func(p string) *dir {
+		d := root
+		for name := range strings.SplitSeq(p, "/") {
+			if name == "" || name == "." {
+				continue
+			}
+			if d.dirs[name] == nil {
+				d.dirs[name] = newDir()
+			}
+			d = d.dirs[name]
+		}
+		return d
+	}
+	for _, n := range nodes {
+		if n.mode&repo.ModeTypeMask == repo.ModeDir {
+			find(n.path).meta = repo.DirMeta{UID: n.uid, GID: n.gid, Mode: n.mode, Xattrs: n.xattrs}
+			continue
+		}
+		h := repo.FileHeader{UID: n.uid, GID: n.gid, Mode: repo.ModeRegular | n.mode, Xattrs: n.xattrs}
+		if n.target != "" {
+			h.Mode, h.Target = repo.ModeSymlink|0o777, n.target
+		}
+		find(path.Dir(n.path)).files[path.Base(n.path)] = m.addFile(tb, h, []byte(n.data))
+	}
+	var store func(d *dir) (tree, meta repo.Checksum)
+	store = func(d *dir) (repo.Checksum, repo.Checksum) {
+		var dt repo.DirTree
+		for _, name := range sortedKeys(d.files) {
+			dt.Files = append(dt.Files, repo.FileEntry{Name: name, Checksum: d.files[name]})
+		}
+		for _, name := range sortedKeys(d.dirs) {
+			tree, meta := store(d.dirs[name])
+			dt.Dirs = append(dt.Dirs, repo.DirEntry{Name: name, Tree: tree, Meta: meta})
+		}
+		return m.addMetadata(repo.TypeDirTree, must(repo.EncodeDirTree(&dt))),
+			m.addMetadata(repo.TypeDirMeta, must(repo.EncodeDirMeta(&d.meta)))
+	}
+	return store(root)
+}
+
+func (m *memSource) addCommit(tb testing.TB, c repo.Commit, def repo.DirMeta, nodes []node) repo.Checksum {
+	tb.Helper()
+	c.Tree, c.Meta = m.addTree(tb, def, nodes)
+	return m.addMetadata(repo.TypeCommit, must(repo.EncodeCommit(&c)))
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// loadArchive reads the tar of an archive repository into memory.
+func loadArchive(tb testing.TB, file string) *memSource {
+	tb.Helper()
+	m := newMemSource()
+	r := tar.NewReader(bytes.NewReader(unzstd(tb, file)))
+	for {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return m
+		}
+		if err != nil {
+			tb.Fatal(err)
+		}
+		_, rest, ok := strings.Cut(h.Name, "/objects/")
+		if !ok || h.Typeflag != tar.TypeReg {
+			continue
+		}
+		data := must(io.ReadAll(r))
+		sum, ext, _ := strings.Cut(strings.Replace(rest, "/", "", 1), ".")
+		c := must(repo.ParseChecksum(sum))
+		if ext == "filez" {
+			m.files[c] = parseFilez(tb, data)
+			continue
+		}
+		for _, t := range []repo.ObjectType{repo.TypeCommit, repo.TypeCommitMeta, repo.TypeDirTree, repo.TypeDirMeta} {
+			if ext == t.String() {
+				m.metadata[repo.ObjectName{Checksum: c, Type: t}] = data
+			}
+		}
+	}
+}
+
+func parseFilez(tb testing.TB, data []byte) memFile {
+	tb.Helper()
+	n := binary.BigEndian.Uint32(data)
+	info, err := repo.ParseArchiveHeader(data[8 : 8+n])
+	if err != nil {
+		tb.Fatal(err)
+	}
+	f := memFile{info: *info}
+	if !info.IsSymlink() {
+		f.data = must(io.ReadAll(flate.NewReader(bytes.NewReader(data[8+n:]))))
+	}
+	return f
+}
+
+func unzstd(tb testing.TB, file string) []byte {
+	tb.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer f.Close()
+	z, err := zstd.NewReader(f)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer z.Close()
+	return must(io.ReadAll(z))
+}
