@@ -169,16 +169,15 @@ func (v Value) printTuple(b *strings.Builder, annotate bool, depth int) {
 	} else {
 		b.WriteByte('(')
 	}
-	for i := range v.t.members {
+	err := v.eachMember(func(i int, m Value) bool {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		m, err := v.member(i)
-		if err != nil {
-			v.printInvalid(b)
-			continue
-		}
 		m.print(b, annotate, depth+1)
+		return true
+	})
+	if err != nil {
+		v.printInvalid(b)
 	}
 	switch {
 	case entry:

@@ -103,12 +103,12 @@ func (v Value) validateContainer(depth int) error {
 			members = append(members, e)
 		}
 	} else {
-		for i := range v.t.members {
-			m, err := v.member(i)
-			if err != nil {
-				return err
-			}
+		err := v.eachMember(func(_ int, m Value) bool {
 			members = append(members, m)
+			return true
+		})
+		if err != nil {
+			return err
 		}
 	}
 	for _, m := range members {

@@ -261,32 +261,42 @@ func (f frame) element(v Value, i int) (Value, error) {
 
 // member finds a member of a tuple: what precedes it decides where it starts.
 func (v Value) member(i int) (Value, error) {
+	var found Value
+	err := v.eachMember(func(j int, m Value) bool {
+		found = m
+		return j < i
+	})
+	return found, err
+}
+
+// eachMember calls f with the members of a tuple in order until f returns false.
+func (v Value) eachMember(f func(i int, m Value) bool) error {
 	if v.t.fixed != 0 && len(v.data) != v.t.fixed {
-		return Value{}, fmt.Errorf("%w: %d bytes for %q", ErrFormat, len(v.data), v.t.text)
+		return fmt.Errorf("%w: %d bytes for %q", ErrFormat, len(v.data), v.t.text)
 	}
 	w := offsetWidth(len(v.data))
 	pos, offset := 0, len(v.data) // offset: where the last offset that was read begins
-	for j, m := range v.t.members {
+	for i, m := range v.t.members {
 		pos = alignUp(pos, m.align)
 		end := 0
 		switch {
 		case m.fixed != 0:
 			end = pos + m.fixed
-		case j == len(v.t.members)-1:
+		case i == len(v.t.members)-1:
 			end = offset
 		default:
 			if offset -= w; offset < 0 {
-				return Value{}, fmt.Errorf("%w: %q is too short", ErrFormat, v.t.text)
+				return fmt.Errorf("%w: %q is too short", ErrFormat, v.t.text)
 			}
 			end = readOffset(v.data[offset:], w)
 		}
 		if end < pos || end > offset {
-			return Value{}, fmt.Errorf("%w: member %d of %q is out of range", ErrFormat, j, v.t.text)
+			return fmt.Errorf("%w: member %d of %q is out of range", ErrFormat, i, v.t.text)
 		}
-		if j == i {
-			return Value{m, v.data[pos:end]}, nil
+		if !f(i, Value{m, v.data[pos:end]}) {
+			return nil
 		}
 		pos = end
 	}
-	return Value{}, fmt.Errorf("%w: no member %d in %q", ErrFormat, i, v.t.text)
+	return nil
 }

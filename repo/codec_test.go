@@ -1,0 +1,335 @@
+package repo_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+)
+
+func id64(t testing.TB, s string) repo.Checksum {
+	t.Helper()
+	c, err := repo.ParseChecksum(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func unhex(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(strings.NewReplacer(" ", "", "\n", "", "\t", "", "|", "").Replace(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// The vectors below are objects that ostree 2022.7 wrote.
+
+func TestFileIDsAreOstrees(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		header  repo.FileHeader
+		content string
+		id      string
+	}{
+		{"hello", repo.FileHeader{UID: 1000, GID: 1001, Mode: 0o100644}, "hello world\n", "1cf7d7006ffc3322270a4cbd6034ca0fdc6f659cdc42ab65313354861079adca"},
+		{"setuid", repo.FileHeader{Mode: 0o104755}, "#!/bin/sh\nexit 0\n", "3c8288aab868ebdf6a6f6032cbcc03aebc718909f342529506fcab2c3895c090"},
+		{"xattrs", repo.FileHeader{Mode: 0o100640, Xattrs: repo.Xattrs{{Name: "user.a", Value: []byte("aval")}, {Name: "user.b", Value: []byte("bval")}}}, "x", "df8cbb2213e10810a2b66265e566a228db1a245cc8104a1d76e2fa4e4be6d85e"},
+		{"empty", repo.FileHeader{Mode: 0o100600}, "", "d3fa9214de0816a2cf5475da17be2036ae0eda3df526eff7c1ddee082c6e5b58"},
+		{"symlink", repo.FileHeader{Mode: 0o120777, Target: "../etc/hello"}, "", "a04ae1208607a1c82f92de56a15d70d5c132333961cef8d73c00aae96f5c196f"},
+		{"moo", repo.FileHeader{Mode: 0o100644}, "moo\n", "f6a517d53831a40cff3886a965c70d57aa50797a8e5ea965b2c49cc575a6ff51"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h, err := repo.FileHasher(&c.header)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.Write([]byte(c.content))
+			if got := hex.EncodeToString(h.Sum(nil)); got != c.id {
+				t.Errorf("id %s, want %s", got, c.id)
+			}
+			data, err := repo.EncodeFileHeader(&c.header)
+			if err != nil {
+				t.Fatal(err)
+			}
+			back, err := repo.ParseFileHeader(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(&c.header, back); diff != "" {
+				t.Errorf("the header comes back different: %s", diff)
+			}
+		})
+	}
+}
+
+func TestFileHeadersHaveOstreesBytes(t *testing.T) {
+	xattrs := repo.Xattrs{{Name: "user.a", Value: []byte("aval")}, {Name: "user.b", Value: []byte("bval")}}
+	hashed, err := repo.EncodeFileHeader(&repo.FileHeader{Mode: 0o100640, Xattrs: xattrs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := unhex(t, `0000002c 00000000 | 00000000 00000000 000081a0 00000000 00
+		| 757365722e6100 6176616c 07 | 757365722e6200 6276616c 07 | 0c 18 | 11`)
+	if got := repo.FrameHeader(hashed); !bytes.Equal(got, want) {
+		t.Errorf("hashed header\n%x, want\n%x", got, want)
+	}
+	archived, err := repo.EncodeArchiveHeader(&repo.FileInfo{FileHeader: repo.FileHeader{UID: 1000, GID: 1001, Mode: 0o100644}, Size: 12})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want = unhex(t, "0000001a 00000000 | 000000000000000c 000003e8 000003e9 000081a4 00000000 00 19")
+	if got := repo.FrameHeader(archived); !bytes.Equal(got, want) {
+		t.Errorf("archived header\n%x, want\n%x", got, want)
+	}
+	info, err := repo.ParseArchiveHeader(archived)
+	if err != nil || info.Size != 12 || info.UID != 1000 || info.GID != 1001 || info.Mode != 0o100644 {
+		t.Errorf("archived header comes back as %+v, %v", info, err)
+	}
+}
+
+// etcTree and rootTree are the directories of the tree that the vectors were made of.
+func etcTree(t testing.TB) *repo.DirTree {
+	return &repo.DirTree{Files: []repo.FileEntry{
+		{Name: "hello", Checksum: id64(t, "1cf7d7006ffc3322270a4cbd6034ca0fdc6f659cdc42ab65313354861079adca")},
+		{Name: "run", Checksum: id64(t, "3c8288aab868ebdf6a6f6032cbcc03aebc718909f342529506fcab2c3895c090")},
+		{Name: "xattr", Checksum: id64(t, "df8cbb2213e10810a2b66265e566a228db1a245cc8104a1d76e2fa4e4be6d85e")},
+		{Name: "zero", Checksum: id64(t, "d3fa9214de0816a2cf5475da17be2036ae0eda3df526eff7c1ddee082c6e5b58")},
+	}}
+}
+
+func rootTree(t testing.TB) *repo.DirTree {
+	empty := id64(t, "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d")
+	return &repo.DirTree{
+		Files: []repo.FileEntry{{Name: "link", Checksum: id64(t, "a04ae1208607a1c82f92de56a15d70d5c132333961cef8d73c00aae96f5c196f")}},
+		Dirs: []repo.DirEntry{
+			{Name: "empty", Tree: empty, Meta: id64(t, "0e9fe5a4e8cee3bac5d50a5309ebab1693f8772e7351603f2270484bc9b3bcbe")},
+			{Name: "etc", Tree: id64(t, "0887db6261a4c88789a6cc390a152aa62aba99ae5263b84dfca27ddb2b738e16"), Meta: id64(t, "446a0ef11b7cc167f3b603e585c7eeeeb675faa412d5ec73f62988eb0b6c5488")},
+			{Name: "tmp", Tree: empty, Meta: id64(t, "bbe8d5c22ca8a645068a1aa51a59e117f139319d9a791e4d4c0d27dae64cc8c7")},
+		},
+	}
+}
+
+func TestDirTreeIDsAreOstrees(t *testing.T) {
+	for id, tree := range map[string]*repo.DirTree{
+		"6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d": {},
+		"0887db6261a4c88789a6cc390a152aa62aba99ae5263b84dfca27ddb2b738e16": etcTree(t),
+		"ad86fa6f7af99a1f317635e6cab796eddfcffa63b9a465a463ff4fd316deaa60": rootTree(t),
+	} {
+		data, err := repo.EncodeDirTree(tree)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := repo.HashMetadata(data); got != id64(t, id) {
+			t.Errorf("id %s, want %s", got, id)
+		}
+		back, err := repo.ParseDirTree(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tree, back); diff != "" {
+			t.Errorf("the directory comes back different: %s", diff)
+		}
+	}
+}
+
+func TestDirMetaIDsAreOstrees(t *testing.T) {
+	for id, meta := range map[string]*repo.DirMeta{
+		"446a0ef11b7cc167f3b603e585c7eeeeb675faa412d5ec73f62988eb0b6c5488": {Mode: 0o40755},
+		"0e9fe5a4e8cee3bac5d50a5309ebab1693f8772e7351603f2270484bc9b3bcbe": {Mode: 0o40755, Xattrs: repo.Xattrs{{Name: "user.dirattr", Value: []byte("d1")}}},
+		"bbe8d5c22ca8a645068a1aa51a59e117f139319d9a791e4d4c0d27dae64cc8c7": {Mode: 0o41777},
+	} {
+		data, err := repo.EncodeDirMeta(meta)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := repo.HashMetadata(data); got != id64(t, id) {
+			t.Errorf("%+v: id %s, want %s", meta, got, id)
+		}
+		if back, err := repo.ParseDirMeta(data); err != nil || !cmp.Equal(back, meta) {
+			t.Errorf("%+v comes back as %+v, %v", meta, back, err)
+		}
+	}
+}
+
+func vectorCommit(t testing.TB) *repo.Commit {
+	return &repo.Commit{
+		Metadata: gvariant.Dict{
+			{Key: "version", Value: gvariant.String("1.0")},
+			{Key: "ostree.ref-binding", Value: gvariant.Strings([]string{"test/x86_64"})},
+		},
+		Subject: "subj", Body: "body text", Timestamp: 1700000000,
+		Tree: id64(t, "ad86fa6f7af99a1f317635e6cab796eddfcffa63b9a465a463ff4fd316deaa60"),
+		Meta: id64(t, "446a0ef11b7cc167f3b603e585c7eeeeb675faa412d5ec73f62988eb0b6c5488"),
+	}
+}
+
+func TestCommitIDIsOstrees(t *testing.T) {
+	c := vectorCommit(t)
+	data, err := repo.EncodeCommit(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := repo.HashMetadata(data).String(), "9526a9238f6443f15abdec5364398072f84a647e91129d288f9cf7b9bdee231e"; got != want {
+		t.Errorf("id %s, want %s", got, want)
+	}
+	if got, want := c.ContentChecksum().String(), "b6fb2c4e60434f884e4b4ad16910b46d299e6376eb894b367383b64c86cd08f9"; got != want {
+		t.Errorf("content checksum %s, want %s", got, want)
+	}
+	back, err := repo.ParseCommit(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := repo.EncodeCommit(back); err != nil || !bytes.Equal(again, data) {
+		t.Errorf("the commit comes back different: %v", err)
+	}
+}
+
+func TestNamesThatMayNotStandInADirectory(t *testing.T) {
+	for _, name := range []string{"", ".", "..", "a/b", "a\x00", "\xff", strings.Repeat("x", 256)} {
+		if err := repo.ValidateName(name); !errors.Is(err, repo.ErrInvalidName) {
+			t.Errorf("%q: %v, want ErrInvalidName", name, err)
+		}
+	}
+	for _, name := range []string{"a", "...", "é", ".wh.x", strings.Repeat("x", 255)} {
+		if err := repo.ValidateName(name); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+func TestDirectoriesThatAreRefused(t *testing.T) {
+	c := id64(t, strings.Repeat("1", 64))
+	file := func(n string) repo.FileEntry { return repo.FileEntry{Name: n, Checksum: c} }
+	dir := func(n string) repo.DirEntry { return repo.DirEntry{Name: n, Tree: c, Meta: c} }
+	for name, tree := range map[string]*repo.DirTree{
+		"out of order":         {Files: []repo.FileEntry{file("b"), file("a")}},
+		"a name twice":         {Dirs: []repo.DirEntry{dir("a"), dir("a")}},
+		"a file and directory": {Files: []repo.FileEntry{file("a"), file("c")}, Dirs: []repo.DirEntry{dir("b"), dir("c")}},
+		"a way out":            {Files: []repo.FileEntry{file("..")}},
+		"a path":               {Dirs: []repo.DirEntry{dir("a/b")}},
+	} {
+		if _, err := repo.EncodeDirTree(tree); err == nil {
+			t.Errorf("%s passes", name)
+		}
+	}
+}
+
+func TestXattrsAreBroughtIntoTheOrderThatIsHashed(t *testing.T) {
+	got := repo.NewXattrs([]repo.Xattr{
+		{Name: "user.z", Value: []byte("1")}, {Name: "user.a", Value: []byte("old")},
+		{Name: "user.empty"}, {Name: "user.a", Value: []byte("new")},
+	})
+	want := repo.Xattrs{{Name: "user.a", Value: []byte("new")}, {Name: "user.z", Value: []byte("1")}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	unsorted := repo.Xattrs{{Name: "b", Value: []byte("1")}, {Name: "a", Value: []byte("2")}}
+	if _, err := repo.ParseXattrs(repo.EncodeXattrs(unsorted)); !errors.Is(err, repo.ErrNotNormal) {
+		t.Errorf("unsorted xattrs: %v, want ErrNotNormal", err)
+	}
+	loose, err := repo.ParseXattrsLoose(repo.EncodeXattrs(unsorted))
+	if err != nil || len(loose) != 2 || loose[0].Name != "a" {
+		t.Errorf("unsorted xattrs of old writers: %v, %v", loose, err)
+	}
+}
+
+func TestEveryTruncationOfAnObjectIsAnError(t *testing.T) {
+	tree, err := repo.EncodeDirTree(rootTree(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit, err := repo.EncodeCommit(vectorCommit(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range tree {
+		if _, err := repo.ParseDirTree(tree[:n]); err == nil && n != 1 {
+			t.Errorf("a dirtree of %d of %d bytes passes", n, len(tree))
+		}
+	}
+	for n := range commit {
+		if _, err := repo.ParseCommit(commit[:n]); err == nil {
+			t.Errorf("a commit of %d of %d bytes passes", n, len(commit))
+		}
+	}
+}
+
+// FuzzObjects: no bytes make a parser panic, and what a strict one takes, it writes again.
+func FuzzObjects(f *testing.F) {
+	tree, _ := repo.EncodeDirTree(rootTree(f))
+	commit, _ := repo.EncodeCommit(vectorCommit(f))
+	meta, _ := repo.EncodeDirMeta(&repo.DirMeta{Mode: 0o40755, Xattrs: repo.Xattrs{{Name: "user.a", Value: []byte("b")}}})
+	header, _ := repo.EncodeFileHeader(&repo.FileHeader{Mode: 0o120777, Target: "x"})
+	archive, _ := repo.EncodeArchiveHeader(&repo.FileInfo{FileHeader: repo.FileHeader{Mode: 0o100644}, Size: 1})
+	for _, seed := range [][]byte{tree, commit, meta, header, archive, repo.EncodeXattrs(repo.Xattrs{{Name: "user.a", Value: []byte("b")}})} {
+		f.Add(seed)
+	}
+	again := func(t *testing.T, what string, data, encoded []byte, err error) {
+		if err != nil || !bytes.Equal(encoded, data) {
+			t.Errorf("%s %x is written again as %x, %v", what, data, encoded, err)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if v, err := repo.ParseDirTree(data); err == nil {
+			b, err := repo.EncodeDirTree(v)
+			again(t, "dirtree", data, b, err)
+		}
+		if v, err := repo.ParseDirMeta(data); err == nil {
+			b, err := repo.EncodeDirMeta(v)
+			again(t, "dirmeta", data, b, err)
+		}
+		if v, err := repo.ParseFileHeader(data); err == nil {
+			b, err := repo.EncodeFileHeader(v)
+			again(t, "file header", data, b, err)
+		}
+		if v, err := repo.ParseXattrs(data); err == nil {
+			again(t, "xattrs", data, repo.EncodeXattrs(v), nil)
+		}
+		_, _ = repo.ParseXattrsLoose(data)
+		_, _ = repo.ParseArchiveHeader(data)
+		_, _ = repo.ParseCommit(data)
+		for _, typ := range []repo.ObjectType{repo.TypeDirTree, repo.TypeDirMeta, repo.TypeCommit, repo.TypeCommitMeta} {
+			if normal, err := repo.NormalizeMetadata(typ, data); err == nil {
+				b, err := repo.NormalizeMetadata(typ, normal)
+				again(t, "normal "+typ.String(), normal, b, err)
+			}
+		}
+	})
+}
+
+func BenchmarkDirTree(b *testing.B) {
+	tree := &repo.DirTree{}
+	for i := range 100_000 {
+		tree.Files = append(tree.Files, repo.FileEntry{Name: fmt.Sprintf("file-%06d", i), Checksum: repo.Checksum{byte(i), byte(i >> 8), 1}})
+	}
+	data, err := repo.EncodeDirTree(tree)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("encode", func(b *testing.B) {
+		b.SetBytes(int64(len(data)))
+		for b.Loop() {
+			if _, err := repo.EncodeDirTree(tree); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("parse", func(b *testing.B) {
+		b.SetBytes(int64(len(data)))
+		for b.Loop() {
+			if _, err := repo.ParseDirTree(data); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
