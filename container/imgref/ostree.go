@@ -1,0 +1,116 @@
+package imgref
+
+import "strings"
+
+// SignatureKind says what has to vouch for an image.
+type SignatureKind uint8
+
+// The kinds of signature source.
+const (
+	// ContainerPolicy asks for the signatures that the host's containers policy demands; the policy must demand some.
+	ContainerPolicy SignatureKind = iota + 1
+	// ContainerPolicyAllowInsecure is content with a policy that accepts anything.
+	ContainerPolicyAllowInsecure
+	// OstreeRemote asks for the signatures that a remote of the OSTree repository demands.
+	OstreeRemote
+)
+
+const (
+	schemeSigned             = "ostree-image-signed"
+	schemeUnverified         = "ostree-unverified-image"
+	schemeUnverifiedRegistry = "ostree-unverified-registry"
+	schemeRemote             = "ostree-remote-image"
+	schemeRemoteRegistry     = "ostree-remote-registry"
+)
+
+// SignatureSource says what has to vouch for an image. Remote is the name of the remote for [OstreeRemote], and
+// empty otherwise.
+type SignatureSource struct {
+	Kind   SignatureKind
+	Remote string
+}
+
+// ParseSignatureSource reads a signature source that stands alone: ostree-image-signed, ostree-unverified-image or
+// ostree-remote-image:REMOTE.
+func ParseSignatureSource(s string) (SignatureSource, error) {
+	switch scheme, remote, found := strings.Cut(s, ":"); {
+	case s == schemeSigned:
+		return SignatureSource{Kind: ContainerPolicy}, nil
+	case s == schemeUnverified:
+		return SignatureSource{Kind: ContainerPolicyAllowInsecure}, nil
+	case scheme == schemeRemote && found:
+		return SignatureSource{Kind: OstreeRemote, Remote: remote}, nil
+	default:
+		return SignatureSource{}, invalidf("Invalid signature source: %s", s)
+	}
+}
+
+// String returns what [ParseSignatureSource] reads.
+func (s SignatureSource) String() string {
+	switch s.Kind {
+	case OstreeRemote:
+		return schemeRemote + ":" + s.Remote
+	case ContainerPolicyAllowInsecure:
+		return schemeUnverified
+	default:
+		return schemeSigned
+	}
+}
+
+// OstreeImageReference says where an image is and what has to vouch for it.
+type OstreeImageReference struct {
+	Signature SignatureSource
+	Image     ImageReference
+}
+
+// ParseOstreeImageReference reads a signature source and an image reference, or one of the shorthands for images in
+// registries: ostree-unverified-registry:NAME and ostree-remote-registry:REMOTE:NAME.
+func ParseOstreeImageReference(s string) (OstreeImageReference, error) {
+	scheme, rest, ok := strings.Cut(s, ":")
+	if !ok {
+		return OstreeImageReference{}, invalidf("Missing ':' in %s", s)
+	}
+	var ref OstreeImageReference
+	switch scheme {
+	case schemeSigned:
+		ref.Signature.Kind = ContainerPolicy
+	case schemeUnverified, schemeUnverifiedRegistry:
+		ref.Signature.Kind = ContainerPolicyAllowInsecure
+	case schemeRemote, schemeRemoteRegistry:
+		ref.Signature.Kind = OstreeRemote
+		if ref.Signature.Remote, rest, ok = strings.Cut(rest, ":"); !ok {
+			return OstreeImageReference{}, invalidf("Missing second ':' in %s", s)
+		}
+	default:
+		return OstreeImageReference{}, invalidf("Invalid ostree image reference scheme: %s", scheme)
+	}
+	if scheme == schemeUnverifiedRegistry || scheme == schemeRemoteRegistry {
+		rest = "registry:" + rest
+	}
+	var err error
+	if ref.Image, err = ParseImageReference(rest); err != nil {
+		return OstreeImageReference{}, err
+	}
+	return ref, nil
+}
+
+// String returns the one spelling that references are compared and stored by.
+func (r OstreeImageReference) String() string {
+	if r.unverifiedRegistry() {
+		return schemeUnverifiedRegistry + ":" + r.Image.Name
+	}
+	return r.Signature.String() + ":" + r.Image.String()
+}
+
+// ShortString returns String without the prefix of an unverified image in a registry, as people write it. It cannot be
+// parsed back.
+func (r OstreeImageReference) ShortString() string {
+	if r.unverifiedRegistry() {
+		return r.Image.String()
+	}
+	return r.String()
+}
+
+func (r OstreeImageReference) unverifiedRegistry() bool {
+	return r.Signature.Kind == ContainerPolicyAllowInsecure && r.Image.Transport == Registry
+}

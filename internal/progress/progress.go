@@ -1,0 +1,75 @@
+// Package progress defines the events by which long work on layers tells what it does. Libraries emit them to a
+// callback; only the commands print.
+package progress
+
+import (
+	"io"
+	"sync"
+)
+
+// Kind says what an event is about.
+type Kind uint8
+
+// The kinds of event, in the order in which they occur.
+const (
+	// Planned comes once, before any layer: Layer is the number of layers, Total their size in bytes, or 0 where it
+	// is not known yet.
+	Planned Kind = iota + 1
+	// Started comes once for a layer.
+	Started
+	// Advanced comes repeatedly: Done of Total bytes of the layer went through.
+	Advanced
+	// Finished comes once for a layer that was done without error.
+	Finished
+)
+
+// Event is one thing that happened.
+type Event struct {
+	Kind Kind
+	// Layer is the position of the layer in the manifest.
+	Layer int
+	// Name is what to call the layer: its description, or its digest where it has none.
+	Name string
+	// Done and Total count bytes, compressed ones where layers are compressed. Total is 0 where it is not known.
+	Done, Total int64
+}
+
+// Serialize returns a function that calls f with one event at a time, whoever calls it. A nil f gives a function that
+// does nothing.
+func Serialize(f func(Event)) func(Event) {
+	if f == nil {
+		return func(Event) {}
+	}
+	var mu sync.Mutex
+	return func(e Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		f(e)
+	}
+}
+
+// step is how many bytes go through between two events of a layer.
+const step = 256 << 10
+
+// Reader reports the bytes that are read through it. The event gives the layer, its name and its size.
+func Reader(r io.Reader, e Event, emit func(Event)) io.Reader {
+	e.Kind, e.Done = Advanced, 0
+	return &reader{r: r, event: e, emit: emit}
+}
+
+type reader struct {
+	r        io.Reader
+	event    Event
+	reported int64
+	emit     func(Event)
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	r.event.Done += int64(n)
+	if r.event.Done-r.reported >= step || err != nil && r.event.Done != r.reported {
+		r.reported = r.event.Done
+		r.emit(r.event)
+	}
+	return n, err
+}
