@@ -1,10 +1,16 @@
 package packing
 
-import "slices"
+import (
+	"slices"
+	"sync"
+)
 
 // maxItems is the number of items from which neighbours in the order of chance per byte are joined beforehand. Time
 // grows with its square.
 const maxItems = 2000
+
+// mergeItems is the same for merging pairs, which is slower.
+const mergeItems = 500
 
 // arrange is the packing itself: the given components in at most k layers, at least expected cost.
 func (p *packer) arrange(members []int, k int) []bin {
@@ -16,9 +22,20 @@ func (p *packer) arrange(members []int, k int) []bin {
 		items[i] = p.items[c]
 	}
 	items = p.coarsen(p.byChancePerByte(items), max(maxItems, k))
-	best := p.startFrom(items, p.divide(items, k), k)
-	if other := p.startFrom(items, p.merge(items, k), k); other.total() < best.total() {
-		best = other
+	var divided, merged *arrangement
+	var both sync.WaitGroup
+	both.Go(func() {
+		m := *p.model
+		divided = m.startFrom(items, m.divide(items, k), k)
+	})
+	both.Go(func() {
+		m := *p.model
+		merged = m.startFrom(items, m.merge(m.coarsen(items, max(mergeItems, k)), k), k)
+	})
+	both.Wait()
+	best := divided
+	if merged.total() < best.total() {
+		best = merged
 	}
 	bins := make([]bin, len(best.layers))
 	for i, l := range best.layers {
@@ -31,7 +48,7 @@ func (p *packer) arrange(members []int, k int) []bin {
 }
 
 // startFrom improves a plan given as parts of the items.
-func (p *packer) startFrom(items []item, parts [][]item, k int) *arrangement {
+func (m *model) startFrom(items []item, parts [][]item, k int) *arrangement {
 	place := make(map[int]int, len(items)) // of the item that holds a component
 	for i := range items {
 		for _, c := range items[i].members {
@@ -48,7 +65,7 @@ func (p *packer) startFrom(items []item, parts [][]item, k int) *arrangement {
 		slices.Sort(numbered[i])
 		numbered[i] = slices.Compact(numbered[i])
 	}
-	a := newArrangement(p.model, items, numbered, k)
+	a := newArrangement(m, items, numbered, k)
 	a.improve()
 	return a
 }

@@ -5,11 +5,14 @@ import "math"
 // divideWork bounds the steps of one division: the number of items squared times that of layers, halved.
 const divideWork = 200_000_000
 
+// divideItems is the number of items from which neighbours are joined for a division.
+const divideItems = 1500
+
 // divide splits an ordered list of items into at most k ranges of least cost. It is exact for this order: the cheapest
 // division of the first j items into n ranges ends in a range i…j behind the cheapest one of i items into n−1.
 func (m *model) divide(items []item, k int) [][]item {
 	k = min(k, len(items))
-	items = m.coarsen(items, max(k, int(math.Sqrt(2*divideWork/float64(k)))))
+	items = m.coarsen(items, max(k, min(divideItems, int(math.Sqrt(2*divideWork/float64(k))))))
 	n := len(items)
 	ranges := m.rangeCosts(items)
 	best := make([]uint64, n) // best[j]: the first j+1 items in the current number of ranges

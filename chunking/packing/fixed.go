@@ -10,6 +10,7 @@ import (
 const (
 	exponentBits = 36
 	exponentMax  = 32 << exponentBits // e⁻³² is far below 2⁻³²
+	exponentGone = 23 << exponentBits // e⁻²³ is rounded to 0
 	chanceBits   = 32
 	one          = uint64(1) << chanceBits
 )
@@ -73,14 +74,15 @@ func fillPowers(powers []uint64, base uint64) {
 	}
 }
 
+// mul63 drops the lowest bit of the product, which is far below the units that are asked for in the end.
 func mul63(a, b uint64) uint64 {
-	hi, lo := bits.Mul64(a, b)
-	return hi<<1 | lo>>63
+	hi, _ := bits.Mul64(a, b)
+	return hi << 1
 }
 
 // unchanged is e⁻ˣ for an exponent x, in units of 2⁻³².
 func (t *expTable) unchanged(x uint64) uint64 {
-	if x >= exponentMax {
+	if x >= exponentGone {
 		return 0
 	}
 	r := x & (1<<20 - 1)

@@ -10,8 +10,9 @@ import (
 const (
 	maxHorizons = 8
 	maxDays     = 1 << 16
-	maxOverhead = 1 << 32
-	costShift   = 20 // costs are in units of 2⁻¹² bytes, times the number of horizons
+	maxUpdates  = 32
+	maxOverhead = 1 << 24
+	costShift   = 24 // costs are in units of 2⁻⁸ bytes, times the number of horizons
 )
 
 // model computes what sets of components cost.
@@ -22,6 +23,7 @@ type model struct {
 	unseen   uint64 // exponent per day of a component with a history, for days of which nothing is known
 	overhead uint64
 	exp      *expTable
+	computed int // counts costs, for steps that have to end some time
 }
 
 // horizon is a span of days between updates. A history is one bit for each such span in the window; those of all
@@ -45,7 +47,7 @@ type sum struct {
 	rate     uint64   // exponents per day of members without a history
 	recorded uint64   // exponents per day of members with one
 	records  uint64   // number of members with a history
-	history  []uint64 // union of the members' histories; nil if none changed in the window
+	history  []uint64 // union of the members' histories; empty if none changed in the window
 }
 
 func newModel(params Params) (*model, error) {
@@ -58,6 +60,9 @@ func newModel(params Params) (*model, error) {
 	}
 	if m.overhead > maxOverhead {
 		return nil, fmt.Errorf("an overhead of %d bytes: at most %d", m.overhead, uint64(maxOverhead))
+	}
+	if params.Updates < 0 || params.Updates > maxUpdates {
+		return nil, fmt.Errorf("%d updates: it must be 0 to %d", params.Updates, maxUpdates)
 	}
 	m.unseen = exponentOfRate(eventPrior / float64(m.window))
 	days := params.Horizons
@@ -129,23 +134,26 @@ func (s *sum) add(other *sum) {
 	s.rate += other.rate
 	s.recorded += other.recorded
 	s.records += other.records
-	if other.history == nil {
+	if len(s.history) == 0 {
+		s.history = append(s.history, other.history...)
 		return
-	}
-	if s.history == nil {
-		s.history = make([]uint64, len(other.history))
 	}
 	for i, w := range other.history {
 		s.history[i] |= w
 	}
 }
 
+// set makes s a copy of other that shares nothing with it, in the memory s has.
+func (s *sum) set(other *sum) {
+	history := append(s.history[:0], other.history...)
+	*s = *other
+	s.history = history
+}
+
 // clone returns a copy that shares nothing with s.
 func (s *sum) clone() sum {
-	c := *s
-	if s.history != nil {
-		c.history = append([]uint64(nil), s.history...)
-	}
+	var c sum
+	c.set(s)
 	return c
 }
 
@@ -186,12 +194,12 @@ func (m *model) chanceOfUnion(a, b *sum) uint64 {
 func spansOfUnion(h *horizon, a, b []uint64) int {
 	n := 0
 	switch {
-	case a == nil && b == nil:
-	case b == nil:
+	case len(a) == 0 && len(b) == 0:
+	case len(b) == 0:
 		for _, w := range a[h.start:h.end] {
 			n += bits.OnesCount64(w)
 		}
-	case a == nil:
+	case len(a) == 0:
 		for _, w := range b[h.start:h.end] {
 			n += bits.OnesCount64(w)
 		}
@@ -208,6 +216,7 @@ func (m *model) cost(s *sum) uint64 { return m.costOfUnion(s, &sum{}) }
 
 // costOfUnion is what a layer of a and b together costs in an update.
 func (m *model) costOfUnion(a, b *sum) uint64 {
+	m.computed++
 	hi, lo := bits.Mul64(a.size+b.size+m.overhead, m.chanceOfUnion(a, b))
 	return hi<<(64-costShift) | lo>>costShift
 }

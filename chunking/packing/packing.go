@@ -34,9 +34,6 @@ const (
 // DefaultOverhead is the price in bytes of one more layer to fetch: a request, tar padding, an entry in the manifest.
 const DefaultOverhead = 64 << 10
 
-// ErrTooManyLayers says that the layers that must stay alone leave no room within the limit.
-var ErrTooManyLayers = errors.New("the layer limit must be at least 1")
-
 // Component is a set of files that change together.
 type Component struct {
 	// ID names the component in every build; it has no version in it. It must not be empty and is unique.
@@ -124,7 +121,7 @@ type Layer struct {
 // layer, empty or repeated IDs, chances outside their range, more than MaxComponents or MaxTotalSize.
 func Pack(components []Component, params Params) (*Plan, error) {
 	if params.MaxLayers < 1 {
-		return nil, ErrTooManyLayers
+		return nil, fmt.Errorf("a layer limit of %d: it must be at least 1", params.MaxLayers)
 	}
 	sorted := slices.Clone(components)
 	slices.SortStableFunc(sorted, func(a, b Component) int { return strings.Compare(a.ID, b.ID) })
