@@ -119,7 +119,7 @@ func ParseArchiveHeader(data []byte) (*FileInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("file header: %w", err)
 	}
-	h.Xattrs = NewXattrs(h.Xattrs)
+	h.Xattrs = sortXattrs(h.Xattrs)
 	f := &FileInfo{FileHeader: *h, Size: int64(binary.BigEndian.Uint64(size.Data()))}
 	if f.Size < 0 || f.IsSymlink() && f.Size != 0 {
 		return nil, fmt.Errorf("file header: %w: size %d", ErrNotNormal, uint64(f.Size))
