@@ -117,7 +117,7 @@ func TestJoiningNeighboursBeforehandKeepsEveryComponent(t *testing.T) {
 // More components than the packing proper takes are joined beforehand.
 func TestManyThousandComponentsArePacked(t *testing.T) {
 	t.Parallel()
-	p := manyComponents(t, 5000, Params{MaxLayers: 100})
+	p := manyComponents(t, 2500, Params{MaxLayers: 100})
 	plan, err := Pack(p.components, p.params)
 	if err != nil {
 		t.Fatal(err)
@@ -126,8 +126,8 @@ func TestManyThousandComponentsArePacked(t *testing.T) {
 		for _, l := range plan.Layers {
 			members += len(l.Components)
 		}
-		if members != 5000 {
-			t.Errorf("%d members of 5000", members)
+		if members != 2500 {
+			t.Errorf("%d members of 2500", members)
 		}
 	} else {
 		t.Errorf("%d layers, want 100", len(plan.Layers))

@@ -1,0 +1,76 @@
+package simulate
+
+import (
+	"slices"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking/packing"
+)
+
+// Fresh packs each image at least expected cost, with no regard to the image before.
+func Fresh(days int) Packer {
+	return Packer{"ours, fresh", func(image Image, k int, _ *Prior) ([][]string, error) {
+		return ours(image, nil, packing.Params{MaxLayers: k, Horizons: horizons(days)})
+	}}
+}
+
+// Continued packs at least expected cost and keeps the unchanged layers of the image before.
+func Continued(days int) Packer {
+	return Packer{"ours, prior", func(image Image, k int, prior *Prior) ([][]string, error) {
+		return ours(image, prior, packing.Params{MaxLayers: k, Horizons: horizons(days)})
+	}}
+}
+
+// Rebalanced is the same, but opens unchanged layers where that pays.
+func Rebalanced(days int) Packer {
+	return Packer{"ours, prior, rebalance", func(image Image, k int, prior *Prior) ([][]string, error) {
+		return ours(image, prior, packing.Params{
+			MaxLayers: k, Horizons: horizons(days), Rebalance: packing.RebalanceAuto,
+		})
+	}}
+}
+
+// horizons is the cadence, or what the packer takes by default for none.
+func horizons(days int) []int {
+	if days == 0 {
+		return nil
+	}
+	return []int{days}
+}
+
+func ours(image Image, prior *Prior, params packing.Params) ([][]string, error) {
+	params.Overhead = packing.DefaultOverhead
+	var changed map[string]bool
+	if prior != nil {
+		changed = image.changed(prior)
+		for _, l := range prior.Layers {
+			params.Prior = append(params.Prior, packing.PriorLayer{Components: l})
+		}
+	}
+	components := make([]packing.Component, len(image))
+	for i := range image {
+		p := &image[i]
+		components[i] = packing.Component{ID: p.Name, Size: p.Size, Changes: changes(p), Changed: changed[p.Name]}
+	}
+	plan, err := packing.Pack(components, params)
+	if err != nil {
+		return nil, err
+	}
+	layers := make([][]string, len(plan.Layers))
+	for i, l := range plan.Layers {
+		layers[i] = l.Components
+	}
+	return layers, nil
+}
+
+// changes is the rate of a package from its changelog; one or two entries in all say nothing.
+func changes(p *Package) packing.Changes {
+	const window = 730
+	if p.Rates.Chance > 0 {
+		return packing.PerUpdate(p.Rates.Chance)
+	}
+	if len(p.Rates.Days) <= 2 {
+		return packing.PerDay(packing.RateLearned(0, 0))
+	}
+	recent, _ := slices.BinarySearch(p.Rates.Days, window)
+	return packing.History(packing.RateOfDays(recent, window), p.Rates.Days)
+}
