@@ -195,7 +195,7 @@ func TestRevisions(t *testing.T) {
 		digits + "^":               first,
 		first.String()[:5]:         padded(t, "abc"),
 		first.String()[:6]:         first,
-		padded(t, "def").String():     padded(t, "def"),
+		padded(t, "def").String():  padded(t, "def"),
 	} {
 		if got, err := r.ResolveRev(rev); got != want || err != nil {
 			t.Errorf("%s: got %v, %v, want %v", rev, got, err, want)

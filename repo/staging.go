@@ -241,7 +241,8 @@ func tidyTmp(tmp *os.Root, expiry time.Duration) error {
 			// Its owner has just deleted it.
 			continue
 		}
-		if err := tidyEntry(tmp, info, now.Sub(info.ModTime()), expiry, stagingPrefix+boot+"-"); err != nil {
+		err = tidyEntry(tmp, info, now.Sub(info.ModTime()), expiry, stagingPrefix+boot+"-")
+		if err != nil && !errors.Is(err, os.ErrPermission) { // what is another user's is theirs to tidy
 			return fmt.Errorf("tmp/%s: %w", name, err)
 		}
 	}

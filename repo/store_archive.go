@@ -20,6 +20,8 @@ const (
 	packedBuffer = 64 << 10
 	// maxFileHeader bounds the header in front of compressed content, in bytes. The kernel lets a file have less.
 	maxFileHeader = 16 << 20
+	// headerBuffer holds the headers of nearly all files, in bytes.
+	headerBuffer = 512
 	// headerFrame is the length of the words in front of a header: its length and zero.
 	headerFrame = 8
 )
@@ -46,6 +48,9 @@ type inflater struct {
 	br *bufio.Reader
 	r  io.ReadCloser
 }
+
+// reset begins a new compressed stream, which comes next in the buffer.
+func (i *inflater) reset() error { return i.r.(flate.Resetter).Reset(i.br, nil) }
 
 // Read tells damaged compressed data from other errors.
 func (i *inflater) Read(p []byte) (int, error) {
@@ -85,6 +90,20 @@ func (d *deflater) finish() error {
 	return d.bw.Flush()
 }
 
+// archiveInfo reads the header of a compressed file object, and little more of the file.
+func (d *objectDir) archiveInfo(c Checksum) (*FileInfo, error) {
+	n := fileName(c)
+	f, size, err := d.openRegular(n)
+	if err != nil {
+		return nil, err
+	}
+	info, err := readArchiveHeader(bufio.NewReaderSize(f, headerBuffer), size)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("object %s: %w", n, err)
+	}
+	return info, nil
+}
+
 // openArchive opens a compressed file object.
 func (d *objectDir) openArchive(c Checksum) (io.ReadCloser, *FileInfo, error) {
 	n := fileName(c)
@@ -97,7 +116,7 @@ func (d *objectDir) openArchive(c Checksum) (io.ReadCloser, *FileInfo, error) {
 	free := func() { d.pools.inflaters.Put(in) }
 	info, err := readArchiveHeader(in.br, size)
 	if err == nil && !info.IsSymlink() {
-		err = in.r.(flate.Resetter).Reset(in.br, nil)
+		err = in.reset()
 	}
 	if err != nil {
 		free()

@@ -122,14 +122,18 @@ func readRaw(fd int, limit int64) ([]byte, error) {
 
 // fileInfo reads what the mode stores besides the content.
 func (d *objectDir) fileInfo(c Checksum) (*FileInfo, error) {
-	if d.mode != ModeArchive && d.mode != ModeBareUser {
+	switch d.mode {
+	case ModeArchive:
+		return d.archiveInfo(c)
+	case ModeBareUser:
+		f, info, err := d.openBareUser(c)
+		if err != nil {
+			return nil, err
+		}
+		return info, f.Close()
+	default:
 		return d.bareInfo(c)
 	}
-	f, info, err := d.openFile(c)
-	if err != nil {
-		return nil, err
-	}
-	return info, f.Close()
 }
 
 func (d *objectDir) openFile(c Checksum) (io.ReadCloser, *FileInfo, error) {

@@ -259,6 +259,10 @@ func (t *Txn) Commit(ctx context.Context) (Stats, error) {
 	if err == nil {
 		err = t.writeRefs(ctx)
 	}
+	if err == nil {
+		// The mark of a transaction of old versions of libostree.
+		err = ignoreMissing(t.repo.root.Remove("transaction"))
+	}
 	if err := errors.Join(err, t.end()); err != nil {
 		return Stats{}, fmt.Errorf("committing a transaction: %w", err)
 	}
