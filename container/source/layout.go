@@ -1,0 +1,157 @@
+package source
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+)
+
+// ErrNoImage is wrapped by errors about references that name no image in a directory or archive.
+var ErrNoImage = errors.New("no such image")
+
+func openOCIDir(ref imgref.ImageReference) (backend, error) {
+	dir, tag := ref.PathAndTag()
+	f, err := openDirFiles(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &layout{files: f, tag: tag}, nil
+}
+
+func openOCIArchive(ctx context.Context, ref imgref.ImageReference) (backend, error) {
+	name, tag := ref.PathAndTag()
+	f, err := openTarFiles(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return &layout{files: f, tag: tag}, nil
+}
+
+// layout reads an OCI image layout.
+type layout struct {
+	files files
+	tag   string
+	// source is the digest of the manifest that the layout is a copy of, where that is another one.
+	source digest.Digest
+	// cleanup is called when the layout is closed.
+	cleanup func() error
+}
+
+func (l *layout) original() digest.Digest { return l.source }
+func (l *layout) parallel() bool          { return true }
+
+func (l *layout) close() error {
+	err := l.files.close()
+	if l.cleanup != nil {
+		err = errors.Join(err, l.cleanup())
+	}
+	return err
+}
+
+func (l *layout) manifest(_ context.Context, instance *digest.Digest) ([]byte, string, error) {
+	if instance != nil {
+		data, err := readSmall(l.files, blobPath(*instance), maxManifestSize)
+		return data, "", err
+	}
+	d, err := l.find()
+	if err != nil {
+		return nil, "", err
+	}
+	if err := checkDescriptor(d); err != nil {
+		return nil, "", err
+	}
+	data, err := readSmall(l.files, blobPath(d.Digest), maxManifestSize)
+	if err != nil {
+		return nil, "", err
+	}
+	if int64(len(data)) != d.Size {
+		return nil, "", &BlobError{Digest: d.Digest, Size: d.Size, Read: int64(len(data))}
+	}
+	return data, d.MediaType, checkManifestBytes(data, d.Digest)
+}
+
+// find looks the image up in the index.
+func (l *layout) find() (ocispec.Descriptor, error) {
+	var none ocispec.Descriptor
+	data, err := readSmall(l.files, ocispec.ImageIndexFile, maxManifestSize)
+	if errors.Is(err, fs.ErrNotExist) {
+		return none, fmt.Errorf("this is no OCI image layout: %w", err)
+	}
+	if err != nil {
+		return none, err
+	}
+	var index ocispec.Index
+	if err := json.Unmarshal(data, &index); err != nil {
+		return none, fmt.Errorf("%s: %w: %w", ocispec.ImageIndexFile, ErrInvalidManifest, err)
+	}
+	if index.SchemaVersion != 2 {
+		return none, fmt.Errorf("%s: %w: schema version %d", ocispec.ImageIndexFile, ErrInvalidManifest, index.SchemaVersion)
+	}
+	if l.tag == "" {
+		if n := len(index.Manifests); n != 1 {
+			return none, fmt.Errorf("%w: the layout has %d images: name one by its tag", ErrNoImage, n)
+		}
+		return index.Manifests[0], nil
+	}
+	for _, d := range index.Manifests {
+		if d.Annotations[ocispec.AnnotationRefName] == l.tag {
+			return d, nil
+		}
+	}
+	return none, fmt.Errorf("%w: the layout has no tag %q", ErrNoImage, l.tag)
+}
+
+func blobPath(d digest.Digest) string { return "blobs/sha256/" + d.Encoded() }
+
+func (l *layout) blob(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	r, _, err := l.files.open(blobPath(d.Digest))
+	return r, err
+}
+
+// openDir reads the layout of "dir:", where blobs lie beside the manifest.
+func openDir(name string) (backend, error) {
+	f, err := openDirFiles(name)
+	if err != nil {
+		return nil, err
+	}
+	return &flatDir{files: f}, nil
+}
+
+type flatDir struct {
+	files   files
+	cleanup func() error
+	source  digest.Digest
+}
+
+func (f *flatDir) original() digest.Digest { return f.source }
+func (f *flatDir) parallel() bool          { return true }
+
+func (f *flatDir) close() error {
+	err := f.files.close()
+	if f.cleanup != nil {
+		err = errors.Join(err, f.cleanup())
+	}
+	return err
+}
+
+func (f *flatDir) manifest(_ context.Context, instance *digest.Digest) ([]byte, string, error) {
+	name := "manifest.json"
+	if instance != nil {
+		name = instance.Encoded() + ".manifest.json"
+	}
+	data, err := readSmall(f.files, name, maxManifestSize)
+	return data, "", err
+}
+
+func (f *flatDir) blob(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	r, _, err := f.files.open(d.Digest.Encoded())
+	return r, err
+}

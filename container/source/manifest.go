@@ -1,0 +1,188 @@
+package source
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"go.podman.io/image/v5/manifest"
+	"go.podman.io/image/v5/types"
+)
+
+// The limits on what is kept in memory.
+const (
+	maxManifestSize = 4 << 20
+	maxConfigSize   = 16 << 20
+	maxLayers       = 1024
+)
+
+// ErrInvalidManifest is wrapped by errors about manifests and indexes that break the rules of their format.
+var ErrInvalidManifest = errors.New("invalid manifest")
+
+// Manifest is the manifest of one image for one platform.
+type Manifest struct {
+	// Raw has the bytes as they are stored, and MediaType says what they are.
+	Raw       []byte
+	MediaType string
+	// Digest is that of Raw: of the manifest chosen for the platform, never of an index.
+	Digest digest.Digest
+	// OCI is the content. A Docker manifest is converted: its media types are replaced by OCI's.
+	OCI ocispec.Manifest
+}
+
+const dockerPrefix = "application/vnd.docker.image.rootfs."
+
+// ociTypes gives for Docker's media types those of OCI with the same meaning.
+var ociTypes = map[string]string{
+	manifest.DockerV2Schema2ConfigMediaType:           ocispec.MediaTypeImageConfig,
+	manifest.DockerV2Schema2LayerMediaType:            ocispec.MediaTypeImageLayerGzip,
+	manifest.DockerV2SchemaLayerMediaTypeUncompressed: ocispec.MediaTypeImageLayer,
+	dockerPrefix + "diff.tar.zstd":                    ocispec.MediaTypeImageLayerZstd,
+}
+
+func checkManifestBytes(data []byte, want digest.Digest) error {
+	if len(data) > maxManifestSize {
+		return fmt.Errorf("%w: it has more than %d bytes", ErrInvalidManifest, maxManifestSize)
+	}
+	if want == "" {
+		return nil
+	}
+	if err := checkDigest(want); err != nil {
+		return err
+	}
+	if got := digest.FromBytes(data); got != want {
+		return fmt.Errorf("manifest %s: %w: it has the digest %s", want, ErrMismatch, got)
+	}
+	return nil
+}
+
+// manifestType finds out what a manifest is. What the bytes say must not contradict what their carrier said, or two
+// readers could see two images in the same bytes.
+func manifestType(data []byte, carrier string) (string, error) {
+	var m struct {
+		SchemaVersion int             `json:"schemaVersion"`
+		MediaType     string          `json:"mediaType"`
+		Manifests     json.RawMessage `json:"manifests"`
+		Config        json.RawMessage `json:"config"`
+		Layers        json.RawMessage `json:"layers"`
+	}
+	if err := json.Unmarshal(data, &m); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrInvalidManifest, err)
+	}
+	if m.SchemaVersion != 2 {
+		return "", fmt.Errorf("%w: schema version %d: only version 2 is supported; push the image again with a current tool", ErrInvalidManifest, m.SchemaVersion)
+	}
+	index := m.Manifests != nil
+	if index && (m.Config != nil || m.Layers != nil) {
+		return "", fmt.Errorf("%w: it is an index and an image at once", ErrInvalidManifest)
+	}
+	mediaType := m.MediaType
+	if mediaType == "" && knownManifest(carrier) {
+		mediaType = carrier
+	}
+	if mediaType == "" {
+		mediaType = ocispec.MediaTypeImageManifest
+		if index {
+			mediaType = ocispec.MediaTypeImageIndex
+		}
+	}
+	if !knownManifest(mediaType) {
+		return "", fmt.Errorf("%w: unknown media type %q", ErrInvalidManifest, mediaType)
+	}
+	if isIndex(mediaType) != index {
+		return "", fmt.Errorf("%w: the content is not of the media type %s", ErrInvalidManifest, mediaType)
+	}
+	return mediaType, nil
+}
+
+func isIndex(mediaType string) bool {
+	return mediaType == ocispec.MediaTypeImageIndex || mediaType == manifest.DockerV2ListMediaType
+}
+
+func knownManifest(mediaType string) bool {
+	return isIndex(mediaType) || mediaType == ocispec.MediaTypeImageManifest || mediaType == manifest.DockerV2Schema2MediaType
+}
+
+// chooseInstance finds the image for a platform in an index.
+func chooseInstance(data []byte, mediaType string, p *ocispec.Platform) (digest.Digest, error) {
+	list, err := manifest.ListFromBlob(data, mediaType)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrInvalidManifest, err)
+	}
+	if p == nil {
+		p = &ocispec.Platform{OS: runtime.GOOS, Architecture: runtime.GOARCH}
+	}
+	sys := &types.SystemContext{OSChoice: p.OS, ArchitectureChoice: p.Architecture, VariantChoice: p.Variant}
+	d, err := list.ChooseInstance(sys)
+	if err != nil {
+		return "", fmt.Errorf("the image is not there for platform %s/%s: %w", p.OS, p.Architecture, err)
+	}
+	return d, checkDigest(d)
+}
+
+func parseManifest(data []byte, mediaType string) (*Manifest, error) {
+	if isIndex(mediaType) {
+		return nil, fmt.Errorf("%w: an index inside an index", ErrInvalidManifest)
+	}
+	m := &Manifest{Raw: data, MediaType: mediaType, Digest: digest.FromBytes(data)}
+	if err := json.Unmarshal(data, &m.OCI); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidManifest, err)
+	}
+	if n := len(m.OCI.Layers); n > maxLayers {
+		return nil, fmt.Errorf("%w: it has %d layers, more than %d", ErrInvalidManifest, n, maxLayers)
+	}
+	if err := checkDescriptor(m.OCI.Config); err != nil {
+		return nil, fmt.Errorf("%w: config: %w", ErrInvalidManifest, err)
+	}
+	sizes := map[digest.Digest]int64{}
+	for i := range m.OCI.Layers {
+		l := &m.OCI.Layers[i]
+		if err := checkDescriptor(*l); err != nil {
+			return nil, fmt.Errorf("%w: layer %d: %w", ErrInvalidManifest, i, err)
+		}
+		if size, ok := sizes[l.Digest]; ok && size != l.Size {
+			return nil, fmt.Errorf("%w: layer %s has two sizes", ErrInvalidManifest, l.Digest)
+		}
+		sizes[l.Digest] = l.Size
+	}
+	if mediaType == manifest.DockerV2Schema2MediaType {
+		convertDocker(&m.OCI)
+	}
+	return m, nil
+}
+
+func convertDocker(m *ocispec.Manifest) {
+	m.Versioned = specs.Versioned{SchemaVersion: 2}
+	m.MediaType = ocispec.MediaTypeImageManifest
+	convert := func(d *ocispec.Descriptor) {
+		if t, ok := ociTypes[d.MediaType]; ok {
+			d.MediaType = t
+		}
+	}
+	convert(&m.Config)
+	for i := range m.Layers {
+		convert(&m.Layers[i])
+	}
+}
+
+func checkDescriptor(d ocispec.Descriptor) error {
+	if d.Size < 0 {
+		return fmt.Errorf("blob %s has the size %d", d.Digest, d.Size)
+	}
+	return checkDigest(d.Digest)
+}
+
+// checkDigest admits SHA-256 alone. Its digits are safe in paths and URLs.
+func checkDigest(d digest.Digest) error {
+	if err := d.Validate(); err != nil {
+		return fmt.Errorf("digest %.80q: %w", string(d), err)
+	}
+	if d.Algorithm() != digest.SHA256 {
+		return fmt.Errorf("digest %s: only sha256 is supported", d)
+	}
+	return nil
+}

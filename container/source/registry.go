@@ -1,0 +1,146 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"go.podman.io/image/v5/docker"
+	"go.podman.io/image/v5/docker/archive"
+	"go.podman.io/image/v5/pkg/blobinfocache/none"
+	"go.podman.io/image/v5/types"
+)
+
+const (
+	userAgent = "ostree-ext-go"
+	attempts  = 4
+)
+
+// openRegistry opens an image in a registry. The digest is the one that the name holds, or empty.
+func openRegistry(ctx context.Context, name string, opts Options) (backend, digest.Digest, error) {
+	name, want, err := splitDigest(name)
+	if err != nil {
+		return nil, "", err
+	}
+	ref, err := docker.ParseReference("//" + name)
+	if err != nil {
+		return nil, "", fmt.Errorf("image name %s: %w", name, err)
+	}
+	sys, err := systemContext(opts, hostAuth())
+	if err != nil {
+		return nil, "", err
+	}
+	var src types.ImageSource
+	err = retry(ctx, func() (err error) {
+		src, err = ref.NewImageSource(ctx, sys)
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return &library{src: src}, want, nil
+}
+
+// splitDigest finds the digest in a name and takes away a tag before it: a digest says all, and the library refuses
+// names with both.
+func splitDigest(name string) (string, digest.Digest, error) {
+	base, text, found := strings.Cut(name, "@")
+	if !found {
+		return name, "", nil
+	}
+	d := digest.Digest(text)
+	if err := checkDigest(d); err != nil {
+		return "", "", err
+	}
+	if i := strings.LastIndexByte(base, ':'); i > strings.LastIndexByte(base, '/') {
+		base = base[:i]
+	}
+	return base + "@" + text, d, nil
+}
+
+func systemContext(opts Options, host authSearch) (*types.SystemContext, error) {
+	sys := &types.SystemContext{DockerCertPath: opts.CertDir, DockerRegistryUserAgent: userAgent}
+	if opts.InsecureSkipTLSVerify {
+		sys.DockerInsecureSkipTLSVerify = types.OptionalBoolTrue
+	}
+	file, err := host.find(opts)
+	if err != nil {
+		return nil, err
+	}
+	if sys.AuthFilePath = file; file == "" {
+		sys.DockerAuthConfig = &types.DockerAuthConfig{} // anonymous on purpose, not "look elsewhere"
+	}
+	return sys, nil
+}
+
+func openDockerArchive(ctx context.Context, name string) (backend, error) {
+	ref, err := archive.ParseReference(name)
+	if err != nil {
+		return nil, err
+	}
+	src, err := ref.NewImageSource(ctx, &types.SystemContext{})
+	if err != nil {
+		return nil, err
+	}
+	return &library{src: src}, nil
+}
+
+// library reads through containers/image.
+type library struct{ src types.ImageSource }
+
+func (l *library) parallel() bool { return l.src.HasThreadSafeGetBlob() }
+func (l *library) close() error   { return l.src.Close() }
+
+func (l *library) manifest(ctx context.Context, instance *digest.Digest) (data []byte, mediaType string, err error) {
+	err = retry(ctx, func() (err error) {
+		data, mediaType, err = l.src.GetManifest(ctx, instance)
+		return err
+	})
+	return data, mediaType, err
+}
+
+func (l *library) blob(ctx context.Context, d ocispec.Descriptor) (r io.ReadCloser, err error) {
+	info := types.BlobInfo{Digest: d.Digest, Size: d.Size, URLs: d.URLs, MediaType: d.MediaType}
+	err = retry(ctx, func() (err error) {
+		r, _, err = l.src.GetBlob(ctx, info, none.NoCache)
+		return err
+	})
+	return r, err
+}
+
+// retry tries again what failed for a reason that may pass. The library itself repeats requests that were answered
+// with 429, and resumes a blob that was cut.
+func retry(ctx context.Context, f func() error) error {
+	pause := 250 * time.Millisecond
+	for i := 1; ; i++ {
+		err := f()
+		if err == nil || i == attempts || ctx.Err() != nil || !passing(err) {
+			return err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return errors.Join(ctx.Err(), err)
+		}
+		pause *= 2
+	}
+}
+
+// passing reports whether an error may be gone in a second: a broken connection or a server in trouble.
+func passing(err error) bool {
+	if status, ok := errors.AsType[docker.UnexpectedHTTPStatusError](err); ok {
+		return status.StatusCode >= http.StatusInternalServerError
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return true
+	}
+	return brokenConnection(err)
+}

@@ -1,0 +1,76 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// ErrNoTool says that no program that knows containers-storage is installed.
+var ErrNoTool = errors.New("containers-storage: needs skopeo or podman, and neither is installed: install one of them")
+
+// openStorage has the host's own tool copy an image out of containers-storage. The storage has a library and locks of
+// its own that have to fit the host's configuration; its tools do.
+func openStorage(ctx context.Context, name string) (backend, error) {
+	dir, err := os.MkdirTemp("", "ostree-ext-storage-")
+	if err != nil {
+		return nil, err
+	}
+	cleanup := func() error { return os.RemoveAll(dir) }
+	b, err := copyFromStorage(ctx, name, filepath.Join(dir, "image"))
+	if err != nil {
+		return nil, errors.Join(err, cleanup())
+	}
+	b.cleanup = cleanup
+	return b, nil
+}
+
+func copyFromStorage(ctx context.Context, name, dir string) (*flatDir, error) {
+	var original digest.Digest
+	if tool, err := exec.LookPath("skopeo"); err == nil {
+		if _, err := run(ctx, tool, "copy", "-q", "containers-storage:"+name, "dir:"+dir); err != nil {
+			return nil, err
+		}
+		raw, err := run(ctx, tool, "inspect", "--raw", "containers-storage:"+name)
+		if err != nil {
+			return nil, err
+		}
+		if mediaType, err := manifestType(raw, ""); err == nil && !isIndex(mediaType) {
+			original = digest.FromBytes(raw)
+		}
+	} else if tool, err := exec.LookPath("podman"); err == nil {
+		if _, err := run(ctx, tool, "save", "-q", "--format=docker-dir", "-o", dir, name); err != nil {
+			return nil, err
+		}
+	} else {
+		return nil, ErrNoTool
+	}
+	f, err := openDirFiles(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &flatDir{files: f, source: original}, nil
+}
+
+// run runs a tool and returns its standard output; its complaints become the error.
+func run(ctx context.Context, tool string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, tool, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("%s %s: %w: %s", filepath.Base(tool), args[0], err, lastLine(stderr.String()))
+	}
+	return stdout.Bytes(), nil
+}
+
+func lastLine(s string) string {
+	s = strings.TrimSpace(s)
+	return s[strings.LastIndexByte(s, '\n')+1:]
+}
