@@ -1,0 +1,176 @@
+package dest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/stream"
+	"golang.org/x/sync/errgroup"
+)
+
+// blobDir is a directory of blobs, each under the digits of its digest.
+type blobDir struct{ dir string }
+
+// has reports whether a blob is there with the right size. Its content is not read again: blobs get their names only
+// once their bytes are complete and synced.
+func (b blobDir) has(h v1.Hash, size int64) bool {
+	st, err := os.Lstat(b.path(h))
+	return err == nil && st.Mode().IsRegular() && st.Size() == size
+}
+
+func (b blobDir) path(h v1.Hash) string { return filepath.Join(b.dir, h.Hex) }
+
+// put stores what r gives.
+func (b blobDir) put(ctx context.Context, r io.Reader) (h v1.Hash, size int64, err error) {
+	f, err := os.CreateTemp(b.dir, ".tmp-")
+	if err != nil {
+		return h, 0, err
+	}
+	defer func() {
+		err = errors.Join(err, f.Close())
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	sum := sha256.New()
+	if size, err = io.Copy(io.MultiWriter(f, sum), contextReader{ctx, r}); err != nil {
+		return h, 0, err
+	}
+	h = v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum.Sum(nil))}
+	if err := errors.Join(f.Chmod(0o644), f.Sync()); err != nil {
+		return h, 0, err
+	}
+	return h, size, os.Rename(f.Name(), b.path(h))
+}
+
+// putBytes stores a small blob.
+func (b blobDir) putBytes(ctx context.Context, data []byte) (v1.Hash, error) {
+	sum := sha256.Sum256(data)
+	h := v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum[:])}
+	if b.has(h, int64(len(data))) {
+		return h, nil
+	}
+	_, _, err := b.put(ctx, bytes.NewReader(data))
+	return h, err
+}
+
+// putLayer stores a layer's compressed bytes unless they are there.
+func (b blobDir) putLayer(ctx context.Context, l v1.Layer) error {
+	if h, err := l.Digest(); err == nil {
+		if size, err := l.Size(); err == nil && b.has(h, size) {
+			return nil
+		}
+	} else if !errors.Is(err, stream.ErrNotComputed) {
+		return err
+	}
+	r, err := l.Compressed()
+	if err != nil {
+		return err
+	}
+	h, _, err := b.put(ctx, r)
+	if err := errors.Join(err, r.Close()); err != nil {
+		return err
+	}
+	want, err := l.Digest()
+	if err != nil {
+		return err
+	}
+	if h != want {
+		return fmt.Errorf("%w: %s gave %s", ErrMismatch, want, h)
+	}
+	return nil
+}
+
+// putImage stores layers, configuration and manifest, and returns the manifest.
+func (b blobDir) putImage(ctx context.Context, img v1.Image) ([]byte, error) {
+	if err := eachLayer(ctx, img, func(ctx context.Context, _ int, l v1.Layer) error { return b.putLayer(ctx, l) }); err != nil {
+		return nil, err
+	}
+	config, err := img.RawConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := b.putBytes(ctx, config); err != nil {
+		return nil, err
+	}
+	return img.RawManifest()
+}
+
+// eachLayer calls f for the layers side by side.
+func eachLayer(ctx context.Context, img v1.Image, f func(context.Context, int, v1.Layer) error) error {
+	layers, err := img.Layers()
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, l := range layers {
+		g.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := f(ctx, i, l); err != nil {
+				return fmt.Errorf("layer %d: %w", i, err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// contextReader ends reading when the context does.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// writeFile puts a file in place in one step.
+func writeFile(name string, data []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(name), ".tmp-")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return syncDir(filepath.Dir(name))
+}
+
+func syncDir(name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// mkdir makes a directory, but not its parents: a mistyped path is to fail.
+func mkdir(names ...string) error {
+	for _, name := range names {
+		if err := os.Mkdir(name, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	return nil
+}

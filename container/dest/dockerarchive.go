@@ -1,0 +1,172 @@
+package dest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/stream"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/opencontainers/go-digest"
+)
+
+// plainLayer is what a Docker archive says of a layer: it holds the uncompressed stream.
+type plainLayer struct {
+	size   int64
+	diffID string // hexadecimal
+}
+
+// writeDockerArchive writes what "docker save" would. A tar header needs the size of a layer before its content, so
+// the layers are made twice: to measure, and to write.
+func writeDockerArchive(ctx context.Context, img v1.Image, target, tag string) (d digest.Digest, err error) {
+	tags, err := repoTags(tag)
+	if err != nil {
+		return "", err
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		return "", err
+	}
+	plain, err := measure(ctx, img, len(layers))
+	if err != nil {
+		return "", err
+	}
+	config, err := finishedConfig(ctx, img)
+	if err != nil {
+		return "", err
+	}
+	stage, err := newStage(target)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, stage.close()) }()
+	sum := sha256.Sum256(config)
+	configName := hex.EncodeToString(sum[:]) + ".json"
+	list, err := json.Marshal([]dockerManifest{{Config: configName, RepoTags: tags, Layers: layerNames(plain)}})
+	if err != nil {
+		return "", err
+	}
+	err = stage.replace(func(w *tarWriter) error {
+		done := map[string]bool{}
+		for i, l := range layers {
+			if p := plain[i]; !done[p.diffID] {
+				done[p.diffID] = true
+				if err := writePlain(ctx, w, l, p); err != nil {
+					return fmt.Errorf("layer %d: %w", i, err)
+				}
+			}
+		}
+		return errors.Join(w.bytes(ctx, configName, config), w.bytes(ctx, "manifest.json", list))
+	})
+	if err != nil {
+		return "", err
+	}
+	return impliedDigest(config, plain)
+}
+
+type dockerManifest struct {
+	Config   string
+	RepoTags []string
+	Layers   []string
+}
+
+func layerNames(plain []plainLayer) []string {
+	names := make([]string, 0, len(plain))
+	for _, p := range plain {
+		names = append(names, p.diffID+".tar")
+	}
+	return names
+}
+
+// repoTags returns the full name under which the image is loaded, if it is to have one.
+func repoTags(ref string) ([]string, error) {
+	if ref == "" {
+		return nil, nil
+	}
+	t, err := name.NewTag(ref)
+	if err != nil {
+		return nil, err
+	}
+	return []string{t.Name()}, nil
+}
+
+func measure(ctx context.Context, img v1.Image, n int) ([]plainLayer, error) {
+	plain := make([]plainLayer, n)
+	err := eachLayer(ctx, img, func(ctx context.Context, i int, l v1.Layer) error {
+		r, err := l.Uncompressed()
+		if err != nil {
+			return err
+		}
+		sum := sha256.New()
+		size, err := io.Copy(sum, contextReader{ctx, r})
+		if err := errors.Join(err, r.Close()); err != nil {
+			return err
+		}
+		plain[i] = plainLayer{size, hex.EncodeToString(sum.Sum(nil))}
+		return nil
+	})
+	return plain, err
+}
+
+// finishedConfig returns the configuration. An image that knows its diff-ids only once its layers were read in their
+// compressed form has them read.
+func finishedConfig(ctx context.Context, img v1.Image) ([]byte, error) {
+	config, err := img.RawConfigFile()
+	if !errors.Is(err, stream.ErrNotComputed) {
+		return config, err
+	}
+	err = eachLayer(ctx, img, func(ctx context.Context, _ int, l v1.Layer) error {
+		r, err := l.Compressed()
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, contextReader{ctx, r})
+		return errors.Join(err, r.Close())
+	})
+	if err != nil {
+		return nil, err
+	}
+	return img.RawConfigFile()
+}
+
+func writePlain(ctx context.Context, w *tarWriter, l v1.Layer, p plainLayer) error {
+	r, err := l.Uncompressed()
+	if err != nil {
+		return err
+	}
+	sum := sha256.New()
+	err = w.file(ctx, p.diffID+".tar", p.size, io.TeeReader(r, sum))
+	if err := errors.Join(err, r.Close()); err != nil {
+		return err
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != p.diffID {
+		return fmt.Errorf("%w: the second reading gave %s, the first %s", ErrMismatch, got, p.diffID)
+	}
+	return nil
+}
+
+// impliedDigest is the digest of the manifest that readers of Docker archives make up.
+func impliedDigest(config []byte, plain []plainLayer) (digest.Digest, error) {
+	type descriptor struct {
+		MediaType types.MediaType `json:"mediaType"`
+		Size      int64           `json:"size"`
+		Digest    digest.Digest   `json:"digest"`
+	}
+	m := struct {
+		SchemaVersion int             `json:"schemaVersion"`
+		MediaType     types.MediaType `json:"mediaType"`
+		Config        descriptor      `json:"config"`
+		Layers        []descriptor    `json:"layers"`
+	}{2, types.DockerManifestSchema2, descriptor{types.DockerConfigJSON, int64(len(config)), digest.FromBytes(config)}, []descriptor{}}
+	for _, p := range plain {
+		m.Layers = append(m.Layers, descriptor{types.DockerLayer, p.size, digest.NewDigestFromEncoded(digest.SHA256, p.diffID)})
+	}
+	data, err := json.Marshal(m)
+	return digest.FromBytes(data), err
+}
