@@ -125,25 +125,34 @@ func readsBack(t *testing.T, r *repo.Repo) {
 	}
 	finish(t, txn)
 	for c, e := range written {
-		content, info := readFile(t, r, c)
-		if content != string(e.Content) {
-			t.Errorf("%s: content differs", e.Path)
-		}
 		want := &repo.FileInfo{FileHeader: *e.Header(), Size: int64(len(e.Content))}
-		if diff := cmp.Diff(want, info); diff != "" {
-			t.Errorf("%s: header differs (-want +got):\n%s", e.Path, diff)
-		}
 		alone, err := r.FileInfo(t.Context(), c)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(info, alone); diff != "" {
-			t.Errorf("%s: FileInfo differs from that of OpenFile:\n%s", e.Path, diff)
+		if diff := cmp.Diff(want, alone); diff != "" {
+			t.Errorf("%s: header differs (-want +got):\n%s", e.Path, diff)
+		}
+		if unreadable(r, &e) {
+			continue
+		}
+		content, info := readFile(t, r, c)
+		if content != string(e.Content) {
+			t.Errorf("%s: content differs", e.Path)
+		}
+		if diff := cmp.Diff(alone, info); diff != "" {
+			t.Errorf("%s: OpenFile gives another header than FileInfo:\n%s", e.Path, diff)
 		}
 	}
 	if got := len(objects(t, r)); got != len(written) {
 		t.Errorf("got %d objects, want %d", got, len(written))
 	}
+}
+
+// unreadable reports whether the file's own permissions keep an ordinary user from its content, as they do where
+// they are those of the object on disk.
+func unreadable(r *repo.Repo, e *Entry) bool {
+	return r.Mode() == repo.ModeBareUserOnly && os.Geteuid() != 0 && e.Mode&0o400 == 0
 }
 
 // largeReadsBack is about content that is not held in memory, around the sizes of the buffers.
