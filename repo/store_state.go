@@ -83,6 +83,11 @@ func (r *Repo) DeleteObject(ctx context.Context, n ObjectName) error {
 	if n.Type != TypeCommit {
 		return r.objects.remove(n)
 	}
+	if ok, err := r.objects.has(n); err != nil {
+		return err
+	} else if !ok {
+		return notFound(n)
+	}
 	if r.Config().TombstoneCommits {
 		if err := r.writeTombstone(n.Checksum); err != nil {
 			return err
