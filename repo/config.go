@@ -204,7 +204,8 @@ func readSmallFile(root *os.Root, name string, limit int64) ([]byte, error) {
 }
 
 // SetConfig sets a key in the file config, keeping everything else in it as it is. An error leaves it as it was;
-// values that the repository could not be opened with again are errors.
+// values that the repository could not be opened with again are errors. The parent, the level of compression and
+// whether xattrs are read count from the next [Open] on.
 func (r *Repo) SetConfig(group, key, value string) error {
 	if !r.writable {
 		return r.readOnlyError()
