@@ -258,3 +258,22 @@ func TestXattrCacheIsBounded(t *testing.T) {
 		t.Errorf("%d bodies are listed, %d are held", c.recent.Len(), len(c.bodies))
 	}
 }
+
+func TestChecksumsOfHeaders(t *testing.T) {
+	t.Parallel()
+	var b block
+	for i := range b {
+		b[i] = 0xff
+	}
+	if got, want := b.sum(), uint32(504*0xff+8*' '); got != want {
+		t.Errorf("got %d, want %d", got, want)
+	}
+	b = newHeader(typeRegular, attributes{mode: 0o644}, 1)
+	want := uint32(8 * ' ')
+	for _, c := range b {
+		want += uint32(c)
+	}
+	if got := b.sum(); got != want {
+		t.Errorf("got %d, want %d", got, want)
+	}
+}
