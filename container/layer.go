@@ -1,0 +1,146 @@
+package container
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"syscall"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+)
+
+const (
+	// maxPadding bounds what may follow the end of an archive in its stream. Programs fill up a record of at most
+	// some hundred KiB.
+	maxPadding = 1 << 20
+	// maxWindow is the most memory that a zstd stream may ask for; the strongest level of the format's own tool does.
+	maxWindow = 128 << 20
+)
+
+// errPadding says that a stream goes on after the archive in it has ended.
+var errPadding = fmt.Errorf("%w: more than %d bytes follow the end of the archive", ErrLayerMismatch, maxPadding)
+
+// decompress opens a layer's stream by its media type.
+func decompress(mediaType string, r io.Reader) (io.ReadCloser, error) {
+	switch mediaType {
+	case ocispec.MediaTypeImageLayer:
+		return io.NopCloser(r), nil
+	case ocispec.MediaTypeImageLayerGzip:
+		z, err := gzip.NewReader(r)
+		if err != nil {
+			return nil, err
+		}
+		z.Multistream(false)
+		return z, nil
+	case ocispec.MediaTypeImageLayerZstd:
+		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, err
+		}
+		return z.IOReadCloser(), nil
+	default:
+		return nil, unhandled(mediaType)
+	}
+}
+
+func handled(mediaType string) bool {
+	return mediaType == ocispec.MediaTypeImageLayer || mediaType == ocispec.MediaTypeImageLayerGzip || mediaType == ocispec.MediaTypeImageLayerZstd
+}
+
+func unhandled(mediaType string) error {
+	return notEncapsulated("Unhandled layer type: %.100s", mediaType)
+}
+
+// readLayer gives the decompressed stream of a layer to use, which reads to the end of the archive, and then checks
+// everything that is said about it. Where the bytes that came are not those of the descriptor, that is the error, since
+// what use stumbled on is but a consequence.
+func readLayer(ctx context.Context, src source.Source, l layer, emit func(progress.Event), use func(io.Reader) error) (err error) {
+	if !handled(l.descriptor.MediaType) {
+		return unhandled(l.descriptor.MediaType)
+	}
+	blob, err := src.Blob(ctx, l.descriptor)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, blob.Close()) }()
+	event := progress.Event{Kind: progress.Started, Layer: l.index, Name: l.name, Total: l.descriptor.Size}
+	emit(event)
+	raw := progress.Reader(contextReader{ctx, blob}, event, emit)
+	used := useStream(l, raw, use)
+	if ctx.Err() != nil || ours(used) {
+		return errors.Join(used, ctx.Err())
+	}
+	// The rest is read even after an error, to know whether the bytes are at fault. It is bounded by the descriptor.
+	if _, err := io.Copy(io.Discard, raw); err != nil && (used == nil || errors.Is(err, source.ErrMismatch)) {
+		return err
+	}
+	if used != nil {
+		return used
+	}
+	event.Kind, event.Done = progress.Finished, event.Total
+	emit(event)
+	return nil
+}
+
+// ours reports whether an error is that of the machine, so that no bytes can be at fault.
+func ours(err error) bool {
+	_, system := errors.AsType[syscall.Errno](err)
+	return system || errors.Is(err, repo.ErrNoSpace) || errors.Is(err, context.Canceled)
+}
+
+func useStream(l layer, raw io.Reader, use func(io.Reader) error) (err error) {
+	z, err := decompress(l.descriptor.MediaType, raw)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, z.Close()) }()
+	plain := &hashingReader{r: z, h: sha256.New()}
+	if err := use(plain); err != nil {
+		return err
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(plain, maxPadding+1))
+	if err != nil {
+		return err
+	}
+	if n > maxPadding {
+		return errPadding
+	}
+	if got := digest.NewDigestFromBytes(digest.SHA256, plain.h.Sum(nil)); got != l.diffID {
+		return &DiffIDError{Want: l.diffID, Got: got}
+	}
+	return nil
+}
+
+type hashingReader struct {
+	r io.Reader
+	h hash.Hash
+}
+
+func (h *hashingReader) Read(p []byte) (int, error) {
+	n, err := h.r.Read(p)
+	h.h.Write(p[:n])
+	return n, err
+}
+
+// contextReader ends reading when the context does.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}

@@ -1,0 +1,172 @@
+// Package testreg is a registry on loopback for tests, which misbehaves on request: it cuts, delays and corrupts blobs,
+// fails for a while, and demands credentials. It answers requests for the rest of a blob with 206.
+package testreg
+
+import (
+	"bytes"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+)
+
+// Faults says how a registry misbehaves. The zero value is a registry that works.
+type Faults struct {
+	// User and Password are demanded if User is not empty.
+	User, Password string
+	// Fail answers the first so many requests for a blob with 503.
+	Fail int
+	// Cut ends the connection of the first request for a blob after so many bytes.
+	Cut int64
+	// Flip changes a bit in the middle of each blob.
+	Flip bool
+	// FlipManifest changes a bit in the middle of each manifest.
+	FlipManifest bool
+	// Delay is waited for before each answer with a blob.
+	Delay time.Duration
+}
+
+// Registry is a running registry.
+type Registry struct {
+	// Host is the address with the port, as names of images begin.
+	Host string
+
+	inner  http.Handler
+	mu     sync.Mutex
+	faults Faults
+	asked  map[string]int
+	resume int
+	blobs  int
+}
+
+// New starts a registry that ends with the test.
+func New(t testing.TB) *Registry {
+	t.Helper()
+	r := &Registry{inner: registry.New(registry.Logger(log.New(io.Discard, "", 0))), asked: map[string]int{}}
+	s := httptest.NewServer(r)
+	t.Cleanup(s.Close)
+	r.Host = strings.TrimPrefix(s.URL, "http://")
+	return r
+}
+
+// Misbehave sets what goes wrong from now on.
+func (r *Registry) Misbehave(f Faults) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.faults, r.asked = f, map[string]int{}
+}
+
+// Resumed counts the requests for the rest of a blob.
+func (r *Registry) Resumed() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.resume
+}
+
+// BlobsSent counts the answers with a blob, or part of one.
+func (r *Registry) BlobsSent() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.blobs
+}
+
+// ServeHTTP implements [http.Handler].
+func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	r.mu.Lock()
+	f := r.faults
+	r.mu.Unlock()
+	if user, password, _ := req.BasicAuth(); f.User != "" && (user != f.User || password != f.Password) {
+		w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+		http.Error(w, `{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}`, http.StatusUnauthorized)
+		return
+	}
+	switch {
+	case req.Method == http.MethodGet && strings.Contains(req.URL.Path, "/blobs/sha256:"):
+		r.blob(w, req, f)
+	case req.Method == http.MethodGet && strings.Contains(req.URL.Path, "/manifests/") && f.FlipManifest:
+		answer := r.ask(req)
+		flip(answer.Body.Bytes())
+		send(w, answer, answer.Body.Bytes())
+	default:
+		r.inner.ServeHTTP(w, req)
+	}
+}
+
+func (r *Registry) ask(req *http.Request) *httptest.ResponseRecorder {
+	answer := httptest.NewRecorder()
+	r.inner.ServeHTTP(answer, req)
+	return answer
+}
+
+func (r *Registry) blob(w http.ResponseWriter, req *http.Request, f Faults) {
+	from, partial := strings.CutPrefix(req.Header.Get("Range"), "bytes=")
+	req.Header.Del("Range")
+	r.mu.Lock()
+	r.asked[req.URL.Path]++
+	n := r.asked[req.URL.Path]
+	r.blobs++
+	if partial {
+		r.resume++
+	}
+	r.mu.Unlock()
+	if f.Delay > 0 {
+		select {
+		case <-time.After(f.Delay):
+		case <-req.Context().Done():
+			return
+		}
+	}
+	if n <= f.Fail {
+		http.Error(w, "try later", http.StatusServiceUnavailable)
+		return
+	}
+	answer := r.ask(req)
+	data := bytes.Clone(answer.Body.Bytes())
+	if f.Flip {
+		flip(data)
+	}
+	if partial && answer.Code == http.StatusOK {
+		sendRest(w, data, strings.TrimSuffix(from, "-"))
+		return
+	}
+	if f.Cut > 0 && n == f.Fail+1 && f.Cut < int64(len(data)) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+		_, _ = w.Write(data[:f.Cut])
+		panic(http.ErrAbortHandler) // net/http's way to cut a connection
+	}
+	send(w, answer, data)
+}
+
+func sendRest(w http.ResponseWriter, data []byte, from string) {
+	start, err := strconv.Atoi(from)
+	if err != nil || start > len(data) {
+		w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+		return
+	}
+	size := strconv.Itoa(len(data))
+	w.Header().Set("Content-Range", "bytes "+from+"-"+strconv.Itoa(len(data)-1)+"/"+size)
+	w.Header().Set("Content-Length", strconv.Itoa(len(data)-start))
+	w.WriteHeader(http.StatusPartialContent)
+	_, _ = w.Write(data[start:])
+}
+
+func send(w http.ResponseWriter, answer *httptest.ResponseRecorder, data []byte) {
+	for k, v := range answer.Header() {
+		w.Header()[k] = v
+	}
+	w.WriteHeader(answer.Code)
+	_, _ = w.Write(data)
+}
+
+func flip(data []byte) {
+	if len(data) > 0 {
+		data[len(data)/2] ^= 1
+	}
+}
