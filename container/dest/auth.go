@@ -75,21 +75,34 @@ func usualFiles(env func(string) string) []string {
 // Resolve implements [authn.Keychain]. Credentials for a repository or a namespace go before those of its registry.
 func (k keychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
 	for _, file := range k {
-		for _, key := range lookupKeys(target) {
-			c, err := file.GetAuthConfig(key)
-			if err != nil {
-				return nil, fmt.Errorf("credentials for %s: %w", key, err)
-			}
-			c.ServerAddress = ""
-			if c != (types.AuthConfig{}) {
-				return authn.FromConfig(authn.AuthConfig{
-					Username: c.Username, Password: c.Password, Auth: c.Auth,
-					IdentityToken: c.IdentityToken, RegistryToken: c.RegistryToken,
-				}), nil
-			}
+		c, err := lookUp(file, target)
+		if err != nil {
+			return nil, fmt.Errorf("credentials for %s: %w", target, err)
+		}
+		c.ServerAddress = ""
+		if c != (types.AuthConfig{}) {
+			return authn.FromConfig(authn.AuthConfig{
+				Username: c.Username, Password: c.Password, Auth: c.Auth,
+				IdentityToken: c.IdentityToken, RegistryToken: c.RegistryToken,
+			}), nil
 		}
 	}
 	return authn.Anonymous, nil
+}
+
+// lookUp asks one file, and the helper program that it names. The library's own look-up would take credentials of one
+// namespace for another.
+func lookUp(file *configfile.ConfigFile, target authn.Resource) (types.AuthConfig, error) {
+	for _, key := range lookupKeys(target) {
+		if c, ok := file.AuthConfigs[key]; ok {
+			return c, nil
+		}
+	}
+	registry := target.RegistryStr()
+	if file.CredentialsStore == "" && file.CredentialHelpers[registry] == "" {
+		return types.AuthConfig{}, nil
+	}
+	return file.GetAuthConfig(registry)
 }
 
 func lookupKeys(target authn.Resource) []string {
