@@ -1,0 +1,255 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// TreeDiff is the difference between two commits as `ostree-ext` reports it. All lists are sorted. Paths begin with a
+// slash and are relative to the subdirectory. What is in a directory that was added or removed is not listed.
+type TreeDiff struct {
+	Subdir       string
+	AddedFiles   []string
+	AddedDirs    []string
+	RemovedFiles []string
+	RemovedDirs  []string
+	ChangedFiles []string
+	ChangedDirs  []string // those whose owner, mode or xattrs changed
+}
+
+// String returns the numbers in one line.
+func (d *TreeDiff) String() string {
+	return fmt.Sprintf("files(added:%d removed:%d changed:%d) dirs(added:%d removed:%d changed:%d)",
+		len(d.AddedFiles), len(d.RemovedFiles), len(d.ChangedFiles), len(d.AddedDirs), len(d.RemovedDirs), len(d.ChangedDirs))
+}
+
+// Diff compares the trees of two commits, or what is below a path that is a directory in both. The metadata of the root
+// itself do not count. A file that became a directory is a changed file; a directory that became a file was removed
+// and a file added.
+func Diff(ctx context.Context, src Source, from, to Checksum, subdir string) (*TreeDiff, error) {
+	var roots [2]treeItem
+	for i, c := range []Checksum{from, to} {
+		item, err := lookup(ctx, src, c, subdir)
+		if err != nil {
+			return nil, err
+		}
+		if !item.dir {
+			return nil, fmt.Errorf("commit %s: %s is not a directory", c, item.path)
+		}
+		roots[i] = item
+	}
+	d := &TreeDiff{Subdir: subdir}
+	w := diffWalk{src: src, out: d}
+	if err := w.walk(ctx, "/", roots[0].tree, roots[1].tree, 0); err != nil {
+		return nil, err
+	}
+	for _, list := range []*[]string{&d.AddedFiles, &d.AddedDirs, &d.RemovedFiles, &d.RemovedDirs, &d.ChangedFiles, &d.ChangedDirs} {
+		slices.Sort(*list)
+	}
+	return d, nil
+}
+
+type diffWalk struct {
+	src Source
+	out *TreeDiff
+}
+
+func (w *diffWalk) walk(ctx context.Context, path string, a, b Checksum, depth int) error {
+	if a == b {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if depth > MaxTreeDepth {
+		return errTooDeep
+	}
+	from, to, err := loadBoth(ctx, w.src, a, b)
+	if err != nil {
+		return err
+	}
+	w.files(path, from, to)
+	for _, e := range from.Dirs {
+		child := joinTreePath(path, e.Name)
+		other, ok := to.dir(e.Name)
+		if !ok {
+			w.out.RemovedDirs = append(w.out.RemovedDirs, child)
+			continue
+		}
+		if other.Meta != e.Meta {
+			w.out.ChangedDirs = append(w.out.ChangedDirs, child)
+		}
+		if err := w.walk(ctx, child, e.Tree, other.Tree, depth+1); err != nil {
+			return err
+		}
+	}
+	for _, e := range to.Dirs {
+		_, wasDir := from.dir(e.Name)
+		_, wasFile := from.file(e.Name)
+		if !wasDir && !wasFile {
+			w.out.AddedDirs = append(w.out.AddedDirs, joinTreePath(path, e.Name))
+		}
+	}
+	return nil
+}
+
+func (w *diffWalk) files(path string, from, to *DirTree) {
+	for _, f := range from.Files {
+		child := joinTreePath(path, f.Name)
+		if other, ok := to.file(f.Name); ok {
+			if other.Checksum != f.Checksum {
+				w.out.ChangedFiles = append(w.out.ChangedFiles, child)
+			}
+		} else if _, ok := to.dir(f.Name); ok {
+			w.out.ChangedFiles = append(w.out.ChangedFiles, child)
+		} else {
+			w.out.RemovedFiles = append(w.out.RemovedFiles, child)
+		}
+	}
+	for _, f := range to.Files {
+		if _, ok := from.file(f.Name); !ok {
+			w.out.AddedFiles = append(w.out.AddedFiles, joinTreePath(path, f.Name))
+		}
+	}
+}
+
+func loadBoth(ctx context.Context, src Source, a, b Checksum) (from, to *DirTree, err error) {
+	if from, err = loadDirTree(ctx, src, a); err != nil {
+		return nil, nil, err
+	}
+	to, err = loadDirTree(ctx, src, b)
+	return from, to, err
+}
+
+// Changes are the differences between two commits as `ostree diff` prints them, in its order. All paths are absolute.
+type Changes struct {
+	// Modified are files and directories whose content or metadata changed.
+	Modified []string
+	// Removed does not list what is in a removed directory.
+	Removed []string
+	// Added lists what is in an added directory too.
+	Added []string
+}
+
+// Lines returns the lines that `ostree diff` prints.
+func (c *Changes) Lines() []string {
+	lines := make([]string, 0, len(c.Modified)+len(c.Removed)+len(c.Added))
+	for _, part := range []struct {
+		letter string
+		paths  []string
+	}{{"M", c.Modified}, {"D", c.Removed}, {"A", c.Added}} {
+		for _, p := range part.paths {
+			lines = append(lines, part.letter+"    "+p)
+		}
+	}
+	return lines
+}
+
+// DiffChanges compares the trees of two commits as `ostree diff` does.
+func DiffChanges(ctx context.Context, src Source, from, to Checksum) (*Changes, error) {
+	a, err := loadCommit(ctx, src, from)
+	if err != nil {
+		return nil, err
+	}
+	b, err := loadCommit(ctx, src, to)
+	if err != nil {
+		return nil, err
+	}
+	w := changeWalk{src: src, out: &Changes{}}
+	return w.out, w.walk(ctx, "/", a.Tree, b.Tree, 0)
+}
+
+type changeWalk struct {
+	src Source
+	out *Changes
+}
+
+func (w *changeWalk) walk(ctx context.Context, path string, a, b Checksum, depth int) error {
+	if a == b {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if depth > MaxTreeDepth {
+		return errTooDeep
+	}
+	from, to, err := loadBoth(ctx, w.src, a, b)
+	if err != nil {
+		return err
+	}
+	w.oldFiles(path, from, to)
+	for _, e := range from.Dirs {
+		child := joinTreePath(path, e.Name)
+		other, ok := to.dir(e.Name)
+		if !ok {
+			w.gone(child, e.Name, to)
+			continue
+		}
+		if e.Tree != other.Tree || e.Meta != other.Meta {
+			w.out.Modified = append(w.out.Modified, child)
+		}
+		if err := w.walk(ctx, child, e.Tree, other.Tree, depth+1); err != nil {
+			return err
+		}
+	}
+	return w.added(ctx, path, from, to, depth)
+}
+
+func (w *changeWalk) oldFiles(path string, from, to *DirTree) {
+	for _, f := range from.Files {
+		child := joinTreePath(path, f.Name)
+		if other, ok := to.file(f.Name); !ok {
+			w.gone(child, f.Name, to)
+		} else if other.Checksum != f.Checksum {
+			w.out.Modified = append(w.out.Modified, child)
+		}
+	}
+}
+
+// gone notes a name that is not there as what it was. One that changed its type counts as modified.
+func (w *changeWalk) gone(child, name string, to *DirTree) {
+	_, file := to.file(name)
+	_, dir := to.dir(name)
+	if file || dir {
+		w.out.Modified = append(w.out.Modified, child)
+	} else {
+		w.out.Removed = append(w.out.Removed, child)
+	}
+}
+
+func (w *changeWalk) added(ctx context.Context, path string, from, to *DirTree, depth int) error {
+	isNew := func(name string) bool {
+		_, file := from.file(name)
+		_, dir := from.dir(name)
+		return !file && !dir
+	}
+	for _, f := range to.Files {
+		if isNew(f.Name) {
+			w.out.Added = append(w.out.Added, joinTreePath(path, f.Name))
+		}
+	}
+	for _, e := range to.Dirs {
+		if !isNew(e.Name) {
+			continue
+		}
+		child := joinTreePath(path, e.Name)
+		w.out.Added = append(w.out.Added, child)
+		if err := w.addAll(ctx, child, e.Tree, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *changeWalk) addAll(ctx context.Context, path string, tree Checksum, depth int) error {
+	if depth > MaxTreeDepth {
+		return errTooDeep
+	}
+	d, err := loadDirTree(ctx, w.src, tree)
+	if err != nil {
+		return err
+	}
+	return w.added(ctx, path, &DirTree{}, d, depth)
+}

@@ -1,0 +1,143 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+)
+
+// ListOptions say what [List] visits.
+type ListOptions struct {
+	// Recursive is whether to descend into subdirectories.
+	Recursive bool
+	// DirectoryOnly is whether to visit a directory itself and nothing in it.
+	DirectoryOnly bool
+}
+
+// ListEntry is a file or directory of a commit.
+type ListEntry struct {
+	// Path is absolute in the commit.
+	Path string
+	// FileInfo has the metadata of directories too.
+	FileInfo
+	// Checksum is the id of the file object or of the dirtree.
+	Checksum Checksum
+	// DirMeta is zero for files.
+	DirMeta Checksum
+}
+
+// IsDir reports whether the entry is a directory.
+func (e *ListEntry) IsDir() bool { return e.Mode&ModeTypeMask == ModeDir }
+
+// Line returns the line, without its newline, that `ostree ls` prints of the entry with -C (checksums) and -X (xattrs).
+func (e *ListEntry) Line(checksums, xattrs bool) string {
+	typ := byte('-')
+	switch e.Mode & ModeTypeMask {
+	case ModeDir:
+		typ = 'd'
+	case ModeSymlink:
+		typ = 'l'
+	}
+	b := fmt.Appendf(nil, "%c%05o %d %d %6d ", typ, e.Mode&permMask, e.UID, e.GID, e.Size)
+	if checksums {
+		b = fmt.Appendf(b, "%s ", e.Checksum)
+		if e.IsDir() {
+			b = fmt.Appendf(b, "%s ", e.DirMeta)
+		}
+	}
+	if xattrs {
+		v, err := gvariant.New("a(ayay)", EncodeXattrs(e.Xattrs))
+		if err == nil {
+			b = fmt.Appendf(b, "{ %s } ", v)
+		}
+	}
+	b = append(b, e.Path...)
+	if e.Target != "" {
+		b = append(append(b, " -> "...), e.Target...)
+	}
+	return string(b)
+}
+
+// List visits what is at a path of a commit, in the order of `ostree ls`: a directory first, then the files in it and
+// its subdirectories, each sorted by name. The error about a path that names nothing wraps [fs.ErrNotExist].
+func List(ctx context.Context, src Source, commit Checksum, path string, opts ListOptions, visit func(*ListEntry) error) error {
+	item, err := lookup(ctx, src, commit, path)
+	if err != nil {
+		return err
+	}
+	l := lister{src: src, opts: opts, visit: visit}
+	if !item.dir {
+		return l.file(ctx, item.path, item.file)
+	}
+	return l.dir(ctx, item.path, item.tree, item.meta, 0)
+}
+
+type lister struct {
+	src   Source
+	opts  ListOptions
+	visit func(*ListEntry) error
+}
+
+func (l *lister) file(ctx context.Context, path string, c Checksum) error {
+	info, err := l.src.FileInfo(ctx, c)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return l.visit(&ListEntry{Path: path, FileInfo: *info, Checksum: c})
+}
+
+func (l *lister) dir(ctx context.Context, path string, tree, meta Checksum, depth int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if depth > MaxTreeDepth {
+		return errTooDeep
+	}
+	m, err := loadDirMeta(ctx, l.src, meta)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	h := FileHeader{UID: m.UID, GID: m.GID, Mode: m.Mode, Xattrs: m.Xattrs}
+	entry := &ListEntry{Path: path, FileInfo: FileInfo{FileHeader: h}, Checksum: tree, DirMeta: meta}
+	if err := l.visit(entry); err != nil {
+		return err
+	}
+	if l.opts.DirectoryOnly || depth > 0 && !l.opts.Recursive {
+		return nil
+	}
+	d, err := loadDirTree(ctx, l.src, tree)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	for _, f := range d.Files {
+		if err := l.file(ctx, joinTreePath(path, f.Name), f.Checksum); err != nil {
+			return err
+		}
+	}
+	for _, e := range d.Dirs {
+		if err := l.dir(ctx, joinTreePath(path, e.Name), e.Tree, e.Meta, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Log visits a commit and its ancestors, the newest first. It ends with the first one that the source does not hold,
+// and then reports that there is more history.
+func Log(ctx context.Context, src Source, c Checksum, visit func(Checksum, *Commit) error) (more bool, err error) {
+	for first := true; !c.IsZero(); first = false {
+		commit, err := loadCommit(ctx, src, c)
+		if err != nil {
+			if !first && isMissing(err) {
+				return true, nil
+			}
+			return false, err
+		}
+		if err := visit(c, commit); err != nil {
+			return false, err
+		}
+		c = commit.Parent
+	}
+	return false, nil
+}

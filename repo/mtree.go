@@ -1,0 +1,388 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// ErrEmptyTree says that a tree without a root directory was to be written.
+var ErrEmptyTree = errors.New("cannot commit an empty tree: nothing was added to it")
+
+// MutableTree is a directory tree in memory, which names objects by their ids. Fill it, then write it with
+// [MutableTree.WriteTo] to get the ids of a commit's root.
+//
+// Paths are relative to the root, with or without a slash in front; "" and "/" are the root itself. A file never
+// takes the place of a directory or the reverse, unless it was removed before: such an error wraps [ErrConflict].
+//
+// A MutableTree is not safe for concurrent use.
+type MutableTree struct{ root *treeNode }
+
+// ErrConflict says that a directory was to take the place of a file, or the reverse.
+var ErrConflict = errors.New("conflict")
+
+// treeNode is a directory. Until something in it is touched it is only the ids it was read with.
+type treeNode struct {
+	meta  Checksum // zero: not set yet
+	tree  Checksum // the dirtree that says the same, zero: changed since
+	src   Source   // where tree can be read, nil once it was
+	files map[string]Checksum
+	dirs  map[string]*treeNode
+}
+
+func newNode() *treeNode {
+	return &treeNode{files: map[string]Checksum{}, dirs: map[string]*treeNode{}}
+}
+
+// NewMutableTree returns a tree that has not even a root directory's metadata.
+func NewMutableTree() *MutableTree { return &MutableTree{root: newNode()} }
+
+// TreeFromCommit returns the tree of a commit. Directories are read when they are first touched, and those that are
+// not cost nothing.
+func TreeFromCommit(ctx context.Context, src Source, c Checksum) (*MutableTree, error) {
+	commit, err := loadCommit(ctx, src, c)
+	if err != nil {
+		return nil, err
+	}
+	return &MutableTree{root: lazyNode(src, commit.Tree, commit.Meta)}, nil
+}
+
+func lazyNode(src Source, tree, meta Checksum) *treeNode {
+	return &treeNode{src: src, tree: tree, meta: meta}
+}
+
+// load reads a directory that was not touched before.
+func (n *treeNode) load(ctx context.Context) error {
+	if n.src == nil {
+		return nil
+	}
+	d, err := loadDirTree(ctx, n.src, n.tree)
+	if err != nil {
+		return err
+	}
+	n.files = make(map[string]Checksum, len(d.Files))
+	n.dirs = make(map[string]*treeNode, len(d.Dirs))
+	for _, f := range d.Files {
+		n.files[f.Name] = f.Checksum
+	}
+	for _, e := range d.Dirs {
+		n.dirs[e.Name] = lazyNode(n.src, e.Tree, e.Meta)
+	}
+	n.src = nil
+	return nil
+}
+
+func (n *treeNode) checkFile(ctx context.Context, name string) error {
+	if err := ValidateName(name); err != nil {
+		return err
+	}
+	if err := n.load(ctx); err != nil {
+		return err
+	}
+	if _, ok := n.dirs[name]; ok {
+		return fmt.Errorf("%w: can't replace directory with file: %s", ErrConflict, name)
+	}
+	return nil
+}
+
+func (n *treeNode) setFile(ctx context.Context, name string, c Checksum) error {
+	if err := n.checkFile(ctx, name); err != nil {
+		return err
+	}
+	n.files[name], n.tree = c, Checksum{}
+	return nil
+}
+
+func (n *treeNode) ensureDir(ctx context.Context, name string) (*treeNode, error) {
+	if err := ValidateName(name); err != nil {
+		return nil, err
+	}
+	if err := n.load(ctx); err != nil {
+		return nil, err
+	}
+	if _, ok := n.files[name]; ok {
+		return nil, fmt.Errorf("%w: can't replace file with directory: %s", ErrConflict, name)
+	}
+	d := n.dirs[name]
+	if d == nil {
+		d = newNode()
+		n.dirs[name] = d
+	}
+	// What happens inside the child changes this directory's dirtree too; whoever asks for it means to write.
+	n.tree = Checksum{}
+	return d, nil
+}
+
+// splitTreePath returns the names in a path; "." and empty ones are dropped, ".." is an error.
+func splitTreePath(p string) ([]string, error) {
+	var parts []string
+	for name := range strings.SplitSeq(p, "/") {
+		if name == "" || name == "." {
+			continue
+		}
+		if err := ValidateName(name); err != nil {
+			return nil, fmt.Errorf("path %q: %w", abbreviate(p), err)
+		}
+		if parts = append(parts, name); len(parts) > MaxTreeDepth {
+			return nil, fmt.Errorf("path %q: %w", abbreviate(p), errTooDeep)
+		}
+	}
+	return parts, nil
+}
+
+var errTooDeep = fmt.Errorf("more than %d directories inside each other", MaxTreeDepth)
+
+// dir finds or makes the directory of the given names.
+func (t *MutableTree) dir(ctx context.Context, parts []string) (*treeNode, error) {
+	n := t.root
+	for _, name := range parts {
+		next, err := n.ensureDir(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		n = next
+	}
+	return n, nil
+}
+
+// EnsureDir makes a directory and those above it, where they are missing. Directories that were made need their
+// metadata set before the tree can be written.
+func (t *MutableTree) EnsureDir(ctx context.Context, path string) error {
+	parts, err := splitTreePath(path)
+	if err != nil {
+		return err
+	}
+	_, err = t.dir(ctx, parts)
+	return err
+}
+
+// SetFile puts a file object at a path, in the place of one that is there. Directories above it are made.
+func (t *MutableTree) SetFile(ctx context.Context, path string, c Checksum) error {
+	parts, err := splitTreePath(path)
+	if err != nil {
+		return err
+	}
+	if len(parts) == 0 {
+		return fmt.Errorf("%w: can't replace directory with file: /", ErrConflict)
+	}
+	n, err := t.dir(ctx, parts[:len(parts)-1])
+	if err != nil {
+		return err
+	}
+	return n.setFile(ctx, parts[len(parts)-1], c)
+}
+
+// SetDirMeta sets the dirmeta object of a directory, which is made where it is missing.
+func (t *MutableTree) SetDirMeta(ctx context.Context, path string, c Checksum) error {
+	parts, err := splitTreePath(path)
+	if err != nil {
+		return err
+	}
+	n, err := t.dir(ctx, parts)
+	if err != nil {
+		return err
+	}
+	n.meta = c
+	return nil
+}
+
+// Remove takes away a file or a directory with all in it. The error about one that is not there wraps
+// [fs.ErrNotExist].
+func (t *MutableTree) Remove(ctx context.Context, path string) error {
+	parts, err := splitTreePath(path)
+	if err != nil {
+		return err
+	}
+	if len(parts) == 0 {
+		*t = *NewMutableTree()
+		return nil
+	}
+	e, err := t.Lookup(ctx, path)
+	if err != nil {
+		return err
+	}
+	n, err := t.dir(ctx, parts[:len(parts)-1])
+	if err != nil {
+		return err
+	}
+	name := parts[len(parts)-1]
+	n.tree = Checksum{}
+	if e.Dir {
+		delete(n.dirs, name)
+	} else {
+		delete(n.files, name)
+	}
+	return nil
+}
+
+// TreeEntry is a file or directory of a [MutableTree].
+type TreeEntry struct {
+	Dir bool
+	// File is the id of a file object, Meta that of a directory's dirmeta, which is zero before it is set.
+	File, Meta Checksum
+}
+
+// Lookup returns what is at a path. The error about a path that names nothing wraps [fs.ErrNotExist].
+func (t *MutableTree) Lookup(ctx context.Context, path string) (TreeEntry, error) {
+	parts, err := splitTreePath(path)
+	if err != nil {
+		return TreeEntry{}, err
+	}
+	n := t.root
+	for i, name := range parts {
+		if err := n.load(ctx); err != nil {
+			return TreeEntry{}, err
+		}
+		if c, ok := n.files[name]; ok && i == len(parts)-1 {
+			return TreeEntry{File: c}, nil
+		}
+		next := n.dirs[name]
+		if next == nil {
+			return TreeEntry{}, &fs.PathError{Op: "lookup", Path: path, Err: fs.ErrNotExist}
+		}
+		n = next
+	}
+	return TreeEntry{Dir: true, Meta: n.meta}, nil
+}
+
+// Walk calls visit with each entry: a directory before what is in it, in the order of the names. The path of the root
+// is "/". An error of visit ends the walk and is returned; [fs.SkipDir] for a directory leaves out what is in it.
+func (t *MutableTree) Walk(ctx context.Context, visit func(path string, e TreeEntry) error) error {
+	return t.root.walk(ctx, "/", 0, visit)
+}
+
+func (n *treeNode) walk(ctx context.Context, path string, depth int, visit func(string, TreeEntry) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if depth > MaxTreeDepth {
+		return errTooDeep
+	}
+	if err := visit(path, TreeEntry{Dir: true, Meta: n.meta}); err != nil {
+		if errors.Is(err, fs.SkipDir) {
+			return nil
+		}
+		return err
+	}
+	if err := n.load(ctx); err != nil {
+		return err
+	}
+	names := slices.Concat(slices.Collect(maps.Keys(n.files)), slices.Collect(maps.Keys(n.dirs)))
+	slices.Sort(names)
+	for _, name := range names {
+		child := joinTreePath(path, name)
+		var err error
+		if d := n.dirs[name]; d != nil {
+			err = d.walk(ctx, child, depth+1, visit)
+		} else {
+			err = visit(child, TreeEntry{File: n.files[name]})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func joinTreePath(dir, name string) string {
+	if dir == "/" {
+		return dir + name
+	}
+	return dir + "/" + name
+}
+
+// Overlay puts the tree of a commit over what is there: files replace files, directories merge, and their metadata
+// are those of the commit.
+func (t *MutableTree) Overlay(ctx context.Context, src Source, c Checksum) error {
+	commit, err := loadCommit(ctx, src, c)
+	if err != nil {
+		return err
+	}
+	return t.root.overlay(ctx, src, commit.Tree, commit.Meta, 0)
+}
+
+func (n *treeNode) overlay(ctx context.Context, src Source, tree, meta Checksum, depth int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if depth > MaxTreeDepth {
+		return errTooDeep
+	}
+	n.meta = meta
+	if n.tree == tree {
+		return nil
+	}
+	if n.src == nil && n.tree.IsZero() && len(n.files)+len(n.dirs) == 0 {
+		*n = *lazyNode(src, tree, meta)
+		return nil
+	}
+	d, err := loadDirTree(ctx, src, tree)
+	if err != nil {
+		return err
+	}
+	for _, f := range d.Files {
+		if err := n.setFile(ctx, f.Name, f.Checksum); err != nil {
+			return err
+		}
+	}
+	for _, e := range d.Dirs {
+		child, err := n.ensureDir(ctx, e.Name)
+		if err != nil {
+			return err
+		}
+		if err := child.overlay(ctx, src, e.Tree, e.Meta, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WriteTo stores the dirtrees and returns the ids of the root. Directories that are as they were read are not written,
+// so the objects of a commit that the tree began as must be in the repository, or come there in the same transaction.
+// The error about a tree without a root wraps [ErrEmptyTree].
+func (t *MutableTree) WriteTo(ctx context.Context, txn *Txn) (tree, meta Checksum, err error) {
+	if t.root.meta.IsZero() {
+		return tree, meta, ErrEmptyTree
+	}
+	tree, err = t.root.write(ctx, txn, "/", 0)
+	return tree, t.root.meta, err
+}
+
+func (n *treeNode) write(ctx context.Context, txn *Txn, path string, depth int) (Checksum, error) {
+	if !n.tree.IsZero() {
+		return n.tree, nil
+	}
+	if depth > MaxTreeDepth {
+		return Checksum{}, errTooDeep
+	}
+	d := &DirTree{Files: make([]FileEntry, 0, len(n.files)), Dirs: make([]DirEntry, 0, len(n.dirs))}
+	for _, name := range slices.Sorted(maps.Keys(n.files)) {
+		d.Files = append(d.Files, FileEntry{Name: name, Checksum: n.files[name]})
+	}
+	for _, name := range slices.Sorted(maps.Keys(n.dirs)) {
+		child := n.dirs[name]
+		childPath := joinTreePath(path, name)
+		if child.meta.IsZero() {
+			return Checksum{}, fmt.Errorf("directory %s has no metadata", childPath)
+		}
+		tree, err := child.write(ctx, txn, childPath, depth+1)
+		if err != nil {
+			return Checksum{}, err
+		}
+		d.Dirs = append(d.Dirs, DirEntry{Name: name, Tree: tree, Meta: child.meta})
+	}
+	data, err := EncodeDirTree(d)
+	if err != nil {
+		return Checksum{}, fmt.Errorf("directory %s: %w", path, err)
+	}
+	c := HashMetadata(data)
+	if err := txn.storeMetadata(ctx, ObjectName{Checksum: c, Type: TypeDirTree}, data); err != nil {
+		return Checksum{}, err
+	}
+	n.tree = c
+	return c, nil
+}

@@ -1,0 +1,145 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// AllHistory is the depth that includes every ancestor of a commit.
+const AllHistory = -1
+
+// TraverseOptions say what [Traverse] visits.
+type TraverseOptions struct {
+	// Depth is how many ancestors of each commit are visited besides it: 0 for none, [AllHistory] for all.
+	Depth int
+	// CommitOnly leaves out the trees.
+	CommitOnly bool
+}
+
+// partialSource is a source that knows commits some of whose objects may be absent.
+type partialSource interface {
+	IsPartial(c Checksum) (PartialState, error)
+}
+
+// Traverse visits each object that commits reach once: commits, dirtrees, dirmetas and files, but not detached
+// metadata. History ends quietly where a parent is absent. Another absent object is an error that wraps
+// [ErrObjectNotFound], unless the commit is marked as partial, whose absent objects are left out. An error of visit ends
+// the walk and is returned.
+func Traverse(ctx context.Context, src Source, commits []Checksum, opts TraverseOptions, visit func(ObjectName) error) error {
+	t := newTraverser(src, visit)
+	for _, c := range commits {
+		if err := t.history(ctx, c, opts, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// traverser visits objects once, over several commits.
+type traverser struct {
+	src   Source
+	seen  map[ObjectName]struct{}
+	visit func(ObjectName) error
+	// depths holds how far the ancestors of a commit were followed.
+	depths map[Checksum]int
+}
+
+func newTraverser(src Source, visit func(ObjectName) error) *traverser {
+	return &traverser{src: src, seen: map[ObjectName]struct{}{}, visit: visit, depths: map[Checksum]int{}}
+}
+
+// first notes an object, and reports whether it is new.
+func (t *traverser) first(n ObjectName) (bool, error) {
+	if _, ok := t.seen[n]; ok {
+		return false, nil
+	}
+	t.seen[n] = struct{}{}
+	if t.visit == nil {
+		return true, nil
+	}
+	return true, t.visit(n)
+}
+
+// history visits a commit and its ancestors. optional is whether the commit itself may be absent.
+func (t *traverser) history(ctx context.Context, c Checksum, opts TraverseOptions, optional bool) error {
+	for depth := max(opts.Depth, AllHistory); !c.IsZero(); {
+		if done, ok := t.depths[c]; ok && (done < 0 || depth >= 0 && done >= depth) {
+			return nil
+		}
+		commit, err := t.commit(ctx, c, opts.CommitOnly)
+		if err != nil {
+			if optional && commit == nil && isMissing(err) {
+				return nil
+			}
+			return fmt.Errorf("commit %s: %w", c, err)
+		}
+		t.depths[c] = depth
+		if depth == 0 {
+			return nil
+		}
+		if depth > 0 {
+			depth--
+		}
+		c, optional = commit.Parent, true
+	}
+	return nil
+}
+
+// commit visits one commit with its tree. A commit that could be read is returned with the error about its tree.
+func (t *traverser) commit(ctx context.Context, c Checksum, only bool) (*Commit, error) {
+	commit, err := loadCommit(ctx, t.src, c)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := t.first(ObjectName{Checksum: c, Type: TypeCommit}); err != nil || only {
+		return commit, err
+	}
+	partial := false
+	if p, ok := t.src.(partialSource); ok {
+		state, err := p.IsPartial(c)
+		if err != nil {
+			return commit, err
+		}
+		partial = state != CommitComplete
+	}
+	return commit, t.dir(ctx, commit.Tree, commit.Meta, partial, 0)
+}
+
+// dir visits a directory. Objects are not checked for their presence, save those that must be read.
+func (t *traverser) dir(ctx context.Context, tree, meta Checksum, partial bool, depth int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if depth > MaxTreeDepth {
+		return errTooDeep
+	}
+	if _, err := t.first(ObjectName{Checksum: meta, Type: TypeDirMeta}); err != nil {
+		return err
+	}
+	n := ObjectName{Checksum: tree, Type: TypeDirTree}
+	if fresh, err := t.first(n); err != nil || !fresh {
+		return err
+	}
+	// libostree lets trees pass that are not in normal form; none of their objects may be lost for that.
+	d, err := loadFrom(ctx, t.src, n, parseDirTreeLoose)
+	if err != nil {
+		if partial && isMissing(err) {
+			return nil
+		}
+		return err
+	}
+	for _, f := range d.Files {
+		if _, err := t.first(fileName(f.Checksum)); err != nil {
+			return err
+		}
+	}
+	for _, e := range d.Dirs {
+		if err := t.dir(ctx, e.Tree, e.Meta, partial, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func isMissing(err error) bool { return errors.Is(err, ErrObjectNotFound) }
