@@ -37,6 +37,7 @@ func (p *packer) arrange(members []int, k int) []bin {
 	if merged.total() < best.total() {
 		best = merged
 	}
+	best.kick()
 	bins := make([]bin, len(best.layers))
 	for i, l := range best.layers {
 		for _, j := range l.items {

@@ -89,9 +89,9 @@ func TestFedoraListIsPackedBetterThanByGreedyMerging(t *testing.T) {
 		greedy float64
 		want   float64
 	}{
-		{4, 16, 1.454, 1.4536}, {4, 32, 1.293, 1.2899}, {4, 64, 1.139, 1.1380}, {4, 100, 1.073, 1.0718},
-		{16, 16, 1.856, 1.8475}, {16, 32, 1.416, 1.4136}, {16, 64, 1.161, 1.1579}, {16, 100, 1.068, 1.0668},
-		{64, 16, 1.628, 1.6219}, {64, 32, 1.259, 1.2546}, {64, 64, 1.079, 1.0779}, {64, 100, 1.031, 1.0303},
+		{4, 16, 1.454, 1.4527}, {4, 32, 1.293, 1.2899}, {4, 64, 1.139, 1.1380}, {4, 100, 1.073, 1.0718},
+		{16, 16, 1.856, 1.8475}, {16, 32, 1.416, 1.4136}, {16, 64, 1.161, 1.1579}, {16, 100, 1.068, 1.0667},
+		{64, 16, 1.628, 1.6218}, {64, 32, 1.259, 1.2546}, {64, 64, 1.079, 1.0779}, {64, 100, 1.031, 1.0303},
 	} {
 		t.Run(fmt.Sprintf("%v years in %d layers", test.years, test.layers), func(t *testing.T) {
 			t.Parallel()
@@ -104,8 +104,8 @@ func TestFedoraListIsPackedBetterThanByGreedyMerging(t *testing.T) {
 				t.Errorf("%d layers, more than %d", len(plan.Layers), test.layers)
 			}
 			got := expected(components, chances, layersOf(plan)) / bound(components, chances)
-			if got > test.want+0.00005 {
-				t.Errorf("%.4f × the bound, was %.4f", got, test.want)
+			if math.Abs(got-test.want) > 0.00005 {
+				t.Errorf("%.5f × the bound, was %.4f: plans have changed", got, test.want)
 			}
 			if got > test.greedy {
 				t.Errorf("%.4f × the bound, greedy merging has %.3f", got, test.greedy)

@@ -56,7 +56,7 @@ func smallList(r *rand.Rand, n int) (components []packing.Component, chances map
 	return components, chances
 }
 
-func TestSmallListsArePackedAtTheOptimumOrNextToIt(t *testing.T) {
+func TestSmallListsArePackedAtTheOptimum(t *testing.T) {
 	t.Parallel()
 	const lists, n = 60, 11
 	r := rand.New(rand.NewPCG(4, 11))
@@ -73,8 +73,8 @@ func TestSmallListsArePackedAtTheOptimumOrNextToIt(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d at the optimum; mean %.5f, worst %.5f times it", exact, all, sum/float64(all), worst)
-	if exact*100 < all*95 || worst > 1.02 {
-		t.Errorf("%d of %d at the optimum, worst %.5f times it: want at least 95 %% and at most 1.02", exact, all, worst)
+	if exact < all {
+		t.Errorf("%d of %d at the optimum, worst %.5f times it", exact, all, worst)
 	}
 }
 

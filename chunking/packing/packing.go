@@ -11,7 +11,7 @@
 //
 // Without a prior image two plans are made, one from an optimal division of the components ordered by chance per byte,
 // one by merging the cheapest pair again and again. Both are improved by moving, exchanging and dividing until nothing
-// gains, and the better one is taken. With a prior image its unchanged layers stay as they are, byte for byte, and only
+// gains; the better one is taken, and tried to be left for a better one yet if the list is short enough. With a prior image its unchanged layers stay as they are, byte for byte, and only
 // the members of the others are arranged anew: their bytes have to be fetched anyway, so no client can lose by that.
 //
 // All costs are integers, computed in the same way on every architecture, and every tie is decided by component names:
