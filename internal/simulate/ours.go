@@ -6,23 +6,37 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/packing"
 )
 
+// All returns the packers that are compared, ours with the packer's own horizons.
+func All() []Packer {
+	return []Packer{Upstream(), RPMOstree(), Chunkah(), Fresh(0), Continued(0), Rebalanced(0)}
+}
+
+// Names lists packers by name.
+func Names(packers []Packer) []string {
+	names := make([]string, len(packers))
+	for i := range packers {
+		names[i] = packers[i].Name
+	}
+	return names
+}
+
 // Fresh packs each image at least expected cost, with no regard to the image before.
 func Fresh(days int) Packer {
-	return Packer{"ours, fresh", func(image Image, k int, _ *Prior) ([][]string, error) {
+	return Packer{"ours without prior", func(image Image, k int, _ *Prior) ([][]string, error) {
 		return ours(image, nil, packing.Params{MaxLayers: k, Horizons: horizons(days)})
 	}}
 }
 
 // Continued packs at least expected cost and keeps the unchanged layers of the image before.
 func Continued(days int) Packer {
-	return Packer{"ours, prior", func(image Image, k int, prior *Prior) ([][]string, error) {
+	return Packer{"ours with prior", func(image Image, k int, prior *Prior) ([][]string, error) {
 		return ours(image, prior, packing.Params{MaxLayers: k, Horizons: horizons(days)})
 	}}
 }
 
 // Rebalanced is the same, but opens unchanged layers where that pays.
 func Rebalanced(days int) Packer {
-	return Packer{"ours, prior, rebalance", func(image Image, k int, prior *Prior) ([][]string, error) {
+	return Packer{"ours with rebalancing", func(image Image, k int, prior *Prior) ([][]string, error) {
 		return ours(image, prior, packing.Params{
 			MaxLayers: k, Horizons: horizons(days), Rebalance: packing.RebalanceAuto,
 		})

@@ -15,7 +15,7 @@ func Upstream() Packer {
 
 // RPMOstree packs the first image as upstream does and then keeps that for ever: new packages go to the last layer.
 func RPMOstree() Packer {
-	return Packer{"rpm-ostree, prior", func(image Image, k int, prior *Prior) ([][]string, error) {
+	return Packer{"rpm-ostree with prior", func(image Image, k int, prior *Prior) ([][]string, error) {
 		if prior == nil {
 			return upstream(image, k)
 		}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,6 +37,7 @@ func run(ctx context.Context) error {
 	end := flag.String("end", "", "last day of the replay (default: the newest changelog entry)")
 	updates := flag.Int("updates", 50, "number of updates")
 	layers := flag.String("layers", "16,32,64,100,120", "numbers of layers")
+	only := flag.String("packers", "", "names of packers, all if empty: "+strings.Join(simulate.Names(simulate.All()), ", "))
 	seed := flag.Uint64("seed", 1, "seed of what is random")
 	flag.Parse()
 
@@ -47,11 +49,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	packers, err := choose(*only)
+	if err != nil {
+		return err
+	}
 	for _, world := range worlds {
-		packers := []simulate.Packer{
-			simulate.Upstream(), simulate.RPMOstree(), simulate.Chunkah(),
-			simulate.Fresh(0), simulate.Continued(0), simulate.Rebalanced(0),
-		}
 		results, err := simulate.Run(ctx, world, packers, counts, runtime.NumCPU())
 		if err != nil {
 			return err
@@ -94,6 +96,22 @@ func worlds(root, end string, every int, list, years string, updates int, seed u
 		all = append(all, packages.World(float64(y), updates, seed))
 	}
 	return all, nil
+}
+
+func choose(names string) ([]simulate.Packer, error) {
+	all := simulate.All()
+	if names == "" {
+		return all, nil
+	}
+	var chosen []simulate.Packer
+	for name := range strings.SplitSeq(names, ",") {
+		i := slices.Index(simulate.Names(all), strings.TrimSpace(name))
+		if i < 0 {
+			return nil, fmt.Errorf("there is no packer %q", name)
+		}
+		chosen = append(chosen, all[i])
+	}
+	return chosen, nil
 }
 
 func numbers(list string) ([]int, error) {
