@@ -112,7 +112,7 @@ func TestUpstream_ReproducibleExport(t *testing.T) {
 	t.Parallel()
 	src, commit := exampleOS(t)
 	want := exportCommit(t, src, commit)
-	for range 50 {
+	for range 20 {
 		if !bytes.Equal(exportCommit(t, src, commit), want) {
 			t.Fatal("two exports of one commit differ")
 		}

@@ -351,6 +351,8 @@ type errorReader struct{ err error }
 
 func (r errorReader) Read([]byte) (int, error) { return 0, r.err }
 
+// FuzzImport needs -fuzzminimizetime=1x: coverage depends on how workers are scheduled, which keeps Go's minimizer busy
+// for ever.
 func FuzzImport(f *testing.F) {
 	x := newSample()
 	sum := repo.Checksum(sha256.Sum256(x.xattrs))

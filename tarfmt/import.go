@@ -40,7 +40,10 @@ func ImportCommit(ctx context.Context, txn *repo.Txn, r io.Reader, opts ImportOp
 	if err == nil {
 		err = im.rest()
 	}
-	return commit, im.pool.wait(err)
+	if err := im.pool.wait(err); err != nil {
+		return commit, err
+	}
+	return commit, im.fillSysroot(commit)
 }
 
 // ImportObjectSet reads a stream of file objects, as [ExportChunk] writes it, and returns their checksums, sorted.

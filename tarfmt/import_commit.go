@@ -84,6 +84,33 @@ func (im *importer) writeCommit(commit repo.Checksum, data []byte) error {
 	return im.txn.WriteMetadataAs(im.ctx, name, data)
 }
 
+// fillSysroot writes the dirtree of an empty /sysroot. Exporters leave it out, so that a commit without another empty
+// directory would never be complete.
+func (im *importer) fillSysroot(commit repo.Checksum) error {
+	c, err := loadCommit(im.ctx, im.txn, commit)
+	if err != nil {
+		return err
+	}
+	root, _, err := loadDirTree(im.ctx, im.txn, c.Tree)
+	if errors.Is(err, repo.ErrObjectNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	empty, err := repo.EncodeDirTree(&repo.DirTree{})
+	if err != nil {
+		return err
+	}
+	name := repo.ObjectName{Checksum: repo.HashMetadata(empty), Type: repo.TypeDirTree}
+	for _, d := range root.Dirs {
+		if d.Name == "sysroot" && d.Tree == name.Checksum {
+			return im.txn.WriteMetadataAs(im.ctx, name, empty)
+		}
+	}
+	return nil
+}
+
 // parseMetadataPath reads the path of one of the first two entries, which are objects wherever they stand.
 func parseMetadataPath(e *entry) (repo.Checksum, objectKind, error) {
 	c, kind, err := parseObjectPath(e.object)

@@ -392,7 +392,7 @@ func TestOddCommitsSurviveTheRoundTrip(t *testing.T) {
 		t.Fatalf("got %s, %v, want %s", got, err, commit)
 	}
 	all := content(t, src, commit)
-	txn := begin(t, repotest.Init(t, repo.ModeArchive))
+	txn := begin(t, repotest.Init(t, repo.ModeBareUser))
 	if _, err := tarfmt.ImportCommit(t.Context(), txn, bytes.NewReader(exportFinal(t, src, commit, nil, true)), tarfmt.ImportOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -442,4 +442,30 @@ func TestImportStopsWithItsContext(t *testing.T) {
 	if _, err := tarfmt.ImportCommit(ctx, txn, bytes.NewReader(exportCommit(t, src, commit)), tarfmt.ImportOptions{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
+}
+
+func TestSysroot(t *testing.T) {
+	t.Parallel()
+	def := repo.DirMeta{Mode: repo.ModeDir | 0o755}
+	t.Run("empty, and the only empty directory", func(t *testing.T) {
+		t.Parallel()
+		src := newMemSource()
+		commit := src.addCommit(t, repo.Commit{}, def, []node{{path: "sysroot", mode: repo.ModeDir | 0o755}, {path: "usr/f", mode: 0o644}})
+		r := repotest.Init(t, repo.ModeArchive)
+		if got, err := importCommit(t.Context(), t, r, exportCommit(t, src, commit), tarfmt.ImportOptions{}); err != nil || got != commit {
+			t.Errorf("got %s, %v, want %s", got, err, commit)
+		}
+	})
+	t.Run("with content, which streams do not carry", func(t *testing.T) {
+		t.Parallel()
+		src := newMemSource()
+		commit := src.addCommit(t, repo.Commit{}, def, []node{{path: "sysroot/f", mode: 0o644}})
+		r := repotest.Init(t, repo.ModeArchive)
+		_, err := importCommit(t.Context(), t, r, exportCommit(t, src, commit), tarfmt.ImportOptions{})
+		var missing *tarfmt.IncompleteError
+		if !errors.As(err, &missing) || missing.Path != "/sysroot" || !errors.Is(err, repo.ErrObjectNotFound) {
+			t.Errorf("got %v, want that /sysroot is missing", err)
+		}
+		wantEmpty(t, r)
+	})
 }
