@@ -1,0 +1,220 @@
+package source
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+func TestVerifierEndsOnlyInTheRightBytes(t *testing.T) {
+	t.Parallel()
+	data := []byte(strings.Repeat("0123456789", 1000))
+	d := ocispec.Descriptor{Digest: digest.FromBytes(data), Size: int64(len(data))}
+	other := bytes.Clone(data)
+	other[5000] ^= 1
+	for _, c := range []struct {
+		name string
+		data []byte
+		d    ocispec.Descriptor
+		want *BlobError
+	}{
+		{"right", data, d, nil},
+		{"empty", nil, ocispec.Descriptor{Digest: digest.FromBytes(nil)}, nil},
+		{"one bit flipped", other, d, &BlobError{d.Digest, d.Size, d.Size, digest.FromBytes(other)}},
+		{"cut short", data[:9999], d, &BlobError{d.Digest, d.Size, 9999, ""}},
+		{"one byte more", append(bytes.Clone(data), 'x'), d, &BlobError{d.Digest, d.Size, d.Size + 1, ""}},
+		{"nothing", nil, d, &BlobError{d.Digest, d.Size, 0, ""}},
+		{"something instead of nothing", data, ocispec.Descriptor{Digest: digest.FromBytes(nil)}, &BlobError{digest.FromBytes(nil), 0, 1, ""}},
+	} {
+		for name, wrap := range map[string]func(io.Reader) io.Reader{"whole": func(r io.Reader) io.Reader { return r }, "bytewise": iotest.OneByteReader, "data with error": iotest.DataErrReader} {
+			got, err := io.ReadAll(newVerifier(io.NopCloser(wrap(bytes.NewReader(c.data))), c.d))
+			bad, _ := errors.AsType[*BlobError](err)
+			if diff := cmp.Diff(c.want, bad); diff != "" || c.want != nil && !errors.Is(err, ErrMismatch) {
+				t.Errorf("%s, %s: %v (-want +got):\n%s", c.name, name, err, diff)
+			}
+			if int64(len(got)) > c.d.Size {
+				t.Errorf("%s, %s: %d bytes were handed out, more than promised", c.name, name, len(got))
+			}
+		}
+	}
+}
+
+const (
+	good       = `{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:CC","size":7},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"sha256:DD","size":9}]}`
+	goodDocker = `{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","config":{"mediaType":"application/vnd.docker.container.image.v1+json","digest":"sha256:CC","size":7},"layers":[{"mediaType":"application/vnd.docker.image.rootfs.diff.tar.gzip","digest":"sha256:DD","size":9}]}`
+)
+
+func expand(s string) []byte {
+	return []byte(strings.NewReplacer("CC", strings.Repeat("c", 64), "DD", strings.Repeat("d", 64)).Replace(s))
+}
+
+func parse(data []byte) (*Manifest, error) {
+	if err := checkManifestBytes(data, ""); err != nil {
+		return nil, err
+	}
+	mediaType, err := manifestType(data, "")
+	if err != nil {
+		return nil, err
+	}
+	return parseManifest(data, mediaType)
+}
+
+func TestDockerManifestsAreReadAsOCI(t *testing.T) {
+	t.Parallel()
+	want, err := parse(expand(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := parse(expand(goodDocker))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want.OCI.Layers, got.OCI.Layers); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(want.OCI.Config, got.OCI.Config); diff != "" {
+		t.Error(diff)
+	}
+	if got.Digest != digest.FromBytes(expand(goodDocker)) {
+		t.Error("the digest is that of the original bytes")
+	}
+}
+
+func TestHostileManifestsAreRefused(t *testing.T) {
+	t.Parallel()
+	change := func(old, new string) string { return strings.Replace(good, old, new, 1) }
+	layer := `{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"sha256:DD","size":9}`
+	for name, in := range map[string]string{
+		"nothing":              "",
+		"not JSON":             "manifest",
+		"an array":             "[]",
+		"null":                 "null",
+		"no schema version":    change(`"schemaVersion":2,`, ""),
+		"schema version 1":     change(`"schemaVersion":2`, `"schemaVersion":1`),
+		"schema version 3":     change(`"schemaVersion":2`, `"schemaVersion":3`),
+		"unknown media type":   change(`"schemaVersion":2`, `"schemaVersion":2,"mediaType":"text/plain"`),
+		"index and image":      change(`"schemaVersion":2`, `"schemaVersion":2,"manifests":[]`),
+		"says it is an index":  change(`"schemaVersion":2`, `"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json"`),
+		"negative size":        change(`"size":9`, `"size":-9`),
+		"size beyond int64":    change(`"size":9`, `"size":99999999999999999999`),
+		"fractional size":      change(`"size":9`, `"size":9.5`),
+		"no digest":            change(`"digest":"sha256:DD",`, ""),
+		"short digest":         change("sha256:DD", "sha256:dd"),
+		"path in digest":       change("sha256:DD", "sha256:../../../etc/passwd"),
+		"sha512":               change("sha256:DD", "sha512:DDDD"),
+		"no config":            `{"schemaVersion":2,"layers":[]}`,
+		"one layer, two sizes": change(layer, layer+","+strings.Replace(layer, "9", "8", 1)),
+		"too many layers":      change(layer, layer+strings.Repeat(","+layer, maxLayers)),
+		"too large":            change(`"schemaVersion":2`, `"schemaVersion":2,"x":"`+strings.Repeat("x", maxManifestSize)+`"`),
+	} {
+		if m, err := parse(expand(in)); !errors.Is(err, ErrInvalidManifest) {
+			t.Errorf("%s: got %v, %v", name, m, err)
+		}
+	}
+	if _, err := parse(expand(good)); err != nil {
+		t.Errorf("the one that all were made of: %v", err)
+	}
+}
+
+func TestADigestInANameGoesBeforeATag(t *testing.T) {
+	t.Parallel()
+	d := "sha256:" + strings.Repeat("a", 64)
+	for in, want := range map[string]string{
+		"host:5000/a/b:tag@" + d: "host:5000/a/b@" + d,
+		"host:5000/a/b@" + d:     "host:5000/a/b@" + d,
+		"host/a:tag":             "host/a:tag",
+	} {
+		if got, _, err := splitDigest(in); err != nil || got != want {
+			t.Errorf("%s: got %s, %v", in, got, err)
+		}
+	}
+	if _, _, err := splitDigest("host/a@sha256:12"); err == nil {
+		t.Error("a damaged digest is taken")
+	}
+}
+
+func TestUpstream_AuthFileOrder(t *testing.T) {
+	t.Parallel()
+	top, user := t.TempDir(), t.TempDir()
+	touch := func(name string) string {
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	env := map[string]string{}
+	root := authSearch{env: func(k string) string { return env[k] }, root: true, top: top}
+	find := func(s authSearch, opts Options, want string) {
+		t.Helper()
+		if got, err := s.find(opts); err != nil || got != want {
+			t.Errorf("got %q, %v; want %q", got, err, want)
+		}
+	}
+	find(root, Options{}, "")
+	find(root, Options{}, touch(top+"/usr/lib/ostree/auth.json"))
+	find(root, Options{}, touch(top+"/etc/ostree/auth.json"))
+	find(root, Options{}, touch(top+"/run/ostree/auth.json"))
+	env["REGISTRY_AUTH_FILE"] = touch(user + "/registry.json")
+	find(root, Options{}, env["REGISTRY_AUTH_FILE"])
+	find(root, Options{AuthFile: touch(user + "/mine")}, user+"/mine")
+	find(root, Options{Anonymous: true}, "")
+	if _, err := root.find(Options{AuthFile: user + "/none"}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a named file that is absent: %v", err)
+	}
+
+	clear(env)
+	plain := authSearch{env: func(k string) string { return env[k] }, home: user, top: top}
+	find(plain, Options{}, "")
+	find(plain, Options{}, touch(user+"/.config/ostree/auth.json"))
+	env["XDG_RUNTIME_DIR"] = user + "/run"
+	find(plain, Options{}, user+"/.config/ostree/auth.json")
+	find(plain, Options{}, touch(user+"/run/ostree/auth.json"))
+}
+
+func FuzzManifest(f *testing.F) {
+	f.Add(expand(good))
+	f.Add(expand(goodDocker))
+	f.Add([]byte(`{"schemaVersion":2,"manifests":[{"digest":"sha256:00","size":1,"platform":{"os":"linux","architecture":"amd64"}}]}`))
+	seeds, err := filepath.Glob("testdata/*.json")
+	if err != nil || len(seeds) == 0 {
+		f.Fatalf("no seeds: %v", err)
+	}
+	for _, name := range seeds {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		mediaType, err := manifestType(data, "")
+		if err != nil {
+			return
+		}
+		if isIndex(mediaType) {
+			_, _ = chooseInstance(data, mediaType, nil)
+			return
+		}
+		m, err := parseManifest(data, mediaType)
+		if err != nil {
+			return
+		}
+		for _, d := range append(m.OCI.Layers, m.OCI.Config) {
+			if d.Size < 0 || len(d.Digest.Encoded()) != 64 {
+				t.Errorf("a descriptor that no one may use: %+v", d)
+			}
+		}
+	})
+}
