@@ -92,10 +92,10 @@ func (t *expTable) unchanged(x uint64) uint64 {
 	return (v + 1<<30) >> 31
 }
 
-// times multiplies an exponent by a number of days and does not overflow.
+// times multiplies an exponent by a number of days. It ends at a value so far below 2⁶⁴ that a few can be added up.
 func times(exponent uint64, days uint64) uint64 {
 	hi, lo := bits.Mul64(exponent, days)
-	if hi != 0 {
+	if hi != 0 || lo > exponentMax {
 		return exponentMax
 	}
 	return lo

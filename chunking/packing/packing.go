@@ -11,8 +11,12 @@
 //
 // Without a prior image two plans are made, one from an optimal division of the components ordered by chance per byte,
 // one by merging the cheapest pair again and again. Both are improved by moving, exchanging and dividing until nothing
-// gains; the better one is taken, and tried to be left for a better one yet if the list is short enough. With a prior image its unchanged layers stay as they are, byte for byte, and only
-// the members of the others are arranged anew: their bytes have to be fetched anyway, so no client can lose by that.
+// gains, and the better one is taken. Short lists are then disturbed and improved again, which brings those of a dozen
+// components to the optimum.
+//
+// With a prior image its unchanged layers stay as they are, byte for byte, and only the members of the others are
+// arranged anew: their bytes have to be fetched anyway, so no client can lose by that. Plans from scratch differ much
+// after small changes; whoever can give the prior image should.
 //
 // All costs are integers, computed in the same way on every architecture, and every tie is decided by component names:
 // the same components give the same plan in whatever order and wherever they are given.

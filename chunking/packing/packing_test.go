@@ -217,7 +217,8 @@ func TestComponentsThatChangedOnTheSameDaysShareALayer(t *testing.T) {
 		return packing.Component{ID: id, Size: 10 << 20, Changes: packing.History(packing.RateOfDays(4, 730), days)}
 	}
 	plan := pack(t, []packing.Component{
-		component("a-shell", release), component("b-db", other), component("c-desktop", release), component("d-db-tools", other),
+		component("a-shell", release), component("b-db", other),
+		component("c-desktop", release), component("d-db-tools", other),
 	}, packing.Params{MaxLayers: 2})
 	for _, layer := range layersOf(plan) {
 		if diff := cmp.Diff([]string{"a-shell", "c-desktop"}, layer); diff != "" && layer[0] == "a-shell" {

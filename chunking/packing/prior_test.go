@@ -60,7 +60,8 @@ func TestUnchangedLayersOfThePriorImageAreKept(t *testing.T) {
 			want: before,
 		},
 		{
-			name: "one changed", components: change(stable("a", "b", "c", "d", "e", "f"), "b"), prior: priorOf(before...), layers: 3,
+			name: "one changed", components: change(stable("a", "b", "c", "d", "e", "f"), "b"),
+			prior: priorOf(before...), layers: 3,
 			want: [][]string{{"d", "f"}, {"e"}}, others: [][]string{{"a", "b", "c"}},
 		},
 		{
@@ -73,8 +74,8 @@ func TestUnchangedLayersOfThePriorImageAreKept(t *testing.T) {
 			want: [][]string{{"a", "b", "c"}, {"e"}}, others: [][]string{{"d"}},
 		},
 		{
-			name: "a new one goes to a free layer", components: stable("a", "b", "c", "d", "e", "f", "g"), prior: priorOf(before...),
-			layers: 4, want: before, others: [][]string{{"g"}},
+			name: "a new one goes to a free layer", components: stable("a", "b", "c", "d", "e", "f", "g"),
+			prior: priorOf(before...), layers: 4, want: before, others: [][]string{{"g"}},
 		},
 		{
 			name: "a new one opens the cheapest layer", components: stable("a", "b", "c", "d", "e", "f", "g"),
@@ -82,17 +83,22 @@ func TestUnchangedLayersOfThePriorImageAreKept(t *testing.T) {
 			want: [][]string{{"d", "f"}, {"a", "b", "c"}}, others: [][]string{{"e", "g"}},
 		},
 		{
-			name: "fewer layers than before", components: stable("a", "b", "c", "d", "e", "f"), prior: priorOf(before...), layers: 2,
+			name: "fewer layers than before", components: stable("a", "b", "c", "d", "e", "f"),
+			prior: priorOf(before...), layers: 2,
 			want: [][]string{{"a", "b", "c"}}, others: [][]string{{"d", "e", "f"}},
 		},
 		{
 			name: "not reproduced", components: stable("a", "b", "c", "d", "e", "f"),
-			prior: []packing.PriorLayer{{Components: []string{"a", "b", "c"}, Dirty: true}, {Components: []string{"d", "e", "f"}}}, layers: 2,
+			prior: []packing.PriorLayer{
+				{Components: []string{"a", "b", "c"}, Dirty: true}, {Components: []string{"d", "e", "f"}},
+			},
+			layers: 2,
 			want: [][]string{{"d", "e", "f"}}, others: [][]string{{"a", "b", "c"}},
 		},
 		{
-			name: "one component in two layers", components: stable("a", "b", "c"), prior: priorOf([]string{"a", "b"}, []string{"b", "c"}),
-			layers: 2, want: [][]string{{"a", "b"}}, others: [][]string{{"c"}},
+			name: "one component in two layers", components: stable("a", "b", "c"),
+			prior: priorOf([]string{"a", "b"}, []string{"b", "c"}), layers: 2,
+			want: [][]string{{"a", "b"}}, others: [][]string{{"c"}},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -186,7 +186,8 @@ func DebianWorld(sources []Source, end time.Time, every, updates int, seed uint6
 	}
 	turnover := newTurnover(r, at(last))
 	world := &World{
-		Name: fmt.Sprintf("Debian, %d sources, every %d days up to %s", len(sources), every, end.Format(time.DateOnly)), Days: every,
+		Name: fmt.Sprintf("Debian, %d sources, every %d days up to %s", len(sources), every, end.Format(time.DateOnly)),
+		Days: every,
 	}
 	for i := updates; i >= 0; i-- {
 		world.Images = append(world.Images, turnover.image(at(last-i*every)))

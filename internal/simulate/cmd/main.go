@@ -30,7 +30,8 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	list := flag.String("list", "chunking/packing/testdata/fedora-coreos-contentmeta.json.gz", "list of packages with change frequencies")
+	const fedora = "chunking/packing/testdata/fedora-coreos-contentmeta.json.gz"
+	list := flag.String("list", fedora, "list of packages with change frequencies")
 	years := flag.String("years", "4,16,64", "years that the list's frequencies were counted over, one table for each")
 	root := flag.String("debian", "", "root of a Debian installation; its changelogs are replayed instead of the list")
 	every := flag.Int("every", 7, "days between updates of the Debian installation")
