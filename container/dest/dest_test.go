@@ -45,12 +45,16 @@ func newLazyLayer(seed uint64, size int) *lazyLayer {
 	for i := range l.plain {
 		l.plain[i] = byte(r.IntN(16))
 	}
+	l.packed = gzipBytes(l.plain)
+	return l
+}
+
+func gzipBytes(data []byte) []byte {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
-	_, _ = z.Write(l.plain)
+	_, _ = z.Write(data)
 	_ = z.Close()
-	l.packed = b.Bytes()
-	return l
+	return b.Bytes()
 }
 
 func (l *lazyLayer) known() error {

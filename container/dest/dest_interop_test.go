@@ -1,0 +1,158 @@
+//go:build interop
+
+package dest_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-ext/ostree-ext-go/container/dest"
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/source"
+)
+
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, stderr.String())
+	}
+	return strings.TrimSpace(stdout.String())
+}
+
+// tarLayer is a layer that programs can unpack.
+func tarLayer(t *testing.T, names ...string) *lazyLayer {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, n := range names {
+		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: n, Mode: 0o644, Size: int64(len(n))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l := newLazyLayer(0, 0)
+	l.plain = b.Bytes()
+	l.packed = gzipBytes(l.plain)
+	return l
+}
+
+func realImage(t *testing.T) v1.Image {
+	t.Helper()
+	return newImage(t, tarLayer(t, "a", "b"), tarLayer(t, "c"))
+}
+
+func TestInterop_SkopeoReadsWhatIsWritten(t *testing.T) {
+	for name, ref := range destinations(t) {
+		t.Run(name, func(t *testing.T) {
+			d, err := dest.Write(t.Context(), realImage(t), ref, dest.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var seen struct {
+				Digest string
+				Labels map[string]string
+				Layers []string
+			}
+			if err := json.Unmarshal([]byte(run(t, "skopeo", "inspect", "--tls-verify=false", "--no-tags", ref.String())), &seen); err != nil {
+				t.Fatal(err)
+			}
+			if seen.Digest != d.String() || seen.Labels["a"] != "b" || len(seen.Layers) != 2 {
+				t.Errorf("skopeo sees %+v, written was %s", seen, d)
+			}
+			copied := filepath.Join(t.TempDir(), "copy")
+			run(t, "skopeo", "copy", "-q", "--src-tls-verify=false", ref.String(), "oci:"+copied+":x")
+			run(t, "umoci", "unpack", "--image", copied+":x", copied+".bundle")
+			for _, n := range []string{"a", "b", "c"} {
+				if got, err := os.ReadFile(filepath.Join(copied+".bundle", "rootfs", n)); err != nil || string(got) != n {
+					t.Errorf("%s: got %q, %v", n, got, err)
+				}
+			}
+		})
+	}
+}
+
+func TestInterop_WhatSkopeoWritesIsRead(t *testing.T) {
+	dir := t.TempDir()
+	from := "oci:" + dir + "/from:x"
+	img := realImage(t)
+	write(t, img, from)
+	want, err := img.RawConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []string{
+		"oci:" + dir + "/oci:y", "oci-archive:" + dir + "/oci.tar:y", "dir:" + dir + "/dir", "docker-archive:" + dir + "/docker.tar:localhost/a:b",
+	} {
+		run(t, "skopeo", "copy", "-q", from, to)
+		checkReadable(t, to, want)
+	}
+	run(t, "skopeo", "copy", "-q", "--format=v2s2", from, "dir:"+dir+"/v2s2")
+	checkReadable(t, "dir:"+dir+"/v2s2", nil)
+}
+
+// checkReadable reads the whole image, in the course of which every digest is checked.
+func checkReadable(t *testing.T, ref string, config []byte) *source.Manifest {
+	t.Helper()
+	src, err := source.Open(t.Context(), parse(t, ref), source.Options{})
+	if err != nil {
+		t.Fatalf("%s: %v", ref, err)
+	}
+	defer src.Close()
+	m, err := src.Manifest(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := src.Config(t.Context())
+	if err != nil || config != nil && !bytes.Equal(got, config) {
+		t.Errorf("%s: the configuration is %s, %v", ref, got, err)
+	}
+	for _, l := range m.OCI.Layers {
+		if l.MediaType != ocispec.MediaTypeImageLayer && l.MediaType != ocispec.MediaTypeImageLayerGzip {
+			t.Errorf("%s: a layer is %s", ref, l.MediaType)
+		}
+		readBlob(t, src, l)
+	}
+	return m
+}
+
+func TestInterop_ContainersStorageThroughTheHostsTool(t *testing.T) {
+	dir := t.TempDir()
+	storage := "[vfs@" + dir + "/root+" + dir + "/run]localhost/a/b:c"
+	img := realImage(t)
+	d := write(t, img, "containers-storage:"+storage)
+	config, err := img.RawConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := checkReadable(t, "containers-storage:"+storage, config); m.Digest != d {
+		t.Errorf("the digest is %s, written was %s", m.Digest, d)
+	}
+}
+
+func TestWithoutSkopeoAndPodmanTheMissingToolsAreNamed(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	ref := imgref.ImageReference{Transport: imgref.ContainersStorage, Name: "localhost/a"}
+	if _, err := dest.Write(t.Context(), realImage(t), ref, dest.Options{}); err != dest.ErrNoTool {
+		t.Errorf("writing: got %v", err)
+	}
+	if _, err := source.Open(t.Context(), ref, source.Options{}); err == nil || !strings.Contains(err.Error(), "skopeo or podman") {
+		t.Errorf("reading: got %v", err)
+	}
+}
