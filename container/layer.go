@@ -77,8 +77,11 @@ func readLayer(ctx context.Context, src source.Source, l layer, emit func(progre
 	emit(event)
 	raw := progress.Reader(contextReader{ctx, blob}, event, emit)
 	used := useStream(l, raw, use)
-	if ctx.Err() != nil || ours(used) {
-		return errors.Join(used, ctx.Err())
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if ours(used) {
+		return used
 	}
 	// The rest is read even after an error, to know whether the bytes are at fault. It is bounded by the descriptor.
 	if _, err := io.Copy(io.Discard, raw); err != nil && (used == nil || errors.Is(err, source.ErrMismatch)) {

@@ -75,15 +75,12 @@ func (s *stage) replace(fill func(*tarWriter) error) error {
 	w := &tarWriter{tar.NewWriter(f)}
 	err = fill(w)
 	if err == nil {
-		err = errors.Join(w.tar.Close(), f.Chmod(0o644), f.Sync())
+		err = errors.Join(w.tar.Close(), f.Chmod(0o644))
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), s.target); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(s.target))
+	return os.Rename(f.Name(), s.target)
 }
 
 // tarWriter writes entries that belong to root and have no times.

@@ -20,11 +20,21 @@ import (
 // blobDir is a directory of blobs, each under the digits of its digest.
 type blobDir struct{ dir string }
 
-// has reports whether a blob is there with the right size. Its content is not read again: blobs get their names only
-// once their bytes are complete and synced.
-func (b blobDir) has(h v1.Hash, size int64) bool {
+// has reports whether a blob is there. Its content is read: blobs are not synced when they are written, since images
+// can be made again, so a name may stand for less after a sudden end.
+func (b blobDir) has(ctx context.Context, h v1.Hash, size int64) bool {
 	st, err := os.Lstat(b.path(h))
-	return err == nil && st.Mode().IsRegular() && st.Size() == size
+	if err != nil || !st.Mode().IsRegular() || st.Size() != size {
+		return false
+	}
+	f, err := os.Open(b.path(h))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	sum := sha256.New()
+	_, err = io.Copy(sum, contextReader{ctx, f})
+	return err == nil && hex.EncodeToString(sum.Sum(nil)) == h.Hex
 }
 
 func (b blobDir) path(h v1.Hash) string { return filepath.Join(b.dir, h.Hex) }
@@ -46,7 +56,7 @@ func (b blobDir) put(ctx context.Context, r io.Reader) (h v1.Hash, size int64, e
 		return h, 0, err
 	}
 	h = v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum.Sum(nil))}
-	if err := errors.Join(f.Chmod(0o644), f.Sync()); err != nil {
+	if err := f.Chmod(0o644); err != nil {
 		return h, 0, err
 	}
 	return h, size, os.Rename(f.Name(), b.path(h))
@@ -56,7 +66,7 @@ func (b blobDir) put(ctx context.Context, r io.Reader) (h v1.Hash, size int64, e
 func (b blobDir) putBytes(ctx context.Context, data []byte) (v1.Hash, error) {
 	sum := sha256.Sum256(data)
 	h := v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum[:])}
-	if b.has(h, int64(len(data))) {
+	if b.has(ctx, h, int64(len(data))) {
 		return h, nil
 	}
 	_, _, err := b.put(ctx, bytes.NewReader(data))
@@ -66,7 +76,7 @@ func (b blobDir) putBytes(ctx context.Context, data []byte) (v1.Hash, error) {
 // putLayer stores a layer's compressed bytes unless they are there.
 func (b blobDir) putLayer(ctx context.Context, l v1.Layer) error {
 	if h, err := l.Digest(); err == nil {
-		if size, err := l.Size(); err == nil && b.has(h, size) {
+		if size, err := l.Size(); err == nil && b.has(ctx, h, size) {
 			return nil
 		}
 	} else if !errors.Is(err, stream.ErrNotComputed) {
@@ -147,22 +157,14 @@ func writeFile(name string, data []byte) (err error) {
 		return err
 	}
 	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	err = errors.Join(err, f.Chmod(0o644), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), name)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return syncDir(filepath.Dir(name))
-}
-
-func syncDir(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return nil
 }
 
 // mkdir makes a directory, but not its parents: a mistyped path is to fail.

@@ -111,7 +111,7 @@ func (c *closer) Close() error {
 func newImage(t *testing.T, layers ...*lazyLayer) v1.Image {
 	t.Helper()
 	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
-	img, err := mutate.ConfigFile(img, &v1.ConfigFile{Architecture: "amd64", OS: "linux", Config: v1.Config{Labels: map[string]string{"a": "b"}}})
+	img, err := mutate.ConfigFile(img, &v1.ConfigFile{Architecture: "amd64", OS: "linux", RootFS: v1.RootFS{Type: "layers"}, Config: v1.Config{Labels: map[string]string{"a": "b"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,9 +35,6 @@ func writeOCIDir(ctx context.Context, img v1.Image, dir, tag string) (digest.Dig
 	if _, err := blobs.putBytes(ctx, manifest); err != nil {
 		return "", err
 	}
-	if err := syncDir(blobs.dir); err != nil {
-		return "", err
-	}
 	index, err := readIndex(dir, tag)
 	if err != nil {
 		return "", err

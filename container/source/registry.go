@@ -128,7 +128,7 @@ func retry(ctx context.Context, f func() error) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return errors.Join(ctx.Err(), err)
+			return fmt.Errorf("%w while waiting to try again after: %w", ctx.Err(), err)
 		}
 		pause *= 2
 	}
