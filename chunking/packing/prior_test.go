@@ -93,7 +93,7 @@ func TestUnchangedLayersOfThePriorImageAreKept(t *testing.T) {
 				{Components: []string{"a", "b", "c"}, Dirty: true}, {Components: []string{"d", "e", "f"}},
 			},
 			layers: 2,
-			want: [][]string{{"d", "e", "f"}}, others: [][]string{{"a", "b", "c"}},
+			want:   [][]string{{"d", "e", "f"}}, others: [][]string{{"a", "b", "c"}},
 		},
 		{
 			name: "one component in two layers", components: stable("a", "b", "c"),
