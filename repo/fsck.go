@@ -1,0 +1,421 @@
+package repo
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// FsckOptions say what [Repo.Fsck] checks and does.
+type FsckOptions struct {
+	// All goes on after the first problem.
+	All bool
+	// Delete removes corrupt objects. It implies All, and takes the exclusive lock.
+	Delete bool
+	// VerifyBindings checks that each commit that a ref names is bound to it. It is implied where the repository has a
+	// collection id.
+	VerifyBindings bool
+	// VerifyBackRefs checks that the refs that such a commit is bound to exist. It implies VerifyBindings.
+	VerifyBackRefs bool
+	// AddTombstones leaves tombstones for absent parents.
+	AddTombstones bool
+}
+
+// FsckProblem is something that is wrong.
+type FsckProblem struct {
+	// Object is zero for problems of refs.
+	Object ObjectName
+	// Missing is whether the object is absent; else it is corrupt.
+	Missing bool
+	// Commits are those that need the object, sorted.
+	Commits []Checksum
+	Err     error
+}
+
+// String describes the problem in libostree's words.
+func (p FsckProblem) String() string {
+	if !p.Missing {
+		return p.Err.Error()
+	}
+	ids := make([]string, len(p.Commits))
+	for i, c := range p.Commits {
+		ids[i] = c.String()
+	}
+	return fmt.Sprintf("Object missing in commits %s: %s", strings.Join(ids, ","), p.Object)
+}
+
+// FsckReport says what was checked and what was found.
+type FsckReport struct {
+	// Commits were checked, Partial ones were left out, FsckPartial of them because an earlier check found objects
+	// corrupt or missing.
+	Commits, Partial, FsckPartial int
+	Objects                       int
+	// Problems are in the order of the objects.
+	Problems []FsckProblem
+}
+
+// ErrRepositoryCorrupt is what [Repo.Fsck] returns when a check found something.
+var ErrRepositoryCorrupt = errors.New("repository corruption encountered")
+
+// Fsck reads and hashes each object that a commit needs, several at a time, and checks the refs. Commits that are
+// marked as partial are left out. Where it finds a problem, the error wraps [ErrRepositoryCorrupt] and the report is
+// valid; commits that lack objects are then marked as partial, if the repository is writable.
+func (r *Repo) Fsck(ctx context.Context, opts FsckOptions) (report FsckReport, err error) {
+	kind := LockShared
+	if opts.Delete {
+		kind, opts.All = LockExclusive, true
+	}
+	lock, err := r.Lock(ctx, kind)
+	if err != nil {
+		return report, err
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	f := &fsck{repo: r, opts: opts}
+	if err := f.run(ctx); err != nil {
+		return f.report, err
+	}
+	switch n := f.report.FsckPartial; {
+	case len(f.report.Problems) > 0:
+		return f.report, ErrRepositoryCorrupt
+	case n > 0:
+		return f.report, fmt.Errorf("%w: %d partial commits from fsck-detected corruption", ErrRepositoryCorrupt, n)
+	}
+	return f.report, nil
+}
+
+type fsck struct {
+	repo    *Repo
+	opts    FsckOptions
+	report  FsckReport
+	commits []Checksum // to check, sorted
+
+	mu sync.Mutex // guards the problems in report
+}
+
+func (f *fsck) run(ctx context.Context) error {
+	if err := f.refs(ctx); err != nil || f.stop() {
+		return err
+	}
+	if err := f.findCommits(ctx); err != nil || f.stop() {
+		return err
+	}
+	objects := f.objects(ctx)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for _, n := range objects {
+		if f.stop() || gctx.Err() != nil {
+			break
+		}
+		g.Go(func() error { return f.check(gctx, n) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	f.report.Objects = len(objects)
+	return f.settle(ctx)
+}
+
+// stop reports whether enough was found.
+func (f *fsck) stop() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.opts.All && len(f.report.Problems) > 0
+}
+
+func (f *fsck) found(n ObjectName, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.report.Problems = append(f.report.Problems, FsckProblem{Object: n, Missing: isMissing(err), Err: err})
+}
+
+// findCommits sorts out which commits are to be checked.
+func (f *fsck) findCommits(ctx context.Context) error {
+	var all []Checksum
+	for n, err := range f.repo.Objects(ctx) {
+		if err != nil {
+			return err
+		}
+		if n.Type == TypeCommit {
+			all = append(all, n.Checksum)
+		}
+	}
+	slices.SortFunc(all, Checksum.Compare)
+	for _, c := range all {
+		state, err := f.repo.IsPartial(c)
+		if err != nil {
+			return err
+		}
+		switch state {
+		case CommitComplete:
+			f.commits = append(f.commits, c)
+			if err := f.tombstone(ctx, c); err != nil {
+				return err
+			}
+		case CommitFsckPartial:
+			f.report.FsckPartial++
+			f.report.Partial++
+		default:
+			f.report.Partial++
+		}
+	}
+	f.report.Commits = len(f.commits)
+	return nil
+}
+
+// tombstone marks the parent of a commit as deleted if it is absent.
+func (f *fsck) tombstone(ctx context.Context, c Checksum) error {
+	if !f.opts.AddTombstones {
+		return nil
+	}
+	commit, err := f.repo.LoadCommit(ctx, c)
+	if err != nil || commit.Parent.IsZero() {
+		// What is wrong with the commit is found below.
+		return nil
+	}
+	if ok, err := f.repo.Has(ObjectName{Checksum: commit.Parent, Type: TypeCommit}); ok || err != nil {
+		return err
+	}
+	return f.repo.writeTombstone(commit.Parent)
+}
+
+// objects lists what the commits need. What cannot be read is in the list and found when it is checked.
+func (f *fsck) objects(ctx context.Context) []ObjectName {
+	var list []ObjectName
+	t := newTraverser(tolerantSource{f.repo}, func(n ObjectName) error {
+		list = append(list, n)
+		return nil
+	})
+	for _, c := range f.commits {
+		t.needs(ctx, c)
+	}
+	return list
+}
+
+// tolerantSource gives an empty directory for one that cannot be read.
+type tolerantSource struct{ *Repo }
+
+func (s tolerantSource) Metadata(ctx context.Context, n ObjectName) ([]byte, error) {
+	data, err := s.Repo.Metadata(ctx, n)
+	if n.Type == TypeDirTree && ctx.Err() == nil {
+		if err == nil {
+			_, err = parseDirTreeLoose(data)
+		}
+		if err != nil {
+			return EncodeDirTree(&DirTree{})
+		}
+	}
+	return data, err
+}
+
+// needs visits a commit with its tree as far as it can be read.
+func (t *traverser) needs(ctx context.Context, c Checksum) {
+	if _, err := t.commit(ctx, c, false); err != nil {
+		// The commit itself is unreadable: there is nothing else to visit, and it is to be checked.
+		t.first(ObjectName{Checksum: c, Type: TypeCommit})
+	}
+}
+
+// check hashes one object.
+func (f *fsck) check(ctx context.Context, n ObjectName) error {
+	if f.stop() {
+		return nil
+	}
+	err := f.repo.VerifyObject(ctx, n)
+	if err == nil {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	f.found(n, err)
+	return nil
+}
+
+// VerifyObject reads an object and compares its hash with its name, and its form with what its type may have. The error
+// about bytes that hash to another id is a [*CorruptError].
+func (r *Repo) VerifyObject(ctx context.Context, n ObjectName) error { return verifyObject(ctx, r, n) }
+
+func verifyObject(ctx context.Context, src Source, n ObjectName) error {
+	if n.Type == TypeFile {
+		return verifyFile(ctx, src, n)
+	}
+	data, err := src.Metadata(ctx, n)
+	if err != nil {
+		return err
+	}
+	if actual := HashMetadata(data); actual != n.Checksum {
+		return &CorruptError{Name: n, Actual: actual}
+	}
+	switch n.Type {
+	case TypeDirTree:
+		var d *DirTree
+		if d, err = parseDirTreeLoose(data); err == nil {
+			// libostree does not look at the order of names, and then cannot find some.
+			err = d.check()
+		}
+	case TypeDirMeta:
+		var m *DirMeta
+		if m, err = parseDirMetaLoose(data); err == nil {
+			err = checkMode(m.Mode, ModeDir)
+		}
+	case TypeCommit:
+		_, err = ParseCommit(data)
+	}
+	if err != nil {
+		return fmt.Errorf("object %s: %w", n, err)
+	}
+	return nil
+}
+
+func verifyFile(ctx context.Context, src Source, n ObjectName) (err error) {
+	content, info, err := src.OpenFile(ctx, n.Checksum)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, content.Close()) }()
+	h, err := FileHasher(&info.FileHeader)
+	if err != nil {
+		return fmt.Errorf("object %s: %w: %w", n, ErrCorrupt, err)
+	}
+	if _, err := io.Copy(h, ctxReader{ctx, content}); err != nil {
+		return err
+	}
+	var actual Checksum
+	if h.Sum(actual[:0]); actual != n.Checksum {
+		return &CorruptError{Name: n, Actual: actual}
+	}
+	return nil
+}
+
+// ctxReader ends when the context does.
+type ctxReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r ctxReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}
+
+// settle names the commits that each problem concerns, and does what was asked for about them.
+func (f *fsck) settle(ctx context.Context) error {
+	problems := f.report.Problems
+	if len(problems) == 0 {
+		return nil
+	}
+	slices.SortFunc(problems, func(a, b FsckProblem) int {
+		return cmp.Or(a.Object.Checksum.Compare(b.Object.Checksum), cmp.Compare(a.Object.Type, b.Object.Type))
+	})
+	for _, c := range f.commits {
+		t := newTraverser(tolerantSource{f.repo}, nil)
+		t.needs(ctx, c)
+		for i := range problems {
+			if _, ok := t.seen[problems[i].Object]; ok {
+				problems[i].Commits = append(problems[i].Commits, c)
+			}
+		}
+	}
+	for _, p := range problems {
+		if p.Object.Type == 0 {
+			continue
+		}
+		if err := f.repair(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *fsck) repair(ctx context.Context, p FsckProblem) error {
+	if !p.Missing {
+		if !f.opts.Delete {
+			return nil
+		}
+		if err := f.repo.DeleteObject(ctx, p.Object); err != nil && !isMissing(err) {
+			return err
+		}
+	}
+	if !f.repo.writable {
+		return nil
+	}
+	for _, c := range p.Commits {
+		if p.Object == (ObjectName{Checksum: c, Type: TypeCommit}) {
+			continue
+		}
+		if err := f.repo.replaceFile(partialMark(c), []byte("f")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refs checks that refs name commits, and what the commits say about refs.
+func (f *fsck) refs(ctx context.Context) error {
+	refs, err := f.repo.Refs("")
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, ref := range refs {
+		known[ref.Name] = true
+	}
+	bindings := f.opts.VerifyBindings || f.opts.VerifyBackRefs || f.repo.Config().CollectionID != ""
+	for _, ref := range refs {
+		commit, err := f.repo.LoadCommit(ctx, ref.Commit)
+		if err == nil && bindings {
+			err = f.binding(ref, commit, known)
+		}
+		if err != nil {
+			if e := ctx.Err(); e != nil {
+				return e
+			}
+			f.mu.Lock()
+			f.report.Problems = append(f.report.Problems, FsckProblem{Err: fmt.Errorf("loading commit for ref %s: %w", ref.Name, err)})
+			f.mu.Unlock()
+		}
+	}
+	return nil
+}
+
+func (f *fsck) binding(ref Ref, commit *Commit, known map[string]bool) error {
+	v, ok := commit.Metadata.Lookup(metaRefBinding)
+	if !ok {
+		return nil
+	}
+	bound, err := v.Strings()
+	if err != nil {
+		return fmt.Errorf("%s: %w", metaRefBinding, err)
+	}
+	_, name, _ := strings.Cut(ref.Name, ":")
+	if name == "" {
+		name = ref.Name
+	}
+	if !slices.Contains(bound, name) {
+		return fmt.Errorf("commit %s is not bound to it but to %s", ref.Commit, strings.Join(bound, ", "))
+	}
+	if !f.opts.VerifyBackRefs {
+		return nil
+	}
+	remote := strings.TrimSuffix(ref.Name, name)
+	for _, b := range bound {
+		if !known[remote+b] {
+			return fmt.Errorf("commit %s is bound to the ref %s, which does not exist", ref.Commit, path.Clean(remote+b))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,280 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// PullOptions say how [Repo.PullLocal] copies.
+type PullOptions struct {
+	// Remote is the remote whose refs are written; empty writes local ones.
+	Remote string
+	// Depth is how many ancestors of each commit are copied besides it, [AllHistory] for all.
+	Depth int
+	// Untrusted verifies objects also where they could be linked or copied as they are.
+	Untrusted bool
+	// CommitOnly copies the commit objects alone, which are then marked as partial.
+	CommitOnly bool
+	// NoDetached leaves out detached metadata.
+	NoDetached bool
+}
+
+// PullLocal copies commits with all that they need from another repository of any mode, and then sets the refs among
+// what was asked for. Names are refs of src or ids of commits; without any, all local refs of src are meant. Objects are
+// linked where both repositories store them alike on one filesystem. Whatever is not, and everything if Untrusted is
+// set, is verified. A repository of mode bare-user-only takes only objects that it can hold.
+func (r *Repo) PullLocal(ctx context.Context, src *Repo, names []string, opts PullOptions) (stats Stats, err error) {
+	lock, err := src.Lock(ctx, LockShared)
+	if err != nil {
+		return stats, err
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	txn, err := r.Begin(ctx)
+	if err != nil {
+		return stats, err
+	}
+	defer func() { err = errors.Join(err, txn.Abort()) }()
+	p := &puller{txn: txn, src: src, opts: opts}
+	if p.share, err = sameOwnerAndDevice(r, src); err != nil {
+		return stats, err
+	}
+	commits, err := p.resolve(names)
+	if err != nil {
+		return stats, err
+	}
+	if err := p.pull(ctx, commits); err != nil {
+		return stats, fmt.Errorf("pulling from %s: %w", src.path, err)
+	}
+	return txn.Commit(ctx)
+}
+
+type puller struct {
+	txn   *Txn
+	src   *Repo
+	opts  PullOptions
+	share bool // hard links between the repositories are possible
+}
+
+// sameOwnerAndDevice reports whether files may be shared without giving somebody the power to change them.
+func sameOwnerAndDevice(a, b *Repo) (bool, error) {
+	var x, y unix.Stat_t
+	if err := unix.Fstat(a.objects.fd, &x); err != nil {
+		return false, err
+	}
+	if err := unix.Fstat(b.objects.fd, &y); err != nil {
+		return false, err
+	}
+	return x.Dev == y.Dev && x.Uid == y.Uid, nil
+}
+
+// resolve finds the commits, and notes the refs to write.
+func (p *puller) resolve(names []string) ([]Checksum, error) {
+	if len(names) == 0 {
+		refs, err := p.src.Refs("")
+		if err != nil {
+			return nil, err
+		}
+		for _, ref := range refs {
+			if remote, _, err := ParseRefspec(ref.Name); err == nil && remote == "" && ref.Collection == "" {
+				names = append(names, ref.Name)
+			}
+		}
+	}
+	var commits []Checksum
+	for _, name := range names {
+		c, err := ParseChecksum(name)
+		if err == nil {
+			commits = append(commits, c)
+			continue
+		}
+		if c, err = p.src.ResolveRef(name); err != nil {
+			return nil, err
+		}
+		commits = append(commits, c)
+		_, ref, err := ParseRefspec(name)
+		if err != nil {
+			return nil, err
+		}
+		if p.opts.Remote != "" {
+			ref = p.opts.Remote + ":" + ref
+		}
+		if err := p.txn.SetRef(ref, c); err != nil {
+			return nil, err
+		}
+	}
+	return commits, nil
+}
+
+// pull copies what the commits need. Other than what the walk reads, files are copied by several goroutines.
+func (p *puller) pull(ctx context.Context, commits []Checksum) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0) + 1)
+	err := Traverse(gctx, p.src, commits, TraverseOptions{Depth: p.opts.Depth, CommitOnly: p.opts.CommitOnly}, func(n ObjectName) error {
+		if n.Type == TypeCommit {
+			return p.commit(gctx, n.Checksum)
+		}
+		g.Go(func() error { return p.object(gctx, n) })
+		return nil
+	})
+	if e := g.Wait(); e != nil {
+		// It is what made the walk stop, too.
+		return e
+	}
+	return err
+}
+
+func (p *puller) commit(ctx context.Context, c Checksum) error {
+	state, err := p.src.IsPartial(c)
+	if err != nil {
+		return err
+	}
+	switch {
+	case p.opts.CommitOnly:
+		have, err := p.txn.HasObject(ObjectName{Checksum: c, Type: TypeCommit})
+		if err != nil {
+			return err
+		}
+		if !have {
+			p.txn.MarkPartial(c)
+		}
+	case state != CommitComplete:
+		p.txn.MarkPartial(c)
+	default:
+		p.txn.UnmarkPartial(c)
+	}
+	if err := p.object(ctx, ObjectName{Checksum: c, Type: TypeCommit}); err != nil || p.opts.NoDetached {
+		return err
+	}
+	data, err := p.src.Metadata(ctx, ObjectName{Checksum: c, Type: TypeCommitMeta})
+	if isMissing(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return p.txn.WriteDetachedMetadata(ctx, c, data)
+}
+
+// object copies one object. One that a partial commit lacks is left out.
+func (p *puller) object(ctx context.Context, n ObjectName) error {
+	have, err := p.txn.HasObject(n)
+	if have || err != nil {
+		return err
+	}
+	err = p.transfer(ctx, n)
+	if isMissing(err) && n.Type != TypeCommit {
+		if partial := p.anyPartial(); partial {
+			return nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("object %s: %w", n, err)
+	}
+	return nil
+}
+
+// anyPartial reports whether an absent object may be none of a complete commit.
+func (p *puller) anyPartial() bool {
+	p.txn.notes.Lock()
+	defer p.txn.notes.Unlock()
+	for _, partial := range p.txn.partial {
+		if partial {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *puller) transfer(ctx context.Context, n ObjectName) error {
+	linkable, err := p.linkable(ctx, n)
+	if err != nil {
+		return err
+	}
+	if linkable {
+		if p.opts.Untrusted {
+			if err := verifyObject(ctx, p.src, n); err != nil {
+				return err
+			}
+		}
+		done, err := p.txn.linkObject(ctx, &p.src.objects, n)
+		if done || err != nil {
+			return err
+		}
+	}
+	if n.Type != TypeFile {
+		data, err := p.src.Metadata(ctx, n)
+		if err != nil {
+			return err
+		}
+		return p.txn.WriteMetadataAs(ctx, n, data)
+	}
+	content, info, err := p.src.OpenFile(ctx, n.Checksum)
+	if err != nil {
+		return err
+	}
+	return errors.Join(p.txn.WriteFileAs(ctx, n.Checksum, &info.FileHeader, info.Size, content), content.Close())
+}
+
+// linkable reports whether the object is stored alike in both repositories.
+func (p *puller) linkable(ctx context.Context, n ObjectName) (bool, error) {
+	to, from := p.txn.repo.mode, p.src.mode
+	switch {
+	case !p.share:
+		return false, nil
+	case n.Type == TypeDirMeta && to == ModeBareUserOnly:
+		// It is small, and must be looked at.
+		return false, nil
+	case n.Type != TypeFile:
+		return true, nil
+	case to != from:
+		return false, nil
+	case to == ModeBareUserOnly:
+		// libostree puts files there that the mode cannot hold.
+		info, err := p.src.objects.fileInfo(n.Checksum)
+		if isMissing(err) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		return !info.IsSymlink() && canonical(0, 0, info.Mode, nil) == nil, nil
+	}
+	return true, nil
+}
+
+// linkObject stages an object of another repository as a further name of its file. It reports false where that is
+// impossible, or the object is in a parent of that repository.
+func (t *Txn) linkObject(ctx context.Context, from *objectDir, n ObjectName) (bool, error) {
+	release, err := t.use(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	dir, err := t.stage.dir(n.Checksum[0])
+	if err != nil {
+		return false, err
+	}
+	err = unix.Linkat(from.fd, loosePath(n, from.mode), dir, looseBase(n, t.repo.mode), 0)
+	switch {
+	case errors.Is(err, unix.EEXIST):
+		return true, nil
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EXDEV), errors.Is(err, unix.EMLINK), errors.Is(err, unix.EPERM):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	t.known.stage(n)
+	if n.Type == TypeFile {
+		t.stats.contentTotal.Add(1)
+		t.stats.contentWritten.Add(1)
+	} else {
+		t.stats.metadataTotal.Add(1)
+		t.stats.metadataWritten.Add(1)
+	}
+	return true, nil
+}
