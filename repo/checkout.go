@@ -32,6 +32,7 @@ const (
 // CheckoutOptions say how a commit is written to disk. The zero value restores everything, which takes root.
 type CheckoutOptions struct {
 	// User leaves out owners, xattrs and the set-id bits of copied files, and makes all files readable by their owner.
+	// It is always set in mode bare-user-only.
 	User      bool
 	Overwrite Overwrite
 	// Subpath is what of the commit to check out: the content of a directory, or a file, which comes into the
@@ -69,6 +70,10 @@ func (r *Repo) Checkout(ctx context.Context, c Checksum, dest string, opts Check
 	}
 	if opts.ForceCopy && opts.RequireHardlinks {
 		return errors.New("copies and hard links cannot both be demanded")
+	}
+	if r.mode == ModeBareUserOnly {
+		// Nothing else makes sense: there are neither owners nor xattrs to restore.
+		opts.User = true
 	}
 	if err := opts.linkable(r.mode); err != nil {
 		return err
