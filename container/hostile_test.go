@@ -246,7 +246,7 @@ func TestHostileImagesAreRefusedAndLeaveNothing(t *testing.T) {
 		{"too few diff-ids", func(_ *testing.T, img *testImage) { img.diffIDs = img.diffIDs[:2] }, container.ErrNotEncapsulated, "ostree.final-diffid"},
 		{"unknown media type", func(_ *testing.T, img *testImage) { img.manifest.Layers[1].MediaType = "text/html" }, container.ErrNotEncapsulated, "Unhandled layer type: text/html"},
 		{"non-distributable", func(_ *testing.T, img *testImage) {
-			img.manifest.Layers[1].MediaType = ocispec.MediaTypeImageLayerNonDistributableGzip //nolint:staticcheck // images have it
+			img.manifest.Layers[1].MediaType = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
 		}, container.ErrNotEncapsulated, "Unhandled layer type"},
 		{"gzip that is zstd by its name", func(_ *testing.T, img *testImage) {
 			img.manifest.Layers[1].MediaType = ocispec.MediaTypeImageLayerZstd

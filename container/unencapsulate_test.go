@@ -116,3 +116,18 @@ func TestReferencesThatAskForSignaturesAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestUpstream_ImagesWithLayersOnTopAreRefused(t *testing.T) {
+	t.Parallel()
+	dir := fixtures.Dir(t, "upstream", "derived")
+	for tag, want := range map[string]string{
+		"derived1": "Image has 2 non-ostree layers", "derived2": "Image has 3 non-ostree layers",
+		"derived-single": "Image has 1 non-ostree layers", "derived-k4": "Image has 1 non-ostree layers",
+		"plain": "No ostree.final-diffid label found, not an ostree encapsulated container",
+	} {
+		_, err := container.Unencapsulate(t.Context(), newRepo(t, repo.ModeArchive), unverified(imgref.OCIDir, dir+":"+tag), container.UnencapsulateOptions{})
+		if !errors.Is(err, container.ErrNotEncapsulated) || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", tag, err, want)
+		}
+	}
+}

@@ -18,7 +18,7 @@ import (
 var ErrUnsupportedTransport = errors.New("transport is not supported")
 
 // ErrAuthConflict says that [Options] asks for credentials and for none.
-var ErrAuthConflict = errors.New("Conflicting authentication options") //nolint:staticcheck // upstream's words
+var ErrAuthConflict = errors.New("conflicting authentication options: an auth file and anonymous access")
 
 // Source is one image that is being read. It is safe for concurrent use.
 type Source interface {
