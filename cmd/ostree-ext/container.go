@@ -1,0 +1,29 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ostree-ext/ostree-ext-go/container/source"
+)
+
+func newContainerCommand(a *app) *cobra.Command {
+	return group("container", "Commits as container images",
+		newEncapsulateCommand(a), newUnencapsulateCommand(a), newInfoCommand(a), newCompareCommand(a))
+}
+
+// fetchFlags are the options of every command that reads an image.
+func fetchFlags(fs *pflag.FlagSet, o *source.Options) {
+	fs.StringVar(&o.AuthFile, "authfile", "", "`FILE` with credentials (default: $REGISTRY_AUTH_FILE, else ostree's auth.json, else none)")
+	fs.BoolVar(&o.Anonymous, "auth-anonymous", false, "use no credentials, whatever is configured")
+	fs.StringVar(&o.CertDir, "cert-dir", "", "`DIR` with certificates and keys for the registry")
+	fs.BoolVar(&o.InsecureSkipTLSVerify, "insecure-skip-tls-verification", false, "accept any certificate, and plain HTTP")
+}
+
+// checkFetch refuses what cannot be meant together.
+func checkFetch(o *source.Options) error {
+	if o.Anonymous && o.AuthFile != "" {
+		return usagef("--auth-anonymous and --authfile: choose one")
+	}
+	return nil
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/containerd/platforms"
+	"github.com/spf13/cobra"
+
+	"github.com/ostree-ext/ostree-ext-go/container/dest"
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+)
+
+// encapsulateFlags are the options as they are written.
+type encapsulateFlags struct {
+	repo, config, contentMeta, compression, platform, authFile, digestFile string
+	labels, annotations, copyMeta, copyMetaOpt, cmd                        []string
+	compressionFast, singleLayer, asJSON, insecure                         bool
+	level                                                                  int
+}
+
+func newEncapsulateCommand(a *app) *cobra.Command {
+	var f encapsulateFlags
+	c := &cobra.Command{
+		Use:     "encapsulate --repo=REPO REV IMGREF",
+		Aliases: []string{"export"},
+		Short:   "Make a container image of a commit and print its digest",
+		Long: `Makes an OCI image of the commit REV and writes it to IMGREF: docker://HOST/NAME[:TAG], oci:DIR[:TAG],
+oci-archive:FILE[:TAG], dir:DIR, docker-archive:FILE[:REF] or containers-storage:NAME. The layers' uncompressed bytes depend
+on the commit and the options alone.
+
+With --contentmeta the content is split into layers as that file says; otherwise there is one layer.`,
+		Example: `  ostree-ext container encapsulate --repo=repo exampleos/x86_64/stable docker://registry.example/os:latest
+  ostree-ext container encapsulate --repo=repo --label=vendor=Example --cmd=/usr/bin/bash --compression=zstd \
+      exampleos/x86_64/stable oci-archive:os.ociarchive`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts, err := f.options()
+			if err != nil {
+				return err
+			}
+			ref, err := imgref.ParseImageReference(args[1])
+			if err != nil {
+				return usagef("invalid value '%s' for '<IMGREF>': %w", args[1], err)
+			}
+			return withRepo(f.repo, func(r *repo.Repo) error { return a.encapsulate(cmd, r, args[0], ref, opts, &f) })
+		},
+	}
+	repoFlag(c, &f.repo)
+	fs := c.Flags()
+	fs.StringArrayVarP(&f.labels, "label", "l", nil, "`KEY=VALUE` to add to the image's labels")
+	fs.StringArrayVar(&f.annotations, "annotation", nil, "`KEY=VALUE` to add to the manifest's annotations")
+	fs.StringArrayVar(&f.copyMeta, "copymeta", nil, "`KEY` of the commit's metadata to make a label of; an error where it is missing")
+	fs.StringArrayVar(&f.copyMetaOpt, "copymeta-opt", nil, "`KEY` of the commit's metadata to make a label of, if it is there")
+	fs.StringArrayVar(&f.cmd, "cmd", nil, "`ARG` of the image's default command; repeat it for each argument")
+	fs.StringVar(&f.config, "config", "", "`FILE` with the container configuration to start from: JSON, the \"config\" object of an OCI image")
+	fs.StringVar(&f.contentMeta, "contentmeta", "", "`FILE` that maps content to layers")
+	fs.BoolVar(&f.singleLayer, "single-layer", false, "put everything into one layer")
+	fs.StringVar(&f.compression, "compression", "gzip", "`NAME` of the layers' compression: gzip, zstd or none")
+	fs.IntVar(&f.level, "compression-level", 0, "`N` of the compressor; higher is smaller and slower (default: its own)")
+	fs.BoolVar(&f.compressionFast, "compression-fast", false, "compress less and faster")
+	fs.StringVar(&f.platform, "platform", "", "`OS/ARCH[/VARIANT]` of the image (default: this machine's)")
+	fs.StringVar(&f.authFile, "authfile", "", "`FILE` with credentials for the registry")
+	fs.BoolVar(&f.insecure, "insecure-skip-tls-verification", false, "accept any certificate, and plain HTTP")
+	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
+	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
+	return c
+}
+
+// options reads what the flags name.
+func (f *encapsulateFlags) options() (opts encapsulate.Options, err error) {
+	opts = encapsulate.Options{CopyMetaKeys: f.copyMeta, CopyMetaOptKeys: f.copyMetaOpt, Cmd: f.cmd, Level: f.level}
+	if opts.Labels, err = keyValues("label", f.labels); err != nil {
+		return opts, err
+	}
+	if opts.Annotations, err = keyValues("annotation", f.annotations); err != nil {
+		return opts, err
+	}
+	if opts.Compression, err = encapsulate.ParseCompression(f.compression); err != nil {
+		return opts, &usageError{err}
+	}
+	if f.compressionFast {
+		if f.level != 0 {
+			return opts, usagef("--compression-fast and --compression-level: choose one")
+		}
+		opts.Level = 1
+	}
+	if f.singleLayer && f.contentMeta != "" {
+		return opts, usagef("--single-layer and --contentmeta: choose one")
+	}
+	if f.platform != "" {
+		p, err := platforms.Parse(f.platform)
+		if err != nil {
+			return opts, usagef("invalid value '%s' for '--platform': %w", f.platform, err)
+		}
+		opts.Platform = &p
+	}
+	if f.config != "" {
+		if opts.Config, err = os.ReadFile(f.config); err != nil {
+			return opts, fmt.Errorf("reading the container configuration: %w", err)
+		}
+	}
+	return opts, nil
+}
+
+// encapsulated is the result of encapsulation.
+type encapsulated struct {
+	Image  string `json:"image"`
+	Digest string `json:"digest"`
+	Commit string `json:"commit"`
+}
+
+func (a *app) encapsulate(cmd *cobra.Command, r *repo.Repo, revision string, ref imgref.ImageReference, opts encapsulate.Options, f *encapsulateFlags) error {
+	ctx := cmd.Context()
+	rev, err := r.ResolveRev(revision)
+	if err != nil {
+		return err
+	}
+	if f.contentMeta != "" {
+		meta, err := os.ReadFile(f.contentMeta)
+		if err != nil {
+			return fmt.Errorf("reading content metadata: %w", err)
+		}
+		if err := opts.UseContentMeta(ctx, r, rev, meta); err != nil {
+			return fmt.Errorf("content metadata %s: %w", f.contentMeta, err)
+		}
+	}
+	show := a.newProgress()
+	opts.Progress = show.event
+	img, err := encapsulate.Build(ctx, r, rev, opts)
+	if err != nil {
+		show.stop()
+		return fmt.Errorf("making an image of commit %s: %w", rev, err)
+	}
+	digest, err := dest.Write(ctx, img, ref, dest.Options{AuthFile: f.authFile, InsecureSkipTLSVerify: f.insecure})
+	show.stop()
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", ref, err)
+	}
+	if f.digestFile != "" {
+		if err := os.WriteFile(f.digestFile, []byte(digest.String()), 0o644); err != nil {
+			return fmt.Errorf("the image is written, its digest is not: %w", err)
+		}
+	}
+	if f.asJSON {
+		return a.printJSON(encapsulated{Image: ref.String(), Digest: digest.String(), Commit: rev.String()})
+	}
+	return a.printf("%s\n", digest)
+}
+
+// keyValues splits KEY=VALUE arguments. The last one of a key wins.
+func keyValues(what string, args []string) (map[string]string, error) {
+	if len(args) == 0 {
+		return nil, nil
+	}
+	m := make(map[string]string, len(args))
+	for _, arg := range args {
+		k, v, ok := strings.Cut(arg, "=")
+		if !ok {
+			return nil, &usageError{errors.New("missing '=' in " + what + " " + arg)}
+		}
+		m[k] = v
+	}
+	return m, nil
+}

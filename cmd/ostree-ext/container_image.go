@@ -1,0 +1,150 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ostree-ext/ostree-ext-go/container"
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+)
+
+func newUnencapsulateCommand(a *app) *cobra.Command {
+	var repoPath, ref string
+	var asJSON bool
+	var fetch source.Options
+	c := &cobra.Command{
+		Use:     "unencapsulate --repo=REPO [--write-ref=REF] OSTREEIMGREF",
+		Aliases: []string{"import"},
+		Short:   "Turn an image back into the commit it was made of",
+		Long: `Fetches the image and stores the commit that it holds. Every digest is checked before the ref is written; a failure
+leaves the repository as it was. Without --write-ref nothing refers to the commit, and a prune would take it.
+
+The reference says where the image is and what vouches for it: ostree-unverified-registry:HOST/NAME,
+ostree-unverified-image:TRANSPORT:NAME. References that ask for signatures are refused in this version.`,
+		Example: `  ostree-ext container unencapsulate --repo=/ostree/repo --write-ref=exampleos/x86_64/stable \
+      ostree-unverified-registry:registry.example/os:latest
+  ostree-ext container unencapsulate --repo=repo ostree-unverified-image:oci-archive:os.ociarchive`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkFetch(&fetch); err != nil {
+				return err
+			}
+			from, err := parseOstreeReference(args[0])
+			if err != nil {
+				return err
+			}
+			if ref != "" {
+				if err := checkRefArgument(ref); err != nil {
+					return err
+				}
+			}
+			return withRepo(repoPath, func(r *repo.Repo) error {
+				show := a.newProgress()
+				res, err := container.Unencapsulate(cmd.Context(), r, from, container.UnencapsulateOptions{
+					Source: fetch, WriteRef: ref, Progress: show.event,
+				})
+				show.stop()
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return a.printJSON(imported{Commit: res.Commit.String(), Ref: ref, Digest: res.ManifestDigest.String()})
+				}
+				return a.printImported(res.Commit, ref)
+			})
+		},
+	}
+	repoFlag(c, &repoPath)
+	c.Flags().StringVar(&ref, "write-ref", "", "`REF` to set to the commit")
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	fetchFlags(c.Flags(), &fetch)
+	return c
+}
+
+// parseOstreeReference reads an argument; a mistake in it is a usage error.
+func parseOstreeReference(arg string) (imgref.OstreeImageReference, error) {
+	ref, err := imgref.ParseOstreeImageReference(arg)
+	if err != nil {
+		return ref, usagef("invalid value '%s' for '<OSTREEIMGREF>': %w", arg, err)
+	}
+	return ref, nil
+}
+
+func newInfoCommand(a *app) *cobra.Command {
+	var asJSON bool
+	var fetch source.Options
+	c := &cobra.Command{
+		Use:     "info OSTREEIMGREF",
+		Short:   "Print the digest of an image",
+		Example: "  ostree-ext container info ostree-unverified-registry:registry.example/os:latest",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkFetch(&fetch); err != nil {
+				return err
+			}
+			ref, err := parseOstreeReference(args[0])
+			if err != nil {
+				return err
+			}
+			info, err := container.Info(cmd.Context(), ref, fetch)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return a.printJSON(info)
+			}
+			return a.printf("%s digest: %s\n", ref, info.Digest)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	fetchFlags(c.Flags(), &fetch)
+	return c
+}
+
+func newCompareCommand(a *app) *cobra.Command {
+	var asJSON bool
+	var fetch source.Options
+	c := &cobra.Command{
+		Use:   "compare OLD NEW",
+		Short: "Say which layers an update would fetch",
+		Example: `  ostree-ext container compare ostree-unverified-registry:registry.example/os:1 \
+      ostree-unverified-registry:registry.example/os:2`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkFetch(&fetch); err != nil {
+				return err
+			}
+			var infos [2]*container.ImageInfo
+			for i, arg := range args {
+				ref, err := parseOstreeReference(arg)
+				if err != nil {
+					return err
+				}
+				if infos[i], err = container.Info(cmd.Context(), ref, fetch); err != nil {
+					return err
+				}
+			}
+			d := container.Compare(infos[0].Manifest, infos[1].Manifest)
+			if asJSON {
+				return a.printJSON(d)
+			}
+			return a.printf("%s", formatManifestDiff(d))
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	fetchFlags(c.Flags(), &fetch)
+	return c
+}
+
+// formatManifestDiff prints upstream's three lines.
+func formatManifestDiff(d container.ManifestDiff) string {
+	line := func(head string, n int, size int64) string {
+		return fmt.Sprintf("%s %-4d  Size: %s\n", head, n, formatSize(size))
+	}
+	return line("Total new layers:", d.Total, d.TotalSize) +
+		line("Removed layers:  ", d.NRemoved, d.RemovedSize) +
+		line("Added layers:    ", d.NAdded, d.AddedSize)
+}

@@ -1,0 +1,72 @@
+// Command ostree-ext turns OSTree commits into container images and container images back into OSTree commits.
+//
+// It holds no logic: flags become the options of a package below, results become text or JSON on standard output,
+// diagnostics and progress go to standard error. The exit status is 0 for success, 1 for a failure and 2 for
+// arguments that make no sense.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	// Writing into a closed pipe is to be an error that says what was being written, not a silent death.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+// streams are the program's standard streams, so that tests can stand in for a terminal.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// Exit statuses.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// run is the whole program. It is the one place where an error becomes an exit status.
+func run(ctx context.Context, args []string, std streams) int {
+	root := newRootCommand(&app{streams: std})
+	root.SetArgs(args)
+	root.SetIn(std.in)
+	root.SetOut(std.out)
+	root.SetErr(std.err)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintf(std.err, "error: %s\n", oneLine(err))
+	if _, ok := errors.AsType[*usageError](err); ok {
+		fmt.Fprintf(std.err, "Try '%s --help'.\n", cmd.CommandPath())
+		return exitUsage
+	}
+	return exitFailure
+}
+
+// usageError marks an error in the arguments, as against one in what they name.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// usagef makes a usage error.
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// oneLine keeps an error message that carries text from elsewhere from looking like several messages.
+func oneLine(err error) string {
+	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), ": ")
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+)
+
+// display shows the progress of work on layers. Its event method is called by one goroutine at a time; stop ends it
+// and must be called before anything else is written to standard error.
+type display interface {
+	event(progress.Event)
+	stop()
+}
+
+// newProgress chooses the display: none when quiet, bars on a terminal, a line per layer elsewhere.
+func (a *app) newProgress() display {
+	switch {
+	case a.quiet:
+		return silence{}
+	case isTerminal(a.err):
+		return &bars{p: mpb.New(mpb.WithOutput(a.err), mpb.WithWidth(24), mpb.WithRefreshRate(150*time.Millisecond)), layers: map[int]*mpb.Bar{}}
+	}
+	return &lines{w: a.err}
+}
+
+type silence struct{}
+
+func (silence) event(progress.Event) {}
+func (silence) stop()                {}
+
+// lines writes a line when a layer is done.
+type lines struct {
+	w     io.Writer
+	total int
+	done  int
+}
+
+func (l *lines) event(e progress.Event) {
+	switch e.Kind {
+	case progress.Planned:
+		l.total = e.Layer
+		if e.Total > 0 {
+			fmt.Fprintf(l.w, "layers: %d (%s)\n", e.Layer, formatSize(e.Total))
+		} else {
+			fmt.Fprintf(l.w, "layers: %d\n", e.Layer)
+		}
+	case progress.Finished:
+		l.done++
+		fmt.Fprintf(l.w, "[%d/%d] %s (%s)\n", l.done, l.total, e.Name, formatSize(e.Done))
+	}
+}
+
+func (l *lines) stop() {}
+
+// bars shows a bar for each layer that is under way, and one line that counts those that are done.
+type bars struct {
+	p      *mpb.Progress
+	sum    *mpb.Bar
+	layers map[int]*mpb.Bar
+}
+
+func (b *bars) event(e progress.Event) {
+	switch e.Kind {
+	case progress.Planned:
+		b.sum = b.p.AddBar(int64(e.Layer), mpb.BarPriority(1<<20),
+			mpb.PrependDecorators(decor.Name("layers", decor.WCSyncSpaceR)), mpb.AppendDecorators(decor.CountersNoUnit("%d / %d")))
+	case progress.Started:
+		b.layers[e.Layer] = b.layer(e)
+	case progress.Advanced:
+		if bar := b.layers[e.Layer]; bar != nil {
+			bar.SetCurrent(e.Done)
+		}
+	case progress.Finished:
+		if bar := b.layers[e.Layer]; bar != nil {
+			bar.SetTotal(e.Done, true)
+			delete(b.layers, e.Layer)
+		}
+		if b.sum != nil {
+			b.sum.Increment()
+		}
+	}
+}
+
+func (b *bars) layer(e progress.Event) *mpb.Bar {
+	name := []rune(e.Name)
+	if len(name) > 32 {
+		name = append(name[:31], '…')
+	}
+	counters := decor.CurrentKiloByte("% .1f")
+	if e.Total > 0 {
+		counters = decor.CountersKiloByte("% .1f / % .1f")
+	}
+	return b.p.AddBar(e.Total, mpb.BarRemoveOnComplete(),
+		mpb.PrependDecorators(decor.Name(string(name), decor.WCSyncSpaceR)), mpb.AppendDecorators(counters))
+}
+
+// stop takes the bars of unfinished layers off the screen and waits until the terminal is ours again.
+func (b *bars) stop() {
+	for _, bar := range b.layers {
+		bar.Abort(true)
+	}
+	if b.sum != nil && !b.sum.Completed() {
+		b.sum.Abort(false)
+	}
+	b.p.Wait()
+}

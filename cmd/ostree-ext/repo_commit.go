@@ -1,0 +1,305 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+)
+
+// commitFlags are the options of a commit as they are written.
+type commitFlags struct {
+	repo, branch, parent, base, subject, body, timestamp string
+	strings, values, detached, bindRefs                  []string
+	skipList, statOverride                               string
+	ownerUID, ownerGID                                   int64
+	orphan, bootable, noBindings, skipIfUnchanged        bool
+	canonical, noXattrs, readOnlyExecutables, asJSON     bool
+}
+
+func newRepoCommitCommand(a *app) *cobra.Command {
+	var f commitFlags
+	c := &cobra.Command{
+		Use:   "commit --repo=REPO (--branch=REF | --orphan) DIR...",
+		Short: "Commit directories as one tree",
+		Long: `Commits the content of DIR and prints the commit. Several directories are laid over each other, later ones over earlier
+ones. Owners, modes and extended attributes are kept; there may be regular files, symlinks and directories only.
+
+The time of the commit is --timestamp, else SOURCE_DATE_EPOCH, else now. With equal time, options and input, the commit is
+the one that 'ostree commit' makes.`,
+		Example: `  ostree-ext repo commit --repo=repo --branch=exampleos/x86_64/stable --bootable \
+      --add-metadata-string=version=42.0 rootfs/
+  ostree-ext repo commit --repo=repo --branch=app --owner-uid=0 --owner-gid=0 app/`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if (f.branch == "") == !f.orphan {
+				return usagef("give either --branch or --orphan")
+			}
+			if f.branch != "" {
+				if err := checkRefArgument(f.branch); err != nil {
+					return err
+				}
+			}
+			return withRepo(f.repo, func(r *repo.Repo) error {
+				rev, stats, err := f.commit(cmd.Context(), r, args)
+				if err != nil {
+					return err
+				}
+				if f.asJSON {
+					return a.printJSON(committed{rev.String(), f.branch, stats.MetadataWritten, stats.ContentWritten, stats.ContentBytes})
+				}
+				return a.printf("%s\n", rev)
+			})
+		},
+	}
+	repoFlag(c, &f.repo)
+	fs := c.Flags()
+	fs.StringVarP(&f.branch, "branch", "b", "", "`REF` to set to the commit")
+	fs.BoolVar(&f.orphan, "orphan", false, "set no ref")
+	fs.StringVar(&f.parent, "parent", "", "`COMMIT` that is the parent, or none (default: what the branch names now)")
+	fs.StringVar(&f.base, "base", "", "`REV` whose tree lies below the directories")
+	fs.StringVarP(&f.subject, "subject", "s", "", "one line about the commit")
+	fs.StringVar(&f.body, "body", "", "more about the commit")
+	fs.StringVar(&f.timestamp, "timestamp", "", "`TIME` of the commit: @SECONDS or RFC 3339")
+	fs.StringArrayVar(&f.strings, "add-metadata-string", nil, "`KEY=VALUE` to add to the metadata")
+	fs.StringArrayVar(&f.values, "add-metadata", nil, "`KEY=VALUE` to add to the metadata, in GVariant's text notation")
+	fs.StringArrayVar(&f.detached, "add-detached-metadata-string", nil, "`KEY=VALUE` to add to the detached metadata")
+	fs.StringArrayVar(&f.bindRefs, "bind-ref", nil, "`REF` besides the branch that the commit may be found under")
+	fs.BoolVar(&f.noBindings, "no-bindings", false, "do not write into the commit which refs it belongs to")
+	fs.BoolVar(&f.bootable, "bootable", false, "mark the commit bootable, with the version of the kernel in it")
+	fs.BoolVar(&f.skipIfUnchanged, "skip-if-unchanged", false, "make no commit if the tree is the parent's; print the parent")
+	fs.StringVar(&f.skipList, "skip-list", "", "`FILE` with paths to leave out, one a line")
+	fs.StringVar(&f.statOverride, "statoverride", "", "`FILE` with modes: lines of [+|=]BITS PATH, BITS in decimal")
+	fs.Int64Var(&f.ownerUID, "owner-uid", -1, "`UID` that owns everything")
+	fs.Int64Var(&f.ownerGID, "owner-gid", -1, "`GID` that owns everything")
+	fs.BoolVar(&f.canonical, "canonical-permissions", false, "make everything root's, with mode 0755 at most, without xattrs")
+	fs.BoolVar(&f.noXattrs, "no-xattrs", false, "leave extended attributes out")
+	fs.BoolVar(&f.readOnlyExecutables, "mode-ro-executables", false, "take the write bits from executable files")
+	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
+	return c
+}
+
+// committed is the result of a commit.
+type committed struct {
+	Commit          string `json:"commit"`
+	Ref             string `json:"ref,omitempty"`
+	MetadataWritten int    `json:"metadataWritten"`
+	ContentWritten  int    `json:"contentWritten"`
+	ContentBytes    int64  `json:"contentBytes"`
+}
+
+func (f *commitFlags) commit(ctx context.Context, r *repo.Repo, dirs []string) (repo.Checksum, repo.Stats, error) {
+	var none repo.Stats
+	opts, err := f.treeOptions()
+	if err != nil {
+		return repo.Checksum{}, none, err
+	}
+	c := &repo.Commit{Subject: f.subject, Body: f.body}
+	if c.Timestamp, err = commitTime(f.timestamp); err != nil {
+		return repo.Checksum{}, none, err
+	}
+	if c.Parent, err = f.resolveParent(r); err != nil {
+		return repo.Checksum{}, none, err
+	}
+	txn, err := r.Begin(ctx)
+	if err != nil {
+		return repo.Checksum{}, none, err
+	}
+	defer txn.Abort()
+	if err := f.writeTree(ctx, r, txn, c, dirs, opts); err != nil {
+		return repo.Checksum{}, none, err
+	}
+	if f.skipIfUnchanged && !c.Parent.IsZero() {
+		old, err := r.LoadCommit(ctx, c.Parent)
+		if err != nil {
+			return repo.Checksum{}, none, err
+		}
+		if old.Tree == c.Tree && old.Meta == c.Meta {
+			return c.Parent, none, nil
+		}
+	}
+	if c.Metadata, err = f.metadata(ctx, txn, r, c); err != nil {
+		return repo.Checksum{}, none, err
+	}
+	rev, err := txn.WriteCommit(ctx, c)
+	if err != nil {
+		return rev, none, err
+	}
+	if len(f.detached) > 0 {
+		var d gvariant.Dict
+		if d, err = addStrings(d, f.detached); err != nil {
+			return rev, none, err
+		}
+		if err := txn.WriteDetachedMetadata(ctx, rev, d.Encode()); err != nil {
+			return rev, none, err
+		}
+	}
+	if f.branch != "" {
+		if err := txn.SetRef(f.branch, rev); err != nil {
+			return rev, none, err
+		}
+	}
+	stats, err := txn.Commit(ctx)
+	return rev, stats, err
+}
+
+func (f *commitFlags) writeTree(ctx context.Context, r *repo.Repo, txn *repo.Txn, c *repo.Commit, dirs []string, opts repo.TreeOptions) error {
+	tree := repo.NewMutableTree()
+	if f.base != "" {
+		base, err := r.ResolveRev(f.base)
+		if err != nil {
+			return err
+		}
+		if tree, err = repo.TreeFromCommit(ctx, r, base); err != nil {
+			return err
+		}
+	}
+	for _, dir := range dirs {
+		if err := txn.AddDirectory(ctx, tree, dir, opts); err != nil {
+			return err
+		}
+	}
+	if opts.Overrides != nil {
+		if left := opts.Overrides.Unmatched(); len(left) > 0 {
+			return fmt.Errorf("%s names paths that are not there: %s", f.statOverride, strings.Join(left, ", "))
+		}
+	}
+	if opts.Skip != nil {
+		if left := opts.Skip.Unmatched(); len(left) > 0 {
+			return fmt.Errorf("%s names paths that are not there: %s", f.skipList, strings.Join(left, ", "))
+		}
+	}
+	var err error
+	c.Tree, c.Meta, err = tree.WriteTo(ctx, txn)
+	return err
+}
+
+func (f *commitFlags) treeOptions() (o repo.TreeOptions, err error) {
+	o = repo.TreeOptions{CanonicalPermissions: f.canonical, NoXattrs: f.noXattrs, ReadOnlyExecutables: f.readOnlyExecutables}
+	for _, id := range []struct {
+		flag int64
+		to   **uint32
+	}{{f.ownerUID, &o.OwnerUID}, {f.ownerGID, &o.OwnerGID}} {
+		if id.flag > math.MaxUint32 || id.flag < -1 {
+			return o, usagef("%d is no user or group", id.flag)
+		}
+		if id.flag >= 0 {
+			n := uint32(id.flag)
+			*id.to = &n
+		}
+	}
+	read := func(name string, parse func(*os.File) error) error {
+		if name == "" {
+			return nil
+		}
+		file, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		if err := parse(file); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	}
+	return o, errors.Join(
+		read(f.skipList, func(file *os.File) (err error) { o.Skip, err = repo.ParseSkipList(file); return err }),
+		read(f.statOverride, func(file *os.File) (err error) { o.Overrides, err = repo.ParseStatOverrides(file); return err }),
+	)
+}
+
+func (f *commitFlags) resolveParent(r *repo.Repo) (repo.Checksum, error) {
+	switch {
+	case f.parent == "none":
+		return repo.Checksum{}, nil
+	case f.parent != "":
+		return r.ResolveRev(f.parent)
+	case f.orphan:
+		return repo.Checksum{}, nil
+	}
+	rev, err := r.ResolveRef(f.branch)
+	if errors.Is(err, repo.ErrRefNotFound) {
+		return repo.Checksum{}, nil
+	}
+	return rev, err
+}
+
+// metadata is the commit's metadata in the order in which libostree's own program writes it.
+func (f *commitFlags) metadata(ctx context.Context, src repo.Source, r *repo.Repo, c *repo.Commit) (gvariant.Dict, error) {
+	d, err := addStrings(nil, f.strings)
+	if err != nil {
+		return nil, err
+	}
+	for _, arg := range f.values {
+		k, text, ok := strings.Cut(arg, "=")
+		if !ok {
+			return nil, usagef("missing '=' in metadata %s", arg)
+		}
+		v, err := gvariant.ParseText(text)
+		if err != nil {
+			return nil, usagef("metadata %s: %w", k, err)
+		}
+		d = d.Set(k, v)
+	}
+	if !f.noBindings {
+		var refs []string
+		if f.branch != "" {
+			refs = append(refs, f.branch)
+		}
+		refs = append(refs, f.bindRefs...)
+		collection, _ := r.Config().Get("core", "collection-id")
+		d = repo.BindRefs(d, refs, collection)
+	}
+	if f.bootable {
+		kernel, err := repo.FindKernel(ctx, src, c.Tree)
+		if err != nil {
+			return nil, err
+		}
+		d = repo.MarkBootable(d, kernel)
+	}
+	return d, nil
+}
+
+func addStrings(d gvariant.Dict, args []string) (gvariant.Dict, error) {
+	for _, arg := range args {
+		k, v, ok := strings.Cut(arg, "=")
+		if !ok || k == "" {
+			return nil, usagef("metadata %s is not KEY=VALUE", arg)
+		}
+		d = d.Set(k, gvariant.String(v))
+	}
+	return d, nil
+}
+
+// commitTime is the time of a commit: the option's, else that of SOURCE_DATE_EPOCH, else now.
+func commitTime(option string) (uint64, error) {
+	if option == "" {
+		if option = os.Getenv("SOURCE_DATE_EPOCH"); option == "" {
+			return uint64(time.Now().Unix()), nil
+		}
+		t, err := repo.SourceDateEpoch(option)
+		return uint64(t.Unix()), err
+	}
+	if secs, ok := strings.CutPrefix(option, "@"); ok {
+		n, err := strconv.ParseUint(secs, 10, 63)
+		if err != nil {
+			return 0, usagef("timestamp %q is no number of seconds", option)
+		}
+		return n, nil
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05 -0700", "2006-01-02"} {
+		if t, err := time.Parse(layout, option); err == nil && t.Unix() >= 0 {
+			return uint64(t.Unix()), nil
+		}
+	}
+	return 0, usagef("timestamp %q is neither @SECONDS nor a time like 2026-01-02T03:04:05Z", option)
+}

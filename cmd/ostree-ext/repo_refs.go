@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
+)
+
+func newRepoInitCommand(a *app) *cobra.Command {
+	var path, mode string
+	c := &cobra.Command{
+		Use:   "init --repo=REPO",
+		Short: "Make an empty repository",
+		Long: `Makes an empty repository, or does nothing where there is one already. The mode says how file objects are stored:
+archive compresses them and suits building and serving; bare keeps owners and extended attributes on the files themselves and
+needs root; bare-user keeps them beside and needs no root; bare-user-only does not keep them.`,
+		Example: "  ostree-ext repo init --repo=repo --mode=archive",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			dir, err := repoPath(path)
+			if err != nil {
+				return err
+			}
+			m, err := repo.ParseMode(mode)
+			if err != nil {
+				return &usageError{err}
+			}
+			r, err := repo.Init(dir, m)
+			if err != nil {
+				return err
+			}
+			return r.Close()
+		},
+	}
+	repoFlag(c, &path)
+	c.Flags().StringVar(&mode, "mode", "bare", "`MODE`: bare, bare-user, bare-user-only or archive")
+	return c
+}
+
+func newRepoRefsCommand(a *app) *cobra.Command {
+	var path, create string
+	var remove, asJSON, revisions, force bool
+	c := &cobra.Command{
+		Use:   "refs --repo=REPO [PREFIX | REV]",
+		Short: "List, make or delete refs",
+		Example: `  ostree-ext repo refs --repo=repo exampleos
+  ostree-ext repo refs --repo=repo --create=exampleos/x86_64/testing exampleos/x86_64/stable
+  ostree-ext repo refs --repo=repo --delete exampleos/x86_64/testing`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			arg := strings.Join(args, "")
+			if (create != "" || remove) && arg == "" {
+				return usagef("name the revision or the ref")
+			}
+			return withRepo(path, func(r *repo.Repo) error {
+				switch {
+				case create != "":
+					return createRef(cmd, r, create, arg, force)
+				case remove:
+					return r.DeleteRef(cmd.Context(), arg)
+				}
+				return a.listRefs(r, arg, revisions, asJSON)
+			})
+		},
+	}
+	repoFlag(c, &path)
+	fs := c.Flags()
+	fs.StringVar(&create, "create", "", "make `REF`, which names REV")
+	fs.BoolVar(&force, "force", false, "let --create replace a ref")
+	fs.BoolVar(&remove, "delete", false, "delete the ref")
+	fs.BoolVar(&revisions, "revision", false, "print commits, too")
+	fs.BoolVar(&asJSON, "json", false, "print a JSON object: ref to commit")
+	c.MarkFlagsMutuallyExclusive("create", "delete")
+	return c
+}
+
+func createRef(cmd *cobra.Command, r *repo.Repo, ref, revision string, force bool) error {
+	if err := checkRefArgument(ref); err != nil {
+		return err
+	}
+	rev, err := r.ResolveRev(revision)
+	if err != nil {
+		return err
+	}
+	if old, err := r.ResolveRef(ref); err == nil && !force {
+		return fmt.Errorf("ref %s is there already, at %s: --force replaces it", ref, old)
+	}
+	return r.SetRef(cmd.Context(), ref, rev)
+}
+
+func (a *app) listRefs(r *repo.Repo, prefix string, revisions, asJSON bool) error {
+	refs, err := r.Refs(prefix)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		m := make(map[string]string, len(refs))
+		for _, ref := range refs {
+			m[ref.Name] = ref.Commit.String()
+		}
+		return a.printJSON(m)
+	}
+	for _, ref := range refs {
+		line := ref.Name
+		if revisions {
+			line += "\t" + ref.Commit.String()
+		}
+		if err := a.printf("%s\n", line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newRepoRevParseCommand(a *app) *cobra.Command {
+	var path string
+	c := &cobra.Command{
+		Use:     "rev-parse --repo=REPO REV...",
+		Short:   "Print the commits that revisions name",
+		Long:    "A revision is a ref, REMOTE:REF, a commit or the first digits of one, and any of these with ^ for its parent.",
+		Example: "  ostree-ext repo rev-parse --repo=repo exampleos/x86_64/stable^",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return withRepo(path, func(r *repo.Repo) error {
+				for _, arg := range args {
+					rev, err := r.ResolveRev(arg)
+					if err != nil {
+						return err
+					}
+					if err := a.printf("%s\n", rev); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+	repoFlag(c, &path)
+	return c
+}

@@ -1,0 +1,284 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
+)
+
+func newRepoLsCommand(a *app) *cobra.Command {
+	var path string
+	var opts repo.ListOptions
+	var checksums, xattrs, asJSON bool
+	c := &cobra.Command{
+		Use:     "ls --repo=REPO REV [PATH...]",
+		Short:   "List the files of a commit",
+		Long:    "Prints a line per file: type and mode, owner, size and path, as 'ostree ls' does. The default path is the root.",
+		Example: "  ostree-ext repo ls --repo=repo -R exampleos/x86_64/stable /usr/lib/modules",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			paths := args[1:]
+			if len(paths) == 0 {
+				paths = []string{"/"}
+			}
+			return withRepo(path, func(r *repo.Repo) error {
+				rev, err := r.ResolveRev(args[0])
+				if err != nil {
+					return err
+				}
+				for _, p := range paths {
+					err := repo.List(cmd.Context(), r, rev, p, opts, func(e *repo.ListEntry) error {
+						if asJSON {
+							return a.printLine(listed(e))
+						}
+						return a.printf("%s\n", e.Line(checksums, xattrs))
+					})
+					if err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+	repoFlag(c, &path)
+	fs := c.Flags()
+	fs.BoolVarP(&opts.Recursive, "recursive", "R", false, "what is below directories, too")
+	fs.BoolVarP(&opts.DirectoryOnly, "dironly", "d", false, "a directory itself, not what is in it")
+	fs.BoolVarP(&checksums, "checksum", "C", false, "print checksums")
+	fs.BoolVarP(&xattrs, "xattrs", "X", false, "print extended attributes")
+	fs.BoolVar(&asJSON, "json", false, "print a JSON object per line")
+	return c
+}
+
+// listedEntry is a file for programs.
+type listedEntry struct {
+	Path     string `json:"path"`
+	Mode     string `json:"mode"` // octal, with the file type
+	UID      uint32 `json:"uid"`
+	GID      uint32 `json:"gid"`
+	Size     int64  `json:"size"`
+	Target   string `json:"target,omitempty"`
+	Checksum string `json:"checksum"`
+	DirMeta  string `json:"dirmeta,omitempty"`
+}
+
+func listed(e *repo.ListEntry) listedEntry {
+	l := listedEntry{
+		Path: e.Path, Mode: fmt.Sprintf("%06o", e.Mode), UID: e.UID, GID: e.GID, Size: e.Size, Target: e.Target, Checksum: e.Checksum.String(),
+	}
+	if e.IsDir() {
+		l.DirMeta = e.DirMeta.String()
+	}
+	return l
+}
+
+func newRepoCheckoutCommand(a *app) *cobra.Command {
+	var path string
+	var opts repo.CheckoutOptions
+	var union, unionAdd, unionIdentical bool
+	c := &cobra.Command{
+		Use:   "checkout --repo=REPO REV DIR",
+		Short: "Write the files of a commit to a directory",
+		Long: `Writes the files of a commit to DIR, which must not exist unless --union or one of its kind says how to go on.
+Files are hard links into the repository where its mode allows that: do not change them in place.`,
+		Example: `  ostree-ext repo checkout --repo=repo --user exampleos/x86_64/stable tree
+  ostree-ext repo checkout --repo=repo --user --subpath=/usr/etc --union exampleos/x86_64/stable etc`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case union:
+				opts.Overwrite = repo.OverwriteUnion
+			case unionAdd:
+				opts.Overwrite = repo.OverwriteUnionAdd
+			case unionIdentical:
+				opts.Overwrite = repo.OverwriteUnionIdentical
+			}
+			return withRepo(path, func(r *repo.Repo) error {
+				rev, err := r.ResolveRev(args[0])
+				if err != nil {
+					return err
+				}
+				return r.Checkout(cmd.Context(), rev, args[1], opts)
+			})
+		},
+	}
+	repoFlag(c, &path)
+	fs := c.Flags()
+	fs.BoolVarP(&opts.User, "user", "U", false, "leave owners and extended attributes; needs no root")
+	fs.StringVar(&opts.Subpath, "subpath", "", "write only what is at `PATH`")
+	fs.BoolVar(&union, "union", false, "keep directories that are there, replace files")
+	fs.BoolVar(&unionAdd, "union-add", false, "keep what is there, add the rest")
+	fs.BoolVar(&unionIdentical, "union-identical", false, "what is there already must be the same")
+	fs.BoolVar(&opts.Whiteouts, "whiteouts", false, "take .wh. files as orders to remove")
+	fs.BoolVar(&opts.PassthroughWhiteouts, "process-passthrough-whiteouts", false, "make overlay whiteouts of .ostree-wh. files")
+	fs.BoolVarP(&opts.ForceCopy, "force-copy", "C", false, "copy files; never link")
+	fs.BoolVarP(&opts.RequireHardlinks, "require-hardlinks", "H", false, "fail where a file cannot be linked")
+	fs.BoolVarP(&opts.BareUserOnlyDirs, "bareuseronly-dirs", "M", false, "take odd bits from the modes of directories")
+	c.MarkFlagsMutuallyExclusive("union", "union-add", "union-identical")
+	c.MarkFlagsMutuallyExclusive("force-copy", "require-hardlinks")
+	return c
+}
+
+func newRepoPullLocalCommand(a *app) *cobra.Command {
+	var path, remote string
+	var opts repo.PullOptions
+	c := &cobra.Command{
+		Use:     "pull-local --repo=REPO SOURCE [REF | COMMIT]...",
+		Short:   "Copy commits from a repository on this machine",
+		Long:    "Copies refs or commits from the repository SOURCE, by default all its refs. Objects are linked where both\nrepositories allow it.",
+		Example: "  ostree-ext repo pull-local --repo=host build exampleos/x86_64/stable",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			opts.Remote = remote
+			return withRepo(path, func(r *repo.Repo) error {
+				src, err := repo.Open(args[0])
+				if err != nil {
+					return err
+				}
+				defer func() { err = errors.Join(err, src.Close()) }()
+				_, err = r.PullLocal(cmd.Context(), src, args[1:], opts)
+				return err
+			})
+		},
+	}
+	repoFlag(c, &path)
+	fs := c.Flags()
+	fs.StringVar(&remote, "remote", "", "write the refs as those of remote `NAME`")
+	fs.IntVar(&opts.Depth, "depth", 0, "`N` ancestors of each commit, too; -1 for all")
+	fs.BoolVar(&opts.Untrusted, "untrusted", false, "check the checksum of every object")
+	return c
+}
+
+func newRepoFsckCommand(a *app) *cobra.Command {
+	var path string
+	var opts repo.FsckOptions
+	var asJSON bool
+	c := &cobra.Command{
+		Use:     "fsck --repo=REPO",
+		Short:   "Check every object of every commit",
+		Example: "  ostree-ext repo fsck --repo=repo --all",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withRepo(path, func(r *repo.Repo) error {
+				report, err := r.Fsck(cmd.Context(), opts)
+				if err != nil && !errors.Is(err, repo.ErrRepositoryCorrupt) {
+					return err
+				}
+				if err := a.printFsck(report, asJSON); err != nil {
+					return err
+				}
+				return err
+			})
+		},
+	}
+	repoFlag(c, &path)
+	fs := c.Flags()
+	fs.BoolVarP(&opts.All, "all", "a", false, "go on after the first error")
+	fs.BoolVar(&opts.Delete, "delete", false, "delete corrupt objects and mark their commits partial")
+	fs.BoolVar(&opts.VerifyBindings, "verify-bindings", false, "check that commits are bound to the refs that name them")
+	fs.BoolVar(&opts.VerifyBackRefs, "verify-back-refs", false, "check that the refs that commits are bound to exist")
+	fs.BoolVar(&opts.AddTombstones, "add-tombstones", false, "write tombstones for parents that are missing")
+	fs.BoolVar(&asJSON, "json", false, "print a JSON object")
+	return c
+}
+
+func newRepoPruneCommand(a *app) *cobra.Command {
+	var path, younger, deleteCommit string
+	var opts repo.PruneOptions
+	var depth int
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "prune --repo=REPO",
+		Short: "Delete objects that nothing leads to",
+		Long:  "Deletes objects that no commit leads to, or with --refs-only that no ref leads to. No other program can write to the\nrepository meanwhile.",
+		Example: `  ostree-ext repo prune --repo=repo --refs-only --depth=2
+  ostree-ext repo prune --repo=repo --keep-younger-than=720h`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("depth") && depth >= 0 {
+				opts.Depth = &depth
+			}
+			if younger != "" {
+				d, err := time.ParseDuration(younger)
+				if err != nil || d < 0 {
+					return usagef("--keep-younger-than: %q is no duration like 720h", younger)
+				}
+				opts.KeepYoungerThan = time.Now().Add(-d)
+			}
+			return withRepo(path, func(r *repo.Repo) error {
+				if deleteCommit != "" {
+					rev, err := r.ResolveRev(deleteCommit)
+					if err != nil {
+						return err
+					}
+					opts.DeleteCommits = []repo.Checksum{rev}
+				}
+				stats, err := r.Prune(cmd.Context(), opts)
+				if err != nil {
+					return err
+				}
+				return a.printPruned(stats, opts.NoPrune, asJSON)
+			})
+		},
+	}
+	repoFlag(c, &path)
+	fs := c.Flags()
+	fs.BoolVar(&opts.RefsOnly, "refs-only", false, "keep only what refs lead to")
+	fs.IntVar(&depth, "depth", -1, "keep `N` ancestors of each ref; -1 for all")
+	fs.StringVar(&younger, "keep-younger-than", "", "keep commits of the last `DURATION`, such as 720h")
+	fs.StringArrayVar(&opts.OnlyBranches, "only-branch", nil, "`REF` whose history is cut, and no other's")
+	fs.StringVar(&deleteCommit, "delete-commit", "", "delete `COMMIT` first")
+	fs.BoolVar(&opts.CommitOnly, "commit-only", false, "delete commits and no other objects")
+	fs.BoolVar(&opts.NoPrune, "no-prune", false, "only say what would be deleted")
+	fs.BoolVar(&asJSON, "json", false, "print a JSON object")
+	return c
+}
+
+func (a *app) printPruned(s repo.PruneStats, dry, asJSON bool) error {
+	if asJSON {
+		return a.printJSON(map[string]int64{"total": int64(s.Total), "deleted": int64(s.Deleted), "bytes": s.Bytes})
+	}
+	if err := a.printf("Total objects: %d\n", s.Total); err != nil {
+		return err
+	}
+	switch {
+	case s.Deleted == 0:
+		return a.printf("No unreachable objects\n")
+	case dry:
+		return a.printf("Would delete: %d objects, freeing %s\n", s.Deleted, formatSize(s.Bytes))
+	}
+	return a.printf("Deleted %d objects, %s freed\n", s.Deleted, formatSize(s.Bytes))
+}
+
+// checked is the result of a check for programs.
+type checked struct {
+	Commits  int      `json:"commits"`
+	Partial  int      `json:"partial"`
+	Objects  int      `json:"objects"`
+	Problems []string `json:"problems"`
+}
+
+func (a *app) printFsck(r repo.FsckReport, asJSON bool) error {
+	if asJSON {
+		c := checked{Commits: r.Commits, Partial: r.Partial, Objects: r.Objects, Problems: []string{}}
+		for _, p := range r.Problems {
+			c.Problems = append(c.Problems, p.String())
+		}
+		return a.printJSON(c)
+	}
+	for _, p := range r.Problems {
+		fmt.Fprintln(a.err, p)
+	}
+	if r.Partial > 0 {
+		fmt.Fprintf(a.err, "partial commits, not checked: %d\n", r.Partial)
+	}
+	if len(r.Problems) > 0 {
+		return nil
+	}
+	return a.printf("object fsck of %d commits completed successfully - no errors found.\n", r.Commits)
+}

@@ -1,0 +1,164 @@
+package encapsulate
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/stream"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/tarfmt"
+)
+
+// Image is the image of a commit. It implements [v1.Image] and is safe for concurrent use.
+type Image struct {
+	platform    ocispec.Platform
+	created     string
+	labels      map[string]string // without that of the diff-id
+	annotations map[string]string
+	container   map[string]any
+	layers      []*layer
+
+	mu               sync.Mutex
+	config, manifest []byte // once every layer went through
+}
+
+var _ v1.Image = (*Image)(nil)
+
+// Build plans the image of a commit. It reads the commit and its trees; file content is read with the layers. The context
+// is that of the reading, too.
+func Build(ctx context.Context, src repo.Source, commit repo.Checksum, opts Options) (*Image, error) {
+	data, err := src.Metadata(ctx, repo.ObjectName{Checksum: commit, Type: repo.TypeCommit})
+	if err != nil {
+		return nil, err
+	}
+	c, err := repo.ParseCommit(data)
+	if err != nil {
+		return nil, err
+	}
+	compress, err := newCompressor(opts.Compression, opts.Level)
+	if err != nil {
+		return nil, err
+	}
+	content, err := tarfmt.CommitContent(ctx, src, commit)
+	if err != nil {
+		return nil, err
+	}
+	i := &Image{platform: platform(&opts), created: created(c, &opts), annotations: opts.Annotations}
+	if i.labels, err = labels(commit, c, &opts); err != nil {
+		return nil, err
+	}
+	if i.container, err = containerConfig(c, &opts); err != nil {
+		return nil, err
+	}
+	if _, err := mergeLabels(i.container, nil); err != nil {
+		return nil, err
+	}
+	remainder := content
+	if opts.Plan != nil {
+		if err := opts.Plan.Check(content); err != nil {
+			return nil, err
+		}
+		remainder = opts.Plan.Remainder
+	}
+	export := tarfmt.ExportOptions{ParentDirs: opts.ParentDirs}
+	emit := progress.Serialize(opts.Progress)
+	add := func(name string, annotations map[string]string, write func(io.Writer) error) {
+		i.layers = append(i.layers, &layer{ctx: ctx, index: len(i.layers), name: name, annotations: annotations, compressor: compress, write: write, emit: emit})
+	}
+	add(historyText(commit, c), nil, func(w io.Writer) error { return tarfmt.ExportFinal(ctx, w, src, commit, remainder, export) })
+	if opts.Plan != nil {
+		for _, l := range opts.Plan.Layers {
+			add(l.Name, componentsAnnotation(l.Packages), func(w io.Writer) error {
+				return tarfmt.ExportChunk(ctx, w, src, commit, l.Content, export)
+			})
+		}
+	}
+	emit(progress.Event{Kind: progress.Planned, Layer: len(i.layers)})
+	return i, nil
+}
+
+// documents returns configuration and manifest, or [stream.ErrNotComputed] while layers are missing.
+func (i *Image) documents() (config, manifest []byte, err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.manifest != nil {
+		return i.config, i.manifest, nil
+	}
+	for _, l := range i.layers {
+		if l.computed() == nil {
+			return nil, nil, fmt.Errorf("layer %d: %w", l.index, stream.ErrNotComputed)
+		}
+	}
+	i.config, i.manifest, err = i.document()
+	return i.config, i.manifest, err
+}
+
+// Layers implements [v1.Image]: first the layer with the commit, then the chunks.
+func (i *Image) Layers() ([]v1.Layer, error) {
+	out := make([]v1.Layer, len(i.layers))
+	for j, l := range i.layers {
+		out[j] = l
+	}
+	return out, nil
+}
+
+// MediaType implements [v1.Image].
+func (i *Image) MediaType() (types.MediaType, error) { return types.OCIManifestSchema1, nil }
+
+// Size implements [v1.Image]: the size of the manifest.
+func (i *Image) Size() (int64, error) { return partial.Size(i) }
+
+// ConfigName implements [v1.Image].
+func (i *Image) ConfigName() (v1.Hash, error) { return partial.ConfigName(i) }
+
+// ConfigFile implements [v1.Image].
+func (i *Image) ConfigFile() (*v1.ConfigFile, error) { return partial.ConfigFile(i) }
+
+// RawConfigFile implements [v1.Image]. The bytes are canonical JSON.
+func (i *Image) RawConfigFile() ([]byte, error) {
+	config, _, err := i.documents()
+	return config, err
+}
+
+// Digest implements [v1.Image].
+func (i *Image) Digest() (v1.Hash, error) { return partial.Digest(i) }
+
+// Manifest implements [v1.Image].
+func (i *Image) Manifest() (*v1.Manifest, error) { return partial.Manifest(i) }
+
+// RawManifest implements [v1.Image]. The bytes are canonical JSON.
+func (i *Image) RawManifest() ([]byte, error) {
+	_, manifest, err := i.documents()
+	return manifest, err
+}
+
+// LayerByDigest implements [v1.Image], for layers that went through.
+func (i *Image) LayerByDigest(h v1.Hash) (v1.Layer, error) {
+	if name, err := i.ConfigName(); err == nil && name == h {
+		return partial.ConfigLayer(i)
+	}
+	for _, l := range i.layers {
+		if s := l.computed(); s != nil && s.digest == h {
+			return l, nil
+		}
+	}
+	return nil, fmt.Errorf("no layer has the digest %s", h)
+}
+
+// LayerByDiffID implements [v1.Image], for layers that went through.
+func (i *Image) LayerByDiffID(h v1.Hash) (v1.Layer, error) {
+	for _, l := range i.layers {
+		if s := l.computed(); s != nil && s.diffID == h {
+			return l, nil
+		}
+	}
+	return nil, fmt.Errorf("no layer has the diff-id %s", h)
+}

@@ -1,0 +1,101 @@
+package encapsulate
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/tarfmt"
+)
+
+// Options says what an image is to be beside its commit. The zero value gives an image of one gzip layer for this
+// machine's platform.
+type Options struct {
+	// Labels are added to the image's labels, over those that come from the commit.
+	Labels map[string]string
+	// CopyMetaKeys name strings in the commit's metadata that become labels; one that is missing is an error.
+	CopyMetaKeys []string
+	// CopyMetaOptKeys are like CopyMetaKeys, and may be missing.
+	CopyMetaOptKeys []string
+	// Cmd is the image's default command. If it is empty, that of the commit's metadata or of Config counts.
+	Cmd []string
+	// Config is the container configuration to start from, a JSON object as under "config" in an OCI image. What is
+	// in it is kept.
+	Config []byte
+	// Annotations are added to the manifest's annotations.
+	Annotations map[string]string
+	// Created is the image's time, the commit's if it is nil.
+	Created *time.Time
+	// Platform is the image's platform, this machine's if it is nil.
+	Platform *ocispec.Platform
+	// Plan splits the content into layers; nil puts all of it into one.
+	Plan *chunking.Plan
+	// ParentDirs writes the directories above its files into every layer.
+	ParentDirs bool
+	// Compression is that of the layers, and Level how hard it tries, 0 being its default.
+	Compression Compression
+	Level       int
+	// Progress, unless nil, is called by one goroutine at a time.
+	Progress func(progress.Event)
+}
+
+// Compression is how layers are compressed.
+type Compression uint8
+
+// The compressions.
+const (
+	Gzip Compression = iota
+	Zstd
+	Uncompressed
+)
+
+// FastLevel is the level at which gzip is fastest.
+const FastLevel = 1
+
+// ParseCompression reads "gzip", "zstd" or "none".
+func ParseCompression(s string) (Compression, error) {
+	switch s {
+	case "gzip":
+		return Gzip, nil
+	case "zstd":
+		return Zstd, nil
+	case "none":
+		return Uncompressed, nil
+	}
+	return 0, fmt.Errorf("unknown compression %q: use gzip, zstd or none", s)
+}
+
+// String is the inverse of [ParseCompression].
+func (c Compression) String() string { return [...]string{"gzip", "zstd", "none"}[c] }
+
+// UseContentMeta splits the image as content metadata in the form of upstream's command line say. Their time and labels
+// win over those of the options.
+func (o *Options) UseContentMeta(ctx context.Context, src repo.Source, commit repo.Checksum, data []byte) error {
+	meta, err := chunking.ParseContentMeta(data)
+	if err != nil {
+		return err
+	}
+	content, err := tarfmt.CommitContent(ctx, src, commit)
+	if err != nil {
+		return err
+	}
+	if o.Plan, err = meta.Mapping.Plan(content, nil); err != nil {
+		return err
+	}
+	if meta.Created != nil {
+		o.Created = meta.Created
+	}
+	labels := maps.Clone(o.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	maps.Copy(labels, meta.Labels)
+	o.Labels = labels
+	return nil
+}

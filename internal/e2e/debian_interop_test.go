@@ -1,0 +1,222 @@
+//go:build interop
+
+package e2e
+
+import (
+	"encoding/json"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+)
+
+// maxRSS is what no command may need, in KiB, whatever the size of the image.
+const maxRSS = 150 << 10
+
+// measured runs the program and fails where it needed too much memory.
+func measured(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program, args...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("ostree-ext %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
+	}
+	rss := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss
+	t.Logf("%s: peak memory %d MiB", strings.Join(args[:2], " "), rss>>10)
+	if rss > maxRSS {
+		t.Errorf("ostree-ext %s needed %d MiB", strings.Join(args, " "), rss>>10)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+const debianRef = "debian/amd64/bookworm"
+
+// debianCommit commits the Debian tree into a repository of a mode, with the real ostree and with ours, and returns
+// the repository and the id that both gave.
+func debianCommit(t *testing.T, mode string) (repo, commit string) {
+	t.Helper()
+	root := debianRoot(t)
+	theirs, ours := newRepo(t, mode), newRepo(t, mode)
+	common := []string{"--branch=" + debianRef, "--subject=Debian", "--timestamp=@1700000000", "--add-metadata-string=version=12"}
+	want := must(t, "ostree", append([]string{"commit", "--repo=" + theirs, "--fsync=false", root}, common...)...)
+	got := measured(t, append([]string{"repo", "commit", "--repo=" + ours, root}, common...)...)
+	if got != want {
+		t.Fatalf("%s: ours committed %s, ostree %s", mode, got, want)
+	}
+	fsck(t, ours)
+	return ours, want
+}
+
+func TestInterop_ADebianTreeCommitsToTheSameIDAsOstree(t *testing.T) {
+	for _, mode := range []string{"bare", "bare-user", "bare-user-only", "archive"} {
+		t.Run(mode, func(t *testing.T) { debianCommit(t, mode) })
+	}
+}
+
+// TestInterop_ADebianTreeTravelsThroughEveryTransport is the main job on real input: commit, image, and back into a
+// repository of every mode, with each program that people use on images looking at it on the way.
+func TestInterop_ADebianTreeTravelsThroughEveryTransport(t *testing.T) {
+	root := debianRoot(t)
+	repo, commit := debianCommit(t, "archive")
+	srv := httptest.NewServer(registry.New())
+	defer srv.Close()
+	dir := t.TempDir()
+	host := strings.TrimPrefix(srv.URL, "http://")
+
+	transports := []transport{
+		{"oci:" + dir + "/oci:latest", ""},
+		{"oci-archive:" + dir + "/image.ociarchive:latest", ""},
+		{"dir:" + dir + "/dir", ""},
+		{"docker-archive:" + dir + "/image.dockerarchive:debian:12", ""},
+		{"docker://" + host + "/os/debian:12", "--tls-verify=false"},
+	}
+	var diffIDs string
+	for _, tr := range transports {
+		name, _, _ := strings.Cut(tr.ref, ":")
+		t.Run(name, func(t *testing.T) {
+			args := []string{"container", "encapsulate", "--repo=" + repo, "--label=vendor=Test", "--cmd=/bin/bash", debianRef, tr.ref}
+			fetch := []string{}
+			if tr.skopeo != "" {
+				args, fetch = append(args, "--insecure-skip-tls-verification"), append(fetch, "--insecure-skip-tls-verification")
+			}
+			digest := measured(t, args...)
+			if !strings.HasPrefix(digest, "sha256:") || len(digest) != 71 {
+				t.Errorf("encapsulate printed %q, not a digest", digest)
+			}
+			info := inspect(t, tr.ref, tr.skopeo)
+			if got := info.Config.Labels["ostree.commit"]; got != commit {
+				t.Errorf("skopeo inspect: label ostree.commit is %q, want %s", got, commit)
+			}
+			ids := strings.Join(info.RootFS.DiffIDs, " ")
+			if diffIDs == "" {
+				diffIDs = ids
+			}
+			if ids != diffIDs {
+				t.Errorf("diff-ids %s, want those of the other transports, %s", ids, diffIDs)
+			}
+			must(t, "skopeo", noEmpty("copy", "--quiet", tr.skopeo2("--src-tls-verify=false"), tr.ref, "oci:"+t.TempDir()+"/copy:latest")...)
+
+			back := newRepo(t, "bare-user")
+			measured(t, append([]string{"container", "unencapsulate", "--repo=" + back, "--write-ref=" + debianRef, "ostree-unverified-image:" + tr.ref}, fetch...)...)
+			if got := must(t, "ostree", "rev-parse", "--repo="+back, debianRef); got != commit {
+				t.Errorf("unencapsulated %s, want %s", got, commit)
+			}
+			fsck(t, back)
+		})
+	}
+
+	for _, mode := range []string{"bare", "bare-user", "archive"} {
+		t.Run("into "+mode, func(t *testing.T) {
+			back := newRepo(t, mode)
+			measured(t, "container", "unencapsulate", "--repo="+back, "--write-ref="+debianRef, "ostree-unverified-image:"+transports[0].ref)
+			if got := must(t, "ostree", "rev-parse", "--repo="+back, debianRef); got != commit {
+				t.Fatalf("unencapsulated %s, want %s", got, commit)
+			}
+			fsck(t, back)
+			out := filepath.Join(t.TempDir(), "tree")
+			must(t, "ostree", "checkout", "--repo="+back, debianRef, out)
+			sameTree(t, out, root)
+			ours := filepath.Join(t.TempDir(), "tree")
+			measured(t, "repo", "checkout", "--repo="+back, debianRef, ours)
+			sameTree(t, ours, root)
+		})
+	}
+
+	t.Run("its shell runs under runc", func(t *testing.T) {
+		bundle := filepath.Join(t.TempDir(), "bundle")
+		must(t, "umoci", "unpack", "--image", dir+"/oci:latest", bundle)
+		if out := runInBundle(t, bundle, "/bin/bash", "-c", "echo shell of $(. /etc/os-release; echo $ID)"); out != "shell of debian" {
+			t.Errorf("the shell printed %q", out)
+		}
+	})
+}
+
+// transport is an image reference and what skopeo needs to read it.
+type transport struct{ ref, skopeo string }
+
+// skopeo2 is that for a command with two ends.
+func (tr transport) skopeo2(opt string) string {
+	if tr.skopeo == "" {
+		return ""
+	}
+	return opt
+}
+
+// TestInterop_ACanonicalDebianTreeFitsBareUserOnly: that mode holds no owners, so only a canonical commit fits.
+func TestInterop_ACanonicalDebianTreeFitsBareUserOnly(t *testing.T) {
+	repo, commit := debianCommit(t, "bare-user-only")
+	image := "oci:" + t.TempDir() + "/image"
+	measured(t, "container", "encapsulate", "--repo="+repo, debianRef, image)
+	back := newRepo(t, "bare-user-only")
+	measured(t, "container", "unencapsulate", "--repo="+back, "--write-ref="+debianRef, "ostree-unverified-image:"+image)
+	if got := must(t, "ostree", "rev-parse", "--repo="+back, debianRef); got != commit {
+		t.Errorf("unencapsulated %s, want %s", got, commit)
+	}
+	fsck(t, back)
+
+	full, _ := debianCommit(t, "archive")
+	measured(t, "container", "encapsulate", "--repo="+full, debianRef, image)
+	other := newRepo(t, "bare-user-only")
+	_, stderr, err := try(t, program, "container", "unencapsulate", "--repo="+other, "--write-ref="+debianRef, "ostree-unverified-image:"+image)
+	if err == nil || !strings.Contains(stderr, "bare-user-only") {
+		t.Errorf("a commit with owners went into bare-user-only: %v %s", err, stderr)
+	}
+	fsck(t, other)
+	if refs := must(t, "ostree", "refs", "--repo="+other); refs != "" {
+		t.Errorf("the failed import left refs %q", refs)
+	}
+}
+
+// inspected is what skopeo says of an image's configuration.
+type inspected struct {
+	Config struct{ Labels map[string]string }
+	RootFS struct {
+		DiffIDs []string `json:"diff_ids"`
+	} `json:"rootfs"`
+}
+
+func inspect(t *testing.T, ref, opt string) (i inspected) {
+	t.Helper()
+	out := must(t, "skopeo", noEmpty("inspect", "--config", opt, ref)...)
+	if err := json.Unmarshal([]byte(out), &i); err != nil {
+		t.Fatalf("skopeo inspect printed %q: %v", out, err)
+	}
+	return i
+}
+
+func noEmpty(args ...string) (out []string) {
+	for _, a := range args {
+		if a != "" {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// runInBundle runs a command in an unpacked image and returns what it printed.
+func runInBundle(t *testing.T, bundle string, args ...string) string {
+	t.Helper()
+	path := filepath.Join(bundle, "config.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config map[string]any
+	if err := json.Unmarshal(data, &config); err != nil {
+		t.Fatal(err)
+	}
+	process := config["process"].(map[string]any)
+	process["args"], process["terminal"] = args, false
+	if data, err = json.Marshal(config); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, path, string(data))
+	return must(t, "runc", "--root", t.TempDir(), "run", "--bundle", bundle, "ostree-ext-test")
+}

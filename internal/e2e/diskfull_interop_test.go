@@ -1,0 +1,62 @@
+//go:build interop
+
+package e2e
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// smallDisk mounts a filesystem of a size in MiB and returns where.
+func smallDisk(t *testing.T, mib int) string {
+	t.Helper()
+	dir := t.TempDir()
+	image, mount := filepath.Join(dir, "disk"), filepath.Join(dir, "mnt")
+	sh(t, `truncate -s "$1" "$2" && mkfs.ext4 -q -F "$2" && mkdir "$3" && mount -o loop "$2" "$3"`, fmt.Sprintf("%dM", mib), image, mount)
+	t.Cleanup(func() { _ = exec.Command("umount", mount).Run() })
+	return mount
+}
+
+// TestInterop_AFullDiskLeavesASoundRepository runs the committing and the importing process into a disk that is too
+// small, with and without the free-space check that would stop them early, then makes room and runs them again.
+func TestInterop_AFullDiskLeavesASoundRepository(t *testing.T) {
+	tree := killTree(t)
+	source := newRepo(t, "archive")
+	want := must(t, program, commitArgs(tree)(source)...)
+	image := "oci:" + t.TempDir() + "/image"
+	must(t, program, "container", "encapsulate", "--repo="+source, "killed", image)
+	writers := map[string]func(repo string) []string{
+		"commit": commitArgs(tree),
+		"import": func(repo string) []string {
+			return []string{"container", "unencapsulate", "--repo=" + repo, "--write-ref=killed", "ostree-unverified-image:" + image}
+		},
+	}
+	for name, args := range writers {
+		for _, percent := range []string{"0", "3"} {
+			t.Run(name+", "+percent+" percent kept free", func(t *testing.T) {
+				disk := smallDisk(t, 110)
+				repo := filepath.Join(disk, "repo")
+				must(t, "ostree", "init", "--repo="+repo, "--mode=bare-user")
+				must(t, "ostree", "config", "--repo="+repo, "set", "core.min-free-space-percent", percent)
+				sh(t, `fallocate -l 60M "$1"`, filepath.Join(disk, "ballast"))
+				_, stderr, err := try(t, program, args(repo)...)
+				if err == nil {
+					t.Fatal("the disk was to be full")
+				}
+				t.Logf("refused: %s", stderr)
+				fsck(t, repo)
+				if refs := must(t, "ostree", "refs", "--repo="+repo); refs != "" {
+					t.Errorf("a ref was written: %q", refs)
+				}
+				sh(t, `rm "$1"`, filepath.Join(disk, "ballast"))
+				must(t, program, args(repo)...)
+				fsck(t, repo)
+				if got := must(t, "ostree", "rev-parse", "--repo="+repo, "killed"); got != want {
+					t.Errorf("the run with room gave %s, want %s", got, want)
+				}
+			})
+		}
+	}
+}

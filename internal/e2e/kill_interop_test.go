@@ -1,0 +1,138 @@
+//go:build interop
+
+package e2e
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// kills is how often each process dies.
+const kills = 50
+
+// killTree makes a tree that takes long enough to be interrupted anywhere: many small files, some large ones.
+func killTree(t *testing.T) string {
+	t.Helper()
+	root := filepath.Join(t.TempDir(), "tree")
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for i := range 3000 {
+		path := filepath.Join(root, fmt.Sprintf("d%02d", i%40), fmt.Sprintf("f%d", i))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		size := 1 + rnd.IntN(20_000)
+		if i%100 == 0 {
+			size += 2 << 20
+		}
+		data := make([]byte, size)
+		for j := range data {
+			data[j] = byte(rnd.Uint32())
+		}
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+// killed starts a command, kills it after d, and reports whether it had ended by itself.
+func killed(t *testing.T, d time.Duration, args ...string) (finished bool) {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Fatalf("%v failed by itself: %v", args, err)
+		}
+		return true
+	case <-time.After(d):
+		_ = cmd.Process.Signal(syscall.SIGKILL)
+		<-done
+		return false
+	}
+}
+
+// dieOften kills a command at random instants, each time on a fresh repository or on what the last death left, and
+// demands that the repository stays sound and that the next run completes.
+func dieOften(t *testing.T, mode string, args func(repo string) []string, want string) {
+	t.Helper()
+	repo := newRepo(t, mode)
+	start := time.Now()
+	if !killed(t, time.Hour, args(repo)...) {
+		t.Fatal("the first run was to complete")
+	}
+	whole := time.Since(start)
+	rnd := rand.New(rand.NewPCG(3, 4))
+	died := 0
+	for attempt := 0; died < kills; attempt++ {
+		if attempt > 20*kills {
+			t.Fatalf("only %d of %d runs were slow enough to be killed", died, attempt)
+		}
+		if attempt%5 == 0 { // four deaths on top of each other's leftovers, then afresh
+			repo = newRepo(t, mode)
+		}
+		if killed(t, time.Duration(rnd.Int64N(int64(whole))), args(repo)...) {
+			repo = newRepo(t, mode)
+			continue
+		}
+		died++
+		fsck(t, repo)
+		if died%5 == 0 {
+			must(t, program, args(repo)...)
+			fsck(t, repo)
+			if got := must(t, "ostree", "rev-parse", "--repo="+repo, "killed"); got != want {
+				t.Fatalf("after %d deaths the run that completed gave %s, want %s", died, got, want)
+			}
+			must(t, "ostree", "checkout", "--repo="+repo, "--user-mode", "killed", filepath.Join(t.TempDir(), "tree"))
+			repo = newRepo(t, mode)
+		}
+	}
+	// The next run completes: also right after the last death, by the other program.
+	must(t, program, args(repo)...)
+	fsck(t, repo)
+	if stale, _ := filepath.Glob(filepath.Join(repo, "tmp", "staging-*")); len(stale) > 0 {
+		t.Errorf("staging directories remain after a completed run: %v", stale)
+	}
+}
+
+func commitArgs(tree string) func(string) []string {
+	return func(repo string) []string {
+		return []string{"repo", "commit", "--repo=" + repo, "--branch=killed", "--timestamp=@1700000000", tree}
+	}
+}
+
+func TestInterop_ACommitKilledAnywhereLeavesASoundRepository(t *testing.T) {
+	tree := killTree(t)
+	for _, mode := range []string{"bare-user", "archive"} {
+		t.Run(mode, func(t *testing.T) {
+			repo := newRepo(t, mode)
+			want := must(t, program, commitArgs(tree)(repo)...)
+			dieOften(t, mode, commitArgs(tree), want)
+		})
+	}
+}
+
+func TestInterop_AnImportKilledAnywhereLeavesASoundRepository(t *testing.T) {
+	source := newRepo(t, "archive")
+	want := must(t, program, commitArgs(killTree(t))(source)...)
+	image := "oci:" + t.TempDir() + "/image"
+	must(t, program, "container", "encapsulate", "--repo="+source, "killed", image)
+	for _, mode := range []string{"bare-user", "archive"} {
+		t.Run(mode, func(t *testing.T) {
+			dieOften(t, mode, func(repo string) []string {
+				return []string{"container", "unencapsulate", "--quiet", "--repo=" + repo, "--write-ref=killed", "ostree-unverified-image:" + image}
+			}, want)
+		})
+	}
+}

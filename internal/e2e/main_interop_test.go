@@ -1,0 +1,136 @@
+//go:build interop
+
+// Package e2e runs the built program against real programs and real input: a Debian root filesystem, ostree, skopeo,
+// umoci, runc, full disks and sudden deaths. Everything here needs root.
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// program is the built ostree-ext.
+var program string
+
+func TestMain(m *testing.M) { os.Exit(build(m)) }
+
+func build(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "ostree-ext-e2e")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	program = filepath.Join(dir, "ostree-ext")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", program, "github.com/ostree-ext/ostree-ext-go/cmd/ostree-ext")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "building the program: %v\n%s", err, out)
+		return 1
+	}
+	code := m.Run()
+	if debian.dir != "" {
+		os.RemoveAll(debian.dir)
+	}
+	return code
+}
+
+// must runs a command and returns its standard output, trimmed. A failure ends the test with what it printed.
+func must(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	out, errText, err := try(t, name, args...)
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s%s", name, strings.Join(args, " "), err, out, errText)
+	}
+	return out
+}
+
+// try runs a command and returns both outputs, trimmed, and its error.
+func try(t testing.TB, name string, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	return strings.TrimSpace(out.String()), strings.TrimSpace(errs.String()), err
+}
+
+// sh runs a shell script; its arguments are $1, $2, ….
+func sh(t testing.TB, script string, args ...string) string {
+	t.Helper()
+	return must(t, "bash", append([]string{"-euo", "pipefail", "-c", script, "bash"}, args...)...)
+}
+
+// treeSum is a checksum over names, content, mode, owner and extended attributes of all that is in a directory. Link
+// counts and times do not enter: a checkout links equal files.
+func treeSum(t testing.TB, dir string) string {
+	t.Helper()
+	return sh(t, `tar -C "$1" --sort=name --format=pax --pax-option=delete=atime,delete=ctime,delete=mtime --mtime=@0 \
+		--numeric-owner --hard-dereference --xattrs --xattrs-include='*' -c . | sha256sum`, dir)
+}
+
+// sameTree compares two directories and names the differences.
+func sameTree(t testing.TB, got, want string) {
+	t.Helper()
+	if treeSum(t, got) == treeSum(t, want) {
+		return
+	}
+	list := `cd "$1" && find . -printf '%p %y %m %U %G %l\n' | sort && getfattr -R -h -d -m - . 2>/dev/null; find . -type f -exec sha256sum {} + | sort -k2`
+	a, b := filepath.Join(t.TempDir(), "got"), filepath.Join(t.TempDir(), "want")
+	writeFile(t, a, sh(t, list, got))
+	writeFile(t, b, sh(t, list, want))
+	diff, _, _ := try(t, "diff", "-u", b, a)
+	if len(diff) > 4000 {
+		diff = diff[:4000] + " …"
+	}
+	t.Errorf("%s differs from %s:\n%s", got, want, diff)
+}
+
+func writeFile(t testing.TB, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newRepo makes an empty repository of a mode with the real ostree.
+func newRepo(t testing.TB, mode string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), mode)
+	must(t, "ostree", "init", "--repo="+dir, "--mode="+mode)
+	return dir
+}
+
+// fsck lets the real ostree check a repository.
+func fsck(t testing.TB, repo string) {
+	t.Helper()
+	must(t, "ostree", "fsck", "--repo="+repo)
+}
+
+// debian is a root filesystem as an OSTree commit wants it, made once.
+var debian struct{ dir, root string }
+
+// debianRoot returns a Debian root filesystem with systemd and a kernel, whose /etc is at /usr/etc. It is shared:
+// tests read it only.
+func debianRoot(t testing.TB) string {
+	t.Helper()
+	if debian.root != "" {
+		return debian.root
+	}
+	dir, err := os.MkdirTemp("", "ostree-ext-debian")
+	if err != nil {
+		t.Fatal(err)
+	}
+	debian.dir = dir
+	root := filepath.Join(dir, "root")
+	must(t, "mmdebstrap", "--quiet", "--variant=minbase", "--include=systemd,linux-image-amd64", "bookworm", root)
+	sh(t, `cd "$1" && mv etc usr/etc && find . \( -type b -o -type c -o -type p -o -type s \) -delete
+		setcap cap_net_raw+ep usr/bin/ls && setfattr -n user.note -v "made for the test" usr/bin/cat`, root)
+	debian.root = root
+	return root
+}
