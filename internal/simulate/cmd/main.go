@@ -1,4 +1,4 @@
-// Command cmd replays updates of an image under several packings and prints what hosts download as Markdown tables.
+// Command cmd simulates: it replays updates of an image under several packings and prints what hosts download as Markdown tables.
 //
 //	go run ./internal/simulate/cmd                                       the Fedora list
 //	go run ./internal/simulate/cmd -debian / -every 7 -end 2023-01-01    a Debian installation with changelogs
