@@ -38,7 +38,8 @@ func oddTree(t *testing.T, entries int) string {
 		t.Fatal(err)
 	}
 	for i := range entries {
-		if err := os.WriteFile(filepath.Join(many, fmt.Sprint(i)), []byte(fmt.Sprint(i%10)), 0o644); err != nil {
+		// Most are empty: libostree takes minutes to find out that the others are equal.
+		if err := os.WriteFile(filepath.Join(many, fmt.Sprint(i)), make([]byte, max(0, 10-i)), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
