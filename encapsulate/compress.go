@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/zstd"
-	"github.com/klauspost/pgzip"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/deflate"
 )
 
 // compressor is how the layers of an image are compressed. Everything that decides about compressed bytes is in this file.
@@ -18,12 +18,9 @@ type compressor struct {
 }
 
 const (
-	// gzipBlock is the input that is compressed as one piece, in bytes. It is fixed, so that the output does not
-	// depend on the number of processors.
-	gzipBlock = 1 << 20
 	// gzipLevel is the default.
-	gzipLevel = 6
-	// zstdWorkers is fixed for the same reason.
+	gzipLevel = deflate.DefaultLevel
+	// zstdWorkers is fixed, so that the output does not depend on the number of processors.
 	zstdWorkers = 2
 )
 
@@ -33,10 +30,12 @@ func newCompressor(c Compression, level int) (compressor, error) {
 		if level == 0 {
 			level = gzipLevel
 		}
-		if level < 1 || level > 9 {
-			return compressor{}, fmt.Errorf("gzip has the levels 1 to 9, not %d", level)
+		if level < deflate.MinLevel || level > deflate.MaxLevel {
+			return compressor{}, fmt.Errorf("gzip has the levels %d to %d, not %d", deflate.MinLevel, deflate.MaxLevel, level)
 		}
-		return compressor{types.OCILayer, func(w io.Writer) (io.WriteCloser, error) { return newGzip(w, level) }}, nil
+		return compressor{types.OCILayer, func(w io.Writer) (io.WriteCloser, error) {
+			return deflate.NewWriter(w, level, runtime.GOMAXPROCS(0))
+		}}, nil
 	case Zstd:
 		if level < 0 || level > 22 {
 			return compressor{}, fmt.Errorf("zstd has the levels 1 to 22, not %d", level)
@@ -55,15 +54,6 @@ func newCompressor(c Compression, level int) (compressor, error) {
 		return compressor{types.OCIUncompressedLayer, func(w io.Writer) (io.WriteCloser, error) { return plain{w}, nil }}, nil
 	}
 	return compressor{}, fmt.Errorf("unknown compression %d", c)
-}
-
-func newGzip(w io.Writer, level int) (io.WriteCloser, error) {
-	z, err := pgzip.NewWriterLevel(w, level)
-	if err != nil {
-		return nil, err
-	}
-	z.ModTime = time.Unix(0, 0) // the zero time would be written as a number
-	return z, z.SetConcurrency(gzipBlock, runtime.GOMAXPROCS(0))
 }
 
 type plain struct{ io.Writer }

@@ -1,0 +1,175 @@
+package deflate
+
+import (
+	"fmt"
+	"math/bits"
+)
+
+// Encoder compresses blocks of data. It may be used again, by one goroutine at a time; what it does with a block does not
+// depend on earlier ones.
+type Encoder struct {
+	p      params
+	m      matcher
+	buf    []byte
+	tokens []uint32
+	stats  splitter
+	w      bitWriter
+	blocks blockWriter
+}
+
+// A token is a literal, or a match: matchFlag, the length minus 3 in eight bits, the distance minus 1 in 15 bits.
+const (
+	matchFlag   = 1 << 31
+	lengthShift = 16
+)
+
+const (
+	// maxTokens ends a block: enough for the codes to pay, few enough for them to fit what they code.
+	maxTokens = 1 << 15
+	// minTokens is the least between two looks at whether the statistics changed.
+	minTokens = 1500
+)
+
+// NewEncoder returns an encoder of a level from [MinLevel] to [MaxLevel].
+func NewEncoder(level int) (*Encoder, error) {
+	if level < MinLevel || level > MaxLevel {
+		return nil, fmt.Errorf("gzip has the levels %d to %d, not %d", MinLevel, MaxLevel, level)
+	}
+	return &Encoder{p: levels[level], tokens: make([]uint32, 0, maxTokens+1)}, nil
+}
+
+// AppendBlock compresses src and appends the result to dst. dict is what comes before src in the stream; at most its last
+// 32 KiB count. With final the stream ends here. Otherwise the result ends at a byte border, so that the next block's can
+// follow.
+func (e *Encoder) AppendBlock(dst, dict, src []byte, final bool) []byte {
+	e.m.reset()
+	if len(dict) > windowSize {
+		dict = dict[len(dict)-windowSize:]
+	}
+	e.buf = append(append(e.buf[:0], dict...), src...)
+	e.w = bitWriter{out: dst}
+	e.compress(len(dict))
+	if final {
+		// An empty block of fixed codes: three bits of header and the seven of its end.
+		e.w.put(1|1<<1, 10)
+		e.w.align()
+	} else {
+		e.w.stored(nil, false)
+	}
+	return e.w.out
+}
+
+// compress writes buf from start on as blocks, none of them the last.
+func (e *Encoder) compress(start int) {
+	buf := e.buf
+	end := len(buf) - 4 // behind it no hash can be made
+	e.m.insert(buf, 0, min(start, end))
+	blockStart := start
+	e.tokens = e.tokens[:0]
+	e.stats.reset()
+	for pos := start; pos < len(buf); {
+		pos = e.next(pos, end)
+		if len(e.tokens) >= maxTokens-1 || len(e.tokens) >= e.stats.due && e.stats.changed(len(e.tokens)) {
+			e.blocks.write(&e.w, e.tokens, buf[blockStart:pos])
+			e.tokens, blockStart = e.tokens[:0], pos
+			e.stats.reset()
+		}
+	}
+	if len(e.tokens) > 0 {
+		e.blocks.write(&e.w, e.tokens, buf[blockStart:])
+	}
+}
+
+// next emits the tokens for what comes at pos, up to and with one match, and returns where it ends.
+func (e *Encoder) next(pos, end int) int {
+	buf := e.buf
+	if pos >= end {
+		e.literal(buf[pos])
+		return pos + 1
+	}
+	length, dist := e.m.insertFind(buf, pos, 0, e.p.chain, &e.p)
+	if dist == 0 {
+		e.literal(buf[pos])
+		return pos + 1
+	}
+	for length < e.p.lazy && pos+1 < end {
+		chain := e.p.chain / 2
+		if length >= e.p.good {
+			chain = e.p.chain / 4
+		}
+		l2, d2 := e.m.insertFind(buf, pos+1, length-1, chain, &e.p)
+		if d2 == 0 || 4*(l2-length)+distanceGain(dist, d2) <= 2 {
+			// What follows is no better. The place after is known already.
+			e.match(length, dist)
+			return e.skip(pos+2, pos+length, end)
+		}
+		e.literal(buf[pos])
+		pos, length, dist = pos+1, l2, d2
+	}
+	e.match(length, dist)
+	return e.skip(pos+1, pos+length, end)
+}
+
+// distanceGain is how many bits a nearer match saves, about.
+func distanceGain(from, to int) int { return bits.Len(uint(from)) - bits.Len(uint(to)) }
+
+// skip makes the places from one to before another known, or of many those at the ends, and returns the latter.
+func (e *Encoder) skip(from, to, end int) int {
+	if to-from > 2*e.p.edge {
+		e.m.insert(e.buf, from, min(from+e.p.edge, end))
+		from = to - e.p.edge
+	}
+	e.m.insert(e.buf, from, min(to, end))
+	return to
+}
+
+func (e *Encoder) literal(b byte) {
+	e.tokens = append(e.tokens, uint32(b))
+	e.stats.seen[b>>5&0x6|b&1]++
+}
+
+func (e *Encoder) match(length, dist int) {
+	e.tokens = append(e.tokens, matchFlag|uint32(length-minMatch)<<lengthShift|uint32(dist-1))
+	class := 8
+	if length >= 9 {
+		class = 9
+	}
+	e.stats.seen[class]++
+}
+
+// splitter watches the kinds of tokens in a block and says when those that came last are unlike those before.
+type splitter struct {
+	seen [10]uint32 // since the last look: literals by three of their bits, short and long matches
+	old  [10]uint32 // before it
+	sum  int        // how many those were
+	due  int        // the number of tokens at which to look again
+}
+
+// look is how many tokens are gathered between two looks.
+const look = 256
+
+func (s *splitter) reset() { *s = splitter{due: look} }
+
+// changed reports whether a new block should begin after a number of tokens.
+func (s *splitter) changed(tokens int) bool {
+	s.due = tokens + look
+	n := tokens - s.sum
+	if s.sum > 0 {
+		// The distance of the two distributions, scaled by both numbers of tokens.
+		delta := 0
+		for i := range s.seen {
+			expected, actual := int(s.old[i])*n, int(s.seen[i])*s.sum
+			delta += max(expected, actual) - min(expected, actual)
+		}
+		// A block that is long already needs less of a reason.
+		if tokens >= minTokens && delta+tokens/4096*s.sum >= n*220/512*s.sum {
+			return true
+		}
+	}
+	for i := range s.seen {
+		s.old[i] += s.seen[i]
+		s.seen[i] = 0
+	}
+	s.sum = tokens
+	return false
+}
