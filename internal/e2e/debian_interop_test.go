@@ -38,19 +38,27 @@ func measured(t *testing.T, args ...string) string {
 
 const debianRef = "debian/amd64/bookworm"
 
-// debianCommit commits the Debian tree into a repository of a mode, with the real ostree and with ours, and returns
-// the repository and the id that both gave.
+// committed are the repositories that debianCommit made, by mode.
+var committed = map[string]struct{ repo, commit string }{}
+
+// debianCommit returns a repository of a mode into which we committed the Debian tree, and the commit. The real ostree
+// gave the same id to the same tree. Tests share the repository and only read it.
 func debianCommit(t *testing.T, mode string) (repo, commit string) {
 	t.Helper()
+	if c, ok := committed[mode]; ok {
+		return c.repo, c.commit
+	}
 	root := debianRoot(t)
-	theirs, ours := newRepo(t, mode), newRepo(t, mode)
 	common := []string{"--branch=" + debianRef, "--subject=Debian", "--timestamp=@1700000000", "--add-metadata-string=version=12"}
+	theirs, ours := newRepo(t, mode), filepath.Join(debian.dir, "repo-"+mode)
 	want := must(t, "ostree", append([]string{"commit", "--repo=" + theirs, "--fsync=false", root}, common...)...)
+	must(t, program, "repo", "init", "--repo="+ours, "--mode="+mode)
 	got := measured(t, append([]string{"repo", "commit", "--repo=" + ours, root}, common...)...)
 	if got != want {
 		t.Fatalf("%s: ours committed %s, ostree %s", mode, got, want)
 	}
 	fsck(t, ours)
+	committed[mode] = struct{ repo, commit string }{ours, want}
 	return ours, want
 }
 

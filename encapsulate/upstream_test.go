@@ -1,0 +1,172 @@
+package encapsulate_test
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
+	"github.com/ostree-ext/ostree-ext-go/tarfmt"
+)
+
+// upstreamImage is what upstream's program made of one of the two releases.
+type upstreamImage struct {
+	Config      string              `json:"config"`
+	Annotations map[string]string   `json:"annotations"`
+	Layers      []map[string]string `json:"layers"` // their annotations
+}
+
+func upstreamImages(t testing.TB) map[string]upstreamImage {
+	t.Helper()
+	var images map[string]upstreamImage
+	if err := json.Unmarshal(testdata(t, "images.json"), &images); err != nil {
+		t.Fatal(err)
+	}
+	return images
+}
+
+func testdata(t testing.TB, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", "upstream", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// release returns a repository with one of the two commits.
+func release(t testing.TB, n int) (*repo.Repo, repo.Checksum) {
+	t.Helper()
+	r := repotest.Init(t, repo.ModeArchive)
+	return r, repotest.CommitRelease(t, r, n)
+}
+
+// consume reads every layer, so that the image's documents are known.
+func consume(t testing.TB, img *encapsulate.Image) {
+	t.Helper()
+	layers, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range layers {
+		r, err := l.Compressed()
+		if err == nil {
+			_, err = io.Copy(io.Discard, r)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestUpstream_ImagesEqualUpstreams makes each image of upstream's fixtures from its commit and options: the configuration, and
+// with it diff-ids, history and labels, has the same bytes, and manifest and layers the same annotations.
+func TestUpstream_ImagesEqualUpstreams(t *testing.T) {
+	t.Parallel()
+	images := upstreamImages(t)
+	for _, c := range []struct {
+		tag     string
+		release int
+		meta    string // content metadata; empty for a single layer
+		layers  int
+		prior   string
+	}{
+		{"single1", 1, "", 0, ""},
+		{"single2", 2, "", 0, ""},
+		{"cli1", 1, "meta1.cli.json", 0, ""},
+		{"cli2", 2, "meta2.cli.json", 0, ""},
+		{"chunked1", 1, "meta1.api.json", 64, ""},
+		{"chunked2", 2, "meta2.api.json", 64, "chunked1"},
+		{"chunked2-noprior", 2, "meta2.api.json", 64, ""},
+		{"k4-1", 1, "meta1.api.json", 4, ""},
+		{"k5-1", 1, "meta1.api.json", 5, ""},
+		{"k8-1", 1, "meta1.api.json", 8, ""},
+		{"k4-2", 2, "meta2.api.json", 4, "k4-1"},
+		{"k5-2", 2, "meta2.api.json", 5, "k5-1"},
+		{"k8-2", 2, "meta2.api.json", 8, "k8-1"},
+		{"parents1", 1, "meta1.parents.json", 8, ""},
+		{"exclusive1", 1, "meta1.exclusive.json", 8, ""},
+	} {
+		t.Run(c.tag, func(t *testing.T) {
+			t.Parallel()
+			r, commit := release(t, c.release)
+			opts := encapsulate.Options{Compression: encapsulate.Uncompressed}
+			switch {
+			case c.meta == "":
+				opts.CopyMetaKeys, opts.CopyMetaOptKeys = []string{"buildsys.checksum"}, []string{"nosuch"}
+				opts.Labels, opts.Cmd = map[string]string{"foo": "bar"}, []string{"/usr/bin/bash"}
+			case c.layers == 0:
+				if err := opts.UseContentMeta(t.Context(), r, commit, testdata(t, c.meta)); err != nil {
+					t.Fatal(err)
+				}
+			default:
+				opts.CopyMetaOptKeys, opts.ParentDirs = []string{"version"}, c.tag == "parents1"
+				opts.Plan = plan(t, r, commit, testdata(t, c.meta), c.layers, images[c.prior].Layers)
+			}
+			img, err := encapsulate.Build(t.Context(), r, commit, opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			consume(t, img)
+			config, err := img.RawConfigFile()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(images[c.tag].Config, string(config)); diff != "" {
+				t.Errorf("configuration (-upstream +ours): %s", diff)
+			}
+			manifest, err := img.Manifest()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(images[c.tag].Annotations, manifest.Annotations); diff != "" {
+				t.Errorf("annotations (-upstream +ours): %s", diff)
+			}
+			var layers []map[string]string
+			for _, l := range manifest.Layers {
+				layers = append(layers, l.Annotations)
+			}
+			if diff := cmp.Diff(images[c.tag].Layers, layers); diff != "" {
+				t.Errorf("annotations of layers (-upstream +ours): %s", diff)
+			}
+		})
+	}
+}
+
+// plan makes upstream's plan from the metadata that upstream's library takes.
+func plan(t testing.TB, r *repo.Repo, commit repo.Checksum, meta []byte, layers int, prior []map[string]string) *chunking.Plan {
+	t.Helper()
+	m, err := chunking.ParseLibraryContentMeta(meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.MaxLayers = layers
+	if err := m.Measure(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	content, err := tarfmt.CommitContent(t.Context(), r, commit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bins [][]string
+	if prior != nil {
+		if bins, err = chunking.PriorBins(prior); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := m.Plan(content, bins)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
