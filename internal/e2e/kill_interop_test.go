@@ -21,7 +21,7 @@ func killTree(t *testing.T) string {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "tree")
 	rnd := rand.New(rand.NewPCG(1, 2))
-	for i := range 3000 {
+	for i := range 1500 {
 		path := filepath.Join(root, fmt.Sprintf("d%02d", i%40), fmt.Sprintf("f%d", i))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -67,7 +67,7 @@ func killed(t *testing.T, d time.Duration, args ...string) (finished bool) {
 // demands that the repository stays sound and that the next run completes.
 func dieOften(t *testing.T, mode string, args func(repo string) []string, want string) {
 	t.Helper()
-	repo := newRepo(t, mode)
+	repo := newSyncedRepo(t, mode)
 	start := time.Now()
 	if !killed(t, time.Hour, args(repo)...) {
 		t.Fatal("the first run was to complete")
@@ -80,10 +80,10 @@ func dieOften(t *testing.T, mode string, args func(repo string) []string, want s
 			t.Fatalf("only %d of %d runs were slow enough to be killed", died, attempt)
 		}
 		if attempt%5 == 0 { // four deaths on top of each other's leftovers, then afresh
-			repo = newRepo(t, mode)
+			repo = newSyncedRepo(t, mode)
 		}
 		if killed(t, time.Duration(rnd.Int64N(int64(whole))), args(repo)...) {
-			repo = newRepo(t, mode)
+			repo = newSyncedRepo(t, mode)
 			continue
 		}
 		died++
@@ -95,7 +95,7 @@ func dieOften(t *testing.T, mode string, args func(repo string) []string, want s
 				t.Fatalf("after %d deaths the run that completed gave %s, want %s", died, got, want)
 			}
 			must(t, "ostree", "checkout", "--repo="+repo, "--user-mode", "killed", filepath.Join(t.TempDir(), "tree"))
-			repo = newRepo(t, mode)
+			repo = newSyncedRepo(t, mode)
 		}
 	}
 	// The next run completes: also right after the last death, by the other program.
@@ -116,7 +116,7 @@ func TestInterop_ACommitKilledAnywhereLeavesASoundRepository(t *testing.T) {
 	tree := killTree(t)
 	for _, mode := range []string{"bare-user", "archive"} {
 		t.Run(mode, func(t *testing.T) {
-			repo := newRepo(t, mode)
+			repo := newSyncedRepo(t, mode)
 			want := must(t, program, commitArgs(tree)(repo)...)
 			dieOften(t, mode, commitArgs(tree), want)
 		})
