@@ -29,6 +29,7 @@ Results go to standard output; messages and progress go to standard error.`
   ostree-ext repo commit --repo=repo --branch=exampleos/x86_64/stable rootfs/
   ostree-ext container encapsulate --repo=repo exampleos/x86_64/stable docker://registry.example/os:latest
   ostree-ext container unencapsulate --repo=host ostree-unverified-registry:registry.example/os:latest`
+	root.PersistentPreRun = func(*cobra.Command, []string) { redirectLogs(a.logger()) }
 	root.SilenceUsage, root.SilenceErrors, root.DisableAutoGenTag = true, true, true
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress, only results and errors")
 	root.PersistentFlags().BoolVar(&a.debug, "debug", false, "log what is being done to standard error")

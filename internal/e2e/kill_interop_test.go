@@ -108,7 +108,7 @@ func dieOften(t *testing.T, mode string, args func(repo string) []string, want s
 
 func commitArgs(tree string) func(string) []string {
 	return func(repo string) []string {
-		return []string{"repo", "commit", "--repo=" + repo, "--branch=killed", "--timestamp=@1700000000", tree}
+		return []string{"repo", "commit", "--repo=" + repo, "--branch=killed", "--parent=none", "--timestamp=@1700000000", tree}
 	}
 }
 
