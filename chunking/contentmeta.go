@@ -126,7 +126,8 @@ func ParseLibraryContentMeta(data []byte) (*Mapping, error) {
 	return m, nil
 }
 
-// orderedStrings is a JSON object of strings whose order counts. A key that comes again is an error.
+// orderedStrings is a JSON object of strings whose order counts. A key that comes again is an error, and so is a whole
+// object that does.
 type orderedStrings []struct{ key, value string }
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -135,16 +136,28 @@ func (o *orderedStrings) UnmarshalJSON(data []byte) error {
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
 		return fmt.Errorf("an object of strings is expected")
 	}
+	if *o != nil {
+		return fmt.Errorf("an object of strings is there twice")
+	}
+	*o = orderedStrings{}
 	seen := map[string]bool{}
 	for dec.More() {
 		var e struct{ key, value string }
+		var ok bool
 		k, err := dec.Token()
 		if err != nil {
 			return err
 		}
-		e.key, _ = k.(string)
-		if err := dec.Decode(&e.value); err != nil {
-			return fmt.Errorf("%s: %w", e.key, err)
+		e.key, ok = k.(string)
+		if !ok {
+			return fmt.Errorf("an object of strings is expected")
+		}
+		v, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		if e.value, ok = v.(string); !ok {
+			return fmt.Errorf("%s: a string is expected", e.key)
 		}
 		if seen[e.key] {
 			return fmt.Errorf("%q is there twice", e.key)

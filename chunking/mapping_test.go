@@ -82,6 +82,8 @@ func TestContentMetaThatIsRefused(t *testing.T) {
 		"no checksum":            `{"version":1,"layers":{"a":"A"},"mapping":{"xyz":"a"}}`,
 		"an object twice":        `{"version":1,"layers":{"a":"A"},"mapping":{` + object + `:"a",` + object + `:"a"}}`,
 		"a layer twice":          `{"version":1,"layers":{"a":"A","a":"B"},"mapping":{}}`,
+		"the layers twice":       `{"version":1,"layers":{"a":"A"},"layers":{"a":"A"},"mapping":{}}`,
+		"a layer without name":   `{"version":1,"layers":{"a":null},"mapping":{}}`,
 		"layers that are a list": `{"version":1,"layers":[],"mapping":{}}`,
 		"a time that is none":    `{"version":1,"created":"yesterday","layers":{},"mapping":{}}`,
 	} {

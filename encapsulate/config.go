@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -89,7 +91,7 @@ func containerConfig(c *repo.Commit, opts *Options) (map[string]any, error) {
 		if err := dec.Decode(&config); err != nil {
 			return nil, fmt.Errorf("container configuration: %w", err)
 		}
-		if dec.More() {
+		if _, err := dec.Token(); err != io.EOF {
 			return nil, errors.New("container configuration: there is something after the JSON object")
 		}
 		if config == nil {
@@ -129,6 +131,22 @@ func mergeLabels(config map[string]any, labels map[string]string) (map[string]an
 	return out, nil
 }
 
+// checkContainer reports what would keep the image's documents from being written or read when all layers are done.
+func checkContainer(config map[string]any) error {
+	merged, err := mergeLabels(config, nil)
+	if err != nil {
+		return err
+	}
+	data, err := canonjson.Marshal(merged)
+	if err != nil {
+		return fmt.Errorf("container configuration: %w", err)
+	}
+	if err := json.Unmarshal(data, &v1.Config{}); err != nil {
+		return fmt.Errorf("container configuration: %w", err)
+	}
+	return nil
+}
+
 // historyText is what the history says of the first layer.
 func historyText(id repo.Checksum, c *repo.Commit) string {
 	if c.Subject != "" {
@@ -144,12 +162,17 @@ func platform(opts *Options) ocispec.Platform {
 	return ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH}
 }
 
-func created(c *repo.Commit, opts *Options) string {
+// created is the image's time in the form of RFC 3339, which has years of four digits.
+func created(c *repo.Commit, opts *Options) (string, error) {
 	t := c.Time()
 	if opts.Created != nil {
 		t = *opts.Created
 	}
-	return t.UTC().Format(time.RFC3339)
+	t = t.UTC()
+	if t.Year() < 0 || t.Year() > 9999 || opts.Created == nil && c.Timestamp > math.MaxInt64 {
+		return "", errors.New("the image's time is outside of the years 0 to 9999: give another one")
+	}
+	return t.Format(time.RFC3339), nil
 }
 
 // document writes configuration and manifest of an image whose layers all went through.

@@ -135,6 +135,7 @@ func TestOptionsShowInTheImage(t *testing.T) {
 func TestOptionsThatCannotBeMet(t *testing.T) {
 	t.Parallel()
 	r, commit := release(t, 1)
+	far := time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, c := range []struct {
 		name string
 		opts encapsulate.Options
@@ -145,6 +146,12 @@ func TestOptionsThatCannotBeMet(t *testing.T) {
 		{"an optional key of another type", encapsulate.Options{CopyMetaOptKeys: []string{"ostree.bootable"}}, "expected string"},
 		{"no JSON", encapsulate.Options{Config: []byte("{")}, "container configuration"},
 		{"two JSON objects", encapsulate.Options{Config: []byte("{} {}")}, "container configuration"},
+		{"something after the JSON object", encapsulate.Options{Config: []byte("{} }")}, "after the JSON object"},
+		{"a label that is no text", encapsulate.Options{Config: []byte(`{"Labels":{"a":1}}`)}, "container configuration"},
+		{"a command that is no list", encapsulate.Options{Config: []byte(`{"Entrypoint":"sh"}`)}, "container configuration"},
+		{"a number without canonical form", encapsulate.Options{Config: []byte(`{"X-Unknown":1.5}`)}, "no canonical JSON"},
+		{"an unknown compression", encapsulate.Options{Compression: 9}, "unknown compression"},
+		{"a time of five digits", encapsulate.Options{Created: &far}, "years 0 to 9999"},
 		{"labels that are none", encapsulate.Options{Config: []byte(`{"Labels":[]}`)}, "Labels"},
 		{"a level of gzip", encapsulate.Options{Level: 10}, "levels 1 to 9"},
 		{"a level of zstd", encapsulate.Options{Compression: encapsulate.Zstd, Level: 23}, "levels 1 to 22"},

@@ -51,14 +51,17 @@ func Build(ctx context.Context, src repo.Source, commit repo.Checksum, opts Opti
 	if err != nil {
 		return nil, err
 	}
-	i := &Image{platform: platform(&opts), created: created(c, &opts), annotations: opts.Annotations}
+	i := &Image{platform: platform(&opts), annotations: opts.Annotations}
+	if i.created, err = created(c, &opts); err != nil {
+		return nil, err
+	}
 	if i.labels, err = labels(commit, c, &opts); err != nil {
 		return nil, err
 	}
 	if i.container, err = containerConfig(c, &opts); err != nil {
 		return nil, err
 	}
-	if _, err := mergeLabels(i.container, nil); err != nil {
+	if err := checkContainer(i.container); err != nil {
 		return nil, err
 	}
 	remainder := content
@@ -153,10 +156,10 @@ func (i *Image) LayerByDigest(h v1.Hash) (v1.Layer, error) {
 	return nil, fmt.Errorf("no layer has the digest %s", h)
 }
 
-// LayerByDiffID implements [v1.Image], for layers that went through.
+// LayerByDiffID implements [v1.Image], for layers that went through, compressed or not.
 func (i *Image) LayerByDiffID(h v1.Hash) (v1.Layer, error) {
 	for _, l := range i.layers {
-		if s := l.computed(); s != nil && s.diffID == h {
+		if diffID, err := l.DiffID(); err == nil && diffID == h {
 			return l, nil
 		}
 	}

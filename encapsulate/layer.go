@@ -26,8 +26,9 @@ type layer struct {
 	write       func(io.Writer) error // the tar stream, the same each time
 	emit        func(progress.Event)
 
-	mu   sync.Mutex
-	sums *sums
+	mu     sync.Mutex
+	sums   *sums
+	diffID *v1.Hash // known before the sums if the layer was read uncompressed only
 }
 
 // sums are what is known of a layer that went through once.
@@ -57,8 +58,10 @@ func (l *layer) Digest() (v1.Hash, error) {
 
 // DiffID implements [v1.Layer].
 func (l *layer) DiffID() (v1.Hash, error) {
-	if s := l.computed(); s != nil {
-		return s.diffID, nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.diffID != nil {
+		return *l.diffID, nil
 	}
 	return v1.Hash{}, stream.ErrNotComputed
 }
@@ -71,8 +74,22 @@ func (l *layer) Size() (int64, error) {
 	return 0, stream.ErrNotComputed
 }
 
-// Uncompressed implements [v1.Layer]: the tar stream, made while it is read.
-func (l *layer) Uncompressed() (io.ReadCloser, error) { return pipe(l.ctx, l.write), nil }
+// Uncompressed implements [v1.Layer]: the tar stream, made while it is read. When all of it was read, the diff-id is known;
+// that is how to learn it without the cost of compressing.
+func (l *layer) Uncompressed() (io.ReadCloser, error) { return pipe(l.ctx, l.hash), nil }
+
+// hash writes the tar stream and remembers its diff-id.
+func (l *layer) hash(w io.Writer) error {
+	raw := &meter{w: w, h: sha256.New()}
+	if err := l.write(raw); err != nil {
+		return fmt.Errorf("layer %q: %w", l.name, err)
+	}
+	diffID := v1Hash(raw.h)
+	l.mu.Lock()
+	l.diffID = &diffID
+	l.mu.Unlock()
+	return nil
+}
 
 // Compressed implements [v1.Layer]. When all of it was read, digests and size are known.
 func (l *layer) Compressed() (io.ReadCloser, error) { return pipe(l.ctx, l.compress), nil }
@@ -96,7 +113,7 @@ func (l *layer) compress(w io.Writer) error {
 	}
 	s := &sums{diffID: v1Hash(diffID), digest: v1Hash(digest.h), size: digest.n}
 	l.mu.Lock()
-	l.sums = s
+	l.sums, l.diffID = s, &s.diffID
 	l.mu.Unlock()
 	event.Kind, event.Done, event.Total = progress.Finished, raw.n, raw.n
 	l.emit(event)

@@ -72,7 +72,17 @@ func ParseCompression(s string) (Compression, error) {
 }
 
 // String is the inverse of [ParseCompression].
-func (c Compression) String() string { return [...]string{"gzip", "zstd", "none"}[c] }
+func (c Compression) String() string {
+	switch c {
+	case Gzip:
+		return "gzip"
+	case Zstd:
+		return "zstd"
+	case Uncompressed:
+		return "none"
+	}
+	return fmt.Sprintf("Compression(%d)", uint8(c))
+}
 
 // UseContentMeta splits the image as content metadata in the form of upstream's command line say. Their time and labels
 // win over those of the options.

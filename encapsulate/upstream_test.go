@@ -74,6 +74,11 @@ func consume(t testing.TB, img *encapsulate.Image) {
 func TestUpstream_ImagesEqualUpstreams(t *testing.T) {
 	t.Parallel()
 	images := upstreamImages(t)
+	var repos [3]*repo.Repo
+	var commits [3]repo.Checksum
+	for n := range 2 {
+		repos[n+1], commits[n+1] = release(t, n+1)
+	}
 	for _, c := range []struct {
 		tag     string
 		release int
@@ -99,7 +104,7 @@ func TestUpstream_ImagesEqualUpstreams(t *testing.T) {
 	} {
 		t.Run(c.tag, func(t *testing.T) {
 			t.Parallel()
-			r, commit := release(t, c.release)
+			r, commit := repos[c.release], commits[c.release]
 			opts := encapsulate.Options{Compression: encapsulate.Uncompressed}
 			switch {
 			case c.meta == "":

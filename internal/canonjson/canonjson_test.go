@@ -24,7 +24,7 @@ func TestCanonicalForm(t *testing.T) {
 }
 
 func TestWhatHasNoCanonicalForm(t *testing.T) {
-	for _, in := range []string{`1.5`, `1e400`, `99999999999999999999`, "\"\xff\"", `1 2`} {
+	for _, in := range []string{`1.5`, `1e400`, `99999999999999999999`, "\"\xff\"", `1 2`, `{} }`, `1 ]`} {
 		if got, err := canonjson.Canonicalize([]byte(in)); !errors.Is(err, canonjson.ErrUnsupported) {
 			t.Errorf("%s becomes %s, %v", in, got, err)
 		}
