@@ -2,6 +2,7 @@ package gvariant
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -144,11 +145,18 @@ func (p *textParser) word(want *typeInfo, depth int) (Value, error) {
 
 // number makes a number of the type wanted.
 func number(w string, want *typeInfo) (Value, error) {
+	unsignedText := strings.TrimLeft(w, "+-")
 	typ := "i"
-	if want != nil {
+	switch {
+	case want != nil:
 		typ = want.text
-	} else if strings.ContainsAny(w, ".") || strings.ContainsAny(w, "eE") && !strings.HasPrefix(strings.TrimLeft(w, "+-"), "0x") {
+	case unsignedText == "inf", unsignedText == "nan", strings.Contains(w, "."),
+		strings.Contains(w, "e") && !strings.HasPrefix(unsignedText, "0x"):
 		typ = "d"
+	}
+	// Go's notation has more than C's.
+	if strings.Contains(w, "_") || len(unsignedText) > 1 && strings.ContainsRune("bBoO", rune(unsignedText[1])) {
+		return Value{}, fmt.Errorf("%w: number %q of type %q", ErrFormat, w, typ)
 	}
 	bits := map[string]int{"y": 8, "n": 16, "q": 16, "i": 32, "h": 32, "u": 32, "x": 64, "t": 64}[typ]
 	var signed int64
@@ -159,6 +167,9 @@ func number(w string, want *typeInfo) (Value, error) {
 		f, err := strconv.ParseFloat(w, 64)
 		if err != nil {
 			return Value{}, fmt.Errorf("%w: number %q", ErrFormat, w)
+		}
+		if math.IsNaN(f) {
+			f = math.Float64frombits(0x7ff8 << 48) // C's; Go's has another bit, and the bytes are hashed
 		}
 		return Double(f), nil
 	case "n", "i", "h", "x":
@@ -292,12 +303,14 @@ func (p *textParser) tuple(want *typeInfo, depth int) (Value, error) {
 	}
 	p.rest = p.rest[1:]
 	var members []Value
+	comma := false // after the only member, which without one would be a value in parentheses
 	for !p.take(")") {
 		if len(members) > 0 {
 			if !p.take(",") {
 				return Value{}, p.unexpected()
 			}
-			if p.take(")") {
+			if len(members) == 1 && p.take(")") {
+				comma = true
 				break
 			}
 		}
@@ -313,6 +326,9 @@ func (p *textParser) tuple(want *typeInfo, depth int) (Value, error) {
 			return Value{}, err
 		}
 		members = append(members, m)
+	}
+	if len(members) == 1 && !comma {
+		return Value{}, fmt.Errorf("%w: a tuple of one member needs a comma: (1,)", ErrFormat)
 	}
 	text := ""
 	for _, m := range members {

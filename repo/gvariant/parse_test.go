@@ -16,6 +16,13 @@ func TestTextNotation(t *testing.T) {
 		{"12", "i", "12"},
 		{"-0x10", "i", "-16"},
 		{"1.5", "d", "1.5"},
+		{"0.1", "d", "0.10000000000000001"},
+		{"1e6", "d", "1000000.0"},
+		{"1e300", "d", "1.0000000000000001e+300"},
+		{"-inf", "d", "-inf"},
+		{"double nan", "d", "nan"},
+		{"'\\u00a0\\u2028\\ufffd\\u200b'", "s", "'\u00a0\u2028\ufffd\\u200b'"},
+		{"b'\\a\\v\"'", "ay", `b'\007\v\"'`},
 		{"uint32 7", "u", "uint32 7"},
 		{"byte 0x1f", "y", "byte 0x1f"},
 		{"int64 -1", "x", "int64 -1"},
@@ -53,6 +60,7 @@ func TestTextThatIsNoValue(t *testing.T) {
 	for _, s := range []string{
 		"", "x", "'", "[]", "{}", "[1, 'x']", "(1", "uint32 -1", "byte 256", "uint32 'x'", "@s 1", "1 2", "'a' 'b'", "@a{sv} {'a': 'b'}",
 		"objectpath 'x'", "<", "@", "[1,", "'\\", "'\\u12'", "99999999999", "@(ss) ('a',)", "maybe 1",
+		"(1)", "(1,2,)", "1_000", "0b11", "0o17", "1E5",
 	} {
 		if v, err := gvariant.ParseText(s); err == nil {
 			t.Errorf("%q reads as %s: %s", s, v.Type(), v)

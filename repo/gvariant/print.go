@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 )
 
 // String prints the value in GVariant's text notation with the type annotations that make it unambiguous, as
@@ -85,31 +84,51 @@ func (v Value) printNumber(b *strings.Builder, annotate bool) {
 	case "t":
 		b.WriteString(strconv.FormatUint(le.Uint64(v.data), 10))
 	case "d":
-		s := strconv.FormatFloat(math.Float64frombits(le.Uint64(v.data)), 'g', -1, 64)
-		if !strings.ContainsAny(s, ".eIN") {
-			s += ".0"
-		}
-		b.WriteString(s)
+		b.WriteString(formatDouble(math.Float64frombits(le.Uint64(v.data))))
 	}
 }
 
+// formatDouble prints 17 digits, as GLib does, not the shortest number that reads back as the same.
+func formatDouble(f float64) string {
+	switch {
+	case math.IsNaN(f):
+		if math.Signbit(f) {
+			return "-nan"
+		}
+		return "nan"
+	case math.IsInf(f, 0):
+		return strings.TrimPrefix(strings.ToLower(strconv.FormatFloat(f, 'g', -1, 64)), "+")
+	}
+	s := strconv.FormatFloat(f, 'g', 17, 64)
+	if !strings.ContainsAny(s, ".e") {
+		s += ".0"
+	}
+	return s
+}
+
 func (v Value) printMaybe(b *strings.Builder, annotate bool, depth int) {
-	elem := v.t.members[0]
 	if annotate {
 		fmt.Fprintf(b, "@%s ", v.t.text)
 	}
-	data := v.data
-	if len(data) == 0 {
-		b.WriteString("nothing")
-		return
+	// A value stands for itself at any level; only where an inner level is empty do the words count the others.
+	for levels := 0; ; levels++ {
+		elem, data := v.t.members[0], v.data
+		switch {
+		case len(data) == 0:
+			b.WriteString(strings.Repeat("just ", levels) + "nothing")
+			return
+		case elem.fixed == 0:
+			data = data[:len(data)-1]
+		case len(data) != elem.fixed:
+			v.printInvalid(b)
+			return
+		}
+		v = Value{elem, data}
+		if elem.kind != kindMaybe {
+			v.print(b, false, depth+levels+1)
+			return
+		}
 	}
-	if elem.fixed == 0 {
-		data = data[:len(data)-1]
-	} else if len(data) != elem.fixed {
-		v.printInvalid(b)
-		return
-	}
-	Value{elem, data}.print(b, false, depth+1)
 }
 
 func (v Value) printArray(b *strings.Builder, annotate bool, depth int) {
@@ -199,21 +218,21 @@ func (v Value) byteString() (string, bool) {
 }
 
 func quote(s string) string {
-	q := byte('\'')
+	q := rune('\'')
 	if strings.Contains(s, "'") {
 		q = '"'
 	}
 	var b strings.Builder
-	b.WriteByte(q)
+	b.WriteRune(q)
 	for _, r := range s {
-		switch {
-		case r == rune(q) || r == '\\':
+		switch i := strings.IndexRune("\a\b\f\n\r\t\v", r); {
+		case r == q || r == '\\':
 			b.WriteByte('\\')
 			b.WriteRune(r)
-		case strings.ContainsRune("\a\b\f\n\r\t\v", r):
+		case i >= 0:
 			b.WriteByte('\\')
-			b.WriteByte("abfnrtv"[strings.IndexRune("\a\b\f\n\r\t\v", r)])
-		case unicode.IsPrint(r) && r != utf8.RuneError:
+			b.WriteByte("abfnrtv"[i])
+		case unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.P, unicode.S, unicode.Z, unicode.Co):
 			b.WriteRune(r)
 		case r > 0xffff:
 			fmt.Fprintf(&b, `\U%08x`, r)
@@ -221,10 +240,11 @@ func quote(s string) string {
 			fmt.Fprintf(&b, `\u%04x`, r)
 		}
 	}
-	b.WriteByte(q)
+	b.WriteRune(q)
 	return b.String()
 }
 
+// quoteBytes escapes other characters than quote does: double quotes in every case, and a bell as a number.
 func quoteBytes(s string) string {
 	q := byte('\'')
 	if strings.Contains(s, "'") {
@@ -234,13 +254,13 @@ func quoteBytes(s string) string {
 	b.WriteByte(q)
 	for i := range len(s) {
 		c := s[i]
-		switch {
-		case c == q || c == '\\':
+		switch j := strings.IndexByte("\b\f\n\r\t\v", c); {
+		case c == '"' || c == '\\':
 			b.WriteByte('\\')
 			b.WriteByte(c)
-		case strings.IndexByte("\a\b\f\n\r\t\v", c) >= 0:
+		case j >= 0:
 			b.WriteByte('\\')
-			b.WriteByte("abfnrtv"[strings.IndexByte("\a\b\f\n\r\t\v", c)])
+			b.WriteByte("bfnrtv"[j])
 		case c < 0x20 || c >= 0x7f:
 			fmt.Fprintf(&b, `\%03o`, c)
 		default:
