@@ -132,6 +132,9 @@ func parseCommit(data []byte) (*Commit, error) {
 		if c.Parent, err = ChecksumFromBytes(m[1].Data()); err != nil {
 			return nil, fmt.Errorf("parent: %w", err)
 		}
+		if c.Parent.IsZero() {
+			return nil, fmt.Errorf("%w: a parent of zeros would read as none", ErrNotNormal)
+		}
 	}
 	for e, err := range m[2].Elements() {
 		if err != nil {
@@ -186,19 +189,21 @@ func NormalizeMetadata(t ObjectType, data []byte) ([]byte, error) {
 			return nil, fmt.Errorf("dirmeta: %w", err)
 		}
 	case TypeCommit:
-		c, err := ParseCommit(data)
-		if err == nil {
-			again, err = EncodeCommit(c)
+		var err error
+		if again, err = normalValue(commitType, data); err != nil {
+			return nil, fmt.Errorf("commit: %w", err)
 		}
-		if err != nil {
+		if _, err = ParseCommit(again); err != nil {
 			return nil, err
 		}
 	case TypeCommitMeta:
-		d, err := gvariant.ParseDict(data)
+		var err error
+		if again, err = normalValue("a{sv}", data); err == nil {
+			_, err = gvariant.ParseDict(again)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("detached metadata: %w", err)
 		}
-		again = d.Encode()
 	default:
 		return nil, fmt.Errorf("%s objects have no normal form", t)
 	}
@@ -206,4 +211,16 @@ func NormalizeMetadata(t ObjectType, data []byte) ([]byte, error) {
 		return data, nil
 	}
 	return again, nil
+}
+
+// normalValue brings a value into normal form at every depth, so that metadata of any kind is.
+func normalValue(typ string, data []byte) ([]byte, error) {
+	v, err := gvariant.New(typ, data)
+	if err != nil {
+		return nil, err
+	}
+	if v, err = v.Normal(); err != nil {
+		return nil, err
+	}
+	return v.Data(), nil
 }

@@ -114,6 +114,38 @@ func TestWhatIsNotInNormalFormIsReadButNotValid(t *testing.T) {
 	}
 }
 
+func TestOptionalValuesPrintAsGLibPrintsThem(t *testing.T) {
+	for _, c := range []struct{ typ, bytes, want string }{
+		{"my", "", "@my nothing"}, {"my", "05", "@my 0x05"}, {"ms", "61 00 00", "@ms 'a'"},
+		{"mmy", "", "@mmy nothing"}, {"mmy", "00", "@mmy just nothing"}, {"mmy", "05 00", "@mmy 0x05"},
+	} {
+		v := must[gvariant.Value](t)(gvariant.New(c.typ, unhex(t, c.bytes)))
+		if got := v.String(); got != c.want {
+			t.Errorf("%s %s prints as %s, want %s", c.typ, c.bytes, got, c.want)
+		}
+	}
+}
+
+func TestNormalFormReachesWhatIsInside(t *testing.T) {
+	for _, c := range []struct{ typ, bytes, want string }{
+		{"(yu)", "01 00 ff 00 02 00 00 00", "01 00 00 00 02 00 00 00"},
+		{"v", "01 00 ff 00 02 00 00 00 00 28 79 75 29", "01 00 00 00 02 00 00 00 00 28 79 75 29"},
+		{"m(ys)", "07 61 00 01", "07 61 00 00"},
+		{"a(yv)", "01 ff ff ff ff ff ff ff 62 00 00 73 0c", "01 00 00 00 00 00 00 00 62 00 00 73 0c"},
+		{"as", "61 00 62 63 00 02 05", "61 00 62 63 00 02 05"},
+	} {
+		v := must[gvariant.Value](t)(gvariant.New(c.typ, unhex(t, c.bytes)))
+		n, err := v.Normal()
+		if err != nil || !bytes.Equal(n.Data(), unhex(t, c.want)) {
+			t.Errorf("%s %s becomes %x, %v, want %s", c.typ, c.bytes, n.Data(), err, c.want)
+		}
+	}
+	bad := must[gvariant.Value](t)(gvariant.New("as", unhex(t, "61 00 09")))
+	if _, err := bad.Normal(); !errors.Is(err, gvariant.ErrFormat) {
+		t.Errorf("an offset beyond the data: %v, want ErrFormat", err)
+	}
+}
+
 func TestTypesThatAreNone(t *testing.T) {
 	for _, typ := range []string{"", "?", "a", "(", "(s", "{vs}", "{s}", "ss", ")", "a{s(}", strings.Repeat("a", 80) + "y"} {
 		if _, err := gvariant.New(typ, nil); !errors.Is(err, gvariant.ErrType) {
@@ -161,6 +193,16 @@ func FuzzValue(f *testing.F) {
 		_ = v.String()
 		for i := range min(v.Len(), 100) {
 			_, _ = v.Index(i)
+		}
+		if n, err := v.Normal(); err == nil {
+			if err := n.Validate(); err != nil {
+				t.Errorf("%s %x becomes %x: %v", typ, data, n.Data(), err)
+			}
+			if v.Validate() == nil && !bytes.Equal(n.Data(), data) {
+				t.Errorf("a valid %s %x becomes %x", typ, data, n.Data())
+			}
+		} else if v.Validate() == nil {
+			t.Errorf("a valid %s %x has no normal form: %v", typ, data, err)
 		}
 		if v.Validate() != nil {
 			return

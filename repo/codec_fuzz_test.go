@@ -1,0 +1,230 @@
+package repo_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+)
+
+// realObjects are small objects of a repository that ostree wrote, by file name. Those of archived files are without
+// the frame before the header and the content behind it.
+func realObjects(t testing.TB) map[string][]byte {
+	t.Helper()
+	entries, err := os.ReadDir("testdata/objects")
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects := map[string][]byte{}
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join("testdata/objects", e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if filepath.Ext(e.Name()) == ".filez" {
+			data = data[8 : 8+binary.BigEndian.Uint32(data)]
+		}
+		objects[e.Name()] = data
+	}
+	return objects
+}
+
+// codecs parse strictly and write again, by the extension of the object.
+var codecs = map[string]func([]byte) ([]byte, error){
+	".dirtree": func(data []byte) ([]byte, error) {
+		v, err := repo.ParseDirTree(data)
+		if err != nil {
+			return nil, err
+		}
+		return repo.EncodeDirTree(v)
+	},
+	".dirmeta": func(data []byte) ([]byte, error) {
+		v, err := repo.ParseDirMeta(data)
+		if err != nil {
+			return nil, err
+		}
+		return repo.EncodeDirMeta(v)
+	},
+	".commit": func(data []byte) ([]byte, error) {
+		v, err := repo.ParseCommit(data)
+		if err != nil {
+			return nil, err
+		}
+		return repo.EncodeCommit(v)
+	},
+	".commitmeta": func(data []byte) ([]byte, error) {
+		v, err := gvariant.ParseDict(data)
+		return v.Encode(), err
+	},
+	".filez": func(data []byte) ([]byte, error) {
+		v, err := repo.ParseArchiveHeader(data)
+		if err != nil {
+			return nil, err
+		}
+		return repo.EncodeArchiveHeader(v)
+	},
+	".header": func(data []byte) ([]byte, error) {
+		v, err := repo.ParseFileHeader(data)
+		if err != nil {
+			return nil, err
+		}
+		return repo.EncodeFileHeader(v)
+	},
+	".xattrs": func(data []byte) ([]byte, error) {
+		v, err := repo.ParseXattrs(data)
+		return repo.EncodeXattrs(v), err
+	},
+}
+
+func TestRealObjectsAreWrittenAgainAsTheyWere(t *testing.T) {
+	for name, data := range realObjects(t) {
+		ext := filepath.Ext(name)
+		if again, err := codecs[ext](data); err != nil || !bytes.Equal(again, data) {
+			t.Errorf("%s: %x becomes %x, %v", name, data, again, err)
+		}
+		if ext == ".filez" || ext == ".commitmeta" {
+			continue // not named by these bytes
+		}
+		if got := repo.HashMetadata(data).String(); got != strings.TrimSuffix(name, ext) {
+			t.Errorf("%s hashes to %s", name, got)
+		}
+	}
+}
+
+// fuzzCodec: no bytes make the parser panic, and what it takes in the given form is written again as it was.
+func fuzzCodec(f *testing.F, ext string, inForm func([]byte) bool, seeds ...[]byte) {
+	for name, data := range realObjects(f) {
+		if filepath.Ext(name) == ext {
+			f.Add(data)
+		}
+	}
+	for _, s := range seeds {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		again, err := codecs[ext](data)
+		if err != nil || inForm != nil && !inForm(data) {
+			return
+		}
+		if !bytes.Equal(again, data) {
+			t.Errorf("%x is written again as %x", data, again)
+		}
+	})
+}
+
+// normalForm is for the parsers that take other forms, too.
+func normalForm(typ string) func([]byte) bool {
+	return func(data []byte) bool {
+		v, err := gvariant.New(typ, data)
+		return err == nil && v.Validate() == nil
+	}
+}
+
+func FuzzParseDirTree(f *testing.F) { fuzzCodec(f, ".dirtree", nil) }
+
+func FuzzParseDirMeta(f *testing.F) { fuzzCodec(f, ".dirmeta", nil) }
+
+// zeroParent is a commit whose parent is the checksum that stands for none.
+func zeroParent(t testing.TB) []byte {
+	t.Helper()
+	c := vectorCommit(t)
+	c.Parent = repo.Checksum{0xff}
+	data, err := repo.EncodeCommit(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Replace(data, []byte{0xff}, []byte{0}, 1)
+}
+
+func TestACommitWithAParentOfZerosIsRefused(t *testing.T) {
+	if c, err := repo.ParseCommit(zeroParent(t)); !errors.Is(err, repo.ErrNotNormal) {
+		t.Errorf("reads as %+v, %v, want ErrNotNormal", c, err)
+	}
+}
+
+func FuzzParseCommit(f *testing.F) {
+	f.Add(zeroParent(f))
+	fuzzCodec(f, ".commit", normalForm("(a{sv}aya(say)sstayay)"))
+}
+
+func FuzzParseFileHeader(f *testing.F) {
+	var seeds [][]byte
+	for name, data := range realObjects(f) {
+		if filepath.Ext(name) == ".filez" {
+			info, err := repo.ParseArchiveHeader(data)
+			if err != nil {
+				f.Fatal(err)
+			}
+			header, err := repo.EncodeFileHeader(&info.FileHeader)
+			if err != nil {
+				f.Fatal(err)
+			}
+			seeds = append(seeds, header)
+		}
+	}
+	fuzzCodec(f, ".header", nil, seeds...)
+}
+
+func FuzzParseXattrs(f *testing.F) {
+	var seeds [][]byte
+	for name, data := range realObjects(f) {
+		if filepath.Ext(name) == ".dirmeta" {
+			seeds = append(seeds, data[12:])
+		}
+	}
+	fuzzCodec(f, ".xattrs", nil, append(seeds, repo.EncodeXattrs(repo.Xattrs{{Name: "user.a", Value: []byte("b")}, {Name: "user.c"}}))...)
+}
+
+// FuzzParseArchiveHeader: unsorted xattrs and other forms are read, but what was written from them stays as it is.
+func FuzzParseArchiveHeader(f *testing.F) {
+	for name, data := range realObjects(f) {
+		if filepath.Ext(name) == ".filez" {
+			f.Add(data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		once, err := codecs[".filez"](data)
+		if err != nil {
+			return
+		}
+		if again, err := codecs[".filez"](once); err != nil || !bytes.Equal(again, once) {
+			t.Errorf("%x is written again as %x, %v", once, again, err)
+		}
+	})
+}
+
+// FuzzNormalizeMetadata: what comes out is in normal form at every depth and does not change again.
+func FuzzNormalizeMetadata(f *testing.F) {
+	for _, data := range realObjects(f) {
+		f.Add(data)
+	}
+	padded, err := gvariant.New("(yu)", []byte{1, 0, 0xff, 0, 2, 0, 0, 0})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(gvariant.Dict{{Key: "k", Value: padded}}.Encode())
+	types := map[repo.ObjectType]string{
+		repo.TypeDirTree: "(a(say)a(sayay))", repo.TypeDirMeta: "(uuua(ayay))",
+		repo.TypeCommit: "(a{sv}aya(say)sstayay)", repo.TypeCommitMeta: "a{sv}",
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for typ, text := range types {
+			normal, err := repo.NormalizeMetadata(typ, data)
+			if err != nil {
+				continue
+			}
+			if !normalForm(text)(normal) {
+				t.Errorf("%s %x becomes %x, which is not in normal form", typ, data, normal)
+			}
+			if again, err := repo.NormalizeMetadata(typ, normal); err != nil || !bytes.Equal(again, normal) {
+				t.Errorf("%s %x becomes %x, %v", typ, normal, again, err)
+			}
+		}
+	})
+}
