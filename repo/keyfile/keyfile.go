@@ -75,7 +75,7 @@ func parseLine(text, group string) (line, error) {
 	if group == "" {
 		return l, fmt.Errorf("key %q stands before any group", key)
 	}
-	l.key, l.value = key, strings.TrimLeft(value, " \t")
+	l.key, l.value = key, strings.TrimSuffix(strings.TrimLeft(value, " \t"), "\r") // GLib takes lines that end as in DOS
 	return l, nil
 }
 

@@ -61,6 +61,17 @@ func TestValuesAreReadAsGLibReadsThem(t *testing.T) {
 	}
 }
 
+func TestLinesMayEndAsInDOS(t *testing.T) {
+	const text = "[core]\r\nmode=bare\r\nfsync=true\r\n"
+	f := parse(t, text)
+	if got, _ := f.Get("core", "mode"); got != "bare" {
+		t.Errorf("mode is %q", got)
+	}
+	if got := string(f.Encode()); got != text {
+		t.Errorf("written again as %q", got)
+	}
+}
+
 func TestAChangeTouchesNothingElse(t *testing.T) {
 	f := parse(t, "# note\n[core]\nmode=bare\n\n[other]\n# why\nx = 1\n")
 	for _, c := range [][3]string{{"core", "mode", "archive"}, {"core", "fsync", "false"}, {"new", "k", " lead"}} {
