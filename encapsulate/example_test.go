@@ -1,0 +1,100 @@
+package encapsulate_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/stream"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+)
+
+// The image of a commit is written to an OCI directory.
+func ExampleBuild() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	r, err := repo.Init(filepath.Join(dir, "repo"), repo.ModeArchive)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+	commit, err := writeHello(ctx, r)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	img, err := encapsulate.Build(ctx, r, commit, encapsulate.Options{
+		Labels: map[string]string{"vendor": "Example"}, Platform: &ocispec.Platform{OS: "linux", Architecture: "riscv64"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = img.Digest() // its layers are yet to be read
+	fmt.Println(errors.Is(err, stream.ErrNotComputed))
+	out, err := layout.Write(filepath.Join(dir, "image"), empty.Index)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := out.AppendImage(img); err != nil {
+		log.Fatal(err)
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(config.Architecture, config.Created.UTC(), config.Config.Labels["vendor"])
+	fmt.Println(config.History[0].CreatedBy)
+	// Output:
+	// true
+	// riscv64 2026-01-02 03:04:05 +0000 UTC Example
+	// A greeting
+}
+
+// writeHello stores a commit of one file.
+func writeHello(ctx context.Context, r *repo.Repo) (repo.Checksum, error) {
+	txn, err := r.Begin(ctx)
+	if err != nil {
+		return repo.Checksum{}, err
+	}
+	defer txn.Abort() // does nothing after Commit
+
+	const hello = "hello world\n"
+	file, err := txn.WriteFile(ctx, &repo.FileHeader{Mode: repo.ModeRegular | 0o644}, int64(len(hello)), strings.NewReader(hello))
+	if err != nil {
+		return repo.Checksum{}, err
+	}
+	data, err := repo.EncodeDirTree(&repo.DirTree{Files: []repo.FileEntry{{Name: "hello", Checksum: file}}})
+	if err != nil {
+		return repo.Checksum{}, err
+	}
+	tree, err := txn.WriteMetadata(ctx, repo.TypeDirTree, data)
+	if err != nil {
+		return repo.Checksum{}, err
+	}
+	if data, err = repo.EncodeDirMeta(&repo.DirMeta{Mode: repo.ModeDir | 0o755}); err != nil {
+		return repo.Checksum{}, err
+	}
+	meta, err := txn.WriteMetadata(ctx, repo.TypeDirMeta, data)
+	if err != nil {
+		return repo.Checksum{}, err
+	}
+	commit, err := txn.WriteCommit(ctx, &repo.Commit{Subject: "A greeting", Timestamp: 1767323045, Tree: tree, Meta: meta})
+	if err != nil {
+		return repo.Checksum{}, err
+	}
+	_, err = txn.Commit(ctx)
+	return commit, err
+}
