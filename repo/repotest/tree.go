@@ -210,14 +210,14 @@ const (
 )
 
 // Canonical returns the tree as mode bare-user-only can hold it: owned by root, without xattrs, permissions 0755 at
-// most.
+// most. Everything is readable by its owner, without whom an ordinary user could not read it back.
 func Canonical(tree []Entry) []Entry {
 	tree = slices.Clone(tree)
 	for i := range tree {
 		e := &tree[i]
 		e.UID, e.GID, e.Xattrs = 0, 0, nil
 		if e.Mode&repo.ModeTypeMask != repo.ModeSymlink {
-			e.Mode &= repo.ModeTypeMask | 0o755
+			e.Mode = e.Mode&(repo.ModeTypeMask|0o755) | 0o400
 		}
 	}
 	return tree
