@@ -1,8 +1,11 @@
 package main
 
 import (
-	"context"
+	"bytes"
+	"errors"
 	"os"
+	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -11,19 +14,59 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"ostree-ext": func() {
-			os.Exit(run(context.Background(), os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
-		},
-	})
+	testscript.Main(m, map[string]func(){"ostree-ext": main})
 }
 
 // TestScripts runs testdata/script: the specification of the command line.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", Setup: func(e *testscript.Env) error {
-		e.Setenv("SOURCE_DATE_EPOCH", "1700000000")
-		return nil
-	}})
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("SOURCE_DATE_EPOCH", "1700000000")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "closedpipe": closedPipe},
+	})
+}
+
+// exits is the script command "exits STATUS COMMAND...", which demands that exit status.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits STATUS COMMAND...")
+	}
+	status := "0"
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("%v", err)
+		}
+		status = strconv.Itoa(exit.ExitCode())
+	}
+	if status != args[0] {
+		ts.Fatalf("exit status is %s, want %s", status, args[0])
+	}
+}
+
+// closedPipe is the script command "closedpipe FILE COMMAND...": the command's output is a pipe that nobody reads, its exit
+// status must be 1, and what it says goes to FILE.
+func closedPipe(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: closedpipe FILE COMMAND...")
+	}
+	program, err := exec.LookPath(args[1])
+	ts.Check(err)
+	r, w, err := os.Pipe()
+	ts.Check(err)
+	ts.Check(r.Close())
+	defer w.Close()
+	var said bytes.Buffer
+	c := exec.Command(program, args[2:]...)
+	c.Dir, c.Stdout, c.Stderr = ts.MkAbs("."), w, &said
+	exit, ok := errors.AsType[*exec.ExitError](c.Run())
+	if !ok || exit.ExitCode() != 1 {
+		ts.Fatalf("status is %v, want 1; said %q", exit, said.String())
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), said.Bytes(), 0o600))
 }
 
 // TestEveryCommandHasHelpWithAnExample walks all commands.
@@ -33,7 +76,7 @@ func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
 		if c.Short == "" {
 			t.Errorf("%s has no summary", c.CommandPath())
 		}
-		if !c.HasSubCommands() && c.Name() != "version" && c.Name() != "man" && !strings.Contains(c.Example, c.CommandPath()) {
+		if !c.HasSubCommands() && !strings.Contains(c.Example, c.CommandPath()) {
 			t.Errorf("%s has no example of itself", c.CommandPath())
 		}
 		for _, child := range c.Commands() {

@@ -13,11 +13,12 @@ import (
 func newManCommand(a *app, root *cobra.Command) *cobra.Command {
 	var dir string
 	c := &cobra.Command{
-		Use:   "man --directory DIR",
+		Use:   "man --directory=DIR",
 		Short: "Write the manual pages",
 		Long: `Writes one manual page per command into DIR, made from the same text as --help. Their date is SOURCE_DATE_EPOCH, or
 1970-01-01, so that two runs give the same bytes.`,
-		Args: cobra.NoArgs,
+		Example: "  ostree-ext man --directory=man",
+		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if err := os.MkdirAll(dir, 0o755); err != nil {
 				return err
@@ -37,7 +38,7 @@ func newManCommand(a *app, root *cobra.Command) *cobra.Command {
 			}, dir)
 		},
 	}
-	c.Flags().StringVar(&dir, "directory", "", "where to write the pages")
+	c.Flags().StringVar(&dir, "directory", "", "`DIR` to write the pages to; made where it is missing")
 	required(c, "directory")
 	return c
 }

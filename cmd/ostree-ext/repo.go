@@ -26,7 +26,7 @@ func repoPath(flag string) (string, error) {
 		flag = os.Getenv("OSTREE_REPO")
 	}
 	if flag == "" {
-		return "", usagef("missing --repo")
+		return "", usagef("missing --repo: name the repository with it, or in OSTREE_REPO")
 	}
 	return flag, nil
 }

@@ -133,9 +133,9 @@ func newRepoPullLocalCommand(a *app) *cobra.Command {
 		Long:    "Copies refs or commits from the repository SOURCE, by default all its refs. Objects are linked where both\nrepositories allow it.",
 		Example: "  ostree-ext repo pull-local --repo=host build exampleos/x86_64/stable",
 		Args:    cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.Remote = remote
-			return withRepo(path, func(r *repo.Repo) error {
+			return withRepo(path, func(r *repo.Repo) (err error) {
 				src, err := repo.Open(args[0])
 				if err != nil {
 					return err
