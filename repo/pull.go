@@ -58,6 +58,8 @@ type puller struct {
 	src   *Repo
 	opts  PullOptions
 	share bool // hard links between the repositories are possible
+
+	complete []Checksum // commits that are not partial
 }
 
 // sameOwnerAndDevice reports whether files may be shared without giving somebody the power to change them.
@@ -125,7 +127,26 @@ func (p *puller) pull(ctx context.Context, commits []Checksum) error {
 		// It is what made the walk stop, too.
 		return e
 	}
-	return err
+	if err != nil || p.opts.CommitOnly || !p.anyPartial() {
+		return err
+	}
+	// Beside partial commits an absent object was let pass, whoever needed it. Complete ones must not have lost any.
+	for _, c := range p.complete {
+		err := Traverse(ctx, p.txn, []Checksum{c}, TraverseOptions{}, func(n ObjectName) error {
+			have, err := p.txn.HasObject(n)
+			if err == nil && !have {
+				err = ErrObjectNotFound
+			}
+			if err != nil {
+				return fmt.Errorf("object %s: %w", n, err)
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("commit %s is not marked as partial, and not complete in %s: %w", c, p.src.Path(), err)
+		}
+	}
+	return nil
 }
 
 func (p *puller) commit(ctx context.Context, c Checksum) error {
@@ -146,6 +167,7 @@ func (p *puller) commit(ctx context.Context, c Checksum) error {
 		p.txn.MarkPartial(c)
 	default:
 		p.txn.UnmarkPartial(c)
+		p.complete = append(p.complete, c)
 	}
 	if err := p.object(ctx, ObjectName{Checksum: c, Type: TypeCommit}); err != nil || p.opts.NoDetached {
 		return err

@@ -39,6 +39,9 @@ With --contentmeta the content is split into layers as that file says; otherwise
       exampleos/x86_64/stable oci-archive:os.ociarchive`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("compression-level") && f.level < 1 {
+				return usagef("invalid value '%d' for '--compression-level': levels begin at 1", f.level)
+			}
 			opts, err := f.options()
 			if err != nil {
 				return err
@@ -88,6 +91,9 @@ func (f *encapsulateFlags) options() (opts encapsulate.Options, err error) {
 			return opts, usagef("--compression-fast and --compression-level: choose one")
 		}
 		opts.Level = 1
+	}
+	if opts.Compression == encapsulate.Uncompressed && opts.Level != 0 {
+		return opts, usagef("--compression=none has no level: leave out --compression-level and --compression-fast")
 	}
 	if f.singleLayer && f.contentMeta != "" {
 		return opts, usagef("--single-layer and --contentmeta: choose one")

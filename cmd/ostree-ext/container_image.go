@@ -36,10 +36,8 @@ ostree-unverified-image:TRANSPORT:NAME. References that ask for signatures are r
 			if err != nil {
 				return err
 			}
-			if ref != "" {
-				if err := checkRefArgument(ref); err != nil {
-					return err
-				}
+			if err := checkWriteRef(cmd, ref); err != nil {
+				return err
 			}
 			return withRepo(repoPath, func(r *repo.Repo) error {
 				show := a.newProgress()

@@ -45,6 +45,15 @@ func withRepo(flag string, f func(*repo.Repo) error) (err error) {
 	return f(r)
 }
 
+// checkWriteRef checks the value of --write-ref. An empty one, as from a variable that is not set, would leave the commit
+// without the ref that was asked for.
+func checkWriteRef(cmd *cobra.Command, ref string) error {
+	if !cmd.Flags().Changed("write-ref") {
+		return nil
+	}
+	return checkRefArgument(ref)
+}
+
 // checkRefArgument refuses a ref that could not be written before any work is done for it.
 func checkRefArgument(ref string) error {
 	_, name, err := repo.ParseRefspec(ref)

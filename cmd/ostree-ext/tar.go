@@ -62,6 +62,9 @@ func newTarImportCommand(a *app) *cobra.Command {
   ostree-ext tar import --repo=repo os.tar`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkWriteRef(cmd, ref); err != nil {
+				return err
+			}
 			in := a.in
 			if len(args) == 1 && args[0] != "-" {
 				f, err := os.Open(args[0])
@@ -91,11 +94,6 @@ func newTarImportCommand(a *app) *cobra.Command {
 
 func importTar(cmd *cobra.Command, r *repo.Repo, in io.Reader, ref string) (repo.Checksum, error) {
 	ctx := cmd.Context()
-	if ref != "" {
-		if err := checkRefArgument(ref); err != nil {
-			return repo.Checksum{}, err
-		}
-	}
 	txn, err := r.Begin(ctx)
 	if err != nil {
 		return repo.Checksum{}, err

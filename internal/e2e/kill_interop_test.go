@@ -21,7 +21,7 @@ func killTree(t *testing.T) string {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "tree")
 	rnd := rand.New(rand.NewPCG(1, 2))
-	for i := range 1500 {
+	for i := range 1000 {
 		path := filepath.Join(root, fmt.Sprintf("d%02d", i%40), fmt.Sprintf("f%d", i))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
