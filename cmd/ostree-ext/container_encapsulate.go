@@ -46,9 +46,9 @@ With --contentmeta the content is split into layers as that file says; otherwise
 			if err != nil {
 				return err
 			}
-			ref, err := imgref.ParseImageReference(args[1])
+			ref, err := parseImageReference(args[1])
 			if err != nil {
-				return usagef("invalid value '%s' for '<IMGREF>': %w", args[1], err)
+				return err
 			}
 			return withRepo(f.repo, func(r *repo.Repo) error { return a.encapsulate(cmd, r, args[0], ref, opts, &f) })
 		},

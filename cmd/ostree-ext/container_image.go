@@ -62,13 +62,32 @@ ostree-unverified-image:TRANSPORT:NAME. References that ask for signatures are r
 	return c
 }
 
-// parseOstreeReference reads an argument; a mistake in it is a usage error.
+// parseImageReference reads the argument that says where to write an image; a mistake in it is a usage error.
+func parseImageReference(arg string) (imgref.ImageReference, error) {
+	ref, err := imgref.ParseImageReference(arg)
+	if err == nil {
+		return ref, nil
+	}
+	if other, otherErr := imgref.ParseOstreeImageReference(arg); otherErr == nil {
+		return ref, usagef("invalid value '%s' for '<IMGREF>': %w; did you mean '%s'?", arg, err, other.Image)
+	}
+	return ref, usagef("invalid value '%s' for '<IMGREF>': %w", arg, err)
+}
+
+// parseOstreeReference reads an argument that says where an image is and what vouches for it; a mistake in it is a usage
+// error.
 func parseOstreeReference(arg string) (imgref.OstreeImageReference, error) {
 	ref, err := imgref.ParseOstreeImageReference(arg)
-	if err != nil {
-		return ref, usagef("invalid value '%s' for '<OSTREEIMGREF>': %w", arg, err)
+	if err == nil {
+		return ref, nil
 	}
-	return ref, nil
+	if other, otherErr := imgref.ParseImageReference(arg); otherErr == nil {
+		meant, otherErr := imgref.ParseOstreeImageReference("ostree-unverified-image:" + other.String())
+		if otherErr == nil {
+			return ref, usagef("invalid value '%s' for '<OSTREEIMGREF>': %w; did you mean '%s'?", arg, err, meant)
+		}
+	}
+	return ref, usagef("invalid value '%s' for '<OSTREEIMGREF>': %w", arg, err)
 }
 
 func newInfoCommand(a *app) *cobra.Command {
