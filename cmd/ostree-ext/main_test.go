@@ -6,11 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"github.com/spf13/cobra"
 )
 
 func TestMain(m *testing.M) {
@@ -67,21 +65,4 @@ func closedPipe(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("status is %v, want 1; said %q", exit, said.String())
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), said.Bytes(), 0o600))
-}
-
-// TestEveryCommandHasHelpWithAnExample walks all commands.
-func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
-	var walk func(c *cobra.Command)
-	walk = func(c *cobra.Command) {
-		if c.Short == "" {
-			t.Errorf("%s has no summary", c.CommandPath())
-		}
-		if !c.HasSubCommands() && !strings.Contains(c.Example, c.CommandPath()) {
-			t.Errorf("%s has no example of itself", c.CommandPath())
-		}
-		for _, child := range c.Commands() {
-			walk(child)
-		}
-	}
-	walk(newRootCommand(&app{}))
 }
