@@ -9,5 +9,6 @@
 // such block.
 //
 // Matches are found by hash chains of limited length and taken lazily; blocks end where the statistics of their symbols
-// change; each has the cheapest of the three block forms. Nothing depends on time or on the machine.
+// change; each has the cheapest of the three block forms. Level 1
+// takes the first match it sees. Nothing depends on time or on the machine.
 package deflate

@@ -48,7 +48,11 @@ func (e *Encoder) AppendBlock(dst, dict, src []byte, final bool) []byte {
 	}
 	e.buf = append(append(e.buf[:0], dict...), src...)
 	e.w = bitWriter{out: dst}
-	e.compress(len(dict))
+	if e.p.fast {
+		e.compressFast(len(dict))
+	} else {
+		e.compress(len(dict))
+	}
 	if final {
 		// An empty block of fixed codes: three bits of header and the seven of its end.
 		e.w.put(1|1<<1, 10)

@@ -15,17 +15,18 @@ const (
 
 // params say how hard the search for matches tries.
 type params struct {
-	chain int // how many earlier places are tried
-	nice  int // a match of this length ends the search
-	lazy  int // a shorter match is held back until the next place has been tried, 0 for never
-	good  int // after a match of this length the next search tries a quarter of the places
-	far3  int // a match of three bytes is not worth more distance
-	edge  int // how many places at either end of a match become known
+	fast  bool // see compressFast, for which nothing else counts
+	chain int  // how many earlier places are tried
+	nice  int  // a match of this length ends the search
+	lazy  int  // a shorter match is held back until the next place has been tried, 0 for never
+	good  int  // after a match of this length the next search tries a quarter of the places
+	far3  int  // a match of three bytes is not worth more distance
+	edge  int  // how many places at either end of a match become known
 }
 
 // levels are indexed by level.
 var levels = [10]params{
-	1: {chain: 1, nice: 16, lazy: 0, good: 8, far3: 0, edge: 1},
+	1: {fast: true},
 	2: {chain: 2, nice: 24, lazy: 0, good: 8, far3: 0, edge: 4},
 	3: {chain: 3, nice: 24, lazy: 6, good: 8, far3: 1 << 11, edge: 8},
 	4: {chain: 4, nice: 32, lazy: 8, good: 8, far3: 1 << 12, edge: 8},
