@@ -15,6 +15,7 @@ type Encoder struct {
 	stats  splitter
 	w      bitWriter
 	blocks blockWriter
+	missed int // places in a row at which there was no match
 }
 
 // A token is a literal, or a match: matchFlag, the length minus 3 in eight bits, the distance minus 1 in 15 bits.
@@ -26,6 +27,11 @@ const (
 const (
 	// maxTokens ends a block: enough for the codes to pay, few enough for them to fit what they code.
 	maxTokens = 1 << 15
+	// slowPatience is how many places in a row without a match it takes to try only each second one, twice that each third,
+	// and so on: what is compressed already is passed fast, though its places become known.
+	slowPatience = 256
+	// maxStep bounds that.
+	maxStep = 16
 	// minTokens is the least between two looks at whether the statistics changed.
 	minTokens = 1500
 )
@@ -35,7 +41,7 @@ func NewEncoder(level int) (*Encoder, error) {
 	if level < MinLevel || level > MaxLevel {
 		return nil, fmt.Errorf("gzip has the levels %d to %d, not %d", MinLevel, MaxLevel, level)
 	}
-	return &Encoder{p: levels[level], tokens: make([]uint32, 0, maxTokens+1)}, nil
+	return &Encoder{p: levels[level], tokens: make([]uint32, 0, maxTokens+maxStep)}, nil
 }
 
 // AppendBlock compresses src and appends the result to dst. dict is what comes before src in the stream; at most its last
@@ -71,6 +77,7 @@ func (e *Encoder) compress(start int) {
 	blockStart := start
 	e.tokens = e.tokens[:0]
 	e.stats.reset()
+	e.missed = 0
 	for pos := start; pos < len(buf); {
 		pos = e.next(pos, end)
 		if len(e.tokens) >= maxTokens-1 || len(e.tokens) >= e.stats.due && e.stats.changed(len(e.tokens)) {
@@ -93,9 +100,15 @@ func (e *Encoder) next(pos, end int) int {
 	}
 	length, dist := e.m.insertFind(buf, pos, 0, e.p.chain, &e.p)
 	if dist == 0 {
-		e.literal(buf[pos])
-		return pos + 1
+		e.missed++
+		to := min(pos+1+e.missed/slowPatience, pos+maxStep, end)
+		for _, b := range buf[pos:to] {
+			e.literal(b)
+		}
+		e.m.insert(buf, pos+1, to)
+		return to
 	}
+	e.missed = 0
 	for length < e.p.lazy && pos+1 < end {
 		chain := e.p.chain / 2
 		if length >= e.p.good {

@@ -35,7 +35,7 @@ func (e *Encoder) compressFast(start int) {
 			}
 			pos, missed = pos+length, 0
 		} else {
-			step := min(1+missed/patience, 16, end-pos)
+			step := min(1+missed/patience, maxStep, end-pos)
 			for _, b := range buf[pos : pos+step] {
 				tokens[n] = uint32(b)
 				n++
