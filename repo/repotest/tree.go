@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -210,14 +211,17 @@ const (
 )
 
 // Canonical returns the tree as mode bare-user-only can hold it: owned by root, without xattrs, permissions 0755 at
-// most. Everything is readable by its owner, without whom an ordinary user could not read it back.
+// most. For an ordinary user everything is readable by its owner: who could not read it back.
 func Canonical(tree []Entry) []Entry {
 	tree = slices.Clone(tree)
 	for i := range tree {
 		e := &tree[i]
 		e.UID, e.GID, e.Xattrs = 0, 0, nil
 		if e.Mode&repo.ModeTypeMask != repo.ModeSymlink {
-			e.Mode = e.Mode&(repo.ModeTypeMask|0o755) | 0o400
+			e.Mode &= repo.ModeTypeMask | 0o755
+			if os.Geteuid() != 0 {
+				e.Mode |= 0o400
+			}
 		}
 	}
 	return tree
