@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"io/fs"
 
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
 )
@@ -84,6 +83,3 @@ func xattrsMember(v gvariant.Value, i int) (Xattrs, error) {
 	}
 	return parseXattrsLoose(m.Data())
 }
-
-// Perm returns the permission bits.
-func (m *DirMeta) Perm() fs.FileMode { return fs.FileMode(m.Mode & 0o777) }
