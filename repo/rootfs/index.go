@@ -1,0 +1,168 @@
+package rootfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Index finds paths in a tree. Symlinks are resolved inside the tree: neither ".." nor an absolute target leaves it. It is
+// safe for concurrent use.
+type Index struct {
+	tree    Tree
+	entries []Entry
+}
+
+// NewIndex returns the index of a tree.
+func NewIndex(tree Tree) *Index { return &Index{tree: tree, entries: tree.Entries()} }
+
+// maxSymlinks is how many symlinks one path may lead over, as in Linux.
+const maxSymlinks = 40
+
+// ErrTooManySymlinks says that a path leads over more symlinks than a system would follow.
+var ErrTooManySymlinks = errors.New("too many levels of symbolic links")
+
+// Find returns the index of exactly this path, which is absolute and clean. Nothing is followed.
+func (x *Index) Find(p string) (int, bool) {
+	return slices.BinarySearchFunc(x.entries, p, func(e Entry, p string) int { return strings.Compare(e.Path, p) })
+}
+
+// Entry returns the entry at an index.
+func (x *Index) Entry(i int) *Entry { return &x.entries[i] }
+
+// Canonical resolves the symlinks in the directories above a path but not that in its last element. The result need not
+// exist. It reports false where the path leads over a file or too many symlinks.
+func (x *Index) Canonical(p string) (string, bool) {
+	s, err := x.walk(p, false)
+	return s, err == nil
+}
+
+// Resolve follows all symlinks of a path, and returns the index of what it leads to. The error wraps [fs.ErrNotExist] or
+// [ErrTooManySymlinks].
+func (x *Index) Resolve(p string) (int, error) {
+	s, err := x.walk(p, true)
+	if err != nil {
+		return 0, err
+	}
+	i, ok := x.Find(s)
+	if !ok {
+		return 0, &fs.PathError{Op: "open", Path: p, Err: fs.ErrNotExist}
+	}
+	return i, nil
+}
+
+// walk resolves a path element by element.
+func (x *Index) walk(p string, last bool) (string, error) {
+	at, rest, links := "/", strings.Trim(p, "/"), 0
+	for rest != "" {
+		var name string
+		name, rest, _ = strings.Cut(rest, "/")
+		rest = strings.TrimLeft(rest, "/")
+		if name == "" || name == "." {
+			continue
+		}
+		next := path.Join(at, name) // ".." ends at the root
+		if rest == "" && !last {
+			return next, nil
+		}
+		i, ok := x.Find(next)
+		switch {
+		case !ok:
+			if rest != "" {
+				// What is missing has no symlinks.
+				return path.Join(next, rest), nil
+			}
+		case x.entries[i].IsSymlink():
+			if links++; links > maxSymlinks {
+				return "", &fs.PathError{Op: "open", Path: p, Err: ErrTooManySymlinks}
+			}
+			target := x.entries[i].Target
+			if strings.HasPrefix(target, "/") {
+				at = "/"
+			}
+			rest = strings.Trim(target+"/"+rest, "/")
+			continue
+		case rest != "" && !x.entries[i].IsDir():
+			return "", &fs.PathError{Op: "open", Path: p, Err: fs.ErrNotExist}
+		}
+		at = next
+	}
+	return at, nil
+}
+
+// ErrTooLarge says that a file has more bytes than its reader is willing to hold.
+var ErrTooLarge = errors.New("file too large")
+
+// ReadFile returns the content of the regular file that a path leads to, which may have at most limit bytes. The error wraps
+// [fs.ErrNotExist] where there is no regular file and [ErrTooLarge] where it is larger.
+func (x *Index) ReadFile(ctx context.Context, p string, limit int64) ([]byte, error) {
+	i, err := x.Resolve(p)
+	if err != nil {
+		return nil, err
+	}
+	e := &x.entries[i]
+	if !e.IsRegular() {
+		return nil, &fs.PathError{Op: "read", Path: p, Err: fs.ErrNotExist}
+	}
+	if e.Size > limit {
+		return nil, &fs.PathError{Op: "read", Path: p, Err: fmt.Errorf("%w: %d bytes, more than %d", ErrTooLarge, e.Size, limit)}
+	}
+	r, err := x.tree.Open(ctx, i)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	data := make([]byte, e.Size)
+	if _, err := io.ReadFull(r, data); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", p, err)
+	}
+	return data, nil
+}
+
+// Open opens the regular file that a path leads to.
+func (x *Index) Open(ctx context.Context, p string) (io.ReadCloser, *Entry, error) {
+	i, err := x.Resolve(p)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !x.entries[i].IsRegular() {
+		return nil, nil, &fs.PathError{Op: "open", Path: p, Err: fs.ErrNotExist}
+	}
+	r, err := x.tree.Open(ctx, i)
+	return r, &x.entries[i], err
+}
+
+// Below iterates over the indexes of everything below a directory, at any depth, without the directory itself. The path is
+// taken as it is.
+func (x *Index) Below(dir string) iter.Seq[int] {
+	prefix := strings.TrimSuffix(dir, "/") + "/"
+	return func(yield func(int) bool) {
+		i, _ := x.Find(prefix)
+		if prefix == "/" {
+			i = 1
+		}
+		for ; i < len(x.entries) && strings.HasPrefix(x.entries[i].Path, prefix); i++ {
+			if !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+// Children iterates over the indexes of what is directly in a directory.
+func (x *Index) Children(dir string) iter.Seq[int] {
+	prefix := strings.TrimSuffix(dir, "/") + "/"
+	return func(yield func(int) bool) {
+		for i := range x.Below(dir) {
+			if !strings.Contains(x.entries[i].Path[len(prefix):], "/") && !yield(i) {
+				return
+			}
+		}
+	}
+}
