@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // smallDisk mounts a filesystem of a size in MiB and returns where.
@@ -17,6 +19,21 @@ func smallDisk(t *testing.T, mib int) string {
 	sh(t, `truncate -s "$1" "$2" && mkfs.ext4 -q -F "$2" && mkdir "$3" && mount -o loop "$2" "$3"`, fmt.Sprintf("%dM", mib), image, mount)
 	t.Cleanup(func() { _ = exec.Command("umount", mount).Run() })
 	return mount
+}
+
+// fill writes a file "ballast" that leaves so many MiB free: how much an empty filesystem has depends on the version of the
+// program that makes it.
+func fill(t *testing.T, dir string, mib uint64) {
+	t.Helper()
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		t.Fatal(err)
+	}
+	free := st.Bfree * uint64(st.Bsize)
+	if free < mib<<20 {
+		t.Fatalf("only %d bytes are free to begin with", free)
+	}
+	sh(t, `fallocate -l "$1" "$2"`, fmt.Sprint(free-mib<<20), filepath.Join(dir, "ballast"))
 }
 
 // TestInterop_AFullDiskLeavesASoundRepository runs the committing and the importing process into a disk that is too
@@ -40,7 +57,7 @@ func TestInterop_AFullDiskLeavesASoundRepository(t *testing.T) {
 				repo := filepath.Join(disk, "repo")
 				must(t, "ostree", "init", "--repo="+repo, "--mode=bare-user")
 				must(t, "ostree", "config", "--repo="+repo, "set", "core.min-free-space-percent", percent)
-				sh(t, `fallocate -l 60M "$1"`, filepath.Join(disk, "ballast"))
+				fill(t, disk, 12)
 				_, stderr, err := try(t, program, args(repo)...)
 				if err == nil {
 					t.Fatal("the disk was to be full")
