@@ -14,6 +14,17 @@ type Plan struct {
 	Layers []Layer
 	// Remainder are the objects of the first layer.
 	Remainder tarfmt.Content
+	// First says which layer of a prior image the first layer is.
+	First Reuse
+}
+
+// Reuse names the layer of a prior image that a layer is expected to equal, so that it need not be made again.
+type Reuse struct {
+	// DiffID of the prior layer, or empty.
+	DiffID string
+	// Verify asks for a look at the bytes: the layer is made, but neither compressed nor sent, to see that it has the
+	// diff-id. Otherwise what names the layer is believed.
+	Verify bool
 }
 
 // Layer is one planned layer.
@@ -23,6 +34,7 @@ type Layer struct {
 	// Packages are the names of the components in the layer, for its annotation. They may be in any order.
 	Packages []string
 	Content  tarfmt.Content
+	Reuse    Reuse
 }
 
 // ErrInvalidPlan says that a plan does not hold each path of the commit exactly once. It is wrapped.

@@ -177,9 +177,14 @@ func created(c *repo.Commit, opts *Options) (string, error) {
 
 // document writes configuration and manifest of an image whose layers all went through.
 func (i *Image) document() (config, manifest []byte, err error) {
-	finalLabels := maps.Clone(i.labels)
-	finalLabels[LabelDiffID] = i.layers[len(i.layers)-1].sums.diffID.String()
-	container, err := mergeLabels(i.container, finalLabels)
+	finalLabels := map[string]string{}
+	maps.Copy(finalLabels, i.labels)
+	if i.commit {
+		finalLabels[LabelDiffID] = i.layers[len(i.layers)-1].sums.diffID.String()
+	}
+	configLabels := maps.Clone(finalLabels)
+	maps.Copy(configLabels, i.hidden)
+	container, err := mergeLabels(i.container, configLabels)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -187,7 +192,7 @@ func (i *Image) document() (config, manifest []byte, err error) {
 	var history, layers []map[string]any
 	for _, l := range i.layers {
 		diffIDs = append(diffIDs, l.sums.diffID.String())
-		history = append(history, map[string]any{"created": i.created, "created_by": l.name})
+		history = append(history, l.historyEntry(i.created))
 		d := map[string]any{"digest": l.sums.digest.String(), "mediaType": string(l.mediaType()), "size": l.sums.size}
 		if l.annotations != nil {
 			d["annotations"] = l.annotations
@@ -208,12 +213,20 @@ func (i *Image) document() (config, manifest []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	annotations := maps.Clone(finalLabels)
+	annotations := finalLabels
+	if !i.commit {
+		// Labels are annotations, too, where upstream does that.
+		annotations = map[string]string{}
+	}
 	maps.Copy(annotations, i.annotations)
-	manifest, err = canonjson.Marshal(map[string]any{
-		"schemaVersion": 2, "annotations": annotations, "layers": layers,
+	m := map[string]any{
+		"schemaVersion": 2, "layers": layers,
 		"config": map[string]any{"mediaType": ocispec.MediaTypeImageConfig, "digest": hash.String(), "size": size},
-	})
+	}
+	if len(annotations) > 0 {
+		m["annotations"] = annotations
+	}
+	manifest, err = canonjson.Marshal(m)
 	if err != nil {
 		return nil, nil, fmt.Errorf("image manifest: %w", err)
 	}

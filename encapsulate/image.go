@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/internal/progress"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
@@ -24,6 +25,9 @@ type Image struct {
 	labels      map[string]string // without that of the diff-id
 	annotations map[string]string
 	container   map[string]any
+	hidden      map[string]string // labels of the configuration that are no annotations
+	compressor  compressor
+	commit      bool // its layers hold a commit
 	layers      []*layer
 
 	mu               sync.Mutex
@@ -43,15 +47,15 @@ func Build(ctx context.Context, src repo.Source, commit repo.Checksum, opts Opti
 	if err != nil {
 		return nil, err
 	}
-	compress, err := newCompressor(opts.Compression, opts.Level)
-	if err != nil {
-		return nil, err
-	}
 	content, err := tarfmt.CommitContent(ctx, src, commit)
 	if err != nil {
 		return nil, err
 	}
-	i := &Image{platform: platform(&opts), annotations: opts.Annotations}
+	i, err := newImage(&opts)
+	if err != nil {
+		return nil, err
+	}
+	i.commit = true
 	if i.created, err = created(c, &opts); err != nil {
 		return nil, err
 	}
@@ -72,20 +76,48 @@ func Build(ctx context.Context, src repo.Source, commit repo.Checksum, opts Opti
 		remainder = opts.Plan.Remainder
 	}
 	export := tarfmt.ExportOptions{ParentDirs: opts.ParentDirs}
-	emit := progress.Serialize(opts.Progress)
-	add := func(name string, annotations map[string]string, write func(io.Writer) error) {
-		i.layers = append(i.layers, &layer{ctx: ctx, index: len(i.layers), name: name, annotations: annotations, compressor: compress, write: write, emit: emit})
+	var first chunking.Reuse
+	if opts.Plan != nil {
+		first = opts.Plan.First
 	}
-	add(historyText(commit, c), nil, func(w io.Writer) error { return tarfmt.ExportFinal(ctx, w, src, commit, remainder, export) })
+	layers := []PlainLayer{{Name: historyText(commit, c), Reuse: first, Write: func(w io.Writer) error {
+		return tarfmt.ExportFinal(ctx, w, src, commit, remainder, export)
+	}}}
 	if opts.Plan != nil {
 		for _, l := range opts.Plan.Layers {
-			add(l.Name, componentsAnnotation(l.Packages), func(w io.Writer) error {
+			packages := l.Packages
+			if packages == nil {
+				packages = []string{}
+			}
+			layers = append(layers, PlainLayer{Name: l.Name, Packages: packages, Reuse: l.Reuse, Write: func(w io.Writer) error {
 				return tarfmt.ExportChunk(ctx, w, src, commit, l.Content, export)
-			})
+			}})
 		}
 	}
+	return i, i.addLayers(ctx, layers, &opts)
+}
+
+// newImage starts an image with what does not depend on where its files come from.
+func newImage(opts *Options) (*Image, error) {
+	compress, err := newCompressor(opts.Compression, opts.Level)
+	if err != nil {
+		return nil, err
+	}
+	return &Image{platform: platform(opts), annotations: opts.Annotations, hidden: opts.ConfigLabels, compressor: compress}, nil
+}
+
+// addLayers puts the layers in place and finds those that the prior image has.
+func (i *Image) addLayers(ctx context.Context, layers []PlainLayer, opts *Options) error {
+	emit := progress.Serialize(opts.Progress)
+	for n, spec := range layers {
+		l := &layer{ctx: ctx, index: n, name: spec.Name, compressor: i.compressor, write: spec.Write, emit: emit, history: spec.History}
+		if spec.Packages != nil {
+			l.annotations = componentsAnnotation(spec.Packages)
+		}
+		i.layers = append(i.layers, l)
+	}
 	emit(progress.Event{Kind: progress.Planned, Layer: len(i.layers)})
-	return i, nil
+	return i.reuse(ctx, layers, opts.Prior)
 }
 
 // documents returns configuration and manifest, or [stream.ErrNotComputed] while layers are missing.

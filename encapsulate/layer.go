@@ -25,6 +25,10 @@ type layer struct {
 	compressor  compressor
 	write       func(io.Writer) error // the tar stream, the same each time
 	emit        func(progress.Event)
+	history     *v1.History // unless nil, instead of the name
+	// taken is the layer of the prior image that this one is, or nil.
+	taken *PriorLayer
+	open  func(context.Context, PriorLayer) (io.ReadCloser, error)
 
 	mu     sync.Mutex
 	sums   *sums
@@ -43,7 +47,12 @@ func (l *layer) computed() *sums {
 	return l.sums
 }
 
-func (l *layer) mediaType() types.MediaType { return l.compressor.mediaType }
+func (l *layer) mediaType() types.MediaType {
+	if l.taken != nil {
+		return l.taken.MediaType
+	}
+	return l.compressor.mediaType
+}
 
 // MediaType implements [v1.Layer].
 func (l *layer) MediaType() (types.MediaType, error) { return l.mediaType(), nil }
@@ -92,7 +101,12 @@ func (l *layer) hash(w io.Writer) error {
 }
 
 // Compressed implements [v1.Layer]. When all of it was read, digests and size are known.
-func (l *layer) Compressed() (io.ReadCloser, error) { return pipe(l.ctx, l.compress), nil }
+func (l *layer) Compressed() (io.ReadCloser, error) {
+	if l.taken != nil {
+		return l.open(l.ctx, *l.taken)
+	}
+	return pipe(l.ctx, l.compress), nil
+}
 
 // compress writes the compressed layer and remembers its sums.
 func (l *layer) compress(w io.Writer) error {

@@ -34,6 +34,10 @@ type Options struct {
 	Created *time.Time
 	// Platform is the image's platform, this machine's if it is nil.
 	Platform *ocispec.Platform
+	// ConfigLabels are labels of the configuration only, too long to be repeated as annotations.
+	ConfigLabels map[string]string
+	// Prior has the layers that the plan names as unchanged, unless nil.
+	Prior *Prior
 	// Plan splits the content into layers; nil puts all of it into one.
 	Plan *chunking.Plan
 	// ParentDirs writes the directories above its files into every layer.

@@ -57,3 +57,13 @@ type Set struct {
 	// Warnings are for the user, in a fixed order.
 	Warnings []string
 }
+
+// IDs of components that every system has and that packers treat specially.
+const (
+	// PackageDatabase is what the package managers write about themselves. It changes with every update.
+	PackageDatabase = "sys/pkgdb"
+	// Initramfs is the initial RAM disk of all kernels.
+	Initramfs = "sys/initramfs"
+	// Volatile is what should not be in an image and differs in each.
+	Volatile = "sys/volatile"
+)

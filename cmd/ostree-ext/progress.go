@@ -53,6 +53,9 @@ func (l *lines) event(e progress.Event) {
 	case progress.Finished:
 		l.done++
 		fmt.Fprintf(l.w, "[%d/%d] %s (%s)\n", l.done, l.total, e.Name, formatSize(e.Done))
+	case progress.Present:
+		l.done++
+		fmt.Fprintf(l.w, "[%d/%d] %s: unchanged\n", l.done, l.total, e.Name)
 	}
 }
 
@@ -81,9 +84,15 @@ func (b *bars) event(e progress.Event) {
 			bar.SetTotal(e.Done, true)
 			delete(b.layers, e.Layer)
 		}
-		if b.sum != nil {
-			b.sum.Increment()
-		}
+		b.count()
+	case progress.Present:
+		b.count()
+	}
+}
+
+func (b *bars) count() {
+	if b.sum != nil {
+		b.sum.Increment()
 	}
 }
 

@@ -21,6 +21,8 @@ const (
 	Advanced
 	// Finished comes once for a layer that was done without error.
 	Finished
+	// Present comes once, instead of the three before, for a layer that need not be made: Total is its size.
+	Present
 )
 
 // Event is one thing that happened.

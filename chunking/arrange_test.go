@@ -1,0 +1,313 @@
+package chunking_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/chunking/component"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+)
+
+// files is a tree of which only the names and objects count: "path" → content.
+type files []rootfs.Entry
+
+func (f files) Entries() []rootfs.Entry { return f }
+func (f files) Open(context.Context, int) (io.ReadCloser, error) {
+	return nil, fmt.Errorf("nothing here reads content")
+}
+
+// packages is what a system has: component → version, or component → "path=content" list.
+type packages map[string]string
+
+// system makes a tree of packages with a big and a small file each, and the set that a detector finds in it.
+func system(t *testing.T, pkgs packages, extra map[string]string) (files, *component.Set) {
+	t.Helper()
+	owner, content := map[string]string{}, map[string]string{}
+	for id, version := range pkgs {
+		name := path.Base(id)
+		for _, p := range []string{"/usr/bin/" + name, "/usr/share/" + name + "/data"} {
+			owner[p], content[p] = id, name+version+path.Base(p)
+		}
+	}
+	for p, of := range extra {
+		owner[p], content[p], _ = strings.Cut(of, "=")
+	}
+	set := &component.Set{Reference: time.Unix(1_700_000_000, 0)}
+	var tree files
+	seen := map[string]bool{}
+	add := func(p string, e rootfs.Entry) {
+		if !seen[p] {
+			seen[p] = true
+			e.Path = p
+			tree = append(tree, e)
+		}
+	}
+	for p, c := range content {
+		size := int64(1<<20 + len(c))
+		if strings.HasPrefix(c, "small") {
+			size = 100
+		}
+		add(p, rootfs.Entry{FileHeader: repo.FileHeader{Mode: repo.ModeRegular | 0o644}, Object: sha256.Sum256([]byte(c)), Size: size})
+		for d := path.Dir(p); ; d = path.Dir(d) {
+			add(d, rootfs.Entry{FileHeader: repo.FileHeader{Mode: repo.ModeDir | 0o755}})
+			if d == "/" {
+				break
+			}
+		}
+	}
+	slices.SortFunc(tree, func(a, b rootfs.Entry) int { return strings.Compare(a.Path, b.Path) })
+	ids := map[string]bool{}
+	for _, id := range owner {
+		ids[id] = true
+	}
+	for id := range ids {
+		set.Components = append(set.Components, component.Component{ID: id, Packages: []string{path.Base(id)}})
+	}
+	slices.SortFunc(set.Components, func(a, b component.Component) int { return strings.Compare(a.ID, b.ID) })
+	for i := range tree {
+		tree[i].Link = i
+		claim := component.Claim{Component: -1}
+		if id, ok := owner[tree[i].Path]; ok {
+			claim.Component = slices.IndexFunc(set.Components, func(c component.Component) bool { return c.ID == id })
+		}
+		set.Claims = append(set.Claims, claim)
+	}
+	return tree, set
+}
+
+func distro(n int) packages {
+	p := packages{}
+	for i := range n {
+		p[fmt.Sprintf("deb/p%02d", i)] = "1"
+	}
+	return p
+}
+
+func arrange(t *testing.T, pkgs packages, extra map[string]string, opts chunking.ArrangeOptions) *chunking.Arrangement {
+	t.Helper()
+	tree, set := system(t, pkgs, extra)
+	opts.Format = "test"
+	a, err := chunking.Arrange(tree, set, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkPartition(t, tree, a)
+	return a
+}
+
+// checkPartition sees that every file is in exactly one layer.
+func checkPartition(t *testing.T, tree files, a *chunking.Arrangement) {
+	t.Helper()
+	layers := map[int]int{}
+	for _, l := range a.Layers {
+		for _, i := range l.Entries {
+			layers[i]++
+		}
+	}
+	for i := range tree {
+		want := 1
+		if tree[i].IsDir() {
+			want = 0
+		}
+		if layers[i] != want {
+			t.Errorf("%s is in %d layers", tree[i].Path, layers[i])
+		}
+	}
+}
+
+// priorOf is what the next build knows of an image, by way of its label.
+func priorOf(t *testing.T, a *chunking.Arrangement) *chunking.Prior {
+	t.Helper()
+	label, err := a.Record.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := chunking.ParseRecord(label)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(&a.Record, r); diff != "" {
+		t.Fatalf("the record changes on its way through the label (-want +got):\n%s", diff)
+	}
+	p := &chunking.Prior{Components: r.Components}
+	for i, l := range r.Layers {
+		p.Layers = append(p.Layers, chunking.PriorLayer{DiffID: fmt.Sprint("sha256:", i), Components: l.Components, Key: l.Key})
+	}
+	return p
+}
+
+func kept(a *chunking.Arrangement) (n int) {
+	for _, l := range a.Layers {
+		if l.Prior >= 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func TestAnUnchangedTreeKeepsEveryLayerAndItsRecord(t *testing.T) {
+	opts := chunking.ArrangeOptions{MaxLayers: 7}
+	first := arrange(t, distro(40), nil, opts)
+	if len(first.Layers) != 7 {
+		t.Fatalf("%d layers, want 7", len(first.Layers))
+	}
+	opts.Prior = priorOf(t, first)
+	second := arrange(t, distro(40), nil, opts)
+	if kept(second) != 7 || len(second.Dirty) != 0 {
+		t.Errorf("kept %d of 7, dirty %v", kept(second), second.Dirty)
+	}
+	if diff := cmp.Diff(first.Record, second.Record); diff != "" {
+		t.Errorf("the record changed (-first +second):\n%s", diff)
+	}
+}
+
+func TestOneChangedPackageDirtiesOneLayerAndSaysSo(t *testing.T) {
+	opts := chunking.ArrangeOptions{MaxLayers: 7}
+	pkgs := distro(40)
+	first := arrange(t, pkgs, nil, opts)
+	opts.Prior = priorOf(t, first)
+	pkgs["deb/p11"] = "2"
+	second := arrange(t, pkgs, nil, opts)
+	if kept(second) != 6 {
+		t.Errorf("kept %d layers, want 6", kept(second))
+	}
+	if len(second.Dirty) != 1 || !cmp.Equal(second.Dirty[0].Changed, []string{"deb/p11"}) {
+		t.Errorf("dirty: %+v", second.Dirty)
+	}
+	k := second.Record.Components["deb/p11"]
+	if k.Changes != 1 {
+		t.Errorf("learned of p11: %+v, want one change", k)
+	}
+}
+
+func TestNewAndVanishedComponentsOpenNoMoreThanTheirLayer(t *testing.T) {
+	opts := chunking.ArrangeOptions{MaxLayers: 7}
+	pkgs := distro(40)
+	opts.Prior = priorOf(t, arrange(t, pkgs, nil, opts))
+	delete(pkgs, "deb/p03")
+	pkgs["deb/new"] = "1"
+	second := arrange(t, pkgs, nil, opts)
+	if kept(second) != 6 {
+		t.Errorf("kept %d layers, want 6", kept(second))
+	}
+	if len(second.Dirty) != 1 || !cmp.Equal(second.Dirty[0].Removed, []string{"deb/p03"}) {
+		t.Errorf("dirty: %+v", second.Dirty)
+	}
+}
+
+func TestLayersOfAnotherProgramAreTakenOverByTheirFiles(t *testing.T) {
+	pkgs := distro(12)
+	tree, _ := system(t, pkgs, nil)
+	// Another program put the names into layers by the last digit, whatever the component.
+	foreign := make([]chunking.PriorLayer, 5)
+	n := 0
+	for i := range tree {
+		if !tree[i].IsDir() {
+			l := &foreign[n%5]
+			l.Files = append(l.Files, chunking.PathObject{Path: tree[i].Path, Object: tree[i].Object})
+			n++
+		}
+	}
+	prior := &chunking.Prior{Layers: foreign}
+	same := arrange(t, pkgs, nil, chunking.ArrangeOptions{MaxLayers: 10, Prior: prior})
+	if kept(same) != 5 || len(same.Layers) != 5 {
+		t.Errorf("kept %d of 5 in %d layers", kept(same), len(same.Layers))
+	}
+	pkgs["deb/p05"] = "2" // two files, in two of the layers
+	next := arrange(t, pkgs, nil, chunking.ArrangeOptions{MaxLayers: 10, Prior: prior})
+	if kept(next) != 3 || len(next.Dirty) != 2 {
+		t.Errorf("kept %d of 5, dirty %+v", kept(next), next.Dirty)
+	}
+	for _, l := range next.Record.Layers[:3] {
+		if l.Components != nil {
+			t.Errorf("a layer that follows no components is recorded with %v", l.Components)
+		}
+	}
+}
+
+func TestALargeObjectOfTwoOwnersIsInOneLayerASmallOneInBoth(t *testing.T) {
+	shared := map[string]string{
+		"/a/big": "deb/one=big", "/b/big": "deb/two=big",
+		"/a/small": "deb/one=small", "/b/small": "deb/two=small",
+	}
+	tree, set := system(t, packages{"deb/one": "1", "deb/two": "1"}, shared)
+	units := chunking.Units(tree, set, chunking.ShareObjects)
+	got := map[string][]string{}
+	for _, u := range units {
+		for _, i := range u.Entries {
+			if p := tree[i].Path; strings.HasSuffix(p, "big") || strings.HasSuffix(p, "small") {
+				got[u.ID] = append(got[u.ID], p)
+			}
+		}
+	}
+	want := map[string][]string{"deb/one": {"/a/big", "/a/small", "/b/big"}, "deb/two": {"/b/small"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestFiftyUpdatesKeepEveryUntouchedLayer(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	pkgs := distro(60)
+	opts := chunking.ArrangeOptions{MaxLayers: 12}
+	last := arrange(t, pkgs, nil, opts)
+	for step := range 50 {
+		opts.Prior = priorOf(t, last)
+		changed := fmt.Sprintf("deb/p%02d", rnd.IntN(60))
+		pkgs[changed] = fmt.Sprint(step + 2)
+		next := arrange(t, pkgs, nil, opts)
+		if len(next.Layers) > 12 || len(next.Dirty) != 1 {
+			t.Fatalf("step %d: %d layers, %d of them dirty", step, len(next.Layers), len(next.Dirty))
+		}
+		last = next
+	}
+}
+
+func TestRecordsThatMakeNoSenseAreErrors(t *testing.T) {
+	for name, label := range map[string]string{
+		"empty":              "",
+		"no JSON":            "{",
+		"another version":    `{"v":2,"first":"AAAAAAAAAAAAAAAAAAAAAA=="}`,
+		"a short key":        `{"v":1,"first":"AAAA"}`,
+		"an unknown member":  `{"v":1,"first":"AAAAAAAAAAAAAAAAAAAAAA==","layers":[{"c":[0],"k":"AAAAAAAAAAAAAAAAAAAAAA=="}]}`,
+		"a negative member":  `{"v":1,"first":"AAAAAAAAAAAAAAAAAAAAAA==","layers":[{"c":[-1],"k":"AAAAAAAAAAAAAAAAAAAAAA=="}]}`,
+		"a short component":  `{"v":1,"first":"AAAAAAAAAAAAAAAAAAAAAA==","components":[["a"]]}`,
+		"no gzip in base64":  "AAAA",
+		"a component thrice": `{"v":1,"first":"AAAAAAAAAAAAAAAAAAAAAA==","components":[["a","AAAAAAAAAAA=",0,0,0,0]],"layers":[{"c":[0,0],"k":"AAAAAAAAAAAAAAAAAAAAAA=="}]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if r, err := chunking.ParseRecord(label); err == nil {
+				t.Errorf("no error, but %+v", r)
+			}
+		})
+	}
+}
+
+func FuzzParseRecord(f *testing.F) {
+	f.Add(`{"v":1,"f":"plain","ref":3,"first":"AAAAAAAAAAAAAAAAAAAAAA==","components":[["a","AAAAAAAAAAA=",0,0,0,0]],"layers":[{"c":[0],"k":"AAAAAAAAAAAAAAAAAAAAAA=="}]}`)
+	f.Fuzz(func(t *testing.T, label string) {
+		r, err := chunking.ParseRecord(label)
+		if err != nil {
+			return
+		}
+		again, err := r.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := chunking.ParseRecord(again); err != nil {
+			t.Errorf("what was written is not read: %v", err)
+		}
+	})
+}

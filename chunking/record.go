@@ -1,0 +1,247 @@
+package chunking
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/deflate"
+)
+
+// LabelPlan is the label of an image's configuration that holds its [Record].
+const LabelPlan = "ostree-ext.plan"
+
+// Key stands for the content of a layer: equal keys mean equal bytes of the tar stream.
+type Key [16]byte
+
+// Known is what successive images showed of a component. Days are since 1970-01-01 UTC.
+type Known struct {
+	// Digest is that of the content in the newest image.
+	Digest Digest
+	// First is the day of the first image that had the component, Last that of the first one with this content.
+	First, Last int64
+	// Changes is how often the content differed from that in the image before.
+	Changes int
+	// Size is in bytes.
+	Size uint64
+}
+
+// Record is the plan of an image as the image itself tells it, so that the next one can continue from it.
+type Record struct {
+	// Format is that of the layers; keys of different formats say nothing of each other.
+	Format string
+	// Reference is the day of the newest change that the databases of the image know.
+	Reference int64
+	// First is the key of the layer with the commit or the directories.
+	First Key
+	// Layers are the image's layers after that, in their order.
+	Layers []RecordLayer
+	// Components by ID.
+	Components map[string]Known
+}
+
+// RecordLayer is one layer of a record.
+type RecordLayer struct {
+	// Components are the members' IDs, sorted. None means that the layer was taken over from an image of another program and
+	// does not follow components.
+	Components []string
+	Key        Key
+}
+
+// ErrRecord says that a label is no record of a plan. It is wrapped.
+var ErrRecord = errors.New("invalid record of a plan")
+
+// Limits on records that are read.
+const (
+	recordVersion   = 1
+	maxRecordLabel  = 1 << 20
+	maxRecordJSON   = 8 << 20
+	maxRecordLayers = 4096
+	// plainRecord is the length up to which a record is written as it is.
+	plainRecord = 4 << 10
+)
+
+// recordJSON is the form in the label: components are told once and named by number.
+type recordJSON struct {
+	Version    int               `json:"v"`
+	Format     string            `json:"format"`
+	Reference  int64             `json:"ref"`
+	First      []byte            `json:"first"`
+	Layers     []recordLayerJSON `json:"layers"`
+	Components []recordComponent `json:"components"`
+}
+
+type recordLayerJSON struct {
+	Members []int  `json:"c,omitempty"`
+	Key     []byte `json:"k"`
+}
+
+// recordComponent is an array: ID, digest, first day, last day, changes, size.
+type recordComponent struct {
+	id    string
+	known Known
+}
+
+func (c recordComponent) MarshalJSON() ([]byte, error) {
+	k := c.known
+	return json.Marshal([]any{c.id, k.Digest[:], k.First, k.Last, k.Changes, k.Size})
+}
+
+func (c *recordComponent) UnmarshalJSON(data []byte) error {
+	var digest []byte
+	fields := []any{&c.id, &digest, &c.known.First, &c.known.Last, &c.known.Changes, &c.known.Size}
+	var raw []json.RawMessage
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return err
+	}
+	if len(raw) != len(fields) {
+		return fmt.Errorf("a component with %d fields", len(raw))
+	}
+	for i, f := range fields {
+		if err := json.Unmarshal(raw[i], f); err != nil {
+			return err
+		}
+	}
+	if len(digest) != len(c.known.Digest) || c.id == "" || c.known.Changes < 0 {
+		return errors.New("a component that makes no sense")
+	}
+	copy(c.known.Digest[:], digest)
+	return nil
+}
+
+// Encode returns the label's value: JSON, compressed and in base64 where it is long. Equal records give equal bytes.
+func (r *Record) Encode() (string, error) {
+	doc := recordJSON{Version: recordVersion, Format: r.Format, Reference: r.Reference, First: r.First[:]}
+	number := map[string]int{}
+	for id := range r.Components {
+		doc.Components = append(doc.Components, recordComponent{id, r.Components[id]})
+	}
+	slices.SortFunc(doc.Components, func(a, b recordComponent) int { return strings.Compare(a.id, b.id) })
+	for i, c := range doc.Components {
+		number[c.id] = i
+	}
+	for _, l := range r.Layers {
+		var members []int
+		for _, id := range l.Components {
+			n, ok := number[id]
+			if !ok {
+				return "", fmt.Errorf("%w: %w: %s", ErrRecord, ErrUnknownComponent, id)
+			}
+			members = append(members, n)
+		}
+		doc.Layers = append(doc.Layers, recordLayerJSON{members, bytes.Clone(l.Key[:])})
+	}
+	data, err := json.Marshal(doc)
+	if err != nil || len(data) <= plainRecord {
+		return string(data), err
+	}
+	var b bytes.Buffer
+	text := base64.NewEncoder(base64.StdEncoding, &b)
+	z, err := deflate.NewWriter(text, deflate.DefaultLevel, 1)
+	if err != nil {
+		return "", err
+	}
+	_, err = z.Write(data)
+	if err = errors.Join(err, z.Close(), text.Close()); err != nil {
+		return "", err
+	}
+	return b.String(), nil
+}
+
+// ParseRecord reads a label's value. The error wraps [ErrRecord].
+func ParseRecord(label string) (*Record, error) {
+	r, err := parseRecord(label)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	return r, nil
+}
+
+func parseRecord(label string) (*Record, error) {
+	if len(label) > maxRecordLabel {
+		return nil, fmt.Errorf("the label has %d bytes", len(label))
+	}
+	data := []byte(label)
+	if !strings.HasPrefix(label, "{") {
+		z, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, strings.NewReader(label)))
+		if err != nil {
+			return nil, err
+		}
+		if data, err = io.ReadAll(io.LimitReader(z, maxRecordJSON+1)); err != nil {
+			return nil, err
+		}
+		if len(data) > maxRecordJSON {
+			return nil, fmt.Errorf("more than %d bytes", maxRecordJSON)
+		}
+	}
+	var doc recordJSON
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return nil, err
+	}
+	if doc.Version != recordVersion {
+		return nil, fmt.Errorf("version %d is not known", doc.Version)
+	}
+	if len(doc.Layers) > maxRecordLayers {
+		return nil, fmt.Errorf("%d layers", len(doc.Layers))
+	}
+	r := &Record{Format: doc.Format, Reference: doc.Reference, Components: make(map[string]Known, len(doc.Components))}
+	for _, c := range doc.Components {
+		r.Components[c.id] = c.known
+	}
+	var err error
+	if r.First, err = keyOf(doc.First); err != nil {
+		return nil, err
+	}
+	used := make([]bool, len(doc.Components))
+	for _, l := range doc.Layers {
+		layer := RecordLayer{}
+		if layer.Key, err = keyOf(l.Key); err != nil {
+			return nil, err
+		}
+		for _, n := range l.Members {
+			if n < 0 || n >= len(doc.Components) || used[n] {
+				return nil, fmt.Errorf("component %d is unknown or in two layers", n)
+			}
+			used[n] = true
+			layer.Components = append(layer.Components, doc.Components[n].id)
+		}
+		slices.Sort(layer.Components)
+		r.Layers = append(r.Layers, layer)
+	}
+	return r, nil
+}
+
+func keyOf(b []byte) (k Key, err error) {
+	if len(b) != len(k) {
+		return k, fmt.Errorf("a key of %d bytes", len(b))
+	}
+	copy(k[:], b)
+	return k, nil
+}
+
+// learn returns what is known of a component after an image of the given day has it with this content.
+func (k Known) learn(isKnown bool, digest Digest, size uint64, day int64) Known {
+	if !isKnown {
+		return Known{Digest: digest, First: day, Last: day, Size: size}
+	}
+	if k.Digest != digest {
+		k.Changes++
+		k.Digest, k.Last, k.Size = digest, max(k.Last, day), size
+	}
+	return k
+}
+
+// dayOf is the day of a time, 0 for the zero time.
+func dayOf(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix() / (24 * 60 * 60)
+}

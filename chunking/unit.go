@@ -1,0 +1,191 @@
+package chunking
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"math"
+	"slices"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking/component"
+	"github.com/ostree-ext/ostree-ext-go/chunking/packing"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+)
+
+// Unit is a component with the files of a tree that a plan moves as one.
+type Unit struct {
+	component.Component
+	// Entries are indexes into the tree's list, ascending.
+	Entries []int
+	// Size is that of the distinct contents in bytes.
+	Size uint64
+	// Digest changes when a path, content, owner, mode or xattr does.
+	Digest Digest
+}
+
+// Digest stands for the content of a component, as far as one needs it to see that it changed.
+type Digest [8]byte
+
+// Sharing says which of a tree's names must stay in one layer.
+type Sharing uint8
+
+const (
+	// ShareObjects is for layers of OSTree objects: names of one object share a layer unless the object is so small that
+	// a copy in each layer costs less than the layer's being changed by the other names.
+	ShareObjects Sharing = iota
+	// ShareLinks is for ordinary layers: hard links of one file share a layer.
+	ShareLinks
+)
+
+// smallObject is the size in bytes up to which an object with several owners is put into the layer of each.
+const smallObject = packing.DefaultOverhead
+
+// Units distributes the files of a tree over the components that were found in it. The tree's entries have objects. A file
+// with names in several components goes to the one that changes least often, equal ones to the smallest ID.
+// Components without files are left out; the others stay in their order.
+func Units(tree rootfs.Tree, set *component.Set, sharing Sharing) []Unit {
+	entries := tree.Entries()
+	u := &unitMaker{entries: entries, set: set, sharing: sharing, rates: make([]float64, len(set.Components))}
+	reference := dayOf(set.Reference)
+	for i := range set.Components {
+		u.rates[i] = dailyRate(&set.Components[i], Known{}, reference)
+	}
+	owner := u.owners()
+	units := make([]Unit, len(set.Components))
+	for i, c := range owner {
+		if c >= 0 {
+			units[c].Entries = append(units[c].Entries, i)
+		}
+	}
+	for i := range units {
+		units[i].Component = set.Components[i]
+		units[i].measure(entries)
+	}
+	return slices.DeleteFunc(units, func(u Unit) bool { return len(u.Entries) == 0 })
+}
+
+type unitMaker struct {
+	entries []rootfs.Entry
+	set     *component.Set
+	sharing Sharing
+	rates   []float64
+}
+
+// identity is what names of one file have in common.
+func (u *unitMaker) identity(i int) any {
+	if u.sharing == ShareLinks {
+		return u.entries[i].Link
+	}
+	return u.entries[i].Object
+}
+
+// owners returns the component of each entry, -1 for directories.
+func (u *unitMaker) owners() []int {
+	best := map[any]int{}
+	for i := range u.entries {
+		c := u.set.Claims[i].Component
+		if c < 0 || u.copied(i) {
+			continue
+		}
+		id := u.identity(i)
+		if old, ok := best[id]; !ok || cmp.Or(cmp.Compare(u.rates[c], u.rates[old]), cmp.Compare(c, old)) < 0 {
+			best[id] = c
+		}
+	}
+	owner := make([]int, len(u.entries))
+	for i := range u.entries {
+		owner[i] = u.set.Claims[i].Component
+		if owner[i] >= 0 && !u.copied(i) {
+			owner[i] = best[u.identity(i)]
+		}
+	}
+	return owner
+}
+
+// copied reports whether each owner of a file has a copy of its own.
+func (u *unitMaker) copied(i int) bool {
+	return u.sharing == ShareObjects && u.entries[i].Size <= smallObject
+}
+
+// measure sets size and digest.
+func (u *Unit) measure(entries []rootfs.Entry) {
+	seen := make(map[any]bool, len(u.Entries))
+	h := sha256.New()
+	u.Size = 0
+	for _, i := range u.Entries {
+		e := &entries[i]
+		if !seen[e.Object] {
+			seen[e.Object] = true
+			u.Size += uint64(e.Size)
+		}
+		hashFile(h, e)
+	}
+	copy(u.Digest[:], h.Sum(nil))
+}
+
+// Rates of what says nothing of itself, in changes a day.
+const (
+	// window is the span of days in which histories count.
+	window = 730
+	// rateAlways is that of components which change with nearly every image.
+	rateAlways = 1
+	// minHistory is how many days of changes make a history: one or two entries were written by a machine.
+	minHistory = 3
+	// frequencyYear is the span of days that upstream's frequencies count changes in.
+	frequencyYear = 365
+)
+
+// volatile are the components that change with nearly every image whatever their history says.
+var volatile = []string{component.PackageDatabase, component.Initramfs, component.Volatile}
+
+// changesOf says what is expected of a component: what the user said, else its changelog, else what builds showed.
+func changesOf(c *component.Component, known Known, reference int64) packing.Changes {
+	switch {
+	case c.Probability != nil:
+		return packing.PerUpdate(*c.Probability)
+	case c.Interval > 0:
+		return packing.PerDay(1 / c.Interval)
+	case len(c.Changes) >= minHistory && c.Frequency == 0 && !slices.Contains(volatile, c.ID):
+		days := history(c, reference)
+		return packing.History(packing.RateOfDays(len(days), window), days)
+	}
+	return packing.PerDay(dailyRate(c, known, reference))
+}
+
+// history returns the days of change within the window, counted back from the reference day.
+func history(c *component.Component, reference int64) []int {
+	var days []int
+	for _, d := range c.Changes {
+		if back := reference - d; back >= 0 && back < window {
+			days = append(days, int(back))
+		}
+	}
+	return days
+}
+
+// dailyRate is the number of changes a day that a component is expected to have.
+func dailyRate(c *component.Component, known Known, reference int64) float64 {
+	switch {
+	case c.Probability != nil:
+		// A chance in one update of a week, as far as that can be said in days.
+		return -math.Log1p(-min(*c.Probability, 0.999)) / 7
+	case c.Interval > 0:
+		return 1 / c.Interval
+	case c.Frequency == AlwaysChanges, slices.Contains(volatile, c.ID):
+		return rateAlways
+	case c.Frequency > 0:
+		return float64(c.Frequency) / frequencyYear
+	case len(c.Changes) >= minHistory:
+		return packing.RateOfDays(len(history(c, reference)), window)
+	}
+	return packing.RateLearned(known.Changes, float64(max(0, reference-known.First)))
+}
+
+// hashFile adds a path and the object at it to a digest.
+func hashFile(h interface{ Write([]byte) (int, error) }, e *rootfs.Entry) {
+	var n [4]byte
+	binary.BigEndian.PutUint32(n[:], uint32(len(e.Path)))
+	h.Write(n[:])
+	h.Write([]byte(e.Path))
+	h.Write(e.Object[:])
+}

@@ -1,0 +1,74 @@
+package encapsulate
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+)
+
+// PlainLayer is a layer whose tar stream somebody else writes.
+type PlainLayer struct {
+	// Name is what the image's history calls the layer.
+	Name string
+	// Packages go into the layer's annotation; nil means that it has none.
+	Packages []string
+	// Write writes the tar stream, the same each time.
+	Write func(io.Writer) error
+	// Reuse names the layer of the prior image that this one is.
+	Reuse chunking.Reuse
+	// History is the entry of the image's history, unless nil, instead of Name.
+	History *v1.History
+}
+
+// BuildPlain makes an ordinary image of layers. What Options says of commits and plans does not count; Created must be
+// set. Like that of Build, the image is made while it is read.
+func BuildPlain(ctx context.Context, layers []PlainLayer, opts Options) (*Image, error) {
+	if opts.Created == nil {
+		return nil, errors.New("an image needs a time")
+	}
+	if len(layers) == 0 {
+		return nil, errors.New("an image needs a layer")
+	}
+	i, err := newImage(&opts)
+	if err != nil {
+		return nil, err
+	}
+	i.labels = maps.Clone(opts.Labels)
+	none := &repo.Commit{}
+	if i.created, err = created(none, &opts); err != nil {
+		return nil, err
+	}
+	if i.container, err = containerConfig(none, &opts); err != nil {
+		return nil, err
+	}
+	if err := checkContainer(i.container); err != nil {
+		return nil, err
+	}
+	return i, i.addLayers(ctx, layers, &opts)
+}
+
+// historyEntry is what the history says of a layer.
+func (l *layer) historyEntry(created string) map[string]any {
+	h := map[string]any{"created": created, "created_by": l.name}
+	if l.history == nil {
+		return h
+	}
+	h["created_by"] = l.history.CreatedBy
+	if t := l.history.Created.Time; !t.IsZero() {
+		h["created"] = t.UTC().Format(time.RFC3339Nano)
+	}
+	if l.history.Author != "" {
+		h["author"] = l.history.Author
+	}
+	if l.history.Comment != "" {
+		h["comment"] = l.history.Comment
+	}
+	return h
+}
