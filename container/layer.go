@@ -9,53 +9,31 @@ import (
 	"io"
 	"syscall"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/internal/progress"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
-const (
-	// maxPadding bounds what may follow the end of an archive in its stream. Programs fill up a record of at most
-	// some hundred KiB.
-	maxPadding = 1 << 20
-	// maxWindow is the most memory that a zstd stream may ask for; the strongest level of the format's own tool does.
-	maxWindow = 128 << 20
-)
+// maxPadding bounds what may follow the end of an archive in its stream. Programs fill up a record of at most
+// some hundred KiB.
+const maxPadding = 1 << 20
 
 // errPadding says that a stream goes on after the archive in it has ended.
 var errPadding = fmt.Errorf("%w: more than %d bytes follow the end of the archive", ErrLayerMismatch, maxPadding)
 
 // decompress opens a layer's stream by its media type.
 func decompress(mediaType string, r io.Reader) (io.ReadCloser, error) {
-	switch mediaType {
-	case ocispec.MediaTypeImageLayer:
-		return io.NopCloser(r), nil
-	case ocispec.MediaTypeImageLayerGzip:
-		z, err := gzip.NewReader(r)
-		if err != nil {
-			return nil, err
-		}
-		z.Multistream(false)
-		return z, nil
-	case ocispec.MediaTypeImageLayerZstd:
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return nil, err
-		}
-		return z.IOReadCloser(), nil
-	default:
+	if !handled(mediaType) {
 		return nil, unhandled(mediaType)
 	}
+	return encapsulate.Decompress(types.MediaType(mediaType), r)
 }
 
-func handled(mediaType string) bool {
-	return mediaType == ocispec.MediaTypeImageLayer || mediaType == ocispec.MediaTypeImageLayerGzip || mediaType == ocispec.MediaTypeImageLayerZstd
-}
+func handled(mediaType string) bool { return encapsulate.CanDecompress(types.MediaType(mediaType)) }
 
 func unhandled(mediaType string) error {
 	return notEncapsulated("Unhandled layer type: %.100s", mediaType)

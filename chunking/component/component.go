@@ -67,3 +67,9 @@ const (
 	// Volatile is what should not be in an image and differs in each.
 	Volatile = "sys/volatile"
 )
+
+// Names of detectors that claim what nobody else does.
+const (
+	DetectorBigFile   = "big-file"
+	DetectorRemainder = "remainder"
+)

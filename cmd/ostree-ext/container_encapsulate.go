@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -11,7 +12,9 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/build"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
@@ -19,8 +22,9 @@ import (
 type encapsulateFlags struct {
 	repo, config, contentMeta, compression, platform, authFile, digestFile string
 	labels, annotations, copyMeta, copyMetaOpt, cmd                        []string
-	compressionFast, singleLayer, asJSON, insecure                         bool
+	compressionFast, asJSON, insecure                                      bool
 	level                                                                  int
+	chunk                                                                  chunkFlags
 }
 
 func newEncapsulateCommand(a *app) *cobra.Command {
@@ -33,7 +37,10 @@ func newEncapsulateCommand(a *app) *cobra.Command {
 oci-archive:FILE[:TAG], dir:DIR, docker-archive:FILE[:REF] or containers-storage:NAME. The layers' uncompressed bytes depend
 on the commit and the options alone.
 
-With --contentmeta the content is split into layers as that file says; otherwise there is one layer.`,
+The content is split into layers by the packages that own it, so that an update downloads little. What goes where is
+remembered in a label: while IMGREF names the image of the last build, or --prior does, the layers whose content did not
+change are neither made nor sent again. A commit in which no packages are found becomes a single layer. With --contentmeta
+the content is split as that file says.`,
 		Example: `  ostree-ext container encapsulate --repo=repo exampleos/x86_64/stable docker://registry.example/os:latest
   ostree-ext container encapsulate --repo=repo --label=vendor=Example --cmd=/usr/bin/bash --compression=zstd \
       exampleos/x86_64/stable oci-archive:os.ociarchive`,
@@ -62,7 +69,7 @@ With --contentmeta the content is split into layers as that file says; otherwise
 	fs.StringArrayVar(&f.cmd, "cmd", nil, "`ARG` of the image's default command; repeat it for each argument")
 	fs.StringVar(&f.config, "config", "", "`FILE` with the container configuration to start from: JSON, the \"config\" object of an OCI image")
 	fs.StringVar(&f.contentMeta, "contentmeta", "", "`FILE` that maps content to layers")
-	fs.BoolVar(&f.singleLayer, "single-layer", false, "put everything into one layer")
+	f.chunk.add(fs)
 	fs.StringVar(&f.compression, "compression", "gzip", "`NAME` of the layers' compression: gzip, zstd or none")
 	fs.IntVar(&f.level, "compression-level", 0, "`N` of the compressor; higher is smaller and slower (default: its own)")
 	fs.BoolVar(&f.compressionFast, "compression-fast", false, "compress less and faster")
@@ -95,7 +102,7 @@ func (f *encapsulateFlags) options() (opts encapsulate.Options, err error) {
 	if opts.Compression == encapsulate.Uncompressed && opts.Level != 0 {
 		return opts, usagef("--compression=none has no level: leave out --compression-level and --compression-fast")
 	}
-	if f.singleLayer && f.contentMeta != "" {
+	if f.chunk.singleLayer && f.contentMeta != "" {
 		return opts, usagef("--single-layer and --contentmeta: choose one")
 	}
 	if f.platform != "" {
@@ -126,18 +133,22 @@ func (a *app) encapsulate(cmd *cobra.Command, r *repo.Repo, revision string, ref
 	if err != nil {
 		return err
 	}
-	if f.contentMeta != "" {
-		meta, err := os.ReadFile(f.contentMeta)
-		if err != nil {
-			return fmt.Errorf("reading content metadata: %w", err)
-		}
-		if err := opts.UseContentMeta(ctx, r, rev, meta); err != nil {
-			return fmt.Errorf("content metadata %s: %w", f.contentMeta, err)
-		}
+	plan := build.Options{Image: opts}
+	if err := f.chunk.options(&plan); err != nil {
+		return err
 	}
+	if err := f.useContentMeta(cmd, r, rev, &plan); err != nil {
+		return err
+	}
+	prior, closePrior, err := f.chunk.openPrior(ctx, a, &ref, source.Options{AuthFile: f.authFile, InsecureSkipTLSVerify: f.insecure, Platform: opts.Platform})
+	if err != nil {
+		return err
+	}
+	defer closePrior()
+	plan.Prior = prior
 	show := a.newProgress()
-	opts.Progress = show.event
-	img, err := encapsulate.Build(ctx, r, rev, opts)
+	plan.Image.Progress = show.event
+	img, err := a.plannedImage(ctx, func() (*build.Plan, error) { return build.Commit(ctx, r, rev, plan) })
 	if err != nil {
 		show.stop()
 		return fmt.Errorf("making an image of commit %s: %w", rev, err)
@@ -156,6 +167,34 @@ func (a *app) encapsulate(cmd *cobra.Command, r *repo.Repo, revision string, ref
 		return a.printJSON(encapsulated{Image: ref.String(), Digest: digest.String(), Commit: rev.String()})
 	}
 	return a.printf("%s\n", digest)
+}
+
+// useContentMeta takes over what content metadata say. Those of upstream's command line name the layers, so that the
+// packing is upstream's unless another is asked for; those of its library name components.
+func (f *encapsulateFlags) useContentMeta(cmd *cobra.Command, r *repo.Repo, rev repo.Checksum, plan *build.Options) error {
+	if f.contentMeta == "" {
+		return nil
+	}
+	data, err := os.ReadFile(f.contentMeta)
+	if err != nil {
+		return fmt.Errorf("reading content metadata: %w", err)
+	}
+	if err := plan.UseContentMeta(cmd.Context(), r, data, f.chunk.packing != ""); err != nil {
+		return fmt.Errorf("content metadata %s: %w", f.contentMeta, err)
+	}
+	return nil
+}
+
+// plannedImage plans an image, tells the plan's warnings, and makes the image.
+func (a *app) plannedImage(ctx context.Context, plan func() (*build.Plan, error)) (*encapsulate.Image, error) {
+	p, err := plan()
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range p.Warnings {
+		a.warn(w)
+	}
+	return p.Image(ctx)
 }
 
 // keyValues splits KEY=VALUE arguments. The last one of a key wins.

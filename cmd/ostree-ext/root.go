@@ -49,6 +49,13 @@ func (a *app) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
 }
 
+// warn tells the user of something that is no failure.
+func (a *app) warn(message string) {
+	if !a.quiet {
+		fmt.Fprintf(a.err, "warning: %s\n", message)
+	}
+}
+
 // printf writes a result.
 func (a *app) printf(format string, args ...any) error {
 	_, err := fmt.Fprintf(a.out, format, args...)

@@ -1,0 +1,233 @@
+package build
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/chunking/component"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+	"github.com/ostree-ext/ostree-ext-go/tarfmt"
+)
+
+// Plan says what an image will be. The fields are for showing; they are not to be changed.
+type Plan struct {
+	// Tree is what the image holds.
+	Tree rootfs.Tree
+	// Set is what was found in it, nil for an image of one layer.
+	Set *component.Set
+	// Arrangement says what goes into which layer besides the first, nil where nothing was arranged.
+	Arrangement *chunking.Arrangement
+	// Warnings are for the user.
+	Warnings []string
+
+	opts  Options
+	image func(ctx context.Context, p *Plan) (*encapsulate.Image, error)
+}
+
+// Image makes the image. Its context is that of reading the layers, too.
+func (p *Plan) Image(ctx context.Context) (*encapsulate.Image, error) { return p.image(ctx, p) }
+
+// formatOSTree names layers that hold objects, in keys.
+const formatOSTree = "ostree-1"
+
+// Commit plans the image of a commit. Without components to be found, all of it goes into one layer.
+func Commit(ctx context.Context, src repo.Source, commit repo.Checksum, opts Options) (*Plan, error) {
+	c := &commitBuild{src: src, commit: commit}
+	p := &Plan{opts: opts, image: c.image}
+	var err error
+	if p.Tree, err = rootfs.Commit(ctx, src, commit); err != nil {
+		return nil, err
+	}
+	if opts.SingleLayer {
+		return p, nil
+	}
+	if c.content, err = tarfmt.CommitContent(ctx, src, commit); err != nil {
+		return nil, err
+	}
+	if opts.Mapping != nil {
+		p.Set, err = mappedSet(p.Tree, opts.Mapping)
+	} else {
+		p.Set, err = component.Detect(ctx, p.Tree, opts.Components)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.Warnings = append(p.Warnings, p.Set.Warnings...)
+	if opts.Mapping == nil && !anyOwner(p.Set) {
+		p.Warnings = append(p.Warnings, "no package database and no other components were found: the image has a single layer")
+		p.Set = nil
+		return p, nil
+	}
+	if opts.Packing == PackUpstream {
+		return p, c.packUpstream(p)
+	}
+	return p, c.arrange(ctx, p)
+}
+
+// anyOwner reports whether anything but the remainder owns files.
+func anyOwner(set *component.Set) bool {
+	return slices.ContainsFunc(set.Claims, func(c component.Claim) bool {
+		return c.Component >= 0 && c.Detector != component.DetectorRemainder && c.Detector != component.DetectorBigFile
+	})
+}
+
+type commitBuild struct {
+	src     repo.Source
+	commit  repo.Checksum
+	content tarfmt.Content
+	plan    *chunking.Plan
+	record  string
+}
+
+// arrange plans by cost.
+func (c *commitBuild) arrange(ctx context.Context, p *Plan) error {
+	limit, err := p.opts.maxLayers()
+	if err != nil {
+		return err
+	}
+	prior, warnings, err := priorPlan(ctx, p.opts.Prior, formatOSTree, listObjects)
+	if err != nil {
+		return err
+	}
+	p.Warnings = append(p.Warnings, warnings...)
+	a, err := chunking.Arrange(p.Tree, p.Set, chunking.ArrangeOptions{
+		MaxLayers: limit - 1, Format: formatOSTree, ParentDirs: p.opts.Image.ParentDirs, Sharing: chunking.ShareObjects,
+		UpdateInterval: p.opts.UpdateInterval, Rebalance: p.opts.Rebalance, Prior: prior.plan,
+	})
+	if err != nil {
+		return err
+	}
+	p.Arrangement = a
+	p.Warnings = append(p.Warnings, a.Warnings...)
+	c.plan = &chunking.Plan{}
+	layers := contentOf(p.Tree, c.content, a.Layers)
+	for i, l := range a.Layers {
+		layer := chunking.Layer{Name: layerName(l.Components), Packages: l.Packages, Content: layers[i]}
+		if l.Prior >= 0 {
+			// What another program wrote is looked at before it is believed.
+			layer.Reuse = chunking.Reuse{DiffID: prior.plan.Layers[l.Prior].DiffID, Verify: prior.plan.Layers[l.Prior].Files != nil}
+		}
+		c.plan.Layers = append(c.plan.Layers, layer)
+	}
+	if a.Record.First, err = c.firstKey(ctx, p.opts.Image.ParentDirs); err != nil {
+		return err
+	}
+	if a.Record.First == prior.first {
+		c.plan.First = chunking.Reuse{DiffID: prior.firstDiffID}
+	}
+	c.record, err = a.Record.Encode()
+	return err
+}
+
+// contentOf splits a commit's content by layers; the order of an object's paths stays.
+func contentOf(tree rootfs.Tree, content tarfmt.Content, layers []chunking.ArrangedLayer) []tarfmt.Content {
+	entries := tree.Entries()
+	layerOf := make(map[string]int, len(entries))
+	for n, l := range layers {
+		for _, i := range l.Entries {
+			layerOf[entries[i].Path] = n
+		}
+	}
+	out := make([]tarfmt.Content, len(layers))
+	for _, o := range content {
+		for _, p := range o.Paths {
+			l := &out[layerOf[p]]
+			if n := len(*l); n == 0 || (*l)[n-1].Checksum != o.Checksum {
+				*l = append(*l, tarfmt.ObjectPaths{Checksum: o.Checksum})
+			}
+			last := &(*l)[len(*l)-1]
+			last.Paths = append(last.Paths, p)
+		}
+	}
+	return out
+}
+
+// firstKey is the key of the first layer: that of the commit, with all metadata.
+func (c *commitBuild) firstKey(ctx context.Context, parentDirs bool) (k chunking.Key, err error) {
+	meta, err := c.src.Metadata(ctx, repo.ObjectName{Checksum: c.commit, Type: repo.TypeCommitMeta})
+	if err != nil && !errors.Is(err, repo.ErrObjectNotFound) {
+		return k, err
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%s first\x00%t\x00%s\x00", formatOSTree, parentDirs, c.commit)
+	h.Write(meta)
+	copy(k[:], h.Sum(nil))
+	return k, nil
+}
+
+// image makes the image of the plan.
+func (c *commitBuild) image(ctx context.Context, p *Plan) (*encapsulate.Image, error) {
+	opts := p.opts.Image
+	opts.Prior = p.opts.Prior
+	if c.plan != nil {
+		opts.Plan = c.plan
+	}
+	if c.record != "" {
+		opts.ConfigLabels = map[string]string{chunking.LabelPlan: c.record}
+	}
+	return encapsulate.Build(ctx, c.src, c.commit, opts)
+}
+
+// packUpstream plans as upstream does.
+func (c *commitBuild) packUpstream(p *Plan) error {
+	mapping := p.opts.Mapping
+	if mapping == nil {
+		mapping = upstreamMapping(p.Tree, p.Set)
+	} else {
+		clone := *mapping
+		mapping = &clone
+	}
+	if p.opts.MaxLayers > 0 {
+		mapping.MaxLayers = p.opts.MaxLayers
+	}
+	var bins [][]string
+	if prior := p.opts.Prior; prior != nil {
+		var annotations []map[string]string
+		for _, l := range prior.Layers {
+			annotations = append(annotations, l.Annotations)
+		}
+		var err error
+		if bins, err = chunking.PriorBins(annotations); err != nil {
+			return fmt.Errorf("prior image: %w: leave it out with --prior=none", err)
+		}
+	}
+	var err error
+	if c.plan, err = mapping.Plan(c.content, bins); err != nil {
+		return err
+	}
+	if p.opts.Prior != nil {
+		reuseByPackages(c.plan, p.opts.Prior)
+	}
+	return nil
+}
+
+// reuseByPackages proposes for each layer the prior one with the same packages.
+func reuseByPackages(plan *chunking.Plan, prior *encapsulate.Prior) {
+	byPackages := map[string]string{}
+	for _, l := range prior.Layers {
+		if names := l.Annotations[chunking.AnnotationComponents]; names != "" {
+			byPackages[names] = l.DiffID.String()
+		}
+	}
+	for i := range plan.Layers {
+		l := &plan.Layers[i]
+		if d, ok := byPackages[strings.Join(slices.Sorted(slices.Values(l.Packages)), ",")]; ok {
+			l.Reuse = chunking.Reuse{DiffID: d, Verify: true}
+		}
+	}
+}
+
+// layerName is what the history calls a layer.
+func layerName(components []string) string {
+	if n := len(components); n > 5 {
+		return fmt.Sprintf("%d components: %s and others", n, strings.Join(components[:3], ", "))
+	}
+	return strings.Join(components, " and ")
+}
