@@ -1,0 +1,253 @@
+// Package dpkg reads dpkg's database of installed packages from a tree: var/lib/dpkg/status with the lists of files in info,
+// or, in images without a package manager, a paragraph for each package in var/lib/dpkg/status.d. The formats are those of
+// dpkg(1) and deb-changelog(5).
+package dpkg
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+)
+
+// Places of the database.
+const (
+	Dir       = "/var/lib/dpkg"
+	status    = Dir + "/status"
+	statusDir = Dir + "/status.d"
+	info      = Dir + "/info"
+)
+
+// Limits on what is read.
+const (
+	maxStatus   = 128 << 20
+	maxList     = 64 << 20
+	maxPackages = 200_000
+	maxPaths    = 20_000_000
+)
+
+// Read returns the installed packages with their files, sorted by name and architecture. Paths are where dpkg put the files:
+// diversions are applied. Change dates come from the changelogs below usr/share/doc, as far as they are there.
+//
+// The error wraps [fs.ErrNotExist] where there is no database, and [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge].
+func Read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
+	r := &reader{x: x}
+	data, err := x.ReadFile(ctx, status, maxStatus)
+	switch {
+	case err == nil:
+		err = r.installed(ctx, data)
+	case errors.Is(err, fs.ErrNotExist):
+		err = r.distroless(ctx)
+	}
+	if errors.Is(err, rootfs.ErrTooLarge) {
+		err = fmt.Errorf("%w: %w", pkgdb.ErrTooLarge, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("dpkg: %w", err)
+	}
+	for i := range r.packages {
+		if err := r.changelog(ctx, &r.packages[i]); err != nil {
+			return nil, fmt.Errorf("dpkg: %w", err)
+		}
+	}
+	slices.SortStableFunc(r.packages, func(a, b pkgdb.Package) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Arch, b.Arch))
+	})
+	return r.packages, nil
+}
+
+type reader struct {
+	x        *rootfs.Index
+	packages []pkgdb.Package
+	diverted map[string]diversion
+	paths    int
+}
+
+// diversion says where a file of other packages lies instead.
+type diversion struct{ to, by string }
+
+// installed reads the status file and the lists that it names.
+func (r *reader) installed(ctx context.Context, data []byte) error {
+	if err := r.diversions(ctx); err != nil {
+		return err
+	}
+	return paragraphs(data, func(p map[string]string) error {
+		words := strings.Fields(p["Status"])
+		if len(words) != 3 || words[2] != "installed" && !strings.HasPrefix(words[2], "trigger") {
+			return nil
+		}
+		pkg, err := r.add(p)
+		if err != nil {
+			return err
+		}
+		list, err := r.list(ctx, pkg)
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(list)) {
+			p := strings.TrimSuffix(line, "\n")
+			if p == "" || p == "/." || p[0] != '/' {
+				continue
+			}
+			if err := r.addFile(pkg, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// add starts a package of a paragraph.
+func (r *reader) add(p map[string]string) (*pkgdb.Package, error) {
+	name := p["Package"]
+	if name == "" || strings.ContainsAny(name, "/\x00") {
+		return nil, fmt.Errorf("%w: a paragraph with the package name %.100q", pkgdb.ErrBroken, name)
+	}
+	if len(r.packages) >= maxPackages {
+		return nil, fmt.Errorf("%w: more than %d packages", pkgdb.ErrTooLarge, maxPackages)
+	}
+	source, _, _ := strings.Cut(p["Source"], " ")
+	r.packages = append(r.packages, pkgdb.Package{
+		Name: name, Source: cmp.Or(source, name), Version: p["Version"], Arch: p["Architecture"],
+	})
+	return &r.packages[len(r.packages)-1], nil
+}
+
+// list returns the list of a package's files. One that is missing is that of a package without files.
+func (r *reader) list(ctx context.Context, pkg *pkgdb.Package) ([]byte, error) {
+	for _, name := range []string{pkg.Name + ".list", pkg.Name + ":" + pkg.Arch + ".list"} {
+		data, err := r.x.ReadFile(ctx, path.Join(info, name), maxList)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return data, err
+		}
+	}
+	return nil, nil
+}
+
+func (r *reader) addFile(pkg *pkgdb.Package, p string) error {
+	if r.paths++; r.paths > maxPaths {
+		return fmt.Errorf("%w: more than %d paths", pkgdb.ErrTooLarge, maxPaths)
+	}
+	p = path.Clean(p)
+	if d, ok := r.diverted[p]; ok && d.by != pkg.Name {
+		p = d.to
+	}
+	pkg.Files = append(pkg.Files, pkgdb.File{Path: p})
+	return nil
+}
+
+// diversions reads the file of that name: three lines for each, the path, where it goes, and whose the path is now.
+func (r *reader) diversions(ctx context.Context) error {
+	data, err := r.x.ReadFile(ctx, Dir+"/diversions", maxList)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	lines := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
+	r.diverted = make(map[string]diversion, len(lines)/3)
+	for i := 0; i+2 < len(lines); i += 3 {
+		r.diverted[path.Clean(lines[i])] = diversion{to: path.Clean("/" + lines[i+1]), by: lines[i+2]}
+	}
+	return nil
+}
+
+// distroless reads status.d: a paragraph in a file of its own for each package, and its md5sums, which are the only list.
+func (r *reader) distroless(ctx context.Context) error {
+	dir, err := r.x.Resolve(statusDir)
+	if err != nil {
+		return err
+	}
+	for i := range r.x.Children(r.x.Entry(dir).Path) {
+		p := r.x.Entry(i).Path
+		if strings.HasSuffix(p, ".md5sums") || r.x.Entry(i).IsDir() {
+			continue
+		}
+		data, err := r.x.ReadFile(ctx, p, maxStatus)
+		if err != nil {
+			return err
+		}
+		err = paragraphs(data, func(fields map[string]string) error {
+			pkg, err := r.add(fields)
+			if err != nil {
+				return err
+			}
+			return r.md5sums(ctx, pkg, p+".md5sums")
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reader) md5sums(ctx context.Context, pkg *pkgdb.Package, name string) error {
+	sums, err := r.x.ReadFile(ctx, name, maxList)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(sums)) {
+		_, p, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "  ")
+		if !ok || p == "" {
+			continue
+		}
+		if err := r.addFile(pkg, "/"+strings.TrimPrefix(p, "./")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// paragraphs calls f with the fields of each paragraph that count here. Continuation lines are passed over.
+func paragraphs(data []byte, f func(map[string]string) error) error {
+	s := bufio.NewScanner(bytes.NewReader(data))
+	s.Buffer(make([]byte, 0, 64<<10), 16<<20)
+	fields := map[string]string{}
+	end := func() error {
+		if len(fields) == 0 {
+			return nil
+		}
+		err := f(fields)
+		clear(fields)
+		return err
+	}
+	for s.Scan() {
+		line := s.Text()
+		if strings.TrimSpace(line) == "" {
+			if err := end(); err != nil {
+				return err
+			}
+			continue
+		}
+		if line[0] == ' ' || line[0] == '\t' {
+			continue
+		}
+		key, value, ok := strings.Cut(line, ":")
+		if !ok {
+			return fmt.Errorf("%w: the line %.100q has no colon", pkgdb.ErrBroken, line)
+		}
+		switch key {
+		case "Package", "Status", "Version", "Architecture", "Source":
+			fields[key] = strings.TrimSpace(value)
+		default:
+			fields[""] = "" // so that a paragraph of other fields is one
+		}
+	}
+	if err := s.Err(); err != nil {
+		return fmt.Errorf("%w: %w", pkgdb.ErrBroken, err)
+	}
+	return end()
+}
