@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -22,6 +23,24 @@ type Prior struct {
 	// Annotations are those of the manifest.
 	Annotations map[string]string
 	open        func(context.Context, PriorLayer) (io.ReadCloser, error)
+	others      []PriorLayer // of another image, which may be taken over, too
+}
+
+// With returns the image with the layers of another that may be taken over, too.
+func (p *Prior) With(other *Prior) *Prior {
+	both := *p
+	both.others = slices.Concat(p.others, other.Layers)
+	theirs := map[v1.Hash]bool{}
+	for _, l := range other.Layers {
+		theirs[l.Digest] = true
+	}
+	both.open = func(ctx context.Context, l PriorLayer) (io.ReadCloser, error) {
+		if theirs[l.Digest] {
+			return other.open(ctx, l)
+		}
+		return p.open(ctx, l)
+	}
+	return &both
 }
 
 // PriorLayer is a layer of a prior image.
@@ -86,6 +105,9 @@ func (i *Image) reuse(ctx context.Context, specs []PlainLayer, prior *Prior) err
 	byDiffID := map[string]*PriorLayer{}
 	for n := range prior.Layers {
 		byDiffID[prior.Layers[n].DiffID.String()] = &prior.Layers[n]
+	}
+	for n := range prior.others {
+		byDiffID[prior.others[n].DiffID.String()] = &prior.others[n]
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))

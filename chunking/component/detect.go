@@ -1,15 +1,21 @@
 package component
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/ostree-ext/ostree-ext-go/chunking/component/dpkg"
+	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
-
-// Rule is a rule of the user.
-type Rule struct{}
 
 // Options says how components are found.
 type Options struct {
@@ -19,36 +25,257 @@ type Options struct {
 	Strict bool
 }
 
-// ParseRules reads a mapping file.
-func ParseRules(data []byte) ([]Rule, error) { return nil, nil }
-
-// Detect finds the components of a tree.
+// Detect finds the components of a tree. For each file the first of these that knows it counts: the user's rules, the xattrs
+// "user.component", initial RAM disks and package databases, the packages of the operating system, language packages, what is
+// generated from something that is owned, big files, the directory.
+//
+// With Options.Strict the error wraps [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge] where a database cannot be understood.
 func Detect(ctx context.Context, tree rootfs.Tree, opts Options) (*Set, error) {
-	set := &Set{}
-	entries := tree.Entries()
-	index := map[string]int{}
-	top := func(p string) string {
-		name, _, _ := strings.Cut(p[1:], "/")
-		return "file/" + name
+	d := newDetection(tree)
+	for _, step := range []func(context.Context, Options) error{d.rules, d.xattrs, d.isolated, d.packages, d.languages, d.generated, d.bigFiles, d.remainder} {
+		if err := step(ctx, opts); err != nil {
+			return nil, fmt.Errorf("finding components: %w", err)
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 	}
-	for i := range entries {
-		if id := top(entries[i].Path); !entries[i].IsDir() {
-			if _, ok := index[id]; !ok {
-				index[id] = 0
-				set.Components = append(set.Components, Component{ID: id, Packages: []string{id[5:]}})
+	return d.set(opts), nil
+}
+
+// detection gathers claims. Components are named by their index in list until all are known.
+type detection struct {
+	tree     rootfs.Tree
+	x        *rootfs.Index
+	entries  []rootfs.Entry
+	claims   []Claim
+	list     []*found
+	byID     map[string]int
+	packaged map[string]string // binary package → component's ID
+	warnings []string
+}
+
+// found is a component while it is being found.
+type found struct {
+	Component
+	packages map[string]bool
+	days     map[int64]bool
+	mass     bool // days of mass rebuilds are to be left out
+}
+
+func newDetection(tree rootfs.Tree) *detection {
+	d := &detection{tree: tree, x: rootfs.NewIndex(tree), entries: tree.Entries(), byID: map[string]int{}, packaged: map[string]string{}}
+	d.claims = make([]Claim, len(d.entries))
+	for i := range d.claims {
+		d.claims[i].Component = -1
+	}
+	return d
+}
+
+// component returns the index of a component, which is made if it is new.
+func (d *detection) component(id string) int {
+	if i, ok := d.byID[id]; ok {
+		return i
+	}
+	d.byID[id] = len(d.list)
+	d.list = append(d.list, &found{Component: Component{ID: id}, packages: map[string]bool{}, days: map[int64]bool{}})
+	return len(d.list) - 1
+}
+
+// claim gives an entry to a component, unless it is a directory or has an owner.
+func (d *detection) claim(i int, id, detector, reason string) {
+	if d.claims[i].Component >= 0 || d.entries[i].IsDir() {
+		return
+	}
+	d.claims[i] = Claim{Component: d.component(id), Detector: detector, Reason: reason}
+}
+
+func (d *detection) warnf(format string, args ...any) {
+	d.warnings = append(d.warnings, fmt.Sprintf(format, args...))
+}
+
+// ecosystem is a kind of package manager.
+type ecosystem struct {
+	name string
+	read func(context.Context, *rootfs.Index) ([]pkgdb.Package, error)
+}
+
+var ecosystems = []ecosystem{
+	{"deb", dpkg.Read},
+}
+
+// packages claims what the package managers of the operating system own.
+func (d *detection) packages(ctx context.Context, opts Options) error {
+	for _, e := range ecosystems {
+		pkgs, err := e.read(ctx, d.x)
+		switch {
+		case err == nil:
+			d.claimPackages(e.name, pkgs)
+		case errors.Is(err, fs.ErrNotExist):
+		case !opts.Strict && (errors.Is(err, pkgdb.ErrBroken) || errors.Is(err, pkgdb.ErrTooLarge)):
+			d.warnf("%v: its files are taken for unowned", err)
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// claimPackages gives each file to the smallest of its owners, by ID and package.
+func (d *detection) claimPackages(system string, pkgs []pkgdb.Package) {
+	ids := d.sourceIDs(system, pkgs)
+	order := make([]int, len(pkgs))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(ids[a], ids[b]), cmp.Compare(pkgs[a].Name, pkgs[b].Name))
+	})
+	for _, n := range order {
+		p := &pkgs[n]
+		f := d.list[d.component(ids[n])]
+		f.packages[p.Name] = true
+		f.mass = true
+		d.packaged[system+"/"+p.Name] = ids[n]
+		if p.Built.After(f.Built) {
+			f.Built = p.Built
+		}
+		for _, t := range p.Changes {
+			f.days[t.Unix()/secondsOfDay] = true
+		}
+		for _, file := range p.Files {
+			if i, ok := d.locate(file.Path); ok {
+				d.claim(i, ids[n], system, "package "+p.Name)
 			}
 		}
 	}
-	slices.SortFunc(set.Components, func(a, b Component) int { return strings.Compare(a.ID, b.ID) })
-	for i, c := range set.Components {
-		index[c.ID] = i
-	}
-	for i := range entries {
-		c := Claim{Component: -1}
-		if !entries[i].IsDir() {
-			c = Claim{Component: index[top(entries[i].Path)], Detector: DetectorRemainder, Reason: "nothing else claims it"}
+}
+
+const secondsOfDay = 24 * 60 * 60
+
+// sourceIDs names the component of each package. A source that is installed in several versions side by side, as kernels are,
+// has one for each, told apart by rank: the newest has no number.
+func (d *detection) sourceIDs(system string, pkgs []pkgdb.Package) []string {
+	type instance struct{ source, kernel string }
+	kernels := map[string][]string{} // source → releases, newest first
+	of := make([]instance, len(pkgs))
+	for i := range pkgs {
+		of[i].source = pkgs[i].Source
+		if release := kernelRelease(&pkgs[i]); release != "" {
+			of[i].kernel = release
+			if !slices.Contains(kernels[pkgs[i].Source], release) {
+				kernels[pkgs[i].Source] = append(kernels[pkgs[i].Source], release)
+			}
 		}
-		set.Claims = append(set.Claims, c)
 	}
-	return set, ctx.Err()
+	for _, list := range kernels {
+		slices.SortFunc(list, func(a, b string) int { return compareVersions(b, a) })
+	}
+	ids := make([]string, len(pkgs))
+	for i := range pkgs {
+		ids[i] = system + "/" + of[i].source
+		if rank := slices.Index(kernels[of[i].source], of[i].kernel); rank > 0 {
+			ids[i] += fmt.Sprintf("#%d", rank+1)
+		}
+	}
+	return ids
+}
+
+// kernelRelease is the release of the kernel whose image or modules a package has, or empty.
+func kernelRelease(p *pkgdb.Package) string {
+	for _, f := range p.Files {
+		rest, ok := strings.CutPrefix(f.Path, "/usr/lib/modules/")
+		if !ok {
+			rest, ok = strings.CutPrefix(f.Path, "/lib/modules/")
+		}
+		if release, below, _ := strings.Cut(rest, "/"); ok && below != "" && release != "" {
+			return release
+		}
+	}
+	return ""
+}
+
+// locate finds the file that a database means by a path. Symlinks in the directories above it are followed, as in a system
+// with merged /usr; a tree that is a commit has /etc below /usr.
+func (d *detection) locate(p string) (int, bool) {
+	p = path.Clean("/" + p)
+	candidates := []string{p}
+	if strings.HasPrefix(p, "/etc/") {
+		candidates = append(candidates, "/usr"+p)
+	} else if rest, ok := strings.CutPrefix(p, "/var/"); ok {
+		candidates = append(candidates, "/usr/share/factory/var/"+rest)
+	}
+	for _, c := range candidates {
+		if canonical, ok := d.x.Canonical(c); ok {
+			if i, ok := d.x.Find(canonical); ok && !d.entries[i].IsDir() {
+				return i, true
+			}
+		}
+	}
+	return 0, false
+}
+
+// set brings what was found into its final form.
+func (d *detection) set(Options) *Set {
+	s := &Set{Claims: d.claims, Warnings: d.warnings}
+	used := make([]bool, len(d.list))
+	for _, c := range d.claims {
+		if c.Component >= 0 {
+			used[c.Component] = true
+		}
+	}
+	mass := d.massDays()
+	order := make([]int, 0, len(d.list))
+	for i, f := range d.list {
+		if f.Built.After(s.Reference) {
+			s.Reference = f.Built
+		}
+		if used[i] {
+			order = append(order, i)
+		}
+	}
+	slices.SortFunc(order, func(a, b int) int { return strings.Compare(d.list[a].ID, d.list[b].ID) })
+	index := make([]int, len(d.list))
+	for n, i := range order {
+		index[i] = n
+		f := d.list[i]
+		if f.Packages = slices.Sorted(maps.Keys(f.packages)); len(f.Packages) == 0 {
+			f.Packages = []string{path.Base(f.ID)}
+		}
+		for _, day := range slices.Sorted(maps.Keys(f.days)) {
+			if !mass[day] {
+				f.Changes = append(f.Changes, day)
+			}
+		}
+		s.Components = append(s.Components, f.Component)
+	}
+	for i := range s.Claims {
+		if c := &s.Claims[i]; c.Component >= 0 {
+			c.Component = index[c.Component]
+		}
+	}
+	s.Reference = s.Reference.UTC().Truncate(24 * time.Hour)
+	return s
+}
+
+// minMass is how many sources there must be before a day can be that of a mass rebuild.
+const minMass = 20
+
+// massDays are the days on which more than a fifth of all sources changed: they touch every layer under any plan, and tell
+// nothing.
+func (d *detection) massDays() map[int64]bool {
+	count, sources := map[int64]int{}, 0
+	for _, f := range d.list {
+		if f.mass {
+			sources++
+		}
+		for day := range f.days {
+			count[day]++
+		}
+	}
+	mass := map[int64]bool{}
+	for day, n := range count {
+		mass[day] = sources >= minMass && 5*n > sources
+	}
+	return mass
 }

@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"strings"
 
-	"github.com/containerd/platforms"
 	"github.com/spf13/cobra"
 
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
@@ -20,11 +17,11 @@ import (
 
 // encapsulateFlags are the options as they are written.
 type encapsulateFlags struct {
-	repo, config, contentMeta, compression, platform, authFile, digestFile string
-	labels, annotations, copyMeta, copyMetaOpt, cmd                        []string
-	compressionFast, asJSON, insecure                                      bool
-	level                                                                  int
-	chunk                                                                  chunkFlags
+	repo, contentMeta, authFile, digestFile string
+	copyMeta, copyMetaOpt                   []string
+	asJSON, insecure                        bool
+	image                                   imageFlags
+	chunk                                   chunkFlags
 }
 
 func newEncapsulateCommand(a *app) *cobra.Command {
@@ -46,9 +43,6 @@ the content is split as that file says.`,
       exampleos/x86_64/stable oci-archive:os.ociarchive`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if cmd.Flags().Changed("compression-level") && f.level < 1 {
-				return usagef("invalid value '%d' for '--compression-level': levels begin at 1", f.level)
-			}
 			opts, err := f.options()
 			if err != nil {
 				return err
@@ -62,18 +56,11 @@ the content is split as that file says.`,
 	}
 	repoFlag(c, &f.repo)
 	fs := c.Flags()
-	fs.StringArrayVarP(&f.labels, "label", "l", nil, "`KEY=VALUE` to add to the image's labels")
-	fs.StringArrayVar(&f.annotations, "annotation", nil, "`KEY=VALUE` to add to the manifest's annotations")
 	fs.StringArrayVar(&f.copyMeta, "copymeta", nil, "`KEY` of the commit's metadata to make a label of; an error where it is missing")
 	fs.StringArrayVar(&f.copyMetaOpt, "copymeta-opt", nil, "`KEY` of the commit's metadata to make a label of, if it is there")
-	fs.StringArrayVar(&f.cmd, "cmd", nil, "`ARG` of the image's default command; repeat it for each argument")
-	fs.StringVar(&f.config, "config", "", "`FILE` with the container configuration to start from: JSON, the \"config\" object of an OCI image")
 	fs.StringVar(&f.contentMeta, "contentmeta", "", "`FILE` that maps content to layers")
+	f.image.add(fs)
 	f.chunk.add(fs)
-	fs.StringVar(&f.compression, "compression", "gzip", "`NAME` of the layers' compression: gzip, zstd or none")
-	fs.IntVar(&f.level, "compression-level", 0, "`N` of the compressor; higher is smaller and slower (default: its own)")
-	fs.BoolVar(&f.compressionFast, "compression-fast", false, "compress less and faster")
-	fs.StringVar(&f.platform, "platform", "", "`OS/ARCH[/VARIANT]` of the image (default: this machine's)")
 	fs.StringVar(&f.authFile, "authfile", "", "`FILE` with credentials for the registry")
 	fs.BoolVar(&f.insecure, "insecure-skip-tls-verification", false, "accept any certificate, and plain HTTP")
 	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
@@ -82,42 +69,12 @@ the content is split as that file says.`,
 }
 
 // options reads what the flags name.
-func (f *encapsulateFlags) options() (opts encapsulate.Options, err error) {
-	opts = encapsulate.Options{CopyMetaKeys: f.copyMeta, CopyMetaOptKeys: f.copyMetaOpt, Cmd: f.cmd, Level: f.level}
-	if opts.Labels, err = keyValues("label", f.labels); err != nil {
-		return opts, err
-	}
-	if opts.Annotations, err = keyValues("annotation", f.annotations); err != nil {
-		return opts, err
-	}
-	if opts.Compression, err = encapsulate.ParseCompression(f.compression); err != nil {
-		return opts, &usageError{err}
-	}
-	if f.compressionFast {
-		if f.level != 0 {
-			return opts, usagef("--compression-fast and --compression-level: choose one")
-		}
-		opts.Level = 1
-	}
-	if opts.Compression == encapsulate.Uncompressed && opts.Level != 0 {
-		return opts, usagef("--compression=none has no level: leave out --compression-level and --compression-fast")
-	}
+func (f *encapsulateFlags) options() (encapsulate.Options, error) {
+	opts := encapsulate.Options{CopyMetaKeys: f.copyMeta, CopyMetaOptKeys: f.copyMetaOpt}
 	if f.chunk.singleLayer && f.contentMeta != "" {
 		return opts, usagef("--single-layer and --contentmeta: choose one")
 	}
-	if f.platform != "" {
-		p, err := platforms.Parse(f.platform)
-		if err != nil {
-			return opts, usagef("invalid value '%s' for '--platform': %w", f.platform, err)
-		}
-		opts.Platform = &p
-	}
-	if f.config != "" {
-		if opts.Config, err = os.ReadFile(f.config); err != nil {
-			return opts, fmt.Errorf("reading the container configuration: %w", err)
-		}
-	}
-	return opts, nil
+	return opts, f.image.options(&opts)
 }
 
 // encapsulated is the result of encapsulation.
@@ -195,20 +152,4 @@ func (a *app) plannedImage(ctx context.Context, plan func() (*build.Plan, error)
 		a.warn(w)
 	}
 	return p.Image(ctx)
-}
-
-// keyValues splits KEY=VALUE arguments. The last one of a key wins.
-func keyValues(what string, args []string) (map[string]string, error) {
-	if len(args) == 0 {
-		return nil, nil
-	}
-	m := make(map[string]string, len(args))
-	for _, arg := range args {
-		k, v, ok := strings.Cut(arg, "=")
-		if !ok {
-			return nil, &usageError{errors.New("missing '=' in " + what + " " + arg)}
-		}
-		m[k] = v
-	}
-	return m, nil
 }

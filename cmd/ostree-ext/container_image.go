@@ -8,6 +8,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
@@ -159,7 +160,7 @@ func newCompareCommand(a *app) *cobra.Command {
 // formatManifestDiff prints upstream's three lines.
 func formatManifestDiff(d container.ManifestDiff) string {
 	line := func(head string, n int, size int64) string {
-		return fmt.Sprintf("%s %-4d  Size: %s\n", head, n, formatSize(size))
+		return fmt.Sprintf("%s %-4d  Size: %s\n", head, n, sizes.Format(size))
 	}
 	return line("Total new layers:", d.Total, d.TotalSize) +
 		line("Removed layers:  ", d.NRemoved, d.RemovedSize) +

@@ -9,6 +9,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // display shows the progress of work on layers. Its event method is called by one goroutine at a time; stop ends it
@@ -46,13 +47,13 @@ func (l *lines) event(e progress.Event) {
 	case progress.Planned:
 		l.total = e.Layer
 		if e.Total > 0 {
-			fmt.Fprintf(l.w, "layers: %d (%s)\n", e.Layer, formatSize(e.Total))
+			fmt.Fprintf(l.w, "layers: %d (%s)\n", e.Layer, sizes.Format(e.Total))
 		} else {
 			fmt.Fprintf(l.w, "layers: %d\n", e.Layer)
 		}
 	case progress.Finished:
 		l.done++
-		fmt.Fprintf(l.w, "[%d/%d] %s (%s)\n", l.done, l.total, e.Name, formatSize(e.Done))
+		fmt.Fprintf(l.w, "[%d/%d] %s (%s)\n", l.done, l.total, e.Name, sizes.Format(e.Done))
 	case progress.Present:
 		l.done++
 		fmt.Fprintf(l.w, "[%d/%d] %s: unchanged\n", l.done, l.total, e.Name)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
@@ -250,9 +251,9 @@ func (a *app) printPruned(s repo.PruneStats, dry, asJSON bool) error {
 	case s.Deleted == 0:
 		return a.printf("No unreachable objects\n")
 	case dry:
-		return a.printf("Would delete: %d objects, freeing %s\n", s.Deleted, formatSize(s.Bytes))
+		return a.printf("Would delete: %d objects, freeing %s\n", s.Deleted, sizes.Format(s.Bytes))
 	}
-	return a.printf("Deleted %d objects, %s freed\n", s.Deleted, formatSize(s.Bytes))
+	return a.printf("Deleted %d objects, %s freed\n", s.Deleted, sizes.Format(s.Bytes))
 }
 
 // checked is the result of a check for programs.

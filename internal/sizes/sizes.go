@@ -1,10 +1,11 @@
-package main
+// Package sizes prints numbers of bytes for people.
+package sizes
 
 import "fmt"
 
-// formatSize prints a number of bytes for people as GLib does, and so as ostree and upstream do: powers of 1000, one
+// Format prints a number of bytes for people as GLib does, and so as ostree and upstream do: powers of 1000, one
 // decimal, a no-break space before the unit. The unit is chosen before rounding, so 999950 is "1000.0 kB".
-func formatSize(n int64) string {
+func Format(n int64) string {
 	switch {
 	case n == 1:
 		return "1 byte"

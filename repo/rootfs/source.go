@@ -44,7 +44,7 @@ func Hash(ctx context.Context, tree Tree) (*Hashed, error) {
 		}
 		if !e.IsRegular() {
 			var err error
-			if e.Object, err = headerObject(e); err != nil {
+			if e.Object, err = HeaderObject(e); err != nil {
 				return nil, errors.Join(err, g.Wait())
 			}
 			continue
@@ -69,8 +69,8 @@ func Hash(ctx context.Context, tree Tree) (*Hashed, error) {
 
 const hashBuffer = 128 << 10
 
-// headerObject is the object of what has no content.
-func headerObject(e *Entry) (c repo.Checksum, err error) {
+// HeaderObject is the object of an entry without content: that of a symlink, or one that stands for what a special file is.
+func HeaderObject(e *Entry) (c repo.Checksum, err error) {
 	if e.IsSymlink() {
 		s, err := repo.FileHasher(&e.FileHeader)
 		if err != nil {

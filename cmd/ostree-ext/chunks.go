@@ -1,0 +1,290 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ostree-ext/ostree-ext-go/container"
+	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/build"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/report"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+)
+
+func newChunksCommand(a *app) *cobra.Command {
+	return group("chunks", "How content is split into layers", newChunksPlanCommand(a), newChunksShowCommand(a), newChunksExplainCommand(a), newChunksDiffCommand(a))
+}
+
+// form is how a report is printed.
+type form struct {
+	asJSON bool
+	html   string
+}
+
+func (f *form) add(fs *pflag.FlagSet, withHTML bool) {
+	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
+	if withHTML {
+		fs.StringVar(&f.html, "html", "", "`FILE` to write a page with a treemap to, instead of printing")
+	}
+}
+
+func (a *app) printLayers(r *report.Layers, f form, title string) error {
+	switch {
+	case f.html != "":
+		return writeTo(f.html, func(w io.Writer) error { return r.WriteHTML(w, title) })
+	case f.asJSON:
+		return a.printJSON(r)
+	}
+	return r.WriteTable(a.out)
+}
+
+// writeTo makes a file.
+func writeTo(name string, write func(io.Writer) error) (err error) {
+	out, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closeErr := out.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	return write(out)
+}
+
+// contentFlags name what is to be split.
+type contentFlags struct {
+	repo  string
+	tree  treeFlags
+	chunk chunkFlags
+	fetch source.Options
+}
+
+func (f *contentFlags) add(c *cobra.Command) {
+	fs := c.Flags()
+	fs.StringVar(&f.repo, "repo", "", "`REPO` with the commit")
+	f.tree.add(fs)
+	f.chunk.add(fs)
+	fetchFlags(fs, &f.fetch)
+}
+
+// plan plans what the flags and the arguments before the last n name.
+func (f *contentFlags) plan(ctx context.Context, a *app, rev []string) (p *build.Plan, release func() error, err error) {
+	var opts build.Options
+	if err := f.chunk.options(&opts); err != nil {
+		return nil, nil, err
+	}
+	prior, closePrior, err := f.chunk.openPrior(ctx, a, nil, f.fetch)
+	if err != nil {
+		return nil, nil, err
+	}
+	opts.Prior = prior
+	if f.repo == "" {
+		if len(rev) > 0 {
+			return nil, nil, usagef("%s: a commit needs --repo", rev[0])
+		}
+		p, closeTree, err := f.tree.plan(ctx, opts, f.fetch)
+		return p, both(closePrior, closeTree), err
+	}
+	if len(rev) != 1 || f.tree.named() {
+		return nil, nil, usagef("--repo needs the commit's REV, and excludes --rootfs and --from")
+	}
+	r, err := repo.Open(f.repo)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := r.ResolveRev(rev[0])
+	if err == nil {
+		p, err = build.Commit(ctx, r, c, opts)
+	}
+	return p, both(closePrior, r.Close), err
+}
+
+// both calls two functions and returns the first error.
+func both(f, g func() error) func() error {
+	return func() error {
+		err := f()
+		if g == nil {
+			return err
+		}
+		if other := g(); err == nil {
+			err = other
+		}
+		return err
+	}
+}
+
+func newChunksPlanCommand(a *app) *cobra.Command {
+	var f contentFlags
+	var out form
+	var list string
+	c := &cobra.Command{
+		Use:   "plan (--repo=REPO REV | --rootfs=DIR | --from=IMGREF | --components=FILE)",
+		Short: "Show how content would be split, without making an image",
+		Long: `Finds the components of a commit, a root filesystem or an image, packs them into layers, and prints the layers: the size
+of their content, the chance that an update changes them, and their components.
+
+With --components the components come from a JSON file instead, a list of objects with "identifier", "size" and either
+"change_frequency" (changes a year) or "probability" (the chance to change in one update). The layers are then those
+besides the commit's, and --max-layers is their number.`,
+		Example: `  ostree-ext chunks plan --rootfs=/srv/rootfs --max-layers=40
+  ostree-ext chunks plan --repo=repo os/stable --html=plan.html
+  ostree-ext chunks plan --components=packages.json.gz --max-layers=64 --json`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if list != "" {
+				if f.repo != "" || f.tree.named() || len(args) > 0 {
+					return usagef("--components excludes --repo, --rootfs and --from")
+				}
+				r, err := f.planList(list)
+				if err != nil {
+					return err
+				}
+				return a.printLayers(r, out, path.Base(list))
+			}
+			p, release, err := f.plan(cmd.Context(), a, args)
+			if release != nil {
+				defer release()
+			}
+			if err != nil {
+				return err
+			}
+			for _, w := range p.Warnings {
+				a.warn(w)
+			}
+			return a.printLayers(report.OfPlan(p), out, "Planned layers")
+		},
+	}
+	f.add(c)
+	c.Flags().StringVar(&list, "components", "", "`FILE` with a list of components, JSON, possibly compressed with gzip")
+	out.add(c.Flags(), true)
+	return c
+}
+
+func (f *contentFlags) planList(name string) (*report.Layers, error) {
+	var opts build.Options
+	if err := f.chunk.options(&opts); err != nil {
+		return nil, err
+	}
+	if f.chunk.singleLayer {
+		opts.MaxLayers = 1
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	r, err := report.PlanList(data, opts)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return r, nil
+}
+
+// withImage opens an image to look at.
+func withImage(ctx context.Context, arg string, fetch source.Options, use func(*encapsulate.Prior) error) (err error) {
+	if err := checkFetch(&fetch); err != nil {
+		return err
+	}
+	ref, err := parseImageReference(arg)
+	if err != nil {
+		return err
+	}
+	image, closeImage, err := container.OpenPrior(ctx, ref, fetch)
+	if err != nil {
+		return fmt.Errorf("opening %s: %w", ref, err)
+	}
+	defer func() {
+		if closeErr := closeImage(); err == nil {
+			err = closeErr
+		}
+	}()
+	return use(image)
+}
+
+func newChunksShowCommand(a *app) *cobra.Command {
+	var fetch source.Options
+	var out form
+	c := &cobra.Command{
+		Use:   "show IMGREF",
+		Short: "Show how an image is split",
+		Long: `Prints the layers of an image with their compressed size and their components. It understands the plans that this program
+writes, and what ostree-ext, rpm-ostree and chunkah note in annotations.`,
+		Example: `  ostree-ext chunks show docker://registry.example/os:latest
+  ostree-ext chunks show oci:layout:latest --html=layers.html`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withImage(cmd.Context(), args[0], fetch, func(image *encapsulate.Prior) error {
+				return a.printLayers(report.OfImage(image), out, args[0])
+			})
+		},
+	}
+	fetchFlags(c.Flags(), &fetch)
+	out.add(c.Flags(), true)
+	return c
+}
+
+func newChunksDiffCommand(a *app) *cobra.Command {
+	var fetch source.Options
+	var out form
+	c := &cobra.Command{
+		Use:   "diff OLD NEW",
+		Short: "Show what an update from one image to another downloads",
+		Long: `Prints the layers that a host with the image OLD has to download for the image NEW, with the components that made them new,
+and which components changed, came or went.`,
+		Example: `  ostree-ext chunks diff docker://registry.example/os:1 docker://registry.example/os:2`,
+		Args:    cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withImage(cmd.Context(), args[0], fetch, func(from *encapsulate.Prior) error {
+				return withImage(cmd.Context(), args[1], fetch, func(to *encapsulate.Prior) error {
+					d := report.Diff(from, to)
+					if out.asJSON {
+						return a.printJSON(d)
+					}
+					return d.WriteTable(a.out)
+				})
+			})
+		},
+	}
+	fetchFlags(c.Flags(), &fetch)
+	out.add(c.Flags(), false)
+	return c
+}
+
+func newChunksExplainCommand(a *app) *cobra.Command {
+	var f contentFlags
+	var out form
+	c := &cobra.Command{
+		Use:   "explain (--repo=REPO REV | --rootfs=DIR | --from=IMGREF) PATH",
+		Short: "Say which component and layer a path belongs to, and why",
+		Example: `  ostree-ext chunks explain --rootfs=/srv/rootfs /usr/bin/bash
+  ostree-ext chunks explain --repo=repo os/stable /usr/lib/os-release`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, release, err := f.plan(cmd.Context(), a, args[:len(args)-1])
+			if release != nil {
+				defer release()
+			}
+			if err != nil {
+				return err
+			}
+			e, err := report.Explain(p, args[len(args)-1])
+			if err != nil {
+				return err
+			}
+			if out.asJSON {
+				return a.printJSON(e)
+			}
+			return e.WriteText(a.out)
+		},
+	}
+	f.add(c)
+	out.add(c.Flags(), false)
+	return c
+}

@@ -1,0 +1,407 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/containerd/platforms"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ostree-ext/ostree-ext-go/container"
+	"github.com/ostree-ext/ostree-ext-go/container/dest"
+	"github.com/ostree-ext/ostree-ext-go/container/flatten"
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/build"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+)
+
+// treeFlags name a root filesystem.
+type treeFlags struct {
+	rootfs, from, format, varPolicy, selinux string
+}
+
+func (f *treeFlags) add(fs *pflag.FlagSet) {
+	fs.StringVar(&f.rootfs, "rootfs", "", "`DIR` with a root filesystem")
+	fs.StringVar(&f.from, "from", "", "`IMGREF` of an image whose root filesystem to take")
+	fs.StringVar(&f.format, "format", "", "`NAME` of the image's form: plain, or ostree for a commit (default plain)")
+	fs.StringVar(&f.varPolicy, "var", "keep", "`WHAT` --format=ostree does with the content of /var: keep (initial content of a new system) or drop")
+	fs.StringVar(&f.selinux, "selinux", "auto", "`WHAT` --format=ostree does with SELinux labels: auto (computed from the tree's policy, if it has one) or off (as they are)")
+}
+
+func (f *treeFlags) named() bool { return f.rootfs != "" || f.from != "" }
+
+// opened is a root filesystem with what is known of it.
+type opened struct {
+	tree  rootfs.Tree
+	image *encapsulate.Prior // that it comes from, or nil
+	close func() error
+}
+
+// open opens what the flags name.
+func (f *treeFlags) open(ctx context.Context, fetch source.Options) (*opened, error) {
+	switch {
+	case f.rootfs != "" && f.from != "":
+		return nil, usagef("--rootfs and --from: choose one")
+	case f.rootfs != "":
+		d, err := rootfs.Dir(ctx, f.rootfs)
+		if err != nil {
+			return nil, err
+		}
+		return &opened{tree: d, close: d.Close}, nil
+	case f.from != "":
+		return openImage(ctx, f.from, fetch)
+	}
+	return nil, usagef("say what to make an image of: --rootfs=DIR or --from=IMGREF")
+}
+
+// openImage reads an image as a root filesystem.
+func openImage(ctx context.Context, arg string, fetch source.Options) (*opened, error) {
+	ref, err := parseImageReference(arg)
+	if err != nil {
+		return nil, err
+	}
+	image, closeImage, err := container.OpenPrior(ctx, ref, fetch)
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", ref, err)
+	}
+	tree, err := flatten.Open(ctx, image, flatten.Options{})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("reading %s: %w", ref, err), closeImage())
+	}
+	return &opened{tree: tree, image: image, close: both(tree.Close, closeImage)}, nil
+}
+
+// commitOptions says how --format=ostree commits.
+func (f *treeFlags) commitOptions(ctx context.Context, tree rootfs.Tree) (opts build.OSTreeOptions, err error) {
+	switch f.varPolicy {
+	case "keep":
+	case "drop":
+		opts.Prepare.DropVar = true
+	default:
+		return opts, usagef("invalid value '%s' for '--var': keep or drop", f.varPolicy)
+	}
+	switch f.selinux {
+	case "off":
+	case "auto":
+		if opts.Prepare.Label, err = build.PolicyOf(ctx, tree); err != nil {
+			return opts, err
+		}
+	default:
+		return opts, usagef("invalid value '%s' for '--selinux': auto or off", f.selinux)
+	}
+	return opts, nil
+}
+
+// plan plans an image of the root filesystem, for looking at.
+func (f *treeFlags) plan(ctx context.Context, opts build.Options, fetch source.Options) (*build.Plan, func() error, error) {
+	o, err := f.open(ctx, fetch)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, _, err := f.planOpened(ctx, o, nil, opts, time.Time{})
+	return p, o.close, err
+}
+
+// planOpened plans in the form that is asked for.
+func (f *treeFlags) planOpened(ctx context.Context, o *opened, base *build.Base, opts build.Options, created time.Time) (*build.Plan, *build.Committed, error) {
+	switch f.format {
+	case "", "plain":
+		opts.Image.Created = &created
+		p, err := build.Tree(ctx, o.tree, base, opts)
+		return p, nil, err
+	case "ostree":
+		if base != nil {
+			return nil, nil, usagef("--keep-base is for --format=plain: a commit has no base")
+		}
+		commit, err := f.commitOptions(ctx, o.tree)
+		if err != nil {
+			return nil, nil, err
+		}
+		commit.Time = created
+		c, err := build.CommitTree(ctx, o.tree, commit)
+		if err != nil {
+			return nil, nil, err
+		}
+		p, err := build.Commit(ctx, c.Source, c.Commit, opts)
+		return p, c, err
+	}
+	return nil, nil, usagef("invalid value '%s' for '--format': plain or ostree", f.format)
+}
+
+// buildFlags are the options of container build.
+type buildFlags struct {
+	tree                                 treeFlags
+	chunk                                chunkFlags
+	image                                imageFlags
+	keepBase, repo, writeRef, digestFile string
+	asJSON                               bool
+	fetch                                source.Options
+}
+
+func newBuildCommand(a *app) *cobra.Command {
+	var f buildFlags
+	c := &cobra.Command{
+		Use:   "build (--rootfs=DIR | --from=IMGREF) IMGREF",
+		Short: "Make an image of a root filesystem or of another image, split by content, and print its digest",
+		Long: `Makes an image whose layers follow the packages of a root filesystem, so that updates download little, and writes it to IMGREF.
+The root filesystem is a directory or that of another image, whose configuration is kept. It is read where it lies; being
+root is necessary only where files cannot be read otherwise.
+
+With --format=plain (the default) the image is an ordinary one. All times in its layers are 1970-01-01, so that a file that was
+installed again changes nothing. With --format=ostree the tree is committed as that of an operating system and the commit
+encapsulated: /etc becomes /usr/etc; /run, /tmp, /proc, /sys, /dev and /boot are emptied; what cannot be kept is listed.
+
+--keep-base leaves the layers of a base image as they are and splits only what is above them.`,
+		Example: `  ostree-ext container build --rootfs=rootfs docker://registry.example/app:latest
+  ostree-ext container build --from=docker://registry.example/os:build --format=ostree docker://registry.example/os:latest
+  ostree-ext container build --from=oci:app --keep-base=docker://docker.io/library/debian:12 docker://registry.example/app:latest`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.build(cmd, args[0], &f) },
+	}
+	f.tree.add(c.Flags())
+	f.add(c)
+	return c
+}
+
+func newRechunkCommand(a *app) *cobra.Command {
+	var f buildFlags
+	c := &cobra.Command{
+		Use:   "rechunk SRC DST",
+		Short: "Split an image anew by content, and print the new image's digest",
+		Long: `Reads the image SRC, splits its content by packages and writes the image DST: "container build --from=SRC DST". An image that
+holds a commit becomes one again.`,
+		Example: `  ostree-ext rechunk docker://registry.example/app:build docker://registry.example/app:latest`,
+		Args:    cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.tree.from = args[0]
+			return a.build(cmd, args[1], &f)
+		},
+	}
+	fs := c.Flags()
+	fs.StringVar(&f.tree.format, "format", "", "`NAME` of the image's form: plain or ostree (default: that of SRC)")
+	fs.StringVar(&f.tree.varPolicy, "var", "keep", "`WHAT` --format=ostree does with the content of /var: keep or drop")
+	fs.StringVar(&f.tree.selinux, "selinux", "auto", "`WHAT` --format=ostree does with SELinux labels: auto or off")
+	f.add(c)
+	return c
+}
+
+func (f *buildFlags) add(c *cobra.Command) {
+	fs := c.Flags()
+	fs.StringVar(&f.keepBase, "keep-base", "", "`IMGREF` of the base image whose layers stay as they are")
+	fs.StringVar(&f.repo, "repo", "", "`REPO` to store the commit of --format=ostree in, too")
+	fs.StringVar(&f.writeRef, "write-ref", "", "`REF` of --repo to set to the commit")
+	f.chunk.add(fs)
+	f.image.add(fs)
+	fetchFlags(fs, &f.fetch)
+	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
+	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
+}
+
+// built is the result of container build.
+type built struct {
+	Image  string `json:"image"`
+	Digest string `json:"digest"`
+	Commit string `json:"commit,omitempty"`
+	// Layers counts all, Reused those that were taken over from the prior image.
+	Layers int `json:"layers"`
+	Reused int `json:"reused"`
+	// Dropped lists what a commit does not keep.
+	Dropped []string `json:"dropped,omitempty"`
+}
+
+func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
+	ctx := cmd.Context()
+	if err := checkFetch(&f.fetch); err != nil {
+		return err
+	}
+	if f.repo != "" && f.tree.format != "ostree" || f.writeRef != "" && f.repo == "" {
+		return usagef("--repo is for --format=ostree, and --write-ref for --repo")
+	}
+	ref, err := parseImageReference(arg)
+	if err != nil {
+		return err
+	}
+	opts := build.Options{}
+	if err := f.chunk.options(&opts); err != nil {
+		return err
+	}
+	if err := f.image.options(&opts.Image); err != nil {
+		return err
+	}
+	f.fetch.Platform = opts.Image.Platform
+	o, err := f.tree.open(ctx, f.fetch)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, o.close()) }()
+	created, err := f.inherit(o, &opts.Image)
+	if err != nil {
+		return err
+	}
+	base, closeBase, err := f.base(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeBase()) }()
+	prior, closePrior, err := f.chunk.openPrior(ctx, a, &ref, f.fetch)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closePrior()) }()
+	opts.Prior = prior
+	show := a.newProgress()
+	opts.Image.Progress = show.event
+	result, err := a.buildOpened(ctx, f, o, base, opts, created, ref)
+	show.stop()
+	if err != nil {
+		return err
+	}
+	if f.digestFile != "" {
+		if err := os.WriteFile(f.digestFile, []byte(result.Digest), 0o644); err != nil {
+			return fmt.Errorf("the image is written, its digest is not: %w", err)
+		}
+	}
+	if f.asJSON {
+		return a.printJSON(result)
+	}
+	return a.printf("%s\n", result.Digest)
+}
+
+// buildOpened plans, makes and writes the image.
+func (a *app) buildOpened(ctx context.Context, f *buildFlags, o *opened, base *build.Base, opts build.Options, created time.Time, ref imgref.ImageReference) (*built, error) {
+	p, committed, err := f.tree.planOpened(ctx, o, base, opts, created)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range p.Warnings {
+		a.warn(w)
+	}
+	result := &built{Image: ref.String()}
+	if committed != nil {
+		a.tellDropped(committed.Dropped, result)
+		result.Commit = committed.Commit.String()
+		if err := f.store(ctx, committed); err != nil {
+			return nil, err
+		}
+	}
+	img, err := p.Image(ctx)
+	if err != nil {
+		return nil, err
+	}
+	digest, err := dest.Write(ctx, img, ref, dest.Options{AuthFile: f.fetch.AuthFile, InsecureSkipTLSVerify: f.fetch.InsecureSkipTLSVerify})
+	if err != nil {
+		return nil, fmt.Errorf("writing %s: %w", ref, err)
+	}
+	result.Digest = digest.String()
+	layers, err := img.Layers()
+	if err != nil {
+		return nil, err
+	}
+	result.Layers = len(layers)
+	for i := range layers {
+		if img.Reused(i) {
+			result.Reused++
+		}
+	}
+	return result, nil
+}
+
+// tellDropped lists what a commit does not keep: all of it for programs, the beginning for people.
+func (a *app) tellDropped(list []rootfs.Dropped, result *built) {
+	const shown = 10
+	for i, d := range list {
+		result.Dropped = append(result.Dropped, d.Path)
+		if i < shown {
+			a.warn(fmt.Sprintf("not kept: %s: %s", d.Path, d.Reason))
+		}
+	}
+	if n := len(list) - shown; n > 0 {
+		a.warn(fmt.Sprintf("not kept: %d more (--json lists them)", n))
+	}
+}
+
+// inherit takes over the configuration of the image that the tree comes from, and returns the new one's time.
+func (f *buildFlags) inherit(o *opened, opts *encapsulate.Options) (time.Time, error) {
+	created := o.tree.Entries()[0].ModTime.UTC().Truncate(time.Second)
+	if o.image == nil {
+		return sourceDateEpoch(created)
+	}
+	old := o.image.Config
+	created = old.Created.UTC()
+	if f.tree.format == "" && old.Config.Labels[encapsulate.LabelCommit] != "" {
+		f.tree.format = "ostree"
+	}
+	if opts.Platform == nil {
+		p, err := platforms.Parse(strings.TrimSuffix(old.OS+"/"+old.Architecture+"/"+old.Variant, "/"))
+		if err != nil {
+			return created, fmt.Errorf("platform of %s: %w", f.tree.from, err)
+		}
+		opts.Platform = &p
+	}
+	if opts.Config == nil {
+		config := old.Config
+		config.Labels = maps.Clone(config.Labels)
+		for _, stale := range build.StaleLabels {
+			delete(config.Labels, stale)
+		}
+		data, err := json.Marshal(config)
+		if err != nil {
+			return created, err
+		}
+		opts.Config = data
+	}
+	return sourceDateEpoch(created)
+}
+
+// sourceDateEpoch is the time of that environment variable, else the other.
+func sourceDateEpoch(other time.Time) (time.Time, error) {
+	if s := os.Getenv("SOURCE_DATE_EPOCH"); s != "" {
+		return repo.SourceDateEpoch(s)
+	}
+	return other, nil
+}
+
+// base opens the image whose layers stay.
+func (f *buildFlags) base(ctx context.Context, o *opened) (*build.Base, func() error, error) {
+	nothing := func() error { return nil }
+	if f.keepBase == "" {
+		return nil, nothing, nil
+	}
+	b, err := openImage(ctx, f.keepBase, f.fetch)
+	if err != nil {
+		return nil, nothing, err
+	}
+	base, err := build.Above(ctx, b.image, b.tree, o.tree)
+	return base, b.close, err
+}
+
+// store puts the commit into a repository, too.
+func (f *buildFlags) store(ctx context.Context, c *build.Committed) error {
+	if f.repo == "" {
+		return nil
+	}
+	return withRepo(f.repo, func(r *repo.Repo) error {
+		txn, err := r.Begin(ctx)
+		if err != nil {
+			return err
+		}
+		if err = c.Source.WriteTo(ctx, txn); err == nil && f.writeRef != "" {
+			err = txn.SetRef(f.writeRef, c.Commit)
+		}
+		if err != nil {
+			return errors.Join(err, txn.Abort())
+		}
+		_, err = txn.Commit(ctx)
+		return err
+	})
+}

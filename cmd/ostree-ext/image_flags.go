@@ -1,0 +1,89 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/containerd/platforms"
+	"github.com/spf13/pflag"
+
+	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+)
+
+// imageFlags say what an image is to be beside its layers.
+type imageFlags struct {
+	labels, annotations, cmd      []string
+	config, compression, platform string
+	compressionFast               bool
+	level                         int
+	flags                         *pflag.FlagSet
+}
+
+func (f *imageFlags) add(fs *pflag.FlagSet) {
+	f.flags = fs
+	fs.StringArrayVarP(&f.labels, "label", "l", nil, "`KEY=VALUE` to add to the image's labels")
+	fs.StringArrayVar(&f.annotations, "annotation", nil, "`KEY=VALUE` to add to the manifest's annotations")
+	fs.StringArrayVar(&f.cmd, "cmd", nil, "`ARG` of the image's default command; repeat it for each argument")
+	fs.StringVar(&f.config, "config", "", "`FILE` with the container configuration to start from: JSON, the \"config\" object of an OCI image")
+	fs.StringVar(&f.compression, "compression", "gzip", "`NAME` of the layers' compression: gzip, zstd or none")
+	fs.IntVar(&f.level, "compression-level", 0, "`N` of the compressor; higher is smaller and slower (default: its own)")
+	fs.BoolVar(&f.compressionFast, "compression-fast", false, "compress less and faster")
+	fs.StringVar(&f.platform, "platform", "", "`OS/ARCH[/VARIANT]` of the image (default: this machine's)")
+}
+
+// options reads what the flags name.
+func (f *imageFlags) options(opts *encapsulate.Options) (err error) {
+	if f.flags.Changed("compression-level") && f.level < 1 {
+		return usagef("invalid value '%d' for '--compression-level': levels begin at 1", f.level)
+	}
+	opts.Cmd, opts.Level = f.cmd, f.level
+	if opts.Labels, err = keyValues("label", f.labels); err != nil {
+		return err
+	}
+	if opts.Annotations, err = keyValues("annotation", f.annotations); err != nil {
+		return err
+	}
+	if opts.Compression, err = encapsulate.ParseCompression(f.compression); err != nil {
+		return &usageError{err}
+	}
+	if f.compressionFast {
+		if f.level != 0 {
+			return usagef("--compression-fast and --compression-level: choose one")
+		}
+		opts.Level = encapsulate.FastLevel
+	}
+	if opts.Compression == encapsulate.Uncompressed && opts.Level != 0 {
+		return usagef("--compression=none has no level: leave out --compression-level and --compression-fast")
+	}
+	if f.platform != "" {
+		p, err := platforms.Parse(f.platform)
+		if err != nil {
+			return usagef("invalid value '%s' for '--platform': %w", f.platform, err)
+		}
+		opts.Platform = &p
+	}
+	if f.config != "" {
+		if opts.Config, err = os.ReadFile(f.config); err != nil {
+			return fmt.Errorf("reading the container configuration: %w", err)
+		}
+	}
+	return nil
+}
+
+// keyValues splits KEY=VALUE arguments. The last one of a key wins.
+func keyValues(what string, args []string) (map[string]string, error) {
+	if len(args) == 0 {
+		return nil, nil
+	}
+	m := make(map[string]string, len(args))
+	for _, arg := range args {
+		k, v, ok := strings.Cut(arg, "=")
+		if !ok {
+			return nil, &usageError{errors.New("missing '=' in " + what + " " + arg)}
+		}
+		m[k] = v
+	}
+	return m, nil
+}

@@ -1,0 +1,119 @@
+package report
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+)
+
+// Difference says what a host that has one image downloads for another. It is what `chunks diff --json` prints. Bytes are
+// compressed.
+type Difference struct {
+	// Download is the sum of the added layers, Shared that of those which both images have, Removed that of those which only
+	// the old one has.
+	Download uint64 `json:"download"`
+	Shared   uint64 `json:"shared"`
+	Removed  uint64 `json:"removed"`
+	// Layers are the added ones.
+	Layers []LayerDifference `json:"layers"`
+	// SharedLayers and RemovedLayers count the others.
+	SharedLayers  int `json:"shared_layers"`
+	RemovedLayers int `json:"removed_layers"`
+	// Components are those that differ, by ID; empty where an image does not tell its plan.
+	Components []ComponentDifference `json:"components"`
+}
+
+// LayerDifference is a layer to download.
+type LayerDifference struct {
+	Layer
+	// Because are the components that made it new: changed, added, or come from a layer that did.
+	Because []string `json:"because"`
+}
+
+// ComponentDifference is a component that differs between two images.
+type ComponentDifference struct {
+	ID string `json:"id"`
+	// Change is "changed", "added" or "removed".
+	Change string `json:"change"`
+	// Bytes are uncompressed, those of the new image where it has the component.
+	Bytes uint64 `json:"bytes"`
+}
+
+// Changes of components.
+const (
+	Changed = "changed"
+	Added   = "added"
+	Removed = "removed"
+)
+
+// Diff compares two images.
+func Diff(from, to *encapsulate.Prior) *Difference {
+	had := map[string]bool{}
+	for _, l := range from.Layers {
+		had[l.Digest.String()] = true
+	}
+	d := &Difference{Layers: []LayerDifference{}, Components: components(from, to)}
+	because := map[string]bool{}
+	for _, c := range d.Components {
+		because[c.ID] = c.Change != Removed
+	}
+	has := map[string]bool{}
+	for _, l := range OfImage(to).Layers {
+		if has[l.Digest] {
+			continue
+		}
+		has[l.Digest] = true
+		if had[l.Digest] {
+			d.Shared += l.Bytes
+			d.SharedLayers++
+			continue
+		}
+		d.Download += l.Bytes
+		layer := LayerDifference{Layer: l, Because: []string{}}
+		for _, id := range l.Components {
+			if because[id] {
+				layer.Because = append(layer.Because, id)
+			}
+		}
+		d.Layers = append(d.Layers, layer)
+	}
+	gone := map[string]bool{}
+	for _, l := range from.Layers {
+		if digest := l.Digest.String(); !has[digest] && !gone[digest] {
+			gone[digest] = true
+			d.Removed += uint64(l.Size)
+			d.RemovedLayers++
+		}
+	}
+	return d
+}
+
+// components compares the components of two images that tell their plans.
+func components(from, to *encapsulate.Prior) []ComponentDifference {
+	out := []ComponentDifference{}
+	a, errA := chunking.ParseRecord(from.Config.Config.Labels[chunking.LabelPlan])
+	b, errB := chunking.ParseRecord(to.Config.Config.Labels[chunking.LabelPlan])
+	if errA != nil || errB != nil {
+		return out
+	}
+	for id, now := range b.Components {
+		switch old, ok := a.Components[id]; {
+		case !ok:
+			out = append(out, ComponentDifference{id, Added, now.Size})
+		case old.Digest != now.Digest:
+			out = append(out, ComponentDifference{id, Changed, now.Size})
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(a.Components)) {
+		if _, ok := b.Components[id]; !ok {
+			out = append(out, ComponentDifference{id, Removed, a.Components[id].Size})
+		}
+	}
+	slices.SortFunc(out, func(x, y ComponentDifference) int {
+		return cmp.Or(cmp.Compare(y.Bytes, x.Bytes), cmp.Compare(x.ID, y.ID))
+	})
+	return out
+}

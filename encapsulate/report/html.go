@@ -1,0 +1,198 @@
+package report
+
+import (
+	_ "embed"
+	"fmt"
+	"html/template"
+	"io"
+	"math"
+	"slices"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
+)
+
+//go:embed page.html
+var pageSource string
+
+// Formatting shared by the page and the table.
+const (
+	pageWidth  = 1200.0
+	pageHeight = 640.0
+	// minLabel is the least width and height in pixels of a rectangle that gets a text.
+	minLabelWidth, minLabelHeight = 46.0, 14.0
+)
+
+// WriteHTML writes one self-contained page with a treemap: an area for each layer, divided among its components, coloured by
+// the chance to change. It needs no network and no script.
+func (r *Layers) WriteHTML(w io.Writer, title string) error {
+	page, err := template.New("page").Funcs(template.FuncMap{
+		"size": formatSize, "percent": percent,
+		"megabytes": func(b float64) float64 { return b / 1e6 },
+		"inc":       func(i int) int { return i + 1 },
+	}).Parse(pageSource)
+	if err != nil {
+		return err
+	}
+	var total uint64
+	for _, l := range r.Layers {
+		total += l.Bytes
+	}
+	return page.Execute(w, struct {
+		Title         string
+		Width, Height float64
+		Total         uint64
+		Report        *Layers
+		Boxes         []box
+	}{title, pageWidth, pageHeight, total, r, r.boxes()})
+}
+
+// box is one rectangle of the treemap.
+type box struct {
+	X, Y, W, H float64
+	Fill       template.CSS
+	Label      string
+	Tip        string
+	Layer      bool
+}
+
+// boxes lays out layers and, in each, its components.
+func (r *Layers) boxes() []box {
+	var values []float64
+	for _, l := range r.Layers {
+		values = append(values, float64(max(l.Bytes, 1)))
+	}
+	var out []box
+	for i, area := range squarify(values, rect{0, 0, pageWidth, pageHeight}) {
+		l := &r.Layers[i]
+		name := fmt.Sprintf("layer %d", i+1)
+		if l.First {
+			name = "commit"
+		}
+		tip := fmt.Sprintf("%s: %s, %d components, changes in %s of updates", name, formatSize(l.Bytes), len(l.Components), percent(l.Probability))
+		out = append(out, area.box(box{Fill: colour(l), Tip: tip, Layer: true, Label: labelFor(area, name)}))
+		if len(l.Sizes) == len(l.Components) && len(l.Components) > 0 {
+			out = append(out, componentBoxes(l, area.inset(2))...)
+		}
+	}
+	return out
+}
+
+func componentBoxes(l *Layer, area rect) []box {
+	values := make([]float64, len(l.Sizes))
+	for i, s := range l.Sizes {
+		values[i] = float64(max(s, 1))
+	}
+	var out []box
+	for i, part := range squarify(values, area) {
+		id := l.Components[i]
+		out = append(out, part.box(box{Fill: colour(l), Label: labelFor(part, id), Tip: fmt.Sprintf("%s: %s", id, formatSize(l.Sizes[i]))}))
+	}
+	return out
+}
+
+// labelFor shortens a text to what fits into a rectangle.
+func labelFor(area rect, text string) string {
+	if area.w < minLabelWidth || area.h < minLabelHeight {
+		return ""
+	}
+	if n := int(area.w / 6.5); len(text) > n {
+		text = text[:max(n-1, 1)] + "…"
+	}
+	return text
+}
+
+// colour goes from calm to hot with the chance to change; what is kept from the prior image is grey.
+func colour(l *Layer) template.CSS {
+	if l.Kept {
+		return "#b8bec6"
+	}
+	return template.CSS(fmt.Sprintf("hsl(%.0f 65%% 72%%)", 150*(1-l.Probability)))
+}
+
+func percent(p float64) string { return fmt.Sprintf("%.1f %%", 100*p) }
+
+// formatSize writes a number of bytes for a person.
+func formatSize(n uint64) string { return sizes.Format(int64(min(n, math.MaxInt64))) }
+
+// rect is an area of the page in pixels.
+type rect struct{ x, y, w, h float64 }
+
+func (r rect) box(b box) box {
+	b.X, b.Y, b.W, b.H = r.x, r.y, r.w, r.h
+	return b
+}
+
+func (r rect) inset(by float64) rect {
+	return rect{r.x + by, r.y + by, max(r.w-2*by, 0), max(r.h-2*by, 0)}
+}
+
+// squarify divides an area in proportion to sizes into rectangles that are as square as they can be, by the algorithm of Bruls,
+// Huizing and van Wijk, Squarified Treemaps (2000). The result is in the order of the sizes.
+func squarify(values []float64, area rect) []rect {
+	order := make([]int, len(values))
+	var total float64
+	for i, s := range values {
+		order[i] = i
+		total += s
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		switch {
+		case values[a] > values[b]:
+			return -1
+		case values[a] < values[b]:
+			return 1
+		}
+		return 0
+	})
+	out := make([]rect, len(values))
+	if total <= 0 {
+		return out
+	}
+	scale := area.w * area.h / total
+	for len(order) > 0 {
+		n, sum := rowOf(order, values, scale, min(area.w, area.h))
+		area = placeRow(out, order[:n], values, scale, sum, area)
+		order = order[n:]
+	}
+	return out
+}
+
+// rowOf returns how many of the next sizes make the best row along a side, and their area.
+func rowOf(order []int, values []float64, scale, side float64) (n int, sum float64) {
+	best := -1.0
+	for n < len(order) {
+		next := sum + values[order[n]]*scale
+		thickness := next / side
+		largest, smallest := values[order[0]]*scale/thickness, values[order[n]]*scale/thickness
+		worst := max(largest/thickness, thickness/smallest)
+		if best >= 0 && worst > best {
+			break
+		}
+		best, sum = worst, next
+		n++
+	}
+	return n, sum
+}
+
+// placeRow puts a row along the shorter side and returns what is left of the area.
+func placeRow(out []rect, row []int, values []float64, scale, sum float64, area rect) rect {
+	if area.w <= 0 || area.h <= 0 {
+		return rect{}
+	}
+	if area.w >= area.h {
+		width, y := sum/area.h, area.y
+		for _, i := range row {
+			h := values[i] * scale / width
+			out[i] = rect{area.x, y, width, h}
+			y += h
+		}
+		return rect{area.x + width, area.y, max(area.w-width, 0), area.h}
+	}
+	height, x := sum/area.w, area.x
+	for _, i := range row {
+		w := values[i] * scale / height
+		out[i] = rect{x, area.y, w, height}
+		x += w
+	}
+	return rect{area.x, area.y + height, area.w, max(area.h-height, 0)}
+}

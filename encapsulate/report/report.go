@@ -1,0 +1,236 @@
+// Package report tells people and programs how an image is split: as a table, as JSON, and as one HTML page with a
+// treemap. What is told comes from a plan, from an image, or from a list of components.
+package report
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/chunking/packing"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/build"
+)
+
+// Layers says how an image is split. It is what `chunks plan --json` and `chunks show --json` print.
+type Layers struct {
+	Layers []Layer `json:"layers"`
+	// Expected is the expected download of an update in bytes, Bound what no plan can go below; 0 where that is not known.
+	Expected float64 `json:"expected,omitempty"`
+	Bound    float64 `json:"bound,omitempty"`
+}
+
+// Layer is one layer.
+type Layer struct {
+	// Components are IDs, sorted.
+	Components []string `json:"components"`
+	// Bytes are those of the contents, or of the blob in an image that is there.
+	Bytes uint64 `json:"bytes"`
+	// Probability is the chance that an update changes the layer.
+	Probability float64 `json:"probability"`
+	// Sizes are those of the components in bytes, in their order, where known.
+	Sizes []uint64 `json:"sizes,omitempty"`
+	// Kept says that the layer is that of the prior image.
+	Kept bool `json:"kept,omitempty"`
+	// Digest and DiffID are set for an image that is there.
+	Digest string `json:"digest,omitempty"`
+	DiffID string `json:"diff_id,omitempty"`
+	// First says that the layer holds the commit or the directories.
+	First bool `json:"first,omitempty"`
+}
+
+// OfPlan tells a plan. The layer with the commit, whose size nobody knows before it is made, is left out.
+func OfPlan(p *build.Plan) *Layers {
+	r := &Layers{Layers: []Layer{}}
+	if p.Arrangement == nil {
+		return r
+	}
+	sizes := map[string]uint64{}
+	for _, u := range p.Arrangement.Units {
+		sizes[u.ID] = u.Size
+	}
+	for _, l := range p.Arrangement.Layers {
+		layer := Layer{Components: l.Components, Bytes: l.Size, Probability: l.Probability, Kept: l.Prior >= 0}
+		for _, id := range l.Components {
+			layer.Sizes = append(layer.Sizes, sizes[id])
+		}
+		r.Layers = append(r.Layers, layer)
+	}
+	r.Expected, r.Bound = p.Arrangement.Expected, p.Arrangement.Bound
+	return r
+}
+
+// OfImage tells an image, whoever made it.
+func OfImage(image *encapsulate.Prior) *Layers {
+	record, _ := chunking.ParseRecord(image.Config.Config.Labels[chunking.LabelPlan])
+	first := 0
+	if record != nil && len(record.Layers) <= len(image.Layers) {
+		first = len(image.Layers) - len(record.Layers)
+	}
+	r := &Layers{Layers: []Layer{}}
+	for i, l := range image.Layers {
+		layer := Layer{Bytes: uint64(l.Size), Digest: l.Digest.String(), DiffID: l.DiffID.String(), Components: []string{}}
+		switch {
+		case record != nil && i < first:
+			layer.First = true
+		case record != nil && len(record.Layers[i-first].Components) > 0:
+			layer.Components = record.Layers[i-first].Components
+			for _, id := range layer.Components {
+				layer.Sizes = append(layer.Sizes, record.Components[id].Size)
+			}
+		default:
+			layer.Components = names(l)
+		}
+		r.Layers = append(r.Layers, layer)
+	}
+	return r
+}
+
+// names are what other programs say of a layer.
+func names(l encapsulate.PriorLayer) []string {
+	var list []string
+	if s := l.Annotations[chunking.AnnotationComponents]; s != "" {
+		list = strings.Split(s, ",")
+	} else if s := l.Annotations["org.chunkah.component"]; s != "" {
+		list = strings.Fields(s)
+	} else if l.History != nil && l.History.CreatedBy != "" {
+		list = []string{l.History.CreatedBy}
+	}
+	slices.Sort(list)
+	if list == nil {
+		list = []string{}
+	}
+	return list
+}
+
+// listed is a component of a list. The form is that of upstream's content metadata; probability is ours.
+type listed struct {
+	chunking.Component
+	Probability *float64 `json:"probability"`
+}
+
+// maxList bounds lists of components, in bytes.
+const maxList = 256 << 20
+
+// ErrList says that a list of components makes no sense.
+var ErrList = errors.New("invalid list of components")
+
+// PlanList packs a list of components, which is JSON and may be compressed with gzip: an array of objects as in upstream's
+// content metadata, each of which may have "probability", the chance to change in one update, which then is used as it is.
+// The layers are those besides that of the commit.
+func PlanList(data []byte, opts build.Options) (*Layers, error) {
+	list, err := readList(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrList, err)
+	}
+	limit := opts.MaxLayers
+	if opts.Packing == build.PackUpstream {
+		return planListUpstream(list, limit)
+	}
+	if limit == 0 {
+		limit = build.DefaultMaxLayers - 1
+	}
+	params := packing.Params{MaxLayers: limit, Overhead: packing.DefaultOverhead}
+	if opts.UpdateInterval > 0 {
+		params.Horizons = []int{opts.UpdateInterval}
+	}
+	sizes := map[string]uint64{}
+	components := make([]packing.Component, len(list))
+	for i, c := range list {
+		components[i] = packing.Component{ID: c.ID, Size: c.Size, Changes: c.changes()}
+		sizes[c.ID] = c.Size
+	}
+	plan, err := packing.Pack(components, params)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrList, err)
+	}
+	r := &Layers{Layers: []Layer{}, Expected: plan.Expected, Bound: plan.Bound}
+	for _, l := range plan.Layers {
+		layer := Layer{Components: l.Components, Bytes: l.Size, Probability: l.Probability}
+		for _, id := range l.Components {
+			layer.Sizes = append(layer.Sizes, sizes[id])
+		}
+		r.Layers = append(r.Layers, layer)
+	}
+	return r, nil
+}
+
+func planListUpstream(list []listed, limit int) (*Layers, error) {
+	if limit == 0 {
+		limit = chunking.DefaultMaxLayers
+	}
+	components := make([]chunking.Component, len(list))
+	chance := map[string]float64{}
+	for i, c := range list {
+		components[i] = c.Component
+		if c.Probability != nil {
+			chance[c.ID] = *c.Probability
+		}
+	}
+	bins, err := chunking.PackUpstream(components, limit, nil)
+	if err != nil {
+		return nil, err
+	}
+	r := &Layers{Layers: []Layer{}}
+	for _, bin := range bins {
+		layer := Layer{Components: []string{}}
+		unchanged := 1.0
+		for _, c := range bin {
+			layer.Components = append(layer.Components, c.ID)
+			layer.Bytes += c.Size
+			layer.Sizes = append(layer.Sizes, c.Size)
+			unchanged *= 1 - chance[c.ID]
+		}
+		layer.Probability = 1 - unchanged
+		r.Layers = append(r.Layers, layer)
+	}
+	return r, nil
+}
+
+// changes is what a list says of a component.
+func (c *listed) changes() packing.Changes {
+	switch {
+	case c.Probability != nil:
+		return packing.PerUpdate(*c.Probability)
+	case c.ChangeFrequency == chunking.AlwaysChanges:
+		return packing.PerUpdate(0.9999)
+	}
+	return packing.PerDay(float64(c.ChangeFrequency) / 365)
+}
+
+func readList(data []byte) ([]listed, error) {
+	if bytes.HasPrefix(data, []byte{0x1f, 0x8b}) {
+		z, err := gzip.NewReader(bytes.NewReader(data))
+		if err != nil {
+			return nil, err
+		}
+		if data, err = io.ReadAll(io.LimitReader(z, maxList+1)); err != nil {
+			return nil, err
+		}
+	}
+	if len(data) > maxList {
+		return nil, fmt.Errorf("more than %d bytes", maxList)
+	}
+	var list []listed
+	if err := json.Unmarshal(data, &list); err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, errors.New("it is empty")
+	}
+	for i, c := range list {
+		if c.ID == "" {
+			return nil, fmt.Errorf("component %d has no identifier", i)
+		}
+		if p := c.Probability; p != nil && !(*p >= 0 && *p <= 1) {
+			return nil, fmt.Errorf("component %s: the probability %v is not between 0 and 1", c.ID, *p)
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,135 @@
+package plain
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+	"github.com/ostree-ext/ostree-ext-go/tarfmt"
+)
+
+// File is something in a layer.
+type File struct {
+	// Path is absolute and clean.
+	Path string
+	// Object is what [rootfs.Hash] gives an entry like this, or for a directory the checksum of its dirmeta.
+	Object repo.Checksum
+}
+
+// maxFiles bounds the entries of one layer.
+const maxFiles = 10_000_000
+
+// List reads a layer, whoever wrote it, and returns what is in it, times aside. The error wraps [tarfmt.ErrInvalidStream] for
+// a stream that breaks the rules or has whiteouts, which mean something only above other layers.
+func List(ctx context.Context, r io.Reader) ([]File, error) {
+	in := tar.NewReader(r)
+	l := lister{objects: map[string]repo.Checksum{}}
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return l.files, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", tarfmt.ErrInvalidStream, err)
+		}
+		if err := l.entry(h, contextReader{ctx, in}); err != nil {
+			return nil, fmt.Errorf("%.200s: %w", h.Name, err)
+		}
+	}
+}
+
+type lister struct {
+	files   []File
+	objects map[string]repo.Checksum
+}
+
+func (l *lister) entry(h *tar.Header, content io.Reader) error {
+	p := path.Join("/", h.Name)
+	if slices.Contains(strings.Split(h.Name, "/"), "..") || strings.HasPrefix(path.Base(p), ".wh.") {
+		return fmt.Errorf("%w: a whiteout, or a path that leads upwards", tarfmt.ErrInvalidStream)
+	}
+	if len(l.files) >= maxFiles {
+		return fmt.Errorf("%w: more than %d entries", tarfmt.ErrInvalidStream, maxFiles)
+	}
+	if _, twice := l.objects[p]; twice && h.Typeflag != tar.TypeDir {
+		return fmt.Errorf("%w: it is there twice", tarfmt.ErrInvalidStream)
+	}
+	object, err := l.object(h, p, content)
+	if err != nil {
+		return err
+	}
+	l.objects[p] = object
+	l.files = append(l.files, File{p, object})
+	return nil
+}
+
+func (l *lister) object(h *tar.Header, p string, content io.Reader) (c repo.Checksum, err error) {
+	e := rootfs.Entry{Path: p, FileHeader: repo.FileHeader{UID: uint32(h.Uid), GID: uint32(h.Gid), Mode: uint32(h.Mode & 0o7777), Xattrs: xattrs(h)}}
+	switch h.Typeflag {
+	case tar.TypeLink:
+		c, ok := l.objects[path.Join("/", h.Linkname)]
+		if !ok {
+			return c, fmt.Errorf("%w: a link to %.200s, which is not in the layer", tarfmt.ErrInvalidStream, h.Linkname)
+		}
+		return c, nil
+	case tar.TypeDir:
+		e.Mode |= repo.ModeDir
+		data, err := repo.EncodeDirMeta(&repo.DirMeta{UID: e.UID, GID: e.GID, Mode: e.Mode, Xattrs: e.Xattrs})
+		if err != nil {
+			return c, fmt.Errorf("%w: %w", tarfmt.ErrInvalidStream, err)
+		}
+		return repo.HashMetadata(data), nil
+	case tar.TypeSymlink:
+		e.Mode, e.Target = repo.ModeSymlink|0o777, h.Linkname
+		return rootfs.HeaderObject(&e)
+	case tar.TypeFifo:
+		e.Mode |= modeFIFO
+		return rootfs.HeaderObject(&e)
+	case tar.TypeChar, tar.TypeBlock:
+		e.Mode |= modeChar
+		if h.Typeflag == tar.TypeBlock {
+			e.Mode ^= modeChar ^ modeBlock
+		}
+		e.Device = deviceNumber(h.Devmajor, h.Devminor)
+		return rootfs.HeaderObject(&e)
+	case tar.TypeReg:
+		e.Mode |= repo.ModeRegular
+		s, err := repo.FileHasher(&e.FileHeader)
+		if err != nil {
+			return c, fmt.Errorf("%w: %w", tarfmt.ErrInvalidStream, err)
+		}
+		if _, err := io.Copy(s, content); err != nil {
+			return c, fmt.Errorf("%w: %w", tarfmt.ErrInvalidStream, err)
+		}
+		s.Sum(c[:0])
+		return c, nil
+	}
+	return c, fmt.Errorf("%w: an entry of type %q", tarfmt.ErrInvalidStream, h.Typeflag)
+}
+
+// xattrs returns the xattrs of a header that stay in images.
+func xattrs(h *tar.Header) repo.Xattrs {
+	var list []repo.Xattr
+	for key, value := range h.PAXRecords {
+		if name, ok := strings.CutPrefix(key, paxXattr); ok && name != "" && !dropped(name) {
+			list = append(list, repo.Xattr{Name: name, Value: []byte(value)})
+		}
+	}
+	return repo.NewXattrs(list)
+}
+
+// deviceNumber composes a device number as Linux does.
+func deviceNumber(major, minor int64) uint64 {
+	ma, mi := uint64(major), uint64(minor)
+	return mi&0xff | (ma&0xfff)<<8 | (mi&^0xff)<<12 | (ma&^0xfff)<<32
+}

@@ -1,0 +1,265 @@
+// Package plain writes the layers of ordinary images: tar streams with the files of a root filesystem, from which container
+// runtimes unpack it. The stream depends on paths, contents, owners, modes and xattrs alone: times are all the same, so
+// that a file that was installed again does not change its layer.
+package plain
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+)
+
+// Options says how a layer is written.
+type Options struct {
+	// Whiteouts are absolute paths of lower layers that go away.
+	Whiteouts []string
+}
+
+// epoch is the time of everything.
+var epoch = time.Unix(0, 0).UTC()
+
+// dropped reports whether an xattr stays out of images: labels, which the runtime computes, what belongs to the storage of
+// containers, and directives for us.
+func dropped(name string) bool {
+	switch name {
+	case "security.selinux", "user.component", "user.update-interval":
+		return true
+	}
+	return strings.HasPrefix(name, "trusted.") || strings.HasPrefix(name, "user.overlay.")
+}
+
+// view is a tree without the xattrs that stay out.
+type view struct {
+	rootfs.Tree
+	entries []rootfs.Entry
+}
+
+// View returns a tree as it will be in layers: without xattrs that stay out of images. Indexes stay the same.
+func View(tree rootfs.Tree) rootfs.Tree {
+	v := &view{Tree: tree, entries: append([]rootfs.Entry(nil), tree.Entries()...)}
+	for i := range v.entries {
+		v.entries[i].Xattrs = keptXattrs(v.entries[i].Xattrs)
+	}
+	return v
+}
+
+func (v *view) Entries() []rootfs.Entry { return v.entries }
+
+func keptXattrs(all repo.Xattrs) repo.Xattrs {
+	var kept repo.Xattrs
+	for _, x := range all {
+		if !dropped(x.Name) {
+			kept = append(kept, x)
+		}
+	}
+	return kept
+}
+
+// Write writes a layer with the entries of a tree at some indexes, which are ascending, and the directories above them. Of
+// hard links in the layer the first has the content. Sockets are left out, as no archive can hold them.
+func Write(ctx context.Context, w io.Writer, tree rootfs.Tree, indexes []int, opts Options) error {
+	l := &writer{tree: tree, x: rootfs.NewIndex(tree), out: tar.NewWriter(w), dirs: map[string]bool{"/": true}, links: map[int]string{}, buf: make([]byte, 64<<10)}
+	for _, p := range opts.Whiteouts {
+		if err := l.whiteout(p); err != nil {
+			return fmt.Errorf("%s: %w", p, err)
+		}
+	}
+	for _, i := range indexes {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := l.entry(ctx, i); err != nil {
+			return fmt.Errorf("%s: %w", tree.Entries()[i].Path, err)
+		}
+	}
+	return l.out.Close()
+}
+
+type writer struct {
+	tree  rootfs.Tree
+	x     *rootfs.Index
+	out   *tar.Writer
+	dirs  map[string]bool
+	links map[int]string // by first entry: the name of the file that was written
+	buf   []byte
+}
+
+// whiteout writes the mark that hides a path of lower layers.
+func (l *writer) whiteout(p string) error {
+	dir, name := path.Split(path.Clean(p))
+	if err := l.parents(path.Join(dir, name)); err != nil {
+		return err
+	}
+	return l.out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: strings.TrimPrefix(dir, "/") + ".wh." + name, ModTime: epoch})
+}
+
+// parents writes the directories above a path that are not yet there.
+func (l *writer) parents(p string) error {
+	dir := path.Dir(p)
+	if l.dirs[dir] {
+		return nil
+	}
+	if err := l.parents(dir); err != nil {
+		return err
+	}
+	i, ok := l.x.Find(dir)
+	if !ok || !l.x.Entry(i).IsDir() {
+		return fmt.Errorf("its directory %s is not in the tree", dir)
+	}
+	l.dirs[dir] = true
+	h, err := header(l.x.Entry(i))
+	if err != nil {
+		return err
+	}
+	return l.out.WriteHeader(h)
+}
+
+func (l *writer) entry(ctx context.Context, i int) error {
+	e := &l.tree.Entries()[i]
+	if err := l.parents(e.Path); err != nil {
+		return err
+	}
+	switch {
+	case e.IsDir():
+		if l.dirs[e.Path] && e.Path != "/" {
+			return nil
+		}
+		l.dirs[e.Path] = true
+	case e.Mode&repo.ModeTypeMask == modeSocket:
+		return nil
+	}
+	h, err := header(e)
+	if err != nil {
+		return err
+	}
+	if e.IsRegular() {
+		if first, ok := l.links[e.Link]; ok {
+			h.Typeflag, h.Linkname, h.Size, h.PAXRecords = tar.TypeLink, first, 0, nil
+			return l.out.WriteHeader(h)
+		}
+		l.links[e.Link] = h.Name
+	}
+	if err := l.out.WriteHeader(h); err != nil || !e.IsRegular() {
+		return err
+	}
+	return l.content(ctx, i, e)
+}
+
+func (l *writer) content(ctx context.Context, i int, e *rootfs.Entry) (err error) {
+	r, err := l.tree.Open(ctx, i)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	var in io.Reader = r
+	if strings.HasSuffix(e.Path, ".pyc") {
+		in = &bytecode{r: r}
+	}
+	n, err := io.CopyBuffer(struct{ io.Writer }{l.out}, contextReader{ctx, in}, l.buf)
+	if err == nil && n != e.Size {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+const (
+	modeSocket = 0o140000
+	modeFIFO   = 0o010000
+	modeBlock  = 0o060000
+	modeChar   = 0o020000
+)
+
+// header makes the tar header of an entry.
+func header(e *rootfs.Entry) (*tar.Header, error) {
+	h := &tar.Header{
+		Name: strings.TrimPrefix(e.Path, "/"), Mode: int64(e.Mode & 0o7777), Uid: int(e.UID), Gid: int(e.GID), ModTime: epoch,
+	}
+	switch e.Mode & repo.ModeTypeMask {
+	case repo.ModeRegular:
+		h.Typeflag, h.Size = tar.TypeReg, e.Size
+	case repo.ModeDir:
+		h.Typeflag = tar.TypeDir
+		h.Name += "/"
+		if e.Path == "/" {
+			h.Name = "./"
+		}
+	case repo.ModeSymlink:
+		h.Typeflag, h.Linkname = tar.TypeSymlink, e.Target
+	case modeFIFO:
+		h.Typeflag = tar.TypeFifo
+	case modeChar, modeBlock:
+		h.Typeflag = tar.TypeChar
+		if e.Mode&repo.ModeTypeMask == modeBlock {
+			h.Typeflag = tar.TypeBlock
+		}
+		h.Devmajor, h.Devminor = device(e.Device)
+	default:
+		return nil, fmt.Errorf("mode %#o is of no type that an archive holds", e.Mode)
+	}
+	for _, x := range e.Xattrs {
+		if dropped(x.Name) {
+			continue
+		}
+		if h.PAXRecords == nil {
+			h.PAXRecords = map[string]string{}
+		}
+		h.PAXRecords[paxXattr+x.Name] = string(x.Value)
+	}
+	return h, nil
+}
+
+const paxXattr = "SCHILY.xattr."
+
+// device splits a device number as Linux composes it.
+func device(d uint64) (major, minor int64) {
+	return int64(d>>8&0xfff | d>>32&^0xfff), int64(d&0xff | d>>12&^0xff&0xffffffff)
+}
+
+// bytecode sets the time of the source in Python's compiled files, which else would be taken for stale and compiled at each
+// start. Files that are validated by hash, which have flags, stay as they are.
+type bytecode struct {
+	r    io.Reader
+	n    int
+	head [16]byte
+	have int
+}
+
+func (b *bytecode) Read(p []byte) (int, error) {
+	if b.n == 0 && b.have == 0 {
+		have, err := io.ReadFull(b.r, b.head[:])
+		b.have = have
+		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+			return 0, err
+		}
+		if have == len(b.head) && b.head[4]|b.head[5]|b.head[6]|b.head[7] == 0 {
+			clear(b.head[8:12])
+		}
+	}
+	if b.n < b.have {
+		n := copy(p, b.head[b.n:b.have])
+		b.n += n
+		return n, nil
+	}
+	return b.r.Read(p)
+}
+
+// contextReader ends reading when the context does.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
