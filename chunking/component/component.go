@@ -70,6 +70,10 @@ const (
 
 // Names of detectors that claim what nobody else does.
 const (
-	DetectorBigFile   = "big-file"
-	DetectorRemainder = "remainder"
+	detectorSystem    = "system"
+	detectorBigFile   = "big-file"
+	detectorRemainder = "remainder"
 )
+
+// Fallbacks are the detectors that find something in any tree.
+var Fallbacks = []string{detectorSystem, detectorBigFile, detectorRemainder}

@@ -31,7 +31,7 @@ func (d *detection) bigFiles(context.Context, Options) error {
 	for i := range d.entries {
 		e := &d.entries[i]
 		if d.claims[i].Component < 0 && e.IsRegular() && e.Size >= bigFile {
-			d.claim(i, "file/"+pathID(d.entries[e.Link].Path), DetectorBigFile, "a big file that no package owns")
+			d.claim(i, "file/"+pathID(d.entries[e.Link].Path), detectorBigFile, "a big file that no package owns")
 		}
 	}
 	return nil
@@ -53,7 +53,7 @@ func (d *detection) remainder(context.Context, Options) error {
 	}
 	for i := range d.entries {
 		if d.claims[i].Component < 0 && !d.entries[i].IsDir() {
-			d.claim(i, "unowned/"+pathID(remainderDir(d.entries[i].Path, sizes)), DetectorRemainder, "no package owns it")
+			d.claim(i, "unowned/"+pathID(remainderDir(d.entries[i].Path, sizes)), detectorRemainder, "no package owns it")
 		}
 	}
 	return nil

@@ -8,9 +8,6 @@ import (
 	"strings"
 )
 
-// detectorSystem claims what every system has and no package owns.
-const detectorSystem = "system"
-
 // isolated claims initial RAM disks and package databases before the packages do: they change at other times than those.
 func (d *detection) isolated(context.Context, Options) error {
 	for i := range d.entries {

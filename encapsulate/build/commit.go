@@ -74,7 +74,7 @@ func Commit(ctx context.Context, src repo.Source, commit repo.Checksum, opts Opt
 // anyOwner reports whether anything but the remainder owns files.
 func anyOwner(set *component.Set) bool {
 	return slices.ContainsFunc(set.Claims, func(c component.Claim) bool {
-		return c.Component >= 0 && c.Detector != component.DetectorRemainder && c.Detector != component.DetectorBigFile
+		return c.Component >= 0 && !slices.Contains(component.Fallbacks, c.Detector)
 	})
 }
 
