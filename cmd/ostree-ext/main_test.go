@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strconv"
@@ -23,7 +24,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("SOURCE_DATE_EPOCH", "1700000000")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "closedpipe": closedPipe},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "closedpipe": closedPipe, "noise": noise},
 	})
 }
 
@@ -43,6 +44,20 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if status != args[0] {
 		ts.Fatalf("exit status is %s, want %s", status, args[0])
 	}
+}
+
+// noise is the script command "noise FILE MIB SEED", which makes a file that cannot be compressed.
+func noise(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: noise FILE MIB SEED")
+	}
+	mib, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	seed, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	data := make([]byte, mib<<20)
+	_, _ = rand.NewChaCha8([32]byte{byte(seed)}).Read(data)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o644))
 }
 
 // closedPipe is the script command "closedpipe FILE COMMAND...": the command's output is a pipe that nobody reads, its exit
