@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ostree-ext/ostree-ext-go/chunking/component/alpm"
+	"github.com/ostree-ext/ostree-ext-go/chunking/component/apk"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/dpkg"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
@@ -32,7 +34,7 @@ type Options struct {
 // With Options.Strict the error wraps [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge] where a database cannot be understood.
 func Detect(ctx context.Context, tree rootfs.Tree, opts Options) (*Set, error) {
 	d := newDetection(tree)
-	for _, step := range []func(context.Context, Options) error{d.rules, d.xattrs, d.isolated, d.packages, d.languages, d.generated, d.bigFiles, d.remainder} {
+	for _, step := range []func(context.Context, Options) error{d.rules, d.xattrs, d.isolated, d.packages, d.languages, d.generated, d.bigFiles, d.remainder, d.uselessRules} {
 		if err := step(ctx, opts); err != nil {
 			return nil, fmt.Errorf("finding components: %w", err)
 		}
@@ -52,6 +54,7 @@ type detection struct {
 	list     []*found
 	byID     map[string]int
 	packaged map[string]string // binary package → component's ID
+	ruleHits []bool            // by rule
 	warnings []string
 }
 
@@ -102,6 +105,8 @@ type ecosystem struct {
 
 var ecosystems = []ecosystem{
 	{"deb", dpkg.Read},
+	{"apk", apk.Read},
+	{"alpm", alpm.Read},
 }
 
 // packages claims what the package managers of the operating system own.
@@ -110,7 +115,7 @@ func (d *detection) packages(ctx context.Context, opts Options) error {
 		pkgs, err := e.read(ctx, d.x)
 		switch {
 		case err == nil:
-			d.claimPackages(e.name, pkgs)
+			d.claimPackages(e.name, pkgs, opts)
 		case errors.Is(err, fs.ErrNotExist):
 		case !opts.Strict && (errors.Is(err, pkgdb.ErrBroken) || errors.Is(err, pkgdb.ErrTooLarge)):
 			d.warnf("%v: its files are taken for unowned", err)
@@ -122,8 +127,13 @@ func (d *detection) packages(ctx context.Context, opts Options) error {
 }
 
 // claimPackages gives each file to the smallest of its owners, by ID and package.
-func (d *detection) claimPackages(system string, pkgs []pkgdb.Package) {
+func (d *detection) claimPackages(system string, pkgs []pkgdb.Package, opts Options) {
 	ids := d.sourceIDs(system, pkgs)
+	for i := range pkgs {
+		if r, ok := d.ruleOf(pkgs[i].Name, opts); ok {
+			ids[i] = "user/" + r.Name
+		}
+	}
 	order := make([]int, len(pkgs))
 	for i := range order {
 		order[i] = i

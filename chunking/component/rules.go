@@ -1,15 +1,282 @@
 package component
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
 )
 
-// Rule is a rule of the user.
-type Rule struct{}
+// Rule is a rule of the user: the files that it matches are one component.
+type Rule struct {
+	// Name is that of the component, without "user/".
+	Name string
+	// Paths are patterns of absolute paths: * is anything but a slash, ** anything, ? one character, [a-z] one of them. A
+	// pattern that matches a directory matches what is in it.
+	Paths []string
+	// Packages are patterns of the names of installed packages, whose files the rule takes.
+	Packages []string
+	// Exclusive asks for a layer that holds nothing else.
+	Exclusive bool
+	// Interval is how many days pass between two changes, 0 if that is not known.
+	Interval float64
 
-// ParseRules reads a mapping file.
-func ParseRules(data []byte) ([]Rule, error) { return nil, nil }
+	paths, packages []*regexp.Regexp
+}
 
-func (d *detection) rules(context.Context, Options) error     { return nil }
-func (d *detection) xattrs(context.Context, Options) error    { return nil }
-func (d *detection) languages(context.Context, Options) error { return nil }
+// ErrRules says that a mapping file makes no sense. It is wrapped.
+var ErrRules = errors.New("invalid mapping file")
+
+// maxRules bounds a mapping file.
+const maxRules = 10_000
+
+// ruleFile is the form of one rule in the file.
+type ruleFile struct {
+	Name     string   `yaml:"name"`
+	Paths    []string `yaml:"paths"`
+	Packages []string `yaml:"packages"`
+	Layer    string   `yaml:"layer"`
+	Interval string   `yaml:"update_interval"`
+}
+
+// ParseRules reads a mapping file: YAML or JSON, a list of rules with the keys name, paths, packages, layer ("shared" or
+// "exclusive") and update_interval (days, or daily, weekly, biweekly, monthly, quarterly, yearly). Unknown keys are an error.
+// The error wraps [ErrRules].
+func ParseRules(data []byte) ([]Rule, error) {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	var list []ruleFile
+	if err := dec.Decode(&list); err != nil && err != io.EOF {
+		return nil, fmt.Errorf("%w: %w", ErrRules, err)
+	}
+	if len(list) > maxRules {
+		return nil, fmt.Errorf("%w: more than %d rules", ErrRules, maxRules)
+	}
+	rules := make([]Rule, len(list))
+	for i, f := range list {
+		r, err := f.rule()
+		if err != nil {
+			return nil, fmt.Errorf("%w: rule %d (%q): %w", ErrRules, i+1, f.Name, err)
+		}
+		rules[i] = r
+	}
+	return rules, nil
+}
+
+func (f *ruleFile) rule() (r Rule, err error) {
+	r = Rule{Name: f.Name, Paths: f.Paths, Packages: f.Packages}
+	if !validName(f.Name) {
+		return r, errors.New("a name is needed, without spaces and commas")
+	}
+	if len(f.Paths)+len(f.Packages) == 0 {
+		return r, errors.New("paths or packages are needed")
+	}
+	switch f.Layer {
+	case "", "shared":
+	case "exclusive":
+		r.Exclusive = true
+	default:
+		return r, fmt.Errorf("layer %q: shared or exclusive", f.Layer)
+	}
+	if f.Interval != "" {
+		if r.Interval, err = parseInterval(f.Interval); err != nil {
+			return r, err
+		}
+	}
+	for _, p := range f.Paths {
+		if !strings.HasPrefix(p, "/") {
+			return r, fmt.Errorf("path %q: it must be absolute", p)
+		}
+		x, err := glob(strings.TrimSuffix(p, "/"), true)
+		if err != nil {
+			return r, fmt.Errorf("path %q: %w", p, err)
+		}
+		r.paths = append(r.paths, x)
+	}
+	for _, p := range f.Packages {
+		x, err := glob(p, false)
+		if err != nil {
+			return r, fmt.Errorf("package %q: %w", p, err)
+		}
+		r.packages = append(r.packages, x)
+	}
+	return r, nil
+}
+
+// validName reports whether a name can stand in annotations and IDs.
+func validName(name string) bool {
+	return name != "" && len(name) <= 256 && !strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c == ',' || c == 0x7f })
+}
+
+// intervals are the names of spans of days, as chunkah has them.
+var intervals = map[string]float64{"daily": 1, "weekly": 7, "biweekly": 14, "monthly": 30, "quarterly": 90, "yearly": 365}
+
+func parseInterval(s string) (float64, error) {
+	if days, ok := intervals[s]; ok {
+		return days, nil
+	}
+	n, err := strconv.Atoi(strings.TrimSuffix(s, "d"))
+	if err != nil || n < 1 || n > 36500 {
+		return 0, fmt.Errorf("interval %q: give days, or daily, weekly, biweekly, monthly, quarterly or yearly", abbreviate(s))
+	}
+	return float64(n), nil
+}
+
+func abbreviate(s string) string { return s[:min(len(s), 100)] }
+
+// glob makes an expression of a pattern. The expression is matched in linear time, whatever the pattern.
+func glob(pattern string, below bool) (*regexp.Regexp, error) {
+	var b strings.Builder
+	b.WriteString(`^(?s:`)
+	for i := 0; i < len(pattern); i++ {
+		switch c := pattern[i]; c {
+		case '*':
+			if strings.HasPrefix(pattern[i:], "**") {
+				b.WriteString(".*")
+				i++
+			} else {
+				b.WriteString("[^/]*")
+			}
+		case '?':
+			b.WriteString("[^/]")
+		case '[':
+			end := strings.IndexByte(pattern[i:], ']')
+			if end < 2 {
+				return nil, errors.New("the bracket is not closed, or empty")
+			}
+			set := strings.ReplaceAll(pattern[i+1:i+end], `\`, `\\`)
+			if strings.HasPrefix(set, "!") {
+				set = "^" + set[1:]
+			}
+			b.WriteString("[" + strings.ReplaceAll(set, "[", `\[`) + "]")
+			i += end
+		default:
+			_, n := utf8.DecodeRuneInString(pattern[i:])
+			b.WriteString(regexp.QuoteMeta(pattern[i : i+n]))
+			i += n - 1
+		}
+	}
+	b.WriteString(`)`)
+	if below {
+		b.WriteString(`(/|$)`)
+	} else {
+		b.WriteString(`$`)
+	}
+	return regexp.Compile(b.String())
+}
+
+// rules claims what the user's rules match by path. What they match by package is claimed with the packages.
+func (d *detection) rules(_ context.Context, opts Options) error {
+	d.ruleHits = make([]bool, len(opts.Rules))
+	for n := range opts.Rules {
+		r := &opts.Rules[n]
+		f := d.list[d.component("user/"+r.Name)]
+		f.Exclusive, f.Interval = f.Exclusive || r.Exclusive, max(f.Interval, r.Interval)
+	}
+	if len(opts.Rules) == 0 {
+		return nil
+	}
+	for i := range d.entries {
+		if d.entries[i].IsDir() {
+			continue
+		}
+		for n := range opts.Rules {
+			r := &opts.Rules[n]
+			if slices.ContainsFunc(r.paths, func(x *regexp.Regexp) bool { return x.MatchString(d.entries[i].Path) }) {
+				d.ruleHits[n] = true
+				d.claim(i, "user/"+r.Name, "rule", "rule "+r.Name)
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// ruleOf returns the first rule that takes a package.
+func (d *detection) ruleOf(name string, opts Options) (*Rule, bool) {
+	for n := range opts.Rules {
+		r := &opts.Rules[n]
+		if slices.ContainsFunc(r.packages, func(x *regexp.Regexp) bool { return x.MatchString(name) }) {
+			d.ruleHits[n] = true
+			return r, true
+		}
+	}
+	return nil, false
+}
+
+// uselessRules warns of rules that matched nothing.
+func (d *detection) uselessRules(_ context.Context, opts Options) error {
+	for n, hit := range d.ruleHits {
+		if !hit {
+			d.warnf("the rule %s matches nothing", opts.Rules[n].Name)
+		}
+	}
+	return nil
+}
+
+// Xattrs by which the user says what belongs together. A directory hands them to what is in it.
+const (
+	xattrComponent = "user.component"
+	xattrInterval  = "user.update-interval"
+)
+
+// directive is what the xattrs above an entry say.
+type directive struct {
+	name     string
+	from     string // the path that has the xattr
+	interval float64
+}
+
+// xattrs claims what carries a component's name, or lies below a directory that does.
+func (d *detection) xattrs(context.Context, Options) error {
+	inherited := map[string]directive{}
+	for i := range d.entries {
+		e := &d.entries[i]
+		at := inherited[path.Dir(e.Path)]
+		if v, ok := e.Xattrs.Get(xattrComponent); ok {
+			if name := strings.TrimRight(string(v), "\x00\n"); validName(name) {
+				at.name, at.from = name, e.Path
+			} else {
+				d.warnf("%s: the value of %s is no name: %q", e.Path, xattrComponent, abbreviate(name))
+			}
+		}
+		if v, ok := e.Xattrs.Get(xattrInterval); ok {
+			days, err := parseInterval(strings.TrimRight(string(v), "\x00\n"))
+			if err != nil {
+				d.warnf("%s: %s: %v", e.Path, xattrInterval, err)
+			} else {
+				at.interval = days
+			}
+		}
+		if e.IsDir() {
+			if at != (directive{}) {
+				inherited[e.Path] = at
+			}
+			continue
+		}
+		if at.name == "" || d.claims[i].Component >= 0 {
+			continue
+		}
+		id := "user/" + at.name
+		d.claim(i, id, "xattr", "xattr "+xattrComponent+" of "+at.from)
+		f := d.list[d.byID[id]]
+		f.Exclusive = true
+		if at.interval > 0 {
+			if f.Interval > 0 && f.Interval != at.interval {
+				d.warnf("component %s has several intervals: the shortest counts", at.name)
+				at.interval = min(at.interval, f.Interval)
+			}
+			f.Interval = at.interval
+		}
+	}
+	return nil
+}
