@@ -12,6 +12,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+	"github.com/ostree-ext/ostree-ext-go/repo/selinux"
 )
 
 // OSTreeOptions says how a root filesystem becomes a commit.
@@ -105,7 +106,20 @@ var StaleLabels = []string{
 	"ostree.commit", "ostree.final-diffid", "ostree.linux", "ostree.bootable", "rpmostree.inputhash", "dev.hhd.rechunk.info", chunking.LabelPlan,
 }
 
-// PolicyOf returns what computes SELinux labels by the policy that is found in a tree, or nil if it has none.
+// PolicyOf returns what computes SELinux labels by the policy that is found in a tree, or nil if it has none or one that is
+// disabled.
 func PolicyOf(ctx context.Context, tree rootfs.Tree) (func(path string, mode uint32) (string, error), error) {
-	return nil, nil
+	policy, err := selinux.Load(ctx, rootfs.NewIndex(tree))
+	if errors.Is(err, selinux.ErrNoPolicy) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func(path string, mode uint32) (string, error) {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		return policy.Label(path, mode)
+	}, nil
 }

@@ -1,0 +1,152 @@
+// Package selinux computes the SELinux labels of paths from the policy that is found in a root filesystem, as libselinux
+// does on the system itself: from file_contexts with file_contexts.homedirs, .local, .subs and .subs_dist. Neither the
+// system that it runs on nor its policy matter.
+//
+// [Policy.Label] fits where a commit wants labels: [rootfs.PrepareOptions] and [repo.TreeOptions].
+package selinux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+)
+
+// ErrNoPolicy says that a tree has no policy, or one that is disabled, so that its files have no labels.
+var ErrNoPolicy = errors.New("no SELinux policy")
+
+// ErrInvalidPolicy says that a policy is there but cannot be understood.
+var ErrInvalidPolicy = errors.New("invalid SELinux policy")
+
+// Sizes in bytes up to which files of a policy are read. The largest of real ones is below 1 MiB.
+const (
+	maxConfig   = 1 << 20
+	maxContexts = 16 << 20
+)
+
+// Policy says which label a path has. It is safe for concurrent use.
+type Policy struct {
+	name         string
+	subs         substitutions // of the administrator
+	distSubs     substitutions // of the distribution, applied to the result
+	literals     map[string][]*spec
+	byDir        map[string][]*spec // regular expressions, by the directory that all they match is in
+	count        int
+	instructions int // of all regular expressions
+}
+
+// Name is that of the policy, such as "targeted".
+func (p *Policy) Name() string { return p.name }
+
+// Load reads the policy that /etc/selinux/config of a tree names, or /usr/etc/selinux/config where there is no
+// /etc/selinux. An error wraps [ErrNoPolicy] where there is none or it is neither enforcing nor permissive, and
+// [ErrInvalidPolicy] where it cannot be used.
+func Load(ctx context.Context, x *rootfs.Index) (*Policy, error) {
+	dir := "/etc/selinux"
+	if _, err := x.Resolve(dir); err != nil {
+		dir = "/usr/etc/selinux"
+	}
+	config, err := x.ReadFile(ctx, dir+"/config", maxConfig)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNoPolicy
+	}
+	if err != nil {
+		return nil, err
+	}
+	name, enabled := parseConfig(string(config))
+	if !enabled {
+		return nil, fmt.Errorf("%w: %s/config disables it", ErrNoPolicy, dir)
+	}
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+		return nil, fmt.Errorf("%w: %s/config: SELINUXTYPE=%q is not the name of a directory", ErrInvalidPolicy, dir, name)
+	}
+	p := newPolicy(name)
+	base := dir + "/" + name + "/contexts/files/file_contexts"
+	for i, suffix := range []string{"", ".homedirs", ".local"} {
+		data, err := x.ReadFile(ctx, base+suffix, maxContexts)
+		switch {
+		case err == nil:
+			if err := p.addContexts(ctx, base+suffix, string(data)); err != nil {
+				return nil, err
+			}
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, err
+		case i == 0:
+			return nil, fmt.Errorf("%w: %s/config wants the policy %q, but there is no %s: build the policy, disable it, or do without labels",
+				ErrInvalidPolicy, dir, name, base)
+		}
+	}
+	if p.subs, err = readSubstitutions(ctx, x, base+".subs"); err != nil {
+		return nil, err
+	}
+	if p.distSubs, err = readSubstitutions(ctx, x, base+".subs_dist"); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// parseConfig reads the name of the policy, and whether it is in force.
+func parseConfig(config string) (name string, enabled bool) {
+	name = "targeted"
+	for line := range strings.Lines(config) {
+		if v, ok := strings.CutPrefix(line, "SELINUXTYPE="); ok {
+			name = strings.TrimSpace(v)
+		} else if v, ok := strings.CutPrefix(line, "SELINUX="); ok {
+			v = strings.ToLower(v)
+			enabled = enabled || strings.HasPrefix(v, "enforcing") || strings.HasPrefix(v, "permissive")
+		}
+	}
+	return name, enabled
+}
+
+// substitutions replace a directory at the beginning of paths. The first that applies is taken.
+type substitutions []substitution
+
+type substitution struct{ from, to string }
+
+func readSubstitutions(ctx context.Context, x *rootfs.Index, name string) (substitutions, error) {
+	data, err := x.ReadFile(ctx, name, maxConfig)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return parseSubstitutions(string(data)), nil
+}
+
+// parseSubstitutions reads lines with two paths each. Later lines go before earlier ones.
+func parseSubstitutions(data string) substitutions {
+	var s substitutions
+	for line := range strings.Lines(data) {
+		fields := strings.FieldsFunc(line, isSpace)
+		if len(fields) < 2 || strings.HasPrefix(fields[0], "#") {
+			continue
+		}
+		s = append(s, substitution{fields[0], fields[1]})
+	}
+	for i, j := 0, len(s)-1; i < j; i, j = i+1, j-1 {
+		s[i], s[j] = s[j], s[i]
+	}
+	return s
+}
+
+func (s substitutions) apply(path string) string {
+	for _, sub := range s {
+		rest, ok := strings.CutPrefix(path, sub.from)
+		if !ok || rest != "" && rest[0] != '/' {
+			continue
+		}
+		if sub.to == "/" {
+			rest = strings.TrimPrefix(rest, "/")
+		}
+		return sub.to + rest
+	}
+	return path
+}
+
+// isSpace is that of the C locale.
+func isSpace(r rune) bool { return r == ' ' || r >= '\t' && r <= '\r' }

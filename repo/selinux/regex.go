@@ -1,0 +1,241 @@
+package selinux
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"regexp/syntax"
+	"strings"
+)
+
+// libselinux hands "^PATTERN$" to PCRE with bytes for characters and with "." for all of them. Go's regular expressions match
+// in linear time, which matters with patterns of a stranger, but lack what needs backtracking. What both have but read
+// differently is translated, and what Go lacks is an error: no known policy has any of it.
+
+// metaCharacters make a regular expression of a pattern.
+const metaCharacters = ".^$?*+|[({])}"
+
+// escapable are the characters that a pattern can have behind a backslash and still name one path.
+const escapable = metaCharacters + "-_,"
+
+// literal returns the one path that a pattern without regular expression names.
+func literal(pattern string) (path string, ok bool) {
+	path, rest := plainPrefix(pattern)
+	return path, rest == ""
+}
+
+// plainPrefix returns what a pattern begins with, unescaped, up to its first metacharacter, and the rest.
+func plainPrefix(pattern string) (plain, rest string) {
+	var b strings.Builder
+	for i := 0; i < len(pattern); i++ {
+		c := pattern[i]
+		if strings.IndexByte(metaCharacters, c) >= 0 {
+			return b.String(), pattern[i:]
+		}
+		if c == '\\' {
+			if i+1 == len(pattern) || strings.IndexByte(escapable, pattern[i+1]) < 0 {
+				return b.String(), pattern[i:]
+			}
+			i++
+			c = pattern[i]
+		}
+		b.WriteByte(c)
+	}
+	return b.String(), ""
+}
+
+// literalPrefix is what all paths that match a pattern begin with. It is not always the longest.
+func literalPrefix(pattern string) string {
+	if strings.Contains(pattern, "|") && alternatives(pattern) {
+		return ""
+	}
+	plain, rest := plainPrefix(pattern)
+	if rest != "" && strings.IndexByte("?*{", rest[0]) >= 0 && plain != "" {
+		return plain[:len(plain)-1] // the last character may be absent
+	}
+	return plain
+}
+
+// alternatives reports whether there may be a "|" outside of parentheses.
+func alternatives(pattern string) bool {
+	depth := 0
+	for i := 0; i < len(pattern); i++ {
+		switch pattern[i] {
+		case '\\':
+			i++
+		case '[':
+			i += classLength(pattern[i:]) - 1
+		case '(':
+			depth++
+		case ')':
+			depth--
+		case '|':
+			if depth <= 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// stem is the first directory of a pattern if it stands there without metacharacters: libselinux looks at the pattern only for
+// paths inside of it.
+func stem(pattern string) string {
+	if pattern == "" {
+		return ""
+	}
+	i := strings.IndexByte(pattern[1:], '/')
+	if i < 0 {
+		return ""
+	}
+	path, ok := literal(pattern[:i+1])
+	if !ok {
+		return ""
+	}
+	return path
+}
+
+// latin1 makes a character of each byte.
+func latin1(s string) string {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			r := make([]rune, len(s))
+			for j := range len(s) {
+				r[j] = rune(s[j])
+			}
+			return string(r)
+		}
+	}
+	return s
+}
+
+var (
+	errUnsupported = errors.New("regular expressions with this are not supported")
+	errTooComplex  = errors.New("regular expressions are too complex")
+)
+
+// compile translates a pattern and returns its size in instructions, which may be at most limit.
+func compile(pattern string, limit int) (*regexp.Regexp, int, error) {
+	expr, err := translate(pattern)
+	if err != nil {
+		return nil, 0, err
+	}
+	expr = "(?s)^" + expr + endOfPath
+	tree, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		return nil, 0, err
+	}
+	prog, err := syntax.Compile(tree.Simplify())
+	if err != nil {
+		return nil, 0, err
+	}
+	if len(prog.Inst) > limit {
+		return nil, 0, errTooComplex
+	}
+	re, err := regexp.Compile(expr)
+	return re, len(prog.Inst), err
+}
+
+// endOfPath is what "$" means to PCRE.
+const endOfPath = `(?:\n?\z)`
+
+// translate makes a regular expression of Go that matches the same.
+func translate(pattern string) (string, error) {
+	var b strings.Builder
+	for i := 0; i < len(pattern); i++ {
+		switch c := pattern[i]; c {
+		case '\\':
+			s, err := escape(pattern[i:], false)
+			if err != nil {
+				return "", err
+			}
+			b.WriteString(s)
+			i++
+		case '[':
+			n := classLength(pattern[i:])
+			s, err := class(pattern[i : i+n])
+			if err != nil {
+				return "", err
+			}
+			b.WriteString(s)
+			i += n - 1
+		case '(':
+			rest := pattern[i+1:]
+			if strings.HasPrefix(rest, "?") && !strings.HasPrefix(rest, "?:") || strings.HasPrefix(rest, "*") {
+				return "", fmt.Errorf("%w: %s", errUnsupported, pattern[i:min(i+3, len(pattern))])
+			}
+			b.WriteByte(c)
+		case '$':
+			b.WriteString(endOfPath)
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String(), nil
+}
+
+// whitespace is what \s stands for, with the vertical tab that Go's lacks.
+const whitespace = `\t\n\v\f\r `
+
+// escape translates the escape sequence, always of two characters, that s begins with.
+func escape(s string, inClass bool) (string, error) {
+	if len(s) < 2 {
+		return "", errors.New("a backslash at the end")
+	}
+	c := s[1]
+	switch {
+	case c == 's' && inClass:
+		return whitespace, nil
+	case c == 's':
+		return "[" + whitespace + "]", nil
+	case c == 'S' && !inClass:
+		return "[^" + whitespace + "]", nil
+	case strings.IndexByte("dDwWntrfa", c) >= 0, strings.IndexByte("bBAz", c) >= 0 && !inClass:
+		return s[:2], nil
+	case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
+		return "", fmt.Errorf(`%w: \%c`, errUnsupported, c)
+	}
+	return s[:2], nil
+}
+
+// classLength is the length of the class that s begins with, or of s if the class has no end.
+func classLength(s string) int {
+	i := 1
+	if strings.HasPrefix(s[i:], "^") {
+		i++
+	}
+	if strings.HasPrefix(s[i:], "]") {
+		i++
+	}
+	for i < len(s) {
+		switch {
+		case s[i] == '\\':
+			i++
+		case strings.HasPrefix(s[i:], "[:"):
+			if end := strings.Index(s[i+2:], ":]"); end >= 0 && !strings.ContainsAny(s[i+2:i+2+end], `]\`) {
+				i += end + 3
+			}
+		case s[i] == ']':
+			return i + 1
+		}
+		i++
+	}
+	return len(s)
+}
+
+func class(s string) (string, error) {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' {
+			b.WriteByte(s[i])
+			continue
+		}
+		e, err := escape(s[i:], true)
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(e)
+		i++
+	}
+	return b.String(), nil
+}
