@@ -43,3 +43,11 @@ func Decompress(t types.MediaType, r io.Reader) (io.ReadCloser, error) {
 	}
 	return nil, fmt.Errorf("%w: %.100s", ErrLayerType, string(t))
 }
+
+// DecompressAll is [Decompress] for the layers of ordinary images, whose gzip streams may have several members.
+func DecompressAll(t types.MediaType, r io.Reader) (io.ReadCloser, error) {
+	if t != types.OCILayer {
+		return Decompress(t, r)
+	}
+	return gzip.NewReader(r)
+}

@@ -19,6 +19,10 @@ const (
 	opaque         = ".wh..wh..opq"
 )
 
+// isMark reports whether a path is a whiteout, or lies in a directory named like one, which storage drivers make for
+// themselves.
+func isMark(p string) bool { return strings.Contains(p, "/"+whiteoutPrefix) }
+
 // node is a path of the merged tree.
 type node struct {
 	file     *file
@@ -38,12 +42,12 @@ func (n *node) isDir() bool { return n.children != nil }
 
 // merge applies layers one after the other.
 type merge struct {
-	root  *node
-	layer int
-	count int
+	root   *node
+	layer  int
+	budget *budget
 }
 
-func newMerge() *merge { return &merge{root: directory(0)} }
+func newMerge(b *budget) *merge { return &merge{root: directory(0), budget: b} }
 
 // directory is one that no layer described.
 func directory(layer int) *node {
@@ -60,7 +64,7 @@ func (m *merge) apply(list []layerEntry) error {
 	}
 	for i := range list {
 		e := &list[i]
-		if strings.HasPrefix(path.Base(e.path), whiteoutPrefix) {
+		if isMark(e.path) {
 			continue
 		}
 		if err := m.add(e); err != nil {
@@ -113,7 +117,7 @@ func (m *merge) walk(p string, make bool) (*node, error) {
 		case next == nil && !make:
 			return nil, nil
 		case next == nil:
-			if err := m.grow(); err != nil {
+			if err := m.budget.entry(len(name)); err != nil {
 				return nil, err
 			}
 			next = directory(m.layer)
@@ -142,13 +146,6 @@ func (m *merge) walk(p string, make bool) (*node, error) {
 	return stack[len(stack)-1], nil
 }
 
-func (m *merge) grow() error {
-	if m.count++; m.count > maxEntries {
-		return fmt.Errorf("%w: more than %d entries", ErrInvalidLayer, maxEntries)
-	}
-	return nil
-}
-
 // add puts one entry into the tree.
 func (m *merge) add(e *layerEntry) error {
 	f := &file{header: e.header, place: e.place, entry: rootfs.Entry{Size: e.size, ModTime: e.time, Device: e.device}}
@@ -165,11 +162,6 @@ func (m *merge) add(e *layerEntry) error {
 		return err
 	}
 	old := parent.children[name]
-	if old == nil {
-		if err := m.grow(); err != nil {
-			return err
-		}
-	}
 	n := &node{file: f, layer: m.layer}
 	switch e.typ {
 	case tar.TypeDir:

@@ -118,7 +118,7 @@ func listLayer(ctx context.Context, image *encapsulate.Prior, l encapsulate.Prio
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, blob.Close()) }()
-	z, err := encapsulate.Decompress(l.MediaType, blob)
+	z, err := encapsulate.DecompressAll(l.MediaType, blob)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -26,7 +27,8 @@ type File struct {
 // maxFiles bounds the entries of one layer.
 const maxFiles = 10_000_000
 
-// List reads a layer, whoever wrote it, and returns what is in it, times aside. The error wraps [tarfmt.ErrInvalidStream] for
+// List reads a layer, whoever wrote it, and returns what is in it as [View] shows it: times aside, those in Python's compiled
+// files, too. The error wraps [tarfmt.ErrInvalidStream] for
 // a stream that breaks the rules or has whiteouts, which mean something only above other layers.
 func List(ctx context.Context, r io.Reader) ([]File, error) {
 	in := tar.NewReader(r)
@@ -55,7 +57,7 @@ type lister struct {
 
 func (l *lister) entry(h *tar.Header, content io.Reader) error {
 	p := path.Join("/", h.Name)
-	if slices.Contains(strings.Split(h.Name, "/"), "..") || strings.HasPrefix(path.Base(p), ".wh.") {
+	if slices.Contains(strings.Split(h.Name, "/"), "..") || strings.Contains(p, "/"+whiteoutPrefix) {
 		return fmt.Errorf("%w: a whiteout, or a path that leads upwards", tarfmt.ErrInvalidStream)
 	}
 	if len(l.files) >= maxFiles {
@@ -63,6 +65,15 @@ func (l *lister) entry(h *tar.Header, content io.Reader) error {
 	}
 	if _, twice := l.objects[p]; twice && h.Typeflag != tar.TypeDir {
 		return fmt.Errorf("%w: it is there twice", tarfmt.ErrInvalidStream)
+	}
+	if h.Uid < 0 || h.Gid < 0 || int64(h.Uid) > math.MaxUint32 || int64(h.Gid) > math.MaxUint32 {
+		return fmt.Errorf("%w: the owner %d:%d", tarfmt.ErrInvalidStream, h.Uid, h.Gid)
+	}
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			// A few bytes would stand for as many zeros as they like.
+			return fmt.Errorf("%w: a sparse file", tarfmt.ErrInvalidStream)
+		}
 	}
 	object, err := l.object(h, p, content)
 	if err != nil {
@@ -107,6 +118,9 @@ func (l *lister) object(h *tar.Header, p string, content io.Reader) (c repo.Chec
 		s, err := repo.FileHasher(&e.FileHeader)
 		if err != nil {
 			return c, fmt.Errorf("%w: %w", tarfmt.ErrInvalidStream, err)
+		}
+		if strings.HasSuffix(p, bytecodeSuffix) {
+			content = &bytecode{r: content}
 		}
 		if _, err := io.Copy(s, content); err != nil {
 			return c, fmt.Errorf("%w: %w", tarfmt.ErrInvalidStream, err)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,12 @@ type Options struct {
 	// Whiteouts are absolute paths of lower layers that go away.
 	Whiteouts []string
 }
+
+// ErrReservedName says that a file has a name that means something else in layers: one that begins with ".wh." hides files of
+// lower layers.
+var ErrReservedName = errors.New("in layers a name that begins with .wh. hides files: rename it, or leave it out")
+
+const whiteoutPrefix = ".wh."
 
 // epoch is the time of everything.
 var epoch = time.Unix(0, 0).UTC()
@@ -36,22 +43,48 @@ func dropped(name string) bool {
 	return strings.HasPrefix(name, "trusted.") || strings.HasPrefix(name, "user.overlay.")
 }
 
-// view is a tree without the xattrs that stay out.
+// view is a tree as it will be in layers.
 type view struct {
 	rootfs.Tree
 	entries []rootfs.Entry
 }
 
-// View returns a tree as it will be in layers: without xattrs that stay out of images. Indexes stay the same.
+// View returns a tree as it will be in layers: without xattrs that stay out of images, and with the times in Python's compiled
+// files that go with those of layers. Indexes stay the same; objects that no longer fit are zero.
 func View(tree rootfs.Tree) rootfs.Tree {
-	v := &view{Tree: tree, entries: append([]rootfs.Entry(nil), tree.Entries()...)}
+	v := &view{Tree: tree, entries: slices.Clone(tree.Entries())}
 	for i := range v.entries {
-		v.entries[i].Xattrs = keptXattrs(v.entries[i].Xattrs)
+		e := &v.entries[i]
+		kept := keptXattrs(e.Xattrs)
+		if len(kept) != len(e.Xattrs) || isBytecode(v.entries, i) {
+			e.Object = repo.Checksum{}
+		}
+		e.Xattrs = kept
 	}
 	return v
 }
 
+// Entries implements [rootfs.Tree].
 func (v *view) Entries() []rootfs.Entry { return v.entries }
+
+// Open implements [rootfs.Tree].
+func (v *view) Open(ctx context.Context, index int) (io.ReadCloser, error) {
+	r, err := v.Tree.Open(ctx, index)
+	if err != nil || !isBytecode(v.entries, index) {
+		return r, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{&bytecode{r: r}, r}, nil
+}
+
+const bytecodeSuffix = ".pyc"
+
+// isBytecode reports whether an entry is a compiled file of Python. All names of a file count as its first.
+func isBytecode(entries []rootfs.Entry, i int) bool {
+	return strings.HasSuffix(entries[entries[i].Link].Path, bytecodeSuffix) && entries[i].IsRegular()
+}
 
 func keptXattrs(all repo.Xattrs) repo.Xattrs {
 	var kept repo.Xattrs
@@ -63,10 +96,12 @@ func keptXattrs(all repo.Xattrs) repo.Xattrs {
 	return kept
 }
 
-// Write writes a layer with the entries of a tree at some indexes, which are ascending, and the directories above them. Of
-// hard links in the layer the first has the content. Sockets are left out, as no archive can hold them.
+// Write writes a layer with the entries of a tree at some indexes, which are ascending, and all directories above them with
+// their owners and modes, the root among them: what a layer leaves out, runtimes make up. Of hard links in the layer the first
+// has the content. Sockets are left out, as no archive can hold them. The error wraps [ErrReservedName] for a name that layers
+// cannot have.
 func Write(ctx context.Context, w io.Writer, tree rootfs.Tree, indexes []int, opts Options) error {
-	l := &writer{tree: tree, x: rootfs.NewIndex(tree), out: tar.NewWriter(w), dirs: map[string]bool{"/": true}, links: map[int]string{}, buf: make([]byte, 64<<10)}
+	l := &writer{tree: tree, x: rootfs.NewIndex(tree), out: tar.NewWriter(w), dirs: map[string]bool{}, links: map[int]string{}, buf: make([]byte, 64<<10)}
 	for _, p := range opts.Whiteouts {
 		if err := l.whiteout(p); err != nil {
 			return fmt.Errorf("%s: %w", p, err)
@@ -94,11 +129,17 @@ type writer struct {
 
 // whiteout writes the mark that hides a path of lower layers.
 func (l *writer) whiteout(p string) error {
-	dir, name := path.Split(path.Clean(p))
-	if err := l.parents(path.Join(dir, name)); err != nil {
+	dir, name := path.Split(p)
+	if name == "" || path.Clean("/"+p) != p {
+		return errors.New("not an absolute path below the root")
+	}
+	if strings.HasPrefix(name, whiteoutPrefix) {
+		return ErrReservedName
+	}
+	if err := l.parents(p); err != nil {
 		return err
 	}
-	return l.out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: strings.TrimPrefix(dir, "/") + ".wh." + name, ModTime: epoch})
+	return l.out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: strings.TrimPrefix(dir, "/") + whiteoutPrefix + name, ModTime: epoch})
 }
 
 // parents writes the directories above a path that are not yet there.
@@ -107,8 +148,10 @@ func (l *writer) parents(p string) error {
 	if l.dirs[dir] {
 		return nil
 	}
-	if err := l.parents(dir); err != nil {
-		return err
+	if dir != "/" {
+		if err := l.parents(dir); err != nil {
+			return err
+		}
 	}
 	i, ok := l.x.Find(dir)
 	if !ok || !l.x.Entry(i).IsDir() {
@@ -124,12 +167,17 @@ func (l *writer) parents(p string) error {
 
 func (l *writer) entry(ctx context.Context, i int) error {
 	e := &l.tree.Entries()[i]
-	if err := l.parents(e.Path); err != nil {
-		return err
+	if strings.HasPrefix(path.Base(e.Path), whiteoutPrefix) {
+		return ErrReservedName
+	}
+	if e.Path != "/" {
+		if err := l.parents(e.Path); err != nil {
+			return err
+		}
 	}
 	switch {
 	case e.IsDir():
-		if l.dirs[e.Path] && e.Path != "/" {
+		if l.dirs[e.Path] {
 			return nil
 		}
 		l.dirs[e.Path] = true
@@ -160,7 +208,7 @@ func (l *writer) content(ctx context.Context, i int, e *rootfs.Entry) (err error
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	var in io.Reader = r
-	if strings.HasSuffix(e.Path, ".pyc") {
+	if isBytecode(l.tree.Entries(), i) {
 		in = &bytecode{r: r}
 	}
 	n, err := io.CopyBuffer(struct{ io.Writer }{l.out}, contextReader{ctx, in}, l.buf)
