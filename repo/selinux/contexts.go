@@ -8,12 +8,12 @@ import (
 )
 
 // Limits on what is read, so that a hostile policy costs little. Real policies have 7000 lines, regular expressions of 300
-// characters at most and 300 000 instructions in all.
+// characters at most and 100 000 instructions in all.
 const (
 	maxSpecs        = 100_000
 	maxPattern      = 4096 // libselinux: one less
 	maxContext      = 4096
-	maxInstructions = 4_000_000
+	maxInstructions = 1_000_000
 )
 
 // spec is one line of file_contexts.

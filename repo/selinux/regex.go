@@ -123,6 +123,9 @@ func compile(pattern string, limit int) (*regexp.Regexp, int, error) {
 	expr = "(?s)^" + expr + endOfPath
 	tree, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
+		if e, ok := errors.AsType[*syntax.Error](err); ok {
+			err = errors.New(e.Code.String()) // the expression itself may be long
+		}
 		return nil, 0, err
 	}
 	prog, err := syntax.Compile(tree.Simplify())
@@ -153,6 +156,9 @@ func translate(pattern string) (string, error) {
 			i++
 		case '[':
 			n := classLength(pattern[i:])
+			if pattern[i+n-1] != ']' || n < 3 {
+				return "", errors.New("missing closing ]")
+			}
 			s, err := class(pattern[i : i+n])
 			if err != nil {
 				return "", err
