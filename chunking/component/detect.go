@@ -16,6 +16,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/apk"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/dpkg"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
+	"github.com/ostree-ext/ostree-ext-go/chunking/component/rpm"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -104,6 +105,7 @@ type ecosystem struct {
 }
 
 var ecosystems = []ecosystem{
+	{"rpm", rpm.Read},
 	{"deb", dpkg.Read},
 	{"apk", apk.Read},
 	{"alpm", alpm.Read},

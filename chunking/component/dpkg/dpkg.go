@@ -109,7 +109,7 @@ func (r *reader) installed(ctx context.Context, data []byte) error {
 // add starts a package of a paragraph.
 func (r *reader) add(p map[string]string) (*pkgdb.Package, error) {
 	name := p["Package"]
-	if name == "" || strings.ContainsAny(name, "/\x00") {
+	if name == "" || strings.ContainsAny(name, "/\x00 ,") {
 		return nil, fmt.Errorf("%w: a paragraph with the package name %.100q", pkgdb.ErrBroken, name)
 	}
 	if len(r.packages) >= maxPackages {
