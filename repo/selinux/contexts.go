@@ -3,7 +3,6 @@ package selinux
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"strings"
 )
 
@@ -23,7 +22,7 @@ type spec struct {
 	label  string // "" for none
 	stem   string // directory that paths must be in, such as "/usr", or ""
 	prefix string // that all paths which match begin with
-	match  *regexp.Regexp
+	match  *compiled
 }
 
 // noLabel is written where files are to have none.
@@ -114,12 +113,12 @@ func (p *Policy) addSpec(s *spec, pattern string) error {
 		p.literals[path] = append(p.literals[path], s)
 		return nil
 	}
-	re, instructions, err := compile(pattern, maxInstructions-p.instructions)
+	c, err := compile(pattern, maxInstructions-p.instructions)
 	if err != nil {
 		return fmt.Errorf("%q: %w", abbreviate(pattern), err)
 	}
-	p.instructions += instructions
-	s.match, s.stem, s.prefix = re, stem(pattern), literalPrefix(pattern)
+	p.instructions += c.size
+	s.match, s.stem, s.prefix = c, stem(pattern), literalPrefix(pattern)
 	dir := s.prefix[:strings.LastIndexByte(s.prefix, '/')+1]
 	p.byDir[dir] = append(p.byDir[dir], s)
 	return nil
@@ -170,7 +169,7 @@ func lastMatch(list []*spec, best *spec, path, text string, kind uint32) *spec {
 		if best != nil && s.order < best.order {
 			break
 		}
-		if s.is(kind) && strings.HasPrefix(path, s.prefix) && s.inStem(path) && s.match.MatchString(text) {
+		if s.is(kind) && strings.HasPrefix(path, s.prefix) && s.inStem(path) && s.match.matches(text) {
 			return s
 		}
 	}

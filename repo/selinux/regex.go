@@ -114,11 +114,22 @@ var (
 	errTooComplex  = errors.New("regular expressions are too complex")
 )
 
-// compile translates a pattern and returns its size in instructions, which may be at most limit.
-func compile(pattern string, limit int) (*regexp.Regexp, int, error) {
+// compiled is a pattern that paths are matched with.
+type compiled struct {
+	re       *regexp.Regexp
+	contains string // all that match have it in them
+	size     int    // in instructions
+}
+
+func (c *compiled) matches(text string) bool {
+	return strings.Contains(text, c.contains) && c.re.MatchString(text)
+}
+
+// compile translates a pattern, which may have as many instructions as limit says.
+func compile(pattern string, limit int) (*compiled, error) {
 	expr, err := translate(pattern)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	expr = "(?s)^" + expr + endOfPath
 	tree, err := syntax.Parse(expr, syntax.Perl)
@@ -126,17 +137,34 @@ func compile(pattern string, limit int) (*regexp.Regexp, int, error) {
 		if e, ok := errors.AsType[*syntax.Error](err); ok {
 			err = errors.New(e.Code.String()) // the expression itself may be long
 		}
-		return nil, 0, err
+		return nil, err
 	}
 	prog, err := syntax.Compile(tree.Simplify())
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	if len(prog.Inst) > limit {
-		return nil, 0, errTooComplex
+		return nil, errTooComplex
 	}
 	re, err := regexp.Compile(expr)
-	return re, len(prog.Inst), err
+	return &compiled{re: re, contains: required(tree), size: len(prog.Inst)}, err
+}
+
+// required returns the longest string that what matches must have in it.
+func required(tree *syntax.Regexp) string {
+	switch {
+	case tree.Op == syntax.OpLiteral && tree.Flags&syntax.FoldCase == 0:
+		return string(tree.Rune)
+	case tree.Op == syntax.OpConcat, tree.Op == syntax.OpCapture:
+		longest := ""
+		for _, sub := range tree.Sub {
+			if s := required(sub); len(s) > len(longest) {
+				longest = s
+			}
+		}
+		return longest
+	}
+	return ""
 }
 
 // endOfPath is what "$" means to PCRE.
