@@ -1,0 +1,157 @@
+package chunk
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Request is what the step is to do. Equal requests over equal inputs give equal layouts, so it has nothing volatile.
+type Request struct {
+	Options Options `json:"options"`
+	// Config is the container configuration, "config" in an OCI image.
+	Config json.RawMessage `json:"config"`
+	// Platform is that of the image.
+	Platform ocispec.Platform `json:"platform"`
+	// Created is the image's time; nil means that of the commit.
+	Created *time.Time `json:"created,omitempty"`
+	// Prior and Base are configurations of images, whose layers the builder has.
+	Prior json.RawMessage `json:"prior,omitempty"`
+	Base  json.RawMessage `json:"base,omitempty"`
+	// Mapping and ContentMeta are contents of files.
+	Mapping     []byte `json:"mapping,omitempty"`
+	ContentMeta []byte `json:"contentmeta,omitempty"`
+}
+
+// Result is what became of a request.
+type Result struct {
+	// Commit is what the image holds, unless it is an ordinary one.
+	Commit string `json:"commit,omitempty"`
+	// Config is the image's configuration and Annotations those of its manifest.
+	Config      json.RawMessage   `json:"config"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	// Layers are those of the image in order.
+	Layers []Layer `json:"layers"`
+	// Warnings are for the user.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Origin says where the blob of a layer is.
+type Origin string
+
+// The places.
+const (
+	Made      Origin = "made"
+	FromPrior Origin = "prior"
+	FromBase  Origin = "base"
+)
+
+// Layer is a layer of the image.
+type Layer struct {
+	Name string `json:"name"`
+	// Descriptor says nothing but the origin unless that is [Made].
+	Descriptor ocispec.Descriptor `json:"descriptor"`
+	DiffID     digest.Digest      `json:"diff_id"`
+	Origin     Origin             `json:"origin"`
+	// Index is the position among the layers of the prior or base image.
+	Index int `json:"index,omitempty"`
+}
+
+// maxLayers is more than any image has.
+const maxLayers = 1000
+
+// ParseResult reads what the step wrote.
+func ParseResult(data []byte) (*Result, error) {
+	var r Result
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, fmt.Errorf("the chunk step's result: %w", err)
+	}
+	if len(r.Layers) == 0 || len(r.Layers) > maxLayers {
+		return nil, errors.New("the chunk step's result: a wrong number of layers")
+	}
+	for _, l := range r.Layers {
+		if err := errors.Join(l.DiffID.Validate(), l.Descriptor.Digest.Validate()); err != nil {
+			return nil, fmt.Errorf("the chunk step's result: %w", err)
+		}
+	}
+	return &r, nil
+}
+
+// Made returns the positions of the layers whose blobs are in the layout.
+func (r *Result) Made() []int {
+	var out []int
+	for i, l := range r.Layers {
+		if l.Origin == Made {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// Alone returns configuration and manifest of an image of some of the layers, by which a builder fetches them.
+func (r *Result) Alone(p ocispec.Platform, layers ...int) (config, manifest []byte, err error) {
+	image := ocispec.Image{Platform: p, RootFS: ocispec.RootFS{Type: "layers"}}
+	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
+	// The time must be there, as the builder would add the current one, and is never seen.
+	epoch := time.Unix(0, 0).UTC()
+	for _, i := range layers {
+		l := r.Layers[i]
+		image.RootFS.DiffIDs = append(image.RootFS.DiffIDs, l.DiffID)
+		image.History = append(image.History, ocispec.History{Created: &epoch, CreatedBy: l.Name})
+		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: l.Descriptor.MediaType, Digest: l.Descriptor.Digest, Size: l.Descriptor.Size})
+	}
+	if config, err = json.Marshal(image); err != nil {
+		return nil, nil, err
+	}
+	m.Config = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(config), Size: int64(len(config))}
+	// What differs from every image that is exported, so that the builder never takes one for the other.
+	m.Annotations = map[string]string{"io.github.ostree-ext.chunk": "import"}
+	manifest, err = json.Marshal(m)
+	return config, manifest, err
+}
+
+// ExportConfig returns the image's configuration in the form in which BuildKit writes it: the same values as those of the
+// command line's image, with another order of keys in places.
+func (r *Result) ExportConfig() ([]byte, error) {
+	var known struct {
+		RootFS  ocispec.RootFS    `json:"rootfs"`
+		History []ocispec.History `json:"history"`
+	}
+	fields := map[string]json.RawMessage{}
+	if err := errors.Join(json.Unmarshal(r.Config, &known), json.Unmarshal(r.Config, &fields)); err != nil {
+		return nil, fmt.Errorf("image configuration: %w", err)
+	}
+	rootfs, rootfsErr := json.Marshal(known.RootFS)
+	history, historyErr := json.Marshal(known.History)
+	if err := errors.Join(rootfsErr, historyErr); err != nil {
+		return nil, err
+	}
+	fields["rootfs"], fields["history"] = rootfs, history
+	return json.Marshal(fields)
+}
+
+// ExportManifest returns the manifest that BuildKit writes if nothing is added to the image. It is an error if layers come
+// from other images, as their sizes are not known here.
+func (r *Result) ExportManifest() ([]byte, error) {
+	if slices.ContainsFunc(r.Layers, func(l Layer) bool { return l.Origin != Made }) {
+		return nil, errors.New("layers of other images have no descriptor")
+	}
+	config, err := r.ExportConfig()
+	if err != nil {
+		return nil, err
+	}
+	m := ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Annotations: r.Annotations,
+		Config: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(config), Size: int64(len(config))},
+	}
+	for _, l := range r.Layers {
+		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: l.Descriptor.MediaType, Digest: l.Descriptor.Digest, Size: l.Descriptor.Size})
+	}
+	return json.MarshalIndent(m, "", "  ")
+}

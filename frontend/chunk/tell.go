@@ -1,0 +1,77 @@
+package chunk
+
+import (
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+)
+
+// teller writes lines for people, which end up in the log of the build, and keeps the warnings.
+type teller struct {
+	mu       sync.Mutex
+	w        io.Writer
+	layers   int
+	warnings []string
+}
+
+// event tells of layers that are done.
+func (t *teller) event(e progress.Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch e.Kind {
+	case progress.Planned:
+		t.layers = e.Layer
+	case progress.Finished:
+		t.line("layer %*d/%d  %9s  %s", digits(t.layers), e.Layer+1, t.layers, sizes.Format(e.Total), e.Name)
+	case progress.Present:
+		t.line("layer %*d/%d  unchanged  %s", digits(t.layers), e.Layer+1, t.layers, e.Name)
+	}
+}
+
+// line writes a line. A log that cannot be written is no reason to fail.
+func (t *teller) line(format string, args ...any) { _, _ = fmt.Fprintf(t.w, format+"\n", args...) }
+
+func digits(n int) int { return len(fmt.Sprint(n)) }
+
+// dropped tells what a commit does not keep.
+func (t *teller) dropped(list []rootfs.Dropped) {
+	const shown = 10
+	for i, d := range list {
+		t.line("not kept: %s: %s", d.Path, d.Reason)
+		if i < shown {
+			t.warnings = append(t.warnings, fmt.Sprintf("not kept: %s: %s", d.Path, d.Reason))
+		}
+	}
+	if n := len(list) - shown; n > 0 {
+		t.warnings = append(t.warnings, fmt.Sprintf("not kept: %d more, which the log of the chunk step lists", n))
+	}
+}
+
+// summary tells what there is to upload.
+func (t *teller) summary(r *Result, prior bool) {
+	var size int64
+	made, kept, base := 0, 0, 0
+	for _, l := range r.Layers {
+		switch l.Origin {
+		case FromPrior:
+			kept++
+		case FromBase:
+			base++
+		default:
+			made++
+			size += l.Descriptor.Size
+		}
+	}
+	text := fmt.Sprintf("%d layers: %d made, %s compressed", len(r.Layers), made, sizes.Format(size))
+	if prior {
+		text += fmt.Sprintf(", %d kept from the prior image", kept)
+	}
+	if base > 0 {
+		text += fmt.Sprintf(", %d of the base image", base)
+	}
+	t.line("%s", text)
+}
