@@ -40,7 +40,7 @@ type Claim struct {
 	// Component is an index of [Set.Components], or -1 for directories.
 	Component int
 	// Detector is what found the owner: "rule", "xattr", "rpm", "deb", "apk", "alpm", "python", "node", "ruby", "jar", "go",
-	// "system", "big-file", "remainder".
+	// "rust", "system", "big-file", "remainder".
 	Detector string
 	// Reason is what a person is told: the package that lists the path, the rule's name, the source file of a .pyc.
 	Reason string
@@ -68,8 +68,10 @@ const (
 	Volatile = "sys/volatile"
 )
 
-// Names of detectors that claim what nobody else does.
+// Names of detectors. Those of package managers are their names.
 const (
+	detectorRule      = "rule"
+	detectorXattr     = "xattr"
 	detectorSystem    = "system"
 	detectorBigFile   = "big-file"
 	detectorRemainder = "remainder"

@@ -56,6 +56,7 @@ type detection struct {
 	byID     map[string]int
 	packaged map[string]string // binary package → component's ID
 	ruleHits []bool            // by rule
+	ruleAt   map[int]int       // entries that a rule has → the rule's index
 	warnings []string
 }
 
@@ -115,6 +116,9 @@ var ecosystems = []ecosystem{
 func (d *detection) packages(ctx context.Context, opts Options) error {
 	for _, e := range ecosystems {
 		pkgs, err := e.read(ctx, d.x)
+		if errors.Is(err, rootfs.ErrTooManySymlinks) {
+			err = fmt.Errorf("%w: %w", pkgdb.ErrBroken, err)
+		}
 		switch {
 		case err == nil:
 			d.claimPackages(e.name, pkgs, opts)
@@ -128,12 +132,14 @@ func (d *detection) packages(ctx context.Context, opts Options) error {
 	return nil
 }
 
-// claimPackages gives each file to the smallest of its owners, by ID and package.
+// claimPackages gives each file to the smallest of its owners, by ID and package, and those of packages that a rule takes to the
+// rule.
 func (d *detection) claimPackages(system string, pkgs []pkgdb.Package, opts Options) {
 	ids := d.sourceIDs(system, pkgs)
+	rules := make([]int, len(pkgs))
 	for i := range pkgs {
-		if r, ok := d.ruleOf(pkgs[i].Name, opts); ok {
-			ids[i] = "user/" + r.Name
+		if rules[i] = d.ruleOf(pkgs[i].Name, opts); rules[i] >= 0 {
+			ids[i] = "user/" + opts.Rules[rules[i]].Name
 		}
 	}
 	order := make([]int, len(pkgs))
@@ -146,7 +152,7 @@ func (d *detection) claimPackages(system string, pkgs []pkgdb.Package, opts Opti
 	for _, n := range order {
 		p := &pkgs[n]
 		f := d.list[d.component(ids[n])]
-		f.packages[p.Name] = true
+		f.packages[word(p.Name)] = true
 		f.mass = true
 		d.packaged[system+"/"+p.Name] = ids[n]
 		if p.Built.After(f.Built) {
@@ -156,7 +162,12 @@ func (d *detection) claimPackages(system string, pkgs []pkgdb.Package, opts Opti
 			f.days[t.Unix()/secondsOfDay] = true
 		}
 		for _, file := range p.Files {
-			if i, ok := d.locate(file.Path); ok {
+			i, ok := d.locate(file.Path)
+			switch {
+			case !ok:
+			case rules[n] >= 0:
+				d.claimByRule(i, rules[n], ids[n], p.Name)
+			default:
 				d.claim(i, ids[n], system, "package "+p.Name)
 			}
 		}
@@ -185,7 +196,7 @@ func (d *detection) sourceIDs(system string, pkgs []pkgdb.Package) []string {
 	}
 	ids := make([]string, len(pkgs))
 	for i := range pkgs {
-		ids[i] = system + "/" + of[i].source
+		ids[i] = system + "/" + word(of[i].source)
 		if rank := slices.Index(kernels[of[i].source], of[i].kernel); rank > 0 {
 			ids[i] += fmt.Sprintf("#%d", rank+1)
 		}

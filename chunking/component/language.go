@@ -8,9 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"io/fs"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
@@ -25,31 +25,22 @@ const (
 	smallPackage = 1 << 20
 )
 
-// languages claims what the package managers of programming languages installed and no package of the system owns.
-func (d *detection) languages(ctx context.Context, opts Options) error {
-	for i := range d.entries {
-		e := &d.entries[i]
-		if d.claims[i].Component >= 0 || e.IsDir() {
-			continue
-		}
-		var err error
-		switch dir, base := path.Split(e.Path); {
-		case base == "RECORD" && strings.HasSuffix(dir, ".dist-info/"):
-			err = d.pythonRecord(ctx, e.Path)
-		case base == "installed-files.txt" && strings.HasSuffix(dir, ".egg-info/"):
-			err = d.pythonEgg(ctx, e.Path)
-		case strings.HasSuffix(base, ".gemspec") && strings.HasSuffix(dir, "/specifications/"):
-			d.gem(e.Path)
-		case base == "package.json" && strings.Contains(dir, "/node_modules/"):
-			err = d.nodePackage(ctx, e.Path)
-		case strings.HasSuffix(base, ".jar"), strings.HasSuffix(base, ".war"):
-			d.jar(i)
-		case e.IsRegular() && e.Mode&0o111 != 0 && e.Size >= smallPackage && e.Size <= maxGoBinary:
-			err = d.goBinary(ctx, i)
-		}
-		// What cannot be understood is somebody's own file of that name.
-		if err != nil && !errors.Is(err, errNotUnderstood) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, rootfs.ErrTooLarge) {
-			return err
+// languages claims what the package managers of programming languages installed and no package of the system owns. Packages go
+// before single files: a program in a package belongs to the package.
+func (d *detection) languages(ctx context.Context, _ Options) error {
+	for _, find := range []struct {
+		claim func(ctx context.Context, i int, dir, base string) error
+		owned bool // what is told by a file that has an owner, too: the package was updated in place
+	}{{d.toolchain, false}, {d.pythonPackage, false}, {d.rubyPackage, false}, {d.nodePackage, true}, {d.singleFile, false}} {
+		for i := range d.entries {
+			if d.claims[i].Component >= 0 && !find.owned || !d.entries[i].IsRegular() {
+				continue
+			}
+			dir, base := path.Split(d.entries[i].Path)
+			// What cannot be understood is somebody's own file of that name.
+			if err := find.claim(ctx, i, dir, base); err != nil && !errors.Is(err, errNotUnderstood) && !errors.Is(err, rootfs.ErrTooLarge) {
+				return err
+			}
 		}
 	}
 	return nil
@@ -66,6 +57,16 @@ func (d *detection) claimPath(p, id, detector, reason string) {
 	}
 }
 
+// unownedBelow reports whether there is a file below a directory that nobody owns.
+func (d *detection) unownedBelow(dir string) bool {
+	for i := range d.x.Below(dir) {
+		if d.claims[i].Component < 0 && !d.entries[i].IsDir() {
+			return true
+		}
+	}
+	return false
+}
+
 func (d *detection) claimBelow(dir, id, detector, reason string) {
 	for i := range d.x.Below(dir) {
 		d.claim(i, id, detector, reason)
@@ -78,6 +79,34 @@ func (d *detection) sizeBelow(dir string) (size int64) {
 		size += d.entries[i].Size
 	}
 	return size
+}
+
+// toolchains are unpacked as a whole: a directory with all of these files is one.
+var toolchains = []struct {
+	files              []string // relative to the directory; the first is what is looked for
+	language, detector string
+}{
+	{[]string{"VERSION", "bin/go", "src/runtime/runtime.go"}, "go", "go"},
+	{[]string{"release", "bin/java", "lib/modules"}, "java", "jar"},
+	{[]string{"lib/rustlib/components", "bin/rustc"}, "rust", "rust"},
+}
+
+// toolchain claims the tools of a language that were unpacked into a directory of their own.
+func (d *detection) toolchain(_ context.Context, i int, _, _ string) error {
+	for _, t := range toolchains {
+		home, ok := strings.CutSuffix(d.entries[i].Path, "/"+t.files[0])
+		if !ok || home == "" || home == "/usr" || home == "/usr/local" {
+			continue
+		}
+		all := !slices.ContainsFunc(t.files[1:], func(name string) bool {
+			_, found := d.x.Find(home + "/" + name)
+			return !found
+		})
+		if id, ok := languageID(t.language, pathID(path.Base(home))); ok && all {
+			d.claimBelow(home, id, t.detector, "tools in "+home)
+		}
+	}
+	return nil
 }
 
 // separators are alike in names of Python packages (PEP 503).
@@ -95,6 +124,17 @@ func pythonID(dir, suffix string) (id, name string, ok bool) {
 	return id, name, ok
 }
 
+// pythonPackage claims a package of Python by its list of files.
+func (d *detection) pythonPackage(ctx context.Context, i int, dir, base string) error {
+	switch {
+	case base == "RECORD" && strings.HasSuffix(dir, ".dist-info/"):
+		return d.pythonRecord(ctx, d.entries[i].Path)
+	case base == "installed-files.txt" && strings.HasSuffix(dir, ".egg-info/"):
+		return d.pythonEgg(ctx, d.entries[i].Path)
+	}
+	return nil
+}
+
 // pythonRecord claims what a wheel installed: the paths of its RECORD are relative to the directory of packages.
 func (d *detection) pythonRecord(ctx context.Context, p string) error {
 	dir := path.Dir(p)
@@ -106,24 +146,36 @@ func (d *detection) pythonRecord(ctx context.Context, p string) error {
 	if err != nil {
 		return err
 	}
-	r := csv.NewReader(bytes.NewReader(data))
-	r.FieldsPerRecord, r.ReuseRecord = -1, true
-	for {
-		row, err := r.Read()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return errNotUnderstood
-		}
-		file := row[0]
+	files, err := parseRecord(data)
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
 		if !strings.HasPrefix(file, "/") {
-			file = path.Join(path.Dir(dir), file)
+			file = path.Dir(dir) + "/" + file
 		}
 		d.claimPath(file, id, "python", "Python package "+name)
 	}
 	d.claimBelow(dir, id, "python", "Python package "+name)
 	return nil
+}
+
+// parseRecord returns the paths of a RECORD, a table whose first column they are.
+func parseRecord(data []byte) (files []string, err error) {
+	r := csv.NewReader(bytes.NewReader(data))
+	r.FieldsPerRecord, r.ReuseRecord = -1, true
+	for {
+		row, err := r.Read()
+		if err == io.EOF {
+			return files, nil
+		}
+		if err != nil {
+			return nil, errNotUnderstood
+		}
+		if row[0] != "" {
+			files = append(files, row[0])
+		}
+	}
 }
 
 // pythonEgg claims what an older installer wrote: the paths are relative to the list.
@@ -138,51 +190,98 @@ func (d *detection) pythonEgg(ctx context.Context, p string) error {
 		return err
 	}
 	for line := range strings.Lines(string(data)) {
-		d.claimPath(path.Join(dir, strings.TrimSpace(line)), id, "python", "Python package "+name)
+		d.claimPath(dir+"/"+strings.TrimSpace(line), id, "python", "Python package "+name)
 	}
 	d.claimBelow(dir, id, "python", "Python package "+name)
 	return nil
 }
 
-// gem claims a package of Ruby by its specification.
-func (d *detection) gem(p string) {
-	full := strings.TrimSuffix(path.Base(p), ".gemspec")
+// gemName splits a gem's full name: the name, the version and, where it has compiled parts, the platform.
+var gemName = regexp.MustCompile(`^(.+?)-([0-9]+(?:\.[0-9A-Za-z]+)*)(?:-[A-Za-z][0-9A-Za-z_.-]*)?$`)
+
+// rubyPackage claims a package of Ruby by its specification.
+func (d *detection) rubyPackage(_ context.Context, i int, dir, base string) error {
+	full, ok := strings.CutSuffix(base, ".gemspec")
+	home, ok2 := strings.CutSuffix(dir, "/specifications/")
+	if !ok || !ok2 {
+		return nil
+	}
 	name := full
-	if i := strings.LastIndexByte(full, '-'); i > 0 && i+1 < len(full) && isDigit(full[i+1]) {
-		name = full[:i]
+	if m := gemName.FindStringSubmatch(full); m != nil {
+		name = m[1]
 	}
 	id, ok := languageID("gem", name)
 	if !ok {
-		return
+		return errNotUnderstood
 	}
 	reason := "Ruby gem " + name
-	home := path.Dir(path.Dir(p))
-	d.claimPath(p, id, "ruby", reason)
-	d.claimPath(path.Join(home, "cache", full+".gem"), id, "ruby", reason)
-	for _, dir := range []string{"gems", "doc", "build_info"} {
-		d.claimBelow(path.Join(home, dir, full), id, "ruby", reason)
+	d.claim(i, id, "ruby", reason)
+	d.claimPath(home+"/cache/"+full+".gem", id, "ruby", reason)
+	for _, sub := range []string{"gems", "doc", "build_info"} {
+		d.claimBelow(path.Join(home, sub, full), id, "ruby", reason)
 	}
-	for i := range d.x.Below(path.Join(home, "extensions")) {
-		if strings.Contains(d.entries[i].Path, "/"+full+"/") {
-			d.claim(i, id, "ruby", reason)
+	d.claimPath(home+"/build_info/"+full+".info", id, "ruby", reason)
+	// extensions/PLATFORM/ABI/NAME
+	for _, platform := range d.directories(home + "/extensions") {
+		for _, abi := range d.directories(platform) {
+			d.claimBelow(abi+"/"+full, id, "ruby", reason)
 		}
 	}
+	return nil
 }
 
+// maxDirectories bounds the directories that are looked through for each package.
+const maxDirectories = 16
+
+// directories returns the directories directly in a directory, without walking what is in them.
+func (d *detection) directories(dir string) (list []string) {
+	prefix := dir + "/"
+	for next := prefix; len(list) < maxDirectories; {
+		i, _ := d.x.Find(next)
+		if i >= len(d.entries) || !strings.HasPrefix(d.entries[i].Path, prefix) {
+			break
+		}
+		e := &d.entries[i]
+		child, _, nested := strings.Cut(e.Path[len(prefix):], "/")
+		if nested {
+			next = prefix + child + string(rune('/'+1)) // after all that is in it
+			continue
+		}
+		if e.IsDir() {
+			list = append(list, e.Path)
+		}
+		next = e.Path + "\x00"
+	}
+	return list
+}
+
+// stores are directories of node_modules where package managers keep each package once and link to it from where it is used:
+// STORE/NAME@VERSION/node_modules/NAME.
+var stores = []string{".pnpm", ".store"}
+
 // nodePackage claims a package at the top of a tree of node_modules, with those inside it. Small ones share a component.
-func (d *detection) nodePackage(ctx context.Context, p string) error {
-	before, rest, _ := strings.Cut(p, "/node_modules/")
+func (d *detection) nodePackage(ctx context.Context, i int, dir, base string) error {
+	before, rest, ok := strings.Cut(strings.TrimSuffix(dir, "/"), "/node_modules/")
+	if !ok || base != "package.json" {
+		return nil
+	}
 	parts := strings.Split(rest, "/")
+	if len(parts) > 3 && slices.Contains(stores, parts[0]) && parts[2] == "node_modules" {
+		before, parts = before+"/node_modules/"+strings.Join(parts[:2], "/"), parts[3:]
+	}
 	depth := 1
 	if strings.HasPrefix(parts[0], "@") {
 		depth = 2
 	}
-	if len(parts) != depth+1 {
+	if len(parts) != depth {
 		return errNotUnderstood // inside another package
 	}
-	name := strings.Join(parts[:depth], "/")
-	dir := before + "/node_modules/" + name
-	data, err := d.x.ReadFile(ctx, p, maxManifest)
+	name := strings.Join(parts, "/")
+	home := before + "/node_modules/" + name
+	if !d.unownedBelow(home) {
+		return nil
+	}
+	data, err := d.x.ReadFile(ctx, d.entries[i].Path, maxManifest)
 	if err != nil {
 		return err
 	}
@@ -190,14 +289,26 @@ func (d *detection) nodePackage(ctx context.Context, p string) error {
 		return errNotUnderstood
 	}
 	reason := "Node package " + name
-	if d.sizeBelow(dir) < smallPackage {
+	if d.sizeBelow(home) < smallPackage {
 		name = "small"
 	}
 	id, ok := languageID("node", name)
 	if !ok {
 		return errNotUnderstood
 	}
-	d.claimBelow(dir, id, "node", reason)
+	d.claimBelow(home, id, "node", reason)
+	return nil
+}
+
+// singleFile claims archives and programs that say what they are.
+func (d *detection) singleFile(ctx context.Context, i int, _, base string) error {
+	e := &d.entries[i]
+	switch {
+	case strings.HasSuffix(base, ".jar"), strings.HasSuffix(base, ".war"):
+		d.jar(i)
+	case e.Mode&0o111 != 0 && e.Size >= smallPackage && e.Size <= maxGoBinary:
+		return d.goBinary(ctx, i)
+	}
 	return nil
 }
 
@@ -229,12 +340,30 @@ func (d *detection) goBinary(ctx context.Context, i int) error {
 	if _, err := io.ReadFull(r, data[len(magic):]); err != nil {
 		return err
 	}
-	info, err := buildinfo.Read(bytes.NewReader(data))
-	if err != nil || info.Path == "" {
-		return errNotUnderstood
+	program, err := goProgram(data)
+	if err != nil {
+		return err
 	}
-	if id, ok := languageID("go", info.Path); ok {
-		d.claim(i, id, "go", "Go program "+info.Path)
+	if id, ok := languageID("go", program); ok {
+		d.claim(i, id, "go", "Go program "+program)
 	}
 	return nil
+}
+
+// unnamedProgram is the path of what was built from files instead of a package.
+const unnamedProgram = "command-line-arguments"
+
+// goProgram is the path of the package that a program was built from.
+func goProgram(data []byte) (program string, err error) {
+	// The library's parsers of object files do not promise to bear whatever they are given.
+	defer func() {
+		if recover() != nil {
+			err = errNotUnderstood
+		}
+	}()
+	info, err := buildinfo.Read(bytes.NewReader(data))
+	if err != nil || info.Path == "" || info.Path == unnamedProgram {
+		return "", errNotUnderstood
+	}
+	return info.Path, nil
 }

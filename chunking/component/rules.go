@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -20,8 +19,9 @@ import (
 type Rule struct {
 	// Name is that of the component, without "user/".
 	Name string
-	// Paths are patterns of absolute paths: * is anything but a slash, ** anything, ? one character, [a-z] one of them. A
-	// pattern that matches a directory matches what is in it.
+	// Paths are patterns of absolute paths: * is anything but a slash, ** anything, /**/ also a single slash, ? one character,
+	// [a-z] one of these, [!a-z] none of them. A pattern that matches a directory matches what is in it. /etc is meant where
+	// a commit has /usr/etc.
 	Paths []string
 	// Packages are patterns of the names of installed packages, whose files the rule takes.
 	Packages []string
@@ -50,13 +50,16 @@ type ruleFile struct {
 
 // ParseRules reads a mapping file: YAML or JSON, a list of rules with the keys name, paths, packages, layer ("shared" or
 // "exclusive") and update_interval (days, or daily, weekly, biweekly, monthly, quarterly, yearly). Unknown keys are an error.
-// The error wraps [ErrRules].
+// The error wraps [ErrRules] and names the line.
 func ParseRules(data []byte) ([]Rule, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	var list []ruleFile
 	if err := dec.Decode(&list); err != nil && err != io.EOF {
 		return nil, fmt.Errorf("%w: %w", ErrRules, err)
+	}
+	if err := dec.Decode(new(any)); err != io.EOF {
+		return nil, fmt.Errorf("%w: there is something after the list of rules", ErrRules)
 	}
 	if len(list) > maxRules {
 		return nil, fmt.Errorf("%w: more than %d rules", ErrRules, maxRules)
@@ -65,11 +68,20 @@ func ParseRules(data []byte) ([]Rule, error) {
 	for i, f := range list {
 		r, err := f.rule()
 		if err != nil {
-			return nil, fmt.Errorf("%w: rule %d (%q): %w", ErrRules, i+1, f.Name, err)
+			return nil, fmt.Errorf("%w: line %d: rule %d (%q): %w", ErrRules, lineOf(data, i), i+1, abbreviate(f.Name), err)
 		}
 		rules[i] = r
 	}
 	return rules, nil
+}
+
+// lineOf is the line where an element of the list in a document begins, that can be decoded.
+func lineOf(data []byte, index int) int {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil || len(doc.Content) == 0 || index >= len(doc.Content[0].Content) {
+		return 1
+	}
+	return doc.Content[0].Content[index].Line
 }
 
 func (f *ruleFile) rule() (r Rule, err error) {
@@ -140,10 +152,14 @@ func glob(pattern string, below bool) (*regexp.Regexp, error) {
 	for i := 0; i < len(pattern); i++ {
 		switch c := pattern[i]; c {
 		case '*':
-			if strings.HasPrefix(pattern[i:], "**") {
+			switch {
+			case strings.HasPrefix(pattern[i:], "**/") && i > 0 && pattern[i-1] == '/':
+				b.WriteString("(.*/)?")
+				i += 2
+			case strings.HasPrefix(pattern[i:], "**"):
 				b.WriteString(".*")
 				i++
-			} else {
+			default:
 				b.WriteString("[^/]*")
 			}
 		case '?':
@@ -154,8 +170,8 @@ func glob(pattern string, below bool) (*regexp.Regexp, error) {
 				return nil, errors.New("the bracket is not closed, or empty")
 			}
 			set := strings.ReplaceAll(pattern[i+1:i+end], `\`, `\\`)
-			if strings.HasPrefix(set, "!") {
-				set = "^" + set[1:]
+			if strings.HasPrefix(set, "!") || strings.HasPrefix(set, "^") {
+				set = "^/" + set[1:]
 			}
 			b.WriteString("[" + strings.ReplaceAll(set, "[", `\[`) + "]")
 			i += end
@@ -175,8 +191,8 @@ func glob(pattern string, below bool) (*regexp.Regexp, error) {
 }
 
 // rules claims what the user's rules match by path. What they match by package is claimed with the packages.
-func (d *detection) rules(_ context.Context, opts Options) error {
-	d.ruleHits = make([]bool, len(opts.Rules))
+func (d *detection) rules(ctx context.Context, opts Options) error {
+	d.ruleHits, d.ruleAt = make([]bool, len(opts.Rules)), map[int]int{}
 	for n := range opts.Rules {
 		r := &opts.Rules[n]
 		f := d.list[d.component("user/"+r.Name)]
@@ -186,14 +202,20 @@ func (d *detection) rules(_ context.Context, opts Options) error {
 		return nil
 	}
 	for i := range d.entries {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if d.entries[i].IsDir() {
 			continue
 		}
+		p := d.entries[i].Path
+		inSystem := shipped(p)
 		for n := range opts.Rules {
 			r := &opts.Rules[n]
-			if slices.ContainsFunc(r.paths, func(x *regexp.Regexp) bool { return x.MatchString(d.entries[i].Path) }) {
+			if slices.ContainsFunc(r.paths, func(x *regexp.Regexp) bool { return x.MatchString(p) || inSystem != p && x.MatchString(inSystem) }) {
 				d.ruleHits[n] = true
-				d.claim(i, "user/"+r.Name, "rule", "rule "+r.Name)
+				d.ruleAt[i] = n
+				d.claim(i, "user/"+r.Name, detectorRule, "rule "+r.Name)
 				break
 			}
 		}
@@ -201,16 +223,31 @@ func (d *detection) rules(_ context.Context, opts Options) error {
 	return nil
 }
 
-// ruleOf returns the first rule that takes a package.
-func (d *detection) ruleOf(name string, opts Options) (*Rule, bool) {
+// ruleOf returns the index of the first rule that takes a package, or -1.
+func (d *detection) ruleOf(name string, opts Options) int {
 	for n := range opts.Rules {
-		r := &opts.Rules[n]
-		if slices.ContainsFunc(r.packages, func(x *regexp.Regexp) bool { return x.MatchString(name) }) {
+		if slices.ContainsFunc(opts.Rules[n].packages, func(x *regexp.Regexp) bool { return x.MatchString(name) }) {
 			d.ruleHits[n] = true
-			return r, true
+			return n
 		}
 	}
-	return nil, false
+	return -1
+}
+
+// claimByRule gives a file of a package to the rule that takes the package. Rules go before xattrs, and the first rule that
+// matches counts, whether it does by path or by package.
+func (d *detection) claimByRule(i, rule int, id, pkg string) {
+	switch c := d.claims[i]; c.Detector {
+	case detectorSystem:
+		return
+	case detectorRule:
+		if d.ruleAt[i] <= rule {
+			return
+		}
+	}
+	d.claims[i].Component = -1
+	d.ruleAt[i] = rule
+	d.claim(i, id, detectorRule, "rule "+strings.TrimPrefix(id, "user/")+", package "+pkg)
 }
 
 // uselessRules warns of rules that matched nothing.
@@ -218,64 +255,6 @@ func (d *detection) uselessRules(_ context.Context, opts Options) error {
 	for n, hit := range d.ruleHits {
 		if !hit {
 			d.warnf("the rule %s matches nothing", opts.Rules[n].Name)
-		}
-	}
-	return nil
-}
-
-// Xattrs by which the user says what belongs together. A directory hands them to what is in it.
-const (
-	xattrComponent = "user.component"
-	xattrInterval  = "user.update-interval"
-)
-
-// directive is what the xattrs above an entry say.
-type directive struct {
-	name     string
-	from     string // the path that has the xattr
-	interval float64
-}
-
-// xattrs claims what carries a component's name, or lies below a directory that does.
-func (d *detection) xattrs(context.Context, Options) error {
-	inherited := map[string]directive{}
-	for i := range d.entries {
-		e := &d.entries[i]
-		at := inherited[path.Dir(e.Path)]
-		if v, ok := e.Xattrs.Get(xattrComponent); ok {
-			if name := strings.TrimRight(string(v), "\x00\n"); validName(name) {
-				at.name, at.from = name, e.Path
-			} else {
-				d.warnf("%s: the value of %s is no name: %q", e.Path, xattrComponent, abbreviate(name))
-			}
-		}
-		if v, ok := e.Xattrs.Get(xattrInterval); ok {
-			days, err := parseInterval(strings.TrimRight(string(v), "\x00\n"))
-			if err != nil {
-				d.warnf("%s: %s: %v", e.Path, xattrInterval, err)
-			} else {
-				at.interval = days
-			}
-		}
-		if e.IsDir() {
-			if at != (directive{}) {
-				inherited[e.Path] = at
-			}
-			continue
-		}
-		if at.name == "" || d.claims[i].Component >= 0 {
-			continue
-		}
-		id := "user/" + at.name
-		d.claim(i, id, "xattr", "xattr "+xattrComponent+" of "+at.from)
-		f := d.list[d.byID[id]]
-		f.Exclusive = true
-		if at.interval > 0 {
-			if f.Interval > 0 && f.Interval != at.interval {
-				d.warnf("component %s has several intervals: the shortest counts", at.name)
-				at.interval = min(at.interval, f.Interval)
-			}
-			f.Interval = at.interval
 		}
 	}
 	return nil

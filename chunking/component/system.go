@@ -2,62 +2,76 @@ package component
 
 import (
 	"context"
-	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking/component/alpm"
 )
 
 // isolated claims initial RAM disks and package databases before the packages do: they change at other times than those.
-func (d *detection) isolated(context.Context, Options) error {
+func (d *detection) isolated(ctx context.Context, _ Options) error {
+	dirs := databaseDirs
+	// What cannot be read here is a matter of the package manager's own detector.
+	if home, err := alpm.DBPath(ctx, d.x); err == nil {
+		if i, err := d.x.Resolve(home); err == nil {
+			home = shipped(d.entries[i].Path)
+			dirs = append(slices.Clone(dirs), path.Join(home, "local")+"/", path.Join(home, "sync")+"/")
+		}
+	}
 	for i := range d.entries {
-		p := strings.TrimPrefix(d.entries[i].Path, "/usr/share/factory")
+		p := shipped(d.entries[i].Path)
 		switch {
 		case d.entries[i].IsDir():
 		case isInitramfs(p):
 			d.claim(i, Initramfs, detectorSystem, "an initial RAM disk")
-		case isPackageDatabase(p):
+		case isPackageDatabase(p, dirs):
 			d.claim(i, PackageDatabase, detectorSystem, "state of a package manager")
 		}
 	}
 	return nil
 }
 
-var initramfsDirs = []string{"/boot/", "/usr/lib/modules/", "/lib/modules/", "/usr/lib/ostree-boot/"}
+// shipped is the path that a file of a commit has in the system: commits keep /etc in /usr/etc, and may keep /var in
+// /usr/share/factory/var.
+func shipped(p string) string {
+	p = strings.TrimPrefix(p, "/usr/share/factory")
+	if strings.HasPrefix(p, "/usr/etc/") {
+		return p[len("/usr"):]
+	}
+	return p
+}
+
+// bootDirs hold kernels and what is loaded with them.
+var bootDirs = []string{"/boot/", "/usr/lib/modules/", "/lib/modules/", "/usr/lib/ostree-boot/"}
 
 func isInitramfs(p string) bool {
-	for _, dir := range initramfsDirs {
-		if strings.HasPrefix(p, dir) {
-			base := path.Base(p)
-			return strings.HasPrefix(base, "initrd.img") || strings.HasPrefix(base, "initramfs") || base == "initrd"
-		}
-	}
-	return false
+	base := path.Base(p)
+	return startsWithAny(p, bootDirs) && (strings.HasPrefix(base, "initrd") || strings.HasPrefix(base, "initramfs")) && path.Ext(base) != ".ko"
+}
+
+func startsWithAny(p string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(p, prefix) })
 }
 
 // databaseDirs hold what package managers write about themselves.
 var databaseDirs = []string{
-	"/var/lib/dpkg/", "/var/lib/apt/", "/var/cache/apt/", "/var/cache/debconf/", "/var/lib/ucf/", "/var/lib/systemd/deb-systemd-helper-enabled/",
-	"/usr/lib/sysimage/", "/usr/share/rpm/", "/var/lib/rpm/", "/var/lib/dnf/", "/var/cache/dnf/", "/var/lib/yum/", "/var/cache/libdnf5/",
+	"/var/lib/dpkg/", "/usr/lib/dpkg/status.d/", "/var/lib/apt/", "/var/cache/apt/", "/var/cache/debconf/", "/var/lib/ucf/",
+	"/var/lib/systemd/deb-systemd-helper-enabled/", "/var/lib/systemd/deb-systemd-user-helper-enabled/",
+	"/usr/lib/sysimage/", "/usr/share/rpm/", "/var/lib/rpm/", "/var/lib/rpm-state/", "/var/lib/dnf/", "/var/cache/dnf/", "/var/lib/yum/",
+	"/var/cache/yum/", "/var/cache/libdnf5/", "/var/lib/zypp/", "/var/cache/zypp/",
 	"/lib/apk/", "/usr/lib/apk/", "/var/cache/apk/", "/var/lib/pacman/", "/var/cache/pacman/",
-	"/etc/alternatives/", "/usr/etc/alternatives/",
+	"/etc/alternatives/", "/var/lib/alternatives/",
 }
 
 var databaseFiles = map[string]bool{
-	"/etc/apk/world": true, "/usr/etc/apk/world": true, "/var/lib/alternatives": true,
-	"/var/log/dpkg.log": true, "/var/log/alternatives.log": true, "/var/log/pacman.log": true,
+	"/etc/apk/world": true, "/var/lib/rpm": true, "/var/log/dpkg.log": true, "/var/log/alternatives.log": true,
+	"/var/log/pacman.log": true, "/var/log/apk.log": true, "/var/log/dnf.rpm.log": true,
 }
 
-func isPackageDatabase(p string) bool {
-	if databaseFiles[p] {
-		return true
-	}
-	for _, dir := range databaseDirs {
-		if strings.HasPrefix(p, dir) {
-			return true
-		}
-	}
-	return false
+func isPackageDatabase(p string, dirs []string) bool {
+	return databaseFiles[p] || startsWithAny(p, dirs)
 }
 
 // generatedBy says which source a generated file goes with, by the package that has the generator. The first package that is
@@ -66,106 +80,176 @@ var generatedBy = []struct {
 	pattern  *regexp.Regexp
 	packages []string
 }{
-	{regexp.MustCompile(`^(/usr)?/etc/ld\.so\.cache$`), []string{"deb/libc-bin", "rpm/glibc", "alpm/glibc"}},
-	{regexp.MustCompile(`^(/usr)?/(etc|lib)/udev/hwdb\.bin$`), []string{"deb/udev", "rpm/systemd-udev", "alpm/systemd"}},
-	{regexp.MustCompile(`^/usr/share/mime/`), []string{"deb/shared-mime-info", "rpm/shared-mime-info", "alpm/shared-mime-info"}},
-	{regexp.MustCompile(`^/usr/share/glib-2\.0/schemas/gschemas\.compiled$|/gio/modules/giomodule\.cache$`), []string{"deb/libglib2.0-0", "deb/libglib2.0-0t64", "rpm/glib2", "alpm/glib2"}},
-	{regexp.MustCompile(`^/usr/share/icons/.*/icon-theme\.cache$`), []string{"deb/gtk-update-icon-cache", "rpm/gtk-update-icon-cache", "alpm/gtk-update-icon-cache"}},
-	{regexp.MustCompile(`^/var/cache/fontconfig/|^/usr/lib/fontconfig/cache/`), []string{"deb/fontconfig", "rpm/fontconfig", "alpm/fontconfig"}},
-	{regexp.MustCompile(`^(/usr)?/etc/(ssl|pki|ca-certificates)/`), []string{"deb/ca-certificates", "rpm/ca-certificates", "alpm/ca-certificates-utils", "apk/ca-certificates"}},
+	{regexp.MustCompile(`^/etc/ld\.so\.cache$|^/var/cache/ldconfig/|/gconv/gconv-modules\.cache$`), []string{"deb/libc-bin", "rpm/glibc", "alpm/glibc"}},
+	{regexp.MustCompile(`/udev/hwdb\.bin$`), []string{"deb/udev", "rpm/systemd-udev", "alpm/systemd", "apk/eudev"}},
+	{regexp.MustCompile(`^/usr/share/mime/`), []string{"deb/shared-mime-info", "rpm/shared-mime-info", "alpm/shared-mime-info", "apk/shared-mime-info"}},
+	{regexp.MustCompile(`^/usr/share/glib-2\.0/schemas/gschemas\.compiled$|/gio/modules/giomodule\.cache$`), []string{"deb/libglib2.0-0", "deb/libglib2.0-0t64", "rpm/glib2", "alpm/glib2", "apk/glib"}},
+	{regexp.MustCompile(`^/usr/share/icons/.*/icon-theme\.cache$`), []string{"deb/gtk-update-icon-cache", "rpm/gtk-update-icon-cache", "alpm/gtk-update-icon-cache", "apk/gtk-update-icon-cache"}},
+	{regexp.MustCompile(`/gtk-3\.0/.*/immodules\.cache$`), []string{"deb/libgtk-3-0", "deb/libgtk-3-0t64", "rpm/gtk3", "alpm/gtk3", "apk/gtk+3.0"}},
+	{regexp.MustCompile(`/gtk-2\.0/.*/immodules\.cache$`), []string{"deb/libgtk2.0-0", "deb/libgtk2.0-0t64", "rpm/gtk2", "alpm/gtk2", "apk/gtk+2.0"}},
+	{regexp.MustCompile(`^/var/cache/fontconfig/|^/usr/lib/fontconfig/cache/`), []string{"deb/fontconfig", "rpm/fontconfig", "alpm/fontconfig", "apk/fontconfig"}},
+	{regexp.MustCompile(`^/etc/ssl/certs/java/`), []string{"deb/ca-certificates-java"}},
+	{regexp.MustCompile(`^/etc/ssl/(certs/|cert\.pem$)|^/etc/pki/(ca-trust/extracted|tls/certs)/|^/etc/ca-certificates/`), []string{"deb/ca-certificates", "rpm/ca-certificates", "alpm/ca-certificates-utils", "apk/ca-certificates"}},
+	{regexp.MustCompile(`^/etc/ca-certificates\.conf$`), []string{"deb/ca-certificates"}},
 	{regexp.MustCompile(`^/usr/lib/locale/(locale-archive|C\.utf8/)`), []string{"deb/locales", "deb/libc-bin", "rpm/glibc-common", "rpm/glibc", "alpm/glibc"}},
-	{regexp.MustCompile(`^/usr/share/info/dir$`), []string{"deb/install-info", "rpm/info", "alpm/texinfo"}},
-	{regexp.MustCompile(`^/var/cache/man/`), []string{"deb/man-db", "rpm/man-db", "alpm/man-db"}},
-	{regexp.MustCompile(`^/usr/share/applications/mimeinfo\.cache$`), []string{"deb/desktop-file-utils", "rpm/desktop-file-utils", "alpm/desktop-file-utils"}},
-	{regexp.MustCompile(`/gdk-pixbuf-2\.0/.*/loaders\.cache$`), []string{"deb/libgdk-pixbuf-2.0-0", "rpm/gdk-pixbuf2", "alpm/gdk-pixbuf2"}},
+	{regexp.MustCompile(`^/usr/share/info/dir$`), []string{"deb/install-info", "rpm/info", "alpm/texinfo", "apk/texinfo"}},
+	{regexp.MustCompile(`^/var/cache/man/`), []string{"deb/man-db", "rpm/man-db", "alpm/man-db", "apk/man-db"}},
+	{regexp.MustCompile(`^/usr/share/applications/mimeinfo\.cache$`), []string{"deb/desktop-file-utils", "rpm/desktop-file-utils", "alpm/desktop-file-utils", "apk/desktop-file-utils"}},
+	{regexp.MustCompile(`/gdk-pixbuf-2\.0/.*/loaders\.cache$`), []string{"deb/libgdk-pixbuf-2.0-0", "rpm/gdk-pixbuf2", "alpm/gdk-pixbuf2", "apk/gdk-pixbuf"}},
 	{regexp.MustCompile(`^/var/lib/systemd/catalog/`), []string{"deb/systemd", "rpm/systemd", "alpm/systemd"}},
-	{regexp.MustCompile(`^/var/lib/(pam|shells\.state)`), []string{"deb/libpam-runtime"}},
+	{regexp.MustCompile(`^/var/lib/pam/|^/etc/pam\.d/common-`), []string{"deb/libpam-runtime"}},
+	{regexp.MustCompile(`^/var/lib/shells\.state$|^/etc/shells$`), []string{"deb/debianutils"}},
+	{regexp.MustCompile(`^/usr/share/perl/[^/]+/perllocal\.pod$`), []string{"deb/perl"}},
+	{regexp.MustCompile(`^/usr/share/vim/[^/]+/doc/tags$`), []string{"deb/vim-runtime", "rpm/vim-common", "alpm/vim-runtime"}},
 }
 
-// volatilePattern matches what should not be in an image.
-var volatilePattern = regexp.MustCompile(`^(/usr)?/etc/(machine-id|ssh/ssh_host_.*_key(\.pub)?|ssl/private/ssl-cert-snakeoil\.key|ssl/certs/ssl-cert-snakeoil\.pem|resolv\.conf|hostname)$` +
-	`|^/var/(log|tmp|spool|cache)/|^/var/lib/systemd/random-seed$|^/root/\.(cache|bash_history)|^(/usr)?/etc/(passwd|group|shadow|gshadow|subuid|subgid)-$|\.dpkg-(old|new|dist)$|\.rpm(save|new)$`)
+// What should not be in an image: files that each installation makes anew, and directories of such files.
+var (
+	volatileFile = regexp.MustCompile(`^/etc/(machine-id|ssh/ssh_host_.*_key(\.pub)?|ssl/private/ssl-cert-snakeoil\.key|ssl/certs/ssl-cert-snakeoil\.pem|resolv\.conf|hostname)$` +
+		`|^/etc/(passwd|group|shadow|gshadow|subuid|subgid)-$|^/var/lib/(dbus/machine-id|systemd/(random-seed|credential\.secret))$|^/root/\.(cache/|bash_history$|python_history$)` +
+		`|^/\.dockerenv$|\.(dpkg-(old|new|dist|bak)|rpm(save|new|orig)|pac(new|save)|apk-new)$`)
+	volatileDirs = []string{"/var/log/", "/var/tmp/", "/var/spool/", "/var/cache/", "/tmp/", "/run/"}
+)
 
-// generated claims unowned files that were made from something that is owned.
+// generated claims unowned files that were made from something that is owned. Symlinks come last: they may lead to such files.
 func (d *detection) generated(context.Context, Options) error {
-	var volatile int
-	var example string
+	g := &generator{detection: d, kernels: d.kernels(), names: d.ownedNames()}
 	for i := range d.entries {
-		if d.claims[i].Component >= 0 || d.entries[i].IsDir() {
-			continue
-		}
-		p := strings.TrimPrefix(d.entries[i].Path, "/usr/share/factory")
-		if d.bytecode(i) || d.moduleIndex(i, p) || d.linkOfTarget(i) || d.ofGenerator(i, p) {
-			continue
-		}
-		if volatilePattern.MatchString(p) {
-			d.claim(i, Volatile, detectorSystem, "it differs in every installation")
-			if d.entries[i].Size > 0 {
-				if volatile++; example == "" {
-					example = p
-				}
-			}
+		if e := &d.entries[i]; d.claims[i].Component < 0 && !e.IsDir() && !e.IsSymlink() {
+			g.file(i, shipped(e.Path))
 		}
 	}
-	if volatile > 0 {
-		d.warnf("%d files differ in every installation and should not be in an image, such as %s", volatile, example)
+	for i := range d.entries {
+		if e := &d.entries[i]; d.claims[i].Component < 0 && e.IsSymlink() && !d.linkOfTarget(i) {
+			g.file(i, shipped(e.Path))
+		}
+	}
+	if g.volatile > 0 {
+		d.warnf("%d files differ in every installation and should not be in an image, such as %s", g.volatile, g.example)
 	}
 	return nil
 }
 
-// bytecode gives Python's compiled files to the owner of their source, or of another file of the same directory.
+// generator is the state of looking for what was generated.
+type generator struct {
+	*detection
+	kernels  map[string]int // release → component
+	names    map[int]int    // hard links: first name → a name that is owned
+	volatile int            // how many files there are of that kind
+	example  string         // one of them
+}
+
+// file claims one file; p is where it is in the system.
+func (g *generator) file(i int, p string) {
+	switch {
+	case g.bytecode(i), g.kernelPart(i, p), g.otherName(i):
+	case volatileFile.MatchString(p):
+		g.claimVolatile(i, p)
+	case g.ofGenerator(i, p):
+	case startsWithAny(p, volatileDirs):
+		g.claimVolatile(i, p)
+	}
+}
+
+func (g *generator) claimVolatile(i int, p string) {
+	g.claim(i, Volatile, detectorSystem, "it differs in every installation")
+	if g.entries[i].Size == 0 {
+		return
+	}
+	if g.volatile++; g.example == "" {
+		g.example = p
+	}
+}
+
+// with gives an entry to the owner of another.
+func (d *detection) with(i, owned int, reason string) {
+	d.claims[i] = Claim{Component: d.claims[owned].Component, Detector: detectorSystem, Reason: reason + d.entries[owned].Path}
+}
+
+// bytecode gives Python's compiled files to the owner of their source, which is beside the directory of the cache or, in the
+// older form, beside the file.
 func (d *detection) bytecode(i int) bool {
-	p := d.entries[i].Path
-	dir, base := path.Split(p)
-	if !strings.HasSuffix(base, ".pyc") || !strings.HasSuffix(dir, "/__pycache__/") {
+	module, ok := strings.CutSuffix(d.entries[i].Path, ".pyc")
+	if !ok {
 		return false
 	}
-	module, _, _ := strings.Cut(base, ".")
-	source := path.Join(path.Dir(strings.TrimSuffix(dir, "/")), module+".py")
-	j, ok := d.x.Find(source)
+	dir, base := path.Split(module)
+	if home, ok := strings.CutSuffix(dir, "/__pycache__/"); ok {
+		base = strings.TrimSuffix(strings.TrimSuffix(base, ".opt-1"), ".opt-2")
+		module = home + "/" + strings.TrimSuffix(base, path.Ext(base)) // the interpreter
+	}
+	j, ok := d.x.Find(module + ".py")
 	if !ok || d.claims[j].Component < 0 {
 		return false
 	}
-	d.claims[i] = Claim{Component: d.claims[j].Component, Detector: detectorSystem, Reason: "compiled from " + source}
+	d.with(i, j, "compiled from ")
 	return true
 }
 
-// moduleIndex gives what depmod writes, and everything else below a kernel's modules, to the owner of that kernel's modules.
-func (d *detection) moduleIndex(i int, p string) bool {
-	rest, ok := strings.CutPrefix(p, "/usr/lib/modules/")
-	if !ok {
-		if rest, ok = strings.CutPrefix(p, "/lib/modules/"); !ok {
-			return false
+// ownedNames finds an owned name of each file that has several names.
+func (d *detection) ownedNames() map[int]int {
+	names := map[int]int{}
+	for i := range d.entries {
+		e := &d.entries[i]
+		if d.claims[i].Component < 0 || !e.IsRegular() || e.Size == 0 {
+			continue
+		}
+		if _, ok := names[e.Link]; !ok {
+			names[e.Link] = i
 		}
 	}
-	release, _, ok := strings.Cut(rest, "/")
-	if !ok {
+	return names
+}
+
+// otherName gives a hard link to the owner of the file's other name. In a commit all empty files are one: that says nothing.
+func (g *generator) otherName(i int) bool {
+	e := &g.entries[i]
+	j, ok := g.names[e.Link]
+	if !ok || !e.IsRegular() || e.Size == 0 {
 		return false
 	}
-	dir := strings.TrimSuffix(p, rest) + release
-	for j := range d.x.Below(dir) {
-		if c := d.claims[j]; c.Component >= 0 && c.Detector != detectorSystem {
-			d.claims[i] = Claim{Component: c.Component, Detector: detectorSystem, Reason: "part of the kernel " + release}
-			return true
-		}
-	}
-	d.claim(i, "sys/kernel", detectorSystem, "part of the kernel "+release)
+	g.with(i, j, "the same file as ")
 	return true
 }
 
 // linkOfTarget gives an unowned symlink, such as one of the alternatives or an applet of busybox, to the owner of what it leads
 // to.
 func (d *detection) linkOfTarget(i int) bool {
-	if !d.entries[i].IsSymlink() {
+	j, ok := d.follow(i)
+	if !ok || d.claims[j].Component < 0 {
 		return false
 	}
-	j, err := d.x.Resolve(d.entries[i].Path)
-	if err != nil || d.entries[j].IsDir() || d.claims[j].Component < 0 {
-		return false
-	}
-	d.claims[i] = Claim{Component: d.claims[j].Component, Detector: detectorSystem, Reason: "a link to " + d.entries[j].Path}
+	d.with(i, j, "a link to ")
 	return true
 }
+
+// follow returns the file that a symlink leads to. In a commit /etc is below /usr.
+func (d *detection) follow(i int) (int, bool) {
+	for range maxLinks {
+		e := &d.entries[i]
+		if !e.IsSymlink() {
+			return i, !e.IsDir()
+		}
+		target := e.Target
+		if !strings.HasPrefix(target, "/") {
+			target = path.Dir(e.Path) + "/" + target
+		}
+		p, ok := d.x.Canonical(target)
+		if !ok {
+			return 0, false
+		}
+		if i, ok = d.x.Find(p); !ok && strings.HasPrefix(p, "/etc/") {
+			i, ok = d.x.Find("/usr" + p)
+		}
+		if !ok {
+			return 0, false
+		}
+	}
+	return 0, false
+}
+
+// maxLinks is how many symlinks are followed one after another, as in Linux.
+const maxLinks = 40
 
 func (d *detection) ofGenerator(i int, p string) bool {
 	for _, g := range generatedBy {
@@ -174,7 +258,7 @@ func (d *detection) ofGenerator(i int, p string) bool {
 		}
 		for _, name := range g.packages {
 			if id, ok := d.packaged[name]; ok {
-				d.claim(i, id, detectorSystem, fmt.Sprintf("generated by %s", path.Base(name)))
+				d.claim(i, id, detectorSystem, "generated by "+path.Base(name))
 				return true
 			}
 		}

@@ -43,11 +43,15 @@ func Read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
 }
 
 func read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
-	home, err := dbPath(ctx, x)
+	home, err := DBPath(ctx, x)
 	if err != nil {
 		return nil, err
 	}
 	local, err := x.Resolve(path.Join(home, "local"))
+	if errors.Is(err, fs.ErrNotExist) {
+		// Commits may keep the initial content of /var here.
+		local, err = x.Resolve(path.Join("/usr/share/factory", home, "local"))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +63,9 @@ func read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
 		}
 		if len(pkgs) == maxPackages {
 			return nil, fmt.Errorf("%w: more than %d packages", pkgdb.ErrTooLarge, maxPackages)
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
 		}
 		p, err := readPackage(ctx, x, e.Path)
 		if err != nil {
@@ -73,8 +80,9 @@ func read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
 	return pkgs, nil
 }
 
-// dbPath is the last DBPath in the section [options] of the configuration.
-func dbPath(ctx context.Context, x *rootfs.Index) (string, error) {
+// DBPath returns the directory of pacman's state: the last DBPath in the section [options] of its configuration, or
+// [DefaultDBPath].
+func DBPath(ctx context.Context, x *rootfs.Index) (string, error) {
 	found := DefaultDBPath
 	for _, name := range []string{"/etc/pacman.conf", "/usr/etc/pacman.conf"} {
 		data, err := x.ReadFile(ctx, name, maxConfig)

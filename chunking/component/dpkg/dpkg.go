@@ -1,6 +1,6 @@
 // Package dpkg reads dpkg's database of installed packages from a tree: var/lib/dpkg/status with the lists of files in info,
-// or, in images without a package manager, a paragraph for each package in var/lib/dpkg/status.d. The formats are those of
-// dpkg(1) and deb-changelog(5).
+// and what images without a package manager have, a paragraph for each package in var/lib/dpkg/status.d. The formats are those
+// of dpkg(1) and deb-changelog(5).
 package dpkg
 
 import (
@@ -19,13 +19,9 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// Places of the database.
-const (
-	Dir       = "/var/lib/dpkg"
-	status    = Dir + "/status"
-	statusDir = Dir + "/status.d"
-	info      = Dir + "/info"
-)
+// homes are the places of the database: the second is that of commits which keep the initial content of /var there, the third
+// that of images without a package manager and with a merged /usr. The first that has one counts.
+var homes = []string{"/var/lib/dpkg", "/usr/share/factory/var/lib/dpkg", "/usr/lib/dpkg"}
 
 // Limits on what is read.
 const (
@@ -41,12 +37,11 @@ const (
 // The error wraps [fs.ErrNotExist] where there is no database, and [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge].
 func Read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
 	r := &reader{x: x}
-	data, err := x.ReadFile(ctx, status, maxStatus)
-	switch {
-	case err == nil:
-		err = r.installed(ctx, data)
-	case errors.Is(err, fs.ErrNotExist):
-		err = r.distroless(ctx)
+	err := error(fs.ErrNotExist)
+	for _, r.home = range homes {
+		if err = r.read(ctx); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
 	}
 	if errors.Is(err, rootfs.ErrTooLarge) {
 		err = fmt.Errorf("%w: %w", pkgdb.ErrTooLarge, err)
@@ -67,13 +62,38 @@ func Read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
 
 type reader struct {
 	x        *rootfs.Index
+	home     string
 	packages []pkgdb.Package
 	diverted map[string]diversion
+	moved    map[string]bool // the base names of diverted
 	paths    int
 }
 
 // diversion says where a file of other packages lies instead.
 type diversion struct{ to, by string }
+
+// read reads what is in a home. The error is [fs.ErrNotExist] if there is neither form.
+func (r *reader) read(ctx context.Context) error {
+	data, err := r.x.ReadFile(ctx, r.home+"/status", maxStatus)
+	none := errors.Is(err, fs.ErrNotExist)
+	if err == nil {
+		err = r.installed(ctx, data)
+	}
+	if err != nil && !none {
+		return err
+	}
+	dir, err := r.x.Resolve(r.home + "/status.d")
+	if err != nil || !r.x.Entry(dir).IsDir() {
+		if none {
+			return fs.ErrNotExist
+		}
+		return nil
+	}
+	return r.distroless(ctx, r.x.Entry(dir).Path)
+}
+
+// unpacked are the states of packages whose files are there.
+var unpacked = []string{"installed", "triggers-awaited", "triggers-pending", "half-configured", "unpacked"}
 
 // installed reads the status file and the lists that it names.
 func (r *reader) installed(ctx context.Context, data []byte) error {
@@ -82,7 +102,7 @@ func (r *reader) installed(ctx context.Context, data []byte) error {
 	}
 	return paragraphs(data, func(p map[string]string) error {
 		words := strings.Fields(p["Status"])
-		if len(words) != 3 || words[2] != "installed" && !strings.HasPrefix(words[2], "trigger") {
+		if len(words) != 3 || !slices.Contains(unpacked, words[2]) {
 			return nil
 		}
 		pkg, err := r.add(p)
@@ -125,7 +145,7 @@ func (r *reader) add(p map[string]string) (*pkgdb.Package, error) {
 // list returns the list of a package's files. One that is missing is that of a package without files.
 func (r *reader) list(ctx context.Context, pkg *pkgdb.Package) ([]byte, error) {
 	for _, name := range []string{pkg.Name + ".list", pkg.Name + ":" + pkg.Arch + ".list"} {
-		data, err := r.x.ReadFile(ctx, path.Join(info, name), maxList)
+		data, err := r.x.ReadFile(ctx, path.Join(r.home, "info", name), maxList)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return data, err
 		}
@@ -138,8 +158,10 @@ func (r *reader) addFile(pkg *pkgdb.Package, p string) error {
 		return fmt.Errorf("%w: more than %d paths", pkgdb.ErrTooLarge, maxPaths)
 	}
 	p = path.Clean(p)
-	if d, ok := r.diverted[p]; ok && d.by != pkg.Name {
-		p = d.to
+	if r.moved[path.Base(p)] {
+		if d, ok := r.diverted[r.canonical(p)]; ok && d.by != pkg.Name {
+			p = d.to
+		}
 	}
 	pkg.Files = append(pkg.Files, pkgdb.File{Path: p})
 	return nil
@@ -147,7 +169,7 @@ func (r *reader) addFile(pkg *pkgdb.Package, p string) error {
 
 // diversions reads the file of that name: three lines for each, the path, where it goes, and whose the path is now.
 func (r *reader) diversions(ctx context.Context) error {
-	data, err := r.x.ReadFile(ctx, Dir+"/diversions", maxList)
+	data, err := r.x.ReadFile(ctx, r.home+"/diversions", maxList)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -155,22 +177,32 @@ func (r *reader) diversions(ctx context.Context) error {
 		return err
 	}
 	lines := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
-	r.diverted = make(map[string]diversion, len(lines)/3)
+	r.diverted, r.moved = make(map[string]diversion, len(lines)/3), make(map[string]bool, len(lines)/3)
 	for i := 0; i+2 < len(lines); i += 3 {
-		r.diverted[path.Clean(lines[i])] = diversion{to: path.Clean("/" + lines[i+1]), by: lines[i+2]}
+		from := r.canonical(lines[i])
+		r.diverted[from] = diversion{to: path.Clean("/" + lines[i+1]), by: lines[i+2]}
+		r.moved[path.Base(from)] = true
 	}
 	return nil
 }
 
-// distroless reads status.d: a paragraph in a file of its own for each package, and its md5sums, which are the only list.
-func (r *reader) distroless(ctx context.Context) error {
-	dir, err := r.x.Resolve(statusDir)
-	if err != nil {
-		return err
+// canonical is a path with the symlinks above it resolved: a list says /bin/sh where a diversion may say /usr/bin/sh.
+func (r *reader) canonical(p string) string {
+	p = path.Clean("/" + p)
+	if c, ok := r.x.Canonical(p); ok {
+		return c
 	}
-	for i := range r.x.Children(r.x.Entry(dir).Path) {
+	return p
+}
+
+// notParagraphs are the ends of names of files that lie beside the paragraphs.
+var notParagraphs = []string{".md5sums", ".conffiles", ".list", ".preinst", ".postinst", ".prerm", ".postrm", ".triggers", ".shlibs", ".symbols", ".config", ".templates"}
+
+// distroless reads status.d: a paragraph in a file of its own for each package, and its md5sums, which are the only list.
+func (r *reader) distroless(ctx context.Context, dir string) error {
+	for i := range r.x.Children(dir) {
 		p := r.x.Entry(i).Path
-		if strings.HasSuffix(p, ".md5sums") || r.x.Entry(i).IsDir() {
+		if !r.x.Entry(i).IsRegular() || slices.Contains(notParagraphs, path.Ext(p)) {
 			continue
 		}
 		data, err := r.x.ReadFile(ctx, p, maxStatus)

@@ -1,0 +1,105 @@
+package component
+
+import (
+	"cmp"
+	"path"
+	"regexp"
+	"strings"
+)
+
+// unownedKernel is the component of kernels that no package owns.
+const unownedKernel = "sys/kernel"
+
+// moduleDirs hold a directory for each release of a kernel.
+var moduleDirs = []string{"/usr/lib/modules/", "/lib/modules/"}
+
+// moduleRelease is the release of the kernel that a path below the modules belongs to.
+func moduleRelease(p string) (release string, ok bool) {
+	for _, dir := range moduleDirs {
+		if rest, below := strings.CutPrefix(p, dir); below {
+			release, _, ok = strings.Cut(rest, "/")
+			return release, ok && release != ""
+		}
+	}
+	return "", false
+}
+
+// kernels finds the owner of each kernel by its release: who has most of what is below its modules. Others add modules to it.
+func (d *detection) kernels() map[string]int {
+	files := map[string]map[int]int{} // release → component → number
+	for _, dir := range moduleDirs {
+		for i := range d.x.Below(dir) {
+			c := &d.claims[i]
+			release, ok := moduleRelease(d.entries[i].Path)
+			if !ok || c.Component < 0 || c.Detector == detectorSystem {
+				continue
+			}
+			if files[release] == nil {
+				files[release] = map[int]int{}
+			}
+			files[release][c.Component]++
+		}
+	}
+	owners := make(map[string]int, len(files))
+	for release, count := range files {
+		best := -1
+		for c, n := range count {
+			if best < 0 || cmp.Or(cmp.Compare(n, count[best]), cmp.Compare(d.list[best].ID, d.list[c].ID)) > 0 {
+				best = c
+			}
+		}
+		owners[release] = best
+	}
+	return owners
+}
+
+// bootFile matches what is in /boot for a kernel, besides the initial RAM disk.
+var bootFile = regexp.MustCompile(`^\.?(vmlinu[xz]|[bz]?Image|kernel|System\.map|config|symvers|sysctl\.conf|dtb)`)
+
+// kernelPart gives what depmod writes, and everything else below a kernel's modules, to the owner of that kernel, and so the
+// kernel's files in /boot where nobody owns them.
+func (g *generator) kernelPart(i int, p string) bool {
+	release, ok := moduleRelease(p)
+	if !ok {
+		if release, ok = g.bootRelease(p); !ok {
+			return false
+		}
+	}
+	reason := "part of the kernel"
+	if release != "" {
+		reason += " " + release
+	}
+	if c, ok := g.kernels[release]; ok {
+		g.claims[i] = Claim{Component: c, Detector: detectorSystem, Reason: reason}
+	} else {
+		g.claim(i, unownedKernel, detectorSystem, reason)
+	}
+	return true
+}
+
+// bootRelease is the release of the kernel that a file in /boot belongs to: the one in its name, else the only one there is. It
+// may be empty.
+func (g *generator) bootRelease(p string) (release string, ok bool) {
+	dir, rest := "", ""
+	for _, dir = range []string{"/boot/", "/usr/lib/ostree-boot/"} {
+		if rest, ok = strings.CutPrefix(p, dir); ok {
+			break
+		}
+	}
+	top, _, _ := strings.Cut(rest, "/")
+	if !ok || !bootFile.MatchString(top) {
+		return "", false
+	}
+	for r := range g.kernels {
+		named := strings.Contains(path.Base(p), r) || strings.Contains(top, r)
+		if named && cmp.Or(cmp.Compare(len(r), len(release)), cmp.Compare(r, release)) > 0 {
+			release = r
+		}
+	}
+	if release == "" && len(g.kernels) == 1 {
+		for r := range g.kernels {
+			release = r
+		}
+	}
+	return release, true
+}
