@@ -161,10 +161,11 @@ func (d *detection) claimPackages(system string, pkgs []pkgdb.Package, opts Opti
 		for _, t := range p.Changes {
 			f.days[t.Unix()/secondsOfDay] = true
 		}
+		dirs := directoriesOf(p.Files)
 		for _, file := range p.Files {
 			i, ok := d.locate(file.Path)
 			switch {
-			case !ok:
+			case !ok, dirs[file.Path]:
 			case rules[n] >= 0:
 				d.claimByRule(i, rules[n], ids[n], p.Name)
 			default:
@@ -172,6 +173,18 @@ func (d *detection) claimPackages(system string, pkgs []pkgdb.Package, opts Opti
 			}
 		}
 	}
+}
+
+// directoriesOf returns those paths of a package that have others below them. Where the tree has a symlink at such a path, as
+// at /bin where /usr is merged, it is not the package's.
+func directoriesOf(files []pkgdb.File) map[string]bool {
+	dirs := map[string]bool{}
+	for i := range files {
+		for dir := path.Dir(files[i].Path); !dirs[dir]; dir = path.Dir(dir) {
+			dirs[dir] = true
+		}
+	}
+	return dirs
 }
 
 const secondsOfDay = 24 * 60 * 60

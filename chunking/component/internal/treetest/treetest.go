@@ -1,0 +1,132 @@
+// Package treetest makes root filesystems in memory, for tests of what reads them.
+package treetest
+
+import (
+	"context"
+	"io"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+)
+
+// File is something in a tree.
+type File struct {
+	// Content is that of a regular file. Size, if it is larger, is the length up to which zeros follow.
+	Content string
+	Size    int64
+	// Target makes it a symlink, LinkTo another name of the file at that path, Dir a directory.
+	Target, LinkTo string
+	Dir            bool
+	// Mode are permissions; 0 is 0644, and 0755 for directories.
+	Mode uint32
+	// Xattrs by name.
+	Xattrs map[string]string
+	// Err is what opening the file gives.
+	Err error
+}
+
+// Text is a regular file.
+func Text(content string) File { return File{Content: content} }
+
+// Symlink is a symbolic link.
+func Symlink(target string) File { return File{Target: target} }
+
+// HardLink is another name of a regular file.
+func HardLink(name string) File { return File{LinkTo: name} }
+
+// Empty are regular files without content.
+func Empty(paths ...string) Files {
+	f := Files{}
+	for _, p := range paths {
+		f[p] = File{}
+	}
+	return f
+}
+
+// Files are the files of a tree by their absolute paths. Directories above them are made where they are missing.
+type Files map[string]File
+
+// And returns the files of both.
+func (f Files) And(more Files) Files {
+	all := maps.Clone(f)
+	maps.Copy(all, more)
+	return all
+}
+
+// Tree is a tree in memory.
+type Tree struct {
+	entries []rootfs.Entry
+	files   []File
+}
+
+// New returns a tree of files.
+func New(files Files) *Tree {
+	all := maps.Clone(files)
+	all["/"] = File{Dir: true}
+	for p := range files {
+		for dir := path.Dir(p); dir != "/"; dir = path.Dir(dir) {
+			if _, ok := all[dir]; !ok {
+				all[dir] = File{Dir: true}
+			}
+		}
+	}
+	t := &Tree{}
+	links := map[string][]int{}
+	for i, p := range slices.Sorted(maps.Keys(all)) {
+		f := all[p]
+		first := p
+		if f.LinkTo != "" {
+			first, f = f.LinkTo, all[f.LinkTo]
+		}
+		e := rootfs.Entry{Path: p, Link: i, FileHeader: repo.FileHeader{Mode: f.Mode, Target: f.Target}}
+		switch {
+		case f.Dir:
+			e.Mode = repo.ModeDir | max(f.Mode, 0o755)
+		case f.Target != "":
+			e.Mode = repo.ModeSymlink | 0o777
+		default:
+			e.Mode = repo.ModeRegular | max(f.Mode, 0o644)
+			e.Size = max(f.Size, int64(len(f.Content)))
+			links[first] = append(links[first], i)
+		}
+		var xattrs []repo.Xattr
+		for name, value := range f.Xattrs {
+			xattrs = append(xattrs, repo.Xattr{Name: name, Value: []byte(value)})
+		}
+		e.Xattrs = repo.NewXattrs(xattrs)
+		t.entries, t.files = append(t.entries, e), append(t.files, f)
+	}
+	for _, names := range links {
+		for _, i := range names {
+			t.entries[i].Link = names[0]
+		}
+	}
+	return t
+}
+
+// Index returns a new tree's index.
+func Index(files Files) *rootfs.Index { return rootfs.NewIndex(New(files)) }
+
+// Entries implements [rootfs.Tree].
+func (t *Tree) Entries() []rootfs.Entry { return t.entries }
+
+// Open implements [rootfs.Tree].
+func (t *Tree) Open(_ context.Context, i int) (io.ReadCloser, error) {
+	f := t.files[i]
+	if f.Err != nil {
+		return nil, f.Err
+	}
+	zeros := io.LimitReader(zeroReader{}, t.entries[i].Size-int64(len(f.Content)))
+	return io.NopCloser(io.MultiReader(strings.NewReader(f.Content), zeros)), nil
+}
+
+type zeroReader struct{}
+
+func (zeroReader) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
