@@ -25,24 +25,40 @@ const (
 // changelog reads the dates of a package's changes. A changelog that is missing or makes no sense tells nothing: many images
 // have none.
 func (r *reader) changelog(ctx context.Context, pkg *pkgdb.Package) error {
-	for _, name := range []string{"changelog.Debian.gz", "changelog.gz", "changelog.Debian", "changelog"} {
-		f, _, err := r.x.Open(ctx, "/usr/share/doc/"+pkg.Name+"/"+name)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, rootfs.ErrTooManySymlinks) {
-			continue
-		}
+	names := []string{"changelog.Debian.gz", "changelog.gz", "changelog.Debian", "changelog"}
+	for _, name := range names {
+		dates, err := r.dates(ctx, pkg.Name, name)
 		if err != nil {
 			return err
 		}
-		data, err := io.ReadAll(io.LimitReader(f, maxChangelog))
-		if err := errors.Join(err, f.Close()); err != nil {
-			return err
-		}
-		if dates := changes(data); len(dates) > 0 {
-			pkg.Changes, pkg.Built = dates, newest(dates)
-			return nil
+		if pkg.Changes = dates; len(dates) > 0 {
+			break
 		}
 	}
+	// A package that was built again without a change of its source has an entry of its own.
+	again, err := r.dates(ctx, pkg.Name, "changelog.Debian."+pkg.Arch+".gz")
+	if err != nil {
+		return err
+	}
+	pkg.Changes = append(pkg.Changes, again...)
+	pkg.Built = newest(pkg.Changes)
 	return nil
+}
+
+// dates returns the dates of a changelog of a package, none if there is none.
+func (r *reader) dates(ctx context.Context, pkg, name string) ([]time.Time, error) {
+	f, _, err := r.x.Open(ctx, "/usr/share/doc/"+pkg+"/"+name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, rootfs.ErrTooManySymlinks) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxChangelog))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	return changes(data), nil
 }
 
 // changes returns the dates of the trailer lines (" -- Name <mail>  date").

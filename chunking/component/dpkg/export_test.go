@@ -1,0 +1,4 @@
+package dpkg
+
+// Changes is for tests.
+var Changes = changes
