@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
+	"github.com/ostree-ext/ostree-ext-go/chunking/component/apk"
 	tree "github.com/ostree-ext/ostree-ext-go/chunking/component/internal/treetest"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 )
@@ -486,5 +487,51 @@ func TestAnEmptyTreeHasNoComponents(t *testing.T) {
 	set, _ := detect(t, tree.Files{}, component.Options{Strict: true})
 	if len(set.Components) != 0 || len(set.Warnings) != 0 || !set.Reference.IsZero() {
 		t.Errorf("%+v", set)
+	}
+}
+
+// alpine is a tree with a piece of the database of a real Alpine Linux, and the files that it lists.
+func alpine(t *testing.T) tree.Files {
+	t.Helper()
+	data, err := os.ReadFile("apk/testdata/installed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkgs, err := apk.Parse(string(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := tree.Files{"/lib/apk/db/installed": tree.Text(string(data)), "/lib/apk/db/scripts.tar": {}, "/etc/apk/world": {}}
+	for _, p := range pkgs {
+		for _, f := range p.Files {
+			files[f.Path] = tree.Text("of " + p.Name)
+		}
+	}
+	return files
+}
+
+func TestARealAlpine(t *testing.T) {
+	t.Parallel()
+	files := alpine(t).And(tree.Files{
+		"/bin/ls": tree.Symlink("/bin/busybox"), "/usr/bin/awk": tree.Symlink("../../bin/busybox"), "/boot/initramfs-lts": {}, "/var/cache/apk/APKINDEX.tar.gz": {}, "/etc/passwd-": {}, "/opt/own": {},
+		"/etc/ssl/certs/own.pem": {},
+	})
+	set, owners := detect(t, files, component.Options{Strict: true})
+	for p, want := range map[string]string{
+		"/bin/busybox": "apk/busybox", "/bin/sh": "apk/busybox", "/bin/ls": "apk/busybox", "/usr/bin/awk": "apk/busybox", "/usr/bin/ssl_client": "apk/busybox", "/lib/ld-musl-x86_64.so.1": "apk/musl",
+		"/etc/passwd": "apk/alpine-baselayout", "/etc/ssl/certs/ca-certificates.crt": "apk/ca-certificates", "/usr/bin/getconf": "apk/musl",
+		"/lib/apk/db/installed": "sys/pkgdb", "/lib/apk/db/scripts.tar": "sys/pkgdb", "/etc/apk/world": "sys/pkgdb", "/var/cache/apk/APKINDEX.tar.gz": "sys/pkgdb", "/boot/initramfs-lts": "sys/initramfs",
+		"/etc/passwd-": "sys/volatile", "/opt/own": "unowned/opt", "/etc/ssl/certs/own.pem": "unowned/etc",
+	} {
+		if owners[p] != want {
+			t.Errorf("%s: %q, want %s", p, owners[p], want)
+		}
+	}
+	musl := find(t, set, "apk/musl")
+	if !slices.Equal(musl.Packages, []string{"musl", "musl-utils"}) || musl.Built.Unix() != 1649396308 {
+		t.Errorf("%+v", musl)
+	}
+	if got := set.Reference.Format("2006-01-02"); got != "2022-08-01" {
+		t.Errorf("the reference is %s", got)
 	}
 }
