@@ -1,8 +1,10 @@
 package component_test
 
 import (
+	"compress/gzip"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path"
@@ -16,6 +18,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/apk"
 	tree "github.com/ostree-ext/ostree-ext-go/chunking/component/internal/treetest"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
+	"github.com/ostree-ext/ostree-ext-go/chunking/component/rpm"
 )
 
 // deb is a Debian package of a test: what its list says, one path a word.
@@ -533,5 +536,68 @@ func TestARealAlpine(t *testing.T) {
 	}
 	if got := set.Reference.Format("2006-01-02"); got != "2022-08-01" {
 		t.Errorf("the reference is %s", got)
+	}
+}
+
+// suse is a tree with the database of a real SUSE Linux Enterprise 15, and the files that it lists, where merged as there.
+func suse(t *testing.T) tree.Files {
+	t.Helper()
+	f, err := os.Open("rpm/testdata/sle15-bci.ndb.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := tree.Files{"/usr/lib/sysimage/rpm/Packages.db": tree.Text(string(data)), "/var/lib/rpm": tree.Symlink("../../usr/lib/sysimage/rpm")}
+	pkgs, err := rpm.Read(t.Context(), tree.Index(files))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pkgs {
+		for _, f := range p.Files {
+			if files[f.Path].Target == "" {
+				files[f.Path] = tree.Text("of " + p.Name)
+			}
+		}
+	}
+	// What has something below it is a directory.
+	for p := range files {
+		for dir := path.Dir(p); dir != "/"; dir = path.Dir(dir) {
+			files[dir] = tree.File{Dir: true}
+		}
+	}
+	return files
+}
+
+func TestARealSUSE(t *testing.T) {
+	t.Parallel()
+	set, owners := detect(t, suse(t), component.Options{Strict: true})
+	var ids []string
+	for _, c := range set.Components {
+		ids = append(ids, c.ID)
+	}
+	if diff := cmp.Diff([]string{
+		"rpm/acl", "rpm/attr", "rpm/bash", "rpm/bzip2", "rpm/ca-certificates-mozilla-prebuilt", "rpm/coreutils", "rpm/elfutils", "rpm/file", "rpm/filesystem", "rpm/gcc11",
+		"rpm/glibc", "rpm/gmp", "rpm/libcap", "rpm/libgcrypt", "rpm/libgpg-error", "rpm/libselinux", "rpm/libxcrypt", "rpm/lua53", "rpm/ncurses", "rpm/pcre", "rpm/perl", "rpm/popt",
+		"rpm/rpm-config-SUSE", "rpm/rpm-ndb", "rpm/sles-release", "rpm/system-user-root", "rpm/xz", "rpm/zlib", "rpm/zstd", "sys/pkgdb",
+	}, ids); diff != "" {
+		t.Errorf("components (-want +got):\n%s", diff)
+	}
+	for p, want := range map[string]string{
+		"/usr/bin/bash": "rpm/bash", "/lib64/libc.so.6": "rpm/glibc", "/usr/lib/sysimage/rpm/Packages.db": "sys/pkgdb", "/var/lib/rpm": "sys/pkgdb",
+	} {
+		if owners[p] != want {
+			t.Errorf("%s: %q, want %s", p, owners[p], want)
+		}
+	}
+	if n := len(find(t, set, "rpm/bash").Changes); n != 50 {
+		t.Errorf("bash changed on %d days, want 50", n)
 	}
 }
