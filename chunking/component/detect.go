@@ -26,6 +26,10 @@ type Options struct {
 	Rules []Rule
 	// Strict makes a broken package database an error.
 	Strict bool
+	// Origin is the root filesystem that the tree was made of, or nil. A tree that was prepared to be committed may have lost
+	// the xattrs and the package databases of it; they are then read there. Files are taken for the same that have the same
+	// path in the system.
+	Origin rootfs.Tree
 }
 
 // Detect finds the components of a tree. For each file the first of these that knows it counts: the user's rules, the xattrs
@@ -35,15 +39,52 @@ type Options struct {
 // With Options.Strict the error wraps [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge] where a database cannot be understood.
 func Detect(ctx context.Context, tree rootfs.Tree, opts Options) (*Set, error) {
 	d := newDetection(tree)
-	for _, step := range []func(context.Context, Options) error{d.rules, d.xattrs, d.isolated, d.packages, d.languages, d.generated, d.bigFiles, d.remainder, d.uselessRules} {
-		if err := step(ctx, opts); err != nil {
-			return nil, fmt.Errorf("finding components: %w", err)
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
+	d.ruleHits = make([]bool, len(opts.Rules))
+	var err error
+	if opts.Origin == nil {
+		err = d.run(ctx, opts, d.rules, d.xattrs, d.isolated, d.packages, d.languages)
+	} else {
+		o := newDetection(opts.Origin)
+		o.ruleHits = d.ruleHits
+		if err = o.run(ctx, opts, o.rules, o.xattrs, o.isolated, o.packages, o.languages); err == nil {
+			d.takeOver(o)
+			err = d.run(ctx, opts, d.rules, d.isolated)
 		}
 	}
-	return d.set(opts), nil
+	if err == nil {
+		err = d.run(ctx, opts, d.generated, d.bigFiles, d.remainder, d.uselessRules)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.set(), nil
+}
+
+// run runs steps in their order.
+func (d *detection) run(ctx context.Context, opts Options, steps ...func(context.Context, Options) error) error {
+	for _, step := range steps {
+		if err := step(ctx, opts); err != nil {
+			return fmt.Errorf("finding components: %w", err)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeOver takes what was found in the tree that this one was made of.
+func (d *detection) takeOver(o *detection) {
+	d.list, d.byID, d.packaged, d.warnings = o.list, o.byID, o.packaged, o.warnings
+	found := make(map[string]int, len(o.entries))
+	for i := range o.entries {
+		found[shipped(o.entries[i].Path)] = i
+	}
+	for i := range d.entries {
+		if j, ok := found[shipped(d.entries[i].Path)]; ok && !d.entries[i].IsDir() {
+			d.claims[i] = o.claims[j]
+		}
+	}
 }
 
 // detection gathers claims. Components are named by their index in list until all are known.
@@ -69,7 +110,7 @@ type found struct {
 }
 
 func newDetection(tree rootfs.Tree) *detection {
-	d := &detection{tree: tree, x: rootfs.NewIndex(tree), entries: tree.Entries(), byID: map[string]int{}, packaged: map[string]string{}}
+	d := &detection{tree: tree, x: rootfs.NewIndex(tree), entries: tree.Entries(), byID: map[string]int{}, packaged: map[string]string{}, ruleAt: map[int]int{}}
 	d.claims = make([]Claim, len(d.entries))
 	for i := range d.claims {
 		d.claims[i].Component = -1
@@ -252,7 +293,7 @@ func (d *detection) locate(p string) (int, bool) {
 }
 
 // set brings what was found into its final form.
-func (d *detection) set(Options) *Set {
+func (d *detection) set() *Set {
 	s := &Set{Claims: d.claims, Warnings: d.warnings}
 	used := make([]bool, len(d.list))
 	for _, c := range d.claims {

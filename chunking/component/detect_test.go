@@ -601,3 +601,28 @@ func TestARealSUSE(t *testing.T) {
 		t.Errorf("bash changed on %d days, want 50", n)
 	}
 }
+
+func TestACommitsOwnersAreThoseOfTheTreeItWasMadeOf(t *testing.T) {
+	t.Parallel()
+	const release = "6.1.0-21-amd64"
+	content := tree.Empty("/usr/bin/tool", "/lib/modules/"+release+"/kernel/ext4.ko", "/opt/app/x", "/srv/y").And(tree.Files{"/usr/bin/also": tree.Symlink("/etc/alternatives/also")})
+	origin := debian(deb{"tool", "", "/usr/bin/tool /etc/tool.conf", ""}, deb{"linux", "", "/boot/vmlinuz-" + release + " /lib/modules/" + release + "/kernel/ext4.ko", ""}).And(content).And(tree.Empty(
+		"/etc/tool.conf", "/boot/vmlinuz-"+release, "/boot/initrd.img-"+release)).And(tree.Files{
+		"/opt/app": {Dir: true, Xattrs: map[string]string{"user.component": "app"}}, "/etc/alternatives/also": tree.Symlink("/usr/bin/tool"),
+	})
+	// The xattr and the database are gone, /etc and the kernel elsewhere.
+	prepared := content.And(tree.Empty("/usr/etc/tool.conf", "/lib/modules/"+release+"/vmlinuz", "/lib/modules/"+release+"/initramfs.img")).And(tree.Files{
+		"/usr/etc/alternatives/also": tree.Symlink("/usr/bin/tool"), "/ostree": tree.Symlink("sysroot/ostree"),
+	})
+	set, owners := detect(t, prepared, component.Options{Origin: tree.New(origin), Rules: parse(t, "- {name: own, paths: [/srv]}")})
+	if diff := cmp.Diff(map[string]string{
+		"/usr/bin/tool": "deb/tool", "/usr/etc/tool.conf": "deb/tool", "/usr/bin/also": "deb/tool", "/usr/etc/alternatives/also": "sys/pkgdb", "/opt/app/x": "user/app", "/srv/y": "user/own",
+		"/lib/modules/" + release + "/kernel/ext4.ko": "deb/linux", "/lib/modules/" + release + "/vmlinuz": "deb/linux", "/lib/modules/" + release + "/initramfs.img": "sys/initramfs",
+		"/ostree": "unowned/root",
+	}, owners); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if len(set.Warnings) > 0 || !find(t, set, "user/app").Exclusive {
+		t.Errorf("warnings: %q", set.Warnings)
+	}
+}

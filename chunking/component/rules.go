@@ -192,7 +192,6 @@ func glob(pattern string, below bool) (*regexp.Regexp, error) {
 
 // rules claims what the user's rules match by path. What they match by package is claimed with the packages.
 func (d *detection) rules(ctx context.Context, opts Options) error {
-	d.ruleHits, d.ruleAt = make([]bool, len(opts.Rules)), map[int]int{}
 	for n := range opts.Rules {
 		r := &opts.Rules[n]
 		f := d.list[d.component("user/"+r.Name)]

@@ -132,6 +132,7 @@ func (f *treeFlags) planOpened(ctx context.Context, o *opened, base *build.Base,
 		if err != nil {
 			return nil, nil, err
 		}
+		opts.Components.Origin = o.tree
 		p, err := build.Commit(ctx, c.Source, c.Commit, opts)
 		return p, c, err
 	}
