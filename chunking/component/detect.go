@@ -110,7 +110,10 @@ type found struct {
 }
 
 func newDetection(tree rootfs.Tree) *detection {
-	d := &detection{tree: tree, x: rootfs.NewIndex(tree), entries: tree.Entries(), byID: map[string]int{}, packaged: map[string]string{}, ruleAt: map[int]int{}}
+	d := &detection{
+		tree: tree, x: rootfs.NewIndex(tree), entries: tree.Entries(),
+		byID: map[string]int{}, packaged: map[string]string{}, ruleAt: map[int]int{},
+	}
 	d.claims = make([]Claim, len(d.entries))
 	for i := range d.claims {
 		d.claims[i].Component = -1
@@ -124,7 +127,8 @@ func (d *detection) component(id string) int {
 		return i
 	}
 	d.byID[id] = len(d.list)
-	d.list = append(d.list, &found{Component: Component{ID: id}, packages: map[string]bool{}, days: map[int64]bool{}})
+	f := &found{Component: Component{ID: id}, packages: map[string]bool{}, days: map[int64]bool{}}
+	d.list = append(d.list, f)
 	return len(d.list) - 1
 }
 
@@ -173,46 +177,56 @@ func (d *detection) packages(ctx context.Context, opts Options) error {
 	return nil
 }
 
-// claimPackages gives each file to the smallest of its owners, by ID and package, and those of packages that a rule takes to the
-// rule.
+// claimPackages gives each file to the smallest of its owners, by ID and package, and those of packages that a rule takes to
+// the rule. Who brought a file goes before who only knows of it.
 func (d *detection) claimPackages(system string, pkgs []pkgdb.Package, opts Options) {
 	ids := d.sourceIDs(system, pkgs)
 	rules := make([]int, len(pkgs))
+	order := make([]int, len(pkgs))
 	for i := range pkgs {
 		if rules[i] = d.ruleOf(pkgs[i].Name, opts); rules[i] >= 0 {
 			ids[i] = "user/" + opts.Rules[rules[i]].Name
 		}
-	}
-	order := make([]int, len(pkgs))
-	for i := range order {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
 		return cmp.Or(cmp.Compare(ids[a], ids[b]), cmp.Compare(pkgs[a].Name, pkgs[b].Name))
 	})
 	for _, n := range order {
-		p := &pkgs[n]
-		f := d.list[d.component(ids[n])]
-		f.packages[word(p.Name)] = true
-		f.mass = true
-		d.packaged[system+"/"+p.Name] = ids[n]
-		if p.Built.After(f.Built) {
-			f.Built = p.Built
-		}
-		for _, t := range p.Changes {
-			f.days[t.Unix()/secondsOfDay] = true
-		}
-		dirs := directoriesOf(p.Files)
-		for _, file := range p.Files {
-			i, ok := d.locate(file.Path)
-			switch {
-			case !ok, dirs[file.Path]:
-			case rules[n] >= 0:
-				d.claimByRule(i, rules[n], ids[n], p.Name)
-			default:
-				d.claim(i, ids[n], system, "package "+p.Name)
+		d.describe(ids[n], &pkgs[n])
+		d.packaged[system+"/"+pkgs[n].Name] = ids[n]
+	}
+	for _, ghosts := range []bool{false, true} {
+		for _, n := range order {
+			p := &pkgs[n]
+			dirs := directoriesOf(p.Files)
+			for _, file := range p.Files {
+				if file.Ghost != ghosts || dirs[file.Path] {
+					continue
+				}
+				i, ok := d.locate(file.Path)
+				switch {
+				case !ok:
+				case rules[n] >= 0:
+					d.claimByRule(i, rules[n], ids[n], p.Name)
+				default:
+					d.claim(i, ids[n], system, "package "+p.Name)
+				}
 			}
 		}
+	}
+}
+
+// describe adds what a package says of itself to its component.
+func (d *detection) describe(id string, p *pkgdb.Package) {
+	f := d.list[d.component(id)]
+	f.packages[word(p.Name)] = true
+	f.mass = true
+	if p.Built.After(f.Built) {
+		f.Built = p.Built
+	}
+	for _, t := range p.Changes {
+		f.days[t.Unix()/secondsOfDay] = true
 	}
 }
 

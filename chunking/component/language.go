@@ -38,7 +38,8 @@ func (d *detection) languages(ctx context.Context, _ Options) error {
 			}
 			dir, base := path.Split(d.entries[i].Path)
 			// What cannot be understood is somebody's own file of that name.
-			if err := find.claim(ctx, i, dir, base); err != nil && !errors.Is(err, errNotUnderstood) && !errors.Is(err, rootfs.ErrTooLarge) {
+			err := find.claim(ctx, i, dir, base)
+			if err != nil && !errors.Is(err, errNotUnderstood) && !errors.Is(err, rootfs.ErrTooLarge) {
 				return err
 			}
 		}

@@ -126,7 +126,7 @@ func (f *ruleFile) rule() (r Rule, err error) {
 
 // validName reports whether a name can stand in annotations and IDs.
 func validName(name string) bool {
-	return name != "" && len(name) <= 256 && !strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c == ',' || c == 0x7f })
+	return name != "" && len(name) <= 256 && utf8.ValidString(name) && word(name) == name
 }
 
 // intervals are the names of spans of days, as chunkah has them.
@@ -190,6 +190,10 @@ func glob(pattern string, below bool) (*regexp.Regexp, error) {
 	return regexp.Compile(b.String())
 }
 
+func matchesAny(patterns []*regexp.Regexp, s string) bool {
+	return slices.ContainsFunc(patterns, func(x *regexp.Regexp) bool { return x.MatchString(s) })
+}
+
 // rules claims what the user's rules match by path. What they match by package is claimed with the packages.
 func (d *detection) rules(ctx context.Context, opts Options) error {
 	for n := range opts.Rules {
@@ -211,7 +215,7 @@ func (d *detection) rules(ctx context.Context, opts Options) error {
 		inSystem := shipped(p)
 		for n := range opts.Rules {
 			r := &opts.Rules[n]
-			if slices.ContainsFunc(r.paths, func(x *regexp.Regexp) bool { return x.MatchString(p) || inSystem != p && x.MatchString(inSystem) }) {
+			if matchesAny(r.paths, p) || inSystem != p && matchesAny(r.paths, inSystem) {
 				d.ruleHits[n] = true
 				d.ruleAt[i] = n
 				d.claim(i, "user/"+r.Name, detectorRule, "rule "+r.Name)
@@ -225,7 +229,7 @@ func (d *detection) rules(ctx context.Context, opts Options) error {
 // ruleOf returns the index of the first rule that takes a package, or -1.
 func (d *detection) ruleOf(name string, opts Options) int {
 	for n := range opts.Rules {
-		if slices.ContainsFunc(opts.Rules[n].packages, func(x *regexp.Regexp) bool { return x.MatchString(name) }) {
+		if matchesAny(opts.Rules[n].packages, name) {
 			d.ruleHits[n] = true
 			return n
 		}

@@ -48,7 +48,8 @@ var bootDirs = []string{"/boot/", "/usr/lib/modules/", "/lib/modules/", "/usr/li
 
 func isInitramfs(p string) bool {
 	base := path.Base(p)
-	return startsWithAny(p, bootDirs) && (strings.HasPrefix(base, "initrd") || strings.HasPrefix(base, "initramfs")) && path.Ext(base) != ".ko"
+	named := strings.HasPrefix(base, "initrd") || strings.HasPrefix(base, "initramfs")
+	return named && startsWithAny(p, bootDirs) && path.Ext(base) != ".ko"
 }
 
 func startsWithAny(p string, prefixes []string) bool {
@@ -59,8 +60,8 @@ func startsWithAny(p string, prefixes []string) bool {
 var databaseDirs = []string{
 	"/var/lib/dpkg/", "/usr/lib/dpkg/status.d/", "/var/lib/apt/", "/var/cache/apt/", "/var/cache/debconf/", "/var/lib/ucf/",
 	"/var/lib/systemd/deb-systemd-helper-enabled/", "/var/lib/systemd/deb-systemd-user-helper-enabled/",
-	"/usr/lib/sysimage/", "/usr/share/rpm/", "/var/lib/rpm/", "/var/lib/rpm-state/", "/var/lib/dnf/", "/var/cache/dnf/", "/var/lib/yum/",
-	"/var/cache/yum/", "/var/cache/libdnf5/", "/var/lib/zypp/", "/var/cache/zypp/",
+	"/usr/lib/sysimage/", "/usr/share/rpm/", "/var/lib/rpm/", "/var/lib/rpm-state/", "/var/lib/dnf/",
+	"/var/cache/dnf/", "/var/lib/yum/", "/var/cache/yum/", "/var/cache/libdnf5/", "/var/lib/zypp/", "/var/cache/zypp/",
 	"/lib/apk/", "/usr/lib/apk/", "/var/cache/apk/", "/var/lib/pacman/", "/var/cache/pacman/",
 	"/etc/alternatives/", "/var/lib/alternatives/",
 }
@@ -74,40 +75,58 @@ func isPackageDatabase(p string, dirs []string) bool {
 	return databaseFiles[p] || startsWithAny(p, dirs)
 }
 
-// generatedBy says which source a generated file goes with, by the package that has the generator. The first package that is
-// installed counts.
-var generatedBy = []struct {
-	pattern  *regexp.Regexp
+// maker says which source a generated file goes with, by the package that has the program that makes it. The first package that
+// is installed counts.
+type maker struct {
+	file     *regexp.Regexp
 	packages []string
-}{
-	{regexp.MustCompile(`^/etc/ld\.so\.cache$|^/var/cache/ldconfig/|/gconv/gconv-modules\.cache$`), []string{"deb/libc-bin", "rpm/glibc", "alpm/glibc"}},
-	{regexp.MustCompile(`/udev/hwdb\.bin$`), []string{"deb/udev", "rpm/systemd-udev", "alpm/systemd", "apk/eudev"}},
-	{regexp.MustCompile(`^/usr/share/mime/`), []string{"deb/shared-mime-info", "rpm/shared-mime-info", "alpm/shared-mime-info", "apk/shared-mime-info"}},
-	{regexp.MustCompile(`^/usr/share/glib-2\.0/schemas/gschemas\.compiled$|/gio/modules/giomodule\.cache$`), []string{"deb/libglib2.0-0", "deb/libglib2.0-0t64", "rpm/glib2", "alpm/glib2", "apk/glib"}},
-	{regexp.MustCompile(`^/usr/share/icons/.*/icon-theme\.cache$`), []string{"deb/gtk-update-icon-cache", "rpm/gtk-update-icon-cache", "alpm/gtk-update-icon-cache", "apk/gtk-update-icon-cache"}},
-	{regexp.MustCompile(`/gtk-3\.0/.*/immodules\.cache$`), []string{"deb/libgtk-3-0", "deb/libgtk-3-0t64", "rpm/gtk3", "alpm/gtk3", "apk/gtk+3.0"}},
-	{regexp.MustCompile(`/gtk-2\.0/.*/immodules\.cache$`), []string{"deb/libgtk2.0-0", "deb/libgtk2.0-0t64", "rpm/gtk2", "alpm/gtk2", "apk/gtk+2.0"}},
-	{regexp.MustCompile(`^/var/cache/fontconfig/|^/usr/lib/fontconfig/cache/`), []string{"deb/fontconfig", "rpm/fontconfig", "alpm/fontconfig", "apk/fontconfig"}},
-	{regexp.MustCompile(`^/etc/ssl/certs/java/`), []string{"deb/ca-certificates-java"}},
-	{regexp.MustCompile(`^/etc/ssl/(certs/|cert\.pem$)|^/etc/pki/(ca-trust/extracted|tls/certs)/|^/etc/ca-certificates/`), []string{"deb/ca-certificates", "rpm/ca-certificates", "alpm/ca-certificates-utils", "apk/ca-certificates"}},
-	{regexp.MustCompile(`^/etc/ca-certificates\.conf$`), []string{"deb/ca-certificates"}},
-	{regexp.MustCompile(`^/usr/lib/locale/(locale-archive|C\.utf8/)`), []string{"deb/locales", "deb/libc-bin", "rpm/glibc-common", "rpm/glibc", "alpm/glibc"}},
-	{regexp.MustCompile(`^/usr/share/info/dir$`), []string{"deb/install-info", "rpm/info", "alpm/texinfo", "apk/texinfo"}},
-	{regexp.MustCompile(`^/var/cache/man/`), []string{"deb/man-db", "rpm/man-db", "alpm/man-db", "apk/man-db"}},
-	{regexp.MustCompile(`^/usr/share/applications/mimeinfo\.cache$`), []string{"deb/desktop-file-utils", "rpm/desktop-file-utils", "alpm/desktop-file-utils", "apk/desktop-file-utils"}},
-	{regexp.MustCompile(`/gdk-pixbuf-2\.0/.*/loaders\.cache$`), []string{"deb/libgdk-pixbuf-2.0-0", "rpm/gdk-pixbuf2", "alpm/gdk-pixbuf2", "apk/gdk-pixbuf"}},
-	{regexp.MustCompile(`^/var/lib/systemd/catalog/`), []string{"deb/systemd", "rpm/systemd", "alpm/systemd"}},
-	{regexp.MustCompile(`^/var/lib/pam/|^/etc/pam\.d/common-`), []string{"deb/libpam-runtime"}},
-	{regexp.MustCompile(`^/var/lib/shells\.state$|^/etc/shells$`), []string{"deb/debianutils"}},
-	{regexp.MustCompile(`^/usr/share/perl/[^/]+/perllocal\.pod$`), []string{"deb/perl"}},
-	{regexp.MustCompile(`^/usr/share/vim/[^/]+/doc/tags$`), []string{"deb/vim-runtime", "rpm/vim-common", "alpm/vim-runtime"}},
+}
+
+func by(file string, packages ...string) maker { return maker{regexp.MustCompile(file), packages} }
+
+var makers = []maker{
+	by(`^/etc/ld\.so\.cache$|^/var/cache/ldconfig/|/gconv/gconv-modules\.cache$`,
+		"deb/libc-bin", "rpm/glibc", "alpm/glibc"),
+	by(`/udev/hwdb\.bin$`, "deb/udev", "rpm/systemd-udev", "alpm/systemd", "apk/eudev"),
+	by(`^/usr/share/mime/`,
+		"deb/shared-mime-info", "rpm/shared-mime-info", "alpm/shared-mime-info", "apk/shared-mime-info"),
+	by(`^/usr/share/glib-2\.0/schemas/gschemas\.compiled$|/gio/modules/giomodule\.cache$`,
+		"deb/libglib2.0-0", "deb/libglib2.0-0t64", "rpm/glib2", "alpm/glib2", "apk/glib"),
+	by(`^/usr/share/icons/.*/icon-theme\.cache$`,
+		"deb/gtk-update-icon-cache", "rpm/gtk-update-icon-cache", "alpm/gtk-update-icon-cache",
+		"apk/gtk-update-icon-cache"),
+	by(`/gtk-3\.0/.*/immodules\.cache$`, "deb/libgtk-3-0", "deb/libgtk-3-0t64", "rpm/gtk3", "alpm/gtk3", "apk/gtk+3.0"),
+	by(`/gtk-2\.0/.*/immodules\.cache$`,
+		"deb/libgtk2.0-0", "deb/libgtk2.0-0t64", "rpm/gtk2", "alpm/gtk2", "apk/gtk+2.0"),
+	by(`^/var/cache/fontconfig/|^/usr/lib/fontconfig/cache/`,
+		"deb/fontconfig", "rpm/fontconfig", "alpm/fontconfig", "apk/fontconfig"),
+	by(`^/etc/ssl/certs/java/`, "deb/ca-certificates-java"),
+	by(`^/etc/ssl/(certs/|cert\.pem$)|^/etc/pki/(ca-trust/extracted|tls/certs)/|^/etc/ca-certificates/`,
+		"deb/ca-certificates", "rpm/ca-certificates", "alpm/ca-certificates-utils", "apk/ca-certificates"),
+	by(`^/etc/ca-certificates\.conf$`, "deb/ca-certificates"),
+	by(`^/usr/lib/locale/(locale-archive|C\.utf8/)`,
+		"deb/locales", "deb/libc-bin", "rpm/glibc-common", "rpm/glibc", "alpm/glibc"),
+	by(`^/usr/share/info/dir$`, "deb/install-info", "rpm/info", "alpm/texinfo", "apk/texinfo"),
+	by(`^/var/cache/man/`, "deb/man-db", "rpm/man-db", "alpm/man-db", "apk/man-db"),
+	by(`^/usr/share/applications/mimeinfo\.cache$`,
+		"deb/desktop-file-utils", "rpm/desktop-file-utils", "alpm/desktop-file-utils", "apk/desktop-file-utils"),
+	by(`/gdk-pixbuf-2\.0/.*/loaders\.cache$`,
+		"deb/libgdk-pixbuf-2.0-0", "rpm/gdk-pixbuf2", "alpm/gdk-pixbuf2", "apk/gdk-pixbuf"),
+	by(`^/var/lib/systemd/catalog/`, "deb/systemd", "rpm/systemd", "alpm/systemd"),
+	by(`^/var/lib/pam/|^/etc/pam\.d/common-`, "deb/libpam-runtime"),
+	by(`^/var/lib/shells\.state$|^/etc/shells$`, "deb/debianutils"),
+	by(`^/usr/share/perl/[^/]+/perllocal\.pod$`, "deb/perl"),
+	by(`^/usr/share/vim/[^/]+/doc/tags$`, "deb/vim-runtime", "rpm/vim-common", "alpm/vim-runtime"),
 }
 
 // What should not be in an image: files that each installation makes anew, and directories of such files.
 var (
-	volatileFile = regexp.MustCompile(`^/etc/(machine-id|ssh/ssh_host_.*_key(\.pub)?|ssl/private/ssl-cert-snakeoil\.key|ssl/certs/ssl-cert-snakeoil\.pem|resolv\.conf|hostname)$` +
-		`|^/etc/(passwd|group|shadow|gshadow|subuid|subgid)-$|^/var/lib/(dbus/machine-id|systemd/(random-seed|credential\.secret))$|^/root/\.(cache/|bash_history$|python_history$)` +
-		`|^/\.dockerenv$|\.(dpkg-(old|new|dist|bak)|rpm(save|new|orig)|pac(new|save)|apk-new)$`)
+	volatileFile = regexp.MustCompile(`^/etc/(machine-id|ssh/ssh_host_.*_key(\.pub)?|resolv\.conf|hostname)$` +
+		`|^/etc/ssl/(private/ssl-cert-snakeoil\.key|certs/ssl-cert-snakeoil\.pem)$` +
+		`|^/etc/(passwd|group|shadow|gshadow|subuid|subgid)-$` +
+		`|^/var/lib/(dbus/machine-id|systemd/(random-seed|credential\.secret))$` +
+		`|^/root/\.(cache/|bash_history$|python_history$)|^/\.dockerenv$` +
+		`|\.(dpkg-(old|new|dist|bak)|rpm(save|new|orig)|pac(new|save)|apk-new)$`)
 	volatileDirs = []string{"/var/log/", "/var/tmp/", "/var/spool/", "/var/cache/", "/tmp/", "/run/"}
 )
 
@@ -252,11 +271,11 @@ func (d *detection) follow(i int) (int, bool) {
 const maxLinks = 40
 
 func (d *detection) ofGenerator(i int, p string) bool {
-	for _, g := range generatedBy {
-		if !g.pattern.MatchString(p) {
+	for _, m := range makers {
+		if !m.file.MatchString(p) {
 			continue
 		}
-		for _, name := range g.packages {
+		for _, name := range m.packages {
 			if id, ok := d.packaged[name]; ok {
 				d.claim(i, id, detectorSystem, "generated by "+path.Base(name))
 				return true

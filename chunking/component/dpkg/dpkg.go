@@ -196,7 +196,10 @@ func (r *reader) canonical(p string) string {
 }
 
 // notParagraphs are the ends of names of files that lie beside the paragraphs.
-var notParagraphs = []string{".md5sums", ".conffiles", ".list", ".preinst", ".postinst", ".prerm", ".postrm", ".triggers", ".shlibs", ".symbols", ".config", ".templates"}
+var notParagraphs = []string{
+	".md5sums", ".conffiles", ".list", ".preinst", ".postinst", ".prerm", ".postrm", ".triggers", ".shlibs", ".symbols",
+	".config", ".templates",
+}
 
 // distroless reads status.d: a paragraph in a file of its own for each package, and its md5sums, which are the only list.
 func (r *reader) distroless(ctx context.Context, dir string) error {
