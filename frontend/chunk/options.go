@@ -125,6 +125,8 @@ func (o *Options) Check() error {
 		{commit && (o.Var != "" || o.SELinux != ""), "var and selinux are for root filesystems, not for a ref that is committed already"},
 		{o.keepsBase() && (commit || o.Format == FormatOSTree), "keep-base is for format=plain: a commit has no base"},
 		{o.keepsBase() && o.SingleLayer, "keep-base and single-layer: choose one"},
+		{o.keepsBase() && o.Output == OutputLayout, "keep-base and output=layout: choose one, as the base's layers are not in a layout"},
+		{o.Prior != "" && o.Prior != "none" && o.Packing == "upstream", "prior is for packing=cost"},
 		{o.SingleLayer && o.MaxLayers != 0, "single-layer and max-layers: choose one"},
 		{o.SingleLayer && o.ContentMeta != "", "single-layer and contentmeta: choose one"},
 		{o.Fast && o.Level != 0, "compression-fast and compression-level: choose one"},

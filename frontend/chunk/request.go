@@ -24,6 +24,10 @@ type Request struct {
 	// Prior and Base are configurations of images, whose layers the builder has.
 	Prior json.RawMessage `json:"prior,omitempty"`
 	Base  json.RawMessage `json:"base,omitempty"`
+	// Remake makes layers anew that the prior image has; their place in the order stays.
+	Remake bool `json:"remake,omitempty"`
+	// Author is that of the image, if it has one.
+	Author string `json:"author,omitempty"`
 	// Mapping and ContentMeta are contents of files.
 	Mapping     []byte `json:"mapping,omitempty"`
 	ContentMeta []byte `json:"contentmeta,omitempty"`
@@ -31,11 +35,16 @@ type Request struct {
 
 // Result is what became of a request.
 type Result struct {
+	// Error, if there is one, says why there is no image, and nothing else is set. It is about what was asked for or given;
+	// a builder that does not work is none.
+	Error string `json:"error,omitempty"`
 	// Commit is what the image holds, unless it is an ordinary one.
 	Commit string `json:"commit,omitempty"`
 	// Config is the image's configuration and Annotations those of its manifest.
 	Config      json.RawMessage   `json:"config"`
 	Annotations map[string]string `json:"annotations,omitempty"`
+	// Author is that of the image, which only its exported configuration names.
+	Author string `json:"author,omitempty"`
 	// Layers are those of the image in order.
 	Layers []Layer `json:"layers"`
 	// Warnings are for the user.
@@ -71,6 +80,9 @@ func ParseResult(data []byte) (*Result, error) {
 	var r Result
 	if err := json.Unmarshal(data, &r); err != nil {
 		return nil, fmt.Errorf("the chunk step's result: %w", err)
+	}
+	if r.Error != "" {
+		return &Result{Error: r.Error}, nil
 	}
 	if len(r.Layers) == 0 || len(r.Layers) > maxLayers {
 		return nil, errors.New("the chunk step's result: a wrong number of layers")
@@ -133,6 +145,13 @@ func (r *Result) ExportConfig() ([]byte, error) {
 		return nil, err
 	}
 	fields["rootfs"], fields["history"] = rootfs, history
+	if r.Author != "" {
+		author, err := json.Marshal(r.Author)
+		if err != nil {
+			return nil, err
+		}
+		fields["author"] = author
+	}
 	return json.Marshal(fields)
 }
 

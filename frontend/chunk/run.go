@@ -10,12 +10,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
@@ -45,36 +47,20 @@ type Dirs struct {
 	Result string
 }
 
-// Run does what a request asks for. What it tells people goes to the writer.
+// Run does what a request asks for. What it tells people goes to the writer. What is wrong with the request or with the input
+// is told in the result; an error means that the builder failed, and that the same step could succeed another time.
 func Run(ctx context.Context, req Request, dirs Dirs, tell io.Writer) error {
-	if err := req.Options.Check(); err != nil {
-		return err
-	}
 	t := &teller{w: tell}
-	opts, err := req.buildOptions()
-	if err != nil {
+	result, err := run(ctx, req, dirs, t)
+	var system syscall.Errno
+	switch {
+	case err == nil:
+	case ctx.Err() != nil, errors.As(err, &system) && !errors.Is(err, fs.ErrNotExist):
 		return err
+	default:
+		t.line("error: %v", err)
+		result = &Result{Error: err.Error()}
 	}
-	opts.Image.Progress = t.event
-	p, closeInput, err := req.plan(ctx, dirs, opts, t)
-	if err != nil {
-		return err
-	}
-	defer closeInput()
-	t.warnings = append(t.warnings, p.Warnings...)
-	img, err := p.Image(ctx)
-	if err != nil {
-		return err
-	}
-	ref := imgref.ImageReference{Transport: imgref.OCIDir, Name: dirs.Layout}
-	if _, err := dest.Write(ctx, img, ref, dest.Options{}); err != nil {
-		return err
-	}
-	result, err := describe(img, t)
-	if err != nil {
-		return err
-	}
-	t.summary(result, opts.Prior != nil)
 	data, err := json.Marshal(result)
 	if err != nil {
 		return err
@@ -82,8 +68,44 @@ func Run(ctx context.Context, req Request, dirs Dirs, tell io.Writer) error {
 	return os.WriteFile(filepath.Join(dirs.Result, ResultFile), data, 0o644)
 }
 
+func run(ctx context.Context, req Request, dirs Dirs, t *teller) (*Result, error) {
+	if err := req.Options.Check(); err != nil {
+		return nil, err
+	}
+	opts, err := req.buildOptions(t)
+	if err != nil {
+		return nil, err
+	}
+	opts.Image.Progress = t.event
+	p, closeInput, err := req.plan(ctx, dirs, opts, t)
+	if err != nil {
+		return nil, err
+	}
+	defer closeInput()
+	t.warnings = append(t.warnings, p.Warnings...)
+	if req.Remake && opts.Prior != nil {
+		// The plan continues from it; no layer is to be taken from it.
+		opts.Prior.Layers = nil
+	}
+	img, err := p.Image(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ref := imgref.ImageReference{Transport: imgref.OCIDir, Name: dirs.Layout}
+	if _, err := dest.Write(ctx, img, ref, dest.Options{}); err != nil {
+		return nil, err
+	}
+	result, err := describe(img, t)
+	if err != nil {
+		return nil, err
+	}
+	result.Author = req.Author
+	t.summary(result, opts.Prior != nil)
+	return result, nil
+}
+
 // buildOptions are those of the shared build.
-func (r *Request) buildOptions() (opts build.Options, err error) {
+func (r *Request) buildOptions(t *teller) (opts build.Options, err error) {
 	o := r.Options
 	opts.SingleLayer, opts.MaxLayers, opts.Components.Strict = o.SingleLayer, o.MaxLayers, o.Strict
 	opts.Image = encapsulate.Options{
@@ -114,9 +136,28 @@ func (r *Request) buildOptions() (opts build.Options, err error) {
 		}
 	}
 	if len(r.Prior) > 0 {
-		opts.Prior, err = elsewhere(r.Prior, FromPrior)
+		if r.continues() {
+			opts.Prior, err = elsewhere(r.Prior, FromPrior)
+		} else {
+			t.warnings = append(t.warnings, "the prior image has layers of another format: all of them change")
+		}
 	}
 	return opts, err
+}
+
+// continues reports whether the prior image has layers of the format that is asked for. Only then its plan can be
+// continued: layers of others would have to be looked into.
+func (r *Request) continues() bool {
+	var image ocispec.Image
+	if json.Unmarshal(r.Prior, &image) != nil {
+		return false
+	}
+	record, err := chunking.ParseRecord(image.Config.Labels[chunking.LabelPlan])
+	want := FormatPlain
+	if r.Options.Ref != "" || r.Options.Format == FormatOSTree {
+		want = FormatOSTree
+	}
+	return err == nil && strings.HasPrefix(record.Format, want)
 }
 
 // elsewhere is an image whose layers the builder has and the step has not: known by their diff-ids, each has a stand-in
@@ -152,13 +193,14 @@ func (r *Request) plan(ctx context.Context, dirs Dirs, opts build.Options, t *te
 	if r.Options.Ref != "" {
 		return r.planCommit(ctx, dirs.In, opts)
 	}
-	d, err := rootfs.Dir(ctx, dirs.In)
+	dir, err := rootfs.Dir(ctx, dirs.In)
 	if err != nil {
 		return nil, nil, err
 	}
+	d := withoutLabels(dir)
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, d.Close())
+			err = errors.Join(err, dir.Close())
 		}
 	}()
 	if len(d.Entries()) < 2 {
@@ -166,14 +208,14 @@ func (r *Request) plan(ctx context.Context, dirs Dirs, opts build.Options, t *te
 	}
 	if r.Options.Format == FormatOSTree {
 		p, err = r.planTree(ctx, d, opts, t)
-		return p, d.Close, err
+		return p, dir.Close, err
 	}
 	base, closeBase, err := r.base(ctx, dirs.Base, d)
 	if err != nil {
 		return nil, nil, err
 	}
 	p, err = build.Tree(ctx, d, base, opts)
-	return p, func() error { return errors.Join(d.Close(), closeBase()) }, err
+	return p, func() error { return errors.Join(dir.Close(), closeBase()) }, err
 }
 
 // planCommit opens the repository and plans the image of the commit that the option ref names.
@@ -246,6 +288,7 @@ func (r *Request) planTree(ctx context.Context, tree rootfs.Tree, opts build.Opt
 		return nil, err
 	}
 	t.dropped(c.Dropped)
+	opts.Components.Origin = tree
 	return build.Commit(ctx, c.Source, c.Commit, opts)
 }
 
@@ -262,7 +305,7 @@ func (r *Request) base(ctx context.Context, dir string, tree rootfs.Tree) (*buil
 	if err != nil {
 		return nil, nil, err
 	}
-	base, err := build.Above(ctx, image, below, tree)
+	base, err := build.Above(ctx, image, withoutLabels(below), tree)
 	if err != nil {
 		return nil, nil, errors.Join(err, below.Close())
 	}

@@ -1,0 +1,88 @@
+// Command frontend is the program in the image of the BuildKit frontend. BuildKit runs it without arguments as the frontend
+// of a build; the frontend has the builder run it again, as the step that splits a root filesystem into layers ("chunk") and
+// as the registry which the builder fetches the layers from ("serve").
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/containerd/platforms"
+	"github.com/moby/buildkit/frontend/gateway/grpcclient"
+
+	"github.com/ostree-ext/ostree-ext-go/frontend"
+	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
+	"github.com/ostree-ext/ostree-ext-go/frontend/serve"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return grpcclient.RunFromEnvironment(ctx, frontend.Build)
+	}
+	switch args[0] {
+	case "chunk":
+		return runChunk(ctx, args[1:])
+	case "serve":
+		return runServe(ctx, args[1:])
+	}
+	return fmt.Errorf("unknown command %q: this is the BuildKit frontend of ostree-ext, to be named on a Containerfile's syntax line", args[0])
+}
+
+func runChunk(ctx context.Context, args []string) error {
+	var dirs chunk.Dirs
+	fs := flag.NewFlagSet("chunk", flag.ContinueOnError)
+	request := fs.String("request", "", "`FILE` with the request")
+	fs.StringVar(&dirs.In, "in", "", "`DIR` with the root filesystem or the repository")
+	fs.StringVar(&dirs.Base, "base", "", "`DIR` with the root filesystem of the base image")
+	fs.StringVar(&dirs.Layout, "layout", "", "`DIR` for the image")
+	fs.StringVar(&dirs.Result, "result", "", "`DIR` for the result")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	data, err := os.ReadFile(*request)
+	if err != nil {
+		return err
+	}
+	var req chunk.Request
+	if err := json.Unmarshal(data, &req); err != nil {
+		return fmt.Errorf("request: %w", err)
+	}
+	return chunk.Run(ctx, req, dirs, os.Stderr)
+}
+
+func runServe(ctx context.Context, args []string) error {
+	var c serve.Config
+	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
+	fs.StringVar(&c.Layout, "layout", "", "`DIR` with the image")
+	fs.StringVar(&c.Result, "result", "", "`DIR` with the chunk step's result")
+	fs.StringVar(&c.Repository, "repository", "", "`NAME` of the image")
+	fs.BoolVar(&c.Whole, "whole", false, "serve one image of all layers")
+	platform := fs.String("platform", "", "`PLATFORM` of the image")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if c.Repository == "" {
+		return errors.New("serve: --repository is needed")
+	}
+	p, err := platforms.Parse(*platform)
+	if err != nil {
+		return err
+	}
+	c.Platform = p
+	return serve.Run(ctx, c, os.Stdout)
+}

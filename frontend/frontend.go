@@ -1,0 +1,200 @@
+// Package frontend is a BuildKit frontend: it builds a Containerfile as BuildKit's own does, and returns an image whose
+// layers follow the content instead of the steps.
+//
+// A build has these parts. BuildKit's frontend for Containerfiles runs inside ours and gives the last stage's root
+// filesystem. A step of the build, which runs our own image (package chunk), splits that into layers and leaves them as an
+// OCI layout. A container on the builder's own network (package serve) offers the layout as a registry on loopback, from
+// which the builder fetches each layer as an image of its own; layers of a prior or a base image stay where they are. What
+// is returned is the sequence of these layers, whose bytes no one has touched since the chunk step wrote them.
+package frontend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+
+	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
+	"github.com/moby/buildkit/frontend/dockerfile/builder"
+	"github.com/moby/buildkit/frontend/dockerui"
+	"github.com/moby/buildkit/frontend/gateway/client"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
+)
+
+// Caps are what an image of the frontend declares in the label moby.buildkit.frontend.caps.
+const Caps = "moby.buildkit.frontend.inputs,moby.buildkit.frontend.subrequests,moby.buildkit.frontend.contexts," +
+	"moby.buildkit.frontend.gitquerystring,moby.buildkit.frontend.contexts.zstd"
+
+// guarded is a client that does not let BuildKit's frontend look at the syntax line, which would start ours once more.
+type guarded struct{ client.Client }
+
+// BuildOpts implements [client.Client].
+func (g guarded) BuildOpts() client.BuildOpts {
+	o := g.Client.BuildOpts()
+	o.Opts = maps.Clone(o.Opts)
+	if o.Opts == nil {
+		o.Opts = map[string]string{}
+	}
+	if _, ok := o.Opts[keyCmdline]; !ok {
+		o.Opts[keyCmdline] = o.Opts["source"]
+	}
+	return o
+}
+
+// Build answers one request of a client. It is the function that a gateway runs.
+func Build(ctx context.Context, c client.Client) (*client.Result, error) {
+	g := guarded{c}
+	opts := g.BuildOpts()
+	options, err := ParseOptions(opts.Opts)
+	if err != nil {
+		return nil, err
+	}
+	res, err := builder.Build(ctx, g)
+	if err != nil || opts.Opts["requestid"] != "" {
+		return res, err
+	}
+	b := &job{client: g, options: options, opts: opts}
+	if err := b.prepare(ctx, c); err != nil {
+		return nil, err
+	}
+	return b.convert(ctx, res)
+}
+
+// job is a build whose Containerfile is done.
+type job struct {
+	client  client.Client
+	options chunk.Options
+	opts    client.BuildOpts
+	dc      *dockerui.Client
+
+	// self is our own image, and program our name in it.
+	self    llb.State
+	selfRef client.Reference
+	program string
+	// native is the platform that our program runs on.
+	native ocispec.Platform
+
+	mapping, contentMeta []byte
+}
+
+// prepare finds what all platforms need.
+func (b *job) prepare(ctx context.Context, raw client.Client) (err error) {
+	if b.dc, err = dockerui.NewClient(b.client); err != nil {
+		return err
+	}
+	workers := b.opts.Workers
+	if len(workers) == 0 || len(workers[0].Platforms) == 0 {
+		return errors.New("the builder does not say which platform it has")
+	}
+	b.native = workers[0].Platforms[0]
+	current, ok := raw.(interface{ CurrentFrontend() (*llb.State, error) })
+	if !ok {
+		return errors.New("the builder does not tell frontends about their image")
+	}
+	self, err := current.CurrentFrontend()
+	if err != nil {
+		return err
+	}
+	if self == nil {
+		return errors.New("the builder is too old: BuildKit 0.12 or later is needed")
+	}
+	b.self = *self
+	if b.program, err = os.Executable(); err != nil {
+		return err
+	}
+	if b.mapping, err = b.contextFile(ctx, b.options.Mapping); err != nil {
+		return fmt.Errorf("mapping: %w", err)
+	}
+	if b.contentMeta, err = b.contextFile(ctx, b.options.ContentMeta); err != nil {
+		return fmt.Errorf("contentmeta: %w", err)
+	}
+	return nil
+}
+
+// contextFile reads a file of the build context.
+func (b *job) contextFile(ctx context.Context, name string) ([]byte, error) {
+	if name == "" {
+		return nil, nil
+	}
+	st, err := b.dc.MainContext(ctx, llb.FollowPaths([]string{name}))
+	if err != nil {
+		return nil, err
+	}
+	ref, err := b.solve(ctx, *st)
+	if err != nil {
+		return nil, err
+	}
+	if ref == nil {
+		return nil, fmt.Errorf("there is no file %s in the build context", name)
+	}
+	data, err := ref.ReadFile(ctx, client.ReadRequest{Filename: name})
+	if err != nil {
+		return nil, fmt.Errorf("there is no file %s in the build context, or .dockerignore leaves it out: %v", name, err)
+	}
+	return data, nil
+}
+
+// solve makes the builder do what a state says.
+func (b *job) solve(ctx context.Context, st llb.State) (client.Reference, error) {
+	def, err := st.Marshal(ctx, llb.Platform(b.native))
+	if err != nil {
+		return nil, err
+	}
+	// The imports belong to every request: a definition holds the Containerfile's steps, too, which are looked up anew.
+	res, err := b.client.Solve(ctx, client.SolveRequest{Definition: def.ToPB(), CacheImports: b.dc.CacheImports, Evaluate: true})
+	if err != nil {
+		return nil, err
+	}
+	return res.SingleRef()
+}
+
+// convert replaces the images of a result by ours, all platforms side by side.
+func (b *job) convert(ctx context.Context, res *client.Result) (*client.Result, error) {
+	ps, err := exptypes.ParsePlatforms(res.Metadata)
+	if err != nil {
+		return nil, err
+	}
+	if b.selfRef, err = b.solve(ctx, b.self); err != nil {
+		return nil, err
+	}
+	out := client.NewResult()
+	out.Metadata, out.Attestations = maps.Clone(res.Metadata), res.Attestations
+	group, gctx := errgroup.WithContext(ctx)
+	for _, p := range ps.Platforms {
+		group.Go(func() error {
+			suffix, platform := "", (*ocispec.Platform)(nil)
+			if res.Refs != nil {
+				suffix, platform = "/"+p.ID, &p.Platform
+			}
+			ref, ok := res.FindRef(p.ID)
+			if !ok {
+				return fmt.Errorf("the Containerfile gave no result for %s", p.ID)
+			}
+			made, err := b.platform(gctx, p, ref, res.Metadata, suffix)
+			if err != nil {
+				return err
+			}
+			if platform != nil {
+				out.AddRef(p.ID, made.ref)
+			} else {
+				out.SetRef(made.ref)
+			}
+			out.AddMeta(exptypes.ExporterImageConfigKey+suffix, made.config)
+			// All layers count as those of a base, which an exporter leaves as they are even if it is to rewrite times.
+			out.AddMeta(exptypes.ExporterImageBaseConfigKey+suffix, made.config)
+			for k, v := range made.annotations {
+				out.AddMeta(exptypes.AnnotationManifestKey(platform, k), []byte(v))
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return out, nil
+}

@@ -1,0 +1,281 @@
+package frontend
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/platforms"
+	"github.com/distribution/reference"
+	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/client/llb/sourceresolver"
+	"github.com/moby/buildkit/frontend/gateway/client"
+	"github.com/moby/buildkit/solver/pb"
+	"github.com/moby/buildkit/util/grpcerrors"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"google.golang.org/grpc/codes"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
+)
+
+// known is an image that the builder can get layers of.
+type known struct {
+	config []byte
+	count  int
+	// first is the image of its first layers.
+	first func(n int) llb.State
+}
+
+func (k *known) whole() llb.State { return k.first(k.count) }
+
+// layers is what some layers are, from the one at a position up to but without another.
+func (k *known) layers(from, to int) (llb.State, error) {
+	if from < 0 || to > k.count || from >= to {
+		return llb.State{}, errors.New("the chunk step's result names a layer that is not there")
+	}
+	if from == 0 {
+		return k.first(to), nil
+	}
+	return llb.Diff(k.first(from), k.first(to), llb.WithCustomName("[chunk] layers of an image")), nil
+}
+
+// images finds the prior image and the base.
+func (t *target) images(ctx context.Context, ref client.Reference) (err error) {
+	if name, keep := t.options.KeepsBase(); keep {
+		if !t.merges() {
+			return errors.New("keep-base needs a builder that can merge layers, which Docker's own without the containerd image store cannot")
+		}
+		if name != "" {
+			t.base, err = t.resolve(ctx, name)
+		} else {
+			t.base, err = t.below(ctx, ref)
+		}
+		if err != nil {
+			return fmt.Errorf("keep-base: %w", err)
+		}
+		t.request.Base = t.base.config
+	}
+	return t.findPrior(ctx)
+}
+
+// findPrior finds the image to continue from. None yet is a warning.
+func (t *target) findPrior(ctx context.Context) (err error) {
+	name := t.options.Prior
+	given, isContext := t.context("prior")
+	switch {
+	case name == "none" || t.options.SingleLayer:
+		return nil
+	case name != "":
+		t.prior, err = t.resolve(ctx, name)
+	case isContext:
+		name = given
+		t.prior, err = t.resolveContext(ctx, given)
+	default:
+		t.warnings = append(t.warnings, "layers are planned afresh: name the image that this one replaces with prior=IMAGE, and what did not change stays (or silence this with prior=none)")
+		return nil
+	}
+	if notFound(err) {
+		t.warnings = append(t.warnings, fmt.Sprintf("there is no prior image %s yet: layers are planned afresh", name))
+		return nil
+	}
+	if err != nil {
+		// What is wrapped around an error of the builder does not reach the user.
+		return fmt.Errorf("prior image %s cannot be read (prior=none does without): %v", name, err)
+	}
+	if err := ours(t.prior.config); err != nil {
+		return fmt.Errorf("prior image %s: %w", name, err)
+	}
+	t.request.Prior = t.prior.config
+	// A layout has all layers, and where layers cannot be taken from several images, all of them are made.
+	t.request.Remake = t.options.Output == chunk.OutputLayout || !t.merges()
+	return nil
+}
+
+// ours checks that an image tells its plan: the chunk step, which does not have its layers, could not look into them.
+func ours(config []byte) error {
+	var image ocispec.Image
+	if err := json.Unmarshal(config, &image); err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	label, ok := image.Config.Labels[chunking.LabelPlan]
+	if !ok {
+		return fmt.Errorf("it does not tell its plan in a label %s, so it was not made by ostree-ext: give prior=none", chunking.LabelPlan)
+	}
+	if _, err := chunking.ParseRecord(label); err != nil {
+		return fmt.Errorf("its plan is not understood: %w: give prior=none", err)
+	}
+	return nil
+}
+
+func notFound(err error) bool {
+	return err != nil && (grpcerrors.Code(err) == codes.NotFound || strings.HasSuffix(strings.TrimSpace(err.Error()), "not found"))
+}
+
+// context is what the client gave for a named context.
+func (b *job) context(name string) (string, bool) {
+	v, ok := b.opts.Opts["context:"+name]
+	return v, ok
+}
+
+// resolve finds an image in a registry.
+func (t *target) resolve(ctx context.Context, name string) (*known, error) {
+	named, err := reference.ParseNormalizedNamed(strings.TrimPrefix(name, "docker://"))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s is no name of an image: %w", chunk.ErrOption, name, err)
+	}
+	named = reference.TagNameOnly(named)
+	_, pin, config, err := t.client.ResolveImageConfig(ctx, named.String(), sourceresolver.Opt{
+		LogName:  t.label + "load metadata for " + named.String(),
+		ImageOpt: &sourceresolver.ResolveImageOpt{Platform: &t.platform, ResolveMode: llb.ResolveModeForcePull.String()},
+	})
+	if err != nil {
+		return nil, err
+	}
+	pinned, err := reference.WithDigest(reference.TrimNamed(named), pin)
+	if err != nil {
+		return nil, err
+	}
+	return newKnown(config, func(n int) llb.State {
+		return llb.Image(pinned.String(), llb.Platform(t.platform), llb.WithLayerLimit(n), llb.WithCustomName(fmt.Sprintf("%s%d layers of %s", t.label, n, pinned)))
+	})
+}
+
+// resolveContext finds an image that was given as a named context.
+func (t *target) resolveContext(ctx context.Context, spec string) (*known, error) {
+	kind, name, _ := strings.Cut(spec, "://")
+	switch kind {
+	case "docker-image":
+		return t.resolve(ctx, name)
+	case "oci-layout":
+	default:
+		return nil, fmt.Errorf("the context prior must be docker-image://IMAGE or oci-layout://DIRECTORY, not %s", spec)
+	}
+	store, pin, ok := strings.Cut(name, "@")
+	if !ok {
+		return nil, fmt.Errorf("%s has no digest", spec)
+	}
+	store, _, _ = strings.Cut(store, ":")
+	// The name is shown only: the digest is what counts.
+	shown := "docker.io/library/prior@" + pin
+	_, _, config, err := t.client.ResolveImageConfig(ctx, shown, sourceresolver.Opt{
+		LogName: t.label + "load metadata of the prior image",
+		OCILayoutOpt: &sourceresolver.ResolveOCILayoutOpt{
+			Platform: &t.platform,
+			Store:    sourceresolver.ResolveImageConfigOptStore{SessionID: t.opts.SessionID, StoreID: store},
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return newKnown(config, func(n int) llb.State {
+		return llb.OCILayout(shown, llb.OCIStore(t.opts.SessionID, store), llb.OCILayerLimit(n), llb.Platform(t.platform),
+			llb.WithCustomName(fmt.Sprintf("%s%d layers of the prior image", t.label, n)))
+	})
+}
+
+func newKnown(config []byte, first func(n int) llb.State) (*known, error) {
+	var image ocispec.Image
+	if err := json.Unmarshal(config, &image); err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	if len(image.RootFS.DiffIDs) == 0 {
+		return nil, errors.New("the image has no layers")
+	}
+	return &known{config: config, count: len(image.RootFS.DiffIDs), first: first}, nil
+}
+
+// below finds the image that the last stage is made from, in what the builder was told to do.
+func (t *target) below(ctx context.Context, ref client.Reference) (*known, error) {
+	st, err := ref.ToState()
+	if err != nil {
+		return nil, err
+	}
+	def, err := st.Marshal(ctx, llb.Platform(platforms.Normalize(t.platform)))
+	if err != nil {
+		return nil, err
+	}
+	source, err := findBase(def.ToPB())
+	if err != nil {
+		return nil, err
+	}
+	name, ok := strings.CutPrefix(source.Identifier, "docker-image://")
+	if !ok {
+		return nil, fmt.Errorf("the last stage begins with %s, not with an image of a registry: name one with keep-base=IMAGE", source.Identifier)
+	}
+	return t.resolve(ctx, name)
+}
+
+// findBase walks from the last step to the one that the root filesystem begins with.
+func findBase(def *pb.Definition) (*pb.SourceOp, error) {
+	ops, last, err := parseDefinition(def)
+	if err != nil {
+		return nil, err
+	}
+	errNone := errors.New("the last stage does not begin with an image: keep-base has nothing to keep")
+	at := last
+	for range len(ops) {
+		op := ops[at.Digest]
+		if op == nil {
+			return nil, errNone
+		}
+		if source := op.GetSource(); source != nil {
+			return source, nil
+		}
+		input := rootInput(op, int(at.Index))
+		if input < 0 || input >= len(op.Inputs) {
+			return nil, errNone
+		}
+		at = op.Inputs[input]
+	}
+	return nil, errNone
+}
+
+// parseDefinition returns the steps by digest and what stands for the result.
+func parseDefinition(def *pb.Definition) (map[string]*pb.Op, *pb.Input, error) {
+	ops := map[string]*pb.Op{}
+	var last *pb.Op
+	for _, data := range def.Def {
+		op := &pb.Op{}
+		if err := op.UnmarshalVT(data); err != nil {
+			return nil, nil, fmt.Errorf("a step of the build: %w", err)
+		}
+		ops[digest.FromBytes(data).String()] = op
+		last = op
+	}
+	if last == nil || len(last.Inputs) == 0 {
+		return nil, nil, errors.New("the build has no steps")
+	}
+	return ops, last.Inputs[0], nil
+}
+
+// rootInput is the input of a step that its output begins with, or -1.
+func rootInput(op *pb.Op, output int) int {
+	switch {
+	case op.GetExec() != nil:
+		for _, m := range op.GetExec().Mounts {
+			if m.Dest == "/" {
+				return int(m.Input)
+			}
+		}
+	case op.GetFile() != nil:
+		actions := op.GetFile().Actions
+		for i := len(actions) - 1; i >= 0; i-- {
+			if int(actions[i].Output) != output && output >= 0 {
+				continue
+			}
+			// Numbers from the inputs' on mean earlier actions.
+			n := int(actions[i].Input)
+			for n >= len(op.Inputs) && n-len(op.Inputs) < len(actions) {
+				n = int(actions[n-len(op.Inputs)].Input)
+			}
+			return n
+		}
+	case op.GetMerge() != nil && len(op.GetMerge().Inputs) > 0:
+		return int(op.GetMerge().Inputs[0].Input)
+	}
+	return -1
+}

@@ -1,0 +1,397 @@
+//go:build interop
+
+package frontend_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-ext/ostree-ext-go/frontend/image"
+)
+
+// env is what the tests share: programs, a registry with the frontend and a base image, and a daemon.
+var env struct {
+	dir                         string
+	frontend, cli               string
+	buildkitd, buildctl, buildx string
+	registry                    *httptest.Server
+	host                        string // of the registry
+	daemon                      *daemon
+}
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "oef")
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		env.dir = dir
+		if err := prepare(dir); err != nil {
+			log.Print(err)
+			return 1
+		}
+		defer env.registry.Close()
+		if env.daemon, err = startDaemon(daemonOptions{}); err != nil {
+			log.Print(err)
+			return 1
+		}
+		defer env.daemon.stop()
+		return m.Run()
+	}())
+}
+
+// prepare builds the programs, starts the registry, and puts the frontend and a base image into it.
+func prepare(dir string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
+	defer cancel()
+	env.frontend, env.cli = filepath.Join(dir, "frontend"), filepath.Join(dir, "ostree-ext")
+	for out, pkg := range map[string]string{env.frontend: "../cmd/frontend", env.cli: "../cmd/ostree-ext"} {
+		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, pkg)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("building %s: %w: %s", pkg, err, out)
+		}
+	}
+	for program, at := range map[string]*string{"buildkitd": &env.buildkitd, "buildctl": &env.buildctl, "buildx": &env.buildx} {
+		out, err := exec.CommandContext(ctx, "go", "tool", "-modfile=../tools/go.mod", "-n", program).Output()
+		if err != nil {
+			return fmt.Errorf("building %s: %w", program, err)
+		}
+		*at = strings.TrimSpace(string(out))
+	}
+	if err := os.Mkdir(filepath.Join(dir, "blobs"), 0o755); err != nil {
+		return err
+	}
+	env.registry = httptest.NewServer(registry.New(
+		registry.WithBlobHandler(registry.NewDiskBlobHandler(filepath.Join(dir, "blobs"))), registry.Logger(log.New(io.Discard, "", 0))))
+	env.host = strings.TrimPrefix(env.registry.URL, "http://")
+	program, err := os.ReadFile(env.frontend)
+	if err != nil {
+		return err
+	}
+	img, err := image.New(program, ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH})
+	if err != nil {
+		return err
+	}
+	if err := pushImage("frontend", img); err != nil {
+		return err
+	}
+	return pushBase(ctx, dir)
+}
+
+// pushBase puts a Debian system into the registry, as an image of one layer.
+func pushBase(ctx context.Context, dir string) error {
+	file := filepath.Join(dir, "base.tar")
+	if made := os.Getenv("OSTREE_EXT_TEST_BASE"); made != "" {
+		file = made
+	} else if out, err := exec.CommandContext(ctx, "mmdebstrap", "--quiet", "--variant=minbase", "--include=attr,libcap2-bin",
+		"bookworm", file).CombinedOutput(); err != nil {
+		return fmt.Errorf("mmdebstrap: %w: %s", err, out)
+	}
+	layer, err := tarball.LayerFromFile(file, tarball.WithMediaType(types.OCILayer), tarball.WithCompressionLevel(1))
+	if err != nil {
+		return err
+	}
+	img, err := baseImage(layer)
+	if err != nil {
+		return err
+	}
+	return pushImage("debian", img)
+}
+
+func baseImage(layer v1.Layer) (v1.Image, error) {
+	created := v1.Time{Time: time.Unix(1700000000, 0).UTC()}
+	img, err := mutate.Append(mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON), types.OCIManifestSchema1),
+		mutate.Addendum{Layer: layer, History: v1.History{Created: created, CreatedBy: "test"}})
+	if err != nil {
+		return nil, err
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	config = config.DeepCopy()
+	config.OS, config.Architecture, config.Created = "linux", runtime.GOARCH, created
+	config.Config.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	return mutate.ConfigFile(img, config)
+}
+
+// tarLayer is a layer of files by path.
+func tarLayer(files map[string]string) (v1.Layer, error) {
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	for p, content := range files {
+		err := w.WriteHeader(&tar.Header{Name: p, Mode: 0o644, Size: int64(len(content)), ModTime: time.Unix(1700000000, 0)})
+		if err != nil {
+			return nil, err
+		}
+		if _, err := io.WriteString(w, content); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(buf.Bytes())), nil },
+		tarball.WithMediaType(types.OCILayer))
+}
+
+func pushImage(repository string, img v1.Image) error {
+	ref, err := name.ParseReference(env.host + "/" + repository)
+	if err != nil {
+		return err
+	}
+	return remote.Write(ref, img)
+}
+
+// daemonOptions say how a buildkitd runs.
+type daemonOptions struct {
+	program     string // the pinned one, if empty
+	worker      string // lines for [worker.oci]
+	entitlement bool   // network.host may be asked for
+}
+
+type daemon struct {
+	dir, addr string
+	cmd       *exec.Cmd
+	log       *os.File
+}
+
+// startDaemon starts a daemon of its own root, which is ready when it returns.
+func startDaemon(o daemonOptions) (*daemon, error) {
+	// The path of a socket must be short.
+	dir, err := os.MkdirTemp("", "bk")
+	if err != nil {
+		return nil, err
+	}
+	d := &daemon{dir: dir, addr: "unix://" + dir + "/bk.sock"}
+	config := fmt.Sprintf("root = %q\n[grpc]\naddress = [%q]\n[otel]\nsocketPath = %q\n[worker.containerd]\nenabled = false\n[worker.oci]\ngc = false\n%s\n",
+		dir+"/root", d.addr, dir+"/otel.sock", o.worker)
+	file := filepath.Join(dir, "buildkitd.toml")
+	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
+		return nil, err
+	}
+	if d.log, err = os.Create(filepath.Join(dir, "log")); err != nil {
+		return nil, err
+	}
+	program := o.program
+	if program == "" {
+		program = env.buildkitd
+	}
+	args := []string{"--config", file}
+	if o.entitlement {
+		args = append(args, "--allow-insecure-entitlement", "network.host")
+	}
+	d.cmd = exec.Command(program, args...)
+	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
+	d.cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	if err := d.cmd.Start(); err != nil {
+		return nil, err
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		if exec.Command(env.buildctl, "--addr", d.addr, "debug", "workers").Run() == nil {
+			return d, nil
+		}
+		if time.Now().After(deadline) {
+			text := d.text()
+			d.stop()
+			return nil, fmt.Errorf("buildkitd does not answer: %s", text)
+		}
+	}
+}
+
+// newDaemon starts a daemon that ends with the test.
+func newDaemon(t testing.TB, o daemonOptions) *daemon {
+	t.Helper()
+	d, err := startDaemon(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log of buildkitd: %s", d.text())
+		}
+		d.stop()
+	})
+	return d
+}
+
+func (d *daemon) text() string {
+	data, err := os.ReadFile(d.log.Name())
+	if err != nil {
+		return err.Error()
+	}
+	return string(data[max(0, len(data)-8000):])
+}
+
+func (d *daemon) stop() {
+	_ = d.cmd.Process.Signal(syscall.SIGINT)
+	done := make(chan struct{})
+	go func() { _ = d.cmd.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		_ = d.cmd.Process.Kill()
+		<-done
+	}
+	_ = d.log.Close()
+	_ = os.RemoveAll(d.dir)
+}
+
+// request is a build by buildctl.
+type request struct {
+	file   string            // the Containerfile
+	files  map[string]string // beside it
+	dir    string            // the context instead, if not empty
+	opts   []string          // --opt
+	args   []string          // others
+	output string            // --output; a push if empty, to the name
+	name   string
+	plain  bool // with BuildKit's own frontend
+}
+
+// syntax is the first line of a Containerfile.
+func syntax(options string) string {
+	return strings.TrimSpace("# syntax="+env.host+"/frontend "+options) + "\n"
+}
+
+// try builds and returns what buildctl printed.
+func (d *daemon) try(ctx context.Context, t testing.TB, r request) (string, error) {
+	t.Helper()
+	dir := r.dir
+	if dir == "" {
+		dir = t.TempDir()
+		for p, content := range r.files {
+			writeFile(t, filepath.Join(dir, p), content)
+		}
+		writeFile(t, filepath.Join(dir, "Containerfile"), r.file)
+	}
+	output := r.output
+	if output == "" {
+		output = "type=image,push=true,name=" + env.host + "/" + r.name
+	}
+	args := []string{
+		"--addr", d.addr, "build", "--progress=plain", "--frontend=dockerfile.v0", "--local=context=" + dir, "--local=dockerfile=" + dir,
+		"--opt=filename=Containerfile", "--output=" + output,
+	}
+	for _, o := range r.opts {
+		args = append(args, "--opt="+o)
+	}
+	if r.plain {
+		args = append(args, "--opt=cmdline=none")
+	}
+	cmd := exec.CommandContext(ctx, env.buildctl, append(args, r.args...)...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 20 * time.Second
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// build builds, and fails the test if that fails.
+func (d *daemon) build(t testing.TB, r request) string {
+	t.Helper()
+	out, err := d.try(t.Context(), t, r)
+	if err != nil {
+		t.Fatalf("buildctl: %v\n%s", err, out)
+	}
+	return out
+}
+
+func writeFile(t testing.TB, file, content string) {
+	t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(content), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// must runs a program and returns what it printed.
+func must(t testing.TB, program string, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), program, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", program, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// pulled is an image of the registry.
+type pulled struct {
+	digest   string
+	manifest *v1.Manifest
+	config   *v1.ConfigFile
+}
+
+func pull(t testing.TB, repository string) *pulled {
+	t.Helper()
+	ref, err := name.ParseReference(env.host + "/" + repository)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := remote.Image(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read(t, img)
+}
+
+func read(t testing.TB, img v1.Image) *pulled {
+	t.Helper()
+	manifest, err := img.Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := img.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &pulled{digest.String(), manifest, config}
+}
+
+// layers lists digest and diff-id of each layer.
+func (p *pulled) layers() []string {
+	var out []string
+	for i, l := range p.manifest.Layers {
+		out = append(out, l.Digest.String()+" "+p.config.RootFS.DiffIDs[i].String())
+	}
+	return out
+}
+
+// jsonOf is a value as text, for comparing.
+func jsonOf(t testing.TB, v any) string {
+	t.Helper()
+	data, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}

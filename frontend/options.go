@@ -1,0 +1,59 @@
+package frontend
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
+)
+
+const (
+	// argPrefix begins the names of build arguments that are options.
+	argPrefix = "OSTREE_EXT_"
+	// optPrefix begins the names of options which a client passes on as they are. It can be left out.
+	optPrefix = "ostree-ext:"
+
+	keyBuildArg = "build-arg:"
+	keyCmdline  = "cmdline"
+)
+
+// ParseOptions finds our options among those of a build: on the syntax line, as options of the client, and as build
+// arguments, of which the latter win. The error wraps [chunk.ErrOption] and says which names or values there are.
+func ParseOptions(all map[string]string) (chunk.Options, error) {
+	var o chunk.Options
+	words := strings.Fields(all[keyCmdline])
+	for _, word := range words[min(1, len(words)):] {
+		name, value, found := strings.Cut(strings.TrimPrefix(word, "--"), "=")
+		if !found {
+			value = "true"
+		}
+		if err := o.Set(name, value); err != nil {
+			return o, fmt.Errorf("syntax line: %w", err)
+		}
+	}
+	known := chunk.Names()
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		name, ours := strings.CutPrefix(key, optPrefix)
+		if !ours && !slices.Contains(known, name) {
+			continue
+		}
+		if err := o.Set(name, all[key]); err != nil {
+			return o, err
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		arg, isArg := strings.CutPrefix(key, keyBuildArg)
+		name, ours := strings.CutPrefix(arg, argPrefix)
+		// An empty argument is what a script has that leaves the choice to us.
+		if !isArg || !ours || all[key] == "" {
+			continue
+		}
+		name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
+		if err := o.Set(name, all[key]); err != nil {
+			return o, fmt.Errorf("build argument %s: %w", arg, err)
+		}
+	}
+	return o, o.Check()
+}

@@ -1,0 +1,94 @@
+//go:build interop
+
+package frontend_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// epoch is the time of images that are compared with those of the command line.
+const epoch = "1700000123"
+
+// attributes is a Containerfile that sets all that a build step can set.
+func attributes() string {
+	return "FROM " + env.host + `/debian
+RUN mkdir -p /srv/data && echo one >/srv/data/a && ln /srv/data/a /srv/data/b && ln -s a /srv/data/c
+RUN chown 1234:4321 /srv/data/a && chown -h 12:34 /srv/data/c && chmod 4711 /srv/data/a && chmod 1777 /srv/data
+RUN cp /bin/true /srv/data/capable && setcap cap_net_raw+ep /srv/data/capable
+RUN setfattr -n user.note -v remember /srv/data/b && setfattr -n user.dir -v yes /srv/data
+RUN mkfifo /srv/data/pipe
+COPY hello.txt /srv/
+COPY <<EOT /srv/here.txt
+a heredoc
+EOT
+LABEL vendor=Test
+ENV MODE=test
+CMD ["/bin/cat", "/srv/hello.txt"]
+`
+}
+
+// tree unpacks what BuildKit's own frontend makes of the Containerfile.
+func tree(t *testing.T, r request) string {
+	t.Helper()
+	dir := t.TempDir()
+	r.plain, r.output = true, "type=tar,dest="+filepath.Join(dir, "tree.tar")
+	env.daemon.build(t, r)
+	root := filepath.Join(dir, "root")
+	if err := os.Mkdir(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "tar", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf", filepath.Join(dir, "tree.tar"), "-C", root)
+	return root
+}
+
+// byCLI makes an image with the command line.
+func byCLI(t *testing.T, repository string, args ...string) *pulled {
+	t.Helper()
+	args = append([]string{"container", "build", "--insecure-skip-tls-verification", "--prior=none"}, args...)
+	cmd := exec.CommandContext(t.Context(), env.cli, append(args, "docker://"+env.host+"/"+repository)...)
+	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH="+epoch)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("ostree-ext container build: %v\n%s", err, out)
+	}
+	return pull(t, repository)
+}
+
+func TestInterop_PlainImageHasTheLayersOfTheCommandLine(t *testing.T) {
+	r := request{
+		file: syntax("") + attributes(), files: map[string]string{"hello.txt": "hello\n"}, name: "plain/frontend",
+		opts: []string{"build-arg:SOURCE_DATE_EPOCH=" + epoch},
+	}
+	out := env.daemon.build(t, r)
+	t.Log(out[max(0, len(out)-6000):])
+	got := pull(t, r.name)
+	want := byCLI(t, "plain/cli", "--rootfs", tree(t, r))
+	if len(got.manifest.Layers) < 20 {
+		t.Errorf("the image has %d layers: it is not split", len(got.manifest.Layers))
+	}
+	if diff := cmp.Diff(want.layers(), got.layers()); diff != "" {
+		t.Errorf("layers differ from those of the command line (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(want.config.History, got.config.History); diff != "" {
+		t.Errorf("history differs (-want +got):\n%s", diff)
+	}
+	want.config.Config.Labels["vendor"] = "Test"
+	if diff := cmp.Diff(want.config.Config.Labels, got.config.Config.Labels); diff != "" {
+		t.Errorf("labels differ (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"/bin/cat", "/srv/hello.txt"}, got.config.Config.Cmd); diff != "" {
+		t.Errorf("CMD (-want +got):\n%s", diff)
+	}
+	if env := strings.Join(got.config.Config.Env, " "); !strings.Contains(env, "MODE=test") {
+		t.Errorf("ENV is %s", env)
+	}
+	if _, err := json.Marshal(got.manifest); err != nil {
+		t.Error(err)
+	}
+}

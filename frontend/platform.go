@@ -1,0 +1,283 @@
+package frontend
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+
+	"github.com/containerd/platforms"
+	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
+	"github.com/moby/buildkit/frontend/dockerui"
+	"github.com/moby/buildkit/frontend/gateway/client"
+	"github.com/moby/buildkit/solver/pb"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
+)
+
+// Directories of the chunk step and of the registry.
+const (
+	dirIn      = "/in"
+	dirBase    = "/base"
+	dirLayout  = "/layout"
+	dirResult  = "/result"
+	dirRequest = "/request"
+)
+
+// maxResult bounds the result of a chunk step in bytes: messages have 16 MiB at most.
+const maxResult = 8 << 20
+
+// image is one of ours.
+type image struct {
+	ref         client.Reference
+	config      []byte
+	annotations map[string]string
+}
+
+// target is the image of one platform while it is made.
+type target struct {
+	*job
+	platform ocispec.Platform
+	label    string // what its steps are called
+	request  chunk.Request
+	prior    *known
+	base     *known
+	warnings []string
+	// made is what the chunk step left.
+	made made
+}
+
+// made is what a chunk step leaves: an image as a layout, and what the image is.
+type made struct {
+	layout llb.State
+	ref    client.Reference // of the result
+	result *chunk.Result
+}
+
+// platform makes the image of a platform.
+func (b *job) platform(ctx context.Context, p exptypes.Platform, ref client.Reference, metadata map[string][]byte, suffix string) (*image, error) {
+	t := &target{job: b, platform: p.Platform, label: "[chunk " + platforms.Format(p.Platform) + "] "}
+	var err error
+	if t.request, err = request(b.options, p.Platform, metadata, suffix); err != nil {
+		return nil, err
+	}
+	t.request.Mapping, t.request.ContentMeta = b.mapping, b.contentMeta
+	in, err := t.input(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.images(ctx, ref); err != nil {
+		return nil, err
+	}
+	if err := t.chunk(ctx, in); err != nil {
+		return nil, err
+	}
+	if b.options.Output == chunk.OutputLayout {
+		ref, err := b.solve(ctx, t.made.layout)
+		return &image{ref: ref, config: metadata[exptypes.ExporterImageConfigKey+suffix]}, err
+	}
+	img := &image{annotations: t.made.result.Annotations}
+	if img.config, err = t.made.result.ExportConfig(); err != nil {
+		return nil, err
+	}
+	img.ref, err = t.assemble(ctx)
+	return img, err
+}
+
+// input is what the chunk step reads: the last stage, or the context with the repository.
+func (t *target) input(ctx context.Context, ref client.Reference) (llb.State, error) {
+	if t.options.Ref != "" {
+		named, err := t.dc.NamedContext("repo", dockerui.ContextOpt{NoDockerignore: true, Platform: &t.platform})
+		if err != nil {
+			return llb.State{}, err
+		}
+		if named != nil {
+			st, _, err := named.Load(ctx)
+			if err != nil {
+				return llb.State{}, err
+			}
+			return *st, nil
+		}
+	}
+	if ref == nil {
+		return llb.State{}, errors.New("the last stage left no files: an image of nothing cannot be split")
+	}
+	return ref.ToState()
+}
+
+// chunk runs the chunk step.
+func (t *target) chunk(ctx context.Context, in llb.State) error {
+	data, err := json.Marshal(t.request)
+	if err != nil {
+		return err
+	}
+	run := t.self.Run(t.step(in, data)...)
+	t.made.layout = run.AddMount(dirLayout, llb.Scratch())
+	results := run.AddMount(dirResult, llb.Scratch())
+	if t.made.ref, err = t.solve(ctx, results); err != nil {
+		return err
+	}
+	if t.made.ref == nil {
+		return errors.New("the chunk step left no result")
+	}
+	data, err = t.made.ref.ReadFile(ctx, client.ReadRequest{Filename: chunk.ResultFile, Range: &client.FileRange{Length: maxResult}})
+	if err != nil {
+		return fmt.Errorf("the chunk step left no result: %w", err)
+	}
+	if t.made.result, err = chunk.ParseResult(data); err != nil {
+		return err
+	}
+	if text := t.made.result.Error; text != "" {
+		return errors.New(text)
+	}
+	return t.warn(ctx, results, append(t.warnings, t.made.result.Warnings...))
+}
+
+// step is how the chunk step runs: our own program, on the builder's own platform, without a network.
+func (t *target) step(in llb.State, request []byte) []llb.RunOption {
+	requests := llb.Scratch().File(llb.Mkfile("/"+chunk.RequestFile, 0o644, request), llb.WithCustomName(t.label+"options"))
+	args := []string{
+		t.program, "chunk", "--in=" + dirIn, "--layout=" + dirLayout, "--result=" + dirResult,
+		"--request=" + path.Join(dirRequest, chunk.RequestFile),
+	}
+	opts := []llb.RunOption{
+		llb.ReadonlyRootFS(), llb.Network(pb.NetMode_NONE), llb.Platform(t.native),
+		llb.AddMount(dirIn, in, llb.Readonly), llb.AddMount(dirRequest, requests, llb.Readonly),
+		llb.AddMount("/tmp", llb.Scratch(), llb.ForceNoOutput),
+		llb.WithCustomName(t.label + "splitting into layers"),
+	}
+	if t.base != nil {
+		args = append(args, "--base="+dirBase)
+		opts = append(opts, llb.AddMount(dirBase, t.base.whole(), llb.Readonly))
+	}
+	if t.dc.IsNoCache("") {
+		opts = append(opts, llb.IgnoreCache)
+	}
+	return append(opts, llb.Args(args))
+}
+
+// warn tells the user what to look at, beside a step.
+func (t *target) warn(ctx context.Context, step llb.State, texts []string) error {
+	if len(texts) == 0 {
+		return nil
+	}
+	def, err := step.Marshal(ctx, llb.Platform(t.native))
+	if err != nil {
+		return err
+	}
+	vertex, err := def.Head()
+	if err != nil {
+		return err
+	}
+	for _, text := range texts {
+		if err := t.client.Warn(ctx, vertex, text, client.WarnOpts{Level: 1}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// assemble makes the builder have the layers, and returns what stands for all of them in their order.
+func (t *target) assemble(ctx context.Context) (client.Reference, error) {
+	r, err := t.serve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	fetched, all, err := t.sequence(r, t.made.result)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.fetch(ctx, fetched); err != nil {
+		return nil, r.explain(err)
+	}
+	st := all[0]
+	if len(all) > 1 {
+		st = llb.Merge(all, llb.WithCustomName(t.label+"image of all layers"))
+	}
+	if t.opts.LLBCaps.Supports(pb.CapPassthroughOp) == nil {
+		// Without it, the image is not known to come from the Containerfile: neither to caches nor to provenance.
+		st = llb.NewPassthrough("ostree-ext", []llb.PassthroughInput{{State: st, Output: true}, {State: t.made.layout}},
+			llb.WithCustomName(t.label+"image"))
+	} else if len(t.dc.CacheImports) > 0 {
+		text := "this builder cannot keep the Containerfile's steps in an exported cache: that needs BuildKit 0.31"
+		if err := t.warn(ctx, t.made.layout, []string{text}); err != nil {
+			return nil, err
+		}
+	}
+	ref, err := t.solve(ctx, st)
+	if err != nil {
+		return nil, r.explain(err)
+	}
+	return ref, nil
+}
+
+// fetch makes the builder fetch images, which it would otherwise do when the registry is gone. It copies from each of them
+// a file that none has.
+func (t *target) fetch(ctx context.Context, images []llb.State) error {
+	if len(images) == 0 {
+		return nil
+	}
+	var copies *llb.FileAction
+	for _, st := range images {
+		info := &llb.CopyInfo{AllowWildcard: true, AllowEmptyWildcard: true}
+		if copies == nil {
+			copies = llb.Copy(st, "/.ostree-ext-absent*", "/", info)
+		} else {
+			copies = copies.Copy(st, "/.ostree-ext-absent*", "/", info)
+		}
+	}
+	_, err := t.solve(ctx, llb.Scratch().File(copies, llb.IgnoreCache, llb.WithCustomName(t.label+"importing layers")))
+	return err
+}
+
+// sequence returns the images of which the layers are, in order, and those among them that have to be fetched from us.
+func (t *target) sequence(r *registry, result *chunk.Result) (made, all []llb.State, err error) {
+	if r.whole {
+		st, err := r.image(t, result, result.Made()...)
+		return []llb.State{st}, []llb.State{st}, err
+	}
+	layers := result.Layers
+	for i := 0; i < len(layers); {
+		l := layers[i]
+		if l.Origin == chunk.Made {
+			st, err := r.image(t, result, i)
+			if err != nil {
+				return nil, nil, err
+			}
+			made, all = append(made, st), append(all, st)
+			i++
+			continue
+		}
+		from := t.prior
+		if l.Origin == chunk.FromBase {
+			from = t.base
+		}
+		n := 1
+		for i+n < len(layers) && layers[i+n].Origin == l.Origin && layers[i+n].Index == l.Index+n {
+			n++
+		}
+		st, err := from.layers(l.Index, l.Index+n)
+		if err != nil {
+			return nil, nil, err
+		}
+		all = append(all, st)
+		i += n
+	}
+	return made, all, nil
+}
+
+// image is the image of some layers that the registry has.
+func (r *registry) image(t *target, result *chunk.Result, layers ...int) (llb.State, error) {
+	_, manifest, err := result.Alone(t.platform, layers...)
+	if err != nil {
+		return llb.State{}, err
+	}
+	name := fmt.Sprintf("%s/%s@%s", r.address, r.repository, digest.FromBytes(manifest))
+	title := fmt.Sprintf("%slayer %d/%d: %s", t.label, layers[0]+1, len(result.Layers), result.Layers[layers[0]].Name)
+	return llb.Image(name, llb.Platform(t.platform), llb.WithCustomName(title)), nil
+}
