@@ -33,8 +33,8 @@ type Options struct {
 }
 
 // Detect finds the components of a tree. For each file the first of these that knows it counts: the user's rules, the xattrs
-// "user.component", initial RAM disks and package databases, the packages of the operating system, language packages, what is
-// generated from something that is owned, big files, the directory.
+// "user.component", initial RAM disks and package databases, the packages of the operating system (by path, then by content
+// where a file was moved), language packages, what is generated from something that is owned, big files, the directory.
 //
 // With Options.Strict the error wraps [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge] where a database cannot be understood.
 func Detect(ctx context.Context, tree rootfs.Tree, opts Options) (*Set, error) {
@@ -42,11 +42,11 @@ func Detect(ctx context.Context, tree rootfs.Tree, opts Options) (*Set, error) {
 	d.ruleHits = make([]bool, len(opts.Rules))
 	var err error
 	if opts.Origin == nil {
-		err = d.run(ctx, opts, d.rules, d.xattrs, d.isolated, d.packages, d.languages)
+		err = d.run(ctx, opts, d.rules, d.xattrs, d.isolated, d.packages, d.moved, d.languages)
 	} else {
 		o := newDetection(opts.Origin)
 		o.ruleHits = d.ruleHits
-		if err = o.run(ctx, opts, o.rules, o.xattrs, o.isolated, o.packages, o.languages); err == nil {
+		if err = o.run(ctx, opts, o.rules, o.xattrs, o.isolated, o.packages, o.moved, o.languages); err == nil {
 			d.takeOver(o)
 			err = d.run(ctx, opts, d.rules, d.isolated)
 		}
@@ -95,9 +95,10 @@ type detection struct {
 	claims   []Claim
 	list     []*found
 	byID     map[string]int
-	packaged map[string]string // binary package → component's ID
-	ruleHits []bool            // by rule
-	ruleAt   map[int]int       // entries that a rule has → the rule's index
+	packaged map[string]string   // binary package → component's ID
+	lost     map[int64][]missing // by size
+	ruleHits []bool              // by rule
+	ruleAt   map[int]int         // entries that a rule has → the rule's index
 	warnings []string
 }
 
@@ -207,6 +208,7 @@ func (d *detection) claimPackages(system string, pkgs []pkgdb.Package, opts Opti
 				i, ok := d.locate(file.Path)
 				switch {
 				case !ok:
+					d.lose(&file, ids[n], system, p.Name)
 				case rules[n] >= 0:
 					d.claimByRule(i, rules[n], ids[n], p.Name)
 				default:

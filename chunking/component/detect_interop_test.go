@@ -105,10 +105,13 @@ echo tool > %{buildroot}/bin/tool
 ln %{buildroot}/bin/tool %{buildroot}/bin/tool-too
 ln -s tool %{buildroot}/bin/alias
 echo conf > %{buildroot}/etc/tool.conf
+mkdir -p %{buildroot}/opt/tool
+echo to be moved > %{buildroot}/opt/tool/file
 echo lib > %{buildroot}/usr/lib/tool/lib.py
 touch %{buildroot}/var/cache/tool/index
 %files
 /bin/*
+/opt/tool
 %config /etc/tool.conf
 %ghost /var/cache/tool/index
 %files libs
@@ -120,6 +123,22 @@ touch %{buildroot}/var/cache/tool/index
 - second
 * Tue Mar 04 2025 A Packager <a@example.org> - 1.0-1
 - first
+`
+	// ghostSpec only knows of a file of the other.
+	ghostSpec = `Name: aghost
+Version: 1
+Release: 1
+Summary: a ghost
+License: none
+BuildArch: noarch
+%description
+A ghost.
+%install
+mkdir -p %{buildroot}/etc
+touch %{buildroot}/etc/tool.conf %{buildroot}/etc/ghost
+%files
+%ghost /etc/tool.conf
+%ghost /etc/ghost
 `
 	kernelSpec = `Name: kernel
 Version: %{v}
@@ -143,7 +162,7 @@ touch %{buildroot}/lib/modules/%{v}-1/initramfs.img
 
 func TestInterop_ATreeMadeByRpm(t *testing.T) {
 	dir, root := t.TempDir(), t.TempDir()
-	write(t, dir, map[string]string{"tool.spec": toolSpec, "kernel.spec": kernelSpec})
+	write(t, dir, map[string]string{"tool.spec": toolSpec, "kernel.spec": kernelSpec, "ghost.spec": ghostSpec})
 	build := func(spec string, defines ...string) {
 		args := []string{"-bb", "--define", "_topdir " + dir, "--define", "_build_name_fmt %%{NAME}-%%{VERSION}.rpm"}
 		for _, d := range defines {
@@ -152,21 +171,26 @@ func TestInterop_ATreeMadeByRpm(t *testing.T) {
 		run(t, "rpmbuild", append(args, filepath.Join(dir, spec))...)
 	}
 	build("tool.spec")
+	build("ghost.spec")
 	build("kernel.spec", "v 6.9.0")
 	build("kernel.spec", "v 6.10.0")
 	write(t, root, map[string]string{"usr/bin/": "", "bin": "-> usr/bin", "lib": "-> usr/lib"})
 	rpms, err := filepath.Glob(filepath.Join(dir, "RPMS/*.rpm"))
-	if err != nil || len(rpms) != 4 {
+	if err != nil || len(rpms) != 5 {
 		t.Fatalf("%q, %v", rpms, err)
 	}
-	run(t, "rpm", append([]string{"--root", root, "--define", "_db_backend sqlite", "--dbpath", "/usr/lib/sysimage/rpm", "--nodeps", "--ignoreos", "--ignorearch", "-i"}, rpms...)...)
+	run(t, "rpm", append([]string{"--root", root, "--define", "_db_backend sqlite", "--dbpath", "/usr/lib/sysimage/rpm", "--nodeps", "--ignoreos", "--ignorearch", "--replacefiles", "-i"}, rpms...)...)
+	if err := os.Rename(filepath.Join(root, "opt/tool"), filepath.Join(root, "usr/lib/opt-tool")); err != nil {
+		t.Fatal(err)
+	}
 	write(t, root, map[string]string{
-		"var/cache/tool/index": "made later", "usr/lib/tool/__pycache__/lib.cpython-313.pyc": "compiled", "usr/lib/modules/6.9.0-1/initramfs.img": "made later",
+		"etc/ghost": "made later", "var/cache/tool/index": "made later", "usr/lib/tool/__pycache__/lib.cpython-313.pyc": "compiled", "usr/lib/modules/6.9.0-1/initramfs.img": "made later",
 		"usr/lib/modules/6.9.0-1/modules.dep": "made later", "boot/vmlinuz-6.10.0-1": "copied", "opt/own": "own", "usr/bin/t": "-> /etc/alternatives/t", "etc/alternatives/t": "-> /usr/bin/tool",
 	})
 	set := checkOwners(t, root, map[string]string{
 		"/bin": "unowned/root", "/lib": "unowned/root", "/opt/own": "unowned/opt",
 		"/usr/bin/tool": "rpm/tool", "/usr/bin/tool-too": "rpm/tool", "/usr/bin/alias": "rpm/tool", "/usr/bin/t": "rpm/tool", "/etc/tool.conf": "rpm/tool", "/var/cache/tool/index": "rpm/tool",
+		"/etc/ghost": "rpm/aghost", "/usr/lib/opt-tool/file": "rpm/tool",
 		"/usr/lib/tool/lib.py": "rpm/tool", "/usr/lib/tool/__pycache__/lib.cpython-313.pyc": "rpm/tool",
 		"/usr/lib/modules/6.10.0-1/vmlinuz": "rpm/kernel", "/usr/lib/modules/6.10.0-1/kernel/ext4.ko": "rpm/kernel", "/boot/vmlinuz-6.10.0-1": "rpm/kernel",
 		"/usr/lib/modules/6.9.0-1/vmlinuz": "rpm/kernel#2", "/usr/lib/modules/6.9.0-1/kernel/ext4.ko": "rpm/kernel#2", "/usr/lib/modules/6.9.0-1/modules.dep": "rpm/kernel#2",

@@ -1,0 +1,72 @@
+package component
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
+)
+
+// missing is a file that a package has and the tree does not have at its path.
+type missing struct {
+	id, detector, digest, path, pkg string
+}
+
+// lose remembers a file of a package that is not where the database says, if it could be recognised elsewhere.
+func (d *detection) lose(f *pkgdb.File, id, detector, pkg string) {
+	if f.Digest == "" || f.Size <= 0 || f.Ghost {
+		return
+	}
+	if d.lost == nil {
+		d.lost = map[int64][]missing{}
+	}
+	d.lost[f.Size] = append(d.lost[f.Size], missing{id, detector, f.Digest, f.Path, pkg})
+}
+
+// moved claims unowned files that have the content of a packaged file which is missing: systems are put together by tools
+// that move what packages have in /opt or /var to where it stays. What several components have in common is nobody's.
+func (d *detection) moved(ctx context.Context, _ Options) error {
+	for i := range d.entries {
+		e := &d.entries[i]
+		if d.claims[i].Component >= 0 || !e.IsRegular() || len(d.lost[e.Size]) == 0 {
+			continue
+		}
+		digest, err := d.digest(ctx, i)
+		if err != nil {
+			return err
+		}
+		if m := recognise(d.lost[e.Size], digest); m != nil {
+			d.claim(i, m.id, m.detector, "package "+m.pkg+", which has it as "+m.path)
+		}
+	}
+	return nil
+}
+
+// recognise returns the file of a digest, or nil if it is unknown or those who have it are several components.
+func recognise(list []missing, digest string) (m *missing) {
+	for i := range list {
+		switch {
+		case list[i].digest != digest:
+		case m == nil:
+			m = &list[i]
+		case m.id != list[i].id:
+			return nil
+		}
+	}
+	return m
+}
+
+func (d *detection) digest(ctx context.Context, i int) (string, error) {
+	r, err := d.tree.Open(ctx, i)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, r); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), ctx.Err()
+}
