@@ -2,6 +2,7 @@ package component_test
 
 import (
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -624,5 +625,28 @@ func TestACommitsOwnersAreThoseOfTheTreeItWasMadeOf(t *testing.T) {
 	}
 	if len(set.Warnings) > 0 || !find(t, set, "user/app").Exclusive {
 		t.Errorf("warnings: %q", set.Warnings)
+	}
+}
+
+func TestTheSameTreeGivesTheSameSet(t *testing.T) {
+	t.Parallel()
+	const a, b = "6.1-a", "6.1-b"
+	files := suse(t).And(alpine(t)).And(debian(deb{"x", "", "/lib/modules/" + a + "/1 /lib/modules/" + b + "/1 /usr/bin/bash", ""}, deb{"y", "", "/lib/modules/" + a + "/2 /lib/modules/" + b + "/2", ""})).And(
+		tree.Empty("/lib/modules/"+a+"/1", "/lib/modules/"+a+"/2", "/lib/modules/"+b+"/1", "/lib/modules/"+b+"/2", "/lib/modules/"+a+"/m", "/lib/modules/"+b+"/m", "/boot/config-"+a+b))
+	first, _ := detect(t, files, component.Options{})
+	for range 10 {
+		again, _ := detect(t, files, component.Options{})
+		if diff := cmp.Diff(first, again); diff != "" {
+			t.Fatalf("(-first +again):\n%s", diff)
+		}
+	}
+}
+
+func TestAContextThatIsDoneEndsIt(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := component.Detect(ctx, tree.New(alpine(t)), component.Options{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
 	}
 }
