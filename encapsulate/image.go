@@ -110,7 +110,7 @@ func newImage(opts *Options) (*Image, error) {
 func (i *Image) addLayers(ctx context.Context, layers []PlainLayer, opts *Options) error {
 	emit := progress.Serialize(opts.Progress)
 	for n, spec := range layers {
-		l := &layer{ctx: ctx, index: n, name: spec.Name, compressor: i.compressor, write: spec.Write, emit: emit, history: spec.History}
+		l := &layer{ctx: ctx, index: n, name: spec.Name, compressor: i.compressor, workers: workers(len(layers)), write: spec.Write, emit: emit, history: spec.History}
 		if spec.Packages != nil {
 			l.annotations = componentsAnnotation(spec.Packages)
 		}

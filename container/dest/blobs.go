@@ -115,6 +115,9 @@ func (b blobDir) putImage(ctx context.Context, img v1.Image) ([]byte, error) {
 	return img.RawManifest()
 }
 
+// sideBySide is how many layers are made and sent at once: each takes some memory.
+func sideBySide() int { return min(runtime.GOMAXPROCS(0), 4) }
+
 // eachLayer calls f for the layers side by side.
 func eachLayer(ctx context.Context, img v1.Image, f func(context.Context, int, v1.Layer) error) error {
 	layers, err := img.Layers()
@@ -122,7 +125,7 @@ func eachLayer(ctx context.Context, img v1.Image, f func(context.Context, int, v
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(runtime.GOMAXPROCS(0))
+	g.SetLimit(sideBySide())
 	for i, l := range layers {
 		g.Go(func() error {
 			if err := ctx.Err(); err != nil {

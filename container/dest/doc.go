@@ -1,7 +1,7 @@
 // Package dest writes images: to registries, directories and archives.
 //
 // [Write] takes any v1.Image, also one whose layers are made while they are read and whose digests are known only
-// afterwards. Layers go to the destination side by side, bounded by GOMAXPROCS, each checked against the digest that the
+// afterwards. Layers go to the destination side by side, a few at a time, each checked against the digest that the
 // image gives for it; then the configuration, and last the manifest or the index, put in place in one step. So a failure
 // leaves no half image visible. A blob that is there already is not written again.
 //

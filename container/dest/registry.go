@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"runtime"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -37,7 +36,7 @@ func writeRegistry(ctx context.Context, img v1.Image, ref string, opts Options) 
 		return "", err
 	}
 	err = remote.Write(tag, img, remote.WithContext(ctx), remote.WithAuthFromKeychain(keys), remote.WithTransport(transport),
-		remote.WithJobs(runtime.GOMAXPROCS(0)), remote.WithUserAgent("ostree-ext-go"))
+		remote.WithJobs(sideBySide()), remote.WithUserAgent("ostree-ext-go"))
 	if err != nil {
 		return "", err
 	}

@@ -18,7 +18,7 @@ import (
 
 // Plan says what an image will be. The fields are for showing; they are not to be changed.
 type Plan struct {
-	// Tree is what the image holds.
+	// Tree is what the image holds, nil for a commit in one layer.
 	Tree rootfs.Tree
 	// Set is what was found in it, nil for an image of one layer.
 	Set *component.Set
@@ -41,12 +41,12 @@ const formatOSTree = "ostree-1"
 func Commit(ctx context.Context, src repo.Source, commit repo.Checksum, opts Options) (*Plan, error) {
 	c := &commitBuild{src: src, commit: commit}
 	p := &Plan{opts: opts, image: c.image}
+	if opts.SingleLayer {
+		return p, nil
+	}
 	var err error
 	if p.Tree, err = rootfs.Commit(ctx, src, commit); err != nil {
 		return nil, err
-	}
-	if opts.SingleLayer {
-		return p, nil
 	}
 	if c.content, err = tarfmt.CommitContent(ctx, src, commit); err != nil {
 		return nil, err

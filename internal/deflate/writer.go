@@ -11,6 +11,9 @@ import (
 // blockSize is the input that is compressed as one piece, in bytes.
 const blockSize = 1 << 20
 
+// ahead is how many blocks more than the workers have may wait for them: what is read comes in bursts.
+const ahead = 4
+
 // ErrClosed says that a [Writer] was written to after its end.
 var ErrClosed = errors.New("compressor is closed")
 
@@ -48,8 +51,8 @@ type job struct {
 func NewWriter(w io.Writer, level, workers int) (*Writer, error) {
 	workers = max(workers, 1)
 	z := &Writer{
-		w: w, jobs: make(chan *job, workers), ordered: make(chan *job, workers), written: make(chan struct{}),
-		free: make(chan []byte, 2*workers+2), outs: make(chan []byte, 2*workers+2), block: make([]byte, 0, blockSize),
+		w: w, jobs: make(chan *job, workers+ahead), ordered: make(chan *job, workers+ahead), written: make(chan struct{}),
+		free: make(chan []byte, 2*workers+ahead), outs: make(chan []byte, 2*workers+ahead), block: make([]byte, 0, blockSize),
 	}
 	for range workers {
 		e, err := NewEncoder(level)

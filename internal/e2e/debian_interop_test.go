@@ -83,17 +83,20 @@ func TestInterop_ADebianTreeTravelsThroughEveryTransport(t *testing.T) {
 	host := strings.TrimPrefix(srv.URL, "http://")
 
 	transports := []transport{
-		{"oci:" + dir + "/oci:latest", ""},
-		{"oci-archive:" + dir + "/image.ociarchive:latest", ""},
-		{"dir:" + dir + "/dir", ""},
-		{"docker-archive:" + dir + "/image.dockerarchive:debian:12", ""},
-		{"docker://" + host + "/os/debian:12", "--tls-verify=false"},
+		{ref: "oci:" + dir + "/oci:latest", chunked: true},
+		{ref: "oci-archive:" + dir + "/image.ociarchive:latest"},
+		{ref: "dir:" + dir + "/dir"},
+		{ref: "docker-archive:" + dir + "/image.dockerarchive:debian:12", chunked: true},
+		{ref: "docker://" + host + "/os/debian:12", skopeo: "--tls-verify=false", chunked: true},
 	}
-	var diffIDs string
+	diffIDs := map[bool]string{}
 	for _, tr := range transports {
 		name, _, _ := strings.Cut(tr.ref, ":")
 		t.Run(name, func(t *testing.T) {
 			args := []string{"container", "encapsulate", "--repo=" + repo, "--label=vendor=Test", "--cmd=/bin/bash", debianRef, tr.ref}
+			if !tr.chunked {
+				args = append(args, "--single-layer")
+			}
 			fetch := []string{}
 			if tr.skopeo != "" {
 				args, fetch = append(args, "--insecure-skip-tls-verification"), append(fetch, "--insecure-skip-tls-verification")
@@ -106,12 +109,15 @@ func TestInterop_ADebianTreeTravelsThroughEveryTransport(t *testing.T) {
 			if got := info.Config.Labels["ostree.commit"]; got != commit {
 				t.Errorf("skopeo inspect: label ostree.commit is %q, want %s", got, commit)
 			}
-			ids := strings.Join(info.RootFS.DiffIDs, " ")
-			if diffIDs == "" {
-				diffIDs = ids
+			if n := len(info.RootFS.DiffIDs); tr.chunked != (n > 20) || !tr.chunked && n != 1 {
+				t.Errorf("the image has %d layers", n)
 			}
-			if ids != diffIDs {
-				t.Errorf("diff-ids %s, want those of the other transports, %s", ids, diffIDs)
+			ids := strings.Join(info.RootFS.DiffIDs, " ")
+			if diffIDs[tr.chunked] == "" {
+				diffIDs[tr.chunked] = ids
+			}
+			if want := diffIDs[tr.chunked]; ids != want {
+				t.Errorf("diff-ids %s, want those of the other transports, %s", ids, want)
 			}
 			must(t, "skopeo", noEmpty("copy", "--quiet", tr.skopeo2("--src-tls-verify=false"), tr.ref, "oci:"+t.TempDir()+"/copy:latest")...)
 
@@ -124,10 +130,16 @@ func TestInterop_ADebianTreeTravelsThroughEveryTransport(t *testing.T) {
 		})
 	}
 
-	for _, mode := range []string{"bare", "bare-user", "archive"} {
-		t.Run("into "+mode, func(t *testing.T) {
-			back := newRepo(t, mode)
-			measured(t, "container", "unencapsulate", "--repo="+back, "--write-ref="+debianRef, "ostree-unverified-image:"+transports[0].ref)
+	for _, into := range []struct{ mode, form, image string }{
+		{"bare", "chunks", transports[0].ref},
+		{"bare-user", "chunks", transports[0].ref},
+		{"archive", "chunks", transports[0].ref},
+		{"bare", "one layer", transports[1].ref},
+		{"archive", "one layer", transports[1].ref},
+	} {
+		t.Run(into.form+" into "+into.mode, func(t *testing.T) {
+			back := newRepo(t, into.mode)
+			measured(t, "container", "unencapsulate", "--repo="+back, "--write-ref="+debianRef, "ostree-unverified-image:"+into.image)
 			if got := must(t, "ostree", "rev-parse", "--repo="+back, debianRef); got != commit {
 				t.Fatalf("unencapsulated %s, want %s", got, commit)
 			}
@@ -142,16 +154,28 @@ func TestInterop_ADebianTreeTravelsThroughEveryTransport(t *testing.T) {
 	}
 
 	t.Run("its shell runs under runc", func(t *testing.T) {
-		bundle := filepath.Join(t.TempDir(), "bundle")
-		must(t, "umoci", "unpack", "--image", dir+"/oci:latest", bundle)
-		if out := runInBundle(t, bundle, "/bin/bash", "-c", "echo shell of $(. /etc/os-release; echo $ID)"); out != "shell of debian" {
-			t.Errorf("the shell printed %q", out)
+		must(t, "skopeo", "copy", "--quiet", transports[1].ref, "oci:"+dir+"/single:latest")
+		for _, image := range []string{"oci", "single"} {
+			runDebianShell(t, dir+"/"+image+":latest")
 		}
 	})
 }
 
-// transport is an image reference and what skopeo needs to read it.
-type transport struct{ ref, skopeo string }
+// runDebianShell unpacks an image of a layout as container engines do and runs its shell.
+func runDebianShell(t *testing.T, image string) {
+	t.Helper()
+	bundle := filepath.Join(t.TempDir(), "bundle")
+	must(t, "umoci", "unpack", "--image", image, bundle)
+	if out := runInBundle(t, bundle, "/bin/bash", "-c", "echo shell of $(. /etc/os-release; echo $ID)"); out != "shell of debian" {
+		t.Errorf("%s: the shell printed %q", image, out)
+	}
+}
+
+// transport is an image reference, what skopeo needs to read it, and whether the image is split.
+type transport struct {
+	ref, skopeo string
+	chunked     bool
+}
 
 // skopeo2 is that for a command with two ends.
 func (tr transport) skopeo2(opt string) string {
@@ -174,7 +198,7 @@ func TestInterop_ACanonicalDebianTreeFitsBareUserOnly(t *testing.T) {
 	fsck(t, back)
 
 	full, _ := debianCommit(t, "archive")
-	measured(t, "container", "encapsulate", "--repo="+full, debianRef, image)
+	measured(t, "container", "encapsulate", "--repo="+full, "--prior=none", debianRef, image)
 	other := newRepo(t, "bare-user-only")
 	_, stderr, err := try(t, program, "container", "unencapsulate", "--repo="+other, "--write-ref="+debianRef, "ostree-unverified-image:"+image)
 	if err == nil || !strings.Contains(stderr, "bare-user-only") {
