@@ -366,15 +366,50 @@ func TestWhatNobodyOwnsIsDividedByDirectory(t *testing.T) {
 	})
 }
 
-func TestAHugeRemainderHasABoundedNumberOfComponents(t *testing.T) {
+func TestAHugeRemainderHasManyComponentsButNotTooMany(t *testing.T) {
+	t.Parallel()
+	for name, file := range map[string]func(i int) (string, int64){
+		"small directories": func(i int) (string, int64) { return fmt.Sprintf("/srv/data/%05d/blob", i), 100 << 10 },
+		"files":             func(i int) (string, int64) { return fmt.Sprintf("/srv/data/%05d", i), 100 << 10 },
+		"big files":         func(i int) (string, int64) { return fmt.Sprintf("/srv/data/%05d/blob", i), 1 << 20 },
+		"directories":       func(i int) (string, int64) { return fmt.Sprintf("/srv/%05d/%d", i/4, i%4), 900 << 10 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files := tree.Files{}
+			for i := range 20_000 {
+				p, size := file(i)
+				files[p] = tree.File{Size: size}
+			}
+			set, _ := detect(t, files, component.Options{})
+			sizes := map[int]int64{}
+			var all, largest int64
+			for i, e := range tree.New(files).Entries() {
+				sizes[set.Claims[i].Component] += e.Size
+				all, largest = all+e.Size, max(largest, sizes[set.Claims[i].Component])
+			}
+			if n := len(set.Components); n < 16 || n > 2000 || largest > all/8 {
+				t.Errorf("%d components, the largest has %d of %d bytes", n, largest, all)
+			}
+		})
+	}
+}
+
+func TestPartsOfAHugeDirectoryStayTheSameWhenFilesAreAdded(t *testing.T) {
 	t.Parallel()
 	files := tree.Files{}
-	for i := range 20_000 {
-		files[fmt.Sprintf("/srv/data/%05d/blob", i)] = tree.File{Size: 100 << 10}
+	for i := range 2000 {
+		files[fmt.Sprintf("/srv/%04d", i)] = tree.File{Size: 100 << 10}
 	}
-	set, _ := detect(t, files, component.Options{})
-	if len(set.Components) > 2000 {
-		t.Errorf("%d components", len(set.Components))
+	_, before := detect(t, files, component.Options{})
+	for i := range 200 {
+		files[fmt.Sprintf("/srv/new%04d", i)] = tree.File{Size: 100 << 10}
+	}
+	_, after := detect(t, files, component.Options{})
+	for p, id := range before {
+		if after[p] != id {
+			t.Fatalf("%s: %s, before %s", p, after[p], id)
+		}
 	}
 }
 

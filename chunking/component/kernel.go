@@ -53,6 +53,9 @@ func (d *detection) kernels() map[string]int {
 	return owners
 }
 
+// maxKernels bounds the releases that are looked for in a name.
+const maxKernels = 64
+
 // bootFile matches what is in /boot for a kernel, besides the initial RAM disk.
 var bootFile = regexp.MustCompile(`^\.?(vmlinu[xz]|[bz]?Image|kernel|System\.map|config|symvers|sysctl\.conf|dtb)`)
 
@@ -89,6 +92,9 @@ func (g *generator) bootRelease(p string) (release string, ok bool) {
 	top, _, _ := strings.Cut(rest, "/")
 	if !ok || !bootFile.MatchString(top) {
 		return "", false
+	}
+	if len(g.kernels) > maxKernels {
+		return "", true
 	}
 	for r := range g.kernels {
 		named := strings.Contains(path.Base(p), r) || strings.Contains(top, r)

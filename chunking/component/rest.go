@@ -2,6 +2,9 @@ package component
 
 import (
 	"context"
+	"fmt"
+	"hash/fnv"
+	"math/bits"
 	"path"
 	"regexp"
 	"strings"
@@ -15,8 +18,11 @@ const (
 	smallDir = 4 << 20
 	// tinyDir is the size in bytes below which a directory stays with the one above it: it would not be worth a layer.
 	tinyDir = 64 << 10
-	// manyDirs is about how many components the remainder may have: tinyDir is doubled until they are no more.
-	manyDirs = 1000
+	// many is about how many components of a kind there may be: the sizes above are doubled until there are no more.
+	many = 1000
+	// hugeDir is the size in bytes from which the unowned files that are counted to one directory are divided by the hash of
+	// their names, into parts of at least half of it.
+	hugeDir = 64 << 20
 )
 
 // versions are the parts of a path that a new version changes.
@@ -44,22 +50,38 @@ func word(s string) string {
 
 // bigFiles makes a component of each big file that nobody owns. Its other names come along.
 func (d *detection) bigFiles(context.Context, Options) error {
+	limit := int64(bigFile)
+	for d.unownedFrom(limit) > many {
+		limit *= 2
+	}
 	for i := range d.entries {
 		e := &d.entries[i]
-		if d.claims[i].Component < 0 && e.IsRegular() && e.Size >= bigFile {
+		if d.claims[i].Component < 0 && e.IsRegular() && e.Size >= limit {
 			d.claim(i, "file/"+pathID(d.entries[e.Link].Path), detectorBigFile, "a big file that no package owns")
 		}
 	}
 	return nil
 }
 
+// unownedFrom counts the unowned files of at least a size.
+func (d *detection) unownedFrom(size int64) (n int) {
+	for i := range d.entries {
+		if e := &d.entries[i]; d.claims[i].Component < 0 && e.IsRegular() && e.Size >= size && e.Link == i {
+			n++
+		}
+	}
+	return n
+}
+
 // remainder divides what is left by directories: one with little in it is a component, others are divided further.
 func (d *detection) remainder(context.Context, Options) error {
 	r := &remains{sizes: map[string]int64{}, tiny: tinyDir}
+	var left []int
 	for i := range d.entries {
 		if d.claims[i].Component >= 0 || d.entries[i].IsDir() {
 			continue
 		}
+		left = append(left, i)
 		for dir := path.Dir(d.entries[i].Path); ; dir = path.Dir(dir) {
 			r.sizes[dir] += d.entries[i].Size
 			if dir == "/" {
@@ -67,15 +89,32 @@ func (d *detection) remainder(context.Context, Options) error {
 			}
 		}
 	}
-	for r.sizes["/"]/r.tiny > manyDirs {
+	for r.sizes["/"]/r.tiny > many {
 		r.tiny *= 2
 	}
-	for i := range d.entries {
-		if d.claims[i].Component < 0 && !d.entries[i].IsDir() {
-			d.claim(i, "unowned/"+pathID(r.home(d.entries[i].Path)), detectorRemainder, "no package owns it")
+	homes, counted := make([]string, len(left)), map[string]int64{}
+	for n, i := range left {
+		homes[n] = r.home(d.entries[i].Path)
+		counted[homes[n]] += d.entries[i].Size
+	}
+	for n, i := range left {
+		id := "unowned/" + pathID(homes[n])
+		if size := counted[homes[n]]; size >= hugeDir {
+			id += part(size, d.entries[d.entries[i].Link].Path, homes[n])
 		}
+		d.claim(i, id, detectorRemainder, "no package owns it")
 	}
 	return nil
+}
+
+// part names the part of a directory of a size that a path below it is in. What is in one directory there stays together, and
+// the parts are the same until the size doubles.
+func part(size int64, p, home string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(p, home), "/"), "/")
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name))
+	parts := min(1<<(bits.Len64(uint64(size/hugeDir))), 256)
+	return fmt.Sprintf("~%02x", int(h.Sum32()%256)*parts/256)
 }
 
 // remains is what nobody owns.

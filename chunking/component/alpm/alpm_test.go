@@ -15,7 +15,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 )
 
-// text is of the database of a real Arch Linux.
+// text is of the database of a real Arch Linux, which the tests of github.com/anchore/syft have, too.
 func text(t testing.TB, name string) string {
 	t.Helper()
 	data, err := os.ReadFile("testdata/" + name)

@@ -15,7 +15,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 )
 
-// alpine is a piece of the database of a real Alpine Linux 3.16.
+// alpine is a piece of the database of a real Alpine Linux 3.16, which the tests of github.com/anchore/syft have, too.
 func alpine(t testing.TB) string {
 	t.Helper()
 	data, err := os.ReadFile("testdata/installed")

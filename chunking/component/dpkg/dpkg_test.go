@@ -45,7 +45,8 @@ func paths(p pkgdb.Package) []string {
 	return list
 }
 
-// bookworm is a piece of a real Debian 12.
+// bookworm is a piece of a real Debian 12. (The paragraph of libsqlite3-0 is that of an image without package manager which
+// the tests of github.com/anchore/syft have.)
 func bookworm(t testing.TB) tree.Files {
 	return tree.Files{
 		"/var/lib/dpkg/status": testdata(t, "status"), "/var/lib/dpkg/diversions": testdata(t, "diversions"),
