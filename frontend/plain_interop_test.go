@@ -19,10 +19,10 @@ const epoch = "1700000123"
 // attributes is a Containerfile that sets all that a build step can set.
 func attributes() string {
 	return "FROM " + env.host + `/debian
-RUN mkdir -p /srv/data && echo one >/srv/data/a && ln /srv/data/a /srv/data/b && ln -s a /srv/data/c
-RUN chown 1234:4321 /srv/data/a && chown -h 12:34 /srv/data/c && chmod 4711 /srv/data/a && chmod 1777 /srv/data
-RUN cp /bin/true /srv/data/capable && setcap cap_net_raw+ep /srv/data/capable
-RUN setfattr -n user.note -v remember /srv/data/b && setfattr -n user.dir -v yes /srv/data
+RUN mkdir -p /srv/data && cd /srv/data && echo one >a && ln a b && ln -s a c && \
+    chown 1234:4321 a && chown -h 12:34 c && chmod 4711 a && setfattr -n user.note -v remember b && \
+    cp /bin/true capable && setcap cap_net_raw+ep capable
+RUN chmod 1777 /srv/data && setfattr -n user.dir -v yes /srv/data
 RUN mkfifo /srv/data/pipe
 COPY hello.txt /srv/
 COPY <<EOT /srv/here.txt

@@ -13,7 +13,6 @@ import (
 	"github.com/moby/buildkit/frontend/dockerui"
 	"github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/pb"
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
@@ -192,6 +191,13 @@ func (t *target) assemble(ctx context.Context) (client.Reference, error) {
 	if err != nil {
 		return nil, err
 	}
+	if t.base != nil && len(fetched) > 0 {
+		// It may have whiteouts. With nothing below that they hide, BuildKit cannot copy from it.
+		if err := t.touch(ctx, fetched[0]); err != nil {
+			return nil, r.explain(err)
+		}
+		fetched = fetched[1:]
+	}
 	if err := t.fetch(ctx, fetched); err != nil {
 		return nil, r.explain(err)
 	}
@@ -231,8 +237,23 @@ func (t *target) fetch(ctx context.Context, images []llb.State) error {
 			copies = copies.Copy(st, "/.ostree-ext-absent*", "/", info)
 		}
 	}
-	_, err := t.solve(ctx, llb.Scratch().File(copies, llb.IgnoreCache, llb.WithCustomName(t.label+"importing layers")))
+	_, err := t.solve(ctx, llb.Scratch().File(copies, llb.IgnoreCache, t.group(), llb.WithCustomName(t.label+"importing layers")))
 	return err
+}
+
+// touch makes the builder fetch one image.
+func (t *target) touch(ctx context.Context, image llb.State) error {
+	ref, err := t.solve(ctx, image)
+	if err != nil {
+		return err
+	}
+	_, err = ref.StatFile(ctx, client.StatRequest{Path: "/"})
+	return err
+}
+
+// group makes one line of many steps.
+func (t *target) group() llb.ConstraintsOpt {
+	return llb.ProgressGroup("ostree-ext "+t.label, t.label+"importing layers", false)
 }
 
 // sequence returns the images of which the layers are, in order, and those among them that have to be fetched from us.
@@ -240,6 +261,10 @@ func (t *target) sequence(r *registry, result *chunk.Result) (made, all []llb.St
 	if r.whole {
 		st, err := r.image(t, result, result.Made()...)
 		return []llb.State{st}, []llb.State{st}, err
+	}
+	mark, err := r.image(t, result)
+	if err != nil {
+		return nil, nil, err
 	}
 	layers := result.Layers
 	for i := 0; i < len(layers); {
@@ -249,7 +274,8 @@ func (t *target) sequence(r *registry, result *chunk.Result) (made, all []llb.St
 			if err != nil {
 				return nil, nil, err
 			}
-			made, all = append(made, st), append(all, st)
+			made = append(made, st)
+			all = append(all, llb.Diff(mark, st, t.group(), llb.WithCustomName(fmt.Sprintf("%slayer %d/%d", t.label, i+1, len(layers)))))
 			i++
 			continue
 		}
@@ -271,13 +297,16 @@ func (t *target) sequence(r *registry, result *chunk.Result) (made, all []llb.St
 	return made, all, nil
 }
 
-// image is the image of some layers that the registry has.
+// image is the image of some layers that the registry has, or of the mark below them.
 func (r *registry) image(t *target, result *chunk.Result, layers ...int) (llb.State, error) {
-	_, manifest, err := result.Alone(t.platform, layers...)
+	single, err := result.Alone(t.platform, r.whole, layers...)
 	if err != nil {
 		return llb.State{}, err
 	}
-	name := fmt.Sprintf("%s/%s@%s", r.address, r.repository, digest.FromBytes(manifest))
-	title := fmt.Sprintf("%slayer %d/%d: %s", t.label, layers[0]+1, len(result.Layers), result.Layers[layers[0]].Name)
-	return llb.Image(name, llb.Platform(t.platform), llb.WithCustomName(title)), nil
+	title := t.label + "mark of the compressor"
+	if len(layers) > 0 {
+		title = fmt.Sprintf("%slayer %d/%d: %s", t.label, layers[0]+1, len(result.Layers), result.Layers[layers[0]].Name)
+	}
+	name := fmt.Sprintf("%s/%s@%s", r.address, r.repository, single.Digest())
+	return llb.Image(name, llb.Platform(t.platform), t.group(), llb.WithCustomName(title)), nil
 }

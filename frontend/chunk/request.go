@@ -1,6 +1,8 @@
 package chunk
 
 import (
+	"archive/tar"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,6 +47,8 @@ type Result struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// Author is that of the image, which only its exported configuration names.
 	Author string `json:"author,omitempty"`
+	// Encoding tells compressors apart: equal layers that two of them wrote have different blobs.
+	Encoding digest.Digest `json:"encoding"`
 	// Layers are those of the image in order.
 	Layers []Layer `json:"layers"`
 	// Warnings are for the user.
@@ -87,6 +91,9 @@ func ParseResult(data []byte) (*Result, error) {
 	if len(r.Layers) == 0 || len(r.Layers) > maxLayers {
 		return nil, errors.New("the chunk step's result: a wrong number of layers")
 	}
+	if err := r.Encoding.Validate(); err != nil {
+		return nil, fmt.Errorf("the chunk step's result: %w", err)
+	}
 	for _, l := range r.Layers {
 		if err := errors.Join(l.DiffID.Validate(), l.Descriptor.Digest.Validate()); err != nil {
 			return nil, fmt.Errorf("the chunk step's result: %w", err)
@@ -106,26 +113,56 @@ func (r *Result) Made() []int {
 	return out
 }
 
-// Alone returns configuration and manifest of an image of some of the layers, by which a builder fetches them.
-func (r *Result) Alone(p ocispec.Platform, layers ...int) (config, manifest []byte, err error) {
+// Single is an image that a builder fetches layers by.
+type Single struct {
+	Config, Manifest []byte
+}
+
+// Digest is that of the manifest.
+func (s *Single) Digest() digest.Digest { return digest.FromBytes(s.Manifest) }
+
+// Alone returns an image of some of the layers. Below them is the layer that [Result.Mark] returns: a builder which has a
+// layer unpacked already, but from another blob, would otherwise see no reason to fetch ours. With whole, it is not.
+func (r *Result) Alone(p ocispec.Platform, whole bool, layers ...int) (*Single, error) {
 	image := ocispec.Image{Platform: p, RootFS: ocispec.RootFS{Type: "layers"}}
 	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
 	// The time must be there, as the builder would add the current one, and is never seen.
 	epoch := time.Unix(0, 0).UTC()
+	add := func(name string, diffID digest.Digest, d ocispec.Descriptor) {
+		image.RootFS.DiffIDs = append(image.RootFS.DiffIDs, diffID)
+		image.History = append(image.History, ocispec.History{Created: &epoch, CreatedBy: name})
+		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size})
+	}
+	if !whole {
+		mark, err := r.Mark()
+		if err != nil {
+			return nil, err
+		}
+		d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromBytes(mark), Size: int64(len(mark))}
+		add("mark", d.Digest, d)
+	}
 	for _, i := range layers {
-		l := r.Layers[i]
-		image.RootFS.DiffIDs = append(image.RootFS.DiffIDs, l.DiffID)
-		image.History = append(image.History, ocispec.History{Created: &epoch, CreatedBy: l.Name})
-		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: l.Descriptor.MediaType, Digest: l.Descriptor.Digest, Size: l.Descriptor.Size})
+		add(r.Layers[i].Name, r.Layers[i].DiffID, r.Layers[i].Descriptor)
 	}
-	if config, err = json.Marshal(image); err != nil {
-		return nil, nil, err
+	var s Single
+	var err error
+	if s.Config, err = json.Marshal(image); err != nil {
+		return nil, err
 	}
-	m.Config = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(config), Size: int64(len(config))}
+	m.Config = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(s.Config), Size: int64(len(s.Config))}
 	// What differs from every image that is exported, so that the builder never takes one for the other.
 	m.Annotations = map[string]string{"io.github.ostree-ext.chunk": "import"}
-	manifest, err = json.Marshal(m)
-	return config, manifest, err
+	s.Manifest, err = json.Marshal(m)
+	return &s, err
+}
+
+// Mark is the tar stream of a layer that differs between encodings.
+func (r *Result) Mark() ([]byte, error) {
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	header := tar.Header{Name: ".ostree-ext-" + r.Encoding.Encoded(), Mode: 0o644, ModTime: time.Unix(0, 0), Format: tar.FormatUSTAR}
+	err := errors.Join(w.WriteHeader(&header), w.Close())
+	return buf.Bytes(), err
 }
 
 // ExportConfig returns the image's configuration in the form in which BuildKit writes it: the same values as those of the

@@ -100,6 +100,12 @@ func run(ctx context.Context, req Request, dirs Dirs, t *teller) (*Result, error
 		return nil, err
 	}
 	result.Author = req.Author
+	if opts.Image.Created == nil {
+		opts.Image.Created = &time.Time{}
+	}
+	if result.Encoding, err = encoding(ctx, opts.Image); err != nil {
+		return nil, err
+	}
 	t.summary(result, opts.Prior != nil)
 	return result, nil
 }
@@ -167,7 +173,9 @@ func elsewhere(config []byte, origin Origin) (*encapsulate.Prior, error) {
 	if err := json.Unmarshal(config, &image); err != nil {
 		return nil, fmt.Errorf("configuration of the %s image: %w", origin, err)
 	}
-	var m ocispec.Manifest
+	m := ocispec.Manifest{Config: ocispec.Descriptor{
+		MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(config), Size: int64(len(config)),
+	}}
 	blobs := map[string]string{}
 	for i := range image.RootFS.DiffIDs {
 		blob := fmt.Sprintf("%s %d", origin, i)

@@ -60,8 +60,8 @@ func Run(ctx context.Context, c Config, out io.Writer) error {
 type Handler struct {
 	prefix    string
 	blobs     *os.Root
-	sizes     map[digest.Digest]int64 // of layers
-	configs   map[digest.Digest][]byte
+	sizes     map[digest.Digest]int64  // of layers
+	documents map[digest.Digest][]byte // other blobs
 	manifests map[digest.Digest][]byte
 }
 
@@ -77,33 +77,40 @@ func NewHandler(c Config) (*Handler, error) {
 	}
 	h := &Handler{
 		prefix: "/v2/" + c.Repository + "/", sizes: map[digest.Digest]int64{},
-		configs: map[digest.Digest][]byte{}, manifests: map[digest.Digest][]byte{},
+		documents: map[digest.Digest][]byte{}, manifests: map[digest.Digest][]byte{},
 	}
 	made := result.Made()
 	for _, i := range made {
-		d := result.Layers[i].Descriptor
-		h.sizes[d.Digest] = d.Size
-		if !c.Whole {
-			if err := h.add(result, c.Platform, i); err != nil {
-				return nil, err
-			}
-		}
+		h.sizes[result.Layers[i].Descriptor.Digest] = result.Layers[i].Descriptor.Size
 	}
-	if c.Whole {
-		if err := h.add(result, c.Platform, made...); err != nil {
-			return nil, err
-		}
+	if err := h.images(result, c, made); err != nil {
+		return nil, err
 	}
 	h.blobs, err = os.OpenRoot(filepath.Join(c.Layout, "blobs", "sha256"))
 	return h, err
 }
 
-func (h *Handler) add(r *chunk.Result, p ocispec.Platform, layers ...int) error {
-	config, manifest, err := r.Alone(p, layers...)
-	if err != nil {
-		return err
+// images prepares the documents of all images: that of the mark, and one for each layer, or a single one.
+func (h *Handler) images(r *chunk.Result, c Config, made []int) error {
+	sets := [][]int{made}
+	if !c.Whole {
+		mark, err := r.Mark()
+		if err != nil {
+			return err
+		}
+		h.documents[digest.FromBytes(mark)] = mark
+		sets = [][]int{nil}
+		for _, i := range made {
+			sets = append(sets, []int{i})
+		}
 	}
-	h.configs[digest.FromBytes(config)], h.manifests[digest.FromBytes(manifest)] = config, manifest
+	for _, layers := range sets {
+		s, err := r.Alone(c.Platform, c.Whole, layers...)
+		if err != nil {
+			return err
+		}
+		h.documents[digest.FromBytes(s.Config)], h.manifests[s.Digest()] = s.Config, s.Manifest
+	}
 	return nil
 }
 
@@ -131,7 +138,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.blob(w, r, d, size)
 			return
 		}
-		h.document(w, r, h.configs, d, "application/octet-stream")
+		h.document(w, r, h.documents, d, "application/octet-stream")
 	default:
 		http.NotFound(w, r)
 	}

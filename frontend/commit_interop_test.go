@@ -1,0 +1,147 @@
+//go:build interop
+
+package frontend_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+func TestInterop_OSTreeImageHasTheLayersOfTheCommandLineAndGivesTheTreeBack(t *testing.T) {
+	r := request{
+		// A commit has no pipes, of which it warns.
+		file:  syntax("format=ostree max-layers=20") + attributes() + "RUN mkdir -p /usr/srv && cp -a /srv/data /usr/srv/\n",
+		files: map[string]string{"hello.txt": "hello\n"}, name: "ostree/frontend", opts: []string{"build-arg:SOURCE_DATE_EPOCH=" + epoch},
+	}
+	out := env.daemon.build(t, r)
+	if !strings.Contains(out, "not kept: /srv/data/pipe") {
+		t.Errorf("nothing is said of the pipe that a commit cannot have:\n%s", out)
+	}
+	got, want := pull(t, r.name), byCLI(t, "ostree/cli", "--format=ostree", "--max-layers=20", "--rootfs", tree(t, r))
+	if diff := cmp.Diff(want.layers(), got.layers()); diff != "" {
+		t.Errorf("layers differ from those of the command line (-want +got):\n%s", diff)
+	}
+	for _, key := range []string{"ostree.commit", "ostree.final-diffid", "ostree-ext.plan"} {
+		if got, want := got.config.Config.Labels[key], want.config.Config.Labels[key]; got == "" || got != want {
+			t.Errorf("label %s is %q, want %q", key, got, want)
+		}
+	}
+	if diff := cmp.Diff(want.manifest.Annotations, got.manifest.Annotations); diff != "" {
+		t.Logf("annotations (-cli +frontend):\n%s", diff)
+	}
+	dir := t.TempDir()
+	repo, checkout := filepath.Join(dir, "repo"), filepath.Join(dir, "checkout")
+	must(t, "ostree", "init", "--repo="+repo, "--mode=bare")
+	must(t, env.cli, "container", "unencapsulate", "--insecure-skip-tls-verification", "--write-ref=test", "--repo="+repo,
+		"ostree-unverified-image:docker://"+env.host+"/"+r.name)
+	must(t, "ostree", "fsck", "--repo="+repo)
+	must(t, "ostree", "checkout", "--repo="+repo, "test", checkout)
+	checkAttributes(t, filepath.Join(checkout, "usr/srv/data"))
+}
+
+// checkAttributes checks what the Containerfile set.
+func checkAttributes(t *testing.T, dir string) {
+	t.Helper()
+	stat := func(name string) string {
+		return strings.TrimSpace(must(t, "stat", "-c", "%u:%g %a %F", filepath.Join(dir, name)))
+	}
+	for name, want := range map[string]string{
+		".": "0:0 1777 directory", "a": "1234:4321 4711 regular file", "b": "1234:4321 4711 regular file", "c": "12:34 777 symbolic link",
+	} {
+		if got := stat(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if got := must(t, "getcap", filepath.Join(dir, "capable")); !strings.Contains(got, "cap_net_raw") {
+		t.Errorf("capability is gone: %q", got)
+	}
+	if got := must(t, "getfattr", "--absolute-names", "--only-values", "-n", "user.note", filepath.Join(dir, "b")); got != "remember" {
+		t.Errorf("user.note is %q", got)
+	}
+}
+
+// exampleRepo is a repository with a commit of a few packages' files.
+func exampleRepo(t *testing.T) (dir, ref, commit string) {
+	t.Helper()
+	root := filepath.Join(t.TempDir(), "root")
+	for _, n := range []string{"one", "two", "three"} {
+		writeFile(t, filepath.Join(root, "usr/bin", n), strings.Repeat(n+"\n", 20000))
+		writeFile(t, filepath.Join(root, "usr/share/doc", n), n)
+	}
+	dir = filepath.Join(t.TempDir(), "repo")
+	must(t, "ostree", "init", "--repo="+dir, "--mode=archive")
+	ref = "example/stable"
+	commit = strings.TrimSpace(must(t, "ostree", "commit", "--repo="+dir, "--branch="+ref, "--timestamp=@1700000000", root))
+	return dir, ref, commit
+}
+
+func TestInterop_ACommitInANamedContextIsEncapsulated(t *testing.T) {
+	repo, ref, commit := exampleRepo(t)
+	rules := "components:\n- name: one\n  paths: [\"/usr/bin/one\"]\n- name: two\n  paths: [\"/usr/bin/two\"]\n"
+	for _, tt := range []struct {
+		name, options string
+		cli           []string
+	}{
+		{"single", "single-layer", []string{"--single-layer"}},
+		{"chunked", "", []string{}},
+		{"zstd", "compression=zstd", []string{"--compression=zstd"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			name := "commit/" + tt.name
+			env.daemon.build(t, request{
+				file: syntax("ref="+ref+" "+tt.options) + "FROM scratch\nLABEL vendor=Test\nCMD [\"/usr/bin/one\"]\n", name: name,
+				files: map[string]string{"rules.yaml": rules},
+				args:  []string{"--local=repo=" + repo}, opts: []string{"context:repo=local:repo"},
+			})
+			got := pull(t, name)
+			args := append([]string{"container", "encapsulate", "--insecure-skip-tls-verification", "--repo=" + repo, "--prior=none",
+				"--label=vendor=Test", "--cmd=/usr/bin/one"}, tt.cli...)
+			must(t, env.cli, append(args, ref, "docker://"+env.host+"/"+name+"-cli")...)
+			want := pull(t, name+"-cli")
+			if diff := cmp.Diff(want.layers(), got.layers()); diff != "" {
+				t.Errorf("layers differ from those of the command line (-want +got):\n%s", diff)
+			}
+			// What every Containerfile sets.
+			got.config.Config.Env, got.config.Config.WorkingDir, got.config.Config.ArgsEscaped = nil, "", false
+			if diff := cmp.Diff(jsonOf(t, want.config), jsonOf(t, got.config)); diff != "" {
+				t.Errorf("configuration differs from that of the command line (-want +got):\n%s", diff)
+			}
+			if got := got.config.Config.Labels["ostree.commit"]; got != commit {
+				t.Errorf("ostree.commit is %q, want %s", got, commit)
+			}
+		})
+	}
+}
+
+func TestInterop_SeveralPlatformsAreOneIndexWithoutEmulation(t *testing.T) {
+	repo, ref, commit := exampleRepo(t)
+	env.daemon.build(t, request{
+		file: syntax("ref="+ref) + "FROM scratch\nARG TARGETARCH\nLABEL arch=$TARGETARCH\n", name: "platforms",
+		args: []string{"--local=repo=" + repo}, opts: []string{"context:repo=local:repo", "platform=linux/amd64,linux/arm64"},
+	})
+	named, err := name.ParseReference(env.host + "/platforms")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var layers []string
+	for _, arch := range []string{"amd64", "arm64"} {
+		img, err := remote.Image(named, remote.WithPlatform(v1.Platform{OS: "linux", Architecture: arch}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := read(t, img)
+		if labels := got.config.Config.Labels; labels["arch"] != arch || labels["ostree.commit"] != commit || got.config.Architecture != arch {
+			t.Errorf("%s: architecture %s, labels %v", arch, got.config.Architecture, labels)
+		}
+		layers = append(layers, strings.Join(got.layers(), "\n"))
+	}
+	if diff := cmp.Diff(layers[0], layers[1]); diff != "" {
+		t.Errorf("the layers of one commit differ between platforms:\n%s", diff)
+	}
+}

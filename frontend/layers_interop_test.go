@@ -1,0 +1,79 @@
+//go:build interop
+
+package frontend_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// bytesBeyond is the compressed size of the layers that only the second image has, and their number.
+func bytesBeyond(old, new *pulled) (n int, size int64) {
+	had := old.layers()
+	for i, l := range new.layers() {
+		if !slices.Contains(had, l) {
+			n++
+			size += new.manifest.Layers[i].Size
+		}
+	}
+	return n, size
+}
+
+func TestInterop_WithAPriorImageUnchangedLayersStay(t *testing.T) {
+	options := "max-layers=20 prior=" + env.host + "/prior"
+	file := func(extra string) string {
+		return syntax(options) + "FROM " + env.host + "/debian\nCOPY Containerfile /etc/motd\nRUN " + extra + "\n"
+	}
+	out := env.daemon.build(t, request{file: file("true"), name: "prior"})
+	if !strings.Contains(out, "there is no prior image") {
+		t.Errorf("the first build says nothing of the missing prior image:\n%s", out)
+	}
+	first := pull(t, "prior")
+	// Another compression shows what is made anew.
+	out = env.daemon.build(t, request{file: file("echo >>/usr/share/doc/bash/copyright"), name: "prior", opts: []string{"build-arg:OSTREE_EXT_COMPRESSION=zstd"}})
+	second := pull(t, "prior")
+	kept, changed := 0, 0
+	for i, l := range second.layers() {
+		switch {
+		case slices.Contains(first.layers(), l):
+			kept++
+		case strings.HasSuffix(string(second.manifest.Layers[i].MediaType), "zstd"):
+			changed++
+		default:
+			t.Errorf("layer %d (%s) is neither of the prior image nor new", i, second.config.History[i].CreatedBy)
+		}
+	}
+	t.Logf("%d layers kept, %d made", kept, changed)
+	if kept < 15 || changed == 0 {
+		t.Errorf("%d layers kept, %d made:\n%s", kept, changed, out)
+	}
+	if !strings.Contains(out, "kept from the prior image") {
+		t.Errorf("the log does not sum up what was kept:\n%s", out)
+	}
+}
+
+func TestInterop_KeepBaseKeepsTheLayersOfFROM(t *testing.T) {
+	const name = "keepbase"
+	r := request{
+		file: syntax("keep-base") + "FROM " + env.host + "/debian AS base\nFROM base\nRUN rm /usr/bin/apt && echo new >/etc/new\nCOPY Containerfile /srv/\n",
+		name: name, opts: []string{"build-arg:SOURCE_DATE_EPOCH=" + epoch},
+	}
+	env.daemon.build(t, r)
+	base, got := pull(t, "debian"), pull(t, name)
+	if got, want := got.layers()[0], base.layers()[0]; got != want {
+		t.Fatalf("the first layer is %s, want that of the base, %s", got, want)
+	}
+	if _, size := bytesBeyond(base, got); size > 2<<20 {
+		t.Errorf("a small change is %d bytes of layers", size)
+	}
+	want := byCLI(t, name+"/cli", "--keep-base=docker://"+env.host+"/debian", "--rootfs="+tree(t, r))
+	if diff := cmp.Diff(want.layers(), got.layers()); diff != "" {
+		t.Errorf("layers differ from those of the command line (-want +got):\n%s", diff)
+	}
+	if !strings.Contains(must(t, "skopeo", "inspect", "--tls-verify=false", "docker://"+env.host+"/"+name), "sha256") {
+		t.Error("skopeo does not read the image")
+	}
+}
