@@ -3,6 +3,7 @@
 package frontend_test
 
 import (
+	"encoding/base64"
 	"slices"
 	"strings"
 	"testing"
@@ -27,8 +28,9 @@ func TestInterop_WithAPriorImageUnchangedLayersStay(t *testing.T) {
 	file := func(extra string) string {
 		return syntax(options) + "FROM " + env.host + "/debian\nCOPY Containerfile /etc/motd\nRUN " + extra + "\n"
 	}
-	out := env.daemon.build(t, request{file: file("true"), name: "prior"})
-	if !strings.Contains(out, "there is no prior image") {
+	out := env.daemon.build(t, request{file: file("true"), name: "prior", args: []string{"--progress=rawjson"}})
+	warning := "there is no prior image " + env.host + "/prior yet: layers are planned afresh"
+	if !strings.Contains(out, base64.StdEncoding.EncodeToString([]byte(warning))) {
 		t.Errorf("the first build says nothing of the missing prior image:\n%s", out)
 	}
 	first := pull(t, "prior")

@@ -88,7 +88,46 @@ func TestInterop_PlainImageHasTheLayersOfTheCommandLine(t *testing.T) {
 	if env := strings.Join(got.config.Config.Env, " "); !strings.Contains(env, "MODE=test") {
 		t.Errorf("ENV is %s", env)
 	}
-	if _, err := json.Marshal(got.manifest); err != nil {
-		t.Error(err)
+	t.Run("other programs accept it", func(t *testing.T) { accepted(t, r.name) })
+}
+
+// accepted has other programs copy, unpack and run an image.
+func accepted(t *testing.T, repository string) {
+	dir := t.TempDir()
+	layout, bundle := filepath.Join(dir, "oci")+":x", filepath.Join(dir, "bundle")
+	ref := "docker://" + env.host + "/" + repository
+	must(t, "skopeo", "copy", "--quiet", "--src-tls-verify=false", ref, "oci:"+layout)
+	must(t, "umoci", "unpack", "--image", layout, bundle)
+	checkAttributes(t, filepath.Join(bundle, "rootfs/srv/data"))
+	if got := runInBundle(t, bundle, "/bin/cat", "/srv/here.txt"); got != "a heredoc\n" {
+		t.Errorf("runc: %q", got)
 	}
+	got := must(t, "podman", "--root", filepath.Join(dir, "storage"), "--runroot", filepath.Join(dir, "run"), "--storage-driver=vfs",
+		"run", "--quiet", "--rm", "--network=none", "--cgroups=disabled", "--security-opt=seccomp=unconfined", "--tls-verify=false", "--runtime=runc",
+		env.host+"/"+repository)
+	if !strings.HasSuffix(got, "hello\n") {
+		t.Errorf("podman: %q", got)
+	}
+	verified := must(t, env.cli, "container", "verify", "--help")
+	if strings.Contains(verified, "IMGREF") {
+		must(t, env.cli, "container", "verify", "--insecure-skip-tls-verification", ref)
+	}
+}
+
+// runInBundle runs a command in an unpacked image and returns what it printed.
+func runInBundle(t *testing.T, bundle string, args ...string) string {
+	t.Helper()
+	file := filepath.Join(bundle, "config.json")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config map[string]any
+	if err := json.Unmarshal(data, &config); err != nil {
+		t.Fatal(err)
+	}
+	process := config["process"].(map[string]any)
+	process["args"], process["terminal"] = args, false
+	writeFile(t, file, jsonOf(t, config))
+	return must(t, "runc", "--root", t.TempDir(), "run", "--bundle", bundle, "ostree-ext-frontend-test")
 }

@@ -1,0 +1,145 @@
+//go:build interop
+
+package frontend_test
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+func blob(t *testing.T, l v1.Layer) string {
+	t.Helper()
+	r, err := l.Uncompressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	data, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// cached reports whether a step was taken from the cache.
+func cached(out, step string) bool {
+	m := regexp.MustCompile(`(?m)^#(\d+) .*` + regexp.QuoteMeta(step)).FindStringSubmatch(out)
+	return m != nil && regexp.MustCompile(`(?m)^#`+m[1]+` CACHED`).MatchString(out)
+}
+
+const splitting = "splitting into layers"
+
+func TestInterop_CachesAreUsedAndCanBeExported(t *testing.T) {
+	r := smallRequest("", "cache")
+	r.dir = t.TempDir()
+	writeFile(t, filepath.Join(r.dir, "Containerfile"), syntax("")+"FROM "+env.host+"/debian AS build\nRUN head -c 100000 /dev/urandom >/random\nFROM scratch\nCOPY --from=build /random /etc/\n")
+	cache := filepath.Join(t.TempDir(), "cache")
+	d := newDaemon(t, daemonOptions{})
+	r.args = []string{"--export-cache=type=local,mode=max,dest=" + cache}
+	d.build(t, r)
+	first := pull(t, r.name)
+	r.args = nil
+	if out := d.build(t, r); !cached(out, splitting) {
+		t.Errorf("an unchanged build ran the chunk step again:\n%s", out)
+	}
+	r.opts = append(r.opts, "no-cache=")
+	if out := d.build(t, r); cached(out, splitting) {
+		t.Errorf("no-cache did not reach the chunk step:\n%s", out)
+	}
+	if again := pull(t, r.name); again.digest == first.digest {
+		t.Error("no-cache did not reach the step with random numbers")
+	}
+	r.opts = r.opts[:len(r.opts)-1]
+	must(t, env.buildctl, "--addr", d.addr, "prune", "--all")
+	r.args = []string{"--import-cache=type=local,src=" + cache}
+	out := d.build(t, r)
+	if !cached(out, "RUN head") || !cached(out, splitting) {
+		t.Errorf("an imported cache is not used:\n%s", out)
+	}
+	if again := pull(t, r.name); again.digest != first.digest {
+		t.Errorf("with an imported cache the image is %s, want %s", again.digest, first.digest)
+	}
+}
+
+func TestInterop_ABuildWithoutAnyCacheGivesTheSameManifest(t *testing.T) {
+	r := request{
+		file: syntax("max-layers=10 prior=none") + "FROM " + env.host + "/debian\nRUN mkdir /srv/new && echo new >/srv/new/file && touch /etc/new\n",
+		name: "reproducible",
+	}
+	var digests []string
+	for range 2 {
+		d := newDaemon(t, daemonOptions{})
+		d.build(t, r)
+		digests = append(digests, pull(t, r.name).digest)
+		d.stop()
+	}
+	if diff := cmp.Diff(digests[0], digests[1]); diff != "" {
+		t.Errorf("two builds differ:\n%s", diff)
+	}
+}
+
+// running counts our processes in containers of the builder.
+func running(t *testing.T) int {
+	t.Helper()
+	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, name := range names {
+		// A process may have ended meanwhile.
+		if data, err := os.ReadFile(name); err == nil && strings.HasPrefix(string(data), "/ostree-ext-frontend\x00") {
+			n++
+		}
+	}
+	return n
+}
+
+func TestInterop_NothingRunsOnAfterABuildOrItsCancellation(t *testing.T) {
+	d := newDaemon(t, daemonOptions{})
+	r := request{
+		file: syntax("prior=none max-layers=30 compression-level=9") + "FROM " + env.host + "/debian\nRUN date >/etc/now\n", name: "cancelled",
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		defer cancel()
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+			if running(t) > 1 {
+				// The frontend and the chunk step.
+				return
+			}
+		}
+	}()
+	if out, err := d.try(ctx, t, r); err == nil {
+		t.Errorf("the build was not cancelled:\n%s", out)
+	}
+	eventually(t, "processes of a cancelled build run on", func() bool { return running(t) == 0 })
+	d.build(t, r)
+	eventually(t, "processes of a build run on", func() bool { return running(t) == 0 })
+	left := must(t, env.buildctl, "--addr", d.addr, "du")
+	for line := bufio.NewScanner(strings.NewReader(left)); line.Scan(); {
+		if fields := strings.Fields(line.Text()); len(fields) == 4 && fields[1] == "false" {
+			t.Errorf("a record stays in use: %s", line.Text())
+		}
+	}
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Error(what)
+			return
+		}
+	}
+}
