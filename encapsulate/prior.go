@@ -3,6 +3,7 @@ package encapsulate
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -28,6 +29,9 @@ type Prior struct {
 
 // With returns the image with the layers of another that may be taken over, too.
 func (p *Prior) With(other *Prior) *Prior {
+	if !p.HasLayers() {
+		return other
+	}
 	both := *p
 	both.others = slices.Concat(p.others, other.Layers)
 	theirs := map[v1.Hash]bool{}
@@ -43,6 +47,36 @@ func (p *Prior) With(other *Prior) *Prior {
 	return &both
 }
 
+// ErrNoImage says that a document is neither a manifest nor an image's configuration. It is wrapped.
+var ErrNoImage = errors.New("neither the manifest nor the configuration of an image")
+
+// ParsePrior reads what is left of an image whose layers are not at hand: its configuration, which has the plan and the
+// diff-ids, or its manifest, whose annotations are all that upstream's packing asks for. No layer can be taken over.
+func ParsePrior(data []byte) (*Prior, error) {
+	var form struct {
+		Layers []v1.Descriptor `json:"layers"`
+		RootFS *v1.RootFS      `json:"rootfs"`
+	}
+	if err := json.Unmarshal(data, &form); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoImage, err)
+	}
+	switch {
+	case form.RootFS != nil && len(form.RootFS.DiffIDs) > 0:
+		config := &v1.ConfigFile{}
+		if err := json.Unmarshal(data, config); err != nil {
+			return nil, fmt.Errorf("image configuration: %w", err)
+		}
+		return newPrior(&v1.Manifest{Layers: make([]v1.Descriptor, len(config.RootFS.DiffIDs))}, config, nil)
+	case len(form.Layers) > 0:
+		config := &v1.ConfigFile{RootFS: v1.RootFS{DiffIDs: make([]v1.Hash, len(form.Layers))}}
+		return newPrior(&v1.Manifest{Layers: form.Layers}, config, nil)
+	}
+	return nil, ErrNoImage
+}
+
+// HasLayers reports whether the layers can be read, and so taken over.
+func (p *Prior) HasLayers() bool { return p.open != nil }
+
 // PriorLayer is a layer of a prior image.
 type PriorLayer struct {
 	DiffID, Digest v1.Hash
@@ -56,15 +90,19 @@ type PriorLayer struct {
 
 // NewPrior reads an image's manifest and configuration. open returns the blob of a layer and checks it.
 func NewPrior(manifest, config []byte, open func(context.Context, PriorLayer) (io.ReadCloser, error)) (*Prior, error) {
-	var m v1.Manifest
-	if err := json.Unmarshal(manifest, &m); err != nil {
+	m, c := &v1.Manifest{}, &v1.ConfigFile{}
+	if err := json.Unmarshal(manifest, m); err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
-	p := &Prior{Config: &v1.ConfigFile{}, Annotations: m.Annotations, open: open}
-	if err := json.Unmarshal(config, p.Config); err != nil {
+	if err := json.Unmarshal(config, c); err != nil {
 		return nil, fmt.Errorf("image configuration: %w", err)
 	}
-	if got, want := len(p.Config.RootFS.DiffIDs), len(m.Layers); got != want {
+	return newPrior(m, c, open)
+}
+
+func newPrior(m *v1.Manifest, config *v1.ConfigFile, open func(context.Context, PriorLayer) (io.ReadCloser, error)) (*Prior, error) {
+	p := &Prior{Config: config, Annotations: m.Annotations, open: open}
+	if got, want := len(config.RootFS.DiffIDs), len(m.Layers); got != want {
 		return nil, fmt.Errorf("the configuration has %d diff-ids for %d layers", got, want)
 	}
 	var history []*v1.History
@@ -99,7 +137,7 @@ func ociLayer(t types.MediaType) types.MediaType {
 
 // reuse finds the layers that the prior image has. Those that have to be looked at are made, but not compressed.
 func (i *Image) reuse(ctx context.Context, specs []PlainLayer, prior *Prior) error {
-	if prior == nil {
+	if prior == nil || !prior.HasLayers() {
 		return nil
 	}
 	byDiffID := map[string]*PriorLayer{}

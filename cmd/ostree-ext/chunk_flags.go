@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/spf13/pflag"
@@ -27,7 +28,7 @@ func (f *chunkFlags) add(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.singleLayer, "single-layer", false, "put everything into one layer")
 	fs.IntVar(&f.maxLayers, "max-layers", 0, "`N` layers at most (default 100; with --packing=upstream 64 besides the first)")
 	fs.StringVar(&f.packing, "packing", "", "`NAME` of the packing: cost (expected download is least) or upstream (the layers of ostree-ext) (default cost)")
-	fs.StringVar(&f.prior, "prior", "", "`IMGREF` of the image to continue from, or none (default: what the destination names now)")
+	fs.StringVar(&f.prior, "prior", "", "`IMGREF` of the image to continue from, a file with its configuration or manifest, or none (default: what the destination names now)")
 	fs.StringVar(&f.updateInterval, "update-interval", "", "`DAYS` between two updates of a host: 7, 7d, 2w, weekly … (default: a mixture)")
 	fs.StringVar(&f.rebalance, "rebalance", "never", "`WHEN` unchanged layers are opened for a better plan: never, auto or always")
 	fs.StringVar(&f.rules, "mapping", "", "`FILE` with rules that say which files are a component")
@@ -69,6 +70,10 @@ func (f *chunkFlags) openPrior(ctx context.Context, a *app, destination *imgref.
 	if f.prior == "none" || f.singleLayer {
 		return nil, nothing, nil
 	}
+	if fi, err := os.Stat(f.prior); err == nil && fi.Mode().IsRegular() {
+		prior, err := priorFile(f.prior)
+		return prior, nothing, err
+	}
 	if f.prior != "" {
 		ref, err := parseImageReference(f.prior)
 		if err != nil {
@@ -92,4 +97,28 @@ func (f *chunkFlags) openPrior(ctx context.Context, a *app, destination *imgref.
 		return nil, nothing, nil
 	}
 	return prior, closePrior, nil
+}
+
+// maxDocument bounds a file that should hold a manifest or a configuration, in bytes.
+const maxDocument = 4 << 20
+
+// priorFile reads the plan of an image from a file with its configuration or manifest.
+func priorFile(name string) (*encapsulate.Prior, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxDocument+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxDocument {
+		return nil, fmt.Errorf("prior image %s: longer than a manifest may be", name)
+	}
+	prior, err := encapsulate.ParsePrior(data)
+	if err != nil {
+		return nil, fmt.Errorf("prior image %s: %w", name, err)
+	}
+	return prior, nil
 }

@@ -31,6 +31,9 @@ func priorPlan(ctx context.Context, image *encapsulate.Prior, format string, lis
 		return p, nil, nil
 	}
 	record, warnings := recordOf(image, format)
+	if record == nil && !image.HasLayers() {
+		return p, append(warnings, "the prior image is not at hand and has no plan to continue from: name the image itself"), nil
+	}
 	p.plan = &chunking.Prior{}
 	if record != nil {
 		p.first = record.First
@@ -48,7 +51,7 @@ func priorPlan(ctx context.Context, image *encapsulate.Prior, format string, lis
 		if record != nil {
 			layer.Components, layer.Key = record.Layers[i].Components, record.Layers[i].Key
 		}
-		if len(layer.Components) == 0 {
+		if len(layer.Components) == 0 && image.HasLayers() {
 			fetch = append(fetch, i)
 		}
 		p.plan.Layers = append(p.plan.Layers, layer)
