@@ -50,6 +50,9 @@ type ArrangeOptions struct {
 	Rebalance      packing.Rebalance
 	// Prior is the image to continue from, or nil.
 	Prior *Prior
+	// Density estimates how much of each of some units compression leaves, in thousandths from 1 to 1000. May be nil:
+	// nothing is compressed then.
+	Density func(units []Unit) ([]int, error)
 	// Exclude are entries that are in no layer, because the base image has them. May be nil.
 	Exclude func(index int) bool
 }
@@ -61,7 +64,7 @@ type Arrangement struct {
 	Units []Unit
 	// Record is the arrangement for the next image. Its first key is for the caller to set.
 	Record Record
-	// Expected is the expected download of one update in bytes, Bound what it would be with a layer for each component.
+	// Expected is the expected download of one update in compressed bytes, Bound what it would be with a layer for each component.
 	Expected, Bound float64
 	// Dirty are the prior layers that are not in this image.
 	Dirty []DirtyLayer
@@ -104,7 +107,9 @@ func Arrange(tree rootfs.Tree, set *component.Set, opts ArrangeOptions) (*Arrang
 	}
 	a.whole = Units(tree, set, opts.Sharing)
 	a.exclude()
-	a.learn()
+	if err := a.learn(); err != nil {
+		return nil, err
+	}
 	a.takeOver()
 	if err := a.pack(); err != nil {
 		return nil, err
@@ -141,12 +146,30 @@ func (a *arranger) exclude() {
 }
 
 // learn brings what is known of the components up to this image.
-func (a *arranger) learn() {
+func (a *arranger) learn() error {
 	a.known = make(map[string]Known, len(a.whole))
+	var unknown []Unit
 	for _, u := range a.whole {
 		old, ok := a.prior.Components[u.ID]
-		a.known[u.ID] = old.learn(ok, u.Digest, u.Size, a.reference)
+		k := old.learn(ok, u.Digest, u.Size, a.reference)
+		if k.Density == 0 {
+			unknown = append(unknown, u)
+		}
+		a.known[u.ID] = k
 	}
+	if a.opts.Density == nil || len(unknown) == 0 {
+		return nil
+	}
+	densities, err := a.opts.Density(unknown)
+	if err != nil {
+		return err
+	}
+	for i, u := range unknown {
+		k := a.known[u.ID]
+		k.Density = densities[i]
+		a.known[u.ID] = k
+	}
+	return nil
 }
 
 // takeOver keeps the prior layers without components all of whose files are still there.
@@ -229,7 +252,7 @@ func (a *arranger) pack() error {
 	for i := range a.rest {
 		u := &a.rest[i]
 		byID[u.ID] = u
-		components[i] = packing.Component{ID: u.ID, Size: u.Size, Exclusive: u.Exclusive, Changes: changesOf(&u.Component, a.known[u.ID], a.reference)}
+		components[i] = packing.Component{ID: u.ID, Size: a.known[u.ID].weight(u.Size), Exclusive: u.Exclusive, Changes: changesOf(&u.Component, a.known[u.ID], a.reference)}
 	}
 	params := packing.Params{MaxLayers: a.opts.MaxLayers - len(a.taken), Window: window, Overhead: packing.DefaultOverhead, Rebalance: a.opts.Rebalance}
 	if a.opts.UpdateInterval > 0 {
@@ -254,8 +277,9 @@ func (a *arranger) pack() error {
 		return fmt.Errorf("packing %d components into %d layers: %w", len(components), params.MaxLayers, err)
 	}
 	for _, l := range plan.Layers {
-		layer := ArrangedLayer{Components: l.Components, Size: l.Size, Probability: l.Probability, Prior: -1}
+		layer := ArrangedLayer{Components: l.Components, Probability: l.Probability, Prior: -1}
 		for _, id := range l.Components {
+			layer.Size += byID[id].Size
 			layer.Entries = append(layer.Entries, byID[id].Entries...)
 		}
 		slices.Sort(layer.Entries)

@@ -3,6 +3,7 @@ package chunking_test
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -310,4 +311,46 @@ func FuzzParseRecord(f *testing.F) {
 			t.Errorf("what was written is not read: %v", err)
 		}
 	})
+}
+
+// TestLayersAreWeighedAsTheyTravel: what compresses well is cheap to send, and each component is looked at once only.
+func TestLayersAreWeighedAsTheyTravel(t *testing.T) {
+	asked := map[string]int{}
+	opts := chunking.ArrangeOptions{MaxLayers: 7, Density: func(units []chunking.Unit) ([]int, error) {
+		out := make([]int, len(units))
+		for i, u := range units {
+			asked[u.ID]++
+			out[i] = 250
+		}
+		return out, nil
+	}}
+	pkgs := distro(40)
+	heavy := arrange(t, pkgs, nil, chunking.ArrangeOptions{MaxLayers: 7})
+	first := arrange(t, pkgs, nil, opts)
+	if ratio := first.Expected / heavy.Expected; ratio < 0.24 || ratio > 0.30 {
+		t.Errorf("expected download is %.2f of that of uncompressed layers, want a quarter", ratio)
+	}
+	var sizes uint64
+	for _, l := range first.Layers {
+		sizes += l.Size
+	}
+	if sizes < 40<<21 {
+		t.Errorf("the layers hold %d bytes: not those of the content", sizes)
+	}
+	opts.Prior = priorOf(t, first)
+	pkgs["deb/p11"], pkgs["deb/new"] = "2", "1"
+	arrange(t, pkgs, nil, opts)
+	if len(asked) != 41 {
+		t.Errorf("%d components were looked at, want 41", len(asked))
+	}
+	for id, n := range asked {
+		if n != 1 {
+			t.Errorf("%s was looked at %d times", id, n)
+		}
+	}
+	opts.Prior, opts.Density = nil, func([]chunking.Unit) ([]int, error) { return nil, io.ErrClosedPipe }
+	tree, set := system(t, pkgs, nil)
+	if _, err := chunking.Arrange(tree, set, opts); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("a component that cannot be read: %v", err)
+	}
 }

@@ -31,7 +31,20 @@ type Known struct {
 	Changes int
 	// Size is in bytes.
 	Size uint64
+	// Density is how much of it compression leaves, in thousandths, as it was estimated first; 0 if it was not.
+	Density int
 }
+
+// weight is the size when compressed, about.
+func (k Known) weight(size uint64) uint64 {
+	if k.Density == 0 {
+		return size
+	}
+	return size * uint64(k.Density) / maxDensity
+}
+
+// maxDensity is the density of what does not compress.
+const maxDensity = 1000
 
 // Record is the plan of an image as the image itself tells it, so that the next one can continue from it.
 type Record struct {
@@ -83,7 +96,7 @@ type recordLayerJSON struct {
 	Key     []byte `json:"k"`
 }
 
-// recordComponent is an array: ID, digest, first day, last day, changes, size.
+// recordComponent is an array: ID, digest, first day, last day, changes, size, and density unless that is unknown.
 type recordComponent struct {
 	id    string
 	known Known
@@ -91,25 +104,29 @@ type recordComponent struct {
 
 func (c recordComponent) MarshalJSON() ([]byte, error) {
 	k := c.known
-	return json.Marshal([]any{c.id, k.Digest[:], k.First, k.Last, k.Changes, k.Size})
+	fields := []any{c.id, k.Digest[:], k.First, k.Last, k.Changes, k.Size}
+	if k.Density != 0 {
+		fields = append(fields, k.Density)
+	}
+	return json.Marshal(fields)
 }
 
 func (c *recordComponent) UnmarshalJSON(data []byte) error {
 	var digest []byte
-	fields := []any{&c.id, &digest, &c.known.First, &c.known.Last, &c.known.Changes, &c.known.Size}
+	fields := []any{&c.id, &digest, &c.known.First, &c.known.Last, &c.known.Changes, &c.known.Size, &c.known.Density}
 	var raw []json.RawMessage
 	if err := json.Unmarshal(data, &raw); err != nil {
 		return err
 	}
-	if len(raw) != len(fields) {
-		return fmt.Errorf("a component with %d fields", len(raw))
+	if n := len(raw); n != len(fields) && n != len(fields)-1 {
+		return fmt.Errorf("a component with %d fields", n)
 	}
-	for i, f := range fields {
-		if err := json.Unmarshal(raw[i], f); err != nil {
+	for i := range raw {
+		if err := json.Unmarshal(raw[i], fields[i]); err != nil {
 			return err
 		}
 	}
-	if len(digest) != len(c.known.Digest) || c.id == "" || c.known.Changes < 0 {
+	if len(digest) != len(c.known.Digest) || c.id == "" || c.known.Changes < 0 || c.known.Density < 0 || c.known.Density > maxDensity {
 		return errors.New("a component that makes no sense")
 	}
 	copy(c.known.Digest[:], digest)

@@ -100,6 +100,7 @@ func (c *commitBuild) arrange(ctx context.Context, p *Plan) error {
 	a, err := chunking.Arrange(p.Tree, p.Set, chunking.ArrangeOptions{
 		MaxLayers: limit - 1, Format: formatOSTree, ParentDirs: p.opts.Image.ParentDirs, Sharing: chunking.ShareObjects,
 		UpdateInterval: p.opts.UpdateInterval, Rebalance: p.opts.Rebalance, Prior: prior.plan,
+		Density: densities(ctx, p.Tree, p.opts.Image.Compression),
 	})
 	if err != nil {
 		return err

@@ -83,6 +83,7 @@ func (t *treeBuild) arrange(ctx context.Context, p *Plan) error {
 	a, err := chunking.Arrange(t.tree, p.Set, chunking.ArrangeOptions{
 		MaxLayers: limit, Format: formatPlain, ParentDirs: true, Sharing: chunking.ShareLinks,
 		UpdateInterval: p.opts.UpdateInterval, Rebalance: p.opts.Rebalance, Prior: prior.plan, Exclude: exclude,
+		Density: densities(ctx, t.tree, p.opts.Image.Compression),
 	})
 	if err != nil {
 		return err
