@@ -1,0 +1,187 @@
+//go:build interop
+
+package frontend_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// bridged is a builder whose containers have a network of their own.
+const bridged = "networkMode = \"bridge\"\ncniBinaryPath = \"/usr/lib/cni\""
+
+func TestInterop_AnIsolatedBuilderNeedsTheEntitlement(t *testing.T) {
+	d := newDaemon(t, daemonOptions{worker: bridged, entitlement: true})
+	r := smallRequest("prior=none", "isolated")
+	out, err := d.try(t.Context(), t, r)
+	if err == nil || !strings.Contains(out, "add --allow network.host to the build") {
+		t.Errorf("without the entitlement: %v\n%s", err, out)
+	}
+	if last := strings.TrimSpace(out[strings.LastIndex(out, "error: "):]); strings.Contains(last, "\n") {
+		t.Errorf("the error is not one line: %s", last)
+	}
+	r.args = []string{"--allow=network.host"}
+	d.build(t, r)
+	r.args = nil
+	t.Run("and otherwise gives a layout", func(t *testing.T) {
+		r.opts = append(r.opts, "output=layout")
+		r.output = "type=local,dest=" + filepath.Join(t.TempDir(), "layout")
+		d.build(t, r)
+	})
+}
+
+func TestInterop_AnOldBuilderGivesTheSameImage(t *testing.T) {
+	d := newDaemon(t, daemonOptions{program: oldBuildkitd(t)})
+	r := smallRequest("prior=none", "old")
+	d.build(t, r)
+	old := pull(t, r.name)
+	r.name = "current"
+	env.daemon.build(t, r)
+	if diff := cmp.Diff(pull(t, "current").layers(), old.layers()); diff != "" {
+		t.Errorf("layers (-current +old):\n%s", diff)
+	}
+}
+
+// oldBuildkitd builds the oldest daemon that is supported.
+func oldBuildkitd(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	run := func(dir string, args ...string) string {
+		cmd := exec.CommandContext(t.Context(), "go", args...)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOFLAGS=-mod=mod", "CGO_ENABLED=0", "GOWORK=off")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("go %s: %v: %s", strings.Join(args, " "), err, err.(*exec.ExitError).Stderr)
+		}
+		return string(out)
+	}
+	writeFile(t, filepath.Join(dir, "empty/go.mod"), "module example.invalid/empty\n")
+	var module struct{ Dir string }
+	if err := json.Unmarshal([]byte(run(filepath.Join(dir, "empty"), "mod", "download", "-json", "github.com/moby/buildkit@v0.12.5")), &module); err != nil {
+		t.Fatal(err)
+	}
+	// It has to be the main module, as it replaces others.
+	source := filepath.Join(dir, "buildkit")
+	if err := os.CopyFS(source, os.DirFS(module.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(dir, "buildkitd")
+	run(source, "build", "-trimpath", "-o", program, "./cmd/buildkitd")
+	return program
+}
+
+// buildx runs buildx, with a configuration of its own.
+type buildx struct{ config string }
+
+// newBuildx makes a builder of daemons, each with its platform.
+func newBuildx(t *testing.T, nodes map[string]*daemon) buildx {
+	t.Helper()
+	x := buildx{t.TempDir()}
+	first := true
+	for platform, d := range nodes {
+		args := []string{"create", "--name=test", "--driver=remote", "--platform=" + platform}
+		if !first {
+			args = append(args, "--append")
+		}
+		first = false
+		if out, err := x.run(t.Context(), "", append(args, d.addr)...); err != nil {
+			t.Fatalf("buildx create: %v\n%s", err, out)
+		}
+	}
+	return x
+}
+
+func (x buildx) run(ctx context.Context, dir string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, env.buildx, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "BUILDX_CONFIG="+x.config, "DOCKER_CONFIG="+x.config, "BUILDX_BUILDER=test", "BUILDX_NO_DEFAULT_ATTESTATIONS=1", "SOURCE_DATE_EPOCH="+epoch)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func TestInterop_BuildxBuildsAndAsks(t *testing.T) {
+	x := newBuildx(t, map[string]*daemon{"linux/amd64": env.daemon})
+	r := smallRequest("prior=none", "buildx")
+	env.daemon.build(t, r)
+	want := pull(t, r.name)
+	dir := t.TempDir()
+	for p, content := range r.files {
+		writeFile(t, filepath.Join(dir, p), content)
+	}
+	writeFile(t, filepath.Join(dir, "Containerfile"), r.file)
+	t.Run("build", func(t *testing.T) {
+		metadata := filepath.Join(t.TempDir(), "metadata")
+		out, err := x.run(t.Context(), dir, "build", "--progress=plain", "--push", "-f", "Containerfile", "-t", env.host+"/buildx:x", "--metadata-file", metadata,
+			"--label=by=buildx", "--annotation=note=here", "--no-cache", ".")
+		if err != nil {
+			t.Fatalf("buildx build: %v\n%s", err, out)
+		}
+		got := pull(t, "buildx:x")
+		data, err := os.ReadFile(metadata)
+		if err != nil || !strings.Contains(string(data), got.digest) {
+			t.Errorf("the metadata do not name %s: %s %v", got.digest, data, err)
+		}
+		if got.config.Config.Labels["by"] != "buildx" || got.manifest.Annotations["note"] != "here" {
+			t.Errorf("labels %v, annotations %v", got.config.Config.Labels, got.manifest.Annotations)
+		}
+		if diff := cmp.Diff(diffIDs(want), diffIDs(got)); diff != "" {
+			t.Errorf("diff-ids (-buildctl +buildx):\n%s", diff)
+		}
+	})
+	t.Run("warning", func(t *testing.T) {
+		out, err := x.run(t.Context(), dir, "build", "--progress=plain", "--push", "-f", "Containerfile", "-t", env.host+"/buildx:y", "--build-arg=OSTREE_EXT_PRIOR="+env.host+"/buildx:absent", ".")
+		if err != nil || !strings.Contains(out, "1 warning found") || !strings.Contains(out, "there is no prior image") {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
+	for call, want := range map[string]string{"check": "Check complete", "outline": "NOTE", "targets": "TARGET"} {
+		t.Run(call, func(t *testing.T) {
+			out, err := x.run(t.Context(), dir, "build", "--call="+call, "-f", "Containerfile", ".")
+			if err != nil || !strings.Contains(out, want) {
+				t.Errorf("buildx --call=%s: %v\n%s", call, err, out)
+			}
+		})
+	}
+	t.Run("check finds", func(t *testing.T) {
+		writeFile(t, filepath.Join(dir, "Containerfile"), syntax("")+"FROM scratch as x\nCOPY a /\n")
+		out, err := x.run(t.Context(), dir, "build", "--check", "-f", "Containerfile", ".")
+		if err == nil || !strings.Contains(out, "FromAsCasing") {
+			t.Errorf("buildx --check: %v\n%s", err, out)
+		}
+	})
+}
+
+func TestInterop_NodesOfOneBuilderMakeOneIndex(t *testing.T) {
+	repo, ref, commit := exampleRepo(t)
+	x := newBuildx(t, map[string]*daemon{"linux/amd64": env.daemon, "linux/arm64": newDaemon(t, daemonOptions{})})
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "Containerfile"), syntax("prior=none ref="+ref)+"FROM scratch\nLABEL vendor=Test\n")
+	out, err := x.run(t.Context(), dir, "build", "--progress=plain", "--push", "-f", "Containerfile", "-t", env.host+"/nodes", "--platform=linux/amd64,linux/arm64",
+		"--build-context=repo="+repo, ".")
+	if err != nil {
+		t.Fatalf("buildx build: %v\n%s", err, out)
+	}
+	named, err := name.ParseReference(env.host + "/nodes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, arch := range []string{"amd64", "arm64"} {
+		img, err := remote.Image(named, remote.WithPlatform(v1.Platform{OS: "linux", Architecture: arch}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := read(t, img).config; got.Architecture != arch || got.Config.Labels["ostree.commit"] != commit {
+			t.Errorf("%s: %s %v", arch, got.Architecture, got.Config.Labels)
+		}
+	}
+}
