@@ -3,8 +3,6 @@
 package frontend_test
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -140,26 +138,6 @@ func baseImage(layer v1.Layer) (v1.Image, error) {
 	config.OS, config.Architecture, config.Created = "linux", runtime.GOARCH, created
 	config.Config.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	return mutate.ConfigFile(img, config)
-}
-
-// tarLayer is a layer of files by path.
-func tarLayer(files map[string]string) (v1.Layer, error) {
-	var buf bytes.Buffer
-	w := tar.NewWriter(&buf)
-	for p, content := range files {
-		err := w.WriteHeader(&tar.Header{Name: p, Mode: 0o644, Size: int64(len(content)), ModTime: time.Unix(1700000000, 0)})
-		if err != nil {
-			return nil, err
-		}
-		if _, err := io.WriteString(w, content); err != nil {
-			return nil, err
-		}
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(buf.Bytes())), nil },
-		tarball.WithMediaType(types.OCILayer))
 }
 
 func pushImage(repository string, img v1.Image) error {

@@ -123,6 +123,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this registry is read-only", http.StatusMethodNotAllowed)
 		return
 	}
+	if r.URL.Path == "/v2/" {
+		// What asks whether this is a registry.
+		return
+	}
 	rest, ok := strings.CutPrefix(r.URL.Path, h.prefix)
 	if !ok {
 		http.NotFound(w, r)

@@ -1,0 +1,139 @@
+package frontend
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/moby/buildkit/client/llb"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
+)
+
+var arm = ocispec.Platform{OS: "linux", Architecture: "arm64", Variant: "v8"}
+
+func TestRequestTakesOverWhatTheContainerfileSays(t *testing.T) {
+	t.Parallel()
+	base := []byte(`{"history":[{"created":"2024-01-02T03:04:05.6Z"},{"created":"2023-01-01T00:00:00Z"},{}]}`)
+	from := time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC)
+	epoch := time.Unix(1700000000, 0).UTC()
+	zero := time.Unix(0, 0).UTC()
+	for _, tt := range []struct {
+		name     string
+		options  chunk.Options
+		metadata map[string]string
+		suffix   string
+		want     chunk.Request
+	}{
+		{
+			"an ordinary image", chunk.Options{}, map[string]string{"containerimage.config": `{"author":"me","config":{"Cmd":["sh"]}}`}, "",
+			chunk.Request{Options: chunk.Options{Format: "plain"}, Config: []byte(`{"Cmd":["sh"]}`), Author: "me", Created: &zero},
+		},
+		{
+			"of a platform among others", chunk.Options{},
+			map[string]string{"containerimage.config/linux/arm64": `{}`, "containerimage.base.config/linux/arm64": string(base)}, "/linux/arm64",
+			chunk.Request{Options: chunk.Options{Format: "plain"}, Config: []byte(`{}`), Created: &from},
+		},
+		{
+			"with a time", chunk.Options{}, map[string]string{"containerimage.config": `{}`, "containerimage.base.config": string(base), "source.date.epoch": "1700000000"}, "",
+			chunk.Request{Options: chunk.Options{Format: "plain"}, Config: []byte(`{}`), Created: &epoch},
+		},
+		{
+			"on top of a commit it is one", chunk.Options{},
+			map[string]string{"containerimage.config": `{"config":{"Labels":{"ostree.commit":"x","ostree.final-diffid":"y","ostree-ext.plan":"z","vendor":"me"}}}`}, "",
+			chunk.Request{Options: chunk.Options{Format: "ostree"}, Config: []byte(`{"Labels":{"vendor":"me"}}`), Created: &zero},
+		},
+		{
+			"unless asked for otherwise", chunk.Options{Format: "plain"},
+			map[string]string{"containerimage.config": `{"config":{"Labels":{"ostree.commit":"x"}}}`}, "",
+			chunk.Request{Options: chunk.Options{Format: "plain"}, Config: []byte(`{}`), Created: &zero},
+		},
+		{
+			"a commit has a time, and its ref may have the platform in it", chunk.Options{Ref: "os/${TARGETARCH}/${TARGETVARIANT}"},
+			map[string]string{"containerimage.config": `{}`, "source.date.epoch": "1700000000"}, "",
+			chunk.Request{Options: chunk.Options{Ref: "os/arm64/v8"}, Config: []byte(`{}`)},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			metadata := map[string][]byte{}
+			for k, v := range tt.metadata {
+				metadata[k] = []byte(v)
+			}
+			got, err := request(tt.options, arm, metadata, tt.suffix)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.want.Platform = arm
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestRequestRefusesWhatIsNoConfiguration(t *testing.T) {
+	t.Parallel()
+	for name, metadata := range map[string]map[string][]byte{
+		"nothing":    {},
+		"not JSON":   {"containerimage.config": []byte("x")},
+		"labels":     {"containerimage.config": []byte(`{"config":{"Labels":1}}`)},
+		"author":     {"containerimage.config": []byte(`{"author":1}`)},
+		"base":       {"containerimage.config": []byte(`{}`), "containerimage.base.config": []byte("x")},
+		"SOURCE_…":   {"containerimage.config": []byte(`{}`), "source.date.epoch": []byte("now")},
+		"the config": {"containerimage.config": []byte(`{"config":[]}`)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got, err := request(chunk.Options{}, arm, metadata, ""); err == nil {
+				t.Errorf("request %+v, want an error", got)
+			}
+		})
+	}
+}
+
+func TestTheBaseIsFoundBelowEveryKindOfStep(t *testing.T) {
+	t.Parallel()
+	const name = "docker-image://docker.io/library/base@sha256:0123456789012345678901234567890123456789012345678901234567890123"
+	base := llb.Image(name[len("docker-image://"):])
+	other := llb.Image("docker.io/library/other:x")
+	mounted := func(st llb.State) llb.State {
+		run := st.Run(llb.Args([]string{"true"}))
+		run.AddMount("/mnt", other)
+		return run.Root()
+	}
+	for _, tt := range []struct {
+		name string
+		st   llb.State
+		want string
+	}{
+		{"FROM alone", base, name},
+		{"RUN", mounted(base), name},
+		{"COPY", base.File(llb.Copy(other, "/", "/")), name},
+		{"several files", base.File(llb.Mkfile("/a", 0o644, nil).Mkfile("/b", 0o644, nil).Copy(other, "/", "/")), name},
+		{"COPY --link", llb.Merge([]llb.State{base, llb.Scratch().File(llb.Copy(other, "/", "/"))}), name},
+		{"all of them", mounted(llb.Merge([]llb.State{mounted(base).File(llb.Copy(other, "/", "/")), other})), name},
+		{"nothing", llb.Scratch().File(llb.Mkfile("/a", 0o644, nil)), ""},
+		{"files of others", llb.Scratch().File(llb.Copy(other, "/", "/")), ""},
+		{"a difference", llb.Diff(base, other), ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			def, err := tt.st.Marshal(t.Context(), llb.LinuxAmd64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			source, err := findBase(def.ToPB())
+			switch {
+			case tt.want == "" && err == nil:
+				t.Errorf("found %s, want an error", source.Identifier)
+			case tt.want == "":
+			case err != nil:
+				t.Error(err)
+			case source.Identifier != tt.want:
+				t.Errorf("found %s, want %s", source.Identifier, tt.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,78 @@
+package image_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-ext/ostree-ext-go/frontend"
+	"github.com/ostree-ext/ostree-ext-go/frontend/image"
+)
+
+var of = []ocispec.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}}
+
+func TestEqualProgramsGiveEqualImagesThatSayWhatBuildKitWantsToKnow(t *testing.T) {
+	t.Parallel()
+	var digests []string
+	for range 2 {
+		index, err := image.Index([][]byte{[]byte("one program"), []byte("another")}, of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		digest, err := index.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		digests = append(digests, digest.String())
+	}
+	if digests[0] != digests[1] {
+		t.Errorf("two images differ: %s", digests)
+	}
+	img, err := image.New([]byte("one program"), of[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{image.Program}, config.Config.Entrypoint); diff != "" {
+		t.Errorf("entrypoint (-want +got):\n%s", diff)
+	}
+	if got := config.Config.Labels["moby.buildkit.frontend.caps"]; got != frontend.Caps {
+		t.Errorf("caps are %q, want %q", got, frontend.Caps)
+	}
+}
+
+func TestTheLayoutNamesEveryPlatform(t *testing.T) {
+	t.Parallel()
+	index, err := image.Index([][]byte{[]byte("one program"), []byte("another")}, of)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := image.WriteLayout(index, dir); err != nil {
+		t.Fatal(err)
+	}
+	written, err := layout.ImageIndexFromPath(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := validate.Index(written); err != nil {
+		t.Error(err)
+	}
+	manifest, err := written.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range manifest.Manifests {
+		got = append(got, m.Platform.Architecture)
+	}
+	if diff := cmp.Diff([]string{"amd64", "arm64"}, got); diff != "" {
+		t.Errorf("platforms (-want +got):\n%s", diff)
+	}
+}
