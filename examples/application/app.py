@@ -1,0 +1,1 @@
+print("hello from an image whose layers follow the content")
