@@ -15,6 +15,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/build"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/report"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
@@ -238,12 +239,17 @@ func newChunksDiffCommand(a *app) *cobra.Command {
 		Short: "Show what an update from one image to another downloads",
 		Long: `Prints the layers that a host with the image OLD has to download for the image NEW, with the components that made them new,
 and which components changed, came or went.`,
-		Example: `  ostree-ext chunks diff docker://registry.example/os:1 docker://registry.example/os:2`,
-		Args:    cobra.ExactArgs(2),
+		Example: `  ostree-ext chunks diff docker://registry.example/os:1 docker://registry.example/os:2
+  ostree-ext chunks diff oci:layout:old oci:layout:new --html=update.html`,
+		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withImage(cmd.Context(), args[0], fetch, func(from *encapsulate.Prior) error {
 				return withImage(cmd.Context(), args[1], fetch, func(to *encapsulate.Prior) error {
 					d := report.Diff(from, to)
+					if out.html != "" {
+						title := args[0] + " to " + args[1] + ": " + sizes.Format(int64(d.Download)) + " to download"
+						return a.printLayers(report.Update(from, to), out, title)
+					}
 					if out.asJSON {
 						return a.printJSON(d)
 					}
@@ -253,7 +259,7 @@ and which components changed, came or went.`,
 		},
 	}
 	fetchFlags(c.Flags(), &fetch)
-	out.add(c.Flags(), false)
+	out.add(c.Flags(), true)
 	return c
 }
 

@@ -91,6 +91,23 @@ func Diff(from, to *encapsulate.Prior) *Difference {
 	return d
 }
 
+// Update tells the layers of an image as seen by a host that has another: those which it has are kept, the others are certain
+// to be downloaded.
+func Update(from, to *encapsulate.Prior) *Layers {
+	had := map[string]bool{}
+	for _, l := range from.Layers {
+		had[l.Digest.String()] = true
+	}
+	r := OfImage(to)
+	for i := range r.Layers {
+		l := &r.Layers[i]
+		if l.Kept = had[l.Digest]; !l.Kept {
+			l.Probability = 1
+		}
+	}
+	return r
+}
+
 // components compares the components of two images that tell their plans.
 func components(from, to *encapsulate.Prior) []ComponentDifference {
 	out := []ComponentDifference{}
