@@ -2,7 +2,7 @@
 BIN     := bin/ostree-ext
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
 
-.PHONY: build demo test quick lint fmt man help clean
+.PHONY: build demo test quick lint fmt man help clean frontend-image playground
 
 build: ## the static program, in bin/
 	$(GOBUILD) -o $(BIN) ./cmd/ostree-ext
@@ -24,6 +24,12 @@ lint: ## gofmt, go vet, staticcheck
 	go tool -modfile=tools/go.mod staticcheck ./...
 	go tool -modfile=tools/go.mod staticcheck -tags interop ./...
 
+frontend-image: ## the image of the BuildKit frontend: PUSH=IMAGE, or LAYOUT=DIR
+	@go run ./cmd/frontend/image $(if $(PUSH),--push='$(PUSH)') $(if $(LAYOUT),--layout='$(LAYOUT)') $(if $(PLATFORM),--platform='$(PLATFORM)')
+
+playground: ## a throw-away BuildKit daemon and a registry, to try the frontend (as root)
+	tools/playground
+
 fmt: ## format the sources
 	gofmt -w .
 
@@ -34,4 +40,4 @@ clean: ## remove what was built
 	rm -rf bin
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | sort
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | sort

@@ -120,7 +120,26 @@ func pushBase(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	return pushImage("debian", img)
+	if err := pushImage("debian", img); err != nil {
+		return err
+	}
+	return pushScanner(img)
+}
+
+// pushScanner puts a program that makes an SBOM into the registry.
+func pushScanner(base v1.Image) error {
+	config, err := base.ConfigFile()
+	if err != nil {
+		return err
+	}
+	config = config.DeepCopy()
+	const statement = `{"_type":"https://in-toto.io/Statement/v0.1","predicateType":"https://spdx.dev/Document","predicate":{"name":"test"}}`
+	config.Config.Entrypoint = []string{"/bin/sh", "-c", "echo '" + statement + "' >$BUILDKIT_SCAN_DESTINATION/test.spdx.json"}
+	img, err := mutate.ConfigFile(base, config)
+	if err != nil {
+		return err
+	}
+	return pushImage("scanner", img)
 }
 
 func baseImage(layer v1.Layer) (v1.Image, error) {
