@@ -1,17 +1,13 @@
 package encapsulate
 
 import (
-	"context"
 	"fmt"
-	"maps"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/internal/progress"
-	"github.com/ostree-ext/ostree-ext-go/repo"
-	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
 // Options says what an image is to be beside its commit. The zero value gives an image of one gzip layer for this
@@ -86,30 +82,4 @@ func (c Compression) String() string {
 		return "none"
 	}
 	return fmt.Sprintf("Compression(%d)", uint8(c))
-}
-
-// UseContentMeta splits the image as content metadata in the form of upstream's command line say. Their time and labels
-// win over those of the options.
-func (o *Options) UseContentMeta(ctx context.Context, src repo.Source, commit repo.Checksum, data []byte) error {
-	meta, err := chunking.ParseContentMeta(data)
-	if err != nil {
-		return err
-	}
-	content, err := tarfmt.CommitContent(ctx, src, commit)
-	if err != nil {
-		return err
-	}
-	if o.Plan, err = meta.Mapping.Plan(content, nil); err != nil {
-		return err
-	}
-	if meta.Created != nil {
-		o.Created = meta.Created
-	}
-	labels := maps.Clone(o.Labels)
-	if labels == nil {
-		labels = map[string]string{}
-	}
-	maps.Copy(labels, meta.Labels)
-	o.Labels = labels
-	return nil
 }
