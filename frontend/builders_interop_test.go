@@ -40,6 +40,18 @@ func TestInterop_AnIsolatedBuilderNeedsTheEntitlement(t *testing.T) {
 	})
 }
 
+func TestInterop_ARootlessBuilderGivesTheSameImage(t *testing.T) {
+	d := newDaemon(t, daemonOptions{rootless: true, worker: "rootless = true\nnoProcessSandbox = true\nsnapshotter = \"native\""})
+	r := smallRequest("prior=none", "rootless")
+	d.build(t, r)
+	rootless := pull(t, r.name)
+	r.name = "rootful"
+	env.daemon.build(t, r)
+	if diff := cmp.Diff(pull(t, r.name).layers(), rootless.layers()); diff != "" {
+		t.Errorf("layers (-root +rootless):\n%s", diff)
+	}
+}
+
 func TestInterop_AnOldBuilderGivesTheSameImage(t *testing.T) {
 	d := newDaemon(t, daemonOptions{program: oldBuildkitd(t)})
 	r := smallRequest("prior=none", "old")

@@ -172,6 +172,7 @@ type daemonOptions struct {
 	program     string // the pinned one, if empty
 	worker      string // lines for [worker.oci]
 	entitlement bool   // network.host may be asked for
+	rootless    bool   // in a user namespace
 }
 
 type daemon struct {
@@ -205,9 +206,23 @@ func startDaemon(o daemonOptions) (*daemon, error) {
 	if o.entitlement {
 		args = append(args, "--allow-insecure-entitlement", "network.host")
 	}
+	if o.rootless {
+		if program, err = unprivileged(dir, program); err != nil {
+			return nil, err
+		}
+		args = append(args, "--rootless")
+	}
 	d.cmd = exec.Command(program, args...)
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	d.cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	if o.rootless {
+		d.cmd.Env = append(d.cmd.Env, "HOME="+dir, "XDG_RUNTIME_DIR="+dir, "TMPDIR="+dir, "USER=nobody")
+		ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: subordinate, Size: 65536}}
+		d.cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true,
+			Credential: &syscall.Credential{Uid: 0, Gid: 0},
+		}
+	}
 	if err := d.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -221,6 +236,19 @@ func startDaemon(o daemonOptions) (*daemon, error) {
 			return nil, fmt.Errorf("buildkitd does not answer: %s", text)
 		}
 	}
+}
+
+// subordinate is the first user of a user namespace.
+const subordinate = 100000
+
+// unprivileged lets a user namespace's root have a directory and a copy of a program in it.
+func unprivileged(dir, program string) (string, error) {
+	data, err := os.ReadFile(program)
+	if err != nil {
+		return "", err
+	}
+	inside := filepath.Join(dir, "buildkitd")
+	return inside, errors.Join(os.WriteFile(inside, data, 0o755), os.Chown(dir, subordinate, subordinate))
 }
 
 // newDaemon starts a daemon that ends with the test.
