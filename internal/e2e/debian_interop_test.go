@@ -135,7 +135,6 @@ func TestInterop_ADebianTreeTravelsThroughEveryTransport(t *testing.T) {
 		{"bare-user", "chunks", transports[0].ref},
 		{"archive", "chunks", transports[0].ref},
 		{"bare", "one layer", transports[1].ref},
-		{"archive", "one layer", transports[1].ref},
 	} {
 		t.Run(into.form+" into "+into.mode, func(t *testing.T) {
 			back := newRepo(t, into.mode)
@@ -154,10 +153,7 @@ func TestInterop_ADebianTreeTravelsThroughEveryTransport(t *testing.T) {
 	}
 
 	t.Run("its shell runs under runc", func(t *testing.T) {
-		must(t, "skopeo", "copy", "--quiet", transports[1].ref, "oci:"+dir+"/single:latest")
-		for _, image := range []string{"oci", "single"} {
-			runDebianShell(t, dir+"/"+image+":latest")
-		}
+		runDebianShell(t, dir+"/oci:latest")
 	})
 }
 
