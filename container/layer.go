@@ -85,7 +85,9 @@ func useStream(l layer, raw io.Reader, use func(io.Reader) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, z.Close()) }()
-	plain := &hashingReader{r: z, h: sha256.New()}
+	ahead := readAhead(z)
+	defer ahead.Close()
+	plain := &hashingReader{r: ahead, h: sha256.New()}
 	if err := use(plain); err != nil {
 		return err
 	}
