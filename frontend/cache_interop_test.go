@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -88,50 +90,76 @@ func TestInterop_ABuildWithoutAnyCacheGivesTheSameManifest(t *testing.T) {
 	}
 }
 
-// running counts our processes in containers of the builder.
-func running(t *testing.T) int {
+// running lists our processes in containers of the builder which run a command, or all of them.
+func running(t *testing.T, command string) []int {
 	t.Helper()
 	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := 0
+	var pids []int
 	for _, name := range names {
 		// A process may have ended meanwhile.
-		if data, err := os.ReadFile(name); err == nil && strings.HasPrefix(string(data), "/ostree-ext-frontend\x00") {
-			n++
+		data, err := os.ReadFile(name)
+		if err != nil || !strings.HasPrefix(string(data), "/ostree-ext-frontend\x00"+command) {
+			continue
 		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, pid)
 	}
-	return n
+	return pids
 }
 
-func TestInterop_NothingRunsOnAfterABuildOrItsCancellation(t *testing.T) {
-	d := newDaemon(t, daemonOptions{})
-	r := request{
-		file: syntax("prior=none max-layers=30 compression-level=9") + "FROM " + env.host + "/debian\nRUN date >/etc/now\n", name: "cancelled",
-	}
-	ctx, cancel := context.WithCancel(t.Context())
+// onceChunking does something when the chunk step of a build runs.
+func onceChunking(t *testing.T, do func(pid int)) {
+	t.Helper()
 	go func() {
-		defer cancel()
-		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-			if running(t) > 1 {
-				// The frontend and the chunk step.
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+			if pids := running(t, "chunk\x00"); len(pids) > 0 {
+				do(pids[0])
 				return
 			}
 		}
 	}()
+}
+
+func TestInterop_NothingRunsOnAfterABuildOrItsCancellation(t *testing.T) {
+	d := env.daemon
+	r := request{
+		file: syntax("prior=none max-layers=30 compression-level=9") + "FROM " + env.host + "/debian\nRUN date >/etc/now\n", name: "cancelled",
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	onceChunking(t, func(int) { cancel() })
 	if out, err := d.try(ctx, t, r); err == nil {
 		t.Errorf("the build was not cancelled:\n%s", out)
 	}
-	eventually(t, "processes of a cancelled build run on", func() bool { return running(t) == 0 })
+	eventually(t, "processes of a cancelled build run on", func() bool { return len(running(t, "")) == 0 })
 	d.build(t, r)
-	eventually(t, "processes of a build run on", func() bool { return running(t) == 0 })
+	eventually(t, "processes of a build run on", func() bool { return len(running(t, "")) == 0 })
 	left := must(t, env.buildctl, "--addr", d.addr, "du")
 	for line := bufio.NewScanner(strings.NewReader(left)); line.Scan(); {
 		if fields := strings.Fields(line.Text()); len(fields) == 4 && fields[1] == "false" {
 			t.Errorf("a record stays in use: %s", line.Text())
 		}
 	}
+}
+
+func TestInterop_AChunkStepThatEndsHalfWayIsAnErrorAndTheNextBuildWorks(t *testing.T) {
+	r := request{file: syntax("prior=none max-layers=30") + "FROM " + env.host + "/debian\nRUN echo half >/etc/way\n", name: "halfway"}
+	onceChunking(t, func(pid int) {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+	})
+	out, err := env.daemon.try(t.Context(), t, r)
+	if err == nil || !strings.Contains(out, "did not complete successfully: exit code: 137") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	env.daemon.build(t, r)
 }
 
 func eventually(t *testing.T, what string, ok func() bool) {

@@ -33,7 +33,7 @@ func TestInterop_OSTreeImageHasTheLayersOfTheCommandLineAndGivesTheTreeBack(t *t
 		}
 	}
 	if diff := cmp.Diff(want.manifest.Annotations, got.manifest.Annotations); diff != "" {
-		t.Logf("annotations (-cli +frontend):\n%s", diff)
+		t.Errorf("annotations differ from those of the command line (-want +got):\n%s", diff)
 	}
 	dir := t.TempDir()
 	repo, checkout := filepath.Join(dir, "repo"), filepath.Join(dir, "checkout")
@@ -138,6 +138,9 @@ func TestInterop_SeveralPlatformsAreOneIndexWithoutEmulation(t *testing.T) {
 		got := read(t, img)
 		if labels := got.config.Config.Labels; labels["arch"] != arch || labels["ostree.commit"] != commit || got.config.Architecture != arch {
 			t.Errorf("%s: architecture %s, labels %v", arch, got.config.Architecture, labels)
+		}
+		if got := got.manifest.Annotations["ostree.commit"]; got != commit {
+			t.Errorf("%s: annotations are %v", arch, got)
 		}
 		layers = append(layers, strings.Join(got.layers(), "\n"))
 	}

@@ -81,6 +81,18 @@ func TestInterop_ExportersKeepTheLayers(t *testing.T) {
 	}
 }
 
+func TestInterop_EstargzChangesTheDiffIDs(t *testing.T) {
+	r := smallRequest("format=ostree", "exporters/estargz")
+	env.daemon.build(t, r)
+	want := pull(t, r.name)
+	dir := filepath.Join(t.TempDir(), "oci")
+	r.output = "type=oci,tar=false,compression=estargz,force-compression=true,dest=" + dir
+	env.daemon.build(t, r)
+	if cmp.Equal(diffIDs(want), diffIDs(readLayout(t, dir))) {
+		t.Error("the conversion to estargz keeps the diff-ids: the documentation says that it breaks images")
+	}
+}
+
 func TestInterop_DockerArchiveAndLocalDirectoryHaveTheContent(t *testing.T) {
 	r := smallRequest("", "exporters/archive")
 	env.daemon.build(t, r)

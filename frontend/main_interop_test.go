@@ -109,7 +109,8 @@ func pushBase(ctx context.Context, dir string) error {
 	if made := os.Getenv("OSTREE_EXT_TEST_BASE"); made != "" {
 		file = made
 	} else if out, err := exec.CommandContext(ctx, "mmdebstrap", "--quiet", "--variant=minbase", "--include=attr,libcap2-bin",
-		"bookworm", file).CombinedOutput(); err != nil {
+		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/man/*",
+		"--dpkgopt=path-exclude=/usr/share/zoneinfo/*", "--dpkgopt=path-exclude=/usr/lib/*/gconv/*", "bookworm", file).CombinedOutput(); err != nil {
 		return fmt.Errorf("mmdebstrap: %w: %s", err, out)
 	}
 	layer, err := tarball.LayerFromFile(file, tarball.WithMediaType(types.OCILayer), tarball.WithCompressionLevel(1))

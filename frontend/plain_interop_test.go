@@ -65,8 +65,7 @@ func TestInterop_PlainImageHasTheLayersOfTheCommandLine(t *testing.T) {
 		file: syntax("") + attributes(), files: map[string]string{"hello.txt": "hello\n"}, name: "plain/frontend",
 		opts: []string{"build-arg:SOURCE_DATE_EPOCH=" + epoch},
 	}
-	out := env.daemon.build(t, r)
-	t.Log(out[max(0, len(out)-6000):])
+	env.daemon.build(t, r)
 	got := pull(t, r.name)
 	want := byCLI(t, "plain/cli", "--rootfs", tree(t, r))
 	if len(got.manifest.Layers) < 20 {
@@ -102,15 +101,23 @@ func accepted(t *testing.T, repository string) {
 	if got := runInBundle(t, bundle, "/bin/cat", "/srv/here.txt"); got != "a heredoc\n" {
 		t.Errorf("runc: %q", got)
 	}
-	got := must(t, "podman", "--root", filepath.Join(dir, "storage"), "--runroot", filepath.Join(dir, "run"), "--storage-driver=vfs",
-		"run", "--quiet", "--rm", "--network=none", "--cgroups=disabled", "--security-opt=seccomp=unconfined", "--tls-verify=false", "--runtime=runc",
-		env.host+"/"+repository)
+	// The name of its directory must be short.
+	run, err := os.MkdirTemp("", "pod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(run); err != nil {
+			t.Error(err)
+		}
+	})
+	storage := []string{"--root", filepath.Join(run, "storage"), "--runroot", filepath.Join(run, "run"), "--storage-driver=overlay", "--cgroup-manager=cgroupfs"}
+	defer must(t, "podman", append(storage, "system", "reset", "--force")...)
+	got := must(t, "podman", append(storage,
+		"run", "--quiet", "--rm", "--network=none", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024", "--security-opt=seccomp=unconfined", "--tls-verify=false", "--runtime=runc",
+		env.host+"/"+repository)...)
 	if !strings.HasSuffix(got, "hello\n") {
 		t.Errorf("podman: %q", got)
-	}
-	verified := must(t, env.cli, "container", "verify", "--help")
-	if strings.Contains(verified, "IMGREF") {
-		must(t, env.cli, "container", "verify", "--insecure-skip-tls-verification", ref)
 	}
 }
 

@@ -134,7 +134,7 @@ func readAddress(ctx context.Context, out *io.PipeReader) (string, error) {
 
 // explain makes an error of fetching say what the user can do.
 func (r *registry) explain(err error) error {
-	if text := err.Error(); strings.Contains(text, r.address) && strings.Contains(text, "connect") && strings.Contains(text, "refused") {
+	if text := err.Error(); r.address != "" && strings.Contains(text, r.address) && strings.Contains(text, "connect") && strings.Contains(text, "refused") {
 		// What is wrapped around an error of the builder does not reach the user.
 		return fmt.Errorf("%w (%v)", ErrUnreachable, firstLine(text))
 	}
