@@ -1,7 +1,9 @@
 package component_test
 
 import (
-	"os"
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
 	"strings"
 	"testing"
 
@@ -13,18 +15,39 @@ import (
 
 const mib = 1 << 20
 
-// goProgram is this test: a program of Go.
-func goProgram(t *testing.T) tree.File {
+// goProgram is a program of Go as far as its readers look: an ELF file whose one segment, of data, begins with what the
+// toolchain tells of the build (see debug/buildinfo).
+func goProgram(t *testing.T, pkg string) tree.File {
 	t.Helper()
-	name, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
+	const guard = "0123456789abcdef" // stands before and after the modules
+	var data bytes.Buffer
+	data.WriteString("\xff Go buildinf:\x08\x02")
+	data.Write(make([]byte, 32-data.Len()))
+	for _, s := range []string{"go1.26.0", guard + "path\t" + pkg + "\nmod\texample.org/m\t(devel)\t\n" + guard} {
+		data.Write(binary.AppendUvarint(nil, uint64(len(s))))
+		data.WriteString(s)
 	}
-	data, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
+	data.Write(make([]byte, mib))
+
+	const start, address = 4096, 0x400000
+	header := elf.Header64{
+		Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT), Entry: address,
+		Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 1, Shentsize: 64,
 	}
-	return tree.File{Content: string(data), Mode: 0o755}
+	copy(header.Ident[:], []byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)})
+	segment := elf.Prog64{
+		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_W), Off: start, Vaddr: address, Paddr: address,
+		Filesz: uint64(data.Len()), Memsz: uint64(data.Len()), Align: start,
+	}
+	var file bytes.Buffer
+	for _, v := range []any{header, segment} {
+		if err := binary.Write(&file, binary.LittleEndian, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file.Write(make([]byte, start-file.Len()))
+	file.Write(data.Bytes())
+	return tree.File{Content: file.String(), Mode: 0o755}
 }
 
 const site = "/usr/local/lib/python3.11/site-packages/"
@@ -122,12 +145,12 @@ func TestRubyGemsAreNamedWithoutVersionAndPlatform(t *testing.T) {
 }
 
 func TestProgramsAndArchivesSayWhatTheyAre(t *testing.T) {
-	program := goProgram(t)
-	const id = "go/github.com/ostree-ext/ostree-ext-go/chunking/component.test"
+	program := goProgram(t, "example.org/m/cmd/tool")
+	const id = "go/example.org/m/cmd/tool"
 	runAll(t, []ownership{{
 		"programs", debian(deb{"tool", "", "/usr/bin/tool", ""}).And(tree.Files{
 			"/usr/local/bin/tool-1.2": program, "/usr/bin/tool": program, "/opt/data": {Content: program.Content, Mode: 0o644},
-			"/opt/elf": {Content: "\x7fELF", Size: 2 * mib, Mode: 0o755}, "/opt/broken": {Content: program.Content[:200_000], Size: 2 * mib, Mode: 0o755},
+			"/opt/elf": {Content: "\x7fELF", Size: 2 * mib, Mode: 0o755}, "/opt/broken": {Content: program.Content[:4160], Size: 2 * mib, Mode: 0o755},
 			"/opt/app/guava-31.1-jre.jar": {Size: 3 * mib}, "/opt/app/tiny-1.0.jar": {}, "/opt/app/site.war": {Size: mib}, "/opt/app/link.jar": tree.Symlink("guava-31.1-jre.jar"),
 			"/srv/node_modules/esbuild/bin/esbuild": program, "/srv/node_modules/esbuild/package.json": tree.Text("{}"), "/srv/node_modules/esbuild/a.jar": {},
 		}),
