@@ -45,6 +45,10 @@ type opened struct {
 	tree  rootfs.Tree
 	image *encapsulate.Prior // that it comes from, or nil
 	close func() error
+
+	// repo and commit are set where the image holds a commit and nothing else.
+	repo   *repo.Repo
+	commit repo.Checksum
 }
 
 // open opens what the flags name.
@@ -59,21 +63,52 @@ func (f *treeFlags) open(ctx context.Context, fetch source.Options) (*opened, er
 		}
 		return &opened{tree: d, close: d.Close}, nil
 	case f.from != "":
-		return openImage(ctx, f.from, fetch)
+		return f.openFrom(ctx, fetch)
 	}
 	return nil, usagef("say what to make an image of: --rootfs=DIR or --from=IMGREF")
 }
 
-// openImage reads an image as a root filesystem.
-func openImage(ctx context.Context, arg string, fetch source.Options) (*opened, error) {
-	ref, err := parseImageReference(arg)
+// openFrom reads the image that the tree is of. One that holds a commit is one again if nothing else is asked for.
+func (f *treeFlags) openFrom(ctx context.Context, fetch source.Options) (*opened, error) {
+	ref, image, closeImage, err := fetchImage(ctx, f.from, fetch)
 	if err != nil {
 		return nil, err
 	}
-	image, closeImage, err := container.OpenPrior(ctx, ref, fetch)
-	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", ref, err)
+	holds, alone := holdsCommit(image)
+	if f.format == "" && holds {
+		f.format = "ostree"
 	}
+	if f.format != "ostree" || !alone {
+		return flattened(ctx, ref, image, closeImage)
+	}
+	o, err := openCommit(ctx, ref, image, fetch)
+	if err != nil {
+		return nil, errors.Join(err, closeImage())
+	}
+	o.close = both(o.close, closeImage)
+	return o, nil
+}
+
+func fetchImage(ctx context.Context, arg string, fetch source.Options) (ref imgref.ImageReference, image *encapsulate.Prior, closeImage func() error, err error) {
+	if ref, err = parseImageReference(arg); err != nil {
+		return ref, nil, nil, err
+	}
+	if image, closeImage, err = container.OpenPrior(ctx, ref, fetch); err != nil {
+		return ref, nil, nil, fmt.Errorf("opening %s: %w", ref, err)
+	}
+	return ref, image, closeImage, nil
+}
+
+// openImage reads an image as a root filesystem.
+func openImage(ctx context.Context, arg string, fetch source.Options) (*opened, error) {
+	ref, image, closeImage, err := fetchImage(ctx, arg, fetch)
+	if err != nil {
+		return nil, err
+	}
+	return flattened(ctx, ref, image, closeImage)
+}
+
+func flattened(ctx context.Context, ref imgref.ImageReference, image *encapsulate.Prior, closeImage func() error) (*opened, error) {
 	tree, err := flatten.Open(ctx, image, flatten.Options{})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("reading %s: %w", ref, err), closeImage())
@@ -113,7 +148,7 @@ func (f *treeFlags) plan(ctx context.Context, opts build.Options, fetch source.O
 }
 
 // planOpened plans in the form that is asked for.
-func (f *treeFlags) planOpened(ctx context.Context, o *opened, base *build.Base, opts build.Options, created time.Time) (*build.Plan, *build.Committed, error) {
+func (f *treeFlags) planOpened(ctx context.Context, o *opened, base *build.Base, opts build.Options, created time.Time) (*build.Plan, *heldCommit, error) {
 	switch f.format {
 	case "", "plain":
 		opts.Image.Created = &created
@@ -122,6 +157,10 @@ func (f *treeFlags) planOpened(ctx context.Context, o *opened, base *build.Base,
 	case "ostree":
 		if base != nil {
 			return nil, nil, usagef("--keep-base is for --format=plain: a commit has no base")
+		}
+		if o.repo != nil && f.varPolicy == "keep" {
+			p, err := build.Commit(ctx, o.repo, o.commit, opts)
+			return p, alreadyCommitted(o.repo, o.commit), err
 		}
 		commit, err := f.commitOptions(ctx, o.tree)
 		if err != nil {
@@ -134,7 +173,7 @@ func (f *treeFlags) planOpened(ctx context.Context, o *opened, base *build.Base,
 		}
 		opts.Components.Origin = o.tree
 		p, err := build.Commit(ctx, c.Source, c.Commit, opts)
-		return p, c, err
+		return p, newlyCommitted(c), err
 	}
 	return nil, nil, usagef("invalid value '%s' for '--format': plain or ostree", f.format)
 }
@@ -225,8 +264,11 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 	if err := checkFetch(&f.fetch); err != nil {
 		return err
 	}
-	if f.repo != "" && f.tree.format != "ostree" || f.writeRef != "" && f.repo == "" {
+	if f.repo != "" && f.tree.format == "plain" || f.writeRef != "" && f.repo == "" {
 		return usagef("--repo is for --format=ostree, and --write-ref for --repo")
+	}
+	if f.keepBase != "" && f.tree.format == "" {
+		f.tree.format = "plain"
 	}
 	ref, err := parseImageReference(arg)
 	if err != nil {
@@ -289,8 +331,8 @@ func (a *app) buildOpened(ctx context.Context, f *buildFlags, o *opened, base *b
 	}
 	result := &built{Image: ref.String()}
 	if committed != nil {
-		a.tellDropped(committed.Dropped, result)
-		result.Commit = committed.Commit.String()
+		a.tellDropped(committed.dropped, result)
+		result.Commit = committed.commit.String()
 		if err := f.store(ctx, committed); err != nil {
 			return nil, err
 		}
@@ -339,9 +381,6 @@ func (f *buildFlags) inherit(o *opened, opts *encapsulate.Options) (time.Time, e
 	}
 	old := o.image.Config
 	created = old.Created.UTC()
-	if f.tree.format == "" && old.Config.Labels[encapsulate.LabelCommit] != "" {
-		f.tree.format = "ostree"
-	}
 	if opts.Platform == nil {
 		p, err := platforms.Parse(strings.TrimSuffix(old.OS+"/"+old.Architecture+"/"+old.Variant, "/"))
 		if err != nil {
@@ -387,22 +426,9 @@ func (f *buildFlags) base(ctx context.Context, o *opened) (*build.Base, func() e
 }
 
 // store puts the commit into a repository, too.
-func (f *buildFlags) store(ctx context.Context, c *build.Committed) error {
+func (f *buildFlags) store(ctx context.Context, c *heldCommit) error {
 	if f.repo == "" {
 		return nil
 	}
-	return withRepo(f.repo, func(r *repo.Repo) error {
-		txn, err := r.Begin(ctx)
-		if err != nil {
-			return err
-		}
-		if err = c.Source.WriteTo(ctx, txn); err == nil && f.writeRef != "" {
-			err = txn.SetRef(f.writeRef, c.Commit)
-		}
-		if err != nil {
-			return errors.Join(err, txn.Abort())
-		}
-		_, err = txn.Commit(ctx)
-		return err
-	})
+	return withRepo(f.repo, func(r *repo.Repo) error { return c.write(ctx, r, f.writeRef) })
 }
