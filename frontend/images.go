@@ -13,34 +13,20 @@ import (
 	"github.com/moby/buildkit/client/llb/sourceresolver"
 	"github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/pb"
-	"github.com/moby/buildkit/util/grpcerrors"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"google.golang.org/grpc/codes"
 
-	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
 )
 
-// known is an image that the builder can get layers of.
+// known is an image that the builder can get.
 type known struct {
+	digest digest.Digest // of the manifest or index
 	config []byte
-	count  int
-	// first is the image of its first layers.
-	first func(n int) llb.State
-}
-
-func (k *known) whole() llb.State { return k.first(k.count) }
-
-// layers is what some layers are, from the one at a position up to but without another.
-func (k *known) layers(from, to int) (llb.State, error) {
-	if from < 0 || to > k.count || from >= to {
-		return llb.State{}, errors.New("the chunk step's result names a layer that is not there")
-	}
-	if from == 0 {
-		return k.first(to), nil
-	}
-	return llb.Diff(k.first(from), k.first(to), llb.WithCustomName("[chunk] layers of an image")), nil
+	count  int // of layers
+	image  llb.State
+	// blob is a file of that name and content.
+	blob func(digest.Digest, ...llb.ImageBlobOption) llb.State
 }
 
 // images finds the prior image and the base.
@@ -60,59 +46,6 @@ func (t *target) images(ctx context.Context, ref client.Reference) (err error) {
 		t.request.Base = t.base.config
 	}
 	return t.findPrior(ctx)
-}
-
-// findPrior finds the image to continue from. None yet is a warning.
-func (t *target) findPrior(ctx context.Context) (err error) {
-	name := t.options.Prior
-	given, isContext := t.context("prior")
-	switch {
-	case name == "none" || t.options.SingleLayer:
-		return nil
-	case name != "":
-		t.prior, err = t.resolve(ctx, name)
-	case isContext:
-		name = given
-		t.prior, err = t.resolveContext(ctx, given)
-	default:
-		t.warnings = append(t.warnings, "layers are planned afresh: name the image that this one replaces with prior=IMAGE, and what did not change stays (or silence this with prior=none)")
-		return nil
-	}
-	if notFound(err) {
-		t.warnings = append(t.warnings, fmt.Sprintf("there is no prior image %s yet: layers are planned afresh", name))
-		return nil
-	}
-	if err != nil {
-		// What is wrapped around an error of the builder does not reach the user.
-		return fmt.Errorf("prior image %s cannot be read (prior=none does without): %v", name, err)
-	}
-	if err := ours(t.prior.config); err != nil {
-		return fmt.Errorf("prior image %s: %w", name, err)
-	}
-	t.request.Prior = t.prior.config
-	// A layout has all layers, and where layers cannot be taken from several images, all of them are made.
-	t.request.Remake = t.options.Output == chunk.OutputLayout || !t.merges()
-	return nil
-}
-
-// ours checks that an image tells its plan: the chunk step, which does not have its layers, could not look into them.
-func ours(config []byte) error {
-	var image ocispec.Image
-	if err := json.Unmarshal(config, &image); err != nil {
-		return fmt.Errorf("configuration: %w", err)
-	}
-	label, ok := image.Config.Labels[chunking.LabelPlan]
-	if !ok {
-		return fmt.Errorf("it does not tell its plan in a label %s, so it was not made by ostree-ext: give prior=none", chunking.LabelPlan)
-	}
-	if _, err := chunking.ParseRecord(label); err != nil {
-		return fmt.Errorf("its plan is not understood: %w: give prior=none", err)
-	}
-	return nil
-}
-
-func notFound(err error) bool {
-	return err != nil && (grpcerrors.Code(err) == codes.NotFound || strings.HasSuffix(strings.TrimSpace(err.Error()), "not found"))
 }
 
 // context is what the client gave for a named context.
@@ -139,10 +72,17 @@ func (t *target) resolve(ctx context.Context, name string) (*known, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newKnown(config, func(n int) llb.State {
-		return llb.Image(pinned.String(), llb.Platform(t.platform), llb.WithLayerLimit(n), llb.WithCustomName(fmt.Sprintf("%s%d layers of %s", t.label, n, pinned)))
+	return newKnown(known{
+		digest: pin, config: config,
+		image: llb.Image(pinned.String(), llb.Platform(t.platform), llb.WithCustomName(t.label+pinned.String())),
+		blob: func(d digest.Digest, opts ...llb.ImageBlobOption) llb.State {
+			return llb.ImageBlob(named.Name()+"@"+d.String(), opts...)
+		},
 	})
 }
+
+// nameInLayout is shown only: the digest is what counts.
+const nameInLayout = "docker.io/library/prior"
 
 // resolveContext finds an image that was given as a named context.
 func (t *target) resolveContext(ctx context.Context, spec string) (*known, error) {
@@ -159,8 +99,7 @@ func (t *target) resolveContext(ctx context.Context, spec string) (*known, error
 		return nil, fmt.Errorf("%s has no digest", spec)
 	}
 	store, _, _ = strings.Cut(store, ":")
-	// The name is shown only: the digest is what counts.
-	shown := "docker.io/library/prior@" + pin
+	shown := nameInLayout + "@" + pin
 	_, _, config, err := t.client.ResolveImageConfig(ctx, shown, sourceresolver.Opt{
 		LogName: t.label + "load metadata of the prior image",
 		OCILayoutOpt: &sourceresolver.ResolveOCILayoutOpt{
@@ -171,21 +110,25 @@ func (t *target) resolveContext(ctx context.Context, spec string) (*known, error
 	if err != nil {
 		return nil, err
 	}
-	return newKnown(config, func(n int) llb.State {
-		return llb.OCILayout(shown, llb.OCIStore(t.opts.SessionID, store), llb.OCILayerLimit(n), llb.Platform(t.platform),
-			llb.WithCustomName(fmt.Sprintf("%s%d layers of the prior image", t.label, n)))
+	return newKnown(known{
+		digest: digest.Digest(pin), config: config,
+		image: llb.OCILayout(shown, llb.OCIStore(t.opts.SessionID, store), llb.Platform(t.platform)),
+		blob: func(d digest.Digest, opts ...llb.ImageBlobOption) llb.State {
+			return llb.OCILayoutBlob(nameInLayout+"@"+d.String(), append(opts, llb.ImageBlobOCIStore(t.opts.SessionID, store))...)
+		},
 	})
 }
 
-func newKnown(config []byte, first func(n int) llb.State) (*known, error) {
+func newKnown(k known) (*known, error) {
 	var image ocispec.Image
-	if err := json.Unmarshal(config, &image); err != nil {
+	if err := json.Unmarshal(k.config, &image); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	if len(image.RootFS.DiffIDs) == 0 {
 		return nil, errors.New("the image has no layers")
 	}
-	return &known{config: config, count: len(image.RootFS.DiffIDs), first: first}, nil
+	k.count = len(image.RootFS.DiffIDs)
+	return &k, nil
 }
 
 // below finds the image that the last stage is made from, in what the builder was told to do.

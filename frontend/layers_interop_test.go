@@ -4,6 +4,7 @@ package frontend_test
 
 import (
 	"encoding/base64"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -54,6 +55,60 @@ func TestInterop_WithAPriorImageUnchangedLayersStay(t *testing.T) {
 	}
 	if !strings.Contains(out, "kept from the prior image") {
 		t.Errorf("the log does not sum up what was kept:\n%s", out)
+	}
+}
+
+func TestInterop_ABuilderThatHasNothingOfThePriorImageContinuesIt(t *testing.T) {
+	d := newDaemon(t, daemonOptions{})
+	build := func(name, compression string, edit func(*request)) string {
+		r := request{
+			file: syntax("max-layers=10 prior="+env.host+"/freshprior") + "FROM " + env.host + "/debian\n",
+			name: name, opts: []string{"build-arg:OSTREE_EXT_COMPRESSION=" + compression},
+		}
+		if edit != nil {
+			edit(&r)
+		}
+		return d.build(t, r)
+	}
+	build("freshprior", "gzip", nil)
+	first := pull(t, "freshprior")
+	change := func(r *request) { r.file += "RUN echo >>/usr/lib/os-release\n" }
+	prune := func() { must(t, env.buildctl, "--addr", d.addr, "prune", "--all") }
+
+	prune()
+	build("freshprior/pushed", "gzip", change)
+	pushed := pull(t, "freshprior/pushed")
+	if n, _ := bytesBeyond(first, pushed); n == 0 || n > 4 {
+		t.Errorf("%d of %d layers are new", n, len(pushed.layers()))
+	}
+
+	prune()
+	dir := filepath.Join(t.TempDir(), "oci")
+	out := build("", "gzip", func(r *request) {
+		change(r)
+		r.output = "type=oci,tar=false,dest=" + dir
+	})
+	if strings.Contains(out, "cannot be had") {
+		t.Errorf("layers were made twice:\n%s", out)
+	}
+	if diff := cmp.Diff(pushed.layers(), readLayout(t, dir).layers()); diff != "" {
+		t.Errorf("layers differ (-pushed +exported):\n%s", diff)
+	}
+
+	// What another compressor wrote cannot be made again as it was.
+	prune()
+	out = build("freshprior/other", "zstd", change)
+	if !strings.Contains(out, "cannot be had") {
+		t.Errorf("nothing says why layers are made:\n%s", out)
+	}
+	other := pull(t, "freshprior/other")
+	if diff := cmp.Diff(pushed.config.RootFS.DiffIDs, other.config.RootFS.DiffIDs); diff != "" {
+		t.Errorf("layers differ (-gzip +zstd):\n%s", diff)
+	}
+	for _, l := range other.manifest.Layers {
+		if !strings.HasSuffix(string(l.MediaType), "zstd") {
+			t.Errorf("a layer has the type %s", l.MediaType)
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ const (
 	dirLayout  = "/layout"
 	dirResult  = "/result"
 	dirRequest = "/request"
+	dirScratch = "/tmp"
 )
 
 // maxResult bounds the result of a chunk step in bytes: messages have 16 MiB at most.
@@ -43,15 +44,17 @@ type target struct {
 	platform ocispec.Platform
 	label    string // what its steps are called
 	request  chunk.Request
-	prior    *known
 	base     *known
 	warnings []string
 	// made is what the chunk step left.
 	made made
+	// registries run until all layers were fetched.
+	registries []*registry
 }
 
 // made is what a chunk step leaves: an image as a layout, and what the image is.
 type made struct {
+	in     llb.State
 	layout llb.State
 	ref    client.Reference // of the result
 	result *chunk.Result
@@ -79,11 +82,27 @@ func (b *job) platform(ctx context.Context, p exptypes.Platform, ref client.Refe
 		ref, err := b.solve(ctx, t.made.layout)
 		return &image{ref: ref, config: metadata[exptypes.ExporterImageConfigKey+suffix]}, err
 	}
-	img := &image{annotations: t.made.result.Annotations}
-	if img.config, err = t.made.result.ExportConfig(); err != nil {
+	defer func() {
+		for _, r := range t.registries {
+			r.close()
+		}
+	}()
+	img := &image{}
+	img.ref, err = t.assemble(ctx)
+	if err != nil && ctx.Err() == nil && len(t.made.result.From(chunk.FromPrior)) > 0 {
+		t.request.PriorLayers = nil
+		// The first registry goes on: the builder may still want to fetch from there what both have.
+		t.warnings = []string{"layers of the prior image cannot be had, and are made: " + firstLine(err.Error())}
+		if err := t.chunk(ctx, in); err != nil {
+			return nil, err
+		}
+		img.ref, err = t.assemble(ctx)
+	}
+	if err != nil {
 		return nil, err
 	}
-	img.ref, err = t.assemble(ctx)
+	img.annotations = t.made.result.Annotations
+	img.config, err = t.made.result.ExportConfig()
 	return img, err
 }
 
@@ -114,6 +133,7 @@ func (t *target) chunk(ctx context.Context, in llb.State) error {
 	if err != nil {
 		return err
 	}
+	t.made.in = in
 	run := t.self.Run(t.step(in, data)...)
 	t.made.layout = run.AddMount(dirLayout, llb.Scratch())
 	results := run.AddMount(dirResult, llb.Scratch())
@@ -138,25 +158,29 @@ func (t *target) chunk(ctx context.Context, in llb.State) error {
 
 // step is how the chunk step runs: our own program, on the builder's own platform, without a network.
 func (t *target) step(in llb.State, request []byte) []llb.RunOption {
-	requests := llb.Scratch().File(llb.Mkfile("/"+chunk.RequestFile, 0o644, request), llb.WithCustomName(t.label+"options"))
 	args := []string{
 		t.program, "chunk", "--in=" + dirIn, "--layout=" + dirLayout, "--result=" + dirResult,
 		"--request=" + path.Join(dirRequest, chunk.RequestFile),
 	}
 	opts := []llb.RunOption{
 		llb.ReadonlyRootFS(), llb.Network(pb.NetMode_NONE), llb.Platform(t.native),
-		llb.AddMount(dirIn, in, llb.Readonly), llb.AddMount(dirRequest, requests, llb.Readonly),
-		llb.AddMount("/tmp", llb.Scratch(), llb.ForceNoOutput),
+		llb.AddMount(dirIn, in, llb.Readonly), llb.AddMount(dirRequest, t.requests(request), llb.Readonly),
+		llb.AddMount(dirScratch, llb.Scratch(), llb.ForceNoOutput),
 		llb.WithCustomName(t.label + "splitting into layers"),
 	}
 	if t.base != nil {
 		args = append(args, "--base="+dirBase)
-		opts = append(opts, llb.AddMount(dirBase, t.base.whole(), llb.Readonly))
+		opts = append(opts, llb.AddMount(dirBase, t.base.image, llb.Readonly))
 	}
 	if t.dc.IsNoCache("") {
 		opts = append(opts, llb.IgnoreCache)
 	}
 	return append(opts, llb.Args(args))
+}
+
+// requests is a directory with the request.
+func (t *target) requests(data []byte) llb.State {
+	return llb.Scratch().File(llb.Mkfile("/"+chunk.RequestFile, 0o644, data), llb.WithCustomName(t.label+"options"))
 }
 
 // warn tells the user what to look at, beside a step.
@@ -186,7 +210,7 @@ func (t *target) assemble(ctx context.Context) (client.Reference, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer r.close()
+	t.registries = append(t.registries, r)
 	fetched, all, err := t.sequence(r, t.made.result)
 	if err != nil {
 		return nil, err
@@ -256,57 +280,45 @@ func (t *target) group() llb.ConstraintsOpt {
 	return llb.ProgressGroup("ostree-ext "+t.label, t.label+"importing layers", false)
 }
 
-// sequence returns the images of which the layers are, in order, and those among them that have to be fetched from us.
-func (t *target) sequence(r *registry, result *chunk.Result) (made, all []llb.State, err error) {
+// sequence returns the images of which the layers are, in order, and those that make the builder fetch what it has not.
+//
+// A layer of the prior image is one like ours. No layer is taken out of an image by a difference: BuildKit may take the
+// difference itself, once it made one, for the image, and then writes layers of its own.
+func (t *target) sequence(r *registry, result *chunk.Result) (fetched, all []llb.State, err error) {
 	if r.whole {
-		st, err := r.image(t, result, result.Made()...)
+		st, err := r.image(t, result, false, result.From(chunk.Made)...)
 		return []llb.State{st}, []llb.State{st}, err
 	}
-	mark, err := r.image(t, result)
-	if err != nil {
-		return nil, nil, err
+	if t.base != nil {
+		all = append(all, t.base.image)
 	}
-	layers := result.Layers
-	for i := 0; i < len(layers); {
-		l := layers[i]
-		if l.Origin == chunk.Made {
-			st, err := r.image(t, result, i)
-			if err != nil {
+	for i, l := range result.Layers {
+		switch l.Origin {
+		case chunk.Made, chunk.FromPrior:
+			marked, markedErr := r.image(t, result, true, i)
+			plain, plainErr := r.image(t, result, false, i)
+			if err := errors.Join(markedErr, plainErr); err != nil {
 				return nil, nil, err
 			}
-			made = append(made, st)
-			all = append(all, llb.Diff(mark, st, t.group(), llb.WithCustomName(fmt.Sprintf("%slayer %d/%d", t.label, i+1, len(layers)))))
-			i++
-			continue
+			fetched, all = append(fetched, marked), append(all, plain)
+		case chunk.FromBase:
+			if t.base == nil || i >= t.base.count || l.Index != i {
+				return nil, nil, errors.New("the chunk step's result names a layer of the base that is not there")
+			}
+		default:
+			return nil, nil, fmt.Errorf("the chunk step's result names a layer from %q", l.Origin)
 		}
-		from := t.prior
-		if l.Origin == chunk.FromBase {
-			from = t.base
-		}
-		n := 1
-		for i+n < len(layers) && layers[i+n].Origin == l.Origin && layers[i+n].Index == l.Index+n {
-			n++
-		}
-		st, err := from.layers(l.Index, l.Index+n)
-		if err != nil {
-			return nil, nil, err
-		}
-		all = append(all, st)
-		i += n
 	}
-	return made, all, nil
+	return fetched, all, nil
 }
 
-// image is the image of some layers that the registry has, or of the mark below them.
-func (r *registry) image(t *target, result *chunk.Result, layers ...int) (llb.State, error) {
-	single, err := result.Alone(t.platform, r.whole, layers...)
+// image is the image of some layers that the registry has.
+func (r *registry) image(t *target, result *chunk.Result, marked bool, layers ...int) (llb.State, error) {
+	single, err := result.Alone(t.platform, marked, layers...)
 	if err != nil {
 		return llb.State{}, err
 	}
-	title := t.label + "mark of the compressor"
-	if len(layers) > 0 {
-		title = fmt.Sprintf("%slayer %d/%d: %s", t.label, layers[0]+1, len(result.Layers), result.Layers[layers[0]].Name)
-	}
+	title := fmt.Sprintf("%slayer %d/%d: %s", t.label, layers[0]+1, len(result.Layers), result.Layers[layers[0]].Name)
 	name := fmt.Sprintf("%s/%s@%s", r.address, r.repository, single.Digest())
 	return llb.Image(name, llb.Platform(t.platform), t.group(), llb.WithCustomName(title)), nil
 }

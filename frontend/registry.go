@@ -5,16 +5,21 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/containerd/platforms"
+	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/pb"
+
+	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
 )
 
 // ErrUnreachable says that the builder cannot reach what runs on its own loopback.
@@ -44,43 +49,79 @@ func (t *target) serve(ctx context.Context) (*registry, error) {
 		return nil, err
 	}
 	r := &registry{repository: hex.EncodeToString(name), whole: !t.merges(), close: func() {}}
-	if len(t.made.result.Made()) == 0 {
+	kept := len(t.made.result.From(chunk.FromPrior)) > 0
+	if !kept && len(t.made.result.From(chunk.Made)) == 0 {
 		return r, nil
 	}
-	layoutRef, err := t.solve(ctx, t.made.layout)
+	layout, err := t.solve(ctx, t.made.layout)
 	if err != nil {
 		return nil, err
+	}
+	mounts := []client.Mount{
+		readonly("/", t.selfRef), readonly(dirLayout, layout), readonly(dirResult, t.made.ref),
 	}
 	args := []string{
 		t.program, "serve", "--layout=" + dirLayout, "--result=" + dirResult, "--repository=" + r.repository,
 		"--platform=" + platforms.FormatAll(t.platform), fmt.Sprintf("--whole=%t", r.whole),
 	}
+	if kept {
+		more, moreArgs, err := t.remake(ctx)
+		if err != nil {
+			return nil, err
+		}
+		mounts, args = append(mounts, more...), append(args, moreArgs...)
+	}
 	// The network of the builder itself has to be allowed; that which containers have by default often is the same.
-	err = t.start(ctx, r, layoutRef, pb.NetMode_HOST, args)
+	err = t.start(ctx, r, mounts, pb.NetMode_HOST, args)
 	if err != nil && ctx.Err() == nil {
-		err = t.start(ctx, r, layoutRef, pb.NetMode_UNSET, args)
+		err = t.start(ctx, r, mounts, pb.NetMode_UNSET, args)
 	}
 	return r, err
 }
 
+func readonly(dest string, ref client.Reference) client.Mount {
+	return client.Mount{Dest: dest, Ref: ref, MountType: pb.MountType_BIND, Readonly: true}
+}
+
+// remake is what the registry needs to make layers of the prior image again, for a builder that no longer has them.
+func (t *target) remake(ctx context.Context) (mounts []client.Mount, args []string, err error) {
+	request := t.request
+	request.PriorLayers = nil
+	data, err := json.Marshal(request)
+	if err != nil {
+		return nil, nil, err
+	}
+	from := map[string]llb.State{dirIn: t.made.in, dirRequest: t.requests(data)}
+	args = []string{"--in=" + dirIn, "--request=" + path.Join(dirRequest, chunk.RequestFile), "--scratch=" + dirScratch}
+	if t.base != nil {
+		from[dirBase] = t.base.image
+		args = append(args, "--base="+dirBase)
+	}
+	mounts = []client.Mount{{Dest: dirScratch, MountType: pb.MountType_BIND}}
+	for dest, st := range from {
+		ref, err := t.solve(ctx, st)
+		if err != nil {
+			return nil, nil, err
+		}
+		mounts = append(mounts, readonly(dest, ref))
+	}
+	return mounts, args, nil
+}
+
 // merges reports whether the builder can put layers of several images together.
 func (b *job) merges() bool {
-	return b.opts.LLBCaps.Supports(pb.CapMergeOp) == nil && b.opts.LLBCaps.Supports(pb.CapDiffOp) == nil
+	return b.opts.LLBCaps.Supports(pb.CapMergeOp) == nil
 }
 
 // start starts the registry in a network and waits for its address.
-func (t *target) start(ctx context.Context, r *registry, layout client.Reference, network pb.NetMode, args []string) error {
+func (t *target) start(ctx context.Context, r *registry, mounts []client.Mount, network pb.NetMode, args []string) error {
 	native := platforms.Normalize(t.native)
 	ctr, err := t.client.NewContainer(ctx, client.NewContainerRequest{
 		NetMode: network,
 		Platform: &pb.Platform{
 			OS: native.OS, Architecture: native.Architecture, Variant: native.Variant,
 		},
-		Mounts: []client.Mount{
-			{Dest: "/", Ref: t.selfRef, MountType: pb.MountType_BIND, Readonly: true},
-			{Dest: dirLayout, Ref: layout, MountType: pb.MountType_BIND, Readonly: true},
-			{Dest: dirResult, Ref: t.made.ref, MountType: pb.MountType_BIND, Readonly: true},
-		},
+		Mounts: mounts,
 	})
 	if err != nil {
 		return err

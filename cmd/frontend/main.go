@@ -72,6 +72,10 @@ func runServe(ctx context.Context, args []string) error {
 	fs.StringVar(&c.Result, "result", "", "`DIR` with the chunk step's result")
 	fs.StringVar(&c.Repository, "repository", "", "`NAME` of the image")
 	fs.BoolVar(&c.Whole, "whole", false, "serve one image of all layers")
+	fs.StringVar(&c.Remake.Request, "request", "", "`FILE` with the request to make the layers of the prior image by")
+	fs.StringVar(&c.Remake.In, "in", "", "`DIR` with the root filesystem or the repository, then")
+	fs.StringVar(&c.Remake.Base, "base", "", "`DIR` with the root filesystem of the base image, then")
+	fs.StringVar(&c.Remake.Scratch, "scratch", "", "`DIR`, empty, for these layers")
 	platform := fs.String("platform", "", "`PLATFORM` of the image")
 	if err := fs.Parse(args); err != nil {
 		return err

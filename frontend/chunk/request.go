@@ -26,8 +26,9 @@ type Request struct {
 	// Prior and Base are configurations of images, whose layers the builder has.
 	Prior json.RawMessage `json:"prior,omitempty"`
 	Base  json.RawMessage `json:"base,omitempty"`
-	// Remake makes layers anew that the prior image has; their place in the order stays.
-	Remake bool `json:"remake,omitempty"`
+	// PriorLayers are those of the prior image in its manifest, if they may be taken from there. Without them, all layers are
+	// made; where they stand in the order stays.
+	PriorLayers []ocispec.Descriptor `json:"prior_layers,omitempty"`
 	// Author is that of the image, if it has one.
 	Author string `json:"author,omitempty"`
 	// Mapping and ContentMeta are contents of files.
@@ -47,8 +48,6 @@ type Result struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// Author is that of the image, which only its exported configuration names.
 	Author string `json:"author,omitempty"`
-	// Encoding tells compressors apart: equal layers that two of them wrote have different blobs.
-	Encoding digest.Digest `json:"encoding"`
 	// Layers are those of the image in order.
 	Layers []Layer `json:"layers"`
 	// Warnings are for the user.
@@ -68,7 +67,7 @@ const (
 // Layer is a layer of the image.
 type Layer struct {
 	Name string `json:"name"`
-	// Descriptor says nothing but the origin unless that is [Made].
+	// Descriptor says nothing if the origin is [FromBase].
 	Descriptor ocispec.Descriptor `json:"descriptor"`
 	DiffID     digest.Digest      `json:"diff_id"`
 	Origin     Origin             `json:"origin"`
@@ -91,9 +90,6 @@ func ParseResult(data []byte) (*Result, error) {
 	if len(r.Layers) == 0 || len(r.Layers) > maxLayers {
 		return nil, errors.New("the chunk step's result: a wrong number of layers")
 	}
-	if err := r.Encoding.Validate(); err != nil {
-		return nil, fmt.Errorf("the chunk step's result: %w", err)
-	}
 	for _, l := range r.Layers {
 		if err := errors.Join(l.DiffID.Validate(), l.Descriptor.Digest.Validate()); err != nil {
 			return nil, fmt.Errorf("the chunk step's result: %w", err)
@@ -102,11 +98,11 @@ func ParseResult(data []byte) (*Result, error) {
 	return &r, nil
 }
 
-// Made returns the positions of the layers whose blobs are in the layout.
-func (r *Result) Made() []int {
+// From returns the positions of the layers of some origins.
+func (r *Result) From(origins ...Origin) []int {
 	var out []int
 	for i, l := range r.Layers {
-		if l.Origin == Made {
+		if slices.Contains(origins, l.Origin) {
 			out = append(out, i)
 		}
 	}
@@ -121,9 +117,9 @@ type Single struct {
 // Digest is that of the manifest.
 func (s *Single) Digest() digest.Digest { return digest.FromBytes(s.Manifest) }
 
-// Alone returns an image of some of the layers. Below them is the layer that [Result.Mark] returns: a builder which has a
-// layer unpacked already, but from another blob, would otherwise see no reason to fetch ours. With whole, it is not.
-func (r *Result) Alone(p ocispec.Platform, whole bool, layers ...int) (*Single, error) {
+// Alone returns an image of some of the layers. If it is marked, the layer that [Layer.Mark] returns for the first is below
+// them: a builder which has a layer unpacked already, but from another blob, would otherwise see no reason to fetch this one.
+func (r *Result) Alone(p ocispec.Platform, marked bool, layers ...int) (*Single, error) {
 	image := ocispec.Image{Platform: p, RootFS: ocispec.RootFS{Type: "layers"}}
 	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
 	// The time must be there, as the builder would add the current one, and is never seen.
@@ -133,8 +129,8 @@ func (r *Result) Alone(p ocispec.Platform, whole bool, layers ...int) (*Single, 
 		image.History = append(image.History, ocispec.History{Created: &epoch, CreatedBy: name})
 		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size})
 	}
-	if !whole {
-		mark, err := r.Mark()
+	if marked {
+		mark, err := r.Layers[layers[0]].Mark()
 		if err != nil {
 			return nil, err
 		}
@@ -156,11 +152,11 @@ func (r *Result) Alone(p ocispec.Platform, whole bool, layers ...int) (*Single, 
 	return &s, err
 }
 
-// Mark is the tar stream of a layer that differs between encodings.
-func (r *Result) Mark() ([]byte, error) {
+// Mark is the tar stream of a layer that differs between blobs.
+func (l *Layer) Mark() ([]byte, error) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
-	header := tar.Header{Name: ".ostree-ext-" + r.Encoding.Encoded(), Mode: 0o644, ModTime: time.Unix(0, 0), Format: tar.FormatUSTAR}
+	header := tar.Header{Name: ".ostree-ext-" + l.Descriptor.Digest.Encoded(), Mode: 0o644, ModTime: time.Unix(0, 0), Format: tar.FormatUSTAR}
 	err := errors.Join(w.WriteHeader(&header), w.Close())
 	return buf.Bytes(), err
 }
@@ -193,10 +189,10 @@ func (r *Result) ExportConfig() ([]byte, error) {
 }
 
 // ExportManifest returns the manifest that BuildKit writes if nothing is added to the image. It is an error if layers come
-// from other images, as their sizes are not known here.
+// from a base, as their sizes are not known here.
 func (r *Result) ExportManifest() ([]byte, error) {
-	if slices.ContainsFunc(r.Layers, func(l Layer) bool { return l.Origin != Made }) {
-		return nil, errors.New("layers of other images have no descriptor")
+	if slices.ContainsFunc(r.Layers, func(l Layer) bool { return l.Origin == FromBase }) {
+		return nil, errors.New("layers of a base have no descriptor")
 	}
 	config, err := r.ExportConfig()
 	if err != nil {

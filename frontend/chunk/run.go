@@ -83,9 +83,17 @@ func run(ctx context.Context, req Request, dirs Dirs, t *teller) (*Result, error
 	}
 	defer closeInput()
 	t.warnings = append(t.warnings, p.Warnings...)
-	if req.Remake && opts.Prior != nil {
-		// The plan continues from it; no layer is to be taken from it.
-		opts.Prior.Layers = nil
+	var had []encapsulate.PriorLayer
+	if opts.Prior != nil {
+		had = opts.Prior.Layers
+		switch len(req.PriorLayers) {
+		case len(had):
+		case 0:
+			// The plan continues from it; no layer is to be taken from it.
+			opts.Prior.Layers = nil
+		default:
+			return nil, errors.New("the prior image has another number of layers than its manifest says")
+		}
 	}
 	img, err := p.Image(ctx)
 	if err != nil {
@@ -95,18 +103,12 @@ func run(ctx context.Context, req Request, dirs Dirs, t *teller) (*Result, error
 	if _, err := dest.Write(ctx, img, ref, dest.Options{}); err != nil {
 		return nil, err
 	}
-	result, err := describe(img, t)
+	result, err := describe(img, req.PriorLayers, t)
 	if err != nil {
 		return nil, err
 	}
 	result.Author = req.Author
-	if opts.Image.Created == nil {
-		opts.Image.Created = &time.Time{}
-	}
-	if result.Encoding, err = encoding(ctx, opts.Image); err != nil {
-		return nil, err
-	}
-	t.summary(result, opts.Prior != nil)
+	t.summary(result, opts.Prior, had)
 	return result, nil
 }
 
@@ -321,7 +323,7 @@ func (r *Request) base(ctx context.Context, dir string, tree rootfs.Tree) (*buil
 }
 
 // describe tells what the image is, whose layers all went through.
-func describe(img *encapsulate.Image, t *teller) (*Result, error) {
+func describe(img *encapsulate.Image, prior []ocispec.Descriptor, t *teller) (*Result, error) {
 	config, configErr := img.RawConfigFile()
 	manifest, manifestErr := img.Manifest()
 	file, fileErr := img.ConfigFile()
@@ -336,6 +338,10 @@ func describe(img *encapsulate.Image, t *teller) (*Result, error) {
 		}
 		if img.Reused(i) {
 			l.Origin, l.Index = locate(d.Digest)
+		}
+		if l.Origin == FromPrior {
+			d := prior[l.Index]
+			l.Descriptor = ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
 		}
 		result.Layers = append(result.Layers, l)
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/internal/progress"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
@@ -52,22 +53,26 @@ func (t *teller) dropped(list []rootfs.Dropped) {
 }
 
 // summary tells what there is to upload.
-func (t *teller) summary(r *Result, prior bool) {
+func (t *teller) summary(r *Result, prior *encapsulate.Prior, had []encapsulate.PriorLayer) {
+	inPrior := map[string]bool{}
+	for _, l := range had {
+		inPrior[l.DiffID.String()] = true
+	}
 	var size int64
-	made, kept, base := 0, 0, 0
+	fresh, kept, base := 0, 0, 0
 	for _, l := range r.Layers {
-		switch l.Origin {
-		case FromPrior:
-			kept++
-		case FromBase:
+		switch {
+		case l.Origin == FromBase:
 			base++
+		case inPrior[l.DiffID.String()]:
+			kept++
 		default:
-			made++
+			fresh++
 			size += l.Descriptor.Size
 		}
 	}
-	text := fmt.Sprintf("%d layers: %d made, %s compressed", len(r.Layers), made, sizes.Format(size))
-	if prior {
+	text := fmt.Sprintf("%d layers: %d new, %s compressed", len(r.Layers), fresh, sizes.Format(size))
+	if prior != nil {
 		text += fmt.Sprintf(", %d kept from the prior image", kept)
 	}
 	if base > 0 {

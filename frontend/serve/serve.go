@@ -4,15 +4,18 @@ package serve
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -31,11 +34,22 @@ type Config struct {
 	Platform ocispec.Platform
 	// Whole serves one image of all layers instead of one for each.
 	Whole bool
+	// Remake says how to make the layers that the prior image has, for a builder that asks for them. Their blobs are the same
+	// if the compressor is; nothing else is served.
+	Remake Remake
+}
+
+// Remake is a chunk step.
+type Remake struct {
+	// Request is the file with what to do, or empty if there is no prior image.
+	Request string
+	// In and Base are as in [chunk.Dirs], and Scratch is an empty directory.
+	In, Base, Scratch string
 }
 
 // Run listens on loopback, writes the address as one line, and serves until the context ends.
 func Run(ctx context.Context, c Config, out io.Writer) error {
-	h, err := NewHandler(c)
+	h, err := NewHandler(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -60,13 +74,14 @@ func Run(ctx context.Context, c Config, out io.Writer) error {
 type Handler struct {
 	prefix    string
 	blobs     *os.Root
+	remade    remade
 	sizes     map[digest.Digest]int64  // of layers
 	documents map[digest.Digest][]byte // other blobs
 	manifests map[digest.Digest][]byte
 }
 
-// NewHandler reads the result and prepares the documents. It must be closed.
-func NewHandler(c Config) (*Handler, error) {
+// NewHandler reads the result and prepares the documents. It must be closed. The context is for what it does later.
+func NewHandler(ctx context.Context, c Config) (*Handler, error) {
 	data, err := os.ReadFile(filepath.Join(c.Result, chunk.ResultFile))
 	if err != nil {
 		return nil, err
@@ -79,43 +94,98 @@ func NewHandler(c Config) (*Handler, error) {
 		prefix: "/v2/" + c.Repository + "/", sizes: map[digest.Digest]int64{},
 		documents: map[digest.Digest][]byte{}, manifests: map[digest.Digest][]byte{},
 	}
-	made := result.Made()
-	for _, i := range made {
+	served := result.From(chunk.Made)
+	if c.Remake.Request != "" {
+		served = result.From(chunk.Made, chunk.FromPrior)
+	}
+	for _, i := range served {
 		h.sizes[result.Layers[i].Descriptor.Digest] = result.Layers[i].Descriptor.Size
 	}
-	if err := h.images(result, c, made); err != nil {
+	if err := h.images(result, c, served); err != nil {
 		return nil, err
 	}
-	h.blobs, err = os.OpenRoot(filepath.Join(c.Layout, "blobs", "sha256"))
+	h.remade.run = func() (*os.Root, error) { return c.Remake.run(ctx) }
+	h.blobs, err = openBlobs(c.Layout)
 	return h, err
 }
 
-// images prepares the documents of all images: that of the mark, and one for each layer, or a single one.
-func (h *Handler) images(r *chunk.Result, c Config, made []int) error {
-	sets := [][]int{made}
-	if !c.Whole {
-		mark, err := r.Mark()
+func openBlobs(layout string) (*os.Root, error) {
+	return os.OpenRoot(filepath.Join(layout, "blobs", "sha256"))
+}
+
+// run makes all layers, and returns the directory of the blobs.
+func (r Remake) run(ctx context.Context) (*os.Root, error) {
+	data, err := os.ReadFile(r.Request)
+	if err != nil {
+		return nil, err
+	}
+	var req chunk.Request
+	if err := json.Unmarshal(data, &req); err != nil {
+		return nil, err
+	}
+	dirs := chunk.Dirs{In: r.In, Base: r.Base, Layout: filepath.Join(r.Scratch, "layout"), Result: filepath.Join(r.Scratch, "result")}
+	if err := errors.Join(os.Mkdir(dirs.Layout, 0o700), os.Mkdir(dirs.Result, 0o700)); err != nil {
+		return nil, err
+	}
+	if err := chunk.Run(ctx, req, dirs, io.Discard); err != nil {
+		return nil, err
+	}
+	return openBlobs(dirs.Layout)
+}
+
+// images prepares the documents of all images: two for each layer, marked and not, or a single one of all.
+func (h *Handler) images(r *chunk.Result, c Config, served []int) error {
+	if c.Whole {
+		return h.add(r, c, false, served...)
+	}
+	for _, i := range served {
+		mark, err := r.Layers[i].Mark()
 		if err != nil {
 			return err
 		}
 		h.documents[digest.FromBytes(mark)] = mark
-		sets = [][]int{nil}
-		for _, i := range made {
-			sets = append(sets, []int{i})
-		}
-	}
-	for _, layers := range sets {
-		s, err := r.Alone(c.Platform, c.Whole, layers...)
-		if err != nil {
+		if err := errors.Join(h.add(r, c, true, i), h.add(r, c, false, i)); err != nil {
 			return err
 		}
-		h.documents[digest.FromBytes(s.Config)], h.manifests[s.Digest()] = s.Config, s.Manifest
 	}
 	return nil
 }
 
-// Close closes the layout.
-func (h *Handler) Close() error { return h.blobs.Close() }
+func (h *Handler) add(r *chunk.Result, c Config, marked bool, layers ...int) error {
+	s, err := r.Alone(c.Platform, marked, layers...)
+	if err != nil {
+		return err
+	}
+	h.documents[digest.FromBytes(s.Config)], h.manifests[s.Digest()] = s.Config, s.Manifest
+	return nil
+}
+
+// Close closes the layouts.
+func (h *Handler) Close() error { return errors.Join(h.blobs.Close(), h.remade.close()) }
+
+// remade is the directory of all layers' blobs, made when it is needed.
+type remade struct {
+	run   func() (*os.Root, error)
+	once  sync.Once
+	blobs *os.Root
+	err   error
+}
+
+func (r *remade) open(d digest.Digest) (*os.File, error) {
+	r.once.Do(func() { r.blobs, r.err = r.run() })
+	if r.err != nil {
+		return nil, r.err
+	}
+	return r.blobs.Open(d.Encoded())
+}
+
+func (r *remade) close() error {
+	r.once.Do(func() {})
+	if r.blobs == nil {
+		return nil
+	}
+	return r.blobs.Close()
+}
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -164,13 +234,16 @@ func (h *Handler) document(w http.ResponseWriter, r *http.Request, in map[digest
 
 // blob sends a layer, or the rest of it after a connection was cut.
 func (h *Handler) blob(w http.ResponseWriter, r *http.Request, d digest.Digest, size int64) {
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Docker-Content-Digest", d.String())
 	f, err := h.blobs.Open(d.Encoded())
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = h.remade.open(d)
+	}
 	if err != nil {
 		http.NotFound(w, r)
 		return
 	}
 	defer f.Close()
-	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("Docker-Content-Digest", d.String())
 	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(f, 0, size))
 }

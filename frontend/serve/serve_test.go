@@ -2,12 +2,15 @@ package serve_test
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -27,7 +30,7 @@ func fixture(t *testing.T) (serve.Config, *chunk.Result) {
 	if err := os.MkdirAll(blobs, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	r := &chunk.Result{Encoding: digest.FromString("encoding"), Config: json.RawMessage("{}")}
+	r := &chunk.Result{Config: json.RawMessage("{}")}
 	for _, content := range []string{"layer one", "elsewhere", "layer two"} {
 		sum := digest.FromString(content)
 		l := chunk.Layer{
@@ -54,7 +57,7 @@ func fixture(t *testing.T) (serve.Config, *chunk.Result) {
 
 func start(t *testing.T, c serve.Config) *httptest.Server {
 	t.Helper()
-	h, err := serve.NewHandler(c)
+	h, err := serve.NewHandler(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,23 +77,24 @@ func TestEachLayerIsAnImage(t *testing.T) {
 	s := start(t, c)
 	for _, tt := range []struct {
 		layers []int
-		whole  bool
+		marked bool
 		want   []string
 	}{
-		{[]int{0}, false, []string{"mark", "layer one"}},
-		{[]int{2}, false, []string{"mark", "layer two"}},
-		{nil, false, []string{"mark"}},
+		{[]int{0}, true, []string{"mark", "layer one"}},
+		{[]int{0}, false, []string{"layer one"}},
+		{[]int{2}, true, []string{"mark", "layer two"}},
+		{[]int{2}, false, []string{"layer two"}},
 	} {
-		checkImage(t, s, c, r, tt.layers, tt.whole, tt.want)
+		checkImage(t, s, c, r, tt.layers, tt.marked, tt.want)
 	}
 	c.Whole = true
-	checkImage(t, start(t, c), c, r, []int{0, 2}, true, []string{"layer one", "layer two"})
+	checkImage(t, start(t, c), c, r, []int{0, 2}, false, []string{"layer one", "layer two"})
 }
 
 // checkImage reads an image as any client does.
-func checkImage(t *testing.T, s *httptest.Server, c serve.Config, r *chunk.Result, layers []int, whole bool, want []string) {
+func checkImage(t *testing.T, s *httptest.Server, c serve.Config, r *chunk.Result, layers []int, marked bool, want []string) {
 	t.Helper()
-	single, err := r.Alone(c.Platform, whole, layers...)
+	single, err := r.Alone(c.Platform, marked, layers...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,5 +192,100 @@ func TestARestOfALayerCanBeAskedFor(t *testing.T) {
 	data, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusPartialContent || string(data) != "one" {
 		t.Errorf("status %d, %q, %v", resp.StatusCode, data, err)
+	}
+}
+
+// step runs the chunk step on files that do not compress alike.
+func step(t *testing.T, in, dir string, req chunk.Request) (chunk.Dirs, *chunk.Result) {
+	t.Helper()
+	dirs := chunk.Dirs{In: in, Layout: filepath.Join(dir, "layout"), Result: filepath.Join(dir, "result")}
+	for _, d := range []string{dirs.Layout, dirs.Result} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := chunk.Run(t.Context(), req, dirs, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(dirs.Result, chunk.ResultFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := chunk.ParseResult(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dirs, result
+}
+
+func TestLayersOfThePriorImageAreMadeAgainForABuilderThatAsks(t *testing.T) {
+	t.Parallel()
+	in := t.TempDir()
+	for name, content := range map[string]string{"usr/bin/one": "one ", "usr/bin/two": "two ", "srv/data": "data "} {
+		name = filepath.Join(in, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(strings.Repeat(content, 5000)), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	epoch := time.Unix(0, 0).UTC()
+	req := chunk.Request{
+		Options: chunk.Options{Format: chunk.FormatPlain}, Config: json.RawMessage("{}"),
+		Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}, Created: &epoch,
+	}
+	_, first := step(t, in, t.TempDir(), req)
+	if err := os.WriteFile(filepath.Join(in, "srv/data"), []byte("other"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+
+	for _, tt := range []struct {
+		compression string
+		want        int
+	}{{"gzip", http.StatusOK}, {"zstd", http.StatusNotFound}} {
+		again := req
+		again.Options.Compression = tt.compression
+		again.Prior = first.Config
+		request, err := json.Marshal(again)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Join(t.TempDir(), "request.json")
+		if err := os.WriteFile(name, request, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range first.Layers {
+			again.PriorLayers = append(again.PriorLayers, l.Descriptor)
+		}
+		dirs, second := step(t, in, t.TempDir(), again)
+		s := start(t, serve.Config{
+			Layout: dirs.Layout, Result: dirs.Result, Repository: "secret", Platform: req.Platform,
+			Remake: serve.Remake{Request: name, In: in, Scratch: t.TempDir()},
+		})
+		kept, made := second.From(chunk.FromPrior), second.From(chunk.Made)
+		if len(kept) == 0 || len(made) == 0 {
+			t.Fatalf("%d layers kept, %d made", len(kept), len(made))
+		}
+		for _, i := range made {
+			get(t, s, second.Layers[i], http.StatusOK)
+		}
+		for _, i := range kept {
+			get(t, s, second.Layers[i], tt.want)
+		}
+	}
+}
+
+// get asks for the blob of a layer.
+func get(t *testing.T, s *httptest.Server, l chunk.Layer, want int) {
+	t.Helper()
+	resp, err := s.Client().Get(s.URL + "/v2/secret/blobs/" + l.Descriptor.Digest.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != want || want == http.StatusOK && digest.FromBytes(data) != l.Descriptor.Digest {
+		t.Errorf("layer %s: %s, %d bytes, want status %d", l.Name, resp.Status, len(data), want)
 	}
 }

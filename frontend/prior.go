@@ -1,0 +1,151 @@
+package frontend
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/platforms"
+	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/frontend/gateway/client"
+	"github.com/moby/buildkit/solver/pb"
+	"github.com/moby/buildkit/util/grpcerrors"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"google.golang.org/grpc/codes"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
+)
+
+// maxManifest bounds a manifest in bytes, as registries do.
+const maxManifest = 4 << 20
+
+// findPrior finds the image to continue from. None yet is a warning.
+func (t *target) findPrior(ctx context.Context) (err error) {
+	var prior *known
+	name := t.options.Prior
+	given, isContext := t.context("prior")
+	switch {
+	case name == "none" || t.options.SingleLayer:
+		return nil
+	case name != "":
+		prior, err = t.resolve(ctx, name)
+	case isContext:
+		name = given
+		prior, err = t.resolveContext(ctx, given)
+	default:
+		t.warnings = append(t.warnings, "layers are planned afresh: name the image that this one replaces with prior=IMAGE, and what did not change stays (or silence this with prior=none)")
+		return nil
+	}
+	if notFound(err) {
+		t.warnings = append(t.warnings, fmt.Sprintf("there is no prior image %s yet: layers are planned afresh", name))
+		return nil
+	}
+	if err != nil {
+		// What is wrapped around an error of the builder does not reach the user.
+		return fmt.Errorf("prior image %s cannot be read (prior=none does without): %v", name, err)
+	}
+	if err := ours(prior.config); err != nil {
+		return fmt.Errorf("prior image %s: %w", name, err)
+	}
+	t.request.Prior = prior.config
+	if t.options.Output == chunk.OutputLayout || !t.merges() || t.opts.LLBCaps.Supports(pb.CapSourceImageBlob) != nil {
+		// A layout has all layers. Without the prior image's manifest, or where layers cannot be put together, all are made.
+		return nil
+	}
+	if t.request.PriorLayers, err = t.manifestLayers(ctx, prior); err != nil {
+		return fmt.Errorf("prior image %s: %v", name, err)
+	}
+	return nil
+}
+
+// ours checks that an image tells its plan: the chunk step, which does not have its layers, could not look into them.
+func ours(config []byte) error {
+	var image ocispec.Image
+	if err := json.Unmarshal(config, &image); err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	label, ok := image.Config.Labels[chunking.LabelPlan]
+	if !ok {
+		return fmt.Errorf("it does not tell its plan in a label %s, so it was not made by ostree-ext: give prior=none", chunking.LabelPlan)
+	}
+	if _, err := chunking.ParseRecord(label); err != nil {
+		return fmt.Errorf("its plan is not understood: %w: give prior=none", err)
+	}
+	return nil
+}
+
+func notFound(err error) bool {
+	return err != nil && (grpcerrors.Code(err) == codes.NotFound || strings.HasSuffix(strings.TrimSpace(err.Error()), "not found"))
+}
+
+// manifestLayers reads the layers of an image from its manifest, which BuildKit fetches as it fetches any blob.
+func (t *target) manifestLayers(ctx context.Context, k *known) ([]ocispec.Descriptor, error) {
+	data, err := t.readBlob(ctx, k, k.digest)
+	if err != nil {
+		return nil, err
+	}
+	var index ocispec.Index
+	if err := json.Unmarshal(data, &index); err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", k.digest, err)
+	}
+	if len(index.Manifests) > 0 {
+		d, err := t.choose(index)
+		if err != nil {
+			return nil, err
+		}
+		if data, err = t.readBlob(ctx, k, d); err != nil {
+			return nil, err
+		}
+	}
+	var m ocispec.Manifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	if m.Config.Digest != digest.FromBytes(k.config) || len(m.Layers) != k.count {
+		return nil, errors.New("its manifest is not that of its configuration")
+	}
+	for _, l := range m.Layers {
+		if err := l.Digest.Validate(); err != nil {
+			return nil, fmt.Errorf("manifest: %w", err)
+		}
+		if l.Size < 0 || !images.IsLayerType(l.MediaType) {
+			return nil, fmt.Errorf("manifest: layer %s is of type %q and %d bytes", l.Digest, l.MediaType, l.Size)
+		}
+	}
+	return m.Layers, nil
+}
+
+// choose finds the manifest of the platform as BuildKit does.
+func (t *target) choose(index ocispec.Index) (digest.Digest, error) {
+	want := platforms.Only(t.platform)
+	var best *ocispec.Descriptor
+	for i, d := range index.Manifests {
+		if d.Platform == nil || !want.Match(*d.Platform) {
+			continue
+		}
+		if best == nil || want.Less(*d.Platform, *best.Platform) {
+			best = &index.Manifests[i]
+		}
+	}
+	if best == nil {
+		return "", fmt.Errorf("its index has no image of %s", platforms.Format(t.platform))
+	}
+	return best.Digest, nil
+}
+
+// readBlob reads a small blob of an image.
+func (t *target) readBlob(ctx context.Context, k *known, d digest.Digest) ([]byte, error) {
+	if err := d.Validate(); err != nil {
+		return nil, err
+	}
+	ref, err := t.solve(ctx, k.blob(d, llb.WithCustomName(t.label+"load manifest of the prior image")))
+	if err != nil {
+		return nil, err
+	}
+	return ref.ReadFile(ctx, client.ReadRequest{Filename: d.Encoded(), Range: &client.FileRange{Length: maxManifest}})
+}
