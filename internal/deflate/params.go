@@ -31,7 +31,7 @@ var levels = [10]params{
 	3: {chain: 3, nice: 24, lazy: 6, good: 8, far3: 1 << 11, edge: 8},
 	4: {chain: 4, nice: 32, lazy: 8, good: 8, far3: 1 << 12, edge: 8},
 	5: {chain: 6, nice: 32, lazy: 12, good: 8, far3: 1 << 12, edge: 12},
-	6: {chain: 24, nice: 64, lazy: 12, good: 8, far3: 1 << 12, edge: 64},
+	6: {chain: 16, nice: 64, lazy: 24, good: 8, far3: 1 << 12, edge: 32},
 	7: {chain: 48, nice: 128, lazy: 32, good: 16, far3: 1 << 12, edge: 64},
 	8: {chain: 96, nice: 160, lazy: 96, good: 32, far3: 1 << 13, edge: maxMatch},
 	9: {chain: 500, nice: 258, lazy: 258, good: 64, far3: 1 << 14, edge: maxMatch},
