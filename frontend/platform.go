@@ -295,12 +295,11 @@ func (t *target) sequence(r *registry, result *chunk.Result) (fetched, all []llb
 	for i, l := range result.Layers {
 		switch l.Origin {
 		case chunk.Made, chunk.FromPrior:
-			marked, markedErr := r.image(t, result, true, i)
-			plain, plainErr := r.image(t, result, false, i)
-			if err := errors.Join(markedErr, plainErr); err != nil {
+			st, err := r.image(t, result, false, i)
+			if err != nil {
 				return nil, nil, err
 			}
-			fetched, all = append(fetched, marked), append(all, plain)
+			all = append(all, st)
 		case chunk.FromBase:
 			if t.base == nil || i >= t.base.count || l.Index != i {
 				return nil, nil, errors.New("the chunk step's result names a layer of the base that is not there")
@@ -308,6 +307,13 @@ func (t *target) sequence(r *registry, result *chunk.Result) (fetched, all []llb
 		default:
 			return nil, nil, fmt.Errorf("the chunk step's result names a layer from %q", l.Origin)
 		}
+	}
+	for _, group := range chunk.Groups(result.From(chunk.Made, chunk.FromPrior)) {
+		st, err := r.image(t, result, true, group...)
+		if err != nil {
+			return nil, nil, err
+		}
+		fetched = append(fetched, st)
 	}
 	return fetched, all, nil
 }

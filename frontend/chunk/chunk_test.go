@@ -196,8 +196,8 @@ func TestMarksTellBlobsApart(t *testing.T) {
 		o.Format = chunk.FormatPlain
 		req.Options = o
 		result, _, _ := run(t, req, files)
-		for _, l := range result.Layers {
-			mark, err := l.Mark()
+		for i, l := range result.Layers {
+			mark, err := result.Mark(i)
 			if err != nil {
 				t.Fatal(err)
 			}

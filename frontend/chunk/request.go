@@ -117,8 +117,15 @@ type Single struct {
 // Digest is that of the manifest.
 func (s *Single) Digest() digest.Digest { return digest.FromBytes(s.Manifest) }
 
-// Alone returns an image of some of the layers. If it is marked, the layer that [Layer.Mark] returns for the first is below
-// them: a builder which has a layer unpacked already, but from another blob, would otherwise see no reason to fetch this one.
+// groupSize is how many layers a builder unpacks on top of each other. In larger groups, more is unpacked again when one changes;
+// with smaller ones, a builder has more snapshots to keep.
+const groupSize = 8
+
+// Groups divides layers by their positions into those that a builder fetches together.
+func Groups(layers []int) [][]int { return slices.Collect(slices.Chunk(layers, groupSize)) }
+
+// Alone returns an image of some of the layers. If it is marked, the layer that [Result.Mark] returns is below them: a builder
+// which has a layer unpacked already, but from another blob, would otherwise see no reason to fetch this one.
 func (r *Result) Alone(p ocispec.Platform, marked bool, layers ...int) (*Single, error) {
 	image := ocispec.Image{Platform: p, RootFS: ocispec.RootFS{Type: "layers"}}
 	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
@@ -130,7 +137,7 @@ func (r *Result) Alone(p ocispec.Platform, marked bool, layers ...int) (*Single,
 		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size})
 	}
 	if marked {
-		mark, err := r.Layers[layers[0]].Mark()
+		mark, err := r.Mark(layers...)
 		if err != nil {
 			return nil, err
 		}
@@ -152,11 +159,15 @@ func (r *Result) Alone(p ocispec.Platform, marked bool, layers ...int) (*Single,
 	return &s, err
 }
 
-// Mark is the tar stream of a layer that differs between blobs.
-func (l *Layer) Mark() ([]byte, error) {
+// Mark is the tar stream of a layer that differs between the blobs of some layers.
+func (r *Result) Mark(layers ...int) ([]byte, error) {
+	blobs := digest.SHA256.Digester()
+	for _, i := range layers {
+		fmt.Fprintln(blobs.Hash(), r.Layers[i].Descriptor.Digest)
+	}
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
-	header := tar.Header{Name: ".ostree-ext-" + l.Descriptor.Digest.Encoded(), Mode: 0o644, ModTime: time.Unix(0, 0), Format: tar.FormatUSTAR}
+	header := tar.Header{Name: ".ostree-ext-" + blobs.Digest().Encoded(), Mode: 0o644, ModTime: time.Unix(0, 0), Format: tar.FormatUSTAR}
 	err := errors.Join(w.WriteHeader(&header), w.Close())
 	return buf.Bytes(), err
 }

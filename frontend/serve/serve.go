@@ -133,18 +133,22 @@ func (r Remake) run(ctx context.Context) (*os.Root, error) {
 	return openBlobs(dirs.Layout)
 }
 
-// images prepares the documents of all images: two for each layer, marked and not, or a single one of all.
+// images prepares the documents of all images: one for each layer and a marked one for each group, or a single one of all.
 func (h *Handler) images(r *chunk.Result, c Config, served []int) error {
 	if c.Whole {
 		return h.add(r, c, false, served...)
 	}
-	for _, i := range served {
-		mark, err := r.Layers[i].Mark()
+	for _, group := range chunk.Groups(served) {
+		mark, err := r.Mark(group...)
 		if err != nil {
 			return err
 		}
 		h.documents[digest.FromBytes(mark)] = mark
-		if err := errors.Join(h.add(r, c, true, i), h.add(r, c, false, i)); err != nil {
+		errs := []error{h.add(r, c, true, group...)}
+		for _, i := range group {
+			errs = append(errs, h.add(r, c, false, i))
+		}
+		if err := errors.Join(errs...); err != nil {
 			return err
 		}
 	}

@@ -71,7 +71,7 @@ func start(t *testing.T, c serve.Config) *httptest.Server {
 	return s
 }
 
-func TestEachLayerIsAnImage(t *testing.T) {
+func TestEachLayerIsAnImageAndSoIsEachGroup(t *testing.T) {
 	t.Parallel()
 	c, r := fixture(t)
 	s := start(t, c)
@@ -80,10 +80,9 @@ func TestEachLayerIsAnImage(t *testing.T) {
 		marked bool
 		want   []string
 	}{
-		{[]int{0}, true, []string{"mark", "layer one"}},
 		{[]int{0}, false, []string{"layer one"}},
-		{[]int{2}, true, []string{"mark", "layer two"}},
 		{[]int{2}, false, []string{"layer two"}},
+		{[]int{0, 2}, true, []string{"mark", "layer one", "layer two"}},
 	} {
 		checkImage(t, s, c, r, tt.layers, tt.marked, tt.want)
 	}
