@@ -6,8 +6,9 @@ import (
 	"io"
 
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/inflate"
 )
 
 // maxWindow is the most memory that a zstd stream may ask for; the strongest level of the format's own tool does.
@@ -28,12 +29,12 @@ func Decompress(t types.MediaType, r io.Reader) (io.ReadCloser, error) {
 	case types.OCIUncompressedLayer:
 		return io.NopCloser(r), nil
 	case types.OCILayer:
-		z, err := gzip.NewReader(r)
+		z, err := inflate.NewReader(r)
 		if err != nil {
 			return nil, err
 		}
 		z.Multistream(false)
-		return z, nil
+		return io.NopCloser(z), nil
 	case types.OCILayerZStd:
 		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
@@ -49,5 +50,9 @@ func DecompressAll(t types.MediaType, r io.Reader) (io.ReadCloser, error) {
 	if t != types.OCILayer {
 		return Decompress(t, r)
 	}
-	return gzip.NewReader(r)
+	z, err := inflate.NewReader(r)
+	if err != nil {
+		return nil, err
+	}
+	return io.NopCloser(z), nil
 }
