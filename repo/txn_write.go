@@ -288,6 +288,9 @@ func (t *Txn) streamFile(ctx context.Context, j *contentJob) (c Checksum, writte
 		return c, false, err
 	}
 	written, err = t.finishFile(temp, fileName(c), j.header)
+	if written && t.repo.Config().Fsync {
+		startWriteback(temp.fd)
+	}
 	return c, written, err
 }
 
