@@ -17,13 +17,19 @@ import (
 )
 
 // request says what the chunk step is to do for one platform. The metadata are those of the Containerfile's result.
-func request(o chunk.Options, p ocispec.Platform, metadata map[string][]byte, suffix string) (chunk.Request, error) {
+//
+// base is the image whose layers stay, or nil.
+func request(o chunk.Options, p ocispec.Platform, metadata map[string][]byte, suffix string, base *known) (chunk.Request, error) {
 	req := chunk.Request{Options: o, Platform: p}
+	var kept []string
+	if base != nil {
+		req.Base, kept = base.config, base.diffIDs
+	}
 	fields := map[string]json.RawMessage{}
 	if err := json.Unmarshal(metadata[exptypes.ExporterImageConfigKey+suffix], &fields); err != nil {
 		return req, fmt.Errorf("the Containerfile's image configuration: %w", err)
 	}
-	config, isCommit, err := withoutStale(fields["config"])
+	config, isCommit, err := withoutStale(fields["config"], kept)
 	if err != nil {
 		return req, err
 	}
@@ -39,9 +45,9 @@ func request(o chunk.Options, p ocispec.Platform, metadata map[string][]byte, su
 		return req, nil
 	}
 	if o.Format == "" {
-		// What is made on top of a commit's image is a commit again.
+		// What is made on top of a commit's image is a commit again, unless the layers with that commit stay.
 		req.Options.Format = chunk.FormatPlain
-		if isCommit {
+		if isCommit && base == nil {
 			req.Options.Format = chunk.FormatOSTree
 		}
 	}
@@ -50,8 +56,9 @@ func request(o chunk.Options, p ocispec.Platform, metadata map[string][]byte, su
 	return req, err
 }
 
-// withoutStale removes labels of the base image that are wrong of another one, and tells whether it holds a commit.
-func withoutStale(config json.RawMessage) (clean json.RawMessage, isCommit bool, err error) {
+// withoutStale removes labels of the base image that are wrong of another one, of which layers of the given diff-ids stay, and
+// tells whether it holds a commit.
+func withoutStale(config json.RawMessage, kept []string) (clean json.RawMessage, isCommit bool, err error) {
 	if len(config) == 0 {
 		return json.RawMessage("{}"), false, nil
 	}
@@ -65,9 +72,7 @@ func withoutStale(config json.RawMessage) (clean json.RawMessage, isCommit bool,
 		}
 	}
 	isCommit = labels[encapsulate.LabelCommit] != ""
-	for _, stale := range build.StaleLabels {
-		delete(labels, stale)
-	}
+	build.RemoveStaleLabels(labels, kept)
 	delete(fields, "Labels")
 	if len(labels) > 0 {
 		if fields["Labels"], err = json.Marshal(labels); err != nil {

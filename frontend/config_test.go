@@ -61,13 +61,59 @@ func TestRequestTakesOverWhatTheContainerfileSays(t *testing.T) {
 			for k, v := range tt.metadata {
 				metadata[k] = []byte(v)
 			}
-			got, err := request(tt.options, arm, metadata, tt.suffix)
+			got, err := request(tt.options, arm, metadata, tt.suffix, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			tt.want.Platform = arm
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestOnTopOfLayersWithACommitThatStayItsLabelsStay(t *testing.T) {
+	t.Parallel()
+	metadata := map[string][]byte{
+		"containerimage.config": []byte(`{"config":{"Labels":{"ostree.commit":"x","ostree.final-diffid":"y","ostree-ext.plan":"z"}}}`),
+	}
+	for diffID, config := range map[string]string{
+		"y":     `{"Labels":{"ostree.commit":"x","ostree.final-diffid":"y"}}`,
+		"other": `{}`,
+	} {
+		got, err := request(chunk.Options{KeepBase: "true"}, arm, metadata, "", &known{config: []byte("base"), diffIDs: []string{diffID}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		zero := time.Unix(0, 0).UTC()
+		want := chunk.Request{
+			Options: chunk.Options{KeepBase: "true", Format: "plain"}, Platform: arm, Config: []byte(config), Base: []byte("base"), Created: &zero,
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("base with layer %s (-want +got):\n%s", diffID, diff)
+		}
+	}
+}
+
+func TestWhatAClientSentIsKnownByItsContentAlone(t *testing.T) {
+	t.Parallel()
+	sent := llb.Local("context")
+	for name, tt := range map[string]struct {
+		st   llb.State
+		want bool
+	}{
+		"sent":            {sent, false},
+		"copied":          {llb.Scratch().File(llb.Copy(sent, "/", "/")), true},
+		"made by a step":  {sent.Run(llb.Args([]string{"true"})).Root(), true},
+		"an image":        {llb.Image("docker.io/library/base:x"), true},
+		"of two branches": {llb.Merge([]llb.State{llb.Image("docker.io/library/base:x"), sent}), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := isKeyed(t.Context(), tt.st, arm)
+			if err != nil || got != tt.want {
+				t.Errorf("got %t, %v, want %t", got, err, tt.want)
 			}
 		})
 	}
@@ -86,7 +132,7 @@ func TestRequestRefusesWhatIsNoConfiguration(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got, err := request(chunk.Options{}, arm, metadata, ""); err == nil {
+			if got, err := request(chunk.Options{}, arm, metadata, "", nil); err == nil {
 				t.Errorf("request %+v, want an error", got)
 			}
 		})

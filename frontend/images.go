@@ -21,31 +21,32 @@ import (
 
 // known is an image that the builder can get.
 type known struct {
-	digest digest.Digest // of the manifest or index
-	config []byte
-	count  int // of layers
-	image  llb.State
+	digest  digest.Digest // of the manifest or index
+	config  []byte
+	diffIDs []string
+	image   llb.State
 	// blob is a file of that name and content.
 	blob func(digest.Digest, ...llb.ImageBlobOption) llb.State
 }
 
-// images finds the prior image and the base.
-func (t *target) images(ctx context.Context, ref client.Reference) (err error) {
-	if name, keep := t.options.KeepsBase(); keep {
-		if !t.merges() {
-			return errors.New("keep-base needs a builder that can merge layers, which Docker's own without the containerd image store cannot")
-		}
-		if name != "" {
-			t.base, err = t.resolve(ctx, name)
-		} else {
-			t.base, err = t.below(ctx, ref)
-		}
-		if err != nil {
-			return fmt.Errorf("keep-base: %w", err)
-		}
-		t.request.Base = t.base.config
+// findKept finds the image whose layers stay, if there is to be one.
+func (t *target) findKept(ctx context.Context, ref client.Reference) (err error) {
+	name, keep := t.options.KeepsBase()
+	if !keep {
+		return nil
 	}
-	return t.findPrior(ctx)
+	if !t.merges() {
+		return errors.New("keep-base needs a builder that can merge layers, which Docker's own without the containerd image store cannot")
+	}
+	if name != "" {
+		t.base, err = t.resolve(ctx, name)
+	} else {
+		t.base, err = t.below(ctx, ref)
+	}
+	if err != nil {
+		return fmt.Errorf("keep-base: %w", err)
+	}
+	return nil
 }
 
 // context is what the client gave for a named context.
@@ -127,7 +128,9 @@ func newKnown(k known) (*known, error) {
 	if len(image.RootFS.DiffIDs) == 0 {
 		return nil, errors.New("the image has no layers")
 	}
-	k.count = len(image.RootFS.DiffIDs)
+	for _, d := range image.RootFS.DiffIDs {
+		k.diffIDs = append(k.diffIDs, d.String())
+	}
 	return &k, nil
 }
 
@@ -193,6 +196,21 @@ func parseDefinition(def *pb.Definition) (map[string]*pb.Op, *pb.Input, error) {
 		return nil, nil, errors.New("the build has no steps")
 	}
 	return ops, last.Inputs[0], nil
+}
+
+// isKeyed reports whether the builder knows by the definition of a state alone whether it has it: not of what a client sent,
+// which is different each time until the builder has looked at its content.
+func isKeyed(ctx context.Context, st llb.State, p ocispec.Platform) (bool, error) {
+	def, err := st.Marshal(ctx, llb.Platform(p))
+	if err != nil {
+		return false, err
+	}
+	ops, last, err := parseDefinition(def.ToPB())
+	if err != nil {
+		return false, err
+	}
+	op := ops[last.Digest]
+	return op != nil && !strings.HasPrefix(op.GetSource().GetIdentifier(), "local://"), nil
 }
 
 // rootInput is the input of a step that its output begins with, or -1.

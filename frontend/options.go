@@ -37,6 +37,9 @@ func ParseOptions(all map[string]string) (chunk.Options, error) {
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		name, ours := strings.CutPrefix(key, optPrefix)
 		if !ours && !slices.Contains(known, name) {
+			if slices.ContainsFunc(known, func(k string) bool { return isSlip(name, k) }) {
+				return o, o.Set(name, all[key])
+			}
 			continue
 		}
 		if err := o.Set(name, all[key]); err != nil {
@@ -56,4 +59,24 @@ func ParseOptions(all map[string]string) (chunk.Options, error) {
 		}
 	}
 	return o, o.Check()
+}
+
+// isSlip reports whether a name is one of ours with a letter too few, too many or other. Names that are further away are of
+// BuildKit's own frontend, whose options come along with ours.
+func isSlip(name, ours string) bool {
+	if len(name) > len(ours) {
+		name, ours = ours, name
+	}
+	if len(ours)-len(name) > 1 || len(ours) < 5 {
+		return false
+	}
+	same := 0
+	for same < len(name) && name[same] == ours[same] {
+		same++
+	}
+	rest := name[same:]
+	if len(name) == len(ours) {
+		rest = rest[min(1, len(rest)):]
+	}
+	return rest == ours[min(same+1, len(ours)):]
 }

@@ -19,6 +19,11 @@ func TestOptionsComeFromTheSyntaxLineTheClientAndBuildArguments(t *testing.T) {
 		want chunk.Options
 	}{
 		{"none", map[string]string{"cmdline": "img", "source": "img", "filename": "Containerfile"}, chunk.Options{}},
+		{
+			"those of BuildKit's own frontend",
+			map[string]string{"no-cache": "", "platform": "linux/arm64", "requestid": "", "shm-size": "1", "add-hosts": "", "target": "a", "hostname": "h", "ulimit": ""},
+			chunk.Options{},
+		},
 		{"no syntax line", map[string]string{}, chunk.Options{}},
 		{"syntax line", map[string]string{"cmdline": "img format=ostree  max-layers=40"}, chunk.Options{Format: "ostree", MaxLayers: 40}},
 		{"as flags", map[string]string{"cmdline": "img --format=ostree --max-layers=40"}, chunk.Options{Format: "ostree", MaxLayers: 40}},
@@ -58,6 +63,9 @@ func TestOptionsThatMakeNoSenseAreErrorsThatSayWhatDoes(t *testing.T) {
 		{"name on the syntax line", map[string]string{"cmdline": "img max-layer=3"}, []string{"syntax line", `"max-layer"`, "max-layers", "keep-base"}},
 		{"name of a build argument", map[string]string{"build-arg:OSTREE_EXT_LAYERS": "3"}, []string{"OSTREE_EXT_LAYERS", "max-layers"}},
 		{"name of a prefixed option", map[string]string{"ostree-ext:layers": "3"}, []string{`"layers"`, "max-layers"}},
+		{"a letter too few in an option of the client", map[string]string{"max-layer": "3"}, []string{`"max-layer"`, "max-layers"}},
+		{"a letter too many", map[string]string{"keep-basse": "true"}, []string{`"keep-basse"`, "keep-base"}},
+		{"another letter", map[string]string{"formal": "ostree"}, []string{`"formal"`, "format"}},
 		{"value", map[string]string{"cmdline": "img format=oci"}, []string{"format=oci", "plain or ostree"}},
 		{"number", map[string]string{"build-arg:OSTREE_EXT_MAX_LAYERS": "1"}, []string{"max-layers=1", "from 2 to"}},
 		{"compression", map[string]string{"compression": "xz"}, []string{"compression=xz", "gzip, zstd or none"}},

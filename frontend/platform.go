@@ -55,6 +55,7 @@ type target struct {
 // made is what a chunk step leaves: an image as a layout, and what the image is.
 type made struct {
 	in     llb.State
+	keyed  bool // in is made by steps, or is an image: not what the client has just sent
 	layout llb.State
 	ref    client.Reference // of the result
 	result *chunk.Result
@@ -63,8 +64,11 @@ type made struct {
 // platform makes the image of a platform.
 func (b *job) platform(ctx context.Context, p exptypes.Platform, ref client.Reference, metadata map[string][]byte, suffix string) (*image, error) {
 	t := &target{job: b, platform: p.Platform, label: "[chunk " + platforms.Format(p.Platform) + "] "}
+	if err := t.findKept(ctx, ref); err != nil {
+		return nil, err
+	}
 	var err error
-	if t.request, err = request(b.options, p.Platform, metadata, suffix); err != nil {
+	if t.request, err = request(b.options, p.Platform, metadata, suffix, t.base); err != nil {
 		return nil, err
 	}
 	t.request.Mapping, t.request.ContentMeta = b.mapping, b.contentMeta
@@ -72,7 +76,7 @@ func (b *job) platform(ctx context.Context, p exptypes.Platform, ref client.Refe
 	if err != nil {
 		return nil, err
 	}
-	if err := t.images(ctx, ref); err != nil {
+	if err := t.findPrior(ctx); err != nil {
 		return nil, err
 	}
 	if err := t.chunk(ctx, in); err != nil {
@@ -89,7 +93,7 @@ func (b *job) platform(ctx context.Context, p exptypes.Platform, ref client.Refe
 	}()
 	img := &image{}
 	img.ref, err = t.assemble(ctx)
-	if err != nil && ctx.Err() == nil && len(t.made.result.From(chunk.FromPrior)) > 0 {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrUnreachable) && len(t.made.result.From(chunk.FromPrior)) > 0 {
 		t.request.PriorLayers = nil
 		// The first registry goes on: the builder may still want to fetch from there what both have.
 		t.warnings = []string{"layers of the prior image cannot be had, and are made: " + firstLine(err.Error())}
@@ -134,6 +138,9 @@ func (t *target) chunk(ctx context.Context, in llb.State) error {
 		return err
 	}
 	t.made.in = in
+	if t.made.keyed, err = isKeyed(ctx, in, t.native); err != nil {
+		return err
+	}
 	run := t.self.Run(t.step(in, data)...)
 	t.made.layout = run.AddMount(dirLayout, llb.Scratch())
 	results := run.AddMount(dirResult, llb.Scratch())
@@ -164,7 +171,7 @@ func (t *target) step(in llb.State, request []byte) []llb.RunOption {
 	}
 	opts := []llb.RunOption{
 		llb.ReadonlyRootFS(), llb.Network(pb.NetMode_NONE), llb.Platform(t.native),
-		llb.AddMount(dirIn, in, llb.Readonly), llb.AddMount(dirRequest, t.requests(request), llb.Readonly),
+		llb.AddMount(dirIn, in, t.readsInput()...), llb.AddMount(dirRequest, t.requests(request), llb.Readonly),
 		llb.AddMount(dirScratch, llb.Scratch(), llb.ForceNoOutput),
 		llb.WithCustomName(t.label + "splitting into layers"),
 	}
@@ -176,6 +183,16 @@ func (t *target) step(in llb.State, request []byte) []llb.RunOption {
 		opts = append(opts, llb.IgnoreCache)
 	}
 	return append(opts, llb.Args(args))
+}
+
+// readsInput is how the chunk step has its input. Where the steps that made it are the key of the cache, the builder need not
+// look for another one in its content, for which it would read all of it.
+func (t *target) readsInput() []llb.MountOption {
+	opts := []llb.MountOption{llb.Readonly}
+	if t.made.keyed && t.opts.LLBCaps.Supports(pb.CapExecMountContentCache) == nil {
+		opts = append(opts, llb.ContentCache(llb.MountContentCacheOff))
+	}
+	return opts
 }
 
 // requests is a directory with the request.
@@ -225,14 +242,15 @@ func (t *target) assemble(ctx context.Context) (client.Reference, error) {
 	if err := t.fetch(ctx, fetched); err != nil {
 		return nil, r.explain(err)
 	}
+	// The name of the last step tells what there is to upload, also where everything is cached.
+	name := llb.WithCustomName(t.label + "image of " + t.made.result.Summary)
 	st := all[0]
 	if len(all) > 1 {
-		st = llb.Merge(all, llb.WithCustomName(t.label+"image of all layers"))
+		st = llb.Merge(all, name)
 	}
 	if t.opts.LLBCaps.Supports(pb.CapPassthroughOp) == nil {
 		// Without it, the image is not known to come from the Containerfile: neither to caches nor to provenance.
-		st = llb.NewPassthrough("ostree-ext", []llb.PassthroughInput{{State: st, Output: true}, {State: t.made.layout}},
-			llb.WithCustomName(t.label+"image"))
+		st = llb.NewPassthrough("ostree-ext", []llb.PassthroughInput{{State: st, Output: true}, {State: t.made.layout}}, name)
 	} else if len(t.dc.CacheImports) > 0 {
 		text := "this builder cannot keep the Containerfile's steps in an exported cache: that needs BuildKit 0.31"
 		if err := t.warn(ctx, t.made.layout, []string{text}); err != nil {
@@ -301,7 +319,7 @@ func (t *target) sequence(r *registry, result *chunk.Result) (fetched, all []llb
 			}
 			all = append(all, st)
 		case chunk.FromBase:
-			if t.base == nil || i >= t.base.count || l.Index != i {
+			if t.base == nil || i >= len(t.base.diffIDs) || l.Index != i {
 				return nil, nil, errors.New("the chunk step's result names a layer of the base that is not there")
 			}
 		default:

@@ -106,7 +106,7 @@ func (t *target) manifestLayers(ctx context.Context, k *known) ([]ocispec.Descri
 	if err := json.Unmarshal(data, &m); err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
-	if m.Config.Digest != digest.FromBytes(k.config) || len(m.Layers) != k.count {
+	if m.Config.Digest != digest.FromBytes(k.config) || len(m.Layers) != len(k.diffIDs) {
 		return nil, errors.New("its manifest is not that of its configuration")
 	}
 	for _, l := range m.Layers {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/containerd/platforms"
@@ -21,7 +22,14 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/frontend/serve"
 )
 
+// memoryLimit is what the heap stays below as long as it can, in bytes; most of it is otherwise what the collector has not
+// freed yet.
+const memoryLimit = 96 << 20
+
 func main() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {

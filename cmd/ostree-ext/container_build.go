@@ -287,15 +287,15 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, o.close()) }()
-	created, err := f.inherit(o, &opts.Image)
-	if err != nil {
-		return err
-	}
 	base, closeBase, err := f.base(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeBase()) }()
+	created, err := f.inherit(o, base, &opts.Image)
+	if err != nil {
+		return err
+	}
 	prior, closePrior, err := f.chunk.openPrior(ctx, a, &ref, f.fetch)
 	if err != nil {
 		return err
@@ -374,7 +374,7 @@ func (a *app) tellDropped(list []rootfs.Dropped, result *built) {
 }
 
 // inherit takes over the configuration of the image that the tree comes from, and returns the new one's time.
-func (f *buildFlags) inherit(o *opened, opts *encapsulate.Options) (time.Time, error) {
+func (f *buildFlags) inherit(o *opened, base *build.Base, opts *encapsulate.Options) (time.Time, error) {
 	created := o.tree.Entries()[0].ModTime.UTC().Truncate(time.Second)
 	if o.image == nil {
 		return sourceDateEpoch(created)
@@ -391,9 +391,13 @@ func (f *buildFlags) inherit(o *opened, opts *encapsulate.Options) (time.Time, e
 	if opts.Config == nil {
 		config := old.Config
 		config.Labels = maps.Clone(config.Labels)
-		for _, stale := range build.StaleLabels {
-			delete(config.Labels, stale)
+		var kept []string
+		if base != nil {
+			for _, l := range base.Image.Layers {
+				kept = append(kept, l.DiffID.String())
+			}
 		}
+		build.RemoveStaleLabels(config.Labels, kept)
 		data, err := json.Marshal(config)
 		if err != nil {
 			return created, err

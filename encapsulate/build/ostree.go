@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -101,9 +102,20 @@ func osVersion(ctx context.Context, x *rootfs.Index) string {
 	return ""
 }
 
-// StaleLabels are labels of an image that are wrong of another one made of its content.
-var StaleLabels = []string{
-	"ostree.commit", "ostree.final-diffid", "ostree.linux", "ostree.bootable", "rpmostree.inputhash", "dev.hhd.rechunk.info", chunking.LabelPlan,
+// commitLabels tell of the commit that an image holds.
+var commitLabels = []string{"ostree.commit", "ostree.final-diffid", "ostree.linux", "ostree.bootable", "rpmostree.inputhash"}
+
+// RemoveStaleLabels removes from an image's labels those that are wrong of another one made of its content. Labels that tell
+// of a commit stay true where the layers with the commit do: kept are the diff-ids of the layers that stay.
+func RemoveStaleLabels(labels map[string]string, kept []string) {
+	delete(labels, "dev.hhd.rechunk.info")
+	delete(labels, chunking.LabelPlan)
+	if slices.Contains(kept, labels["ostree.final-diffid"]) {
+		return
+	}
+	for _, l := range commitLabels {
+		delete(labels, l)
+	}
 }
 
 // PolicyOf returns what computes SELinux labels by the policy that is found in a tree, or nil if it has none or one that is

@@ -50,6 +50,8 @@ type Result struct {
 	Author string `json:"author,omitempty"`
 	// Layers are those of the image in order.
 	Layers []Layer `json:"layers"`
+	// Summary says in a line how many layers are new and how many were kept.
+	Summary string `json:"summary,omitempty"`
 	// Warnings are for the user.
 	Warnings []string `json:"warnings,omitempty"`
 }

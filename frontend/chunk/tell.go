@@ -52,7 +52,7 @@ func (t *teller) dropped(list []rootfs.Dropped) {
 	}
 }
 
-// summary tells what there is to upload.
+// summary tells what there is to upload, in the result, too.
 func (t *teller) summary(r *Result, prior *encapsulate.Prior, had []encapsulate.PriorLayer) {
 	inPrior := map[string]bool{}
 	for _, l := range had {
@@ -78,5 +78,6 @@ func (t *teller) summary(r *Result, prior *encapsulate.Prior, had []encapsulate.
 	if base > 0 {
 		text += fmt.Sprintf(", %d of the base image", base)
 	}
+	r.Summary = text
 	t.line("%s", text)
 }
