@@ -1,0 +1,71 @@
+//go:build interop
+
+package frontend_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
+)
+
+// maxMemory is what the chunk step may need, in bytes, however large the tree is.
+const maxMemory = 150 << 20
+
+func TestInterop_TheChunkStepNeedsLittleMemory(t *testing.T) {
+	root := tree(t, request{file: "FROM " + env.host + "/debian\n", name: "memory"})
+	// Larger than what may be needed, and nothing that compresses.
+	must(t, "dd", "if=/dev/urandom", "of="+filepath.Join(root, "large"), "bs=1M", "count=400", "status=none")
+	for _, format := range []string{chunk.FormatPlain, chunk.FormatOSTree} {
+		t.Run(format, func(t *testing.T) {
+			dir := t.TempDir()
+			created := time.Unix(0, 0).UTC()
+			req := chunk.Request{
+				Created: &created, Options: chunk.Options{Format: format}, Config: []byte("{}"), Platform: ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH},
+			}
+			data, err := json.Marshal(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			writeFile(t, filepath.Join(dir, "request.json"), string(data))
+			for _, d := range []string{"layout", "result"} {
+				if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// Not asked of the kernel by the test: a process counts what its parent needed, too.
+			report := filepath.Join(dir, "memory")
+			must(t, "/usr/bin/time", "-f", "%M", "-o", report, env.frontend, "chunk", "--in="+root, "--request="+filepath.Join(dir, "request.json"),
+				"--layout="+filepath.Join(dir, "layout"), "--result="+filepath.Join(dir, "result"))
+			data, err = os.ReadFile(filepath.Join(dir, "result", chunk.ResultFile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			result, err := chunk.ParseResult(data)
+			if err != nil || result.Error != "" || len(result.Layers) < 10 {
+				t.Fatalf("result %.500s, %v", data, err)
+			}
+			data, err = os.ReadFile(report)
+			if err != nil {
+				t.Fatal(err)
+			}
+			used, err := strconv.Atoi(strings.TrimSpace(string(data)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			used <<= 10
+			t.Logf("%d MiB", used>>20)
+			if used > maxMemory {
+				t.Errorf("the chunk step needed %d MiB, more than %d", used>>20, maxMemory>>20)
+			}
+		})
+	}
+}
