@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -116,6 +117,20 @@ func TestWhatAClientSentIsKnownByItsContentAlone(t *testing.T) {
 				t.Errorf("got %t, %v, want %t", got, err, tt.want)
 			}
 		})
+	}
+}
+
+func TestAPriorImageThatIsNotThereIsToldFromOneThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"docker.io/library/x:latest: not found": true,
+		"pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed": true,
+		"failed to do request: dial tcp 127.0.0.1:1: connect: connection refused":                                                              false,
+		"unexpected status: 500 Internal Server Error":                                                                                         false,
+	} {
+		if got := notFound(errors.New(text)); got != want {
+			t.Errorf("%q: %t, want %t", text, got, want)
+		}
 	}
 }
 

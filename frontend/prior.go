@@ -42,7 +42,11 @@ func (t *target) findPrior(ctx context.Context) (err error) {
 		return nil
 	}
 	if notFound(err) {
-		t.warnings = append(t.warnings, fmt.Sprintf("there is no prior image %s yet: layers are planned afresh", name))
+		text := fmt.Sprintf("there is no prior image %s yet: layers are planned afresh", name)
+		if hidden(err) {
+			text = fmt.Sprintf("the registry says of the prior image %s that it does not exist, or that you may not read it: layers are planned afresh", name)
+		}
+		t.warnings = append(t.warnings, text)
 		return nil
 	}
 	if err != nil {
@@ -79,8 +83,15 @@ func ours(config []byte) error {
 	return nil
 }
 
+// notFound reports whether an image is not there, as the builder says.
 func notFound(err error) bool {
-	return err != nil && (grpcerrors.Code(err) == codes.NotFound || strings.HasSuffix(strings.TrimSpace(err.Error()), "not found"))
+	return err != nil && (grpcerrors.Code(err) == codes.NotFound || strings.HasSuffix(strings.TrimSpace(err.Error()), "not found") || hidden(err))
+}
+
+// hidden reports whether the registry does not tell what is not there from what may not be read, as public ones do of
+// repositories that nothing was pushed to yet. Who may not read will hardly be let push, so that is no reason to end a first build.
+func hidden(err error) bool {
+	return strings.Contains(err.Error(), "repository does not exist or may require authorization")
 }
 
 // manifestLayers reads the layers of an image from its manifest, which BuildKit fetches as it fetches any blob.
