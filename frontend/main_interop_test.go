@@ -174,6 +174,7 @@ type daemonOptions struct {
 	worker      string // lines for [worker.oci]
 	entitlement bool   // network.host may be asked for
 	rootless    bool   // in a user namespace
+	containerd  string // the socket of a containerd, whose store it uses instead of its own
 }
 
 type daemon struct {
@@ -190,8 +191,11 @@ func startDaemon(o daemonOptions) (*daemon, error) {
 		return nil, err
 	}
 	d := &daemon{dir: dir, addr: "unix://" + dir + "/bk.sock"}
-	config := fmt.Sprintf("root = %q\n[grpc]\naddress = [%q]\n[otel]\nsocketPath = %q\n[worker.containerd]\nenabled = false\n[worker.oci]\ngc = false\n%s\n",
-		dir+"/root", d.addr, dir+"/otel.sock", o.worker)
+	workers := "[worker.containerd]\nenabled = false\n[worker.oci]\ngc = false\n" + o.worker
+	if o.containerd != "" {
+		workers = fmt.Sprintf("[worker.oci]\nenabled = false\n[worker.containerd]\nenabled = true\naddress = %q\nnamespace = \"buildkit\"\n", o.containerd)
+	}
+	config := fmt.Sprintf("root = %q\n[grpc]\naddress = [%q]\n[otel]\nsocketPath = %q\n%s\n", dir+"/root", d.addr, dir+"/otel.sock", workers)
 	file := filepath.Join(dir, "buildkitd.toml")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return nil, err
