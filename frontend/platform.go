@@ -243,14 +243,20 @@ func (t *target) assemble(ctx context.Context) (client.Reference, error) {
 		return nil, r.explain(err)
 	}
 	// The name of the last step tells what there is to upload, also where everything is cached.
-	name := llb.WithCustomName(t.label + "image of " + t.made.result.Summary)
+	summary := t.label + "image of " + t.made.result.Summary
+	passes := t.opts.LLBCaps.Supports(pb.CapPassthroughOp) == nil
 	st := all[0]
 	if len(all) > 1 {
-		st = llb.Merge(all, name)
+		name := summary
+		if passes {
+			name = t.label + "joining layers"
+		}
+		st = llb.Merge(all, llb.WithCustomName(name))
 	}
-	if t.opts.LLBCaps.Supports(pb.CapPassthroughOp) == nil {
+	if passes {
 		// Without it, the image is not known to come from the Containerfile: neither to caches nor to provenance.
-		st = llb.NewPassthrough("ostree-ext", []llb.PassthroughInput{{State: st, Output: true}, {State: t.made.layout}}, name)
+		st = llb.NewPassthrough("ostree-ext", []llb.PassthroughInput{{State: st, Output: true}, {State: t.made.layout}},
+			llb.WithCustomName(summary))
 	} else if len(t.dc.CacheImports) > 0 {
 		text := "this builder cannot keep the Containerfile's steps in an exported cache: that needs BuildKit 0.31"
 		if err := t.warn(ctx, t.made.layout, []string{text}); err != nil {
