@@ -25,14 +25,6 @@ const maxPadding = 1 << 20
 // errPadding says that a stream goes on after the archive in it has ended.
 var errPadding = fmt.Errorf("%w: more than %d bytes follow the end of the archive", ErrLayerMismatch, maxPadding)
 
-// decompress opens a layer's stream by its media type.
-func decompress(mediaType string, r io.Reader) (io.ReadCloser, error) {
-	if !handled(mediaType) {
-		return nil, unhandled(mediaType)
-	}
-	return encapsulate.Decompress(types.MediaType(mediaType), r)
-}
-
 func handled(mediaType string) bool { return encapsulate.CanDecompress(types.MediaType(mediaType)) }
 
 func unhandled(mediaType string) error {
@@ -80,7 +72,11 @@ func ours(err error) bool {
 }
 
 func useStream(l layer, raw io.Reader, use func(io.Reader) error) (err error) {
-	z, err := decompress(l.descriptor.MediaType, raw)
+	open := encapsulate.Decompress
+	if l.foreign {
+		open = encapsulate.DecompressAll
+	}
+	z, err := open(types.MediaType(l.descriptor.MediaType), raw)
 	if err != nil {
 		return err
 	}

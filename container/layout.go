@@ -21,6 +21,8 @@ type layer struct {
 	diffID     digest.Digest
 	index      int
 	name       string
+	// foreign says that any program may have made it, whose gzip streams have several members.
+	foreign bool
 }
 
 // layout is the order of layers in an image: the commit layer, those with chunks of its content, and others that were

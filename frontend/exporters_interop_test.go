@@ -4,6 +4,7 @@ package frontend_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -81,7 +82,7 @@ func TestInterop_ExportersKeepTheLayers(t *testing.T) {
 	}
 }
 
-func TestInterop_EstargzChangesTheDiffIDs(t *testing.T) {
+func TestInterop_EstargzChangesTheDiffIDsAndVerificationFindsIt(t *testing.T) {
 	r := smallRequest("format=ostree", "exporters/estargz")
 	env.daemon.build(t, r)
 	want := pull(t, r.name)
@@ -90,6 +91,23 @@ func TestInterop_EstargzChangesTheDiffIDs(t *testing.T) {
 	env.daemon.build(t, r)
 	if cmp.Equal(diffIDs(want), diffIDs(readLayout(t, dir))) {
 		t.Error("the conversion to estargz keeps the diff-ids: the documentation says that it breaks images")
+	}
+	out, err := exec.CommandContext(t.Context(), env.cli, "container", "verify", "--quiet", "oci:"+dir).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "label ostree.final-diffid names") || !strings.Contains(string(out), "eStargz") {
+		t.Errorf("verification of the converted image: %v\n%s", err, out)
+	}
+	verify := []string{"container", "verify", "--quiet", "--insecure-skip-tls-verification"}
+	must(t, env.cli, append(verify, "docker://"+env.host+"/"+r.name)...)
+	// An ordinary image has no label that is wrong, but layers that are no longer ours.
+	r = smallRequest("format=plain", "exporters/estargz-plain")
+	env.daemon.build(t, r)
+	must(t, env.cli, append(verify, "docker://"+env.host+"/"+r.name)...)
+	plain := filepath.Join(t.TempDir(), "oci")
+	r.output = "type=oci,tar=false,compression=estargz,force-compression=true,dest=" + plain
+	env.daemon.build(t, r)
+	out, err = exec.CommandContext(t.Context(), env.cli, "container", "verify", "--quiet", "oci:"+plain).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "eStargz") {
+		t.Errorf("verification of the converted ordinary image: %v\n%s", err, out)
 	}
 }
 

@@ -25,6 +25,7 @@ func TestInterop_OnTopOfACommitKeepBaseGivesADerivedImage(t *testing.T) {
 	if len(got.manifest.Layers) <= n || !slices.Equal(got.layers()[:n], below.layers()) {
 		t.Errorf("layers %q do not begin with those of the base, %q", got.layers(), below.layers())
 	}
+	must(t, env.cli, "container", "verify", "--quiet", "--insecure-skip-tls-verification", "docker://"+env.host+"/"+name)
 	labels := got.config.Config.Labels
 	if labels["ostree.commit"] != commit || labels["ostree.final-diffid"] != below.config.Config.Labels["ostree.final-diffid"] || labels["vendor"] != "Test" {
 		t.Errorf("labels are %q", labels)

@@ -9,7 +9,7 @@ import (
 
 func newContainerCommand(a *app) *cobra.Command {
 	return group("container", "Commits as container images",
-		newEncapsulateCommand(a), newBuildCommand(a), newUnencapsulateCommand(a), newInfoCommand(a), newCompareCommand(a))
+		newEncapsulateCommand(a), newBuildCommand(a), newUnencapsulateCommand(a), newVerifyCommand(a), newInfoCommand(a), newCompareCommand(a))
 }
 
 // fetchFlags are the options of every command that reads an image.

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ostree-ext/ostree-ext-go/container"
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/source"
+)
+
+func newVerifyCommand(a *app) *cobra.Command {
+	var asJSON bool
+	var fetch source.Options
+	c := &cobra.Command{
+		Use:   "verify IMGREF",
+		Short: "Check that hosts can import an image",
+		Long: `Reads all of an image and checks that digests, sizes, diff-ids and labels agree and that everything can be imported: an image
+of a commit has to give that commit, complete; the layers of an ordinary image have to unpack. This finds images that were
+converted after they were made, as BuildKit does with force-compression=true,compression=estargz.
+
+What is wrong is printed, a line each, and the exit status is 1. The objects of a commit go into a directory below $TMPDIR until
+the command ends. Signatures are not looked at.`,
+		Example: `  ostree-ext container verify docker://registry.example/os:latest
+  ostree-ext container verify --json oci:layout:latest`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkFetch(&fetch); err != nil {
+				return err
+			}
+			ref, err := parseEitherReference(args[0])
+			if err != nil {
+				return err
+			}
+			show := a.newProgress()
+			v, err := container.Verify(cmd.Context(), ref, container.VerifyOptions{Source: fetch, Progress: show.event})
+			show.stop()
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				if err := a.printJSON(v); err != nil {
+					return err
+				}
+			} else if err := a.printf("%s", describeVerification(v)); err != nil {
+				return err
+			}
+			if n := len(v.Problems); n > 0 {
+				return fmt.Errorf("%s does not hold what it says: %d problems", ref, n)
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	fetchFlags(c.Flags(), &fetch)
+	return c
+}
+
+// parseEitherReference reads an argument that says where an image is. What would vouch for it may stand before, if that is
+// nothing.
+func parseEitherReference(arg string) (imgref.ImageReference, error) {
+	if ref, err := imgref.ParseOstreeImageReference(arg); err == nil {
+		if ref.Signature.Kind != imgref.ContainerPolicyAllowInsecure {
+			return ref.Image, &container.VerificationError{Ref: ref}
+		}
+		return ref.Image, nil
+	}
+	return parseImageReference(arg)
+}
+
+// describeVerification is what people read.
+func describeVerification(v *container.Verification) string {
+	var b strings.Builder
+	for _, p := range v.Problems {
+		fmt.Fprintln(&b, p)
+	}
+	if len(v.Problems) > 0 {
+		return b.String()
+	}
+	fmt.Fprintf(&b, "%s: %d layers", v.Digest, v.Layers)
+	if v.Derived > 0 {
+		fmt.Fprintf(&b, ", %d of them on top of the commit's", v.Derived)
+	}
+	if v.Commit != "" {
+		fmt.Fprintf(&b, ", commit %s", v.Commit)
+	}
+	fmt.Fprintln(&b, ": ok")
+	return b.String()
+}
