@@ -12,9 +12,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
 // bridged is a builder whose containers have a network of their own.
@@ -175,25 +172,25 @@ func TestInterop_BuildxBuildsAndAsks(t *testing.T) {
 
 func TestInterop_NodesOfOneBuilderMakeOneIndex(t *testing.T) {
 	repo, ref, commit := exampleRepo(t)
-	x := newBuildx(t, map[string]*daemon{"linux/amd64": env.daemon, "linux/arm64": newDaemon(t, daemonOptions{})})
-	dir := t.TempDir()
-	writeFile(t, filepath.Join(dir, "Containerfile"), syntax("prior=none ref="+ref)+"FROM scratch\nLABEL vendor=Test\n")
-	out, err := x.run(t.Context(), dir, "build", "--progress=plain", "--push", "-f", "Containerfile", "-t", env.host+"/nodes", "--platform=linux/amd64,linux/arm64",
-		"--build-context=repo="+repo, ".")
-	if err != nil {
-		t.Fatalf("buildx build: %v\n%s", err, out)
+	nodes := map[string]*daemon{"linux/amd64": newDaemon(t, daemonOptions{}), "linux/arm64": newDaemon(t, daemonOptions{})}
+	x := newBuildx(t, nodes)
+	for what, options := range map[string]string{"nodes/chunked": "mapping=rules.yaml", "nodes/single": "single-layer"} {
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			writeFile(t, filepath.Join(dir, "rules.yaml"), commitRules)
+			writeFile(t, filepath.Join(dir, "Containerfile"), syntax("prior=none "+options+" ref="+ref)+"FROM scratch\nARG TARGETARCH\nLABEL arch=$TARGETARCH\n")
+			out, err := x.run(t.Context(), dir, "build", "--progress=plain", "--push", "-f", "Containerfile", "-t", env.host+"/"+what, "--platform=linux/amd64,linux/arm64",
+				"--build-context=repo="+repo, ".")
+			if err != nil {
+				t.Fatalf("buildx build: %v\n%s", err, out)
+			}
+			equalOnBothPlatforms(t, what, repo, ref, commit)
+		})
 	}
-	named, err := name.ParseReference(env.host + "/nodes")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, arch := range []string{"amd64", "arm64"} {
-		img, err := remote.Image(named, remote.WithPlatform(v1.Platform{OS: "linux", Architecture: arch}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := read(t, img).config; got.Architecture != arch || got.Config.Labels["ostree.commit"] != commit {
-			t.Errorf("%s: %s %v", arch, got.Architecture, got.Config.Labels)
+	// Each has split for a platform: what the steps left is in its cache.
+	for own, d := range nodes {
+		if used := must(t, env.buildctl, "--addr", d.addr, "du", "--verbose"); !strings.Contains(used, " chunk --in=") {
+			t.Errorf("the node of %s has not split:\n%s", own, used)
 		}
 	}
 }

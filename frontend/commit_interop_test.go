@@ -3,6 +3,7 @@
 package frontend_test
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,8 +17,8 @@ import (
 func TestInterop_OSTreeImageHasTheLayersOfTheCommandLineAndGivesTheTreeBack(t *testing.T) {
 	r := request{
 		// A commit has no pipes, of which it warns.
-		file:  syntax("format=ostree max-layers=20") + attributes() + "RUN mkdir -p /usr/srv && cp -a /srv/data /usr/srv/\n",
-		files: map[string]string{"hello.txt": "hello\n"}, name: "ostree/frontend", opts: []string{"build-arg:SOURCE_DATE_EPOCH=" + epoch},
+		file: syntax("format=ostree max-layers=20") + attributes() + "RUN mkdir -p /usr/srv && cp -a /srv/data /usr/srv/\n",
+		dir:  installed(t), name: "ostree/frontend", opts: []string{"build-arg:SOURCE_DATE_EPOCH=" + epoch},
 	}
 	out := env.daemon.build(t, r)
 	if !strings.Contains(out, "not kept: /srv/data/pipe") {
@@ -42,14 +43,32 @@ func TestInterop_OSTreeImageHasTheLayersOfTheCommandLineAndGivesTheTreeBack(t *t
 		"ostree-unverified-image:docker://"+env.host+"/"+r.name)
 	must(t, "ostree", "fsck", "--repo="+repo)
 	must(t, "ostree", "checkout", "--repo="+repo, "test", checkout)
-	checkAttributes(t, filepath.Join(checkout, "usr/srv/data"))
+	checkAttributes(t, filepath.Join(checkout, "usr/srv/data"), true)
+	for name, want := range map[string]string{"srv/hello.txt": "hello\n", "srv/here.txt": "a heredoc\n", "usr/lib/test-package-1/0": packageContent(1, 1)} {
+		if data, err := os.ReadFile(filepath.Join(checkout, name)); err != nil || string(data) != want {
+			t.Errorf("%s has %d bytes, want %d: %v", name, len(data), len(want), err)
+		}
+	}
+	t.Run("other programs accept it", func(t *testing.T) { accepted(t, r.name, "usr/srv/data") })
 }
 
-// checkAttributes checks what the Containerfile set.
-func checkAttributes(t *testing.T, dir string) {
+// checkAttributes checks what the Containerfile set. Xattrs of directories are in the objects of a commit alone: who unpacks the
+// layers of its image as files does not see them.
+func checkAttributes(t *testing.T, dir string, ofDirectories bool) {
 	t.Helper()
 	stat := func(name string) string {
 		return strings.TrimSpace(must(t, "stat", "-c", "%u:%g %a %F", filepath.Join(dir, name)))
+	}
+	if a, b := must(t, "stat", "-c", "%i", filepath.Join(dir, "a")), must(t, "stat", "-c", "%i", filepath.Join(dir, "b")); a != b {
+		t.Errorf("a and b are no hard links of each other: %s %s", a, b)
+	}
+	if target, err := os.Readlink(filepath.Join(dir, "c")); err != nil || target != "a" {
+		t.Errorf("c leads to %q, %v", target, err)
+	}
+	if ofDirectories {
+		if got := must(t, "getfattr", "--absolute-names", "--only-values", "-n", "user.dir", dir); got != "yes" {
+			t.Errorf("user.dir is %q", got)
+		}
 	}
 	for name, want := range map[string]string{
 		".": "0:0 1777 directory", "a": "1234:4321 4711 regular file", "b": "1234:4321 4711 regular file", "c": "12:34 777 symbolic link",
@@ -83,23 +102,27 @@ func exampleRepo(t *testing.T) (dir, ref, commit string) {
 
 func TestInterop_ACommitInANamedContextIsEncapsulated(t *testing.T) {
 	repo, ref, commit := exampleRepo(t)
-	rules := "components:\n- name: one\n  paths: [\"/usr/bin/one\"]\n- name: two\n  paths: [\"/usr/bin/two\"]\n"
+	rules := writeRules(t)
 	for _, tt := range []struct {
 		name, options string
 		cli           []string
+		layers        int
 	}{
-		{"single", "single-layer", []string{"--single-layer"}},
-		{"chunked", "", []string{}},
-		{"zstd", "compression=zstd", []string{"--compression=zstd"}},
+		{"single", "single-layer", []string{"--single-layer"}, 1},
+		{"chunked", "mapping=rules.yaml", []string{"--mapping=" + rules}, 4},
+		{"zstd", "mapping=rules.yaml compression=zstd", []string{"--mapping=" + rules, "--compression=zstd"}, 4},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			name := "commit/" + tt.name
 			env.daemon.build(t, request{
 				file: syntax("ref="+ref+" "+tt.options) + "FROM scratch\nLABEL vendor=Test\nCMD [\"/usr/bin/one\"]\n", name: name,
-				files: map[string]string{"rules.yaml": rules},
+				files: map[string]string{"rules.yaml": commitRules},
 				args:  []string{"--local=repo=" + repo}, opts: []string{"context:repo=local:repo"},
 			})
 			got := pull(t, name)
+			if n := len(got.manifest.Layers); n != tt.layers {
+				t.Errorf("the image has %d layers, want %d", n, tt.layers)
+			}
 			args := append([]string{"container", "encapsulate", "--insecure-skip-tls-verification", "--repo=" + repo, "--prior=none",
 				"--label=vendor=Test", "--cmd=/usr/bin/one"}, tt.cli...)
 			must(t, env.cli, append(args, ref, "docker://"+env.host+"/"+name+"-cli")...)
@@ -119,17 +142,43 @@ func TestInterop_ACommitInANamedContextIsEncapsulated(t *testing.T) {
 	}
 }
 
+// commitRules split the commit of exampleRepo into three layers.
+const commitRules = "- name: one\n  paths: [\"/usr/bin/one\"]\n  layer: exclusive\n- name: two\n  paths: [\"/usr/bin/two\"]\n  layer: exclusive\n"
+
+func writeRules(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "rules.yaml")
+	writeFile(t, file, commitRules)
+	return file
+}
+
 func TestInterop_SeveralPlatformsAreOneIndexWithoutEmulation(t *testing.T) {
 	repo, ref, commit := exampleRepo(t)
-	env.daemon.build(t, request{
-		file: syntax("ref="+ref) + "FROM scratch\nARG TARGETARCH\nLABEL arch=$TARGETARCH\n", name: "platforms",
-		args: []string{"--local=repo=" + repo}, opts: []string{"context:repo=local:repo", "platform=linux/amd64,linux/arm64"},
-	})
-	named, err := name.ParseReference(env.host + "/platforms")
+	for what, options := range map[string]string{"platforms/chunked": "mapping=rules.yaml", "platforms/single": "single-layer"} {
+		t.Run(what, func(t *testing.T) {
+			env.daemon.build(t, request{
+				file: syntax("prior=none "+options+" ref="+ref) + "FROM scratch\nARG TARGETARCH\nLABEL arch=$TARGETARCH\n", name: what,
+				files: map[string]string{"rules.yaml": commitRules},
+				args:  []string{"--local=repo=" + repo}, opts: []string{"context:repo=local:repo", "platform=linux/amd64,linux/arm64"},
+			})
+			equalOnBothPlatforms(t, what, repo, ref, commit)
+		})
+	}
+}
+
+// equalOnBothPlatforms compares the two images of an index with what the command line makes of the commit.
+func equalOnBothPlatforms(t *testing.T, repository, repo, ref, commit string) {
+	t.Helper()
+	flag := "--single-layer"
+	if strings.HasSuffix(repository, "chunked") {
+		flag = "--mapping=" + writeRules(t)
+	}
+	must(t, env.cli, "container", "encapsulate", "--insecure-skip-tls-verification", "--repo="+repo, "--prior=none", flag, ref, "docker://"+env.host+"/"+repository+"-cli")
+	want := pull(t, repository+"-cli").layers()
+	named, err := name.ParseReference(env.host + "/" + repository)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var layers []string
 	for _, arch := range []string{"amd64", "arm64"} {
 		img, err := remote.Image(named, remote.WithPlatform(v1.Platform{OS: "linux", Architecture: arch}))
 		if err != nil {
@@ -142,9 +191,8 @@ func TestInterop_SeveralPlatformsAreOneIndexWithoutEmulation(t *testing.T) {
 		if got := got.manifest.Annotations["ostree.commit"]; got != commit {
 			t.Errorf("%s: annotations are %v", arch, got)
 		}
-		layers = append(layers, strings.Join(got.layers(), "\n"))
-	}
-	if diff := cmp.Diff(layers[0], layers[1]); diff != "" {
-		t.Errorf("the layers of one commit differ between platforms:\n%s", diff)
+		if diff := cmp.Diff(want, got.layers()); diff != "" {
+			t.Errorf("%s: layers differ from those of the command line (-want +got):\n%s", arch, diff)
+		}
 	}
 }

@@ -130,6 +130,36 @@ func TestInterop_DockerArchiveAndLocalDirectoryHaveTheContent(t *testing.T) {
 	if data, err := os.ReadFile(filepath.Join(dir, "local/usr/share/files/b")); err != nil || string(data) != "b" {
 		t.Errorf("type=local: %q, %v", data, err)
 	}
+	r.output = "type=tar,dest=" + filepath.Join(dir, "files.tar")
+	env.daemon.build(t, r)
+	if got := must(t, "tar", "-xOf", filepath.Join(dir, "files.tar"), "usr/share/files/b"); got != "b" {
+		t.Errorf("type=tar: %q", got)
+	}
+}
+
+func TestInterop_ALayoutBecomesAnImageByASecondBuildWithoutUs(t *testing.T) {
+	r := smallRequest("prior=none", "exporters/direct")
+	env.daemon.build(t, r)
+	want := pull(t, r.name)
+	dir := filepath.Join(t.TempDir(), "layout")
+	r.opts = append(r.opts, "output=layout")
+	r.output = "type=local,dest=" + dir
+	env.daemon.build(t, r)
+	x := newBuildx(t, map[string]*daemon{"linux/amd64": env.daemon})
+	second := t.TempDir()
+	writeFile(t, filepath.Join(second, "Containerfile"), "FROM chunks\n")
+	out, err := x.run(t.Context(), second, "build", "--progress=plain", "--push", "-f", "Containerfile", "-t", env.host+"/exporters/second",
+		"--build-context=chunks=oci-layout://"+dir, ".")
+	if err != nil {
+		t.Fatalf("buildx build: %v\n%s", err, out)
+	}
+	got := pull(t, "exporters/second")
+	if diff := cmp.Diff(want.layers(), got.layers()); diff != "" {
+		t.Errorf("layers (-direct +second):\n%s", diff)
+	}
+	if diff := cmp.Diff(want.config.Config.Labels, got.config.Config.Labels); diff != "" {
+		t.Errorf("labels (-direct +second):\n%s", diff)
+	}
 }
 
 func TestInterop_TheLayoutCanBeTheResult(t *testing.T) {

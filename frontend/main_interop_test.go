@@ -320,6 +320,8 @@ func (d *daemon) try(ctx context.Context, t testing.TB, r request) (string, erro
 		for p, content := range r.files {
 			writeFile(t, filepath.Join(dir, p), content)
 		}
+	}
+	if r.file != "" {
 		writeFile(t, filepath.Join(dir, "Containerfile"), r.file)
 	}
 	output := r.output

@@ -19,6 +19,7 @@ const epoch = "1700000123"
 // attributes is a Containerfile that sets all that a build step can set.
 func attributes() string {
 	return "FROM " + env.host + `/debian
+RUN --mount=type=bind,source=debs,target=/debs dpkg -i /debs/*.deb
 RUN mkdir -p /srv/data && cd /srv/data && echo one >a && ln a b && ln -s a c && \
     chown 1234:4321 a && chown -h 12:34 c && chmod 4711 a && setfattr -n user.note -v remember b && \
     cp /bin/true capable && setcap cap_net_raw+ep capable
@@ -62,7 +63,7 @@ func byCLI(t *testing.T, repository string, args ...string) *pulled {
 
 func TestInterop_PlainImageHasTheLayersOfTheCommandLine(t *testing.T) {
 	r := request{
-		file: syntax("") + attributes(), files: map[string]string{"hello.txt": "hello\n"}, name: "plain/frontend",
+		file: syntax("") + attributes(), dir: installed(t), name: "plain/frontend",
 		opts: []string{"build-arg:SOURCE_DATE_EPOCH=" + epoch},
 	}
 	env.daemon.build(t, r)
@@ -87,17 +88,35 @@ func TestInterop_PlainImageHasTheLayersOfTheCommandLine(t *testing.T) {
 	if env := strings.Join(got.config.Config.Env, " "); !strings.Contains(env, "MODE=test") {
 		t.Errorf("ENV is %s", env)
 	}
-	t.Run("other programs accept it", func(t *testing.T) { accepted(t, r.name) })
+	t.Run("other programs accept it", func(t *testing.T) { accepted(t, r.name, "srv/data") })
 }
 
-// accepted has other programs copy, unpack and run an image.
-func accepted(t *testing.T, repository string) {
+// installed is what attributes needs beside the Containerfile.
+func installed(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	packages(t, filepath.Join(dir, "debs"), 2, 1)
+	writeFile(t, filepath.Join(dir, "hello.txt"), "hello\n")
+	return dir
+}
+
+// accepted has other programs copy, unpack and run an image, and looks at what they make of it.
+func accepted(t *testing.T, repository, data string) {
 	dir := t.TempDir()
 	layout, bundle := filepath.Join(dir, "oci")+":x", filepath.Join(dir, "bundle")
 	ref := "docker://" + env.host + "/" + repository
 	must(t, "skopeo", "copy", "--quiet", "--src-tls-verify=false", ref, "oci:"+layout)
 	must(t, "umoci", "unpack", "--image", layout, bundle)
-	checkAttributes(t, filepath.Join(bundle, "rootfs/srv/data"))
+	plain := data == "srv/data"
+	checkAttributes(t, filepath.Join(bundle, "rootfs", data), plain)
+	if plain {
+		if got := strings.TrimSpace(must(t, "stat", "-c", "%F", filepath.Join(bundle, "rootfs/srv/data/pipe"))); got != "fifo" {
+			t.Errorf("the pipe is a %s", got)
+		}
+	}
+	if got, err := os.ReadFile(filepath.Join(bundle, "rootfs/usr/lib/test-package-1/0")); err != nil || string(got) != packageContent(1, 1) {
+		t.Errorf("a file of a package has %d bytes: %v", len(got), err)
+	}
 	if got := runInBundle(t, bundle, "/bin/cat", "/srv/here.txt"); got != "a heredoc\n" {
 		t.Errorf("runc: %q", got)
 	}

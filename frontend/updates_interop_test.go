@@ -32,16 +32,25 @@ func writePackage(t *testing.T, dir string, number, version int) {
 	root := filepath.Join(t.TempDir(), name)
 	source := rand.New(rand.NewPCG(uint64(number), uint64(version)))
 	for file := range 4 {
-		var text strings.Builder
-		for text.Len() < 400_000 {
-			// Words, so that it compresses about as programs do.
-			fmt.Fprintf(&text, "%x %x word%d ", source.Uint64(), source.Uint32(), source.IntN(1000))
-		}
-		writeFile(t, filepath.Join(root, "usr/lib", name, fmt.Sprint(file)), text.String())
+		writeFile(t, filepath.Join(root, "usr/lib", name, fmt.Sprint(file)), words(source))
 	}
 	writeFile(t, filepath.Join(root, "DEBIAN/control"), fmt.Sprintf(
 		"Package: %s\nVersion: %d\nArchitecture: all\nMaintainer: Test <test@example.invalid>\nDescription: for a test\n", name, version))
 	must(t, "dpkg-deb", "--root-owner-group", "-Znone", "-b", root, filepath.Join(dir, name+".deb"))
+}
+
+// words are text that compresses about as programs do.
+func words(source *rand.Rand) string {
+	var text strings.Builder
+	for text.Len() < 400_000 {
+		fmt.Fprintf(&text, "%x %x word%d ", source.Uint64(), source.Uint32(), source.IntN(1000))
+	}
+	return text.String()
+}
+
+// packageContent is the first file of a package.
+func packageContent(number, version int) string {
+	return words(rand.New(rand.NewPCG(uint64(number), uint64(version))))
 }
 
 // system is a Containerfile that installs the packages in one step, as people do.
