@@ -37,6 +37,18 @@ func TestInterop_AnIsolatedBuilderNeedsTheEntitlement(t *testing.T) {
 	})
 }
 
+func TestInterop_ADaemonThatForbidsTheEntitlementSaysSo(t *testing.T) {
+	d := newDaemon(t, daemonOptions{worker: bridged})
+	r := smallRequest("prior=none", "forbidden")
+	if out, err := d.try(t.Context(), t, r); err == nil || !strings.Contains(out, "or use output=layout") {
+		t.Errorf("without asking: %v\n%s", err, out)
+	}
+	r.args = []string{"--allow=network.host"}
+	if out, err := d.try(t.Context(), t, r); err == nil || !strings.Contains(out, "network.host is not allowed") {
+		t.Errorf("asking: %v\n%s", err, out)
+	}
+}
+
 func TestInterop_ARootlessBuilderGivesTheSameImage(t *testing.T) {
 	d := newDaemon(t, daemonOptions{rootless: true, worker: "rootless = true\nnoProcessSandbox = true\nsnapshotter = \"native\""})
 	r := smallRequest("prior=none", "rootless")
@@ -58,6 +70,15 @@ func TestInterop_AnOldBuilderGivesTheSameImage(t *testing.T) {
 	env.daemon.build(t, r)
 	if diff := cmp.Diff(pull(t, "current").layers(), old.layers()); diff != "" {
 		t.Errorf("layers (-current +old):\n%s", diff)
+	}
+	// It cannot take over layers of a prior image, and makes them again: to the same bytes.
+	next := smallRequest("prior="+env.host+"/old", "old-next")
+	next.files["b"] = "changed"
+	d.build(t, next)
+	old = pull(t, next.name)
+	env.daemon.build(t, next)
+	if diff := cmp.Diff(pull(t, next.name).layers(), old.layers()); diff != "" {
+		t.Errorf("with a prior image: layers (-current +old):\n%s", diff)
 	}
 }
 

@@ -103,6 +103,10 @@ func importTar(cmd *cobra.Command, r *repo.Repo, in io.Reader, ref string) (repo
 	if err != nil {
 		return repo.Checksum{}, err
 	}
+	if err := tarfmt.VerifyComplete(ctx, txn, txn.HasObject, rev); err != nil {
+		return repo.Checksum{}, fmt.Errorf("the stream does not hold all of commit %s: %w", rev, err)
+	}
+	txn.UnmarkPartial(rev)
 	if ref != "" {
 		if err := txn.SetRef(ref, rev); err != nil {
 			return repo.Checksum{}, err
