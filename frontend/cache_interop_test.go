@@ -44,7 +44,7 @@ const splitting = "splitting into layers"
 func TestInterop_CachesAreUsedAndCanBeExported(t *testing.T) {
 	r := smallRequest("", "cache")
 	r.dir = t.TempDir()
-	writeFile(t, filepath.Join(r.dir, "Containerfile"), syntax("")+"FROM "+env.host+"/debian AS build\nRUN head -c 100000 /dev/urandom >/random\nFROM scratch\nCOPY --from=build /random /etc/\n")
+	r.file = syntax("") + "FROM " + env.host + "/debian AS build\nRUN head -c 100000 /dev/urandom >/random\nFROM scratch\nCOPY --from=build /random /etc/\n"
 	cache := filepath.Join(t.TempDir(), "cache")
 	d := newDaemon(t, daemonOptions{})
 	r.args = []string{"--export-cache=type=local,mode=max,dest=" + cache}
