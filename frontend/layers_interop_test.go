@@ -3,7 +3,9 @@
 package frontend_test
 
 import (
+	"crypto/rand"
 	"encoding/base64"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -73,6 +75,9 @@ func warnings(t *testing.T, progress string) string {
 	return all.String()
 }
 
+// fetching names the steps that fetch layers of the prior image.
+const fetching = "fetching layers of the prior image"
+
 func TestInterop_ABuilderThatHasNothingOfThePriorImageContinuesIt(t *testing.T) {
 	d := newDaemon(t, daemonOptions{})
 	build := func(name, compression string, edit func(*request)) string {
@@ -91,42 +96,68 @@ func TestInterop_ABuilderThatHasNothingOfThePriorImageContinuesIt(t *testing.T) 
 	prune := func() { must(t, env.buildctl, "--addr", d.addr, "prune", "--all") }
 
 	prune()
-	build("freshprior/pushed", "gzip", change)
+	out := build("freshprior/pushed", "gzip", change)
 	pushed := pull(t, "freshprior/pushed")
 	if n, _ := bytesBeyond(first, pushed); n == 0 || n > 4 {
 		t.Errorf("%d of %d layers are new", n, len(pushed.layers()))
 	}
+	if !strings.Contains(out, fetching) {
+		t.Errorf("layers were not fetched:\n%s", out)
+	}
+	if again := build("freshprior/pushed", "gzip", change); strings.Contains(again, fetching) {
+		t.Errorf("layers that the builder has were fetched:\n%s", again)
+	}
 
 	prune()
 	dir := filepath.Join(t.TempDir(), "oci")
-	out := build("", "gzip", func(r *request) {
+	build("", "gzip", func(r *request) {
 		change(r)
 		r.output = "type=oci,tar=false,dest=" + dir
 	})
-	if strings.Contains(out, "cannot be had") {
-		t.Errorf("layers were made twice:\n%s", out)
-	}
 	if diff := cmp.Diff(pushed.layers(), readLayout(t, dir).layers()); diff != "" {
 		t.Errorf("layers differ (-pushed +exported):\n%s", diff)
 	}
 
-	// What another compressor wrote cannot be made again as it was.
+	// It does not matter that another compressor wrote them.
 	prune()
-	out = build("freshprior/other", "zstd", func(r *request) {
-		change(r)
-		r.args = []string{"--progress=rawjson"}
-	})
-	if !strings.Contains(warnings(t, out), "cannot be had") {
-		t.Errorf("nothing says why layers are made:\n%s", out)
-	}
+	build("freshprior/other", "zstd", change)
 	other := pull(t, "freshprior/other")
 	if diff := cmp.Diff(pushed.config.RootFS.DiffIDs, other.config.RootFS.DiffIDs); diff != "" {
 		t.Errorf("layers differ (-gzip +zstd):\n%s", diff)
 	}
-	for _, l := range other.manifest.Layers {
-		if !strings.HasSuffix(string(l.MediaType), "zstd") {
-			t.Errorf("a layer has the type %s", l.MediaType)
+	for i, l := range other.layers() {
+		if made := strings.HasSuffix(string(other.manifest.Layers[i].MediaType), "zstd"); made == slices.Contains(first.layers(), l) {
+			t.Errorf("layer %d is of type %s", i, other.manifest.Layers[i].MediaType)
 		}
+	}
+}
+
+func TestInterop_ALayerThatTheRegistryLostIsMadeAgain(t *testing.T) {
+	random := make([]byte, 10000)
+	if _, err := rand.Read(random); err != nil {
+		t.Fatal(err)
+	}
+	r := smallRequest("prior="+env.host+"/lostlayer", "lostlayer")
+	r.files["a"] = string(random)
+	d := newDaemon(t, daemonOptions{})
+	d.build(t, r)
+	first := pull(t, "lostlayer")
+	must(t, env.buildctl, "--addr", d.addr, "prune", "--all")
+	for _, l := range first.manifest.Layers {
+		if err := os.Remove(filepath.Join(env.dir, "blobs/sha256", l.Digest.Hex)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.files["b"] = "changed"
+	r.name, r.args = "lostlayer/again", []string{"--progress=rawjson"}
+	out := d.build(t, r)
+	if said := warnings(t, out); !strings.Contains(said, "layers of the prior image cannot be had, and are made: ") || !strings.Contains(said, "404 Not Found") {
+		t.Errorf("nothing says why layers are made: %s\n%s", said, out)
+	}
+	again := pull(t, r.name)
+	must(t, env.cli, "container", "verify", "--insecure-skip-tls-verification", "docker://"+env.host+"/"+r.name)
+	if n, _ := bytesBeyond(first, again); n != 1 || len(again.layers()) != len(first.layers()) {
+		t.Errorf("%d of %d layers are new, of %d", n, len(again.layers()), len(first.layers()))
 	}
 }
 

@@ -66,7 +66,7 @@ func TestMain(m *testing.M) {
 
 // prepare builds the programs, starts the registry, and puts the frontend and a base image into it.
 func prepare(dir string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	defer cancel()
 	env.frontend, env.cli = filepath.Join(dir, "frontend"), filepath.Join(dir, "ostree-ext")
 	for out, pkg := range map[string]string{env.frontend: "../cmd/frontend", env.cli: "../cmd/ostree-ext"} {

@@ -45,6 +45,7 @@ type target struct {
 	label    string // what its steps are called
 	request  chunk.Request
 	base     *known
+	prior    *known // whose layers may be taken, or nil
 	warnings []string
 	// made is what the chunk step left.
 	made made
@@ -96,7 +97,7 @@ func (b *job) platform(ctx context.Context, p exptypes.Platform, ref client.Refe
 	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrUnreachable) && len(t.made.result.From(chunk.FromPrior)) > 0 {
 		t.request.PriorLayers = nil
 		// The first registry goes on: the builder may still want to fetch from there what both have.
-		t.warnings = []string{"layers of the prior image cannot be had, and are made: " + firstLine(err.Error())}
+		t.warnings = []string{"layers of the prior image cannot be had, and are made: " + t.reason(err)}
 		if err := t.chunk(ctx, in); err != nil {
 			return nil, err
 		}
@@ -227,6 +228,9 @@ func (t *target) assemble(ctx context.Context) (client.Reference, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, earlier := range t.registries {
+		earlier.refer(ctx, r, t.made.result)
+	}
 	t.registries = append(t.registries, r)
 	fetched, all, err := t.sequence(r, t.made.result)
 	if err != nil {
@@ -276,13 +280,15 @@ func (t *target) fetch(ctx context.Context, images []llb.State) error {
 	if len(images) == 0 {
 		return nil
 	}
+	// A second attempt needs another name, or BuildKit takes it for the first, which failed.
+	absent := fmt.Sprintf("/.ostree-ext-absent-%d*", len(t.registries))
 	var copies *llb.FileAction
 	for _, st := range images {
 		info := &llb.CopyInfo{AllowWildcard: true, AllowEmptyWildcard: true}
 		if copies == nil {
-			copies = llb.Copy(st, "/.ostree-ext-absent*", "/", info)
+			copies = llb.Copy(st, absent, "/", info)
 		} else {
-			copies = copies.Copy(st, "/.ostree-ext-absent*", "/", info)
+			copies = copies.Copy(st, absent, "/", info)
 		}
 	}
 	_, err := t.solve(ctx, llb.Scratch().File(copies, llb.IgnoreCache, t.group(), llb.WithCustomName(t.label+"importing layers")))

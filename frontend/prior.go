@@ -64,6 +64,7 @@ func (t *target) findPrior(ctx context.Context) (err error) {
 	if t.request.PriorLayers, err = t.manifestLayers(ctx, prior); err != nil {
 		return fmt.Errorf("prior image %s: %v", name, err)
 	}
+	t.prior = prior
 	return nil
 }
 

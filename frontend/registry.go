@@ -5,19 +5,18 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/containerd/platforms"
-	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/pb"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
 )
@@ -35,11 +34,14 @@ const (
 
 // registry is a container of the builder in which package serve runs.
 type registry struct {
-	address    string
 	repository string
 	// whole says that there is one image of all layers instead of one for each.
 	whole bool
 	close func()
+	*process
+
+	mu      sync.Mutex
+	missing error // why a layer of the prior image cannot be had
 }
 
 // serve starts the registry with the layers that the chunk step made.
@@ -48,7 +50,7 @@ func (t *target) serve(ctx context.Context) (*registry, error) {
 	if _, err := rand.Read(name); err != nil {
 		return nil, err
 	}
-	r := &registry{repository: hex.EncodeToString(name), whole: !t.merges(), close: func() {}}
+	r := &registry{repository: hex.EncodeToString(name), whole: !t.merges(), close: func() {}, process: none()}
 	kept := len(t.made.result.From(chunk.FromPrior)) > 0
 	if !kept && len(t.made.result.From(chunk.Made)) == 0 {
 		return r, nil
@@ -57,24 +59,29 @@ func (t *target) serve(ctx context.Context) (*registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	mounts := []client.Mount{
-		readonly("/", t.selfRef), readonly(dirLayout, layout), readonly(dirResult, t.made.ref),
-	}
+	mounts := []client.Mount{readonly(dirLayout, layout), readonly(dirResult, t.made.ref)}
 	args := []string{
-		t.program, "serve", "--layout=" + dirLayout, "--result=" + dirResult, "--repository=" + r.repository,
+		"serve", "--layout=" + dirLayout, "--result=" + dirResult, "--repository=" + r.repository,
 		"--platform=" + platforms.FormatAll(t.platform), fmt.Sprintf("--whole=%t", r.whole),
 	}
 	if kept {
-		more, moreArgs, err := t.remake(ctx)
-		if err != nil {
-			return nil, err
-		}
-		mounts, args = append(mounts, more...), append(args, moreArgs...)
+		args = append(args, "--ask")
 	}
 	// The network of the builder itself has to be allowed; that which containers have by default often is the same.
-	err = t.start(ctx, r, mounts, pb.NetMode_HOST, args)
-	if err != nil && ctx.Err() == nil {
-		err = t.start(ctx, r, mounts, pb.NetMode_UNSET, args)
+	for _, network := range []pb.NetMode{pb.NetMode_HOST, pb.NetMode_UNSET} {
+		var p *process
+		if p, err = t.start(ctx, mounts, network, args); err == nil {
+			r.process = p
+			loan := t.lend(ctx, r, p, network)
+			r.close = func() {
+				p.stop()
+				loan()
+			}
+			return r, nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
 	}
 	return r, err
 }
@@ -83,48 +90,49 @@ func readonly(dest string, ref client.Reference) client.Mount {
 	return client.Mount{Dest: dest, Ref: ref, MountType: pb.MountType_BIND, Readonly: true}
 }
 
-// remake is what the registry needs to make layers of the prior image again, for a builder that no longer has them.
-func (t *target) remake(ctx context.Context) (mounts []client.Mount, args []string, err error) {
-	request := t.request
-	request.PriorLayers = nil
-	data, err := json.Marshal(request)
-	if err != nil {
-		return nil, nil, err
-	}
-	from := map[string]llb.State{dirIn: t.made.in, dirRequest: t.requests(data)}
-	args = []string{"--in=" + dirIn, "--request=" + path.Join(dirRequest, chunk.RequestFile), "--scratch=" + dirScratch}
-	if t.base != nil {
-		from[dirBase] = t.base.image
-		args = append(args, "--base="+dirBase)
-	}
-	mounts = []client.Mount{{Dest: dirScratch, MountType: pb.MountType_BIND}}
-	for dest, st := range from {
-		ref, err := t.solve(ctx, st)
-		if err != nil {
-			return nil, nil, err
-		}
-		mounts = append(mounts, readonly(dest, ref))
-	}
-	return mounts, args, nil
-}
-
 // merges reports whether the builder can put layers of several images together.
 func (b *job) merges() bool {
 	return b.opts.LLBCaps.Supports(pb.CapMergeOp) == nil
 }
 
-// start starts the registry in a network and waits for its address.
-func (t *target) start(ctx context.Context, r *registry, mounts []client.Mount, network pb.NetMode, args []string) error {
-	native := platforms.Normalize(t.native)
-	ctr, err := t.client.NewContainer(ctx, client.NewContainerRequest{
+// process is a container of the builder with our program, which listens.
+type process struct {
+	address string
+	lines   *bufio.Reader // what it says
+	synced  chan struct{} // that it said [serve.Sync]
+	ended   chan struct{}
+	stop    func()
+
+	told    sync.Mutex
+	answers io.Writer
+}
+
+// none is a process that has ended.
+func none() *process {
+	p := &process{ended: make(chan struct{}), answers: io.Discard}
+	close(p.ended)
+	return p
+}
+
+// tell answers a question for a blob. A process that ended has no more questions.
+func (p *process) tell(d digest.Digest, address string) {
+	p.told.Lock()
+	defer p.told.Unlock()
+	_, _ = fmt.Fprintf(p.answers, "%s %s\n", d, address)
+}
+
+// start starts our program in a network and waits for its address.
+func (b *job) start(ctx context.Context, mounts []client.Mount, network pb.NetMode, args []string) (*process, error) {
+	native := platforms.Normalize(b.native)
+	ctr, err := b.client.NewContainer(ctx, client.NewContainerRequest{
 		NetMode: network,
 		Platform: &pb.Platform{
 			OS: native.OS, Architecture: native.Architecture, Variant: native.Variant,
 		},
-		Mounts: mounts,
+		Mounts: append([]client.Mount{readonly("/", b.selfRef)}, mounts...),
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	release := func() {
 		// Also when the build was cancelled.
@@ -132,45 +140,42 @@ func (t *target) start(ctx context.Context, r *registry, mounts []client.Mount, 
 		defer cancel()
 		_ = ctr.Release(ctx)
 	}
-	out, in := io.Pipe()
-	proc, err := ctr.Start(ctx, client.StartRequest{Args: args, Cwd: "/", Stdout: in})
+	out, stdout := io.Pipe()
+	stdin, answers := io.Pipe()
+	proc, err := ctr.Start(ctx, client.StartRequest{Args: append([]string{b.program}, args...), Cwd: "/", Stdin: stdin, Stdout: stdout})
 	if err != nil {
 		release()
-		return err
+		return nil, err
 	}
-	ended := make(chan error, 1)
+	p := &process{lines: bufio.NewReader(out), synced: make(chan struct{}), ended: make(chan struct{}), answers: answers}
 	go func() {
 		err := proc.Wait()
-		_ = in.CloseWithError(errors.Join(errors.New("the registry of layers ended"), err))
-		ended <- err
+		gone := errors.Join(errors.New("the registry of layers ended"), err)
+		_, _ = stdout.CloseWithError(gone), stdin.CloseWithError(gone)
+		close(p.ended)
 	}()
-	stop := func() {
+	p.stop = func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
+		_, _ = out.Close(), answers.Close()
 		_ = proc.Signal(ctx, syscall.SIGKILL)
 		release()
-		<-ended
+		<-p.ended
 	}
-	if r.address, err = readAddress(ctx, out); err != nil {
-		_ = out.CloseWithError(err)
-		stop()
-		return err
+	timed, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	defer context.AfterFunc(timed, func() { _ = out.CloseWithError(context.Cause(timed)) })()
+	if p.address, err = p.line(); err != nil {
+		p.stop()
+		return nil, fmt.Errorf("starting the registry of layers: %w", err)
 	}
-	r.close = stop
-	return nil
+	return p, nil
 }
 
-// readAddress reads the line that package serve writes.
-func readAddress(ctx context.Context, out *io.PipeReader) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { _ = out.CloseWithError(context.Cause(ctx)) })
-	defer stop()
-	line, err := bufio.NewReader(io.LimitReader(out, 100)).ReadString('\n')
-	if err != nil {
-		return "", fmt.Errorf("starting the registry of layers: %w", err)
-	}
-	return strings.TrimSpace(line), nil
+// line reads a line, which is short: the buffer bounds it.
+func (p *process) line() (string, error) {
+	line, err := p.lines.ReadSlice('\n')
+	return strings.TrimSpace(string(line)), err
 }
 
 // explain makes an error of fetching say what the user can do.

@@ -4,7 +4,6 @@ package serve
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -34,26 +33,38 @@ type Config struct {
 	Platform ocispec.Platform
 	// Whole serves one image of all layers instead of one for each.
 	Whole bool
-	// Remake says how to make the layers that the prior image has, for a builder that asks for them. Their blobs are the same
-	// if the compressor is; nothing else is served.
-	Remake Remake
+	// Ask asks where the blob of a layer of the prior image is, which [Handler.Answer] then tells. Without it, only the layers
+	// that the chunk step made are served.
+	Ask func(digest.Digest) error
 }
 
-// Remake is a chunk step.
-type Remake struct {
-	// Request is the file with what to do, or empty if there is no prior image.
-	Request string
-	// In and Base are as in [chunk.Dirs], and Scratch is an empty directory.
-	In, Base, Scratch string
-}
-
-// Run listens on loopback, writes the address as one line, and serves until the context ends.
-func Run(ctx context.Context, c Config, out io.Writer) error {
-	h, err := NewHandler(ctx, c)
+// Run listens on loopback, writes the address as one line, and serves until the context ends. The layers of the prior image,
+// which it has not, are asked for: it writes the digest as a line, and reads a line with that digest, a space, and an address,
+// or nothing where the blob cannot be had.
+func Run(ctx context.Context, c Config, in io.Reader, out io.Writer) error {
+	var mu sync.Mutex
+	say := func(line string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		_, err := fmt.Fprintln(out, line)
+		return err
+	}
+	if in != nil {
+		c.Ask = func(d digest.Digest) error { return say(d.String()) }
+	}
+	h, err := NewHandler(c)
 	if err != nil {
 		return err
 	}
 	defer h.Close()
+	if in != nil {
+		go h.readAnswers(in, func() { _ = say(Sync) })
+	}
+	return listen(ctx, h, out)
+}
+
+// listen serves on loopback until the context ends.
+func listen(ctx context.Context, h http.Handler, out io.Writer) error {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("listening on loopback: %w", err)
@@ -74,14 +85,14 @@ func Run(ctx context.Context, c Config, out io.Writer) error {
 type Handler struct {
 	prefix    string
 	blobs     *os.Root
-	remade    remade
+	lent      lent
 	sizes     map[digest.Digest]int64  // of layers
 	documents map[digest.Digest][]byte // other blobs
 	manifests map[digest.Digest][]byte
 }
 
-// NewHandler reads the result and prepares the documents. It must be closed. The context is for what it does later.
-func NewHandler(ctx context.Context, c Config) (*Handler, error) {
+// NewHandler reads the result and prepares the documents. It must be closed.
+func NewHandler(c Config) (*Handler, error) {
 	data, err := os.ReadFile(filepath.Join(c.Result, chunk.ResultFile))
 	if err != nil {
 		return nil, err
@@ -93,44 +104,24 @@ func NewHandler(ctx context.Context, c Config) (*Handler, error) {
 	h := &Handler{
 		prefix: "/v2/" + c.Repository + "/", sizes: map[digest.Digest]int64{},
 		documents: map[digest.Digest][]byte{}, manifests: map[digest.Digest][]byte{},
+		lent: lent{ask: c.Ask, places: map[digest.Digest]*place{}},
 	}
 	served := result.From(chunk.Made)
-	if c.Remake.Request != "" {
+	if c.Ask != nil {
 		served = result.From(chunk.Made, chunk.FromPrior)
 	}
 	for _, i := range served {
-		h.sizes[result.Layers[i].Descriptor.Digest] = result.Layers[i].Descriptor.Size
+		l := result.Layers[i]
+		h.sizes[l.Descriptor.Digest] = l.Descriptor.Size
+		if l.Origin == chunk.FromPrior {
+			h.lent.places[l.Descriptor.Digest] = &place{known: make(chan struct{})}
+		}
 	}
 	if err := h.images(result, c, served); err != nil {
 		return nil, err
 	}
-	h.remade.run = func() (*os.Root, error) { return c.Remake.run(ctx) }
-	h.blobs, err = openBlobs(c.Layout)
+	h.blobs, err = os.OpenRoot(filepath.Join(c.Layout, "blobs", "sha256"))
 	return h, err
-}
-
-func openBlobs(layout string) (*os.Root, error) {
-	return os.OpenRoot(filepath.Join(layout, "blobs", "sha256"))
-}
-
-// run makes all layers, and returns the directory of the blobs.
-func (r Remake) run(ctx context.Context) (*os.Root, error) {
-	data, err := os.ReadFile(r.Request)
-	if err != nil {
-		return nil, err
-	}
-	var req chunk.Request
-	if err := json.Unmarshal(data, &req); err != nil {
-		return nil, err
-	}
-	dirs := chunk.Dirs{In: r.In, Base: r.Base, Layout: filepath.Join(r.Scratch, "layout"), Result: filepath.Join(r.Scratch, "result")}
-	if err := errors.Join(os.Mkdir(dirs.Layout, 0o700), os.Mkdir(dirs.Result, 0o700)); err != nil {
-		return nil, err
-	}
-	if err := chunk.Run(ctx, req, dirs, io.Discard); err != nil {
-		return nil, err
-	}
-	return openBlobs(dirs.Layout)
 }
 
 // images prepares the documents of all images: one for each layer and a marked one for each group, or a single one of all.
@@ -164,32 +155,8 @@ func (h *Handler) add(r *chunk.Result, c Config, marked bool, layers ...int) err
 	return nil
 }
 
-// Close closes the layouts.
-func (h *Handler) Close() error { return errors.Join(h.blobs.Close(), h.remade.close()) }
-
-// remade is the directory of all layers' blobs, made when it is needed.
-type remade struct {
-	run   func() (*os.Root, error)
-	once  sync.Once
-	blobs *os.Root
-	err   error
-}
-
-func (r *remade) open(d digest.Digest) (*os.File, error) {
-	r.once.Do(func() { r.blobs, r.err = r.run() })
-	if r.err != nil {
-		return nil, r.err
-	}
-	return r.blobs.Open(d.Encoded())
-}
-
-func (r *remade) close() error {
-	r.once.Do(func() {})
-	if r.blobs == nil {
-		return nil
-	}
-	return r.blobs.Close()
-}
+// Close closes the layout.
+func (h *Handler) Close() error { return h.blobs.Close() }
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -242,7 +209,10 @@ func (h *Handler) blob(w http.ResponseWriter, r *http.Request, d digest.Digest, 
 	w.Header().Set("Docker-Content-Digest", d.String())
 	f, err := h.blobs.Open(d.Encoded())
 	if errors.Is(err, fs.ErrNotExist) {
-		f, err = h.remade.open(d)
+		if address, ok := h.lent.find(r.Context(), d); ok {
+			http.Redirect(w, r, address, http.StatusTemporaryRedirect)
+			return
+		}
 	}
 	if err != nil {
 		http.NotFound(w, r)

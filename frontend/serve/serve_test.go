@@ -1,16 +1,19 @@
 package serve_test
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -57,7 +60,7 @@ func fixture(t *testing.T) (serve.Config, *chunk.Result) {
 
 func start(t *testing.T, c serve.Config) *httptest.Server {
 	t.Helper()
-	h, err := serve.NewHandler(t.Context(), c)
+	h, err := serve.NewHandler(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,95 +197,140 @@ func TestARestOfALayerCanBeAskedFor(t *testing.T) {
 	}
 }
 
-// step runs the chunk step on files that do not compress alike.
-func step(t *testing.T, in, dir string, req chunk.Request) (chunk.Dirs, *chunk.Result) {
-	t.Helper()
-	dirs := chunk.Dirs{In: in, Layout: filepath.Join(dir, "layout"), Result: filepath.Join(dir, "result")}
-	for _, d := range []string{dirs.Layout, dirs.Result} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
+func TestALayerOfThePriorImageIsWhereTheAnswerSays(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		answer func(h *serve.Handler, d digest.Digest, address string)
+		want   int
+	}{
+		{"elsewhere", func(h *serve.Handler, d digest.Digest, address string) { h.Answer(d, address) }, http.StatusOK},
+		{"nowhere", func(h *serve.Handler, d digest.Digest, _ string) { h.Answer(d, "") }, http.StatusNotFound},
+		{"what is unasked changes nothing", func(h *serve.Handler, d digest.Digest, address string) {
+			h.Answer(digest.FromString("unasked"), "")
+			h.Answer(d, address)
+		}, http.StatusOK},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c, r := fixture(t)
+			blobs := filepath.Join(c.Layout, "blobs/sha256")
+			lent := r.Layers[1]
+			place := t.TempDir()
+			if err := os.Rename(filepath.Join(blobs, lent.Descriptor.Digest.Encoded()), filepath.Join(place, lent.Descriptor.Digest.Encoded())); err != nil {
+				t.Fatal(err)
+			}
+			other := serveBlob(t, place, lent.Descriptor.Digest)
+			asked := make(chan digest.Digest, 10)
+			c.Ask = func(d digest.Digest) error { asked <- d; return nil }
+			h, err := serve.NewHandler(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer h.Close()
+			s := httptest.NewServer(h)
+			defer s.Close()
+			get(t, s, r.Layers[0], http.StatusOK)
+			var both sync.WaitGroup
+			for range 2 {
+				both.Go(func() { get(t, s, lent, tt.want) })
+			}
+			d := <-asked
+			if d != lent.Descriptor.Digest {
+				t.Errorf("asked for %s", d)
+			}
+			tt.answer(h, d, other)
+			both.Wait()
+			h.Answer(d, other)
+			get(t, s, lent, http.StatusOK)
+			if len(asked) > 0 {
+				t.Error("asked twice")
+			}
+		})
 	}
-	if err := chunk.Run(t.Context(), req, dirs, io.Discard); err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(filepath.Join(dirs.Result, chunk.ResultFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	result, err := chunk.ParseResult(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dirs, result
 }
 
-func TestLayersOfThePriorImageAreMadeAgainForABuilderThatAsks(t *testing.T) {
-	t.Parallel()
-	in := t.TempDir()
-	for name, content := range map[string]string{"usr/bin/one": "one ", "usr/bin/two": "two ", "srv/data": "data "} {
-		name = filepath.Join(in, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(strings.Repeat(content, 5000)), 0o644)); err != nil {
-			t.Fatal(err)
+// serveBlob serves a blob in a directory as a container does, and returns where.
+func serveBlob(t *testing.T, dir string, d digest.Digest) string {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	out, w := io.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- serve.RunBlob(ctx, dir, d, "secret", w) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
-	}
-	epoch := time.Unix(0, 0).UTC()
-	req := chunk.Request{
-		Options: chunk.Options{Format: chunk.FormatPlain}, Config: json.RawMessage("{}"),
-		Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}, Created: &epoch,
-	}
-	_, first := step(t, in, t.TempDir(), req)
-	if err := os.WriteFile(filepath.Join(in, "srv/data"), []byte("other"), 0o644); err != nil {
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
 		t.Fatal(err)
 	}
+	return "http://" + strings.TrimSpace(line) + "/secret"
+}
 
-	for _, tt := range []struct {
-		compression string
-		want        int
-	}{{"gzip", http.StatusOK}, {"zstd", http.StatusNotFound}} {
-		again := req
-		again.Options.Compression = tt.compression
-		again.Prior = first.Config
-		request, err := json.Marshal(again)
-		if err != nil {
-			t.Fatal(err)
-		}
-		name := filepath.Join(t.TempDir(), "request.json")
-		if err := os.WriteFile(name, request, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		for _, l := range first.Layers {
-			again.PriorLayers = append(again.PriorLayers, l.Descriptor)
-		}
-		dirs, second := step(t, in, t.TempDir(), again)
-		s := start(t, serve.Config{
-			Layout: dirs.Layout, Result: dirs.Result, Repository: "secret", Platform: req.Platform,
-			Remake: serve.Remake{Request: name, In: in, Scratch: t.TempDir()},
-		})
-		kept, made := second.From(chunk.FromPrior), second.From(chunk.Made)
-		if len(kept) == 0 || len(made) == 0 {
-			t.Fatalf("%d layers kept, %d made", len(kept), len(made))
-		}
-		for _, i := range made {
-			get(t, s, second.Layers[i], http.StatusOK)
-		}
-		for _, i := range kept {
-			get(t, s, second.Layers[i], tt.want)
-		}
+func TestRunAsksInLinesAndReadsTheAnswers(t *testing.T) {
+	t.Parallel()
+	c, r := fixture(t)
+	first, second := r.Layers[1], r.Layers[2]
+	r.Layers[2].Origin = chunk.FromPrior
+	data, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(filepath.Join(c.Result, chunk.ResultFile), data, 0o644), os.RemoveAll(filepath.Join(c.Layout, "blobs/sha256")),
+		os.Mkdir(filepath.Join(c.Layout, "blobs/sha256"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	place := t.TempDir()
+	if err := os.WriteFile(filepath.Join(place, first.Descriptor.Digest.Encoded()), []byte(first.Name), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	other := serveBlob(t, place, first.Descriptor.Digest)
+	ctx, cancel := context.WithCancel(t.Context())
+	in, answers := io.Pipe()
+	out, w := io.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- serve.Run(ctx, c, in, w) }()
+	lines := bufio.NewScanner(out)
+	lines.Scan()
+	s := &httptest.Server{URL: "http://" + lines.Text()}
+	var both sync.WaitGroup
+	both.Go(func() { get(t, s, first, http.StatusOK) })
+	lines.Scan()
+	if lines.Text() != first.Descriptor.Digest.String() {
+		t.Errorf("asked for %q", lines.Text())
+	}
+	fmt.Fprintf(answers, "%s %s\n%s\n", first.Descriptor.Digest, other, serve.Sync)
+	lines.Scan()
+	if lines.Text() != serve.Sync {
+		t.Errorf("the answers were not taken: %q", lines.Text())
+	}
+	both.Wait()
+	both.Go(func() { get(t, s, second, http.StatusNotFound) })
+	lines.Scan()
+	// With nobody to answer, nothing can be had.
+	answers.Close()
+	both.Wait()
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 
 // get asks for the blob of a layer.
 func get(t *testing.T, s *httptest.Server, l chunk.Layer, want int) {
 	t.Helper()
-	resp, err := s.Client().Get(s.URL + "/v2/secret/blobs/" + l.Descriptor.Digest.String())
+	resp, err := http.Get(s.URL + "/v2/secret/blobs/" + l.Descriptor.Digest.String())
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
 	if resp.StatusCode != want || want == http.StatusOK && digest.FromBytes(data) != l.Descriptor.Digest {
 		t.Errorf("layer %s: %s, %d bytes, want status %d", l.Name, resp.Status, len(data), want)
