@@ -71,6 +71,14 @@ func TestInterop_AnOldBuilderGivesTheSameImage(t *testing.T) {
 	if diff := cmp.Diff(pull(t, "current").layers(), old.layers()); diff != "" {
 		t.Errorf("layers (-current +old):\n%s", diff)
 	}
+	cache := filepath.Join(t.TempDir(), "cache")
+	cached := r
+	cached.args = []string{"--progress=rawjson", "--export-cache=type=local,mode=max,dest=" + cache}
+	d.build(t, cached)
+	cached.args = []string{"--progress=rawjson", "--import-cache=type=local,src=" + cache}
+	if out := d.build(t, cached); !strings.Contains(warnings(t, out), "that needs BuildKit 0.31") {
+		t.Errorf("nothing says that the cache is of no use:\n%s", out)
+	}
 	// It cannot take over layers of a prior image, and makes them again: to the same bytes.
 	next := smallRequest("prior="+env.host+"/old", "old-next")
 	next.files["b"] = "changed"
@@ -168,13 +176,34 @@ func TestInterop_BuildxBuildsAndAsks(t *testing.T) {
 			t.Errorf("diff-ids (-buildctl +buildx):\n%s", diff)
 		}
 	})
+	t.Run("contexts and network", func(t *testing.T) {
+		layoutDir := filepath.Join(t.TempDir(), "layout")
+		must(t, "skopeo", "copy", "--quiet", "--src-tls-verify=false", "docker://"+env.host+"/"+r.name, "oci:"+layoutDir+":latest")
+		next := t.TempDir()
+		writeFile(t, filepath.Join(next, "Containerfile"), syntax("")+"FROM "+env.host+"/debian AS net\nRUN cat /proc/net/dev | wc -l >/interfaces\n"+
+			small+"COPY --from=net /interfaces /usr/share/files/\n")
+		writeFile(t, filepath.Join(next, "a"), r.files["a"])
+		writeFile(t, filepath.Join(next, "b"), "changed")
+		out, err := x.run(t.Context(), next, "build", "--progress=plain", "--push", "-f", "Containerfile", "-t", env.host+"/buildx:z", "--network=none",
+			"--build-context=prior=oci-layout://"+layoutDir, ".")
+		if err != nil {
+			t.Fatalf("buildx build: %v\n%s", err, out)
+		}
+		got := pull(t, "buildx:z")
+		if n, _ := bytesBeyond(want, got); n == 0 || n == len(got.layers()) {
+			t.Errorf("%d of %d layers are new:\n%s", n, len(got.layers()), out)
+		}
+		if data := fileOf(t, "buildx:z", "usr/share/files/interfaces"); data != "3\n" {
+			t.Errorf("the steps had %q lines of interfaces", data)
+		}
+	})
 	t.Run("warning", func(t *testing.T) {
 		out, err := x.run(t.Context(), dir, "build", "--progress=plain", "--push", "-f", "Containerfile", "-t", env.host+"/buildx:y", "--build-arg=OSTREE_EXT_PRIOR="+env.host+"/buildx:absent", ".")
 		if err != nil || !strings.Contains(out, "1 warning found") || !strings.Contains(out, "there is no prior image") {
 			t.Errorf("%v\n%s", err, out)
 		}
 	})
-	for call, want := range map[string]string{"check": "Check complete", "outline": "NOTE", "targets": "TARGET"} {
+	for call, want := range map[string]string{"check": "Check complete", "outline": "NOTE", "targets": "TARGET", "subrequests.describe": "List available subrequest types"} {
 		t.Run(call, func(t *testing.T) {
 			out, err := x.run(t.Context(), dir, "build", "--call="+call, "-f", "Containerfile", ".")
 			if err != nil || !strings.Contains(out, want) {

@@ -3,8 +3,6 @@
 package frontend_test
 
 import (
-	"bufio"
-	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -124,28 +122,6 @@ func onceChunking(t *testing.T, do func(pid int)) {
 			}
 		}
 	}()
-}
-
-func TestInterop_NothingRunsOnAfterABuildOrItsCancellation(t *testing.T) {
-	d := env.daemon
-	r := request{
-		file: syntax("prior=none max-layers=30 compression-level=9") + "FROM " + env.host + "/debian\nRUN date >/etc/now\n", name: "cancelled",
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	onceChunking(t, func(int) { cancel() })
-	if out, err := d.try(ctx, t, r); err == nil {
-		t.Errorf("the build was not cancelled:\n%s", out)
-	}
-	eventually(t, "processes of a cancelled build run on", func() bool { return len(running(t, "")) == 0 })
-	d.build(t, r)
-	eventually(t, "processes of a build run on", func() bool { return len(running(t, "")) == 0 })
-	left := must(t, env.buildctl, "--addr", d.addr, "du")
-	for line := bufio.NewScanner(strings.NewReader(left)); line.Scan(); {
-		if fields := strings.Fields(line.Text()); len(fields) == 4 && fields[1] == "false" {
-			t.Errorf("a record stays in use: %s", line.Text())
-		}
-	}
 }
 
 func TestInterop_AChunkStepThatEndsHalfWayIsAnErrorAndTheNextBuildWorks(t *testing.T) {

@@ -94,7 +94,8 @@ func TestInterop_APriorImageCanBeANamedContext(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			r := changed("priorcontext/" + kind)
 			set(&r)
-			out := env.daemon.build(t, r)
+			// It has nothing of the image.
+			out := newDaemon(t, daemonOptions{}).build(t, r)
 			got := pull(t, r.name)
 			kept := 0
 			for _, l := range got.layers() {

@@ -3,6 +3,7 @@
 package frontend_test
 
 import (
+	"archive/tar"
 	"context"
 	"encoding/json"
 	"errors"
@@ -390,6 +391,35 @@ func pull(t testing.TB, repository string) *pulled {
 		t.Fatal(err)
 	}
 	return read(t, img)
+}
+
+// fileOf is the content of a file of an image of the registry.
+func fileOf(t testing.TB, repository, file string) string {
+	t.Helper()
+	ref, err := name.ParseReference(env.host + "/" + repository)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := remote.Image(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := mutate.Extract(img)
+	defer files.Close()
+	for r := tar.NewReader(files); ; {
+		h, err := r.Next()
+		if err != nil {
+			t.Fatalf("%s of %s: %v", file, repository, err)
+		}
+		if strings.Trim(h.Name, "./") != file {
+			continue
+		}
+		data, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
 }
 
 func read(t testing.TB, img v1.Image) *pulled {
