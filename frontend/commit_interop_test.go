@@ -103,6 +103,9 @@ func exampleRepo(t *testing.T) (dir, ref, commit string) {
 func TestInterop_ACommitInANamedContextIsEncapsulated(t *testing.T) {
 	repo, ref, commit := exampleRepo(t)
 	rules := writeRules(t)
+	meta := contentMeta(t, repo, ref)
+	metaFile := filepath.Join(t.TempDir(), "meta.json")
+	writeFile(t, metaFile, meta)
 	for _, tt := range []struct {
 		name, options string
 		cli           []string
@@ -111,12 +114,13 @@ func TestInterop_ACommitInANamedContextIsEncapsulated(t *testing.T) {
 		{"single", "single-layer", []string{"--single-layer"}, 1},
 		{"chunked", "mapping=rules.yaml", []string{"--mapping=" + rules}, 4},
 		{"zstd", "mapping=rules.yaml compression=zstd", []string{"--mapping=" + rules, "--compression=zstd"}, 4},
+		{"contentmeta", "contentmeta=meta.json", []string{"--contentmeta=" + metaFile}, 5},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			name := "commit/" + tt.name
 			env.daemon.build(t, request{
 				file: syntax("ref="+ref+" "+tt.options) + "FROM scratch\nLABEL vendor=Test\nCMD [\"/usr/bin/one\"]\n", name: name,
-				files: map[string]string{"rules.yaml": commitRules},
+				files: map[string]string{"rules.yaml": commitRules, "meta.json": meta},
 				args:  []string{"--local=repo=" + repo}, opts: []string{"context:repo=local:repo"},
 			})
 			got := pull(t, name)
@@ -140,6 +144,19 @@ func TestInterop_ACommitInANamedContextIsEncapsulated(t *testing.T) {
 			}
 		})
 	}
+}
+
+// contentMeta is a file as upstream's command line takes it: layers for two programs, and one for the others.
+func contentMeta(t *testing.T, repo, ref string) string {
+	t.Helper()
+	object := func(file string) string {
+		return strings.Fields(must(t, "ostree", "ls", "-C", "--repo="+repo, ref, file))[4]
+	}
+	mapping := []string{`"` + object("/usr/bin/one") + `":"one"`, `"` + object("/usr/bin/two") + `":"two"`}
+	for _, other := range []string{"bin/three", "share/doc/one", "share/doc/two", "share/doc/three"} {
+		mapping = append(mapping, `"`+object("/usr/"+other)+`":"unpackaged"`)
+	}
+	return `{"version":1,"labels":{"from":"meta"},"layers":{"one":"Program one","two":"Program two","unpackaged":"Others"},"mapping":{` + strings.Join(mapping, ",") + `}}`
 }
 
 // commitRules split the commit of exampleRepo into three layers.

@@ -183,3 +183,29 @@ func TestInterop_KeepBaseKeepsTheLayersOfFROM(t *testing.T) {
 		t.Error("skopeo does not read the image")
 	}
 }
+
+func TestInterop_KeepBaseContinuesAPriorImageToo(t *testing.T) {
+	const name = "keepbase/prior"
+	base := pull(t, "debian")
+	r := request{
+		file: syntax("keep-base prior="+env.host+"/"+name) + "FROM " + env.host + "/debian\nCOPY a /usr/share/one/\nCOPY b /etc/b\n", name: name,
+		files: map[string]string{"a": strings.Repeat("a", 100000), "b": "b"}, opts: []string{"build-arg:SOURCE_DATE_EPOCH=" + epoch},
+	}
+	env.daemon.build(t, r)
+	first := pull(t, name)
+	r.files["b"] = "changed"
+	// Neither the layers of the base nor those of the prior image are there.
+	r.name += "/next"
+	newDaemon(t, daemonOptions{}).build(t, r)
+	second := pull(t, r.name)
+	if second.layers()[0] != base.layers()[0] {
+		t.Errorf("the first layer is %s, not that of the base", second.layers()[0])
+	}
+	if n, _ := bytesBeyond(first, second); n != 1 || len(second.layers()) < 3 {
+		t.Errorf("%d of %d layers are new", n, len(second.layers()))
+	}
+	want := byCLI(t, name+"/cli", "--keep-base=docker://"+env.host+"/debian", "--prior=docker://"+env.host+"/"+name, "--rootfs="+tree(t, r))
+	if diff := cmp.Diff(want.layers(), second.layers()); diff != "" {
+		t.Errorf("layers differ from those of the command line (-want +got):\n%s", diff)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,7 +53,10 @@ func tree(t *testing.T, r request) string {
 // byCLI makes an image with the command line.
 func byCLI(t *testing.T, repository string, args ...string) *pulled {
 	t.Helper()
-	args = append([]string{"container", "build", "--insecure-skip-tls-verification", "--prior=none"}, args...)
+	if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--prior=") }) {
+		args = append(args, "--prior=none")
+	}
+	args = append([]string{"container", "build", "--insecure-skip-tls-verification"}, args...)
 	cmd := exec.CommandContext(t.Context(), env.cli, append(args, "docker://"+env.host+"/"+repository)...)
 	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH="+epoch)
 	if out, err := cmd.CombinedOutput(); err != nil {
