@@ -185,7 +185,7 @@ func TestMutableTreeConflictsAndOverlay(t *testing.T) {
 	}
 }
 
-// The case of upstream's test of its module diff.
+// Every kind of change, and a file in a directory's place.
 func TestDiff(t *testing.T) {
 	t.Parallel()
 	r := repotest.Init(t, repo.ModeArchive)
