@@ -154,10 +154,11 @@ func TestPAXRecordLengths(t *testing.T) {
 	}
 }
 
-func TestEtcIsMapped(t *testing.T) {
+func TestUpstream_EtcIsMapped(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
 		"usr/etc": "etc", "usr/etc/blah": "etc/blah", "usr/etcetera": "usr/etcetera", "etc": "etc", "usr/lib/usr/etc": "usr/lib/usr/etc",
+		"usr/bin/blah": "usr/bin/blah", "usr": "usr", "boot": "boot",
 	} {
 		if got := mapEtc(in); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)

@@ -96,6 +96,9 @@ func TestUpstream_ImportOfAnExport(t *testing.T) {
 			if got, want := c.ContentChecksum().String(), "bd3d13c3059e63e6f8a3d6d046923ded730d90bd7a055c9ad93312111ea7d395"; got != want {
 				t.Errorf("got content checksum %s, want %s", got, want)
 			}
+			if kernel, err := repo.FindKernel(t.Context(), r, c.Tree); err != nil || kernel != "5.10.18-200.x86_64" {
+				t.Errorf("got kernel %q, %v", kernel, err)
+			}
 			d, err := r.DetachedMetadata(t.Context(), commit)
 			if err != nil {
 				t.Fatal(err)
@@ -315,7 +318,8 @@ func TestImportOfUpstreamsLayers(t *testing.T) {
 	}
 }
 
-func TestObjectSet(t *testing.T) {
+// The synthetic commits that upstream makes of its layers.
+func TestUpstream_ObjectSetsHaveSyntheticCommits(t *testing.T) {
 	t.Parallel()
 	src, commit := exampleOS(t)
 	all := content(t, src, commit)
@@ -362,7 +366,7 @@ func TestObjectSet(t *testing.T) {
 	}
 }
 
-func TestSyntheticCommitVectors(t *testing.T) {
+func TestUpstream_SyntheticCommitVectors(t *testing.T) {
 	t.Parallel()
 	hello := must(repo.ParseChecksum("afd2231b1fa521726d822282338af4736b56a2a4b3f121b5e2446458bb8c4e10"))
 	commit, dirtree, dirmeta := tarfmt.SyntheticCommit([]repo.Checksum{hello})
