@@ -183,6 +183,56 @@ func TestUpstream_AuthFileOrder(t *testing.T) {
 	find(plain, Options{}, touch(user+"/run/ostree/auth.json"))
 }
 
+// Links to the file are followed; one that leads nowhere is as good as no file.
+func TestUpstream_AuthFileLinks(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		links map[string]string // below the root; a target that starts with a slash is below it, too
+		want  string
+	}{
+		{"relative", map[string]string{"etc/ostree/auth.json": "../../usr/lib/container-auth.json"}, "etc/ostree/auth.json"},
+		{"absolute", map[string]string{"run/ostree/auth.json": "/usr/lib/container-auth.json"}, "run/ostree/auth.json"},
+		{"dangling, with a file behind it", map[string]string{"run/ostree/auth.json": "/run/nosuch", "etc/ostree/auth.json": "../../usr/lib/container-auth.json"}, "etc/ostree/auth.json"},
+		{"dangling, relative", map[string]string{"run/ostree/auth.json": "../nosuch"}, ""},
+		{"a directory that is a link", map[string]string{"etc/ostree": "/usr/lib/credentials"}, "etc/ostree/auth.json"},
+		{"nothing", nil, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			top := t.TempDir()
+			for _, name := range []string{"usr/lib/container-auth.json", "usr/lib/credentials/auth.json"} {
+				name = filepath.Join(top, name)
+				if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte("{}"), 0o600)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for name, target := range c.links {
+				if filepath.IsAbs(target) {
+					target = filepath.Join(top, target)
+				}
+				name = filepath.Join(top, name)
+				if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.Symlink(target, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want := c.want
+			if want != "" {
+				want = filepath.Join(top, want)
+			}
+			s := authSearch{env: func(string) string { return "" }, root: true, top: top}
+			// What was found is as good when it is given back as the file to use.
+			got, err := s.find(Options{})
+			if err != nil || got != want {
+				t.Fatalf("got %q, %v; want %q", got, err, want)
+			}
+			if again, err := s.find(Options{AuthFile: got}); err != nil || again != got {
+				t.Errorf("the second time: got %q, %v; want %q", again, err, got)
+			}
+		})
+	}
+}
+
 func FuzzManifest(f *testing.F) {
 	f.Add(expand(good))
 	f.Add(expand(goodDocker))
