@@ -84,20 +84,56 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-func TestInitWritesWhatLibostreeWrites(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "repo")
-	for range 2 { // an existing repository is opened
-		r, err := Init(path, ModeArchive)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := r.Close(); err != nil {
+// testdata/config has files that ostree 2026.4's "init", "remote add" and "config set" wrote.
+func realConfigs(t testing.TB) map[string][]byte {
+	t.Helper()
+	files, err := filepath.Glob("testdata/config/*")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files: %v", err)
+	}
+	configs := map[string][]byte{}
+	for _, name := range files {
+		if configs[filepath.Base(name)], err = os.ReadFile(name); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got, err := os.ReadFile(filepath.Join(path, "config")); string(got) != minimalConfig || err != nil {
-		t.Errorf("got %q, %v", got, err)
+	return configs
+}
+
+func TestInitWritesWhatLibostreeWrites(t *testing.T) {
+	t.Parallel()
+	configs := realConfigs(t)
+	for _, mode := range []Mode{ModeArchive, ModeBare, ModeBareUser, ModeBareUserOnly} {
+		path := filepath.Join(t.TempDir(), "repo")
+		for range 2 { // an existing repository is opened
+			r, err := Init(path, mode)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := os.ReadFile(filepath.Join(path, "config")); string(got) != string(configs[mode.String()]) || err != nil {
+			t.Errorf("%s: got %q, %v", mode, got, err)
+		}
+	}
+}
+
+func TestWhatLibostreeWritesIsRead(t *testing.T) {
+	t.Parallel()
+	for name, data := range realConfigs(t) {
+		c, err := parseConfig(data)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if mode, err := ParseMode(name); err == nil && c.Mode != mode {
+			t.Errorf("%s: got mode %s", name, c.Mode)
+		}
+		if name == "settings" && (c.Mode != ModeBare || c.Fsync || !c.PerObjectFsync || c.MinFreeSpaceSize != 500<<20 || len(c.Keys(`remote "mirror"`)) != 6) {
+			t.Errorf("%s: got %+v", name, c)
+		}
 	}
 }
 
@@ -147,7 +183,9 @@ func initRepo(t testing.TB, mode Mode) *Repo {
 }
 
 func FuzzParseConfig(f *testing.F) {
-	f.Add([]byte(minimalConfig))
+	for _, data := range realConfigs(f) {
+		f.Add(data)
+	}
 	f.Add([]byte(minimalConfig + "min-free-space-size=500MB\nlock-timeout-secs=-1\n[remote \"x\"]\nurl=y\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := parseConfig(data)
