@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -351,6 +353,46 @@ type errorReader struct{ err error }
 
 func (r errorReader) Read([]byte) (int, error) { return 0, r.err }
 
+// upstreamsStream is one that upstream's programs wrote, without the entries of directories: commit.tar is the beginning
+// of the first layer of its image "cli1", the others are layers of the archived and the current program.
+func upstreamsStream(t testing.TB, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", "upstream", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func TestStreamsOfUpstreamsProgramsAreTaken(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]struct {
+		objects int
+		commit  string // the synthetic one, which upstream's programs made of the whole layer
+	}{
+		"current-util-linux.tar":  {1, "51c9233c7e74e22579d3aecb39980d038076970b35bdb6c32684866a76316b9e"},
+		"archived-util-linux.tar": {1, "51c9233c7e74e22579d3aecb39980d038076970b35bdb6c32684866a76316b9e"},
+		"current-setup.tar":       {5, "db78526a79f9fb0b06fa93c3faae313fee8961f258a1ae299901ef74a1dff92a"},
+	} {
+		r := repotest.Init(t, repo.ModeArchive)
+		txn, err := r.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects, err := ImportObjectSet(t.Context(), txn, bytes.NewReader(upstreamsStream(t, name)))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		commit, _, _ := SyntheticCommit(objects)
+		if got := repo.HashMetadata(commit).String(); len(objects) != want.objects || got != want.commit {
+			t.Errorf("%s: %d objects, commit %s", name, len(objects), got)
+		}
+		if err := txn.Abort(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // FuzzImport needs -fuzzminimizetime=1x: coverage depends on how workers are scheduled, which keeps Go's minimizer busy
 // for ever.
 func FuzzImport(f *testing.F) {
@@ -362,6 +404,9 @@ func FuzzImport(f *testing.F) {
 		longLink(typeHardLink, objectPath(x.file, "file-xattrs-link"), objectPath(sum, "file-xattrs")), pax("size", "5"), x.filePart()))
 	f.Add(build(x.start(), regular("sysroot/ostree/repo/xattrs/"+sum.String(), x.xattrs),
 		link(typeHardLink, objectPath(x.file, "file.xattrs"), "../../xattrs/"+sum.String()), x.filePart()))
+	for _, name := range []string{"commit.tar", "current-setup.tar", "current-util-linux.tar", "archived-util-linux.tar"} {
+		f.Add(upstreamsStream(f, name))
+	}
 	r := repotest.Init(f, repo.ModeArchive)
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		stream = bytes.Clone(stream)
