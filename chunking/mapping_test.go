@@ -2,6 +2,8 @@ package chunking_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -108,6 +110,17 @@ func TestUpstream_ContentMetaOfTwoLayersIsTooFew(t *testing.T) {
 func FuzzParseContentMeta(f *testing.F) {
 	f.Add([]byte(`{"version":1,"created":"2026-02-03T04:05:06Z","labels":{"a":"b"},"layers":{"a":"A"},"mapping":{"0000000000000000000000000000000000000000000000000000000000000001":"a"},"ordered":false}`))
 	f.Add([]byte(`{"components":[{"identifier":"a"}],"map":{},"specific":{"a":[["/x","00"]]}}`))
+	names, err := filepath.Glob("../encapsulate/testdata/upstream/meta1.*.json")
+	if err != nil || len(names) == 0 {
+		f.Fatalf("no seeds: %v", err)
+	}
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if meta, err := chunking.ParseContentMeta(data); err == nil {
 			_, _ = meta.Mapping.Plan(nil, nil)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -177,6 +179,11 @@ func TestDictKeepsItsOrderAndRefusesDuplicates(t *testing.T) {
 	}
 }
 
+// objectTypes are the types of objects, by the ending of their files.
+var objectTypes = map[string]string{
+	".commit": "(a{sv}aya(say)sstayay)", ".dirtree": "(a(say)a(sayay))", ".dirmeta": "(uuua(ayay))", ".commitmeta": "a{sv}",
+}
+
 // FuzzValue: whatever the type and the bytes, reading does not panic; what is valid, written again, has the same bytes.
 func FuzzValue(f *testing.F) {
 	f.Add("a{sv}", gvariant.Dict{{Key: "version", Value: gvariant.String("1.0")}}.Encode())
@@ -185,6 +192,19 @@ func FuzzValue(f *testing.F) {
 	f.Add("(uuuusa(ayay))", unhex(f, "000003e8 000003e9 000081a4 00000000 00 11"))
 	f.Add("v", []byte("x\x00\x00s"))
 	f.Add("mmas", []byte{0})
+	names, err := filepath.Glob("../testdata/objects/*")
+	if err != nil || len(names) == 0 {
+		f.Fatalf("no seeds: %v", err)
+	}
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		if typ := objectTypes[filepath.Ext(name)]; typ != "" {
+			f.Add(typ, data)
+		}
+	}
 	f.Fuzz(func(t *testing.T, typ string, data []byte) {
 		v, err := gvariant.New(typ, data)
 		if err != nil {

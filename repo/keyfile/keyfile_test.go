@@ -2,6 +2,8 @@ package keyfile_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -109,6 +111,17 @@ func TestWhatCouldNotBeReadBackIsNotWritten(t *testing.T) {
 // FuzzParse: what parses is written again as it was, and a value that is set is read back.
 func FuzzParse(f *testing.F) {
 	f.Add(sample, "value")
+	names, err := filepath.Glob("../testdata/config/*")
+	if err != nil || len(names) == 0 {
+		f.Fatalf("no seeds: %v", err)
+	}
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(data), "archive-z2")
+	}
 	f.Add("[core]\nrepo_version=1\nmode=bare-split-xattrs\n", " x\\n;\n\t")
 	f.Fuzz(func(t *testing.T, s, value string) {
 		k, err := keyfile.Parse([]byte(s))
