@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/zstd"
@@ -29,18 +30,20 @@ func Decompress(t types.MediaType, r io.Reader) (io.ReadCloser, error) {
 	case types.OCIUncompressedLayer:
 		return io.NopCloser(r), nil
 	case types.OCILayer:
-		z, err := inflate.NewReader(r)
+		in := &input{r: r}
+		z, err := inflate.NewReader(in)
 		if err != nil {
-			return nil, err
+			return nil, in.blame("gzip", err)
 		}
 		z.Multistream(false)
-		return io.NopCloser(z), nil
+		return &decompressor{io.NopCloser(z), in, "gzip"}, nil
 	case types.OCILayerZStd:
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		in := &input{r: r}
+		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
-			return nil, err
+			return nil, in.blame("zstd", err)
 		}
-		return z.IOReadCloser(), nil
+		return &decompressor{z.IOReadCloser(), in, "zstd"}, nil
 	}
 	return nil, fmt.Errorf("%w: %.100s", ErrLayerType, string(t))
 }
@@ -50,9 +53,52 @@ func DecompressAll(t types.MediaType, r io.Reader) (io.ReadCloser, error) {
 	if t != types.OCILayer {
 		return Decompress(t, r)
 	}
-	z, err := inflate.NewReader(r)
+	in := &input{r: r}
+	z, err := inflate.NewReader(in)
 	if err != nil {
-		return nil, err
+		return nil, in.blame("gzip", err)
 	}
-	return io.NopCloser(z), nil
+	return &decompressor{io.NopCloser(z), in, "gzip"}, nil
+}
+
+// decompressor says of its errors what it was reading.
+type decompressor struct {
+	io.ReadCloser
+	in     *input
+	format string
+}
+
+func (d *decompressor) Read(p []byte) (int, error) {
+	n, err := d.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = d.in.blame(d.format, err)
+	}
+	return n, err
+}
+
+// input is a compressed stream. It remembers how reading it failed, if that was not its end.
+type input struct {
+	r   io.Reader
+	mu  sync.Mutex
+	err error
+}
+
+func (i *input) Read(p []byte) (int, error) {
+	n, err := i.r.Read(p)
+	if err != nil && err != io.EOF {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		i.err = err
+	}
+	return n, err
+}
+
+// blame returns the error of decompression, with the format if the stream itself is at fault.
+func (i *input) blame(format string, err error) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.err != nil {
+		return err
+	}
+	return fmt.Errorf("invalid %s stream: %w", format, err)
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/zstd"
@@ -47,11 +48,24 @@ func TestUpstream_Decompressors(t *testing.T) {
 			t.Errorf("%s: %q, %v", mediaType, got, err)
 		}
 	}
-	if _, err := decompress(types.OCILayer, strings.NewReader("this is no gzip stream")); err == nil || !strings.Contains(err.Error(), "invalid header") {
-		t.Errorf("what is no gzip stream: %v", err)
+	for _, c := range []struct {
+		mediaType  types.MediaType
+		data, says string
+	}{
+		{types.OCILayer, "this is no gzip stream", "invalid gzip stream: "}, {types.OCILayerZStd, "this is no zstd stream", "invalid zstd stream: "},
+		{types.OCILayer, gz.String()[:gz.Len()-9], "invalid gzip stream: "}, {types.OCILayerZStd, zs.String()[:zs.Len()-9], "invalid zstd stream: "},
+	} {
+		if _, err := decompress(c.mediaType, strings.NewReader(c.data)); err == nil || !strings.HasPrefix(err.Error(), c.says) {
+			t.Errorf("%q as %s: got %v, want %q", c.data, c.mediaType, err, c.says)
+		}
 	}
-	if _, err := decompress(types.OCILayerZStd, strings.NewReader("this is no zstd stream")); err == nil {
-		t.Error("what is no zstd stream is taken")
+	// A stream that cannot be read is not invalid.
+	broken := errors.New("connection reset")
+	for mediaType, data := range map[types.MediaType]string{types.OCILayer: gz.String()[:12], types.OCILayerZStd: zs.String()[:6]} {
+		r := io.MultiReader(strings.NewReader(data), iotest.ErrReader(broken))
+		if _, err := decompress(mediaType, r); !errors.Is(err, broken) || strings.Contains(err.Error(), "invalid") {
+			t.Errorf("%s that breaks: %v", mediaType, err)
+		}
 	}
 	for _, mediaType := range []types.MediaType{types.DockerConfigJSON, "application/x-bzip2", ""} {
 		if _, err := decompress(mediaType, strings.NewReader("")); !errors.Is(err, encapsulate.ErrLayerType) {

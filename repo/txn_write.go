@@ -202,8 +202,10 @@ func (t *Txn) settle(written bool, size int64, err error) error {
 // inputError is the error about content that is not as long as it was said to be.
 func inputError(err error, size, left int64) error {
 	switch {
-	case left > 0 && (errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, ErrCorrupt)):
-		return fmt.Errorf("%w: unexpected EOF with %d/%d bytes remaining", io.ErrUnexpectedEOF, left, size)
+	case left > 0 && errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%w with %d/%d bytes remaining", err, left, size)
+	case left > 0 && errors.Is(err, ErrCorrupt):
+		return fmt.Errorf("%w with %d/%d bytes remaining", io.ErrUnexpectedEOF, left, size)
 	case errors.Is(err, ErrCorrupt):
 		return fmt.Errorf("%w: content is longer than %d bytes", ErrCorrupt, size)
 	}

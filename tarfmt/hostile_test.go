@@ -275,9 +275,10 @@ func TestStreamsThatAreRefused(t *testing.T) {
 		{"no extension", asObjectSet, build(regular(objectsPrefix+"aa/bb", nil)), "Invalid objpath "},
 
 		{"damaged checksum", asObjectSet, damage(build(x.xattrPart(), x.filePart()), 0), "archive header checksum mismatch"},
-		{"cut inside a header", asObjectSet, build(x.xattrPart(), x.filePart())[:700], ""},
+		{"cut inside a header", asObjectSet, build(x.xattrPart(), x.filePart())[:700], "the stream ends"},
 		{"cut inside content", asObjectSet, build(regular("usr/x", make([]byte, 3000)))[:1024], "the stream ends inside an entry"},
-		{"cut inside an object", asObjectSet, build(x.xattrPart(), sized(file, nil, 1<<20))[:2560], ""},
+		{"cut inside an object", asObjectSet, build(x.xattrPart(), sized(file, nil, 1<<20))[:2560], "file object " + cs + ": the stream ends inside an entry"},
+		{"cut inside a small object", asObjectSet, build(x.xattrPart(), sized(file, nil, 1<<10))[:2560], "the stream ends inside an entry"},
 		{"a block that is too short", asObjectSet, make([]byte, 100), "failed to read entire block"},
 		{"negative size", asObjectSet, build(header(func(h *block) { copy(h.size(), bytes.Repeat([]byte{0xff}, 12)) }, typeRegular, "x", nil)), "numeric field is negative or too large"},
 		{"size of 64 bits", asObjectSet, build(header(func(h *block) { putNumber(h.size(), 1<<63) }, typeRegular, "x", nil)), "entry of 9223372036854775808 bytes"},

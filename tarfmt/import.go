@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"slices"
@@ -309,7 +310,11 @@ func (im *importer) file(e *entry, c repo.Checksum) error {
 		return im.pool.submit(0, func() error { return im.txn.WriteFileAs(im.ctx, c, h, 0, strings.NewReader("")) })
 	}
 	return im.pool.writeFile(im.tar, e.size, func(r io.Reader) error {
-		return im.txn.WriteFileAs(im.ctx, c, h, e.size, r)
+		err := im.txn.WriteFileAs(im.ctx, c, h, e.size, r)
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			return fmt.Errorf("file object %s: %w", c, err)
+		}
+		return err
 	})
 }
 
