@@ -101,7 +101,7 @@ func importTar(cmd *cobra.Command, r *repo.Repo, in io.Reader, ref string) (repo
 	defer txn.Abort()
 	rev, err := tarfmt.ImportCommit(ctx, txn, bufio.NewReaderSize(in, 256<<10), tarfmt.ImportOptions{})
 	if err != nil {
-		return repo.Checksum{}, err
+		return repo.Checksum{}, fmt.Errorf("reading the tar stream: %w", err)
 	}
 	if err := tarfmt.VerifyComplete(ctx, txn, txn.HasObject, rev); err != nil {
 		return repo.Checksum{}, fmt.Errorf("the stream does not hold all of commit %s: %w", rev, err)
