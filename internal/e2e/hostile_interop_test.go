@@ -13,8 +13,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // layout is an OCI directory that a test changes: real output of the program, made hostile.
@@ -69,7 +72,23 @@ func (l *layout) seal() {
 	}
 	l.put(l.manifest["config"].(map[string]any), marshal(l.config))
 	l.put(l.index["manifests"].([]any)[0].(map[string]any), marshal(l.manifest))
-	writeFile(l.t, filepath.Join(l.dir, "index.json"), string(marshal(l.index)))
+	l.writeIndex()
+}
+
+func (l *layout) writeIndex() {
+	l.t.Helper()
+	data, err := json.Marshal(l.index)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	writeFile(l.t, filepath.Join(l.dir, "index.json"), string(data))
+}
+
+// setZstd replaces the blob of the layer.
+func (l *layout) setZstd(blob []byte) {
+	l.t.Helper()
+	l.put(l.layer(), blob)
+	l.layer()["mediaType"] = "application/vnd.oci.image.layer.v1.tar+zstd"
 }
 
 func (l *layout) layer() map[string]any { return l.manifest["layers"].([]any)[0].(map[string]any) }
@@ -98,7 +117,7 @@ func (l *layout) layerTar() []byte {
 func (l *layout) setTar(data []byte) {
 	l.t.Helper()
 	var buf bytes.Buffer
-	z := gzip.NewWriter(&buf)
+	z, _ := gzip.NewWriterLevel(&buf, gzip.BestSpeed)
 	_, _ = z.Write(data)
 	_ = z.Close()
 	l.put(l.layer(), buf.Bytes())
@@ -107,32 +126,48 @@ func (l *layout) setTar(data []byte) {
 	l.diffIDs()[0], l.labels()["ostree.final-diffid"] = id, id
 }
 
-// flip changes one bit in the middle of a file.
-func flip(t *testing.T, path string) {
+func readFile(t *testing.T, path string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return data
+}
+
+// flip changes one bit in the middle of a file.
+func flip(t *testing.T, path string) {
+	t.Helper()
+	data := readFile(t, path)
 	data[len(data)/2] ^= 1
 	writeFile(t, path, string(data))
+}
+
+// hostileSource is a repository with a small commit at the ref b.
+func hostileSource(t *testing.T) string {
+	t.Helper()
+	source := newRepo(t, "archive")
+	tree := filepath.Join(t.TempDir(), "tree")
+	sh(t, `mkdir -p "$1/usr/bin" "$1/usr/etc" && echo hello > "$1/usr/bin/hello" && head -c 400000 /dev/urandom > "$1/usr/bin/random" && ln -s hello "$1/usr/bin/hi"`, tree)
+	must(t, program, "repo", "commit", "--repo="+source, "--branch=b", tree)
+	return source
+}
+
+// hostileImage is a way to damage an image, and what the user must be told.
+type hostileImage struct {
+	name   string
+	damage func(t *testing.T, l *layout)
+	says   string
 }
 
 // TestInterop_AHostileImageIsRefusedAndLeavesNothing damages a real image in one way each. Whatever the way: exit
 // status 1, an error that names what is wrong, a repository that fsck passes, and no ref.
 func TestInterop_AHostileImageIsRefusedAndLeavesNothing(t *testing.T) {
-	source := newRepo(t, "archive")
-	tree := filepath.Join(t.TempDir(), "tree")
-	sh(t, `mkdir -p "$1/usr/bin" "$1/usr/etc" && echo hello > "$1/usr/bin/hello" && head -c 400000 /dev/urandom > "$1/usr/bin/random" && ln -s hello "$1/usr/bin/hi"`, tree)
-	must(t, program, "repo", "commit", "--repo="+source, "--branch=b", tree)
+	source := hostileSource(t)
 	pristine := filepath.Join(t.TempDir(), "image")
 	must(t, program, "container", "encapsulate", "--repo="+source, "b", "oci:"+pristine)
 
-	cases := []struct {
-		name   string
-		damage func(t *testing.T, l *layout)
-		says   string
-	}{
+	cases := []hostileImage{
 		{"a bit of the manifest", func(t *testing.T, l *layout) {
 			flip(t, l.blob(l.index["manifests"].([]any)[0].(map[string]any)["digest"].(string)))
 		}, "manifest"},
@@ -177,86 +212,112 @@ func TestInterop_AHostileImageIsRefusedAndLeavesNothing(t *testing.T) {
 			l.layer()["mediaType"] = "application/vnd.oci.image.layer.v1.tar+zstd"
 			l.seal()
 		}, "layer"},
-		{"a tar stream cut short", func(t *testing.T, l *layout) {
-			tar := l.layerTar()
-			l.setTar(tar[:len(tar)-len(tar)%512-150*512])
+		{"a layer that is no gzip stream", func(t *testing.T, l *layout) {
+			l.put(l.layer(), l.layerTar())
 			l.seal()
-		}, ""},
-		{"an object that is absent", func(t *testing.T, l *layout) {
-			l.setTar(dropEntry(t, l.layerTar(), ".file"))
+		}, "invalid gzip stream"},
+		{"a bomb behind the archive", func(t *testing.T, l *layout) {
+			// Zeros after the end of the archive cost a thousandth of their size to send.
+			l.setTar(append(l.layerTar(), make([]byte, zeros)...))
 			l.seal()
-		}, ""},
-		{"a dirtree that is absent", func(t *testing.T, l *layout) {
-			l.setTar(dropEntry(t, l.layerTar(), ".dirtree"))
+		}, "more than 1048576 bytes follow the end of the archive"},
+		{"a zstd stream with a window of 2 GiB", func(t *testing.T, l *layout) {
+			l.setZstd([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8, 0x03, 0xff, 0xff, 0x00})
 			l.seal()
-		}, ""},
-		{"an object with other content", func(t *testing.T, l *layout) {
-			tar := l.layerTar()
-			i := bytes.Index(tar, []byte("hello\n\x00"))
-			tar[i] = 'j'
+		}, "invalid zstd stream"},
+		{"a zstd stream that claims a terabyte", func(t *testing.T, l *layout) {
+			l.setZstd([]byte{0x28, 0xb5, 0x2f, 0xfd, 0xe0, 0, 0, 0, 0, 0, 1, 0, 0, 0x03, 0xff, 0xff, 0x00})
+			l.seal()
+		}, "invalid zstd stream"},
+		{"an object that is a bomb, in a zstd stream", func(t *testing.T, l *layout) {
+			tar := bomb.damage(t, l.layerTar())
 			l.setTar(tar)
+			z, err := zstd.NewWriter(nil, zstd.WithWindowSize(128<<20))
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.setZstd(z.EncodeAll(tar, nil))
 			l.seal()
-		}, "orrupt"},
-		{"a bomb", func(t *testing.T, l *layout) {
-			// 1 GiB of zeros after the end of the archive costs a megabyte to send.
-			l.setTar(append(l.layerTar(), make([]byte, 1<<30)...))
+		}, "orrupted file object"},
+		{"a layer of a petabyte", func(t *testing.T, l *layout) { l.layer()["size"] = 1 << 50; l.seal() }, "ends after"},
+		{"a layer of a negative size", func(t *testing.T, l *layout) { l.layer()["size"] = -1; l.seal() }, "size"},
+		{"a layer named by a path", func(t *testing.T, l *layout) { l.layer()["digest"] = "sha256:../../../../etc/passwd"; l.seal() }, "digest"},
+		{"a layer with another algorithm", func(t *testing.T, l *layout) { l.layer()["digest"] = "md5:" + strings.Repeat("0", 32); l.seal() }, "md5"},
+		{"the layer twice", func(t *testing.T, l *layout) {
+			l.manifest["layers"] = append(l.manifest["layers"].([]any), l.layer())
+			l.config["rootfs"].(map[string]any)["diff_ids"] = append(l.diffIDs(), l.diffIDs()[0])
 			l.seal()
-		}, ""},
+		}, "Multiple entries for sha256:"},
+		{"a layer more than diff-ids", func(t *testing.T, l *layout) {
+			more := map[string]any{"mediaType": "application/vnd.oci.image.layer.v1.tar"}
+			l.put(more, []byte("another"))
+			l.manifest["layers"] = append(l.manifest["layers"].([]any), more)
+			l.seal()
+		}, "Image has 1 non-ostree layers"},
+		{"a manifest of 9 MiB", func(t *testing.T, l *layout) {
+			l.manifest["annotations"].(map[string]any)["note"] = strings.Repeat("x", 9<<20)
+			l.seal()
+		}, "more than 4194304"},
+		{"a configuration of 17 MiB", func(t *testing.T, l *layout) {
+			l.labels()["note"] = strings.Repeat("x", 17<<20)
+			l.seal()
+		}, "more than 16777216"},
+		{"a manifest that is no JSON", func(t *testing.T, l *layout) {
+			l.put(l.index["manifests"].([]any)[0].(map[string]any), []byte("{"))
+			l.writeIndex()
+		}, "manifest"},
+		{"a manifest of another kind", func(t *testing.T, l *layout) {
+			l.manifest["mediaType"] = "application/vnd.example"
+			l.seal()
+		}, "application/vnd.example"},
+	}
+	for _, c := range hostileStreams {
+		cases = append(cases, hostileImage{c.name, func(t *testing.T, l *layout) { l.setTar(c.damage(t, l.layerTar())); l.seal() }, c.says})
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "image")
 			must(t, "cp", "-r", pristine, dir)
 			c.damage(t, openLayout(t, dir))
-			host := newRepo(t, "bare-user")
-			before := sh(t, `cd "$1" && find . -type f | sort`, host)
-			_, stderr, err := try(t, program, "container", "unencapsulate", "--quiet", "--repo="+host, "--write-ref=b", "ostree-unverified-image:oci:"+dir)
-			exit, _ := errors.AsType[*exec.ExitError](err)
-			if exit == nil || exit.ExitCode() != 1 {
-				t.Fatalf("the exit status is to be 1: %v\n%s", err, stderr)
-			}
-			if !strings.HasPrefix(stderr, "error: ") || strings.Count(stderr, "\n") > 0 || !strings.Contains(stderr, c.says) {
-				t.Errorf("one line with %q is expected, got: %s", c.says, stderr)
-			}
-			t.Logf("%s", stderr)
-			fsck(t, host)
-			if after := sh(t, `cd "$1" && find . -type f ! -name .lock | sort`, host); after != before {
-				t.Errorf("the failed import left files behind:\n%s", after)
-			}
+			refuses(t, "bare-user", c.says, func(host string) []string {
+				return []string{"container", "unencapsulate", "--quiet", "--repo=" + host, "--write-ref=b", "ostree-unverified-image:oci:" + dir}
+			})
 		})
 	}
 }
 
-// dropEntry takes the first entry whose name ends in suffix, with its data and the record that holds a long name, out of
-// a tar stream.
-func dropEntry(t *testing.T, tar []byte, suffix string) []byte {
+// maxMemory is what no input may need, in KiB: more than [maxRSS], for a zstd stream may ask for 128 MiB.
+const maxMemory = 256 << 10
+
+// refuses runs a command that would bring something into an empty repository. It is to fail with status 1 and one line
+// that says why, within bounds of memory, and to leave a repository that fsck passes, without refs and files.
+func refuses(t *testing.T, mode, says string, args func(host string) []string) {
 	t.Helper()
-	start := 0 // of the entry with its records
-	name := ""
-	for i := 0; i+512 <= len(tar); {
-		size := 0
-		for _, c := range bytes.Trim(tar[i+124:i+136], " \x00") {
-			size = size*8 + int(c-'0')
-		}
-		next := i + 512 + (size+511)/512*512
-		if tar[i+156] == 'L' {
-			name = string(bytes.TrimRight(tar[i+512:i+512+size], "\x00"))
-			i = next
-			continue
-		}
-		if tar[i+156] == 'x' {
-			i = next
-			continue
-		}
-		if name == "" {
-			short, _, _ := bytes.Cut(tar[i:i+100], []byte{0})
-			name = string(short)
-		}
-		if strings.HasSuffix(name, suffix) {
-			return append(bytes.Clone(tar[:start]), tar[next:]...)
-		}
-		start, i, name = next, next, ""
+	host := newRepo(t, mode)
+	list := `cd "$1" && find . -type f ! -name .lock | sort`
+	before := sh(t, list, host)
+	report := filepath.Join(t.TempDir(), "memory")
+	_, said, err := try(t, "/usr/bin/time", append([]string{"-q", "-f", "%M", "-o", report, program}, args(host)...)...)
+	exit, _ := errors.AsType[*exec.ExitError](err)
+	if exit == nil || exit.ExitCode() != 1 {
+		t.Fatalf("the exit status is to be 1: %v\n%s", err, said)
 	}
-	t.Fatalf("no entry ends in %q", suffix)
-	return nil
+	if !strings.HasPrefix(said, "error: ") || strings.Count(said, "\n") > 0 || !strings.Contains(said, says) {
+		t.Errorf("one line with %q is expected, got: %s", says, said)
+	}
+	used, err := strconv.Atoi(strings.TrimSpace(string(readFile(t, report))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d MiB: %s", used>>10, said)
+	if used > maxMemory {
+		t.Errorf("%d KiB of memory were used, at most %d are right", used, maxMemory)
+	}
+	fsck(t, host)
+	if refs := must(t, "ostree", "refs", "--repo="+host); refs != "" {
+		t.Errorf("there are refs: %s", refs)
+	}
+	if after := sh(t, list, host); after != before {
+		t.Errorf("the failed import left files behind:\n%s", after)
+	}
 }
