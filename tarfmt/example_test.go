@@ -12,6 +12,82 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
+// A commit goes through a stream into another repository, and is whole there.
+func ExampleExportCommit() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	var repos [2]*repo.Repo
+	for i := range repos {
+		if repos[i], err = repo.Init(filepath.Join(dir, fmt.Sprint(i)), repo.ModeArchive); err != nil {
+			log.Fatal(err)
+		}
+		defer repos[i].Close()
+	}
+	commit, err := commitEmptyTree(ctx, repos[0])
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	var stream bytes.Buffer
+	if err := tarfmt.ExportCommit(ctx, &stream, repos[0], commit); err != nil {
+		log.Fatal(err)
+	}
+	txn, err := repos[1].Begin(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer txn.Abort() // does nothing after Commit
+	got, err := tarfmt.ImportCommit(ctx, txn, &stream, tarfmt.ImportOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := tarfmt.VerifyComplete(ctx, txn, txn.HasObject, got); err != nil {
+		log.Fatal(err)
+	}
+	txn.UnmarkPartial(got)
+	if err := txn.SetRef("os/stable", got); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := txn.Commit(ctx); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(got == commit)
+	// Output: true
+}
+
+func commitEmptyTree(ctx context.Context, r *repo.Repo) (repo.Checksum, error) {
+	txn, err := r.Begin(ctx)
+	if err != nil {
+		return repo.Checksum{}, err
+	}
+	defer txn.Abort()
+	data, err := repo.EncodeDirTree(&repo.DirTree{})
+	if err != nil {
+		return repo.Checksum{}, err
+	}
+	tree, err := txn.WriteMetadata(ctx, repo.TypeDirTree, data)
+	if err != nil {
+		return repo.Checksum{}, err
+	}
+	if data, err = repo.EncodeDirMeta(&repo.DirMeta{Mode: repo.ModeDir | 0o755}); err != nil {
+		return repo.Checksum{}, err
+	}
+	meta, err := txn.WriteMetadata(ctx, repo.TypeDirMeta, data)
+	if err != nil {
+		return repo.Checksum{}, err
+	}
+	commit, err := txn.WriteCommit(ctx, &repo.Commit{Subject: "empty", Tree: tree, Meta: meta})
+	if err != nil {
+		return repo.Checksum{}, err
+	}
+	_, err = txn.Commit(ctx)
+	return commit, err
+}
+
 // A chunk of a layered image goes into a repository; a synthetic commit of its objects keeps them from being pruned.
 func ExampleImportObjectSet() {
 	dir, err := os.MkdirTemp("", "")

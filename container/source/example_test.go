@@ -1,0 +1,74 @@
+package source_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"path/filepath"
+
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/source"
+)
+
+// The layers of an image are read. A layer that is not what the manifest says never ends without an error.
+func ExampleOpen() {
+	ctx := context.Background()
+	dir, err := exampleImage("a layer")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+
+	src, err := source.Open(ctx, imgref.ImageReference{Transport: imgref.OCIDir, Name: dir}, source.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer src.Close()
+	m, err := src.Manifest(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	layer := m.OCI.Layers[0]
+	read := func() {
+		r, err := src.Blob(ctx, layer)
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer r.Close()
+		_, err = io.Copy(io.Discard, r)
+		fmt.Println("differs:", errors.Is(err, source.ErrMismatch))
+	}
+	read()
+	if err := os.WriteFile(filepath.Join(dir, "blobs/sha256", layer.Digest.Encoded()), []byte("another"), 0o644); err != nil {
+		log.Fatal(err)
+	}
+	read()
+	// Output:
+	// differs: false
+	// differs: true
+}
+
+// exampleImage makes an OCI directory.
+func exampleImage(content string) (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "example"); err != nil {
+		return dir, err
+	}
+	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	if img, err = mutate.AppendLayers(img, static.NewLayer([]byte(content), types.OCIUncompressedLayer)); err != nil {
+		return dir, err
+	}
+	out, err := layout.Write(dir, empty.Index)
+	if err != nil {
+		return dir, err
+	}
+	return dir, out.AppendImage(img)
+}
