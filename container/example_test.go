@@ -1,0 +1,90 @@
+package container_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
+	"github.com/ostree-ext/ostree-ext-go/container"
+	"github.com/ostree-ext/ostree-ext-go/container/dest"
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+)
+
+// A host gets the commit out of an image that was made elsewhere.
+func ExampleUnencapsulate() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	ref, err := imgref.ParseOstreeImageReference("ostree-unverified-image:oci:" + filepath.Join(dir, "image"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	commit, err := publish(ctx, filepath.Join(dir, "build"), ref.Image)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	host, err := repo.Init(filepath.Join(dir, "host"), repo.ModeBareUser)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer host.Close()
+	res, err := container.Unencapsulate(ctx, host, ref, container.UnencapsulateOptions{WriteRef: "os/stable"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	got, err := host.ResolveRef("os/stable")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(res.Commit == commit, got == commit)
+	// Output: true true
+}
+
+// publish commits a directory of one file and writes the image of the commit.
+func publish(ctx context.Context, dir string, to imgref.ImageReference) (c repo.Checksum, err error) {
+	tree := filepath.Join(dir, "tree")
+	if err := os.MkdirAll(tree, 0o755); err != nil {
+		return c, err
+	}
+	if err := os.WriteFile(filepath.Join(tree, "hello"), []byte("hello\n"), 0o644); err != nil {
+		return c, err
+	}
+	r, err := repo.Init(filepath.Join(dir, "repo"), repo.ModeArchive)
+	if err != nil {
+		return c, err
+	}
+	defer r.Close()
+	txn, err := r.Begin(ctx)
+	if err != nil {
+		return c, err
+	}
+	defer txn.Abort() // does nothing after Commit
+	mt := repo.NewMutableTree()
+	if err := txn.AddDirectory(ctx, mt, tree, repo.TreeOptions{CanonicalPermissions: true}); err != nil {
+		return c, err
+	}
+	root, meta, err := mt.WriteTo(ctx, txn)
+	if err != nil {
+		return c, err
+	}
+	if c, err = txn.WriteCommit(ctx, &repo.Commit{Subject: "hello", Tree: root, Meta: meta}); err != nil {
+		return c, err
+	}
+	if _, err := txn.Commit(ctx); err != nil {
+		return c, err
+	}
+	img, err := encapsulate.Build(ctx, r, c, encapsulate.Options{})
+	if err != nil {
+		return c, err
+	}
+	_, err = dest.Write(ctx, img, to, dest.Options{})
+	return c, err
+}
