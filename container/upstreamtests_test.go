@@ -16,10 +16,10 @@ import (
 )
 
 // writeExample writes the image of a commit of upstream's tests and returns the digest that is told.
-func writeExample(t *testing.T, id string, to imgref.ImageReference) string {
+func writeExample(t *testing.T, id string, to imgref.ImageReference, compression encapsulate.Compression) string {
 	t.Helper()
 	r := repotest.Init(t, repo.ModeArchive)
-	img, err := encapsulate.Build(t.Context(), r, repotest.CommitExample(t, r, id), encapsulate.Options{})
+	img, err := encapsulate.Build(t.Context(), r, repotest.CommitExample(t, r, id), encapsulate.Options{Compression: compression})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestUpstream_TheDigestIsThatOfTheFetchedImage(t *testing.T) {
 		{Transport: imgref.OCIArchive, Name: filepath.Join(dir, "os.ociarchive")},
 		{Transport: imgref.Registry, Name: testreg.New(t).Host + "/exampleos:latest"},
 	} {
-		want := writeExample(t, repotest.ExampleCommit, ref)
+		want := writeExample(t, repotest.ExampleCommit, ref, encapsulate.Gzip)
 		info, err := container.Info(t.Context(), unverified(ref.Transport, ref.Name), source.Options{InsecureSkipTLSVerify: true})
 		if err != nil {
 			t.Fatal(err)
@@ -63,7 +63,7 @@ func TestUpstream_UnencapsulateGivesTheSameCommit(t *testing.T) {
 		t.Run(id[:8], func(t *testing.T) {
 			t.Parallel()
 			ref := unverified(imgref.OCIDir, filepath.Join(t.TempDir(), "oci"))
-			writeExample(t, id, ref.Image)
+			writeExample(t, id, ref.Image, encapsulate.Gzip)
 			info, err := container.Info(t.Context(), ref, source.Options{})
 			if err != nil {
 				t.Fatal(err)
