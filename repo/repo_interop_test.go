@@ -288,13 +288,21 @@ func ignoreExit(err error) error {
 // Writers of both programs and prune work on one repository at once, and what has a ref survives.
 func TestConcurrentWritersAndPrune(t *testing.T) {
 	t.Parallel()
-	const rounds = 15
-	r := repotest.Init(t, repo.ModeBareUser)
-	path := r.Path()
 	source := t.TempDir()
 	if err := repotest.MakeDir(source, repotest.Release(2), false); err != nil {
 		t.Fatal(err)
 	}
+	for _, mode := range writableModes {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			concurrentWriters(t, repotest.Init(t, mode), source)
+		})
+	}
+}
+
+func concurrentWriters(t *testing.T, r *repo.Repo, source string) {
+	const rounds = 10
+	path := r.Path()
 	g, ctx := errgroup.WithContext(t.Context())
 	for _, ref := range []string{"ours/a", "ours/b"} {
 		own := open(t, path)
@@ -307,23 +315,19 @@ func TestConcurrentWritersAndPrune(t *testing.T) {
 			return nil
 		})
 	}
-	g.Go(func() error {
-		for i := range rounds {
-			args := []string{"commit", "-b", "theirs", "-s", strings.Repeat("x", i), "--tree=dir=" + source}
-			if out, err := tryOstree(ctx, path, args...); err != nil {
-				return errors.New(out)
+	for _, args := range [][]string{
+		{"commit", "-b", "theirs", "--tree=dir=" + source},
+		{"prune", "--refs-only", "--depth=0"},
+	} {
+		g.Go(func() error {
+			for range rounds {
+				if out, err := tryOstree(ctx, path, args...); err != nil {
+					return errors.New(out)
+				}
 			}
-		}
-		return nil
-	})
-	g.Go(func() error {
-		for range rounds {
-			if out, err := tryOstree(ctx, path, "prune", "--refs-only", "--depth=0"); err != nil {
-				return errors.New(out)
-			}
-		}
-		return nil
-	})
+			return nil
+		})
+	}
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
@@ -340,7 +344,7 @@ func commitRound(ctx context.Context, r *repo.Repo, ref string, round int) error
 		return err
 	}
 	defer txn.Abort()
-	tree := repotest.Release(1 + round%2)
+	tree := repotest.For(r.Mode(), repotest.Release(1+round%2))
 	for i := range tree {
 		if e := &tree[i]; !e.IsDir() && e.Target == "" && i%7 == round%7 {
 			e.Content = append(bytes.Clone(e.Content), byte(round))
