@@ -44,36 +44,37 @@ func TestInterop_AFullDiskLeavesASoundRepository(t *testing.T) {
 	want := must(t, program, commitArgs(tree)(source)...)
 	image := "oci:" + t.TempDir() + "/image"
 	must(t, program, "container", "encapsulate", "--repo="+source, "killed", image)
-	writers := map[string]func(repo string) []string{
-		"commit": commitArgs(tree),
-		"import": func(repo string) []string {
-			return []string{"container", "unencapsulate", "--repo=" + repo, "--write-ref=killed", "ostree-unverified-image:" + image}
-		},
-	}
-	for name, args := range writers {
-		for _, percent := range []string{"0", "3"} {
-			t.Run(name+", "+percent+" percent kept free", func(t *testing.T) {
-				disk := smallDisk(t, 110)
-				repo := filepath.Join(disk, "repo")
-				must(t, "ostree", "init", "--repo="+repo, "--mode=bare-user")
-				must(t, "ostree", "config", "--repo="+repo, "set", "core.min-free-space-percent", percent)
-				fill(t, disk, 12)
-				_, stderr, err := try(t, program, args(repo)...)
-				if err == nil {
-					t.Fatal("the disk was to be full")
-				}
-				t.Logf("refused: %s", stderr)
-				fsck(t, repo)
-				if refs := must(t, "ostree", "refs", "--repo="+repo); refs != "" {
-					t.Errorf("a ref was written: %q", refs)
-				}
-				sh(t, `rm "$1"`, filepath.Join(disk, "ballast"))
-				must(t, program, args(repo)...)
-				fsck(t, repo)
-				if got := must(t, "ostree", "rev-parse", "--repo="+repo, "killed"); got != want {
-					t.Errorf("the run with room gave %s, want %s", got, want)
-				}
-			})
+	writers := map[string]func(repo string) []string{"commit": commitArgs(tree), "import": importArgs(image)}
+	for _, mode := range []string{"bare", "bare-user", "bare-user-only", "archive"} {
+		for name, args := range writers {
+			for _, percent := range []string{"0", "3"} {
+				t.Run(fmt.Sprintf("%s into %s, %s percent kept free", name, mode, percent), func(t *testing.T) {
+					fillAndRetry(t, mode, percent, args, want)
+				})
+			}
 		}
+	}
+}
+
+func fillAndRetry(t *testing.T, mode, percent string, args func(repo string) []string, want string) {
+	disk := smallDisk(t, 110)
+	repo := filepath.Join(disk, "repo")
+	must(t, "ostree", "init", "--repo="+repo, "--mode="+mode)
+	must(t, "ostree", "config", "--repo="+repo, "set", "core.min-free-space-percent", percent)
+	fill(t, disk, 12)
+	_, stderr, err := try(t, program, args(repo)...)
+	if err == nil {
+		t.Fatal("the disk was to be full")
+	}
+	t.Logf("refused: %s", stderr)
+	fsck(t, repo)
+	if refs := must(t, "ostree", "refs", "--repo="+repo); refs != "" {
+		t.Errorf("a ref was written: %q", refs)
+	}
+	sh(t, `rm "$1"`, filepath.Join(disk, "ballast"))
+	must(t, program, args(repo)...)
+	fsck(t, repo)
+	if got := must(t, "ostree", "rev-parse", "--repo="+repo, "killed"); got != want {
+		t.Errorf("the run with room gave %s, want %s", got, want)
 	}
 }

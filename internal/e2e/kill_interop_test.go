@@ -120,6 +120,12 @@ func commitArgs(tree string) func(string) []string {
 	}
 }
 
+func importArgs(image string) func(string) []string {
+	return func(repo string) []string {
+		return []string{"container", "unencapsulate", "--quiet", "--repo=" + repo, "--write-ref=killed", "ostree-unverified-image:" + image}
+	}
+}
+
 func TestInterop_ACommitKilledAnywhereLeavesASoundRepository(t *testing.T) {
 	tree := killTree(t)
 	for _, mode := range []string{"bare-user", "archive"} {
@@ -138,9 +144,7 @@ func TestInterop_AnImportKilledAnywhereLeavesASoundRepository(t *testing.T) {
 	must(t, program, "container", "encapsulate", "--repo="+source, "killed", image)
 	for _, mode := range []string{"bare-user", "archive"} {
 		t.Run(mode, func(t *testing.T) {
-			dieOften(t, mode, func(repo string) []string {
-				return []string{"container", "unencapsulate", "--quiet", "--repo=" + repo, "--write-ref=killed", "ostree-unverified-image:" + image}
-			}, want)
+			dieOften(t, mode, importArgs(image), want)
 		})
 	}
 }
