@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -151,29 +152,58 @@ func TestSparseFileOfMoreThan4GiB(t *testing.T) {
 	ostree(t, r.Path(), "fsck")
 }
 
+// Mode bare-user-only takes canonical trees alone. Between the others go owners, setuid and xattrs, too.
 func TestPullLocalBothWays(t *testing.T) {
-	dir := t.TempDir()
-	if err := repotest.MakeDir(dir, repotest.Canonical(repotest.Release(1)), false); err != nil {
+	t.Parallel()
+	full, canonical, readable := oddTree(t, 50), t.TempDir(), t.TempDir()
+	tree := repotest.Canonical(repotest.Release(1))
+	if err := errors.Join(repotest.MakeDir(canonical, tree, false), repotest.MakeDir(readable, ownerReads(tree), false)); err != nil {
 		t.Fatal(err)
 	}
 	for _, from := range writableModes {
-		src := repotest.Init(t, from)
-		c := ostreeCommit(t, src, dir, "main")
 		for _, to := range writableModes {
-			ours, theirs := repotest.Init(t, to), repotest.Init(t, to)
-			if _, err := ours.PullLocal(t.Context(), src, []string{"main"}, repo.PullOptions{}); err != nil {
-				t.Fatalf("%s to %s: %v", from, to, err)
+			dir := full
+			switch {
+			case from == repo.ModeBareUserOnly && to == repo.ModeBareUser:
+				// On the way back ostree links files as they lie there, and those are readable.
+				dir = readable
+			case from == repo.ModeBareUserOnly || to == repo.ModeBareUserOnly:
+				dir = canonical
 			}
-			ostree(t, ours.Path(), "fsck")
-			ostree(t, theirs.Path(), "pull-local", ours.Path(), "main")
-			if got, err := theirs.ResolveRef("main"); got != c || err != nil {
-				t.Errorf("%s to %s: got %s, %v", from, to, got, err)
-			}
-			if _, err := theirs.Fsck(t.Context(), repo.FsckOptions{}); err != nil {
-				t.Errorf("%s to %s: %v", from, to, err)
-			}
+			t.Run(from.String()+" and "+to.String(), func(t *testing.T) {
+				t.Parallel()
+				src, ours, back := repotest.Init(t, from), repotest.Init(t, to), repotest.Init(t, from)
+				c := ostreeCommit(t, src, dir, "main")
+				if _, err := ours.PullLocal(t.Context(), src, []string{"main"}, repo.PullOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				ostree(t, ours.Path(), "fsck")
+				ostree(t, back.Path(), "pull-local", ours.Path(), "main")
+				if got, err := back.ResolveRef("main"); got != c || err != nil {
+					t.Errorf("got %s, %v, want %s", got, err, c)
+				}
+				if _, err := back.Fsck(t.Context(), repo.FsckOptions{}); err != nil {
+					t.Error(err)
+				}
+				want := ostree(t, src.Path(), "ls", "-RXC", "main")
+				if diff := cmp.Diff(want, ostree(t, ours.Path(), "ls", "-RXC", "main")); diff != "" {
+					t.Errorf("what we pulled: %s", diff)
+				}
+				if diff := cmp.Diff(want, listing(t, back, c)); diff != "" {
+					t.Errorf("what ostree pulled from us: %s", diff)
+				}
+			})
 		}
 	}
+}
+
+// ownerReads returns the tree with every file readable by its owner.
+func ownerReads(tree []repotest.Entry) []repotest.Entry {
+	tree = slices.Clone(tree)
+	for i := range tree {
+		tree[i].Mode |= 0o400
+	}
+	return tree
 }
 
 func TestPruneAndDiffEqualLibostrees(t *testing.T) {
