@@ -133,25 +133,6 @@ func TestVectorsFromADirectory(t *testing.T) {
 	}
 }
 
-func TestDirectoryOfManyEntries(t *testing.T) {
-	dir := oddTree(t, 100_000)
-	r, theirs := repotest.Init(t, repo.ModeArchive), repotest.Init(t, repo.ModeArchive)
-	if got, want := commitDir(t, r, dir, "main", repo.Checksum{}, repo.TreeOptions{}), ostreeCommit(t, theirs, dir, "main"); got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
-}
-
-func TestSparseFileOfMoreThan4GiB(t *testing.T) {
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "big"), "")
-	if err := os.Truncate(filepath.Join(dir, "big"), 4<<30+1); err != nil {
-		t.Fatal(err)
-	}
-	r := repotest.Init(t, repo.ModeArchive)
-	commitDir(t, r, dir, "main", repo.Checksum{}, repo.TreeOptions{})
-	ostree(t, r.Path(), "fsck")
-}
-
 // Mode bare-user-only takes canonical trees alone. Between the others go owners, setuid and xattrs, too.
 func TestPullLocalBothWays(t *testing.T) {
 	t.Parallel()
