@@ -11,6 +11,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
 	"github.com/ostree-ext/ostree-ext-go/container"
+	"github.com/ostree-ext/ostree-ext-go/container/dest"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
@@ -65,6 +66,9 @@ func (f *chunkFlags) options(into *build.Options) (err error) {
 
 // openPrior opens the image to continue from: the one that is named, or what the destination has now. Nothing there is
 // no error unless it was named. The image must be closed even if it is nil.
+//
+// Where there is a destination, a registry gets the credentials that writing there takes: who may push an image must find
+// it again, wherever the credentials come from.
 func (f *chunkFlags) openPrior(ctx context.Context, a *app, destination *imgref.ImageReference, fetch source.Options) (*encapsulate.Prior, func() error, error) {
 	nothing := func() error { return nil }
 	if f.prior == "none" || f.singleLayer {
@@ -79,6 +83,11 @@ func (f *chunkFlags) openPrior(ctx context.Context, a *app, destination *imgref.
 		if err != nil {
 			return nil, nothing, err
 		}
+		if destination != nil {
+			if fetch.Credentials, err = dest.Credentials(ref, pushOptions(fetch)); err != nil {
+				return nil, nothing, err
+			}
+		}
 		prior, closePrior, err := container.OpenPrior(ctx, ref, fetch)
 		if err != nil {
 			return nil, nothing, fmt.Errorf("prior image %s: %w", ref, err)
@@ -87,6 +96,10 @@ func (f *chunkFlags) openPrior(ctx context.Context, a *app, destination *imgref.
 	}
 	if destination == nil {
 		return nil, nothing, nil
+	}
+	var err error
+	if fetch.Credentials, err = dest.Credentials(*destination, pushOptions(fetch)); err != nil {
+		return nil, nothing, err
 	}
 	prior, closePrior, err := container.OpenPrior(ctx, *destination, fetch)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/ostree-ext/ostree-ext-go/container/dest"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 )
 
@@ -18,6 +19,11 @@ func fetchFlags(fs *pflag.FlagSet, o *source.Options) {
 	fs.BoolVar(&o.Anonymous, "auth-anonymous", false, "use no credentials, whatever is configured")
 	fs.StringVar(&o.CertDir, "cert-dir", "", "`DIR` with certificates and keys for the registry")
 	fs.BoolVar(&o.InsecureSkipTLSVerify, "insecure-skip-tls-verification", false, "accept any certificate, and plain HTTP")
+}
+
+// pushOptions are the options of fetching for the way back.
+func pushOptions(o source.Options) dest.Options {
+	return dest.Options{AuthFile: o.AuthFile, Anonymous: o.Anonymous, CertDir: o.CertDir, InsecureSkipTLSVerify: o.InsecureSkipTLSVerify}
 }
 
 // checkFetch refuses what cannot be meant together.

@@ -341,7 +341,7 @@ func (a *app) buildOpened(ctx context.Context, f *buildFlags, o *opened, base *b
 	if err != nil {
 		return nil, err
 	}
-	digest, err := dest.Write(ctx, img, ref, dest.Options{AuthFile: f.fetch.AuthFile, InsecureSkipTLSVerify: f.fetch.InsecureSkipTLSVerify})
+	digest, err := dest.Write(ctx, img, ref, pushOptions(f.fetch))
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", ref, err)
 	}

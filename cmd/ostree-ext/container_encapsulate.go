@@ -61,7 +61,7 @@ the content is split as that file says.`,
 	fs.StringVar(&f.contentMeta, "contentmeta", "", "`FILE` that maps content to layers")
 	f.image.add(fs)
 	f.chunk.add(fs)
-	fs.StringVar(&f.authFile, "authfile", "", "`FILE` with credentials for the registry")
+	fs.StringVar(&f.authFile, "authfile", "", "`FILE` with credentials for the registry (default: $REGISTRY_AUTH_FILE, else those of podman and docker)")
 	fs.BoolVar(&f.insecure, "insecure-skip-tls-verification", false, "accept any certificate, and plain HTTP")
 	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
@@ -97,7 +97,8 @@ func (a *app) encapsulate(cmd *cobra.Command, r *repo.Repo, revision string, ref
 	if err := f.useContentMeta(cmd, r, rev, &plan); err != nil {
 		return err
 	}
-	prior, closePrior, err := f.chunk.openPrior(ctx, a, &ref, source.Options{AuthFile: f.authFile, InsecureSkipTLSVerify: f.insecure, Platform: opts.Platform})
+	fetch := source.Options{AuthFile: f.authFile, InsecureSkipTLSVerify: f.insecure, Platform: opts.Platform}
+	prior, closePrior, err := f.chunk.openPrior(ctx, a, &ref, fetch)
 	if err != nil {
 		return err
 	}
@@ -110,7 +111,7 @@ func (a *app) encapsulate(cmd *cobra.Command, r *repo.Repo, revision string, ref
 		show.stop()
 		return fmt.Errorf("making an image of commit %s: %w", rev, err)
 	}
-	digest, err := dest.Write(ctx, img, ref, dest.Options{AuthFile: f.authFile, InsecureSkipTLSVerify: f.insecure})
+	digest, err := dest.Write(ctx, img, ref, pushOptions(fetch))
 	show.stop()
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", ref, err)

@@ -24,7 +24,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("SOURCE_DATE_EPOCH", "1700000000")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "closedpipe": closedPipe, "noise": noise},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "closedpipe": closedPipe, "noise": noise, "registry": registries(t)},
 	})
 }
 

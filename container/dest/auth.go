@@ -14,6 +14,9 @@ import (
 	"github.com/docker/cli/cli/config/types"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/source"
 )
 
 // keychain looks credentials up in files, the first that has some for the registry wins.
@@ -22,6 +25,9 @@ type keychain []*configfile.ConfigFile
 // credentials reads the files that may hold credentials: the one that is asked for, or else those of podman and docker
 // that exist.
 func credentials(opts Options, env func(string) string) (authn.Keychain, error) {
+	if opts.Anonymous {
+		return keychain{}, nil
+	}
 	asked := opts.AuthFile
 	if asked == "" {
 		asked = env("REGISTRY_AUTH_FILE")
@@ -46,6 +52,31 @@ func credentials(opts Options, env func(string) string) (authn.Keychain, error) 
 		keys = append(keys, c)
 	}
 	return keys, nil
+}
+
+// Credentials are those that [Write] uses for a registry, so that what it holds already can be read with the same ones.
+// They are nil where there are none.
+func Credentials(ref imgref.ImageReference, opts Options) (*source.Credentials, error) {
+	if ref.Transport != imgref.Registry {
+		return nil, nil
+	}
+	image, err := name.ParseReference(ref.Name)
+	if err != nil {
+		return nil, fmt.Errorf("image name %s: %w", ref.Name, err)
+	}
+	keys, err := credentials(opts, os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	found, err := keys.Resolve(image.Context())
+	if err != nil || found == authn.Anonymous {
+		return nil, err
+	}
+	c, err := found.Authorization()
+	if err != nil {
+		return nil, fmt.Errorf("credentials for %s: %w", ref, err)
+	}
+	return &source.Credentials{Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken, RegistryToken: c.RegistryToken}, nil
 }
 
 func usualFiles(env func(string) string) []string {

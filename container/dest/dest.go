@@ -26,6 +26,11 @@ type Options struct {
 	// AuthFile names the file with credentials for the registry, the only one that is read then. Otherwise the file
 	// that REGISTRY_AUTH_FILE names is, else those of podman and docker.
 	AuthFile string
+	// Anonymous forbids credentials, those in AuthFile as well.
+	Anonymous bool
+	// CertDir is a directory with *.crt, *.cert and *.key files for the registry. Otherwise it is the one in certs.d of the
+	// container tools.
+	CertDir string
 	// InsecureSkipTLSVerify accepts any certificate and plain HTTP.
 	InsecureSkipTLSVerify bool
 }

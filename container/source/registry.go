@@ -69,6 +69,11 @@ func systemContext(opts Options, host authSearch) (*types.SystemContext, error) 
 	if opts.InsecureSkipTLSVerify {
 		sys.DockerInsecureSkipTLSVerify = types.OptionalBoolTrue
 	}
+	if c := opts.Credentials; c != nil && !opts.Anonymous {
+		sys.DockerAuthConfig = &types.DockerAuthConfig{Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken}
+		sys.DockerBearerRegistryToken = c.RegistryToken
+		return sys, nil
+	}
 	file, err := host.find(opts)
 	if err != nil {
 		return nil, err

@@ -40,6 +40,8 @@ type Source interface {
 type Options struct {
 	// AuthFile names the file with credentials for the registry, the only one that is read then.
 	AuthFile string
+	// Credentials are those for the registry. Nothing else is looked up then, nor do mirrors get them.
+	Credentials *Credentials
 	// Anonymous forbids credentials. It excludes AuthFile.
 	Anonymous bool
 	// CertDir is a directory with *.crt, *.cert and *.key files for the registry.
@@ -49,6 +51,9 @@ type Options struct {
 	// Platform is wanted where the reference names an image for several; nil is this machine's.
 	Platform *ocispec.Platform
 }
+
+// Credentials are what a registry asks for: a name with a password, or one of the tokens.
+type Credentials struct{ Username, Password, IdentityToken, RegistryToken string }
 
 // backend fetches bytes. It checks nothing.
 type backend interface {

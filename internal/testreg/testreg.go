@@ -49,11 +49,15 @@ type Registry struct {
 // New starts a registry that ends with the test.
 func New(t testing.TB) *Registry {
 	t.Helper()
-	r := &Registry{inner: registry.New(registry.Logger(log.New(io.Discard, "", 0))), asked: map[string]int{}}
+	r := newRegistry()
 	s := httptest.NewServer(r)
 	t.Cleanup(s.Close)
 	r.Host = strings.TrimPrefix(s.URL, "http://")
 	return r
+}
+
+func newRegistry() *Registry {
+	return &Registry{inner: registry.New(registry.Logger(log.New(io.Discard, "", 0))), asked: map[string]int{}}
 }
 
 // Misbehave sets what goes wrong from now on.

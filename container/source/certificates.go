@@ -1,0 +1,38 @@
+package source
+
+import (
+	"crypto/tls"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"go.podman.io/image/v5/pkg/tlsclientconfig"
+	"go.podman.io/storage/pkg/configfile"
+	"go.podman.io/storage/pkg/unshare"
+)
+
+// Certificates adds to a TLS configuration what is trusted and shown when this package reads from a registry: *.crt, *.cert
+// and *.key files of dir, or if that is empty, of the first directory certs.d/HOST of the container tools that exists.
+func Certificates(c *tls.Config, dir, host string) error {
+	if dir != "" {
+		return tlsclientconfig.SetupCertificates(dir, c)
+	}
+	paths, err := configfile.GetSearchPaths(&configfile.File{
+		Name: "certs", Extension: "d", DoNotUseExtensionForConfigName: true, UserId: unshare.GetRootlessUID(),
+	})
+	if err != nil {
+		return err
+	}
+	for _, base := range append(paths.DropInDirectories, "/etc/docker/certs.d") {
+		dir := filepath.Join(base, host)
+		_, err := os.Stat(dir)
+		switch {
+		case err == nil:
+			return tlsclientconfig.SetupCertificates(dir, c)
+		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission):
+			return err
+		}
+	}
+	return nil
+}
