@@ -137,6 +137,10 @@ func (f *fsck) stop() bool {
 func (f *fsck) found(n ObjectName, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !f.opts.All && len(f.report.Problems) > 0 {
+		// Another object was being checked when the first problem was found.
+		return
+	}
 	f.report.Problems = append(f.report.Problems, FsckProblem{Object: n, Missing: isMissing(err), Err: err})
 }
 
