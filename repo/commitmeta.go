@@ -34,12 +34,12 @@ func SourceDateEpoch(s string) (time.Time, error) {
 	return time.Unix(n, 0).UTC(), nil
 }
 
-// BindRefs appends the refs that a commit may be found under, sorted and each once, and the collection that they belong
+// BindRefs appends the refs that a commit may be found under, sorted, and the collection that they belong
 // to, if that is not empty. It is the last that `ostree commit` adds to the metadata.
 func BindRefs(d gvariant.Dict, refs []string, collection string) gvariant.Dict {
 	sorted := slices.Clone(refs)
 	slices.Sort(sorted)
-	d = d.Set(metaRefBinding, gvariant.Strings(slices.Compact(sorted)))
+	d = d.Set(metaRefBinding, gvariant.Strings(sorted))
 	if collection != "" {
 		d = d.Set(metaCollectionBinding, gvariant.String(collection))
 	}
