@@ -3,10 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/sys/unix"
 
 	"github.com/ostree-ext/ostree-ext-go/internal/progress"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
@@ -19,15 +21,26 @@ type display interface {
 	stop()
 }
 
-// newProgress chooses the display: none when quiet, bars on a terminal, a line per layer elsewhere.
+// newProgress chooses the display: none when quiet, bars on a terminal, a line per layer elsewhere. A terminal whose size
+// nobody knows, as that of a serial line, would show no bar at all.
 func (a *app) newProgress() display {
 	switch {
 	case a.quiet:
 		return silence{}
-	case isTerminal(a.err):
+	case hasRoom(a.err):
 		return &bars{p: mpb.New(mpb.WithOutput(a.err), mpb.WithWidth(24), mpb.WithRefreshRate(150*time.Millisecond)), layers: map[int]*mpb.Bar{}}
 	}
 	return &lines{w: a.err}
+}
+
+// hasRoom reports whether w is a terminal of some size.
+func hasRoom(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok || !isTerminal(w) {
+		return false
+	}
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	return err == nil && size.Row > 0 && size.Col > 0
 }
 
 type silence struct{}
