@@ -3,8 +3,9 @@ package chunking
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
@@ -44,43 +45,61 @@ var ErrInvalidPlan = errors.New("invalid plan")
 func SingleLayer(content tarfmt.Content) *Plan { return &Plan{Remainder: content} }
 
 // Check reports whether every path of the commit's content is in the plan exactly once, with its object. An object may be
-// in several layers, with different paths.
+// in several layers, with different paths. All contents are sorted, as [tarfmt.Content] says.
 func (p *Plan) Check(content tarfmt.Content) error {
-	type place struct {
-		checksum repo.Checksum
-		planned  bool
+	layers := make([]tarfmt.Content, 0, len(p.Layers)+1)
+	for _, l := range p.Layers {
+		layers = append(layers, l.Content)
 	}
-	paths := map[string]place{}
+	layers = append(layers, p.Remainder)
+	var planned []string
+	missing := 0
 	for _, o := range content {
-		for _, path := range o.Paths {
-			paths[path] = place{checksum: o.Checksum}
-		}
-	}
-	left := len(paths)
-	count := func(c tarfmt.Content) error {
-		for _, o := range c {
-			for _, path := range o.Paths {
-				at, ok := paths[path]
-				if !ok || at.checksum != o.Checksum || at.planned {
-					return fmt.Errorf("%w: %s is not in the commit, or planned twice", ErrInvalidPlan, path)
-				}
-				at.planned = true
-				paths[path] = at
-				left--
+		planned = planned[:0]
+		for i, l := range layers {
+			if len(l) == 0 {
+				continue
+			}
+			switch c := l[0].Checksum.Compare(o.Checksum); {
+			case c < 0:
+				return p.wrong(i, l[0])
+			case c == 0:
+				planned, layers[i] = append(planned, l[0].Paths...), l[1:]
 			}
 		}
-		return nil
+		want := o.Paths
+		if len(planned) > 1 || len(want) > 1 {
+			want = slices.Sorted(slices.Values(want))
+			slices.Sort(planned)
+		}
+		for _, name := range planned {
+			for len(want) > 0 && want[0] < name {
+				want = want[1:]
+				missing++
+			}
+			if len(want) == 0 || want[0] != name {
+				return fmt.Errorf("%w: %s is not in the commit, or planned twice", ErrInvalidPlan, name)
+			}
+			want = want[1:]
+		}
+		missing += len(want)
 	}
-	for _, l := range p.Layers {
-		if err := count(l.Content); err != nil {
-			return fmt.Errorf("layer %q: %w", l.Name, err)
+	for i, l := range layers {
+		if len(l) > 0 {
+			return p.wrong(i, l[0])
 		}
 	}
-	if err := count(p.Remainder); err != nil {
-		return err
-	}
-	if left > 0 {
-		return fmt.Errorf("%w: %d paths of the commit are in no layer", ErrInvalidPlan, left)
+	if missing > 0 {
+		return fmt.Errorf("%w: %d paths of the commit are in no layer", ErrInvalidPlan, missing)
 	}
 	return nil
+}
+
+// wrong says that a layer has an object that it should not have, or not there.
+func (p *Plan) wrong(layer int, o tarfmt.ObjectPaths) error {
+	name := "the first"
+	if layer < len(p.Layers) {
+		name = strconv.Quote(p.Layers[layer].Name)
+	}
+	return fmt.Errorf("%w: layer %s: object %s %q is not in the commit, planned twice, or not in order", ErrInvalidPlan, name, o.Checksum, o.Paths)
 }

@@ -34,24 +34,76 @@ func CommitContent(ctx context.Context, src repo.Source, commit repo.Checksum) (
 	if err != nil {
 		return nil, err
 	}
-	index := map[repo.Checksum]int{}
-	var content Content
-	w := treeWalk{src: src, file: func(dir string, f repo.FileEntry) error {
-		p := path.Join(dir, f.Name)
-		i, ok := index[f.Checksum]
-		if !ok {
-			i = len(content)
-			index[f.Checksum] = i
-			content = append(content, ObjectPaths{Checksum: f.Checksum})
+	// A tree may have a million files: each costs its checksum, its path, and little more, and lists do not grow by copying.
+	n, err := countFiles(ctx, src, c.Tree)
+	if err != nil {
+		return nil, fmt.Errorf("commit %s: %w", commit, err)
+	}
+	type file struct {
+		checksum repo.Checksum
+		path     string
+	}
+	files := make([]file, 0, n)
+	w := treeWalk{src: src, files: func(dir string, list []repo.FileEntry) error {
+		paths := joinAll(dir, list)
+		for i, f := range list {
+			files = append(files, file{f.Checksum, paths[i]})
 		}
-		content[i].Paths = append(content[i].Paths, p)
 		return nil
 	}}
 	if err := w.walk(ctx, "/", c.Tree, 0); err != nil {
 		return nil, fmt.Errorf("commit %s: %w", commit, err)
 	}
-	slices.SortFunc(content, func(a, b ObjectPaths) int { return a.Checksum.Compare(b.Checksum) })
+	slices.SortStableFunc(files, func(a, b file) int { return a.checksum.Compare(b.checksum) })
+	objects := 0
+	for i := range files {
+		if i == 0 || files[i].checksum != files[i-1].checksum {
+			objects++
+		}
+	}
+	content := make(Content, 0, objects)
+	paths := make([]string, len(files))
+	for i := 0; i < len(files); {
+		first := i
+		for ; i < len(files) && files[i].checksum == files[first].checksum; i++ {
+			paths[i] = files[i].path
+		}
+		content = append(content, ObjectPaths{Checksum: files[first].checksum, Paths: paths[first:i:i]})
+	}
 	return content, nil
+}
+
+// joinAll returns the paths of a directory's files, which share their memory.
+func joinAll(dir string, files []repo.FileEntry) []string {
+	if dir != "/" {
+		dir += "/"
+	}
+	size := 0
+	for _, f := range files {
+		size += len(dir) + len(f.Name)
+	}
+	var all strings.Builder
+	all.Grow(size)
+	for _, f := range files {
+		all.WriteString(dir)
+		all.WriteString(f.Name)
+	}
+	text, paths := all.String(), make([]string, len(files))
+	for i, f := range files {
+		n := len(dir) + len(f.Name)
+		paths[i], text = text[:n], text[n:]
+	}
+	return paths
+}
+
+// countFiles counts the files of a tree.
+func countFiles(ctx context.Context, src repo.Source, tree repo.Checksum) (n int, err error) {
+	w := treeWalk{src: src, files: func(_ string, list []repo.FileEntry) error {
+		n += len(list)
+		return nil
+	}}
+	err = w.walk(ctx, "/", tree, 0)
+	return n, err
 }
 
 // treeWalk visits a tree in the order of the format. Hooks that are nil are not called.
@@ -59,7 +111,8 @@ type treeWalk struct {
 	src repo.Source
 	// tree is called with each directory's dirtree before its entries.
 	tree func(tree repo.Checksum, data []byte) error
-	file func(dir string, f repo.FileEntry) error
+	// files is called with a directory's files, unless there are none.
+	files func(dir string, list []repo.FileEntry) error
 	// dir is called before a subdirectory is entered; it is passed over if skip is returned.
 	dir func(parent string, d repo.DirEntry) (skip bool, err error)
 
@@ -85,11 +138,9 @@ func (w *treeWalk) walk(ctx context.Context, dir string, tree repo.Checksum, dep
 			return err
 		}
 	}
-	if w.file != nil {
-		for _, f := range dt.Files {
-			if err := w.file(dir, f); err != nil {
-				return err
-			}
+	if w.files != nil && len(dt.Files) > 0 {
+		if err := w.files(dir, dt.Files); err != nil {
+			return err
 		}
 	}
 	for _, d := range dt.Dirs {

@@ -130,13 +130,18 @@ func (p *planner) tree(ctx context.Context, root repo.Checksum) error {
 		dir: func(parent string, d repo.DirEntry) (bool, error) { return p.directory(ctx, parent, d) },
 	}
 	if p.files {
-		w.file = func(dir string, f repo.FileEntry) error {
-			_, written := p.objects[f.Checksum]
-			p.objects[f.Checksum] = struct{}{}
-			if err := p.content(ctx, f.Checksum, written); err != nil {
-				return err
+		w.files = func(dir string, list []repo.FileEntry) error {
+			for _, f := range list {
+				_, written := p.objects[f.Checksum]
+				p.objects[f.Checksum] = struct{}{}
+				if err := p.content(ctx, f.Checksum, written); err != nil {
+					return err
+				}
+				if err := p.send(ctx, step{kind: stepLink, path: "./" + mapEtc(path.Join(dir, f.Name)[1:])}); err != nil {
+					return err
+				}
 			}
-			return p.send(ctx, step{kind: stepLink, path: "./" + mapEtc(path.Join(dir, f.Name)[1:])})
+			return nil
 		}
 	}
 	return w.walk(ctx, "/", root, 0)

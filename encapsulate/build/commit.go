@@ -48,9 +48,6 @@ func Commit(ctx context.Context, src repo.Source, commit repo.Checksum, opts Opt
 	if p.Tree, err = rootfs.Commit(ctx, src, commit); err != nil {
 		return nil, err
 	}
-	if c.content, err = tarfmt.CommitContent(ctx, src, commit); err != nil {
-		return nil, err
-	}
 	if opts.Mapping != nil {
 		p.Set, err = mappedSet(p.Tree, opts.Mapping)
 	} else {
@@ -62,11 +59,11 @@ func Commit(ctx context.Context, src repo.Source, commit repo.Checksum, opts Opt
 	p.Warnings = append(p.Warnings, p.Set.Warnings...)
 	if opts.Mapping == nil && !anyOwner(p.Set) {
 		p.Warnings = append(p.Warnings, "no package database and no other components were found: the image has a single layer")
-		p.Set = nil
+		p.Tree, p.Set = nil, nil
 		return p, nil
 	}
 	if opts.Packing == PackUpstream {
-		return p, c.packUpstream(p)
+		return p, c.packUpstream(ctx, p)
 	}
 	return p, c.arrange(ctx, p)
 }
@@ -79,11 +76,10 @@ func anyOwner(set *component.Set) bool {
 }
 
 type commitBuild struct {
-	src     repo.Source
-	commit  repo.Checksum
-	content tarfmt.Content
-	plan    *chunking.Plan
-	record  string
+	src    repo.Source
+	commit repo.Checksum
+	plan   *chunking.Plan
+	record string
 }
 
 // arrange plans by cost.
@@ -108,7 +104,11 @@ func (c *commitBuild) arrange(ctx context.Context, p *Plan) error {
 	p.Arrangement = a
 	p.Warnings = append(p.Warnings, a.Warnings...)
 	c.plan = &chunking.Plan{}
-	layers := contentOf(p.Tree, c.content, a.Layers)
+	content, err := tarfmt.CommitContent(ctx, c.src, c.commit)
+	if err != nil {
+		return err
+	}
+	layers := contentOf(p.Tree, content, a.Layers)
 	for i, l := range a.Layers {
 		layer := chunking.Layer{Name: layerName(l.Components), Packages: l.Packages, Content: layers[i]}
 		if l.Prior >= 0 {
@@ -130,23 +130,48 @@ func (c *commitBuild) arrange(ctx context.Context, p *Plan) error {
 // contentOf splits a commit's content by layers; the order of an object's paths stays.
 func contentOf(tree rootfs.Tree, content tarfmt.Content, layers []chunking.ArrangedLayer) []tarfmt.Content {
 	entries := tree.Entries()
-	layerOf := make(map[string]int, len(entries))
+	layerOf := make([]int32, len(entries))
 	for n, l := range layers {
 		for _, i := range l.Entries {
-			layerOf[entries[i].Path] = n
+			layerOf[i] = int32(n)
 		}
 	}
-	out := make([]tarfmt.Content, len(layers))
-	for _, o := range content {
-		for _, p := range o.Paths {
-			l := &out[layerOf[p]]
-			if n := len(*l); n == 0 || (*l)[n-1].Checksum != o.Checksum {
-				*l = append(*l, tarfmt.ObjectPaths{Checksum: o.Checksum})
+	index := rootfs.NewIndex(tree)
+	// The paths of an object that follow each other in one layer stay one list.
+	parts := func(yield func(layer int32, o tarfmt.ObjectPaths)) {
+		for _, o := range content {
+			first, in := 0, int32(-1)
+			for k, p := range o.Paths {
+				i, ok := index.Find(p)
+				if !ok {
+					continue
+				}
+				o.Paths[k] = entries[i].Path // the same text, kept in memory once
+				if in >= 0 && layerOf[i] != in {
+					yield(in, tarfmt.ObjectPaths{Checksum: o.Checksum, Paths: o.Paths[first:k:k]})
+					first = k
+				}
+				in = layerOf[i]
 			}
-			last := &(*l)[len(*l)-1]
-			last.Paths = append(last.Paths, p)
+			if in >= 0 {
+				yield(in, tarfmt.ObjectPaths{Checksum: o.Checksum, Paths: o.Paths[first:]})
+			}
 		}
 	}
+	sizes := make([]int, len(layers))
+	parts(func(layer int32, _ tarfmt.ObjectPaths) { sizes[layer]++ })
+	out := make([]tarfmt.Content, len(layers))
+	for n := range out {
+		out[n] = make(tarfmt.Content, 0, sizes[n])
+	}
+	parts(func(layer int32, o tarfmt.ObjectPaths) {
+		l := &out[layer]
+		if n := len(*l); n > 0 && (*l)[n-1].Checksum == o.Checksum {
+			(*l)[n-1].Paths = append((*l)[n-1].Paths, o.Paths...)
+			return
+		}
+		*l = append(*l, o)
+	})
 	return out
 }
 
@@ -177,7 +202,7 @@ func (c *commitBuild) image(ctx context.Context, p *Plan) (*encapsulate.Image, e
 }
 
 // packUpstream plans as upstream does.
-func (c *commitBuild) packUpstream(p *Plan) error {
+func (c *commitBuild) packUpstream(ctx context.Context, p *Plan) error {
 	mapping := p.opts.Mapping
 	if mapping == nil {
 		mapping = upstreamMapping(p.Tree, p.Set)
@@ -199,8 +224,11 @@ func (c *commitBuild) packUpstream(p *Plan) error {
 			return fmt.Errorf("prior image: %w: leave it out with --prior=none", err)
 		}
 	}
-	var err error
-	if c.plan, err = mapping.Plan(c.content, bins); err != nil {
+	content, err := tarfmt.CommitContent(ctx, c.src, c.commit)
+	if err != nil {
+		return err
+	}
+	if c.plan, err = mapping.Plan(content, bins); err != nil {
 		return err
 	}
 	if p.opts.Prior != nil {

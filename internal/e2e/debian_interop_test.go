@@ -192,6 +192,10 @@ func TestInterop_ACanonicalDebianTreeFitsBareUserOnly(t *testing.T) {
 		t.Errorf("unencapsulated %s, want %s", got, commit)
 	}
 	fsck(t, back)
+	theirs, ours := filepath.Join(t.TempDir(), "tree"), filepath.Join(t.TempDir(), "tree")
+	must(t, "ostree", "checkout", "--repo="+back, "--user-mode", debianRef, theirs)
+	measured(t, "repo", "checkout", "--repo="+back, "--user", debianRef, ours)
+	sameTree(t, ours, theirs)
 
 	full, _ := debianCommit(t, "archive")
 	measured(t, "container", "encapsulate", "--repo="+full, "--prior=none", debianRef, image)

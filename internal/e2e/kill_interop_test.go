@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// kills is how often each process dies.
-const kills = 50
+// kills is how often each process dies in a repository of each mode.
+const kills = 25
 
 // killTree makes a tree that takes long enough to be interrupted anywhere: many small files, some large ones.
 func killTree(t *testing.T) string {
@@ -128,7 +128,7 @@ func importArgs(image string) func(string) []string {
 
 func TestInterop_ACommitKilledAnywhereLeavesASoundRepository(t *testing.T) {
 	tree := killTree(t)
-	for _, mode := range []string{"bare-user", "archive"} {
+	for _, mode := range []string{"bare", "bare-user", "bare-user-only", "archive"} {
 		t.Run(mode, func(t *testing.T) {
 			repo := newSyncedRepo(t, mode)
 			want := must(t, program, commitArgs(tree)(repo)...)
@@ -142,7 +142,7 @@ func TestInterop_AnImportKilledAnywhereLeavesASoundRepository(t *testing.T) {
 	want := must(t, program, commitArgs(killTree(t))(source)...)
 	image := "oci:" + t.TempDir() + "/image"
 	must(t, program, "container", "encapsulate", "--repo="+source, "killed", image)
-	for _, mode := range []string{"bare-user", "archive"} {
+	for _, mode := range []string{"bare", "bare-user", "bare-user-only", "archive"} {
 		t.Run(mode, func(t *testing.T) {
 			dieOften(t, mode, importArgs(image), want)
 		})

@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -31,25 +32,24 @@ func Commit(ctx context.Context, src repo.Source, commit repo.Checksum) (Tree, e
 	if err != nil {
 		return nil, fmt.Errorf("commit %s: %w", commit, err)
 	}
-	w := commitWalk{src: src, tree: &commitTree{src: src}, metas: map[repo.Checksum]repo.FileHeader{}, files: map[repo.Checksum]*repo.FileInfo{}}
+	if s, ok := src.(*Source); ok && c.Tree == s.Tree && c.Meta == s.Meta {
+		return s.committed(), nil
+	}
+	w := commitWalk{src: src, metas: map[repo.Checksum]repo.FileHeader{}}
+	// Counted first: a list of a million entries that grows is there twice.
+	n, err := w.count(ctx, "/", c.Tree, 0)
+	if err != nil {
+		return nil, fmt.Errorf("commit %s: %w", commit, err)
+	}
+	w.entries = make([]Entry, 0, n)
 	if err := w.dir(ctx, "/", c.Tree, c.Meta, 0); err != nil {
 		return nil, fmt.Errorf("commit %s: %w", commit, err)
 	}
-	entries := w.tree.entries
-	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
-	first := map[repo.Checksum]int{}
-	for i := range entries {
-		entries[i].Link = i
-		if entries[i].IsDir() {
-			continue
-		}
-		if j, ok := first[entries[i].Object]; ok {
-			entries[i].Link = j
-		} else {
-			first[entries[i].Object] = i
-		}
+	slices.SortFunc(w.entries, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
+	if err := w.files(ctx); err != nil {
+		return nil, fmt.Errorf("commit %s: %w", commit, err)
 	}
-	return w.tree, nil
+	return &commitTree{src: src, entries: w.entries}, nil
 }
 
 // Entries implements [Tree].
@@ -65,44 +65,85 @@ func (t *commitTree) Open(ctx context.Context, index int) (io.ReadCloser, error)
 }
 
 type commitWalk struct {
-	src   repo.Source
-	tree  *commitTree
-	metas map[repo.Checksum]repo.FileHeader
-	files map[repo.Checksum]*repo.FileInfo
+	src     repo.Source
+	entries []Entry
+	metas   map[repo.Checksum]repo.FileHeader
+}
+
+// list reads the directory of a commit.
+func (w *commitWalk) list(ctx context.Context, tree repo.Checksum, depth int) (*repo.DirTree, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if depth > repo.MaxTreeDepth {
+		return nil, fmt.Errorf("more than %d directories deep", repo.MaxTreeDepth)
+	}
+	data, err := w.src.Metadata(ctx, repo.ObjectName{Checksum: tree, Type: repo.TypeDirTree})
+	if err != nil {
+		return nil, err
+	}
+	return repo.ParseDirTree(data)
+}
+
+// count counts the paths of a directory, with itself.
+func (w *commitWalk) count(ctx context.Context, dir string, tree repo.Checksum, depth int) (int, error) {
+	list, err := w.list(ctx, tree, depth)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", dir, err)
+	}
+	n := 1 + len(list.Files)
+	for _, d := range list.Dirs {
+		below, err := w.count(ctx, path.Join(dir, d.Name), d.Tree, depth+1)
+		if err != nil {
+			return 0, err
+		}
+		if n += below; n > maxEntries {
+			return 0, fmt.Errorf("more than %d files and directories", maxEntries)
+		}
+	}
+	return n, nil
+}
+
+// files reads what is known of the file objects, each once, and finds the names of one object.
+func (w *commitWalk) files(ctx context.Context) error {
+	var files []int32
+	for i := range w.entries {
+		if w.entries[i].Link = i; !w.entries[i].IsDir() {
+			files = append(files, int32(i))
+		}
+	}
+	slices.SortFunc(files, func(a, b int32) int {
+		return cmp.Or(w.entries[a].Object.Compare(w.entries[b].Object), cmp.Compare(a, b))
+	})
+	var first *Entry
+	for _, i := range files {
+		e := &w.entries[i]
+		if first != nil && first.Object == e.Object {
+			e.FileHeader, e.Size, e.Link = first.FileHeader, first.Size, first.Link
+			continue
+		}
+		info, err := w.src.FileInfo(ctx, e.Object)
+		if err != nil {
+			return fmt.Errorf("%s: %w", e.Path, err)
+		}
+		first = e
+		e.FileHeader, e.Size = info.FileHeader, info.Size
+	}
+	return nil
 }
 
 func (w *commitWalk) dir(ctx context.Context, dir string, tree, meta repo.Checksum, depth int) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if depth > repo.MaxTreeDepth {
-		return fmt.Errorf("%s: more than %d directories deep", dir, repo.MaxTreeDepth)
-	}
 	header, err := w.dirMeta(ctx, meta)
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
-	w.tree.entries = append(w.tree.entries, Entry{Path: dir, FileHeader: header})
-	data, err := w.src.Metadata(ctx, repo.ObjectName{Checksum: tree, Type: repo.TypeDirTree})
+	w.entries = append(w.entries, Entry{Path: dir, FileHeader: header})
+	list, err := w.list(ctx, tree, depth)
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
-	}
-	list, err := repo.ParseDirTree(data)
-	if err != nil {
-		return fmt.Errorf("%s: %w", dir, err)
-	}
-	if len(w.tree.entries)+len(list.Files)+len(list.Dirs) > maxEntries {
-		return fmt.Errorf("more than %d files and directories", maxEntries)
 	}
 	for _, f := range list.Files {
-		info, ok := w.files[f.Checksum]
-		if !ok {
-			if info, err = w.src.FileInfo(ctx, f.Checksum); err != nil {
-				return fmt.Errorf("%s: %w", path.Join(dir, f.Name), err)
-			}
-			w.files[f.Checksum] = info
-		}
-		w.tree.entries = append(w.tree.entries, Entry{Path: path.Join(dir, f.Name), FileHeader: info.FileHeader, Size: info.Size, Object: f.Checksum})
+		w.entries = append(w.entries, Entry{Path: path.Join(dir, f.Name), Object: f.Checksum})
 	}
 	for _, d := range list.Dirs {
 		if err := w.dir(ctx, path.Join(dir, d.Name), d.Tree, d.Meta, depth+1); err != nil {

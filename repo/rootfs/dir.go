@@ -29,6 +29,7 @@ type Directory struct {
 type inode struct {
 	dev, ino     uint64
 	mtime, ctime unix.Timespec
+	linked       bool // has other names
 }
 
 // ErrChanged says that a file changed while it was being read.
@@ -133,7 +134,7 @@ func (d *Directory) add(dir *os.File, name, p string, st *unix.Stat_t) error {
 }
 
 func inodeOf(st *unix.Stat_t) inode {
-	return inode{dev: st.Dev, ino: st.Ino, mtime: st.Mtim, ctime: st.Ctim}
+	return inode{dev: st.Dev, ino: st.Ino, mtime: st.Mtim, ctime: st.Ctim, linked: st.Nlink > 1}
 }
 
 func readlinkat(fd int, name string) (string, error) {
@@ -172,23 +173,39 @@ func (d *Directory) sort() {
 		order[i] = i
 	}
 	slices.SortFunc(order, func(a, b int) int { return strings.Compare(d.entries[a].Path, d.entries[b].Path) })
-	entries, inodes := make([]Entry, len(order)), make([]inode, len(order))
+	// A list that grew has room for a quarter more.
+	d.entries, d.inodes = slices.Clone(d.entries), slices.Clone(d.inodes)
+	permute(order, func(i, j int) {
+		d.entries[i], d.entries[j] = d.entries[j], d.entries[i]
+		d.inodes[i], d.inodes[j] = d.inodes[j], d.inodes[i]
+	})
 	type key struct{ dev, ino uint64 }
 	first := map[key]int{}
-	for i, o := range order {
-		entries[i], inodes[i] = d.entries[o], d.inodes[o]
-		entries[i].Link = i
-		if entries[i].IsDir() {
+	for i := range d.entries {
+		d.entries[i].Link = i
+		if d.entries[i].IsDir() || !d.inodes[i].linked {
 			continue
 		}
-		k := key{inodes[i].dev, inodes[i].ino}
+		k := key{d.inodes[i].dev, d.inodes[i].ino}
 		if j, ok := first[k]; ok {
-			entries[i].Link = j
+			d.entries[i].Link = j
 		} else {
 			first[k] = i
 		}
 	}
-	d.entries, d.inodes = entries, inodes
+}
+
+// permute brings what stands at order[i] to i, for all i, by swaps: a second list would be too large. It clobbers order.
+func permute(order []int, swap func(i, j int)) {
+	for i := range order {
+		at := i
+		for order[at] != i {
+			from := order[at]
+			swap(at, from)
+			order[at], at = at, from
+		}
+		order[at] = at
+	}
 }
 
 // Open implements [Tree]. A file that is no longer the one that was seen is an error that wraps [ErrChanged].

@@ -8,7 +8,7 @@ import (
 	"io/fs"
 	"iter"
 	"path"
-	"slices"
+	"sort"
 	"strings"
 )
 
@@ -30,7 +30,8 @@ var ErrTooManySymlinks = errors.New("too many levels of symbolic links")
 
 // Find returns the index of exactly this path, which is absolute and clean. Nothing is followed.
 func (x *Index) Find(p string) (int, bool) {
-	return slices.BinarySearchFunc(x.entries, p, func(e Entry, p string) int { return strings.Compare(e.Path, p) })
+	// Entries are too large to be handed to a function that compares.
+	return sort.Find(len(x.entries), func(i int) int { return strings.Compare(p, x.entries[i].Path) })
 }
 
 // Entry returns the entry at an index.

@@ -42,6 +42,13 @@ type prepared struct {
 // Entries implements [Tree].
 func (p *prepared) Entries() []Entry { return p.entries }
 
+// Take implements [Lender].
+func (p *prepared) Take() []Entry {
+	entries := p.entries
+	p.entries = nil
+	return entries
+}
+
 // Open implements [Tree].
 func (p *prepared) Open(ctx context.Context, index int) (io.ReadCloser, error) {
 	return p.Tree.Open(ctx, p.inner[index])
@@ -56,6 +63,8 @@ var emptied = []string{"/run", "/tmp", "/proc", "/sys", "/dev"}
 // by path.
 func Prepare(tree Tree, opts PrepareOptions) (Tree, []Dropped, error) {
 	p := &preparation{opts: opts, out: &prepared{Tree: tree}, x: NewIndex(tree), have: map[string]bool{}}
+	n := len(tree.Entries()) + added
+	p.out.entries, p.out.inner = make([]Entry, 0, n), make([]int, 0, n)
 	if err := p.checkEtc(); err != nil {
 		return nil, nil, err
 	}
@@ -214,6 +223,9 @@ func (p *preparation) xattrs(e *Entry, name string) (repo.Xattrs, error) {
 
 const selinux = "security.selinux"
 
+// added is how many entries layout adds at most.
+const added = 3
+
 // layout adds what every system has.
 func (p *preparation) layout() error {
 	dir := Entry{FileHeader: repo.FileHeader{Mode: repo.ModeDir | 0o755}}
@@ -234,15 +246,27 @@ func (p *preparation) finish(tree Tree) {
 		order[i] = i
 	}
 	slices.SortFunc(order, func(a, b int) int { return strings.Compare(p.out.entries[a].Path, p.out.entries[b].Path) })
-	entries, inner := make([]Entry, len(order)), make([]int, len(order))
+	entries, inner := p.out.entries, p.out.inner
+	permute(order, func(i, j int) {
+		entries[i], entries[j] = entries[j], entries[i]
+		inner[i], inner[j] = inner[j], inner[i]
+	})
+	linked := map[int]bool{}
+	for i, e := range tree.Entries() {
+		if e.Link != i {
+			linked[e.Link] = true
+		}
+	}
 	first := map[int]int{}
-	for i, o := range order {
-		entries[i], inner[i] = p.out.entries[o], p.out.inner[o]
+	for i := range entries {
 		entries[i].Link = i
 		if inner[i] < 0 || entries[i].IsDir() {
 			continue
 		}
 		link := tree.Entries()[inner[i]].Link
+		if !linked[link] {
+			continue
+		}
 		// Links whose labels differ are no longer one file.
 		if j, ok := first[link]; ok && slices.EqualFunc(entries[j].Xattrs, entries[i].Xattrs, func(a, b repo.Xattr) bool {
 			return a.Name == b.Name && string(a.Value) == string(b.Value)
@@ -252,6 +276,5 @@ func (p *preparation) finish(tree Tree) {
 			first[link] = i
 		}
 	}
-	p.out.entries, p.out.inner = entries, inner
 	slices.SortFunc(p.dropped, func(a, b Dropped) int { return strings.Compare(a.Path, b.Path) })
 }

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -30,10 +31,26 @@ type Hashed struct {
 // Entries implements [Tree].
 func (h *Hashed) Entries() []Entry { return h.entries }
 
+// Lender is a tree that was made for one use, and gives its list of entries away: a list of a million is too large to be there
+// twice.
+type Lender interface {
+	Tree
+	// Take returns the list, which the caller may change. Afterwards the tree has none; Open works on.
+	Take() []Entry
+}
+
+// take returns a list of a tree's entries that may be changed.
+func take(tree Tree) []Entry {
+	if l, ok := tree.(Lender); ok {
+		return l.Take()
+	}
+	return slices.Clone(tree.Entries())
+}
+
 // Hash reads the files of a tree, several at a time, and gives every entry but directories the checksum of its file object.
-// Those that have one are not read. Special files get a checksum that stands for what they are.
+// Those that have one are not read. The list of a [Lender] is taken over. Special files get a checksum that stands for what they are.
 func Hash(ctx context.Context, tree Tree) (*Hashed, error) {
-	h := &Hashed{Tree: tree, entries: slices.Clone(tree.Entries())}
+	h := &Hashed{Tree: tree, entries: take(tree)}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	buffers := sync.Pool{New: func() any { return new([hashBuffer]byte) }}
@@ -52,7 +69,7 @@ func Hash(ctx context.Context, tree Tree) (*Hashed, error) {
 		g.Go(func() (err error) {
 			buf := buffers.Get().(*[hashBuffer]byte)
 			defer buffers.Put(buf)
-			e.Object, err = hashContent(ctx, tree, i, buf[:])
+			e.Object, err = hashContent(ctx, h, i, buf[:])
 			return err
 		})
 	}
@@ -123,13 +140,14 @@ type Source struct {
 	tree  *Hashed
 	files map[repo.Checksum]int
 
+	once sync.Once // for committed
 	mu   sync.RWMutex
 	meta map[repo.ObjectName][]byte
 }
 
 var _ repo.Source = (*Source)(nil)
 
-// NewSource makes the tree objects of a tree. An error wraps [ErrNoObject] if there is something in it that no commit can
+// NewSource makes the tree objects of a tree, which it takes over. An error wraps [ErrNoObject] if there is something in it that no commit can
 // have.
 func NewSource(tree *Hashed) (*Source, error) {
 	s := &Source{tree: tree, files: map[repo.Checksum]int{}, meta: map[repo.ObjectName][]byte{}}
@@ -164,6 +182,26 @@ func NewSource(tree *Hashed) (*Source, error) {
 		}
 	}
 	return nil, errors.New("the tree has no root")
+}
+
+// committed is the tree as that of its commit: without times, and names of one object are links of one file.
+func (s *Source) committed() *commitTree {
+	s.once.Do(func() {
+		first := make(map[repo.Checksum]int, len(s.files))
+		for i := range s.tree.entries {
+			e := &s.tree.entries[i]
+			e.ModTime, e.Device, e.Link = time.Time{}, 0, i
+			if e.IsDir() {
+				continue
+			}
+			if j, ok := first[e.Object]; ok {
+				e.Link = j
+			} else {
+				first[e.Object] = i
+			}
+		}
+	})
+	return &commitTree{src: s, entries: s.tree.entries}
 }
 
 // directory makes the objects of a directory.

@@ -47,16 +47,21 @@ func dropped(name string) bool {
 type view struct {
 	rootfs.Tree
 	entries []rootfs.Entry
+	code    []bool // which are compiled files of Python
 }
+
+var _ rootfs.Lender = (*view)(nil)
 
 // View returns a tree as it will be in layers: without xattrs that stay out of images, and with the times in Python's compiled
 // files that go with those of layers. Indexes stay the same; objects that no longer fit are zero.
 func View(tree rootfs.Tree) rootfs.Tree {
 	v := &view{Tree: tree, entries: slices.Clone(tree.Entries())}
+	v.code = make([]bool, len(v.entries))
 	for i := range v.entries {
 		e := &v.entries[i]
 		kept := keptXattrs(e.Xattrs)
-		if len(kept) != len(e.Xattrs) || isBytecode(v.entries, i) {
+		v.code[i] = isBytecode(v.entries, i)
+		if len(kept) != len(e.Xattrs) || v.code[i] {
 			e.Object = repo.Checksum{}
 		}
 		e.Xattrs = kept
@@ -67,10 +72,17 @@ func View(tree rootfs.Tree) rootfs.Tree {
 // Entries implements [rootfs.Tree].
 func (v *view) Entries() []rootfs.Entry { return v.entries }
 
+// Take implements [rootfs.Lender].
+func (v *view) Take() []rootfs.Entry {
+	entries := v.entries
+	v.entries = nil
+	return entries
+}
+
 // Open implements [rootfs.Tree].
 func (v *view) Open(ctx context.Context, index int) (io.ReadCloser, error) {
 	r, err := v.Tree.Open(ctx, index)
-	if err != nil || !isBytecode(v.entries, index) {
+	if err != nil || !v.code[index] {
 		return r, err
 	}
 	return struct {
