@@ -28,9 +28,9 @@ func (a *app) newProgress() display {
 	case a.quiet:
 		return silence{}
 	case hasRoom(a.err):
-		return &bars{p: mpb.New(mpb.WithOutput(a.err), mpb.WithWidth(24), mpb.WithRefreshRate(150*time.Millisecond)), layers: map[int]*mpb.Bar{}}
+		return newBars(a.err)
 	}
-	return &lines{w: a.err}
+	return newLines(a.err)
 }
 
 // hasRoom reports whether w is a terminal of some size.
@@ -48,12 +48,14 @@ type silence struct{}
 func (silence) event(progress.Event) {}
 func (silence) stop()                {}
 
-// lines writes a line when a layer is done.
+// lines writes a line when a layer is done. It is done again if its upload failed at the end.
 type lines struct {
 	w     io.Writer
 	total int
-	done  int
+	done  map[int]bool
 }
+
+func newLines(w io.Writer) *lines { return &lines{w: w, done: map[int]bool{}} }
 
 func (l *lines) event(e progress.Event) {
 	switch e.Kind {
@@ -65,11 +67,11 @@ func (l *lines) event(e progress.Event) {
 			fmt.Fprintf(l.w, "layers: %d\n", e.Layer)
 		}
 	case progress.Finished:
-		l.done++
-		fmt.Fprintf(l.w, "[%d/%d] %s (%s)\n", l.done, l.total, e.Name, sizes.Format(e.Done))
+		l.done[e.Layer] = true
+		fmt.Fprintf(l.w, "[%d/%d] %s (%s)\n", len(l.done), l.total, e.Name, sizes.Format(e.Done))
 	case progress.Present:
-		l.done++
-		fmt.Fprintf(l.w, "[%d/%d] %s: unchanged\n", l.done, l.total, e.Name)
+		l.done[e.Layer] = true
+		fmt.Fprintf(l.w, "[%d/%d] %s: unchanged\n", len(l.done), l.total, e.Name)
 	}
 }
 
@@ -80,33 +82,53 @@ type bars struct {
 	p      *mpb.Progress
 	sum    *mpb.Bar
 	layers map[int]*mpb.Bar
+	done   map[int]bool
+}
+
+func newBars(w io.Writer) *bars {
+	p := mpb.New(mpb.WithOutput(w), mpb.WithWidth(24), mpb.WithRefreshRate(150*time.Millisecond))
+	return &bars{p: p, layers: map[int]*mpb.Bar{}, done: map[int]bool{}}
 }
 
 func (b *bars) event(e progress.Event) {
+	bar := b.layers[e.Layer]
 	switch e.Kind {
 	case progress.Planned:
-		b.sum = b.p.AddBar(int64(e.Layer), mpb.BarPriority(1<<20),
+		b.sum = b.add(int64(e.Layer), mpb.BarPriority(1<<20),
 			mpb.PrependDecorators(decor.Name("layers", decor.WCSyncSpaceR)), mpb.AppendDecorators(decor.CountersNoUnit("%d / %d")))
 	case progress.Started:
+		if bar != nil {
+			bar.Abort(true) // a layer whose upload failed is made again
+		}
 		b.layers[e.Layer] = b.layer(e)
 	case progress.Advanced:
-		if bar := b.layers[e.Layer]; bar != nil {
+		if bar != nil {
 			bar.SetCurrent(e.Done)
 		}
 	case progress.Finished:
-		if bar := b.layers[e.Layer]; bar != nil {
+		if bar != nil {
 			bar.SetTotal(e.Done, true)
 			delete(b.layers, e.Layer)
 		}
-		b.count()
+		b.count(e.Layer)
 	case progress.Present:
-		b.count()
+		b.count(e.Layer)
 	}
 }
 
-func (b *bars) count() {
+// add adds a bar, or returns nil if the terminal has gone away.
+func (b *bars) add(total int64, opts ...mpb.BarOption) *mpb.Bar {
+	bar, err := b.p.Add(total, mpb.BarStyle().Build(), opts...)
+	if err != nil {
+		return nil
+	}
+	return bar
+}
+
+func (b *bars) count(layer int) {
+	b.done[layer] = true
 	if b.sum != nil {
-		b.sum.Increment()
+		b.sum.SetCurrent(int64(len(b.done)))
 	}
 }
 
@@ -119,14 +141,21 @@ func (b *bars) layer(e progress.Event) *mpb.Bar {
 	if e.Total > 0 {
 		counters = decor.CountersKiloByte("% .1f / % .1f")
 	}
-	return b.p.AddBar(e.Total, mpb.BarRemoveOnComplete(),
+	// A bar that is made with a total ends when that is reached, and else never: SetTotal does nothing on it.
+	bar := b.add(0, mpb.BarRemoveOnComplete(),
 		mpb.PrependDecorators(decor.Name(string(name), decor.WCSyncSpaceR)), mpb.AppendDecorators(counters))
+	if bar != nil {
+		bar.SetTotal(e.Total, false)
+	}
+	return bar
 }
 
 // stop takes the bars of unfinished layers off the screen and waits until the terminal is ours again.
 func (b *bars) stop() {
 	for _, bar := range b.layers {
-		bar.Abort(true)
+		if bar != nil {
+			bar.Abort(true)
+		}
 	}
 	if b.sum != nil && !b.sum.Completed() {
 		b.sum.Abort(false)

@@ -9,13 +9,13 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/testreg"
 )
 
-// registries is the script command "registry [password | tls]", which starts a registry and puts its address into $REGISTRY.
+// registries is the script command "registry [password | tls | busy]", which starts a registry and puts its address into $REGISTRY.
 // With "password" it wants to be asked by the user me with the password secret, with "tls" by a client that has the
-// certificates that are put into the directory certs.
+// certificates that are put into the directory certs, and with "busy" it refuses the first upload while it is under way.
 func registries(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		if neg || len(args) > 1 {
-			ts.Fatalf("usage: registry [password | tls]")
+			ts.Fatalf("usage: registry [password | tls | busy]")
 		}
 		kind := append(args, "")[0]
 		if kind == "tls" {
@@ -24,8 +24,11 @@ func registries(t *testing.T) func(*testscript.TestScript, bool, []string) {
 			return
 		}
 		r := testreg.New(t)
-		if kind == "password" {
+		switch kind {
+		case "password":
 			r.Misbehave(testreg.Faults{User: "me", Password: "secret"})
+		case "busy":
+			r.Misbehave(testreg.Faults{FailUploads: 1})
 		}
 		ts.Setenv("REGISTRY", r.Host)
 	}

@@ -15,11 +15,11 @@ const (
 	// Planned comes once, before any layer: Layer is the number of layers, Total their size in bytes, or 0 where it
 	// is not known yet.
 	Planned Kind = iota + 1
-	// Started comes once for a layer.
+	// Started comes once for a layer, and again where a layer is made again because its upload failed.
 	Started
 	// Advanced comes repeatedly: Done of Total bytes of the layer went through.
 	Advanced
-	// Finished comes once for a layer that was done without error.
+	// Finished comes for a layer that was done without error.
 	Finished
 	// Present comes once, instead of the three before, for a layer that need not be made: Total is its size.
 	Present

@@ -23,6 +23,8 @@ type Faults struct {
 	User, Password string
 	// Fail answers the first so many requests for a blob with 503.
 	Fail int
+	// FailUploads answers the first so many uploads of a blob with 503, when the first bytes came.
+	FailUploads int
 	// Cut ends the connection of the first request for a blob after so many bytes.
 	Cut int64
 	// Flip changes a bit in the middle of each blob.
@@ -38,12 +40,13 @@ type Registry struct {
 	// Host is the address with the port, as names of images begin.
 	Host string
 
-	inner  http.Handler
-	mu     sync.Mutex
-	faults Faults
-	asked  map[string]int
-	resume int
-	blobs  int
+	inner   http.Handler
+	mu      sync.Mutex
+	faults  Faults
+	asked   map[string]int
+	uploads int
+	resume  int
+	blobs   int
 }
 
 // New starts a registry that ends with the test.
@@ -64,7 +67,7 @@ func newRegistry() *Registry {
 func (r *Registry) Misbehave(f Faults) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.faults, r.asked = f, map[string]int{}
+	r.faults, r.asked, r.uploads = f, map[string]int{}, 0
 }
 
 // Resumed counts the requests for the rest of a blob.
@@ -92,6 +95,9 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	switch {
+	case req.Method == http.MethodPatch && r.failUpload():
+		_, _ = io.CopyN(io.Discard, req.Body, 1)
+		http.Error(w, "try later", http.StatusServiceUnavailable)
 	case req.Method == http.MethodGet && strings.Contains(req.URL.Path, "/blobs/sha256:"):
 		r.blob(w, req, f)
 	case req.Method == http.MethodGet && strings.Contains(req.URL.Path, "/manifests/") && f.FlipManifest:
@@ -101,6 +107,13 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	default:
 		r.inner.ServeHTTP(w, req)
 	}
+}
+
+func (r *Registry) failUpload() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.uploads++
+	return r.uploads <= r.faults.FailUploads
 }
 
 func (r *Registry) ask(req *http.Request) *httptest.ResponseRecorder {
