@@ -86,6 +86,7 @@ func Open(ctx context.Context, ref imgref.ImageReference, opts Options) (Source,
 		img.backend, err = openDir(ref.Name)
 	case imgref.ContainersStorage:
 		img.backend, err = openStorage(ctx, ref.Name)
+		img.uncompressed = true
 	default:
 		return nil, fmt.Errorf("%w: %s: copy the image to a registry or an oci-archive: file first", ErrUnsupportedTransport, ref)
 	}

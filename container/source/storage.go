@@ -49,6 +49,14 @@ func copyFromStorage(ctx context.Context, name, dir string) (*flatDir, error) {
 		if _, err := run(ctx, tool, "save", "-q", "--format=docker-dir", "-o", dir, name); err != nil {
 			return nil, err
 		}
+		out, err := run(ctx, tool, "image", "inspect", "--format={{.Digest}}", name)
+		if err != nil {
+			return nil, err
+		}
+		original = digest.Digest(bytes.TrimSpace(out))
+		if err := checkDigest(original); err != nil {
+			return nil, fmt.Errorf("podman image inspect: %w", err)
+		}
 	} else {
 		return nil, ErrNoTool
 	}
