@@ -17,7 +17,7 @@ import (
 // ErrNoTool says that no program that knows containers-storage is installed.
 var ErrNoTool = errors.New("containers-storage: needs skopeo or podman, and neither is installed: install one of them")
 
-// writeStorage has the host's own tool load the image into containers-storage, from an OCI directory.
+// writeStorage has the host's own tool load the image into containers-storage, from a copy.
 func writeStorage(ctx context.Context, img v1.Image, ref string) (d digest.Digest, err error) {
 	skopeo, noSkopeo := exec.LookPath("skopeo")
 	podman, noPodman := exec.LookPath("podman")
@@ -29,15 +29,19 @@ func writeStorage(ctx context.Context, img v1.Image, ref string) (d digest.Diges
 		return "", err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	dir = filepath.Join(dir, "image")
-	if d, err = writeOCIDir(ctx, img, dir, ""); err != nil {
-		return "", err
-	}
+	file := filepath.Join(dir, "image")
 	if noSkopeo == nil {
-		_, err = run(ctx, skopeo, "copy", "-q", "oci:"+dir, "containers-storage:"+ref)
+		if d, err = writeOCIDir(ctx, img, file, ""); err != nil {
+			return "", err
+		}
+		_, err = run(ctx, skopeo, "copy", "-q", "oci:"+file, "containers-storage:"+ref)
 		return d, err
 	}
-	id, err := run(ctx, podman, "pull", "-q", "oci:"+dir)
+	// An archive, as podman calls the image from a directory by the directory's path, if that can be a name, and else fails.
+	if d, err = writeOCIArchive(ctx, img, file, ""); err != nil {
+		return "", err
+	}
+	id, err := run(ctx, podman, "pull", "-q", "oci-archive:"+file)
 	if err != nil {
 		return "", err
 	}

@@ -4,6 +4,9 @@ package e2e
 
 import (
 	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -69,4 +72,81 @@ func TestInterop_AnImageThatSkopeoPushedComesBackAsTheSameCommit(t *testing.T) {
 			comesBack(t, name+"@"+want, commit, "--insecure-skip-tls-verification")
 		})
 	}
+}
+
+// ownStorage gives the programs that the test starts a storage that goes away with it.
+func ownStorage(t *testing.T) {
+	t.Helper()
+	dir := t.TempDir()
+	writeFile(t, dir+"/storage.conf", "[storage]\ndriver = \"vfs\"\ngraphroot = \""+dir+"/root\"\nrunroot = \""+dir+"/run\"\n")
+	writeFile(t, dir+"/containers.conf", "[engine]\nevents_logger = \"none\"\ntmp_dir = \""+dir+"/libpod\"\n")
+	t.Setenv("CONTAINERS_STORAGE_CONF", dir+"/storage.conf")
+	t.Setenv("CONTAINERS_CONF", dir+"/containers.conf")
+}
+
+// onlyTool leaves one program for images, and ostree, where programs are looked for.
+func onlyTool(t *testing.T, tool string) {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{tool, "ostree"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(path, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir)
+}
+
+// TestInterop_ContainersStorageServesEitherTool puts images into the storage through each tool, and takes them out through
+// each. The directory for temporary files has capitals in its name, which names of images must not have.
+func TestInterop_ContainersStorageServesEitherTool(t *testing.T) {
+	repo, commit := smallCommit(t)
+	ownStorage(t)
+	t.Setenv("TMPDIR", t.TempDir())
+	for _, writer := range []string{"skopeo", "podman"} {
+		name := "localhost/os:by-" + writer
+		image := "containers-storage:" + name
+		var digest string
+		t.Run("written through "+writer, func(t *testing.T) {
+			onlyTool(t, writer)
+			digest = must(t, program, "container", "encapsulate", "--quiet", "--repo="+repo, "os", image)
+		})
+		seen := `--format={{.Digest}} {{index .Labels "ostree.commit"}}`
+		if got := must(t, "podman", "image", "inspect", seen, name); got != digest+" "+commit {
+			t.Errorf("podman sees %s, written was %s %s", got, digest, commit)
+		}
+		if got := must(t, "skopeo", "inspect", seen, image); got != digest+" "+commit {
+			t.Errorf("skopeo sees %s, written was %s %s", got, digest, commit)
+		}
+		for _, reader := range []string{"skopeo", "podman"} {
+			t.Run("written through "+writer+" and read through "+reader, func(t *testing.T) {
+				onlyTool(t, reader)
+				if got := digestOf(t, image); got != digest {
+					t.Errorf("the digest is %s, want %s", got, digest)
+				}
+				comesBack(t, image, commit)
+			})
+		}
+	}
+	if got := must(t, "podman", "images", "--sort=tag", "--format={{.Repository}}:{{.Tag}}"); got != "localhost/os:by-podman\nlocalhost/os:by-skopeo" {
+		t.Errorf("the storage has the images %q", got)
+	}
+	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	t.Run("written and read through nothing", func(t *testing.T) {
+		t.Setenv("PATH", "")
+		for _, args := range [][]string{
+			{"encapsulate", "--repo=" + repo, "os", "containers-storage:localhost/os:x"},
+			{"unencapsulate", "--repo=" + repo, "ostree-unverified-image:containers-storage:localhost/os:by-podman"},
+		} {
+			_, said, err := try(t, program, append([]string{"container"}, args...)...)
+			if err == nil || !strings.Contains(said, "needs skopeo or podman, and neither is installed") {
+				t.Errorf("%s: %v, %s", args[0], err, said)
+			}
+		}
+	})
 }
