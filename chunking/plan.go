@@ -36,6 +36,8 @@ type Layer struct {
 	Packages []string
 	Content  tarfmt.Content
 	Reuse    Reuse
+	// Size is about that of the content in bytes, for showing progress, or 0 where it is not known.
+	Size int64
 }
 
 // ErrInvalidPlan says that a plan does not hold each path of the commit exactly once. It is wrapped.

@@ -89,7 +89,7 @@ func Build(ctx context.Context, src repo.Source, commit repo.Checksum, opts Opti
 			if packages == nil {
 				packages = []string{}
 			}
-			layers = append(layers, PlainLayer{Name: l.Name, Packages: packages, Reuse: l.Reuse, Write: func(w io.Writer) error {
+			layers = append(layers, PlainLayer{Name: l.Name, Packages: packages, Size: l.Size, Reuse: l.Reuse, Write: func(w io.Writer) error {
 				return tarfmt.ExportChunk(ctx, w, src, commit, l.Content, export)
 			}})
 		}
@@ -110,7 +110,7 @@ func newImage(opts *Options) (*Image, error) {
 func (i *Image) addLayers(ctx context.Context, layers []PlainLayer, opts *Options) error {
 	emit := progress.Serialize(opts.Progress)
 	for n, spec := range layers {
-		l := &layer{ctx: ctx, index: n, name: spec.Name, compressor: i.compressor, workers: workers(len(layers)), write: spec.Write, emit: emit, history: spec.History}
+		l := &layer{ctx: ctx, index: n, name: spec.Name, size: spec.Size, compressor: i.compressor, workers: workers(len(layers)), write: spec.Write, emit: emit, history: spec.History}
 		if spec.Packages != nil {
 			l.annotations = componentsAnnotation(spec.Packages)
 		}

@@ -21,6 +21,7 @@ type layer struct {
 	ctx         context.Context
 	index       int
 	name        string
+	size        int64 // about that of the tar stream, or 0
 	annotations map[string]string
 	compressor  compressor
 	workers     int                   // that compress it
@@ -111,7 +112,7 @@ func (l *layer) Compressed() (io.ReadCloser, error) {
 
 // compress writes the compressed layer and remembers its sums.
 func (l *layer) compress(w io.Writer) error {
-	event := progress.Event{Kind: progress.Started, Layer: l.index, Name: l.name}
+	event := progress.Event{Kind: progress.Started, Layer: l.index, Name: l.name, Total: l.size}
 	l.emit(event)
 	digest, diffID := &meter{w: w, h: sha256.New()}, sha256.New()
 	z, err := l.compressor.open(digest, l.workers)

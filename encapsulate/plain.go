@@ -21,6 +21,8 @@ type PlainLayer struct {
 	Packages []string
 	// Write writes the tar stream, the same each time.
 	Write func(io.Writer) error
+	// Size is about that of the tar stream in bytes, for showing progress, or 0 where it is not known.
+	Size int64
 	// Reuse names the layer of the prior image that this one is.
 	Reuse chunking.Reuse
 	// History is the entry of the image's history, unless nil, instead of Name.

@@ -103,6 +103,9 @@ func (b *bars) event(e progress.Event) {
 		b.layers[e.Layer] = b.layer(e)
 	case progress.Advanced:
 		if bar != nil {
+			if e.Total > 0 {
+				bar.SetTotal(max(e.Total, e.Done), false)
+			}
 			bar.SetCurrent(e.Done)
 		}
 	case progress.Finished:

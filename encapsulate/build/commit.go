@@ -110,7 +110,7 @@ func (c *commitBuild) arrange(ctx context.Context, p *Plan) error {
 	}
 	layers := contentOf(p.Tree, content, a.Layers)
 	for i, l := range a.Layers {
-		layer := chunking.Layer{Name: layerName(l.Components), Packages: l.Packages, Content: layers[i]}
+		layer := chunking.Layer{Name: layerName(l.Components), Packages: l.Packages, Content: layers[i], Size: int64(l.Size)}
 		if l.Prior >= 0 {
 			// What another program wrote is looked at before it is believed.
 			layer.Reuse = chunking.Reuse{DiffID: prior.plan.Layers[l.Prior].DiffID, Verify: prior.plan.Layers[l.Prior].Files != nil}

@@ -169,7 +169,11 @@ func (t *treeBuild) whiteouts() []string {
 }
 
 func (t *treeBuild) layer(ctx context.Context, name string, packages []string, indexes []int, reuse chunking.Reuse, whiteouts []string) encapsulate.PlainLayer {
-	return encapsulate.PlainLayer{Name: name, Packages: packages, Reuse: reuse, Write: func(w io.Writer) error {
+	var size int64
+	for _, i := range indexes {
+		size += t.tree.Entries()[i].Size
+	}
+	return encapsulate.PlainLayer{Name: name, Packages: packages, Size: size, Reuse: reuse, Write: func(w io.Writer) error {
 		return plain.Write(ctx, w, t.tree, indexes, plain.Options{Whiteouts: whiteouts})
 	}}
 }

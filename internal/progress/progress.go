@@ -32,7 +32,8 @@ type Event struct {
 	Layer int
 	// Name is what to call the layer: its description, or its digest where it has none.
 	Name string
-	// Done and Total count bytes, compressed ones where layers are compressed. Total is 0 where it is not known.
+	// Done and Total count bytes, of a layer that is read those of the blob, of one that is made those of the tar stream.
+	// Total is 0 where it is not known. Until a layer that is made is finished, it is an estimate.
 	Done, Total int64
 }
 
