@@ -41,7 +41,12 @@ const engineRegistry = "localhost:5000"
 func newEngine(t *testing.T, flags ...string) *engine {
 	t.Helper()
 	tool := func(modfile, name string) string {
-		return strings.TrimSpace(must(t, "go", "tool", "-modfile=../tools/"+modfile, "-n", name))
+		// On the other stream it tells what it fetches to build the program.
+		out, err := exec.CommandContext(t.Context(), "go", "tool", "-modfile=../tools/"+modfile, "-n", name).Output()
+		if err != nil {
+			t.Fatalf("building %s: %v", name, err)
+		}
+		return strings.TrimSpace(string(out))
 	}
 	dockerd, registry := tool("docker/go.mod", "dockerd"), tool("go.mod", "registry")
 	dir, err := os.MkdirTemp("", "dk") // the path of a socket must be short

@@ -13,7 +13,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/containerd/platforms"
@@ -23,16 +22,11 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/frontend"
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
 	"github.com/ostree-ext/ostree-ext-go/frontend/serve"
+	"github.com/ostree-ext/ostree-ext-go/internal/heaplimit"
 )
 
-// memoryLimit is what the heap stays below as long as it can, in bytes; most of it is otherwise what the collector has not
-// freed yet.
-const memoryLimit = 96 << 20
-
 func main() {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
-	}
+	heaplimit.Set()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {

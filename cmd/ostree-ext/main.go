@@ -12,30 +12,20 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/heaplimit"
 )
 
 func main() {
 	// Writing into a closed pipe is to be an error that says what was being written, not a silent death.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	limitMemory()
+	heaplimit.Set()
 	code := run(ctx, os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})
 	stop()
 	os.Exit(code)
-}
-
-// memoryLimit is what the heap stays below as long as it can, in bytes; most of it is otherwise what the collector has not
-// freed yet.
-const memoryLimit = 96 << 20
-
-// limitMemory lets the collector run more often when the heap grows, unless the user decided about that.
-func limitMemory() {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
-	}
 }
 
 // streams are the program's standard streams, so that tests can stand in for a terminal.
