@@ -2,29 +2,31 @@ package frontend
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"path"
 	"sync"
 
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/frontend/gateway/client"
-	"github.com/moby/buildkit/solver/pb"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
 	"github.com/ostree-ext/ostree-ext-go/frontend/serve"
 )
 
-// dirBlob is where a container has a blob of the prior image.
-const dirBlob = "/blob"
-
 // fetching is what the steps are called that fetch layers which the builder lacks.
 const fetching = "fetching layers of the prior image"
 
+// lendRange is how much of a blob is read at once, in bytes: messages have 16 MiB at most.
+const lendRange = 4 << 20
+
 // lend answers a registry that asks for layers of the prior image, which the builder turned out not to have. The builder
-// fetches each blob from where the prior image is, with the client's credentials, as a file, and a container serves that: which
-// it is to be is known only when the registry runs, and no files can be given to a container that runs. The function that it
-// returns ends all of it, after the registry.
-func (t *target) lend(ctx context.Context, r *registry, p *process, network pb.NetMode) (end func()) {
+// fetches each blob from where the prior image is, with the client's credentials, as a file, and the content goes to the
+// registry through its standard input: no files can be given to a container that runs. The function that it returns waits for
+// the end, after that of the registry.
+func (t *target) lend(ctx context.Context, r *registry, p *process) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -33,24 +35,17 @@ func (t *target) lend(ctx context.Context, r *registry, p *process, network pb.N
 			if err != nil {
 				return
 			}
-			if line == serve.Sync {
-				select {
-				case p.synced <- struct{}{}:
-				case <-ctx.Done():
-				}
-				continue
-			}
 			running.Go(func() {
-				address, stop, err := t.blob(ctx, r, digest.Digest(line), network)
+				d := digest.Digest(line)
+				l, err := t.find(ctx, r, d)
+				if err == nil {
+					err = p.give(ctx, d, l)
+				} else {
+					p.refuse(d)
+				}
 				if err != nil {
 					r.cannotHave(err)
 				}
-				p.tell(digest.Digest(line), address)
-				if err != nil {
-					return
-				}
-				defer stop()
-				<-ctx.Done()
 			})
 		}
 	})
@@ -60,43 +55,73 @@ func (t *target) lend(ctx context.Context, r *registry, p *process, network pb.N
 	}
 }
 
-// blob starts a container that serves the blob of a layer of the prior image.
-func (t *target) blob(ctx context.Context, r *registry, d digest.Digest, network pb.NetMode) (address string, stop func(), err error) {
-	name := ""
-	for _, i := range t.made.result.From(chunk.FromPrior) {
-		if l := t.made.result.Layers[i]; l.Descriptor.Digest == d {
-			name = l.Name
-		}
-	}
-	if name == "" || t.prior == nil {
-		return "", nil, fmt.Errorf("the registry of layers asks for %q, which is not of the prior image", d)
-	}
-	ref, err := t.solve(ctx, t.prior.blob(d,
-		llb.ProgressGroup("ostree-ext prior "+t.label, t.label+fetching, false), llb.WithCustomName(t.label+fetching+": "+name)))
-	if err != nil {
-		return "", nil, err
-	}
-	p, err := t.start(ctx, []client.Mount{readonly(dirBlob, ref)}, network,
-		[]string{"blob", "--dir=" + dirBlob, "--digest=" + d.String(), "--repository=" + r.repository})
-	if err != nil {
-		return "", nil, err
-	}
-	return "http://" + p.address + "/" + r.repository, p.stop, nil
+// loan is a blob in a file.
+type loan struct {
+	ref  client.Reference
+	name string
+	size int64
 }
 
-// refer tells a registry that another has layers which it could not get. The builder goes on to ask the one that it first was
-// told of a layer by.
-func (r *registry) refer(ctx context.Context, to *registry, result *chunk.Result) {
-	for _, i := range result.From(chunk.Made) {
-		d := result.Layers[i].Descriptor.Digest
-		r.process.tell(d, fmt.Sprintf("http://%s/v2/%s/blobs/%s", to.address, to.repository, d))
+// find makes the builder have a layer of the prior image, or one like it that was made.
+func (t *target) find(ctx context.Context, r *registry, d digest.Digest) (*loan, error) {
+	m := r.made.Load()
+	if m == nil {
+		return nil, errors.New("the registry of layers asks for one without need")
 	}
-	r.process.tell(serve.Sync, "")
-	select {
-	case <-r.process.synced:
-	case <-r.process.ended:
-	case <-ctx.Done():
+	for _, l := range m.result.Layers {
+		if l.Descriptor.Digest != d {
+			continue
+		}
+		size := l.Descriptor.Size
+		if l.Origin == chunk.Made {
+			ref, err := t.solve(ctx, m.layout)
+			return &loan{ref, path.Join("blobs", "sha256", d.Encoded()), size}, err
+		}
+		if l.Origin == chunk.FromPrior && t.prior != nil {
+			ref, err := t.solve(ctx, t.prior.blob(d,
+				llb.ProgressGroup("ostree-ext prior "+t.label, t.label+fetching, false), llb.WithCustomName(t.label+fetching+": "+l.Name)))
+			return &loan{ref, d.Encoded(), size}, err
+		}
 	}
+	return nil, fmt.Errorf("the registry of layers asks for %q, which is not of the prior image", d)
+}
+
+// refuse tells the registry that it cannot have a blob.
+func (p *process) refuse(d digest.Digest) {
+	p.told.Lock()
+	defer p.told.Unlock()
+	// A registry that ended needs no answer.
+	_, _ = fmt.Fprintf(p.answers, "%s %d\n", d, serve.NotNow)
+}
+
+// give sends a blob to the registry. After an error the registry gets no others.
+func (p *process) give(ctx context.Context, d digest.Digest, l *loan) (err error) {
+	p.told.Lock()
+	defer p.told.Unlock()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.answers.Close())
+		}
+	}()
+	if _, err := fmt.Fprintf(p.answers, "%s %d\n", d, l.size); err != nil {
+		return err
+	}
+	for at := int64(0); at < l.size; {
+		data, err := l.ref.ReadFile(ctx, client.ReadRequest{
+			Filename: l.name, Range: &client.FileRange{Offset: int(at), Length: int(min(lendRange, l.size-at))},
+		})
+		if err != nil {
+			return err
+		}
+		if len(data) == 0 {
+			return fmt.Errorf("layer %s of the prior image: %w", d, io.ErrUnexpectedEOF)
+		}
+		if _, err := p.answers.Write(data); err != nil {
+			return err
+		}
+		at += int64(len(data))
+	}
+	return nil
 }
 
 // cannotHave remembers why a layer of the prior image cannot be had.

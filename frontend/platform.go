@@ -229,7 +229,9 @@ func (t *target) assemble(ctx context.Context) (client.Reference, error) {
 		return nil, err
 	}
 	for _, earlier := range t.registries {
-		earlier.refer(ctx, r, t.made.result)
+		// The builder goes on to ask the one that it first was told of a layer by.
+		current := t.made
+		earlier.made.Store(&current)
 	}
 	t.registries = append(t.registries, r)
 	fetched, all, err := t.sequence(r, t.made.result)
@@ -295,13 +297,23 @@ func (t *target) fetch(ctx context.Context, images []llb.State) error {
 	return err
 }
 
-// touch makes the builder fetch one image.
+// touch makes the builder fetch one image: it runs a step that does nothing beside it. Reading a file of the image through the
+// gateway would keep others from being read, those that the registry waits for among them.
 func (t *target) touch(ctx context.Context, image llb.State) error {
-	ref, err := t.solve(ctx, image)
-	if err != nil {
+	if t.opts.LLBCaps.Supports(pb.CapExecMountContentCache) != nil {
+		// It would read all files for a key of the cache. One this old has nothing that the registry has to ask for.
+		ref, err := t.solve(ctx, image)
+		if err != nil {
+			return err
+		}
+		_, err = ref.StatFile(ctx, client.StatRequest{Path: "/"})
 		return err
 	}
-	_, err = ref.StatFile(ctx, client.StatRequest{Path: "/"})
+	run := t.self.Run(
+		llb.Args([]string{t.program, "nothing"}), llb.ReadonlyRootFS(), llb.Network(pb.NetMode_NONE), llb.Platform(t.native),
+		llb.AddMount(dirBase, image, llb.Readonly, llb.ContentCache(llb.MountContentCacheOff)), llb.IgnoreCache, t.group(), llb.WithCustomName(t.label+"importing layers"),
+	)
+	_, err := t.solve(ctx, run.AddMount(dirScratch, llb.Scratch()))
 	return err
 }
 

@@ -10,13 +10,13 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/pb"
-	"github.com/opencontainers/go-digest"
 
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
 )
@@ -34,11 +34,13 @@ const (
 
 // registry is a container of the builder in which package serve runs.
 type registry struct {
+	address    string
 	repository string
 	// whole says that there is one image of all layers instead of one for each.
 	whole bool
 	close func()
-	*process
+	// made is where the layers of the prior image are now that it may ask for.
+	made atomic.Pointer[made]
 
 	mu      sync.Mutex
 	missing error // why a layer of the prior image cannot be had
@@ -50,7 +52,7 @@ func (t *target) serve(ctx context.Context) (*registry, error) {
 	if _, err := rand.Read(name); err != nil {
 		return nil, err
 	}
-	r := &registry{repository: hex.EncodeToString(name), whole: !t.merges(), close: func() {}, process: none()}
+	r := &registry{repository: hex.EncodeToString(name), whole: !t.merges(), close: func() {}}
 	kept := len(t.made.result.From(chunk.FromPrior)) > 0
 	if !kept && len(t.made.result.From(chunk.Made)) == 0 {
 		return r, nil
@@ -65,17 +67,20 @@ func (t *target) serve(ctx context.Context) (*registry, error) {
 		"--platform=" + platforms.FormatAll(t.platform), fmt.Sprintf("--whole=%t", r.whole),
 	}
 	if kept {
-		args = append(args, "--ask")
+		mounts = append(mounts, client.Mount{Dest: dirScratch, MountType: pb.MountType_BIND})
+		args = append(args, "--lent="+dirScratch)
+		current := t.made
+		r.made.Store(&current)
 	}
 	// The network of the builder itself has to be allowed; that which containers have by default often is the same.
 	for _, network := range []pb.NetMode{pb.NetMode_HOST, pb.NetMode_UNSET} {
 		var p *process
 		if p, err = t.start(ctx, mounts, network, args); err == nil {
-			r.process = p
-			loan := t.lend(ctx, r, p, network)
+			r.address = p.address
+			end := t.lend(ctx, r, p)
 			r.close = func() {
 				p.stop()
-				loan()
+				end()
 			}
 			return r, nil
 		}
@@ -99,26 +104,10 @@ func (b *job) merges() bool {
 type process struct {
 	address string
 	lines   *bufio.Reader // what it says
-	synced  chan struct{} // that it said [serve.Sync]
-	ended   chan struct{}
 	stop    func()
 
 	told    sync.Mutex
-	answers io.Writer
-}
-
-// none is a process that has ended.
-func none() *process {
-	p := &process{ended: make(chan struct{}), answers: io.Discard}
-	close(p.ended)
-	return p
-}
-
-// tell answers a question for a blob. A process that ended has no more questions.
-func (p *process) tell(d digest.Digest, address string) {
-	p.told.Lock()
-	defer p.told.Unlock()
-	_, _ = fmt.Fprintf(p.answers, "%s %s\n", d, address)
+	answers io.WriteCloser
 }
 
 // start starts our program in a network and waits for its address.
@@ -147,12 +136,13 @@ func (b *job) start(ctx context.Context, mounts []client.Mount, network pb.NetMo
 		release()
 		return nil, err
 	}
-	p := &process{lines: bufio.NewReader(out), synced: make(chan struct{}), ended: make(chan struct{}), answers: answers}
+	ended := make(chan struct{})
+	p := &process{lines: bufio.NewReader(out), answers: answers}
 	go func() {
 		err := proc.Wait()
 		gone := errors.Join(errors.New("the registry of layers ended"), err)
 		_, _ = stdout.CloseWithError(gone), stdin.CloseWithError(gone)
-		close(p.ended)
+		close(ended)
 	}()
 	p.stop = func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
@@ -160,7 +150,7 @@ func (b *job) start(ctx context.Context, mounts []client.Mount, network pb.NetMo
 		_, _ = out.Close(), answers.Close()
 		_ = proc.Signal(ctx, syscall.SIGKILL)
 		release()
-		<-p.ended
+		<-ended
 	}
 	timed, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()

@@ -1,7 +1,6 @@
 // Command frontend is the program in the image of the BuildKit frontend. BuildKit runs it without arguments as the frontend
-// of a build; the frontend has the builder run it again: as the step that splits a root filesystem into layers ("chunk"), as
-// the registry which the builder fetches the layers from ("serve"), and for each layer of the prior image that the builder
-// lacks ("blob").
+// of a build; the frontend has the builder run it again, as the step that splits a root filesystem into layers ("chunk") and
+// as the registry which the builder fetches the layers from ("serve").
 package main
 
 import (
@@ -10,14 +9,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/frontend/gateway/grpcclient"
-	"github.com/opencontainers/go-digest"
 
 	"github.com/ostree-ext/ostree-ext-go/frontend"
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
@@ -44,8 +41,8 @@ func run(ctx context.Context, args []string) error {
 		return runChunk(ctx, args[1:])
 	case "serve":
 		return runServe(ctx, args[1:])
-	case "blob":
-		return runBlob(ctx, args[1:])
+	case "nothing":
+		return nil // what the step has beside it counts
 	}
 	return fmt.Errorf("unknown command %q: this is the BuildKit frontend of ostree-ext, to be named on a Containerfile's syntax line", args[0])
 }
@@ -79,7 +76,7 @@ func runServe(ctx context.Context, args []string) error {
 	fs.StringVar(&c.Result, "result", "", "`DIR` with the chunk step's result")
 	fs.StringVar(&c.Repository, "repository", "", "`NAME` of the image")
 	fs.BoolVar(&c.Whole, "whole", false, "serve one image of all layers")
-	asks := fs.Bool("ask", false, "ask for layers of the prior image, and read where they are")
+	lent := fs.String("lent", "", "`DIR`, empty, for layers of the prior image, which are asked for on the standard streams")
 	platform := fs.String("platform", "", "`PLATFORM` of the image")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -92,20 +89,8 @@ func runServe(ctx context.Context, args []string) error {
 		return err
 	}
 	c.Platform = p
-	var answers io.Reader
-	if *asks {
-		answers = os.Stdin
+	if *lent != "" {
+		c.Lent = &serve.Lent{Answers: os.Stdin, Dir: *lent}
 	}
-	return serve.Run(ctx, c, answers, os.Stdout)
-}
-
-func runBlob(ctx context.Context, args []string) error {
-	fs := flag.NewFlagSet("blob", flag.ContinueOnError)
-	dir := fs.String("dir", "", "`DIR` with the blob")
-	d := fs.String("digest", "", "`DIGEST` of the blob")
-	repository := fs.String("repository", "", "`NAME` to serve it by")
-	if err := fs.Parse(args); err != nil {
-		return err
-	}
-	return serve.RunBlob(ctx, *dir, digest.Digest(*d), *repository, os.Stdout)
+	return serve.Run(ctx, c, os.Stdout)
 }

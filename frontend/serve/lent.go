@@ -3,100 +3,152 @@ package serve
 import (
 	"bufio"
 	"context"
+	"errors"
+	"fmt"
 	"io"
-	"net/http"
 	"os"
-	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
 )
 
+// Lent is how a registry comes by layers of the prior image when a builder asks for them: it asks for each by its digest, a
+// line of its own, and reads the answer, a line with the digest and the size in bytes, then the blob; or the size -1 if the
+// blob cannot be had now. What cannot be had is asked for anew when the builder wants it again.
+type Lent struct {
+	// Answers are read until their end. After that nothing more can be had.
+	Answers io.Reader
+	// Dir is where blobs are kept. It must be empty.
+	Dir string
+}
+
+// NotNow is the size of a blob that cannot be had.
+const NotNow = -1
+
 // lent are the blobs that the handler has not and asks for.
 type lent struct {
-	ask    func(digest.Digest) error
-	places map[digest.Digest]*place
+	say   func(line string) error
+	sizes map[digest.Digest]int64
+	dir   *os.Root
+
+	mu    sync.Mutex
+	asked map[digest.Digest]*answer // those that were not answered yet, and those that are here
+	ended bool
 }
 
-// place is where a blob is.
-type place struct {
-	ask   sync.Once
-	known chan struct{} // closed when something was answered
-
-	mu      sync.Mutex
-	told    bool
-	address string // empty if the blob cannot be had
+type answer struct {
+	known chan struct{} // closed when it is
+	here  bool          // once known
 }
 
-// find asks where a blob is, once for all who want it, and waits for the answer.
-func (l *lent) find(ctx context.Context, d digest.Digest) (string, bool) {
-	p := l.places[d]
-	if p == nil {
-		return "", false
-	}
-	p.ask.Do(func() {
-		if err := l.ask(d); err != nil {
-			p.set("")
+// open opens a blob, for which it asks unless that was done already.
+func (l *lent) open(ctx context.Context, d digest.Digest) (*os.File, error) {
+	l.mu.Lock()
+	a := l.asked[d]
+	var err error
+	if a == nil {
+		if _, ok := l.sizes[d]; !ok || l.ended {
+			l.mu.Unlock()
+			return nil, os.ErrNotExist
 		}
-	})
+		a = &answer{known: make(chan struct{})}
+		l.asked[d] = a
+		err = l.say(d.String())
+	}
+	l.mu.Unlock()
+	if err != nil {
+		l.answer(d, false)
+		return nil, err
+	}
 	select {
-	case <-p.known:
+	case <-a.known:
 	case <-ctx.Done():
-		return "", false
+		return nil, ctx.Err()
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.address, p.address != ""
+	if !a.here {
+		return nil, os.ErrNotExist
+	}
+	return l.dir.Open(d.Encoded())
 }
 
-func (p *place) set(address string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if address != "" {
-		p.address = address
+// answer tells those who wait.
+func (l *lent) answer(d digest.Digest, here bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.asked[d]
+	if a == nil || a.here {
+		return
 	}
-	if !p.told {
-		p.told = true
-		close(p.known)
+	if a.here = here; !here {
+		delete(l.asked, d)
 	}
+	close(a.known)
 }
 
-// Answer tells where a blob is that was asked for, with an empty address if nowhere yet: a later answer may know better.
-func (h *Handler) Answer(d digest.Digest, address string) {
-	if p := h.lent.places[d]; p != nil {
-		p.set(address)
-	}
-}
-
-// Sync is the line that [Run] sends back, to show that it has taken all lines before it.
-const Sync = "sync"
-
-// readAnswers takes the lines that [Run] describes. After their end, what was not answered cannot be had.
-func (h *Handler) readAnswers(in io.Reader, sync func()) {
-	for lines := bufio.NewScanner(in); lines.Scan(); {
-		name, address, _ := strings.Cut(lines.Text(), " ")
-		if name == Sync {
-			sync()
+// read takes all answers.
+func (l *lent) read(answers io.Reader) error {
+	defer l.end()
+	r := bufio.NewReader(answers)
+	for {
+		line, err := r.ReadString('\n')
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		name, text, _ := strings.Cut(strings.TrimSpace(line), " ")
+		d := digest.Digest(name)
+		size, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return fmt.Errorf("answer %q: %w", line, err)
+		}
+		if size == NotNow {
+			l.answer(d, false)
 			continue
 		}
-		h.Answer(digest.Digest(name), address)
-	}
-	for _, p := range h.lent.places {
-		p.set("")
+		if want, ok := l.sizes[d]; !ok || size != want {
+			return fmt.Errorf("answer %q: want %d bytes", line, want)
+		}
+		if err := l.take(d, io.LimitReader(r, size)); err != nil {
+			return fmt.Errorf("blob %s: %w", d, err)
+		}
 	}
 }
 
-// RunBlob serves one blob, in the file of its name in a directory, as [Run] does; the path is /REPOSITORY.
-func RunBlob(ctx context.Context, dir string, d digest.Digest, repository string, out io.Writer) error {
-	if err := d.Validate(); err != nil {
+// take keeps a blob.
+func (l *lent) take(d digest.Digest, blob io.Reader) error {
+	f, err := l.dir.OpenFile(d.Encoded(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err == nil {
+		var n int64
+		n, err = io.Copy(f, blob)
+		if err = errors.Join(err, f.Close()); err == nil && n < l.sizes[d] {
+			err = io.ErrUnexpectedEOF
+		}
+	}
+	l.answer(d, err == nil)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return err
 	}
-	name := filepath.Join(dir, d.Encoded())
-	if _, err := os.Stat(name); err != nil {
-		return err
+	// A full disk, say: what is left of the blob stands before the next answer.
+	_, drained := io.Copy(io.Discard, blob)
+	return drained
+}
+
+// end answers what was not answered.
+func (l *lent) end() {
+	l.mu.Lock()
+	l.ended = true
+	var left []digest.Digest
+	for d, a := range l.asked {
+		if !a.here {
+			left = append(left, d)
+		}
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /"+repository, func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, name) })
-	return listen(ctx, mux, out)
+	l.mu.Unlock()
+	for _, d := range left {
+		l.answer(d, false)
+	}
 }

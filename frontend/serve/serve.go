@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -33,38 +34,24 @@ type Config struct {
 	Platform ocispec.Platform
 	// Whole serves one image of all layers instead of one for each.
 	Whole bool
-	// Ask asks where the blob of a layer of the prior image is, which [Handler.Answer] then tells. Without it, only the layers
-	// that the chunk step made are served.
-	Ask func(digest.Digest) error
+	// Lent is how to come by the layers of the prior image; nil if only those are served that the chunk step made.
+	Lent *Lent
 }
 
-// Run listens on loopback, writes the address as one line, and serves until the context ends. The layers of the prior image,
-// which it has not, are asked for: it writes the digest as a line, and reads a line with that digest, a space, and an address,
-// or nothing where the blob cannot be had.
-func Run(ctx context.Context, c Config, in io.Reader, out io.Writer) error {
+// Run listens on loopback, writes the address as one line, and serves until the context ends. Questions, see [Lent], are the
+// lines after that.
+func Run(ctx context.Context, c Config, out io.Writer) error {
 	var mu sync.Mutex
-	say := func(line string) error {
+	h, err := NewHandler(c, func(line string) error {
 		mu.Lock()
 		defer mu.Unlock()
 		_, err := fmt.Fprintln(out, line)
 		return err
-	}
-	if in != nil {
-		c.Ask = func(d digest.Digest) error { return say(d.String()) }
-	}
-	h, err := NewHandler(c)
+	})
 	if err != nil {
 		return err
 	}
 	defer h.Close()
-	if in != nil {
-		go h.readAnswers(in, func() { _ = say(Sync) })
-	}
-	return listen(ctx, h, out)
-}
-
-// listen serves on loopback until the context ends.
-func listen(ctx context.Context, h http.Handler, out io.Writer) error {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("listening on loopback: %w", err)
@@ -85,14 +72,14 @@ func listen(ctx context.Context, h http.Handler, out io.Writer) error {
 type Handler struct {
 	prefix    string
 	blobs     *os.Root
-	lent      lent
+	lent      *lent
 	sizes     map[digest.Digest]int64  // of layers
 	documents map[digest.Digest][]byte // other blobs
 	manifests map[digest.Digest][]byte
 }
 
-// NewHandler reads the result and prepares the documents. It must be closed.
-func NewHandler(c Config) (*Handler, error) {
+// NewHandler reads the result and prepares the documents. It must be closed. Questions are said as lines.
+func NewHandler(c Config, say func(string) error) (*Handler, error) {
 	data, err := os.ReadFile(filepath.Join(c.Result, chunk.ResultFile))
 	if err != nil {
 		return nil, err
@@ -104,21 +91,31 @@ func NewHandler(c Config) (*Handler, error) {
 	h := &Handler{
 		prefix: "/v2/" + c.Repository + "/", sizes: map[digest.Digest]int64{},
 		documents: map[digest.Digest][]byte{}, manifests: map[digest.Digest][]byte{},
-		lent: lent{ask: c.Ask, places: map[digest.Digest]*place{}},
+		lent: &lent{say: say, sizes: map[digest.Digest]int64{}, asked: map[digest.Digest]*answer{}},
 	}
 	served := result.From(chunk.Made)
-	if c.Ask != nil {
+	if c.Lent != nil {
 		served = result.From(chunk.Made, chunk.FromPrior)
 	}
 	for _, i := range served {
 		l := result.Layers[i]
 		h.sizes[l.Descriptor.Digest] = l.Descriptor.Size
 		if l.Origin == chunk.FromPrior {
-			h.lent.places[l.Descriptor.Digest] = &place{known: make(chan struct{})}
+			h.lent.sizes[l.Descriptor.Digest] = l.Descriptor.Size
 		}
 	}
 	if err := h.images(result, c, served); err != nil {
 		return nil, err
+	}
+	if c.Lent != nil {
+		if h.lent.dir, err = os.OpenRoot(c.Lent.Dir); err != nil {
+			return nil, err
+		}
+		go func() {
+			if err := h.lent.read(c.Lent.Answers); err != nil {
+				slog.Error("layers of the prior image", "error", err)
+			}
+		}()
 	}
 	h.blobs, err = os.OpenRoot(filepath.Join(c.Layout, "blobs", "sha256"))
 	return h, err
@@ -155,8 +152,14 @@ func (h *Handler) add(r *chunk.Result, c Config, marked bool, layers ...int) err
 	return nil
 }
 
-// Close closes the layout.
-func (h *Handler) Close() error { return h.blobs.Close() }
+// Close closes the directories. Answers are still read.
+func (h *Handler) Close() error {
+	err := h.blobs.Close()
+	if h.lent.dir != nil {
+		err = errors.Join(err, h.lent.dir.Close())
+	}
+	return err
+}
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -209,10 +212,7 @@ func (h *Handler) blob(w http.ResponseWriter, r *http.Request, d digest.Digest, 
 	w.Header().Set("Docker-Content-Digest", d.String())
 	f, err := h.blobs.Open(d.Encoded())
 	if errors.Is(err, fs.ErrNotExist) {
-		if address, ok := h.lent.find(r.Context(), d); ok {
-			http.Redirect(w, r, address, http.StatusTemporaryRedirect)
-			return
-		}
+		f, err = h.lent.open(r.Context(), d)
 	}
 	if err != nil {
 		http.NotFound(w, r)

@@ -1,16 +1,14 @@
 package serve_test
 
 import (
-	"bufio"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -60,7 +58,7 @@ func fixture(t *testing.T) (serve.Config, *chunk.Result) {
 
 func start(t *testing.T, c serve.Config) *httptest.Server {
 	t.Helper()
-	h, err := serve.NewHandler(c)
+	h, err := serve.NewHandler(c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,125 +195,107 @@ func TestARestOfALayerCanBeAskedFor(t *testing.T) {
 	}
 }
 
-func TestALayerOfThePriorImageIsWhereTheAnswerSays(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		name   string
-		answer func(h *serve.Handler, d digest.Digest, address string)
-		want   int
-	}{
-		{"elsewhere", func(h *serve.Handler, d digest.Digest, address string) { h.Answer(d, address) }, http.StatusOK},
-		{"nowhere", func(h *serve.Handler, d digest.Digest, _ string) { h.Answer(d, "") }, http.StatusNotFound},
-		{"what is unasked changes nothing", func(h *serve.Handler, d digest.Digest, address string) {
-			h.Answer(digest.FromString("unasked"), "")
-			h.Answer(d, address)
-		}, http.StatusOK},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			c, r := fixture(t)
-			blobs := filepath.Join(c.Layout, "blobs/sha256")
-			lent := r.Layers[1]
-			place := t.TempDir()
-			if err := os.Rename(filepath.Join(blobs, lent.Descriptor.Digest.Encoded()), filepath.Join(place, lent.Descriptor.Digest.Encoded())); err != nil {
-				t.Fatal(err)
-			}
-			other := serveBlob(t, place, lent.Descriptor.Digest)
-			asked := make(chan digest.Digest, 10)
-			c.Ask = func(d digest.Digest) error { asked <- d; return nil }
-			h, err := serve.NewHandler(c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer h.Close()
-			s := httptest.NewServer(h)
-			defer s.Close()
-			get(t, s, r.Layers[0], http.StatusOK)
-			var both sync.WaitGroup
-			for range 2 {
-				both.Go(func() { get(t, s, lent, tt.want) })
-			}
-			d := <-asked
-			if d != lent.Descriptor.Digest {
-				t.Errorf("asked for %s", d)
-			}
-			tt.answer(h, d, other)
-			both.Wait()
-			h.Answer(d, other)
-			get(t, s, lent, http.StatusOK)
-			if len(asked) > 0 {
-				t.Error("asked twice")
-			}
-		})
-	}
+// lending is a registry that asks for layers.
+type lending struct {
+	*httptest.Server
+	asked   chan string
+	answers io.WriteCloser
+	lent    chunk.Layer
 }
 
-// serveBlob serves a blob in a directory as a container does, and returns where.
-func serveBlob(t *testing.T, dir string, d digest.Digest) string {
+// startLending starts a registry that has not the layer of another image.
+func startLending(t *testing.T) *lending {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	out, w := io.Pipe()
-	ended := make(chan error, 1)
-	go func() { ended <- serve.RunBlob(ctx, dir, d, "secret", w) }()
+	c, r := fixture(t)
+	l := &lending{asked: make(chan string, 10), lent: r.Layers[1]}
+	if err := os.Remove(filepath.Join(c.Layout, "blobs/sha256", l.lent.Descriptor.Digest.Encoded())); err != nil {
+		t.Fatal(err)
+	}
+	in, answers := io.Pipe()
+	l.answers, c.Lent = answers, &serve.Lent{Answers: in, Dir: t.TempDir()}
+	h, err := serve.NewHandler(c, func(line string) error { l.asked <- line; return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Server = httptest.NewServer(h)
 	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
+		_ = answers.Close()
+		l.Close()
+		if err := h.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	return "http://" + strings.TrimSpace(line) + "/secret"
+	return l
 }
 
-func TestRunAsksInLinesAndReadsTheAnswers(t *testing.T) {
-	t.Parallel()
-	c, r := fixture(t)
-	first, second := r.Layers[1], r.Layers[2]
-	r.Layers[2].Origin = chunk.FromPrior
-	data, err := json.Marshal(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(os.WriteFile(filepath.Join(c.Result, chunk.ResultFile), data, 0o644), os.RemoveAll(filepath.Join(c.Layout, "blobs/sha256")),
-		os.Mkdir(filepath.Join(c.Layout, "blobs/sha256"), 0o755)); err != nil {
-		t.Fatal(err)
-	}
-	place := t.TempDir()
-	if err := os.WriteFile(filepath.Join(place, first.Descriptor.Digest.Encoded()), []byte(first.Name), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	other := serveBlob(t, place, first.Descriptor.Digest)
-	ctx, cancel := context.WithCancel(t.Context())
-	in, answers := io.Pipe()
-	out, w := io.Pipe()
-	ended := make(chan error, 1)
-	go func() { ended <- serve.Run(ctx, c, in, w) }()
-	lines := bufio.NewScanner(out)
-	lines.Scan()
-	s := &httptest.Server{URL: "http://" + lines.Text()}
-	var both sync.WaitGroup
-	both.Go(func() { get(t, s, first, http.StatusOK) })
-	lines.Scan()
-	if lines.Text() != first.Descriptor.Digest.String() {
-		t.Errorf("asked for %q", lines.Text())
-	}
-	fmt.Fprintf(answers, "%s %s\n%s\n", first.Descriptor.Digest, other, serve.Sync)
-	lines.Scan()
-	if lines.Text() != serve.Sync {
-		t.Errorf("the answers were not taken: %q", lines.Text())
-	}
-	both.Wait()
-	both.Go(func() { get(t, s, second, http.StatusNotFound) })
-	lines.Scan()
-	// With nobody to answer, nothing can be had.
-	answers.Close()
-	both.Wait()
-	cancel()
-	if err := <-ended; err != nil {
+// answer writes what the frontend says.
+func (l *lending) answer(t *testing.T, size int, blob string) {
+	t.Helper()
+	if _, err := fmt.Fprintf(l.answers, "%s %d\n%s", l.lent.Descriptor.Digest, size, blob); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestALayerOfThePriorImageIsAskedForAndServed(t *testing.T) {
+	t.Parallel()
+	l := startLending(t)
+	blob := l.lent.Name
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() { get(t, l.Server, l.lent, http.StatusOK) })
+	}
+	if got := <-l.asked; got != l.lent.Descriptor.Digest.String() {
+		t.Errorf("asked for %s", got)
+	}
+	l.answer(t, len(blob), blob)
+	both.Wait()
+	get(t, l.Server, l.lent, http.StatusOK)
+	if len(l.asked) > 0 {
+		t.Error("asked twice")
+	}
+}
+
+func TestALayerThatCannotBeHadNowIsAskedForAnew(t *testing.T) {
+	t.Parallel()
+	l := startLending(t)
+	for _, tt := range []struct {
+		size int
+		blob string
+		want int
+	}{{serve.NotNow, "", http.StatusNotFound}, {serve.NotNow, "", http.StatusNotFound}, {len(l.lent.Name), l.lent.Name, http.StatusOK}} {
+		var one sync.WaitGroup
+		one.Go(func() { get(t, l.Server, l.lent, tt.want) })
+		<-l.asked
+		l.answer(t, tt.size, tt.blob)
+		one.Wait()
+	}
+}
+
+func TestNothingIsServedOfAnAnswerThatIsWrong(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, answer string }{
+		{"an end", ""},
+		{"half of a blob", "DIGEST SIZE\nelse"},
+		{"another size", "DIGEST 3\nels"},
+		{"no number", "DIGEST many\n"},
+		{"another blob", digest.FromString("other").String() + " 5\nother"},
+		{"no line", strings.Repeat("x", 10000)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			l := startLending(t)
+			var one sync.WaitGroup
+			one.Go(func() { get(t, l.Server, l.lent, http.StatusNotFound) })
+			<-l.asked
+			text := strings.NewReplacer("DIGEST", l.lent.Descriptor.Digest.String(), "SIZE", strconv.Itoa(len(l.lent.Name))).Replace(tt.answer)
+			go func() {
+				_, _ = io.WriteString(l.answers, text)
+				_ = l.answers.Close()
+			}()
+			one.Wait()
+			// Nobody is asked again.
+			get(t, l.Server, l.lent, http.StatusNotFound)
+		})
 	}
 }
 
