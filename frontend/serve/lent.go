@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ type lent struct {
 
 	mu    sync.Mutex
 	asked map[digest.Digest]*answer // those that were not answered yet, and those that are here
-	ended bool
+	ended error // why nothing more can be had
 }
 
 type answer struct {
@@ -49,9 +50,9 @@ func (l *lent) open(ctx context.Context, d digest.Digest) (*os.File, error) {
 	a := l.asked[d]
 	var err error
 	if a == nil {
-		if _, ok := l.sizes[d]; !ok || l.ended {
+		if _, ok := l.sizes[d]; !ok || l.ended != nil {
 			l.mu.Unlock()
-			return nil, os.ErrNotExist
+			return nil, cmp.Or(l.ended, os.ErrNotExist)
 		}
 		a = &answer{known: make(chan struct{})}
 		l.asked[d] = a
@@ -87,15 +88,11 @@ func (l *lent) answer(d digest.Digest, here bool) {
 	close(a.known)
 }
 
-// read takes all answers.
+// read takes answers until their end, or one that is wrong.
 func (l *lent) read(answers io.Reader) error {
-	defer l.end()
 	r := bufio.NewReader(answers)
 	for {
 		line, err := r.ReadString('\n')
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
 		if err != nil {
 			return err
 		}
@@ -138,9 +135,9 @@ func (l *lent) take(d digest.Digest, blob io.Reader) error {
 }
 
 // end answers what was not answered.
-func (l *lent) end() {
+func (l *lent) end(err error) {
 	l.mu.Lock()
-	l.ended = true
+	l.ended = fmt.Errorf("layers of the prior image: %w", err)
 	var left []digest.Digest
 	for d, a := range l.asked {
 		if !a.here {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -111,11 +110,7 @@ func NewHandler(c Config, say func(string) error) (*Handler, error) {
 		if h.lent.dir, err = os.OpenRoot(c.Lent.Dir); err != nil {
 			return nil, err
 		}
-		go func() {
-			if err := h.lent.read(c.Lent.Answers); err != nil {
-				slog.Error("layers of the prior image", "error", err)
-			}
-		}()
+		go func() { h.lent.end(h.lent.read(c.Lent.Answers)) }()
 	}
 	h.blobs, err = os.OpenRoot(filepath.Join(c.Layout, "blobs", "sha256"))
 	return h, err
@@ -215,7 +210,7 @@ func (h *Handler) blob(w http.ResponseWriter, r *http.Request, d digest.Digest, 
 		f, err = h.lent.open(r.Context(), d)
 	}
 	if err != nil {
-		http.NotFound(w, r)
+		http.Error(w, err.Error(), http.StatusNotFound)
 		return
 	}
 	defer f.Close()

@@ -14,7 +14,7 @@ import (
 )
 
 // kills is how often each process dies in a repository of each mode.
-const kills = 25
+const kills = 15
 
 // killTree makes a tree that takes long enough to be interrupted anywhere: many small files, some large ones.
 func killTree(t *testing.T) string {
