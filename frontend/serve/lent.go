@@ -36,7 +36,7 @@ type lent struct {
 
 	mu    sync.Mutex
 	asked map[digest.Digest]*answer // those that were not answered yet, and those that are here
-	ended error // why nothing more can be had
+	ended error                     // why nothing more can be had
 }
 
 type answer struct {
