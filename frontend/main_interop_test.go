@@ -382,19 +382,11 @@ type pulled struct {
 
 func pull(t testing.TB, repository string) *pulled {
 	t.Helper()
-	ref, err := name.ParseReference(env.host + "/" + repository)
-	if err != nil {
-		t.Fatal(err)
-	}
-	img, err := remote.Image(ref)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return read(t, img)
+	return read(t, imageOf(t, repository))
 }
 
-// fileOf is the content of a file of an image of the registry.
-func fileOf(t testing.TB, repository, file string) string {
+// imageOf is an image of the registry.
+func imageOf(t testing.TB, repository string) v1.Image {
 	t.Helper()
 	ref, err := name.ParseReference(env.host + "/" + repository)
 	if err != nil {
@@ -404,7 +396,13 @@ func fileOf(t testing.TB, repository, file string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := mutate.Extract(img)
+	return img
+}
+
+// fileOf is the content of a file of an image of the registry.
+func fileOf(t testing.TB, repository, file string) string {
+	t.Helper()
+	files := mutate.Extract(imageOf(t, repository))
 	defer files.Close()
 	for r := tar.NewReader(files); ; {
 		h, err := r.Next()
