@@ -2,13 +2,12 @@ package chunking_test
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/internal/testfiles"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
@@ -110,16 +109,8 @@ func TestUpstream_ContentMetaOfTwoLayersIsTooFew(t *testing.T) {
 func FuzzParseContentMeta(f *testing.F) {
 	f.Add([]byte(`{"version":1,"created":"2026-02-03T04:05:06Z","labels":{"a":"b"},"layers":{"a":"A"},"mapping":{"0000000000000000000000000000000000000000000000000000000000000001":"a"},"ordered":false}`))
 	f.Add([]byte(`{"components":[{"identifier":"a"}],"map":{},"specific":{"a":[["/x","00"]]}}`))
-	names, err := filepath.Glob("../encapsulate/testdata/upstream/meta1.*.json")
-	if err != nil || len(names) == 0 {
-		f.Fatalf("no seeds: %v", err)
-	}
-	for _, name := range names {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
+	for _, seed := range testfiles.Read(f, "../encapsulate/testdata/upstream/meta1.*.json") {
+		f.Add(seed.Data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if meta, err := chunking.ParseContentMeta(data); err == nil {

@@ -55,8 +55,7 @@ type target struct {
 
 // made is what a chunk step leaves: an image as a layout, and what the image is.
 type made struct {
-	in     llb.State
-	keyed  bool // in is made by steps, or is an image: not what the client has just sent
+	keyed  bool // what went in is made by steps, or is an image: not what the client has just sent
 	layout llb.State
 	ref    client.Reference // of the result
 	result *chunk.Result
@@ -138,7 +137,6 @@ func (t *target) chunk(ctx context.Context, in llb.State) error {
 	if err != nil {
 		return err
 	}
-	t.made.in = in
 	if t.made.keyed, err = isKeyed(ctx, in, t.native); err != nil {
 		return err
 	}
@@ -228,12 +226,12 @@ func (t *target) assemble(ctx context.Context) (client.Reference, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, earlier := range t.registries {
-		// The builder goes on to ask the one that it first was told of a layer by.
-		current := t.made
-		earlier.made.Store(&current)
-	}
 	t.registries = append(t.registries, r)
+	current := t.made
+	for _, each := range t.registries {
+		// Earlier ones, too: the builder goes on to ask the one that it first was told of a layer by.
+		each.made.Store(&current)
+	}
 	fetched, all, err := t.sequence(r, t.made.result)
 	if err != nil {
 		return nil, err

@@ -39,7 +39,7 @@ type registry struct {
 	// whole says that there is one image of all layers instead of one for each.
 	whole bool
 	close func()
-	// made is where the layers of the prior image are now that it may ask for.
+	// made is what the last chunk step left: what the registry may ask for is of it, or of the prior image.
 	made atomic.Pointer[made]
 
 	mu      sync.Mutex
@@ -69,8 +69,6 @@ func (t *target) serve(ctx context.Context) (*registry, error) {
 	if kept {
 		mounts = append(mounts, client.Mount{Dest: dirScratch, MountType: pb.MountType_BIND})
 		args = append(args, "--lent="+dirScratch)
-		current := t.made
-		r.made.Store(&current)
 	}
 	// The network of the builder itself has to be allowed; that which containers have by default often is the same.
 	for _, network := range []pb.NetMode{pb.NetMode_HOST, pb.NetMode_UNSET} {

@@ -3,18 +3,15 @@ package flatten_test
 import (
 	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/ostree-ext/ostree-ext-go/container/flatten"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+	"github.com/ostree-ext/ostree-ext-go/internal/testfiles"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -220,37 +217,15 @@ func checkTree(t *testing.T, tree rootfs.Tree) {
 	}
 }
 
-// realLayers are layers that GNU tar, umoci and the maker of upstream's fixtures wrote.
-func realLayers(t testing.TB) (layers [][]byte) {
-	t.Helper()
-	names, err := filepath.Glob("testdata/layers/*.tar.gz")
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no layers: %v", err)
-	}
-	for _, name := range names {
-		packed, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		z, err := gzip.NewReader(bytes.NewReader(packed))
-		if err != nil {
-			t.Fatal(err)
-		}
-		data, err := io.ReadAll(z)
-		if err != nil {
-			t.Fatal(err)
-		}
-		layers = append(layers, data)
-	}
-	return layers
-}
+// realLayers names layers that GNU tar, umoci and the maker of upstream's fixtures wrote.
+const realLayers = "testdata/layers/*.tar.gz"
 
 func TestLayersOfOtherProgramsAreApplied(t *testing.T) {
 	t.Parallel()
-	for i, data := range realLayers(t) {
-		img, err := flatten.Open(t.Context(), image(t, plainBlobs(data)), flatten.Options{TempDir: t.TempDir(), MaxSize: 1 << 20})
+	for _, layer := range testfiles.Read(t, realLayers) {
+		img, err := flatten.Open(t.Context(), image(t, plainBlobs(layer.Data)), flatten.Options{TempDir: t.TempDir(), MaxSize: 1 << 20})
 		if err != nil {
-			t.Errorf("layer %d: %v", i, err)
+			t.Errorf("%s: %v", layer.Name, err)
 			continue
 		}
 		checkTree(t, img)
@@ -268,9 +243,9 @@ func FuzzLayers(f *testing.F) {
 	f.Add(layer(f, loop(3)...), layer(f, file("../x", "")))
 	f.Add(layer(f, symlink("s", "../../s/./t"), dir("s/t")), layer(f, file(".wh.", ""), dir(".wh.d"), file(".wh.d/x", "")))
 	f.Add(base, layer(f, item{tar.Header{Typeflag: tar.TypeReg, Name: "x", PAXRecords: map[string]string{"SCHILY.xattr.user.a": "1"}}, ""}))
-	real := realLayers(f)
-	for i := range real {
-		f.Add(real[i], real[(i+1)%len(real)])
+	seeds := testfiles.Read(f, realLayers)
+	for i := range seeds {
+		f.Add(seeds[i].Data, seeds[(i+1)%len(seeds)].Data)
 	}
 	f.Add(withSparse(layer(f, sparse("a", 1<<50)), 1<<50), base)
 	f.Fuzz(func(t *testing.T, lower, upper []byte) {

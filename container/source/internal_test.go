@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/testfiles"
 )
 
 func TestVerifierEndsOnlyInTheRightBytes(t *testing.T) {
@@ -237,16 +239,8 @@ func FuzzManifest(f *testing.F) {
 	f.Add(expand(good))
 	f.Add(expand(goodDocker))
 	f.Add([]byte(`{"schemaVersion":2,"manifests":[{"digest":"sha256:00","size":1,"platform":{"os":"linux","architecture":"amd64"}}]}`))
-	seeds, err := filepath.Glob("testdata/*.json")
-	if err != nil || len(seeds) == 0 {
-		f.Fatalf("no seeds: %v", err)
-	}
-	for _, name := range seeds {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
+	for _, seed := range testfiles.Read(f, "testdata/*.json") {
+		f.Add(seed.Data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		mediaType, err := manifestType(data, "")

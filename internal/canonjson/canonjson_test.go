@@ -3,11 +3,10 @@ package canonjson_test
 import (
 	"bytes"
 	"errors"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/ostree-ext/ostree-ext-go/internal/canonjson"
+	"github.com/ostree-ext/ostree-ext-go/internal/testfiles"
 )
 
 func TestCanonicalForm(t *testing.T) {
@@ -35,16 +34,8 @@ func TestWhatHasNoCanonicalForm(t *testing.T) {
 
 func FuzzCanonicalize(f *testing.F) {
 	f.Add([]byte(`{"b":[1,true,null,"x"],"a":{"c":"\u0000"}}`))
-	names, err := filepath.Glob("../../container/testdata/*.json")
-	if err != nil || len(names) == 0 {
-		f.Fatalf("no seeds: %v", err)
-	}
-	for _, name := range names {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
+	for _, seed := range testfiles.Read(f, "../../container/testdata/*.json") {
+		f.Add(seed.Data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		once, err := canonjson.Canonicalize(data)

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/ostree-ext/ostree-ext-go/internal/testfiles"
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
 )
 
@@ -192,17 +192,9 @@ func FuzzValue(f *testing.F) {
 	f.Add("(uuuusa(ayay))", unhex(f, "000003e8 000003e9 000081a4 00000000 00 11"))
 	f.Add("v", []byte("x\x00\x00s"))
 	f.Add("mmas", []byte{0})
-	names, err := filepath.Glob("../testdata/objects/*")
-	if err != nil || len(names) == 0 {
-		f.Fatalf("no seeds: %v", err)
-	}
-	for _, name := range names {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		if typ := objectTypes[filepath.Ext(name)]; typ != "" {
-			f.Add(typ, data)
+	for _, seed := range testfiles.Read(f, "../testdata/objects/*") {
+		if typ := objectTypes[filepath.Ext(seed.Name)]; typ != "" {
+			f.Add(typ, seed.Data)
 		}
 	}
 	f.Fuzz(func(t *testing.T, typ string, data []byte) {

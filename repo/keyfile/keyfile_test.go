@@ -2,11 +2,10 @@ package keyfile_test
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
+	"github.com/ostree-ext/ostree-ext-go/internal/testfiles"
 	"github.com/ostree-ext/ostree-ext-go/repo/keyfile"
 )
 
@@ -111,16 +110,8 @@ func TestWhatCouldNotBeReadBackIsNotWritten(t *testing.T) {
 // FuzzParse: what parses is written again as it was, and a value that is set is read back.
 func FuzzParse(f *testing.F) {
 	f.Add(sample, "value")
-	names, err := filepath.Glob("../testdata/config/*")
-	if err != nil || len(names) == 0 {
-		f.Fatalf("no seeds: %v", err)
-	}
-	for _, name := range names {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(string(data), "archive-z2")
+	for _, seed := range testfiles.Read(f, "../testdata/config/*") {
+		f.Add(string(seed.Data), "archive-z2")
 	}
 	f.Add("[core]\nrepo_version=1\nmode=bare-split-xattrs\n", " x\\n;\n\t")
 	f.Fuzz(func(t *testing.T, s, value string) {

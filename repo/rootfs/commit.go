@@ -1,7 +1,6 @@
 package rootfs
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -106,27 +105,17 @@ func (w *commitWalk) count(ctx context.Context, dir string, tree repo.Checksum, 
 
 // files reads what is known of the file objects, each once, and finds the names of one object.
 func (w *commitWalk) files(ctx context.Context) error {
-	var files []int32
-	for i := range w.entries {
-		if w.entries[i].Link = i; !w.entries[i].IsDir() {
-			files = append(files, int32(i))
-		}
-	}
-	slices.SortFunc(files, func(a, b int32) int {
-		return cmp.Or(w.entries[a].Object.Compare(w.entries[b].Object), cmp.Compare(a, b))
-	})
-	var first *Entry
-	for _, i := range files {
+	for _, i := range linkObjects(w.entries) {
 		e := &w.entries[i]
-		if first != nil && first.Object == e.Object {
-			e.FileHeader, e.Size, e.Link = first.FileHeader, first.Size, first.Link
+		if e.Link != i {
+			first := &w.entries[e.Link]
+			e.FileHeader, e.Size = first.FileHeader, first.Size
 			continue
 		}
 		info, err := w.src.FileInfo(ctx, e.Object)
 		if err != nil {
 			return fmt.Errorf("%s: %w", e.Path, err)
 		}
-		first = e
 		e.FileHeader, e.Size = info.FileHeader, info.Size
 	}
 	return nil

@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +30,6 @@ type Directory struct {
 type inode struct {
 	dev, ino     uint64
 	mtime, ctime unix.Timespec
-	linked       bool // has other names
 }
 
 // ErrChanged says that a file changed while it was being read.
@@ -134,7 +134,7 @@ func (d *Directory) add(dir *os.File, name, p string, st *unix.Stat_t) error {
 }
 
 func inodeOf(st *unix.Stat_t) inode {
-	return inode{dev: st.Dev, ino: st.Ino, mtime: st.Mtim, ctime: st.Ctim, linked: st.Nlink > 1}
+	return inode{dev: st.Dev, ino: st.Ino, mtime: st.Mtim, ctime: st.Ctim}
 }
 
 func readlinkat(fd int, name string) (string, error) {
@@ -179,33 +179,10 @@ func (d *Directory) sort() {
 		d.entries[i], d.entries[j] = d.entries[j], d.entries[i]
 		d.inodes[i], d.inodes[j] = d.inodes[j], d.inodes[i]
 	})
-	type key struct{ dev, ino uint64 }
-	first := map[key]int{}
-	for i := range d.entries {
-		d.entries[i].Link = i
-		if d.entries[i].IsDir() || !d.inodes[i].linked {
-			continue
-		}
-		k := key{d.inodes[i].dev, d.inodes[i].ino}
-		if j, ok := first[k]; ok {
-			d.entries[i].Link = j
-		} else {
-			first[k] = i
-		}
-	}
-}
-
-// permute brings what stands at order[i] to i, for all i, by swaps: a second list would be too large. It clobbers order.
-func permute(order []int, swap func(i, j int)) {
-	for i := range order {
-		at := i
-		for order[at] != i {
-			from := order[at]
-			swap(at, from)
-			order[at], at = at, from
-		}
-		order[at] = at
-	}
+	// Not told by the number of links, which some file systems do not know.
+	link(d.entries, func(a, b int) int {
+		return cmp.Or(cmp.Compare(d.inodes[a].dev, d.inodes[b].dev), cmp.Compare(d.inodes[a].ino, d.inodes[b].ino))
+	})
 }
 
 // Open implements [Tree]. A file that is no longer the one that was seen is an error that wraps [ErrChanged].

@@ -147,8 +147,8 @@ type Source struct {
 
 var _ repo.Source = (*Source)(nil)
 
-// NewSource makes the tree objects of a tree, which it takes over. An error wraps [ErrNoObject] if there is something in it that no commit can
-// have.
+// NewSource makes the tree objects of a tree, which it takes over. An error wraps [ErrNoObject] if there is something in it that
+// no commit can have.
 func NewSource(tree *Hashed) (*Source, error) {
 	s := &Source{tree: tree, files: map[repo.Checksum]int{}, meta: map[repo.ObjectName][]byte{}}
 	trees := map[string]*repo.DirTree{}
@@ -187,18 +187,10 @@ func NewSource(tree *Hashed) (*Source, error) {
 // committed is the tree as that of its commit: without times, and names of one object are links of one file.
 func (s *Source) committed() *commitTree {
 	s.once.Do(func() {
-		first := make(map[repo.Checksum]int, len(s.files))
+		linkObjects(s.tree.entries)
 		for i := range s.tree.entries {
 			e := &s.tree.entries[i]
-			e.ModTime, e.Device, e.Link = time.Time{}, 0, i
-			if e.IsDir() {
-				continue
-			}
-			if j, ok := first[e.Object]; ok {
-				e.Link = j
-			} else {
-				first[e.Object] = i
-			}
+			e.ModTime, e.Device = time.Time{}, 0
 		}
 	})
 	return &commitTree{src: s, entries: s.tree.entries}

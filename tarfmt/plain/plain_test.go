@@ -3,7 +3,6 @@ package plain_test
 import (
 	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ostree-ext/ostree-ext-go/internal/testfiles"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/plain"
@@ -215,36 +215,14 @@ func TestStreamsThatCannotBeTakenOverAreErrors(t *testing.T) {
 	}
 }
 
-// realLayers are layers that GNU tar, umoci and the maker of upstream's fixtures wrote.
-func realLayers(t testing.TB) (layers [][]byte) {
-	t.Helper()
-	names, err := filepath.Glob("../../container/flatten/testdata/layers/*.tar.gz")
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no layers: %v", err)
-	}
-	for _, name := range names {
-		packed, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		z, err := gzip.NewReader(bytes.NewReader(packed))
-		if err != nil {
-			t.Fatal(err)
-		}
-		data, err := io.ReadAll(z)
-		if err != nil {
-			t.Fatal(err)
-		}
-		layers = append(layers, data)
-	}
-	return layers
-}
+// realLayers names layers that GNU tar, umoci and the maker of upstream's fixtures wrote.
+const realLayers = "../../container/flatten/testdata/layers/*.tar.gz"
 
 func FuzzList(f *testing.F) {
 	f.Add(archive(f, tar.Header{Typeflag: tar.TypeDir, Name: "usr/"}, tar.Header{Typeflag: tar.TypeReg, Name: "usr/a"}, tar.Header{Typeflag: tar.TypeLink, Name: "b", Linkname: "usr/a"},
 		tar.Header{Typeflag: tar.TypeSymlink, Name: "c", Linkname: "b"}, tar.Header{Typeflag: tar.TypeReg, Name: "d", PAXRecords: map[string]string{"SCHILY.xattr.user.x": "y"}}))
-	for _, data := range realLayers(f) {
-		f.Add(data)
+	for _, layer := range testfiles.Read(f, realLayers) {
+		f.Add(layer.Data)
 	}
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		list, err := plain.List(t.Context(), bytes.NewReader(stream))
