@@ -175,7 +175,7 @@ func (a *arranger) learn() error {
 // takeOver keeps the prior layers without components all of whose files are still there.
 func (a *arranger) takeOver() {
 	entries := a.tree.Entries()
-	taken := make([]bool, len(entries))
+	taken := make([]bool, entries.Len())
 	type candidate struct {
 		layer, size int
 		entries     []int
@@ -189,13 +189,13 @@ func (a *arranger) takeOver() {
 		c := candidate{layer: n}
 		for _, f := range l.Files {
 			i, ok := a.index.Find(f.Path)
-			if !ok || taken[i] || !sameObject(&entries[i], f.Object) {
+			if !ok || taken[i] || !sameObject(entries.At(i), f.Object) {
 				c.entries = nil
 				break
 			}
-			if !entries[i].IsDir() {
+			if e := entries.At(i); !e.IsDir() {
 				c.entries = append(c.entries, i)
-				c.size += int(entries[i].Size)
+				c.size += int(e.Size)
 			}
 		}
 		if c.entries == nil {
@@ -225,16 +225,18 @@ func (a *arranger) takeOver() {
 		a.out.Layers = append(a.out.Layers, ArrangedLayer{Entries: c.entries, Prior: c.layer, Key: a.key(c.entries)})
 	}
 	for _, u := range a.whole {
-		u.Entries = slices.DeleteFunc(slices.Clone(u.Entries), func(i int) bool { return taken[i] })
-		if len(u.Entries) > 0 {
+		if slices.ContainsFunc(u.Entries, func(i int) bool { return taken[i] }) {
+			u.Entries = slices.DeleteFunc(slices.Clone(u.Entries), func(i int) bool { return taken[i] })
 			u.measure(entries)
+		}
+		if len(u.Entries) > 0 {
 			a.rest = append(a.rest, u)
 		}
 	}
 }
 
 // sameObject reports whether an entry has the object that a prior layer has at its path.
-func sameObject(e *rootfs.Entry, want repo.Checksum) bool {
+func sameObject(e rootfs.Entry, want repo.Checksum) bool {
 	if !e.IsDir() {
 		return e.Object == want
 	}
@@ -280,9 +282,8 @@ func (a *arranger) pack() error {
 		layer := ArrangedLayer{Components: l.Components, Probability: l.Probability, Prior: -1}
 		for _, id := range l.Components {
 			layer.Size += byID[id].Size
-			layer.Entries = append(layer.Entries, byID[id].Entries...)
 		}
-		slices.Sort(layer.Entries)
+		layer.Entries = entriesOf(l.Components, byID)
 		layer.Key = a.key(layer.Entries)
 		if n, ok := byKey[layer.Key]; ok {
 			layer.Prior = n
@@ -302,16 +303,29 @@ func (a *arranger) pack() error {
 
 // memberKey is the key of a layer with these components, or no key if one of them is gone.
 func (a *arranger) memberKey(ids []string, units map[string]*Unit) Key {
-	var entries []int
 	for _, id := range ids {
-		u, ok := units[id]
-		if !ok {
+		if _, ok := units[id]; !ok {
 			return Key{}
 		}
-		entries = append(entries, u.Entries...)
+	}
+	return a.key(entriesOf(ids, units))
+}
+
+// entriesOf are the entries of some components.
+func entriesOf(ids []string, units map[string]*Unit) []int {
+	if len(ids) == 1 {
+		return units[ids[0]].Entries
+	}
+	n := 0
+	for _, id := range ids {
+		n += len(units[id].Entries)
+	}
+	entries := make([]int, 0, n)
+	for _, id := range ids {
+		entries = append(entries, units[id].Entries...)
 	}
 	slices.Sort(entries)
-	return a.key(entries)
+	return entries
 }
 
 // key hashes everything that the bytes of a layer depend on.
@@ -320,32 +334,32 @@ func (a *arranger) key(entries []int) (k Key) {
 	fmt.Fprintf(h, "%s\x00%t\x00", a.opts.Format, a.opts.ParentDirs)
 	list := a.tree.Entries()
 	var last string
+	var buf []byte
 	for _, i := range entries {
-		if a.opts.ParentDirs {
-			last = a.hashParents(h, list[i].Path, last)
+		e := list.At(i)
+		if a.opts.ParentDirs && e.Dir != last {
+			last = e.Dir
+			a.hashParents(h, last)
 		}
-		hashFile(h, &list[i])
+		buf = hashFile(h, buf, e)
 		if a.opts.Sharing == ShareLinks {
-			fmt.Fprintf(h, "%s\x00", list[list[i].Link].Path)
+			buf = append(list.At(e.Link).AppendPath(buf[:0]), 0)
+			h.Write(buf)
 		}
 	}
 	copy(k[:], h.Sum(nil))
 	return k
 }
 
-// hashParents hashes the directories above a path, unless those of the path before were the same, and returns the directory.
-func (a *arranger) hashParents(h io.Writer, p, last string) string {
-	dir := path.Dir(p)
-	if dir == last {
-		return dir
-	}
+// hashParents hashes a directory and those above it.
+func (a *arranger) hashParents(h io.Writer, dir string) {
 	for d := dir; ; d = path.Dir(d) {
 		if i, ok := a.index.Find(d); ok {
 			e := a.index.Entry(i)
 			fmt.Fprintf(h, "%s\x00%d %d %o %q\x00", d, e.UID, e.GID, e.Mode, e.Xattrs)
 		}
 		if d == "/" {
-			return dir
+			return
 		}
 	}
 }
@@ -386,17 +400,13 @@ func (a *arranger) finish(set *component.Set) {
 
 // describe says what is in a layer that does not follow components.
 func (a *arranger) describe(l *ArrangedLayer, set *component.Set) {
-	entries := a.tree.Entries()
-	ids, seen := map[string]bool{}, map[repo.Checksum]bool{}
+	ids := map[string]bool{}
 	for _, i := range l.Entries {
 		if c := set.Claims[i].Component; c >= 0 {
 			ids[set.Components[c].ID] = true
 		}
-		if e := &entries[i]; !seen[e.Object] {
-			seen[e.Object] = true
-			l.Size += uint64(e.Size)
-		}
 	}
+	l.Size = sizeOf(a.tree.Entries(), l.Entries)
 	l.Components = slices.DeleteFunc(slices.Sorted(maps.Keys(ids)), func(id string) bool {
 		_, ok := slices.BinarySearchFunc(a.whole, id, func(u Unit, id string) int { return cmp.Compare(u.ID, id) })
 		return !ok

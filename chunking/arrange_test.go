@@ -22,9 +22,9 @@ import (
 )
 
 // files is a tree of which only the names and objects count: "path" → content.
-type files []rootfs.Entry
+type files struct{ entries *rootfs.List }
 
-func (f files) Entries() []rootfs.Entry { return f }
+func (f files) Entries() *rootfs.List { return f.entries }
 func (f files) Open(context.Context, int) (io.ReadCloser, error) {
 	return nil, fmt.Errorf("nothing here reads content")
 }
@@ -46,29 +46,34 @@ func system(t *testing.T, pkgs packages, extra map[string]string) (files, *compo
 		owner[p], content[p], _ = strings.Cut(of, "=")
 	}
 	set := &component.Set{Reference: time.Unix(1_700_000_000, 0)}
-	var tree files
+	b := rootfs.NewBuilder(0)
+	var objects []repo.Checksum
 	seen := map[string]bool{}
 	add := func(p string, e rootfs.Entry) {
-		if !seen[p] {
-			seen[p] = true
-			e.Path = p
-			tree = append(tree, e)
+		if seen[p] {
+			return
 		}
+		seen[p] = true
+		e.Dir, e.Name = rootfs.Split(p)
+		if err := b.Add(e); err != nil {
+			t.Fatal(err)
+		}
+		objects = append(objects, e.Object)
 	}
 	for p, c := range content {
 		size := int64(1<<20 + len(c))
 		if strings.HasPrefix(c, "small") {
 			size = 100
 		}
-		add(p, rootfs.Entry{FileHeader: repo.FileHeader{Mode: repo.ModeRegular | 0o644}, Object: sha256.Sum256([]byte(c)), Size: size})
+		add(p, rootfs.Entry{FileHeader: &repo.FileHeader{Mode: repo.ModeRegular | 0o644}, Object: sha256.Sum256([]byte(c)), Size: size})
 		for d := path.Dir(p); ; d = path.Dir(d) {
-			add(d, rootfs.Entry{FileHeader: repo.FileHeader{Mode: repo.ModeDir | 0o755}})
+			add(d, rootfs.Entry{FileHeader: &repo.FileHeader{Mode: repo.ModeDir | 0o755}})
 			if d == "/" {
 				break
 			}
 		}
 	}
-	slices.SortFunc(tree, func(a, b rootfs.Entry) int { return strings.Compare(a.Path, b.Path) })
+	list, _ := b.List(func(a, b int) int { return objects[a].Compare(objects[b]) })
 	ids := map[string]bool{}
 	for _, id := range owner {
 		ids[id] = true
@@ -77,15 +82,14 @@ func system(t *testing.T, pkgs packages, extra map[string]string) (files, *compo
 		set.Components = append(set.Components, component.Component{ID: id, Packages: []string{path.Base(id)}})
 	}
 	slices.SortFunc(set.Components, func(a, b component.Component) int { return strings.Compare(a.ID, b.ID) })
-	for i := range tree {
-		tree[i].Link = i
+	for _, e := range list.All() {
 		claim := component.Claim{Component: -1}
-		if id, ok := owner[tree[i].Path]; ok {
-			claim.Component = slices.IndexFunc(set.Components, func(c component.Component) bool { return c.ID == id })
+		if id, ok := owner[e.Path()]; ok {
+			claim.Component = int32(slices.IndexFunc(set.Components, func(c component.Component) bool { return c.ID == id }))
 		}
 		set.Claims = append(set.Claims, claim)
 	}
-	return tree, set
+	return files{list}, set
 }
 
 func distro(n int) packages {
@@ -117,13 +121,13 @@ func checkPartition(t *testing.T, tree files, a *chunking.Arrangement) {
 			layers[i]++
 		}
 	}
-	for i := range tree {
+	for i, e := range tree.entries.All() {
 		want := 1
-		if tree[i].IsDir() {
+		if e.IsDir() {
 			want = 0
 		}
 		if layers[i] != want {
-			t.Errorf("%s is in %d layers", tree[i].Path, layers[i])
+			t.Errorf("%s is in %d layers", e.Path(), layers[i])
 		}
 	}
 }
@@ -214,10 +218,10 @@ func TestLayersOfAnotherProgramAreTakenOverByTheirFiles(t *testing.T) {
 	// Another program put the names into layers by the last digit, whatever the component.
 	foreign := make([]chunking.PriorLayer, 5)
 	n := 0
-	for i := range tree {
-		if !tree[i].IsDir() {
+	for _, e := range tree.entries.All() {
+		if !e.IsDir() {
 			l := &foreign[n%5]
-			l.Files = append(l.Files, chunking.PathObject{Path: tree[i].Path, Object: tree[i].Object})
+			l.Files = append(l.Files, chunking.PathObject{Path: e.Path(), Object: e.Object})
 			n++
 		}
 	}
@@ -248,7 +252,7 @@ func TestALargeObjectOfTwoOwnersIsInOneLayerASmallOneInBoth(t *testing.T) {
 	got := map[string][]string{}
 	for _, u := range units {
 		for _, i := range u.Entries {
-			if p := tree[i].Path; strings.HasSuffix(p, "big") || strings.HasSuffix(p, "small") {
+			if p := tree.entries.At(i).Path(); strings.HasSuffix(p, "big") || strings.HasSuffix(p, "small") {
 				got[u.ID] = append(got[u.ID], p)
 			}
 		}

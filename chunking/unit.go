@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"hash"
 	"math"
 	"slices"
 
@@ -40,8 +41,8 @@ const (
 // smallObject is the size in bytes up to which an object with several owners is put into the layer of each.
 const smallObject = packing.DefaultOverhead
 
-// Units distributes the files of a tree over the components that were found in it. The tree's entries have objects. A file
-// with names in several components goes to the one that changes least often, equal ones to the smallest ID.
+// Units distributes the files of a tree over the components that were found in it. The tree's entries have objects, and its links
+// are what sharing means. A file with names in several components goes to the one that changes least often, equal ones to the smallest ID.
 // Components without files are left out; the others stay in their order.
 func Units(tree rootfs.Tree, set *component.Set, sharing Sharing) []Unit {
 	entries := tree.Entries()
@@ -51,11 +52,20 @@ func Units(tree rootfs.Tree, set *component.Set, sharing Sharing) []Unit {
 		u.rates[i] = dailyRate(&set.Components[i], Known{}, reference)
 	}
 	owner := u.owners()
-	units := make([]Unit, len(set.Components))
-	for i, c := range owner {
+	units, count := make([]Unit, len(set.Components)), make([]int, len(set.Components))
+	for _, c := range owner {
 		if c >= 0 {
-			units[c].Entries = append(units[c].Entries, i)
+			count[c]++
 		}
+	}
+	for i, c := range owner {
+		if c < 0 {
+			continue
+		}
+		if units[c].Entries == nil {
+			units[c].Entries = make([]int, 0, count[c])
+		}
+		units[c].Entries = append(units[c].Entries, i)
 	}
 	for i := range units {
 		units[i].Component = set.Components[i]
@@ -65,62 +75,65 @@ func Units(tree rootfs.Tree, set *component.Set, sharing Sharing) []Unit {
 }
 
 type unitMaker struct {
-	entries []rootfs.Entry
+	entries *rootfs.List
 	set     *component.Set
 	sharing Sharing
 	rates   []float64
 }
 
-// identity is what names of one file have in common.
-func (u *unitMaker) identity(i int) any {
-	if u.sharing == ShareLinks {
-		return u.entries[i].Link
-	}
-	return u.entries[i].Object
-}
-
 // owners returns the component of each entry, -1 for directories.
-func (u *unitMaker) owners() []int {
-	best := map[any]int{}
-	for i := range u.entries {
+func (u *unitMaker) owners() []int32 {
+	// By the first name of each file.
+	owner := make([]int32, u.entries.Len())
+	for i := range owner {
+		owner[i] = -1
+	}
+	for i, e := range u.entries.All() {
 		c := u.set.Claims[i].Component
-		if c < 0 || u.copied(i) {
+		if c < 0 || u.copied(e) {
 			continue
 		}
-		id := u.identity(i)
-		if old, ok := best[id]; !ok || cmp.Or(cmp.Compare(u.rates[c], u.rates[old]), cmp.Compare(c, old)) < 0 {
-			best[id] = c
+		if old := owner[e.Link]; old < 0 || cmp.Or(cmp.Compare(u.rates[c], u.rates[old]), cmp.Compare(c, old)) < 0 {
+			owner[e.Link] = c
 		}
 	}
-	owner := make([]int, len(u.entries))
-	for i := range u.entries {
-		owner[i] = u.set.Claims[i].Component
-		if owner[i] >= 0 && !u.copied(i) {
-			owner[i] = best[u.identity(i)]
+	for i, e := range u.entries.All() {
+		if c := u.set.Claims[i].Component; c < 0 || u.copied(e) {
+			owner[i] = c
+		} else {
+			owner[i] = owner[e.Link]
 		}
 	}
 	return owner
 }
 
 // copied reports whether each owner of a file has a copy of its own.
-func (u *unitMaker) copied(i int) bool {
-	return u.sharing == ShareObjects && u.entries[i].Size <= smallObject
+func (u *unitMaker) copied(e rootfs.Entry) bool {
+	return u.sharing == ShareObjects && e.Size <= smallObject
 }
 
 // measure sets size and digest.
-func (u *Unit) measure(entries []rootfs.Entry) {
-	seen := make(map[any]bool, len(u.Entries))
+func (u *Unit) measure(entries *rootfs.List) {
 	h := sha256.New()
-	u.Size = 0
+	var buf []byte
 	for _, i := range u.Entries {
-		e := &entries[i]
-		if !seen[e.Object] {
-			seen[e.Object] = true
-			u.Size += uint64(e.Size)
-		}
-		hashFile(h, e)
+		buf = hashFile(h, buf, entries.At(i))
 	}
+	u.Size = sizeOf(entries, u.Entries)
 	copy(u.Digest[:], h.Sum(nil))
+}
+
+// sizeOf is the size of the distinct contents of some entries in bytes.
+func sizeOf(entries *rootfs.List, indexes []int) (size uint64) {
+	// Sorted: a map of all objects of a large component would be larger than the list of its files.
+	byObject := slices.Clone(indexes)
+	slices.SortFunc(byObject, func(i, j int) int { return entries.Object(i).Compare(entries.Object(j)) })
+	for n, i := range byObject {
+		if n == 0 || entries.Object(i) != entries.Object(byObject[n-1]) {
+			size += uint64(entries.At(i).Size)
+		}
+	}
+	return size
 }
 
 // Rates of what says nothing of itself, in changes a day.
@@ -181,11 +194,11 @@ func dailyRate(c *component.Component, known Known, reference int64) float64 {
 	return packing.RateLearned(known.Changes, float64(max(0, reference-known.First)))
 }
 
-// hashFile adds a path and the object at it to a digest.
-func hashFile(h interface{ Write([]byte) (int, error) }, e *rootfs.Entry) {
-	var n [4]byte
-	binary.BigEndian.PutUint32(n[:], uint32(len(e.Path)))
-	h.Write(n[:])
-	h.Write([]byte(e.Path))
-	h.Write(e.Object[:])
+// hashFile adds a path and the object at it to a digest. It returns the buffer that it used, for the next.
+func hashFile(h hash.Hash, buf []byte, e rootfs.Entry) []byte {
+	buf = e.AppendPath(append(buf[:0], 0, 0, 0, 0))
+	binary.BigEndian.PutUint32(buf, uint32(len(buf)-4))
+	buf = append(buf, e.Object[:]...)
+	h.Write(buf)
+	return buf
 }

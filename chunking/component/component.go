@@ -10,6 +10,8 @@ package component
 
 import (
 	"time"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
 // Component is a set of files that are expected to change together.
@@ -35,15 +37,23 @@ type Component struct {
 	Exclusive bool
 }
 
-// Claim says which component an entry of the tree belongs to, and why.
+// Claim says which component an entry of the tree belongs to. There is one for each of up to millions of entries.
 type Claim struct {
 	// Component is an index of [Set.Components], or -1 for directories.
-	Component int
+	Component int32
+	// Reason is an index of [Set.Reasons].
+	Reason int32
+	// With is the index of the entry that the owner was found by, such as the source of a compiled file, or 0.
+	With int32
+}
+
+// Reason says why an entry belongs to a component.
+type Reason struct {
 	// Detector is what found the owner: "rule", "xattr", "rpm", "deb", "apk", "alpm", "python", "node", "ruby", "jar", "go",
 	// "rust", "system", "big-file", "remainder".
 	Detector string
-	// Reason is what a person is told: the package that lists the path, the rule's name, the source file of a .pyc.
-	Reason string
+	// Text is what a person is told: the package that lists the path, the rule's name. The path of [Claim.With] follows it.
+	Text string
 }
 
 // Set is what was found in a tree.
@@ -52,10 +62,22 @@ type Set struct {
 	Components []Component
 	// Claims has one element for each entry of the tree.
 	Claims []Claim
+	// Reasons of claims. The first is that of directories: none.
+	Reasons []Reason
 	// Reference is the newest date that the databases know, the time at which histories end. It is zero if they know none.
 	Reference time.Time
 	// Warnings are for the user, in a fixed order.
 	Warnings []string
+}
+
+// Explain says why an entry of the tree belongs to its component.
+func (s *Set) Explain(entries *rootfs.List, i int) Reason {
+	c := s.Claims[i]
+	r := s.Reasons[c.Reason]
+	if c.With > 0 {
+		r.Text += entries.At(int(c.With)).Path()
+	}
+	return r
 }
 
 // IDs of components that every system has and that packers treat specially.

@@ -76,25 +76,38 @@ func (d *detection) run(ctx context.Context, opts Options, steps ...func(context
 // takeOver takes what was found in the tree that this one was made of.
 func (d *detection) takeOver(o *detection) {
 	d.list, d.byID, d.packaged, d.warnings = o.list, o.byID, o.packaged, o.warnings
-	found := make(map[string]int, len(o.entries))
-	for i := range o.entries {
-		found[shipped(o.entries[i].Path)] = i
-	}
-	for i := range d.entries {
-		if j, ok := found[shipped(d.entries[i].Path)]; ok && !d.entries[i].IsDir() {
+	d.reasons, d.reasonAt = o.reasons, o.reasonAt
+	for i, e := range d.entries.All() {
+		if e.IsDir() {
+			continue
+		}
+		if j, ok := o.shippedAs(e.Path()); ok {
 			d.claims[i] = o.claims[j]
 		}
 	}
+}
+
+// shippedAs finds the file that is at a path of a tree that was made of this one.
+func (d *detection) shippedAs(p string) (int, bool) {
+	in := shipped(p)
+	for _, prefix := range []string{p[:len(p)-len(in)], "", "/usr", "/usr/share/factory"} {
+		if i, ok := d.x.Find(prefix + in); ok && !d.entries.At(i).IsDir() {
+			return i, true
+		}
+	}
+	return 0, false
 }
 
 // detection gathers claims. Components are named by their index in list until all are known.
 type detection struct {
 	tree     rootfs.Tree
 	x        *rootfs.Index
-	entries  []rootfs.Entry
+	entries  *rootfs.List
 	claims   []Claim
+	reasons  []Reason
+	reasonAt map[Reason]int32
 	list     []*found
-	byID     map[string]int
+	byID     map[string]int32
 	packaged map[string]string   // binary package → component's ID
 	lost     map[int64][]missing // by size
 	ruleHits []bool              // by rule
@@ -113,9 +126,9 @@ type found struct {
 func newDetection(tree rootfs.Tree) *detection {
 	d := &detection{
 		tree: tree, x: rootfs.NewIndex(tree), entries: tree.Entries(),
-		byID: map[string]int{}, packaged: map[string]string{}, ruleAt: map[int]int{},
+		byID: map[string]int32{}, packaged: map[string]string{}, ruleAt: map[int]int{}, reasons: []Reason{{}}, reasonAt: map[Reason]int32{},
 	}
-	d.claims = make([]Claim, len(d.entries))
+	d.claims = make([]Claim, d.entries.Len())
 	for i := range d.claims {
 		d.claims[i].Component = -1
 	}
@@ -123,22 +136,37 @@ func newDetection(tree rootfs.Tree) *detection {
 }
 
 // component returns the index of a component, which is made if it is new.
-func (d *detection) component(id string) int {
-	if i, ok := d.byID[id]; ok {
-		return i
+func (d *detection) component(id string) int32 {
+	i, ok := d.byID[id]
+	if !ok {
+		i = int32(len(d.list))
+		d.byID[id] = i
+		d.list = append(d.list, &found{Component: Component{ID: id}, packages: map[string]bool{}, days: map[int64]bool{}})
 	}
-	d.byID[id] = len(d.list)
-	f := &found{Component: Component{ID: id}, packages: map[string]bool{}, days: map[int64]bool{}}
-	d.list = append(d.list, f)
-	return len(d.list) - 1
+	return i
 }
+
+// reason returns the index of a reason, which is made if it is new.
+func (d *detection) reason(detector, text string) int32 {
+	r := Reason{detector, text}
+	i, ok := d.reasonAt[r]
+	if !ok {
+		i = int32(len(d.reasons))
+		d.reasonAt[r] = i
+		d.reasons = append(d.reasons, r)
+	}
+	return i
+}
+
+// detector is what found the owner of an entry, empty if it has none.
+func (d *detection) detector(i int) string { return d.reasons[d.claims[i].Reason].Detector }
 
 // claim gives an entry to a component, unless it is a directory or has an owner.
 func (d *detection) claim(i int, id, detector, reason string) {
-	if d.claims[i].Component >= 0 || d.entries[i].IsDir() {
+	if d.claims[i].Component >= 0 || d.entries.At(i).IsDir() {
 		return
 	}
-	d.claims[i] = Claim{Component: d.component(id), Detector: detector, Reason: reason}
+	d.claims[i] = Claim{Component: d.component(id), Reason: d.reason(detector, reason)}
 }
 
 func (d *detection) warnf(format string, args ...any) {
@@ -300,7 +328,7 @@ func (d *detection) locate(p string) (int, bool) {
 	}
 	for _, c := range candidates {
 		if canonical, ok := d.x.Canonical(c); ok {
-			if i, ok := d.x.Find(canonical); ok && !d.entries[i].IsDir() {
+			if i, ok := d.x.Find(canonical); ok && !d.entries.At(i).IsDir() {
 				return i, true
 			}
 		}
@@ -310,7 +338,7 @@ func (d *detection) locate(p string) (int, bool) {
 
 // set brings what was found into its final form.
 func (d *detection) set() *Set {
-	s := &Set{Claims: d.claims, Warnings: d.warnings}
+	s := &Set{Claims: d.claims, Reasons: d.reasons, Warnings: d.warnings}
 	used := make([]bool, len(d.list))
 	for _, c := range d.claims {
 		if c.Component >= 0 {
@@ -328,9 +356,9 @@ func (d *detection) set() *Set {
 		}
 	}
 	slices.SortFunc(order, func(a, b int) int { return strings.Compare(d.list[a].ID, d.list[b].ID) })
-	index := make([]int, len(d.list))
+	index := make([]int32, len(d.list))
 	for n, i := range order {
-		index[i] = n
+		index[i] = int32(n)
 		f := d.list[i]
 		if f.Packages = slices.Sorted(maps.Keys(f.packages)); len(f.Packages) == 0 {
 			f.Packages = []string{path.Base(f.ID)}

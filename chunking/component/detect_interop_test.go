@@ -73,7 +73,7 @@ func checkOwners(t *testing.T, root string, want map[string]string) *component.S
 		case set.Components[c.Component].ID == component.PackageDatabase:
 			databases++
 		default:
-			got[dir.Entries()[i].Path] = set.Components[c.Component].ID
+			got[dir.Entries().At(i).Path()] = set.Components[c.Component].ID
 		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

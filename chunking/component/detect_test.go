@@ -58,7 +58,7 @@ func detect(t *testing.T, files tree.Files, opts component.Options) (*component.
 	owners := map[string]string{}
 	for i, c := range set.Claims {
 		if c.Component >= 0 {
-			owners[tr.Entries()[i].Path] = set.Components[c.Component].ID
+			owners[tr.Entries().At(i).Path()] = set.Components[c.Component].ID
 		}
 	}
 	return set, owners
@@ -69,13 +69,13 @@ func checkSet(t *testing.T, tr *tree.Tree, set *component.Set) {
 	t.Helper()
 	files := make([]int, len(set.Components))
 	for i, c := range set.Claims {
-		if dir := tr.Entries()[i].IsDir(); dir != (c.Component < 0) {
-			t.Errorf("%s: component %d, is a directory: %v", tr.Entries()[i].Path, c.Component, dir)
+		if dir := tr.Entries().At(i).IsDir(); dir != (c.Component < 0) {
+			t.Errorf("%s: component %d, is a directory: %v", tr.Entries().At(i).Path(), c.Component, dir)
 		}
 		if c.Component >= 0 {
 			files[c.Component]++
-			if c.Detector == "" || c.Reason == "" {
-				t.Errorf("%s: nothing says why", tr.Entries()[i].Path)
+			if why := set.Explain(tr.Entries(), i); why.Detector == "" || why.Text == "" {
+				t.Errorf("%s: nothing says why", tr.Entries().At(i).Path())
 			}
 		}
 	}
@@ -90,8 +90,8 @@ func checkSet(t *testing.T, tr *tree.Tree, set *component.Set) {
 			t.Errorf("%s: changes %v", c.ID, c.Changes)
 		}
 	}
-	if len(set.Claims) != len(tr.Entries()) {
-		t.Errorf("%d claims for %d entries", len(set.Claims), len(tr.Entries()))
+	if len(set.Claims) != tr.Entries().Len() {
+		t.Errorf("%d claims for %d entries", len(set.Claims), tr.Entries().Len())
 	}
 }
 
@@ -382,9 +382,9 @@ func TestAHugeRemainderHasManyComponentsButNotTooMany(t *testing.T) {
 				files[p] = tree.File{Size: size}
 			}
 			set, _ := detect(t, files, component.Options{})
-			sizes := map[int]int64{}
+			sizes := map[int32]int64{}
 			var all, largest int64
-			for i, e := range tree.New(files).Entries() {
+			for i, e := range tree.New(files).Entries().All() {
 				sizes[set.Claims[i].Component] += e.Size
 				all, largest = all+e.Size, max(largest, sizes[set.Claims[i].Component])
 			}

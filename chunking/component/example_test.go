@@ -30,9 +30,9 @@ func ExampleDetect() {
 		fmt.Println(err)
 		return
 	}
-	for i, e := range root.Entries() {
+	for i, e := range root.Entries().All() {
 		if c := set.Claims[i]; c.Component >= 0 {
-			fmt.Printf("%s: %s (%s)\n", e.Path, set.Components[c.Component].ID, c.Reason)
+			fmt.Printf("%s: %s (%s)\n", e.Path(), set.Components[c.Component].ID, set.Explain(root.Entries(), i).Text)
 		}
 	}
 	// Output:

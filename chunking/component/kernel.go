@@ -25,24 +25,24 @@ func moduleRelease(p string) (release string, ok bool) {
 }
 
 // kernels finds the owner of each kernel by its release: who has most of what is below its modules. Others add modules to it.
-func (d *detection) kernels() map[string]int {
-	files := map[string]map[int]int{} // release → component → number
+func (d *detection) kernels() map[string]int32 {
+	files := map[string]map[int32]int{} // release → component → number
 	for _, dir := range moduleDirs {
 		for i := range d.x.Below(dir) {
 			c := &d.claims[i]
-			release, ok := moduleRelease(d.entries[i].Path)
-			if !ok || c.Component < 0 || c.Detector == detectorSystem {
+			release, ok := moduleRelease(d.entries.At(i).Path())
+			if !ok || c.Component < 0 || d.detector(i) == detectorSystem {
 				continue
 			}
 			if files[release] == nil {
-				files[release] = map[int]int{}
+				files[release] = map[int32]int{}
 			}
 			files[release][c.Component]++
 		}
 	}
-	owners := make(map[string]int, len(files))
+	owners := make(map[string]int32, len(files))
 	for release, count := range files {
-		best := -1
+		best := int32(-1)
 		for c, n := range count {
 			if best < 0 || cmp.Or(cmp.Compare(n, count[best]), cmp.Compare(d.list[best].ID, d.list[c].ID)) > 0 {
 				best = c
@@ -73,7 +73,7 @@ func (g *generator) kernelPart(i int, p string) bool {
 		reason += " " + release
 	}
 	if c, ok := g.kernels[release]; ok {
-		g.claims[i] = Claim{Component: c, Detector: detectorSystem, Reason: reason}
+		g.claims[i] = Claim{Component: c, Reason: g.reason(detectorSystem, reason)}
 	} else {
 		g.claim(i, unownedKernel, detectorSystem, reason)
 	}

@@ -29,16 +29,15 @@ const (
 // before single files: a program in a package belongs to the package.
 func (d *detection) languages(ctx context.Context, _ Options) error {
 	for _, find := range []struct {
-		claim func(ctx context.Context, i int, dir, base string) error
+		claim func(ctx context.Context, i int, e rootfs.Entry) error
 		owned bool // what is told by a file that has an owner, too: the package was updated in place
 	}{{d.toolchain, false}, {d.pythonPackage, false}, {d.rubyPackage, false}, {d.nodePackage, true}, {d.singleFile, false}} {
-		for i := range d.entries {
-			if d.claims[i].Component >= 0 && !find.owned || !d.entries[i].IsRegular() {
+		for i, e := range d.entries.All() {
+			if d.claims[i].Component >= 0 && !find.owned || !e.IsRegular() {
 				continue
 			}
-			dir, base := path.Split(d.entries[i].Path)
 			// What cannot be understood is somebody's own file of that name.
-			err := find.claim(ctx, i, dir, base)
+			err := find.claim(ctx, i, e)
 			if err != nil && !errors.Is(err, errNotUnderstood) && !errors.Is(err, rootfs.ErrTooLarge) {
 				return err
 			}
@@ -61,7 +60,7 @@ func (d *detection) claimPath(p, id, detector, reason string) {
 // unownedBelow reports whether there is a file below a directory that nobody owns.
 func (d *detection) unownedBelow(dir string) bool {
 	for i := range d.x.Below(dir) {
-		if d.claims[i].Component < 0 && !d.entries[i].IsDir() {
+		if d.claims[i].Component < 0 && !d.entries.At(i).IsDir() {
 			return true
 		}
 	}
@@ -77,7 +76,7 @@ func (d *detection) claimBelow(dir, id, detector, reason string) {
 // sizeBelow is the size of all files below a directory.
 func (d *detection) sizeBelow(dir string) (size int64) {
 	for i := range d.x.Below(dir) {
-		size += d.entries[i].Size
+		size += d.entries.At(i).Size
 	}
 	return size
 }
@@ -93,9 +92,12 @@ var toolchains = []struct {
 }
 
 // toolchain claims the tools of a language that were unpacked into a directory of their own.
-func (d *detection) toolchain(_ context.Context, i int, _, _ string) error {
+func (d *detection) toolchain(_ context.Context, _ int, e rootfs.Entry) error {
 	for _, t := range toolchains {
-		home, ok := strings.CutSuffix(d.entries[i].Path, "/"+t.files[0])
+		if e.Name != path.Base(t.files[0]) {
+			continue
+		}
+		home, ok := strings.CutSuffix(e.Path(), "/"+t.files[0])
 		if !ok || home == "" || home == "/usr" || home == "/usr/local" {
 			continue
 		}
@@ -126,12 +128,12 @@ func pythonID(dir, suffix string) (id, name string, ok bool) {
 }
 
 // pythonPackage claims a package of Python by its list of files.
-func (d *detection) pythonPackage(ctx context.Context, i int, dir, base string) error {
+func (d *detection) pythonPackage(ctx context.Context, _ int, e rootfs.Entry) error {
 	switch {
-	case base == "RECORD" && strings.HasSuffix(dir, ".dist-info/"):
-		return d.pythonRecord(ctx, d.entries[i].Path)
-	case base == "installed-files.txt" && strings.HasSuffix(dir, ".egg-info/"):
-		return d.pythonEgg(ctx, d.entries[i].Path)
+	case e.Name == "RECORD" && strings.HasSuffix(e.Dir, ".dist-info"):
+		return d.pythonRecord(ctx, e.Path())
+	case e.Name == "installed-files.txt" && strings.HasSuffix(e.Dir, ".egg-info"):
+		return d.pythonEgg(ctx, e.Path())
 	}
 	return nil
 }
@@ -201,9 +203,9 @@ func (d *detection) pythonEgg(ctx context.Context, p string) error {
 var gemName = regexp.MustCompile(`^(.+?)-([0-9]+(?:\.[0-9A-Za-z]+)*)(?:-[A-Za-z][0-9A-Za-z_.-]*)?$`)
 
 // rubyPackage claims a package of Ruby by its specification.
-func (d *detection) rubyPackage(_ context.Context, i int, dir, base string) error {
-	full, ok := strings.CutSuffix(base, ".gemspec")
-	home, ok2 := strings.CutSuffix(dir, "/specifications/")
+func (d *detection) rubyPackage(_ context.Context, i int, e rootfs.Entry) error {
+	full, ok := strings.CutSuffix(e.Name, ".gemspec")
+	home, ok2 := strings.CutSuffix(e.Dir, "/specifications")
 	if !ok || !ok2 {
 		return nil
 	}
@@ -239,19 +241,23 @@ func (d *detection) directories(dir string) (list []string) {
 	prefix := dir + "/"
 	for next := prefix; len(list) < maxDirectories; {
 		i, _ := d.x.Find(next)
-		if i >= len(d.entries) || !strings.HasPrefix(d.entries[i].Path, prefix) {
+		if i >= d.entries.Len() {
 			break
 		}
-		e := &d.entries[i]
-		child, _, nested := strings.Cut(e.Path[len(prefix):], "/")
+		e := d.entries.At(i)
+		p := e.Path()
+		if !strings.HasPrefix(p, prefix) {
+			break
+		}
+		child, _, nested := strings.Cut(p[len(prefix):], "/")
 		if nested {
 			next = prefix + child + string(rune('/'+1)) // after all that is in it
 			continue
 		}
 		if e.IsDir() {
-			list = append(list, e.Path)
+			list = append(list, p)
 		}
-		next = e.Path + "\x00"
+		next = p + "\x00"
 	}
 	return list
 }
@@ -261,9 +267,9 @@ func (d *detection) directories(dir string) (list []string) {
 var stores = []string{".pnpm", ".store"}
 
 // nodePackage claims a package at the top of a tree of node_modules, with those inside it. Small ones share a component.
-func (d *detection) nodePackage(ctx context.Context, i int, dir, base string) error {
-	before, rest, ok := strings.Cut(strings.TrimSuffix(dir, "/"), "/node_modules/")
-	if !ok || base != "package.json" {
+func (d *detection) nodePackage(ctx context.Context, _ int, e rootfs.Entry) error {
+	before, rest, ok := strings.Cut(e.Dir, "/node_modules/")
+	if !ok || e.Name != "package.json" {
 		return nil
 	}
 	parts := strings.Split(rest, "/")
@@ -282,7 +288,7 @@ func (d *detection) nodePackage(ctx context.Context, i int, dir, base string) er
 	if !d.unownedBelow(home) {
 		return nil
 	}
-	data, err := d.x.ReadFile(ctx, d.entries[i].Path, maxManifest)
+	data, err := d.x.ReadFile(ctx, e.Path(), maxManifest)
 	if err != nil {
 		return err
 	}
@@ -302,31 +308,29 @@ func (d *detection) nodePackage(ctx context.Context, i int, dir, base string) er
 }
 
 // singleFile claims archives and programs that say what they are.
-func (d *detection) singleFile(ctx context.Context, i int, _, base string) error {
-	e := &d.entries[i]
+func (d *detection) singleFile(ctx context.Context, i int, e rootfs.Entry) error {
 	switch {
-	case strings.HasSuffix(base, ".jar"), strings.HasSuffix(base, ".war"):
-		d.jar(i)
+	case strings.HasSuffix(e.Name, ".jar"), strings.HasSuffix(e.Name, ".war"):
+		d.jar(i, e)
 	case e.Mode&0o111 != 0 && e.Size >= smallPackage && e.Size <= maxGoBinary:
-		return d.goBinary(ctx, i)
+		return d.goBinary(ctx, i, e.Size)
 	}
 	return nil
 }
 
 // jar claims an archive of Java by the name of its artifact. Small ones share a component.
-func (d *detection) jar(i int) {
-	base := path.Base(d.entries[i].Path)
-	name := pathID(strings.TrimSuffix(base, path.Ext(base)))
-	if d.entries[i].Size < smallPackage {
+func (d *detection) jar(i int, e rootfs.Entry) {
+	name := pathID(strings.TrimSuffix(e.Name, path.Ext(e.Name)))
+	if e.Size < smallPackage {
 		name = "small"
 	}
 	if id, ok := languageID("java", name); ok {
-		d.claim(i, id, "jar", "Java archive "+base)
+		d.claim(i, id, "jar", "Java archive "+e.Name)
 	}
 }
 
 // goBinary claims a program by the path of its Go module.
-func (d *detection) goBinary(ctx context.Context, i int) error {
+func (d *detection) goBinary(ctx context.Context, i int, size int64) error {
 	r, err := d.tree.Open(ctx, i)
 	if err != nil {
 		return err
@@ -336,12 +340,17 @@ func (d *detection) goBinary(ctx context.Context, i int) error {
 	if _, err := io.ReadFull(r, magic[:]); err != nil || string(magic[:]) != "\x7fELF" {
 		return err
 	}
-	data := make([]byte, d.entries[i].Size)
-	copy(data, magic[:])
-	if _, err := io.ReadFull(r, data[len(magic):]); err != nil {
-		return err
+	// A tree that lies in files need not be read as a whole.
+	at, ok := r.(io.ReaderAt)
+	if !ok {
+		data := make([]byte, size)
+		copy(data, magic[:])
+		if _, err := io.ReadFull(r, data[len(magic):]); err != nil {
+			return err
+		}
+		at = bytes.NewReader(data)
 	}
-	program, err := goProgram(data)
+	program, err := goProgram(at)
 	if err != nil {
 		return err
 	}
@@ -355,14 +364,14 @@ func (d *detection) goBinary(ctx context.Context, i int) error {
 const unnamedProgram = "command-line-arguments"
 
 // goProgram is the path of the package that a program was built from.
-func goProgram(data []byte) (program string, err error) {
+func goProgram(r io.ReaderAt) (program string, err error) {
 	// The library's parsers of object files do not promise to bear whatever they are given.
 	defer func() {
 		if recover() != nil {
 			err = errNotUnderstood
 		}
 	}()
-	info, err := buildinfo.Read(bytes.NewReader(data))
+	info, err := buildinfo.Read(r)
 	if err != nil || info.Path == "" || info.Path == unnamedProgram {
 		return "", errNotUnderstood
 	}

@@ -189,8 +189,8 @@ func TestLanguagePackagesSaySo(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for _, c := range set.Claims {
-		if c.Component >= 0 && (c.Detector != "python" || c.Reason != "Python package x") {
-			t.Errorf("%+v", c)
+		if want := (component.Reason{Detector: "python", Text: "Python package x"}); c.Component >= 0 && set.Reasons[c.Reason] != want {
+			t.Errorf("%+v", set.Reasons[c.Reason])
 		}
 	}
 }

@@ -28,8 +28,7 @@ func (d *detection) lose(f *pkgdb.File, id, detector, pkg string) {
 // moved claims unowned files that have the content of a packaged file which is missing: systems are put together by tools
 // that move what packages have in /opt or /var to where it stays. What several components have in common is nobody's.
 func (d *detection) moved(ctx context.Context, _ Options) error {
-	for i := range d.entries {
-		e := &d.entries[i]
+	for i, e := range d.entries.All() {
 		if d.claims[i].Component >= 0 || !e.IsRegular() || len(d.lost[e.Size]) == 0 {
 			continue
 		}

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
 const (
@@ -54,10 +56,9 @@ func (d *detection) bigFiles(context.Context, Options) error {
 	for d.unownedFrom(limit) > many {
 		limit *= 2
 	}
-	for i := range d.entries {
-		e := &d.entries[i]
+	for i, e := range d.entries.All() {
 		if d.claims[i].Component < 0 && e.IsRegular() && e.Size >= limit {
-			d.claim(i, "file/"+pathID(d.entries[e.Link].Path), detectorBigFile, "a big file that no package owns")
+			d.claim(i, "file/"+pathID(d.entries.At(e.Link).Path()), detectorBigFile, "a big file that no package owns")
 		}
 	}
 	return nil
@@ -65,8 +66,8 @@ func (d *detection) bigFiles(context.Context, Options) error {
 
 // unownedFrom counts the unowned files of at least a size.
 func (d *detection) unownedFrom(size int64) (n int) {
-	for i := range d.entries {
-		if e := &d.entries[i]; d.claims[i].Component < 0 && e.IsRegular() && e.Size >= size && e.Link == i {
+	for i, e := range d.entries.All() {
+		if d.claims[i].Component < 0 && e.IsRegular() && e.Size >= size && e.Link == i {
 			n++
 		}
 	}
@@ -76,14 +77,16 @@ func (d *detection) unownedFrom(size int64) (n int) {
 // remainder divides what is left by directories: one with little in it is a component, others are divided further.
 func (d *detection) remainder(context.Context, Options) error {
 	r := &remains{sizes: map[string]int64{}, tiny: tinyDir}
-	var left []int
-	for i := range d.entries {
-		if d.claims[i].Component >= 0 || d.entries[i].IsDir() {
-			continue
+	left := func(yield func(i int, e rootfs.Entry) bool) {
+		for i, e := range d.entries.All() {
+			if d.claims[i].Component < 0 && !e.IsDir() && !yield(i, e) {
+				return
+			}
 		}
-		left = append(left, i)
-		for dir := path.Dir(d.entries[i].Path); ; dir = path.Dir(dir) {
-			r.sizes[dir] += d.entries[i].Size
+	}
+	for _, e := range left {
+		for dir := e.Dir; ; dir = path.Dir(dir) {
+			r.sizes[dir] += e.Size
 			if dir == "/" {
 				break
 			}
@@ -92,15 +95,20 @@ func (d *detection) remainder(context.Context, Options) error {
 	for r.sizes["/"]/r.tiny > many {
 		r.tiny *= 2
 	}
-	homes, counted := make([]string, len(left)), map[string]int64{}
-	for n, i := range left {
-		homes[n] = r.home(d.entries[i].Path)
-		counted[homes[n]] += d.entries[i].Size
+	homes, counted := map[string]string{}, map[string]int64{} // homes by directory
+	for _, e := range left {
+		home, ok := homes[e.Dir]
+		if !ok {
+			home = r.home(e.Dir)
+			homes[e.Dir] = home
+		}
+		counted[home] += e.Size
 	}
-	for n, i := range left {
-		id := "unowned/" + pathID(homes[n])
-		if size := counted[homes[n]]; size >= hugeDir {
-			id += part(size, d.entries[d.entries[i].Link].Path, homes[n])
+	for i, e := range left {
+		home := homes[e.Dir]
+		id := "unowned/" + pathID(home)
+		if size := counted[home]; size >= hugeDir {
+			id += part(size, d.entries.At(e.Link).Path(), home)
 		}
 		d.claim(i, id, detectorRemainder, "no package owns it")
 	}
@@ -126,11 +134,11 @@ type remains struct {
 // parents are directories that are not a component as a whole, however little there is below them.
 var parents = map[string]bool{"/": true, "/usr": true, "/var": true}
 
-// home is the directory that a path is counted to: the highest that is small enough, but no directory that is tiny inside one
-// that is not.
-func (r *remains) home(p string) string {
+// home is the directory that what is in a directory is counted to: the highest that is small enough, but no directory that is tiny
+// inside one that is not.
+func (r *remains) home(in string) string {
 	dir := "/"
-	for rest := strings.Trim(path.Dir(p), "/"); rest != ""; {
+	for rest := strings.Trim(in, "/"); rest != ""; {
 		var part string
 		part, rest, _ = strings.Cut(rest, "/")
 		next := path.Join(dir, part)

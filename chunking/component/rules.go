@@ -204,14 +204,14 @@ func (d *detection) rules(ctx context.Context, opts Options) error {
 	if len(opts.Rules) == 0 {
 		return nil
 	}
-	for i := range d.entries {
+	for i, e := range d.entries.All() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if d.entries[i].IsDir() {
+		if e.IsDir() {
 			continue
 		}
-		p := d.entries[i].Path
+		p := e.Path()
 		inSystem := shipped(p)
 		for n := range opts.Rules {
 			r := &opts.Rules[n]
@@ -240,7 +240,7 @@ func (d *detection) ruleOf(name string, opts Options) int {
 // claimByRule gives a file of a package to the rule that takes the package. Rules go before xattrs, and the first rule that
 // matches counts, whether it does by path or by package.
 func (d *detection) claimByRule(i, rule int, id, pkg string) {
-	switch c := d.claims[i]; c.Detector {
+	switch d.detector(i) {
 	case detectorSystem:
 		return
 	case detectorRule:

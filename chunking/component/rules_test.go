@@ -174,8 +174,9 @@ func TestTheFirstRuleThatMatchesCounts(t *testing.T) {
 				}
 			}
 			for i, c := range set.Claims {
-				if c.Component >= 0 && strings.HasPrefix(set.Components[c.Component].ID, "user/") && c.Detector != "rule" && c.Detector != "xattr" && c.Detector != "system" {
-					t.Errorf("%d: %+v", i, c)
+				why := set.Reasons[c.Reason]
+				if c.Component >= 0 && strings.HasPrefix(set.Components[c.Component].ID, "user/") && why.Detector != "rule" && why.Detector != "xattr" && why.Detector != "system" {
+					t.Errorf("%d: %+v", i, why)
 				}
 			}
 		})

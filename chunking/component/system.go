@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/alpm"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
 // isolated claims initial RAM disks and package databases before the packages do: they change at other times than those.
@@ -16,14 +17,16 @@ func (d *detection) isolated(ctx context.Context, _ Options) error {
 	// What cannot be read here is a matter of the package manager's own detector.
 	if home, err := alpm.DBPath(ctx, d.x); err == nil {
 		if i, err := d.x.Resolve(home); err == nil {
-			home = shipped(d.entries[i].Path)
+			home = shipped(d.entries.At(i).Path())
 			dirs = append(slices.Clone(dirs), path.Join(home, "local")+"/", path.Join(home, "sync")+"/")
 		}
 	}
-	for i := range d.entries {
-		p := shipped(d.entries[i].Path)
+	for i, e := range d.entries.All() {
+		if e.IsDir() {
+			continue
+		}
+		p := shipped(e.Path())
 		switch {
-		case d.entries[i].IsDir():
 		case isInitramfs(p):
 			d.claim(i, Initramfs, detectorSystem, "an initial RAM disk")
 		case isPackageDatabase(p, dirs):
@@ -133,14 +136,14 @@ var (
 // generated claims unowned files that were made from something that is owned. Symlinks come last: they may lead to such files.
 func (d *detection) generated(context.Context, Options) error {
 	g := &generator{detection: d, kernels: d.kernels(), names: d.ownedNames()}
-	for i := range d.entries {
-		if e := &d.entries[i]; d.claims[i].Component < 0 && !e.IsDir() && !e.IsSymlink() {
-			g.file(i, shipped(e.Path))
+	for i, e := range d.entries.All() {
+		if d.claims[i].Component < 0 && !e.IsDir() && !e.IsSymlink() {
+			g.file(i, e)
 		}
 	}
-	for i := range d.entries {
-		if e := &d.entries[i]; d.claims[i].Component < 0 && e.IsSymlink() && !d.linkOfTarget(i) {
-			g.file(i, shipped(e.Path))
+	for i, e := range d.entries.All() {
+		if d.claims[i].Component < 0 && e.IsSymlink() && !d.linkOfTarget(i) {
+			g.file(i, e)
 		}
 	}
 	if g.volatile > 0 {
@@ -152,16 +155,17 @@ func (d *detection) generated(context.Context, Options) error {
 // generator is the state of looking for what was generated.
 type generator struct {
 	*detection
-	kernels  map[string]int // release → component
-	names    map[int]int    // hard links: first name → a name that is owned
-	volatile int            // how many files there are of that kind
-	example  string         // one of them
+	kernels  map[string]int32 // release → component
+	names    map[int]int      // hard links: first name → a name that is owned
+	volatile int              // how many files there are of that kind
+	example  string           // one of them
 }
 
-// file claims one file; p is where it is in the system.
-func (g *generator) file(i int, p string) {
+// file claims one file.
+func (g *generator) file(i int, e rootfs.Entry) {
+	p := shipped(e.Path())
 	switch {
-	case g.bytecode(i), g.kernelPart(i, p), g.otherName(i):
+	case g.bytecode(i, e), g.kernelPart(i, p), g.otherName(i, e):
 	case volatileFile.MatchString(p):
 		g.claimVolatile(i, p)
 	case g.ofGenerator(i, p):
@@ -172,7 +176,7 @@ func (g *generator) file(i int, p string) {
 
 func (g *generator) claimVolatile(i int, p string) {
 	g.claim(i, Volatile, detectorSystem, "it differs in every installation")
-	if g.entries[i].Size == 0 {
+	if g.entries.At(i).Size == 0 {
 		return
 	}
 	if g.volatile++; g.example == "" {
@@ -182,13 +186,13 @@ func (g *generator) claimVolatile(i int, p string) {
 
 // with gives an entry to the owner of another.
 func (d *detection) with(i, owned int, reason string) {
-	d.claims[i] = Claim{Component: d.claims[owned].Component, Detector: detectorSystem, Reason: reason + d.entries[owned].Path}
+	d.claims[i] = Claim{Component: d.claims[owned].Component, Reason: d.reason(detectorSystem, reason), With: int32(owned)}
 }
 
 // bytecode gives Python's compiled files to the owner of their source, which is beside the directory of the cache or, in the
 // older form, beside the file.
-func (d *detection) bytecode(i int) bool {
-	module, ok := strings.CutSuffix(d.entries[i].Path, ".pyc")
+func (d *detection) bytecode(i int, e rootfs.Entry) bool {
+	module, ok := strings.CutSuffix(e.Path(), ".pyc")
 	if !ok {
 		return false
 	}
@@ -208,12 +212,16 @@ func (d *detection) bytecode(i int) bool {
 // ownedNames finds an owned name of each file that has several names.
 func (d *detection) ownedNames() map[int]int {
 	names := map[int]int{}
-	for i := range d.entries {
-		e := &d.entries[i]
+	for i, e := range d.entries.All() {
+		if e.Link != i {
+			names[e.Link] = -1
+		}
+	}
+	for i, e := range d.entries.All() {
 		if d.claims[i].Component < 0 || !e.IsRegular() || e.Size == 0 {
 			continue
 		}
-		if _, ok := names[e.Link]; !ok {
+		if name, ok := names[e.Link]; ok && name < 0 {
 			names[e.Link] = i
 		}
 	}
@@ -221,10 +229,9 @@ func (d *detection) ownedNames() map[int]int {
 }
 
 // otherName gives a hard link to the owner of the file's other name. In a commit all empty files are one: that says nothing.
-func (g *generator) otherName(i int) bool {
-	e := &g.entries[i]
+func (g *generator) otherName(i int, e rootfs.Entry) bool {
 	j, ok := g.names[e.Link]
-	if !ok || !e.IsRegular() || e.Size == 0 {
+	if !ok || j < 0 || !e.IsRegular() || e.Size == 0 {
 		return false
 	}
 	g.with(i, j, "the same file as ")
@@ -245,13 +252,13 @@ func (d *detection) linkOfTarget(i int) bool {
 // follow returns the file that a symlink leads to. In a commit /etc is below /usr.
 func (d *detection) follow(i int) (int, bool) {
 	for range maxLinks {
-		e := &d.entries[i]
+		e := d.entries.At(i)
 		if !e.IsSymlink() {
 			return i, !e.IsDir()
 		}
 		target := e.Target
 		if !strings.HasPrefix(target, "/") {
-			target = path.Dir(e.Path) + "/" + target
+			target = e.Dir + "/" + target
 		}
 		p, ok := d.x.Canonical(target)
 		if !ok {

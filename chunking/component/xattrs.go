@@ -3,7 +3,6 @@ package component
 import (
 	"context"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 )
@@ -24,27 +23,26 @@ type directive struct {
 // xattrs claims what carries a component's name, or lies below a directory that does.
 func (d *detection) xattrs(context.Context, Options) error {
 	inherited, several := map[string]directive{}, map[string]bool{}
-	for i := range d.entries {
-		e := &d.entries[i]
-		at := inherited[path.Dir(e.Path)]
+	for i, e := range d.entries.All() {
+		at := inherited[e.Dir]
 		if v, ok := e.Xattrs.Get(xattrComponent); ok {
 			if name := strings.TrimRight(string(v), "\x00\n"); validName(name) {
-				at.name, at.from = name, e.Path
+				at.name, at.from = name, e.Path()
 			} else {
-				d.warnf("%s: the value of %s is no name: %q", e.Path, xattrComponent, abbreviate(name))
+				d.warnf("%s: the value of %s is no name: %q", e.Path(), xattrComponent, abbreviate(name))
 			}
 		}
 		if v, ok := e.Xattrs.Get(xattrInterval); ok {
 			days, err := parseInterval(strings.TrimRight(string(v), "\x00\n"))
 			if err != nil {
-				d.warnf("%s: %s: %v", e.Path, xattrInterval, err)
+				d.warnf("%s: %s: %v", e.Path(), xattrInterval, err)
 			} else {
 				at.interval = days
 			}
 		}
 		if e.IsDir() {
 			if at != (directive{}) {
-				inherited[e.Path] = at
+				inherited[e.Path()] = at
 			}
 			continue
 		}

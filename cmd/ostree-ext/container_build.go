@@ -42,9 +42,10 @@ func (f *treeFlags) named() bool { return f.rootfs != "" || f.from != "" }
 
 // opened is a root filesystem with what is known of it.
 type opened struct {
-	tree  rootfs.Tree
-	image *encapsulate.Prior // that it comes from, or nil
-	close func() error
+	tree    rootfs.Tree
+	modTime time.Time          // of a directory
+	image   *encapsulate.Prior // that it comes from, or nil
+	close   func() error
 
 	// repo and commit are set where the image holds a commit and nothing else.
 	repo   *repo.Repo
@@ -61,7 +62,7 @@ func (f *treeFlags) open(ctx context.Context, fetch source.Options) (*opened, er
 		if err != nil {
 			return nil, err
 		}
-		return &opened{tree: d, close: d.Close}, nil
+		return &opened{tree: d, modTime: d.ModTime(), close: d.Close}, nil
 	case f.from != "":
 		return f.openFrom(ctx, fetch)
 	}
@@ -375,12 +376,11 @@ func (a *app) tellDropped(list []rootfs.Dropped, result *built) {
 
 // inherit takes over the configuration of the image that the tree comes from, and returns the new one's time.
 func (f *buildFlags) inherit(o *opened, base *build.Base, opts *encapsulate.Options) (time.Time, error) {
-	created := o.tree.Entries()[0].ModTime.UTC().Truncate(time.Second)
 	if o.image == nil {
-		return sourceDateEpoch(created)
+		return sourceDateEpoch(o.modTime.UTC().Truncate(time.Second))
 	}
 	old := o.image.Config
-	created = old.Created.UTC()
+	created := old.Created.UTC()
 	if opts.Platform == nil {
 		p, err := platforms.Parse(strings.TrimSuffix(old.OS+"/"+old.Architecture+"/"+old.Variant, "/"))
 		if err != nil {

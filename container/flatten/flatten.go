@@ -33,7 +33,7 @@ type Options struct {
 
 // Image is an image that was read.
 type Image struct {
-	entries []rootfs.Entry
+	entries *rootfs.List
 	places  []place
 	dir     string
 	spools  []*os.File
@@ -90,8 +90,8 @@ func Open(ctx context.Context, image *encapsulate.Prior, opts Options) (img *Ima
 		}
 		layers[i] = nil
 	}
-	img.entries, img.places = m.list()
-	return img, nil
+	img.entries, img.places, err = m.list()
+	return img, err
 }
 
 // Close removes the temporary files.
@@ -106,7 +106,7 @@ func (i *Image) Close() error {
 }
 
 // Entries implements [rootfs.Tree].
-func (i *Image) Entries() []rootfs.Entry { return i.entries }
+func (i *Image) Entries() *rootfs.List { return i.entries }
 
 // Open implements [rootfs.Tree].
 func (i *Image) Open(ctx context.Context, index int) (io.ReadCloser, error) {
@@ -114,5 +114,5 @@ func (i *Image) Open(ctx context.Context, index int) (io.ReadCloser, error) {
 		return nil, err
 	}
 	p := i.places[index]
-	return io.NopCloser(io.NewSectionReader(i.spools[p.spool], p.offset, i.entries[index].Size)), nil
+	return io.NopCloser(io.NewSectionReader(i.spools[p.spool], p.offset, i.entries.At(index).Size)), nil
 }

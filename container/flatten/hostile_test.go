@@ -191,25 +191,25 @@ func TestBlobsThatAreNotWhatTheyAreCalledAreErrors(t *testing.T) {
 func checkTree(t *testing.T, tree rootfs.Tree) {
 	t.Helper()
 	entries := tree.Entries()
-	if len(entries) == 0 || entries[0].Path != "/" || !entries[0].IsDir() {
+	if entries.Len() == 0 || entries.At(0).Path() != "/" || !entries.At(0).IsDir() {
 		t.Fatal("no root")
 	}
 	dirs := map[string]bool{}
-	for i, e := range entries {
+	for i, e := range entries.All() {
 		switch {
-		case i > 0 && entries[i-1].Path >= e.Path:
-			t.Errorf("%q does not come after %q", e.Path, entries[i-1].Path)
-		case path.Clean(e.Path) != e.Path || !path.IsAbs(e.Path):
-			t.Errorf("the path %q is not clean", e.Path)
-		case strings.Contains(e.Path, "/.wh."):
-			t.Errorf("the whiteout %q is there", e.Path)
-		case i > 0 && !dirs[path.Dir(e.Path)]:
-			t.Errorf("%q has no directory", e.Path)
-		case e.Link > i || entries[e.Link].Link != e.Link || entries[e.Link].Size != e.Size || entries[e.Link].Mode != e.Mode:
-			t.Errorf("%q is a link to %q, which is another file", e.Path, entries[e.Link].Path)
+		case i > 0 && entries.At(i-1).Path() >= e.Path():
+			t.Errorf("%q does not come after %q", e.Path(), entries.At(i-1).Path())
+		case path.Clean(e.Path()) != e.Path() || !path.IsAbs(e.Path()):
+			t.Errorf("the path %q is not clean", e.Path())
+		case strings.Contains(e.Path(), "/.wh."):
+			t.Errorf("the whiteout %q is there", e.Path())
+		case i > 0 && !dirs[path.Dir(e.Path())]:
+			t.Errorf("%q has no directory", e.Path())
+		case e.Link > i || entries.At(e.Link).Link != e.Link || entries.At(e.Link).Size != e.Size || entries.At(e.Link).Mode != e.Mode:
+			t.Errorf("%q is a link to %q, which is another file", e.Path(), entries.At(e.Link).Path())
 		}
 		if e.IsDir() {
-			dirs[e.Path] = true
+			dirs[e.Path()] = true
 		}
 		if e.IsRegular() {
 			content(t, tree, i)

@@ -12,7 +12,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/repo"
@@ -25,7 +24,6 @@ type layerEntry struct {
 	link   string // of a hard link, absolute and clean
 	header repo.FileHeader
 	size   int64
-	time   time.Time
 	device uint64
 	place  place
 }
@@ -146,7 +144,7 @@ func (r *layerReader) entry(stream *layerStream, h *tar.Header) (e layerEntry, e
 	if h.Uid < 0 || h.Gid < 0 || int64(h.Uid) > math.MaxUint32 || int64(h.Gid) > math.MaxUint32 {
 		return e, fmt.Errorf("%w: the owner %d:%d", ErrInvalidLayer, h.Uid, h.Gid)
 	}
-	e = layerEntry{typ: h.Typeflag, path: p, time: h.ModTime}
+	e = layerEntry{typ: h.Typeflag, path: p}
 	e.header = repo.FileHeader{UID: uint32(h.Uid), GID: uint32(h.Gid), Mode: uint32(h.Mode & 0o7777), Xattrs: xattrs(h)}
 	switch h.Typeflag {
 	case tar.TypeReg:

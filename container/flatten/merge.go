@@ -2,6 +2,7 @@ package flatten
 
 import (
 	"archive/tar"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -33,9 +34,10 @@ type node struct {
 // file is what hard links share.
 type file struct {
 	header repo.FileHeader
-	entry  rootfs.Entry // size, time, device
+	size   int64
+	device uint64
 	place  place
-	first  int // index of its first entry in the list
+	number int // in the list
 }
 
 func (n *node) isDir() bool { return n.children != nil }
@@ -148,7 +150,7 @@ func (m *merge) walk(p string, make bool) (*node, error) {
 
 // add puts one entry into the tree.
 func (m *merge) add(e *layerEntry) error {
-	f := &file{header: e.header, place: e.place, entry: rootfs.Entry{Size: e.size, ModTime: e.time, Device: e.device}}
+	f := &file{header: e.header, place: e.place, size: e.size, device: e.device}
 	if e.path == "/" {
 		if e.typ != tar.TypeDir {
 			return fmt.Errorf("%w: the root is no directory", ErrInvalidLayer)
@@ -194,36 +196,39 @@ func (m *merge) linked(target string) (*file, error) {
 // repository is where images of commits keep the objects; their files are links to those.
 const repository = "/sysroot/ostree"
 
-// list returns the entries of the tree, sorted by path. The repository of a commit's image is left out.
-func (m *merge) list() ([]rootfs.Entry, []place) {
-	var entries []rootfs.Entry
+// list returns the entries of the tree, and where their contents are. The repository of a commit's image is left out.
+func (m *merge) list() (*rootfs.List, []place, error) {
+	b := rootfs.NewBuilder(0)
 	var files []*file
-	var walk func(p string, n *node)
-	walk = func(p string, n *node) {
-		e := n.file.entry
-		e.Path, e.FileHeader = p, n.file.header
-		entries, files = append(entries, e), append(files, n.file)
+	var walk func(dir, name string, n *node) error
+	walk = func(dir, name string, n *node) error {
+		f := n.file
+		if f.number == 0 {
+			f.number = len(files) + 1
+		}
+		files = append(files, f)
+		e := rootfs.Entry{Dir: dir, Name: name, FileHeader: &f.header, Size: f.size, Device: f.device}
+		if err := b.Add(e); err != nil {
+			return fmt.Errorf("%s: %w", e.Path(), err)
+		}
+		p := e.Path()
 		for _, name := range slices.Sorted(maps.Keys(n.children)) {
-			if child := path.Join(p, name); child != repository {
-				walk(child, n.children[name])
+			if path.Join(p, name) == repository {
+				continue
+			}
+			if err := walk(p, name, n.children[name]); err != nil {
+				return err
 			}
 		}
+		return nil
 	}
-	walk("/", m.root)
-	order := make([]int, len(entries))
-	for i := range order {
-		order[i] = i
+	if err := walk("/", "", m.root); err != nil {
+		return nil, nil, err
 	}
-	slices.SortFunc(order, func(a, b int) int { return strings.Compare(entries[a].Path, entries[b].Path) })
-	sorted, places := make([]rootfs.Entry, len(order)), make([]place, len(order))
-	seen := map[*file]bool{}
+	list, order := b.List(func(a, b int) int { return cmp.Compare(files[a].number, files[b].number) })
+	places := make([]place, len(order))
 	for i, o := range order {
-		f := files[o]
-		sorted[i], places[i] = entries[o], f.place
-		if !seen[f] {
-			seen[f], f.first = true, i
-		}
-		sorted[i].Link = f.first
+		places[i] = files[o].place
 	}
-	return sorted, places
+	return list, places, nil
 }

@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"path"
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/repo"
@@ -23,21 +22,20 @@ func Above(ctx context.Context, image *encapsulate.Prior, base, tree rootfs.Tree
 	}
 	b := &Base{Image: image}
 	x, y := rootfs.NewIndex(below), rootfs.NewIndex(above)
-	has := make([]bool, len(above.Entries()))
-	for i := range above.Entries() {
-		e := &above.Entries()[i]
-		if j, ok := x.Find(e.Path); ok {
+	has := make([]bool, above.Entries().Len())
+	for i, e := range above.Entries().All() {
+		if j, ok := x.Find(e.Path()); ok {
 			has[i] = same(e, x.Entry(j))
 		}
 	}
 	b.Has = func(i int) bool { return has[i] }
-	for i := range below.Entries() {
-		p := below.Entries()[i].Path
+	for _, e := range below.Entries().All() {
+		p := e.Path()
 		if _, ok := y.Find(p); ok || p == "/" {
 			continue
 		}
 		// One mark hides all that is below; it can stand only in what is still a directory.
-		if j, ok := y.Find(path.Dir(p)); ok && y.Entry(j).IsDir() {
+		if j, ok := y.Find(e.Dir); ok && y.Entry(j).IsDir() {
 			b.Whiteouts = append(b.Whiteouts, p)
 		}
 	}
@@ -45,7 +43,7 @@ func Above(ctx context.Context, image *encapsulate.Prior, base, tree rootfs.Tree
 }
 
 // same reports whether two entries are alike but for their times.
-func same(a, b *rootfs.Entry) bool {
+func same(a, b rootfs.Entry) bool {
 	if !a.IsDir() || !b.IsDir() {
 		return !a.IsDir() && !b.IsDir() && a.Object == b.Object
 	}

@@ -71,7 +71,7 @@ func Commit(ctx context.Context, src repo.Source, commit repo.Checksum, opts Opt
 // anyOwner reports whether anything but the remainder owns files.
 func anyOwner(set *component.Set) bool {
 	return slices.ContainsFunc(set.Claims, func(c component.Claim) bool {
-		return c.Component >= 0 && !slices.Contains(component.Fallbacks, c.Detector)
+		return c.Component >= 0 && !slices.Contains(component.Fallbacks, set.Reasons[c.Reason].Detector)
 	})
 }
 
@@ -130,7 +130,7 @@ func (c *commitBuild) arrange(ctx context.Context, p *Plan) error {
 // contentOf splits a commit's content by layers; the order of an object's paths stays.
 func contentOf(tree rootfs.Tree, content tarfmt.Content, layers []chunking.ArrangedLayer) []tarfmt.Content {
 	entries := tree.Entries()
-	layerOf := make([]int32, len(entries))
+	layerOf := make([]int32, entries.Len())
 	for n, l := range layers {
 		for _, i := range l.Entries {
 			layerOf[i] = int32(n)
@@ -146,7 +146,6 @@ func contentOf(tree rootfs.Tree, content tarfmt.Content, layers []chunking.Arran
 				if !ok {
 					continue
 				}
-				o.Paths[k] = entries[i].Path // the same text, kept in memory once
 				if in >= 0 && layerOf[i] != in {
 					yield(in, tarfmt.ObjectPaths{Checksum: o.Checksum, Paths: o.Paths[first:k:k]})
 					first = k

@@ -69,15 +69,17 @@ func (s *sampler) density(ctx context.Context, u *chunking.Unit) (int, error) {
 	entries := s.tree.Entries()
 	var files []int
 	for _, i := range u.Entries {
-		if e := &entries[i]; e.Mode&repo.ModeTypeMask == repo.ModeRegular && e.Size > 0 {
+		if e := entries.At(i); e.IsRegular() && e.Size > 0 {
 			files = append(files, i)
 		}
 	}
-	slices.SortFunc(files, func(i, j int) int { return cmp.Or(cmp.Compare(entries[j].Size, entries[i].Size), cmp.Compare(i, j)) })
+	slices.SortFunc(files, func(i, j int) int {
+		return cmp.Or(cmp.Compare(entries.At(j).Size, entries.At(i).Size), cmp.Compare(i, j))
+	})
 	seen := map[repo.Checksum]bool{}
 	var size, left uint64 // whole numbers, as every machine has to find the same
 	for _, i := range files {
-		e := &entries[i]
+		e := entries.At(i)
 		if len(seen) == sampleFiles {
 			break
 		}

@@ -17,7 +17,7 @@ import (
 // mappedSet is the set of components that somebody else found, by object.
 func mappedSet(tree rootfs.Tree, m *chunking.Mapping) (*component.Set, error) {
 	set := &component.Set{}
-	index := map[string]int{}
+	index := map[string]int32{}
 	add := func(c component.Component) {
 		if _, ok := index[c.ID]; !ok {
 			index[c.ID] = 0
@@ -34,13 +34,13 @@ func mappedSet(tree rootfs.Tree, m *chunking.Mapping) (*component.Set, error) {
 	}
 	slices.SortFunc(set.Components, func(a, b component.Component) int { return cmp.Compare(a.ID, b.ID) })
 	for i, c := range set.Components {
-		index[c.ID] = i
+		index[c.ID] = int32(i)
 	}
 	names := map[string]string{}
 	for _, c := range m.Components {
 		names[c.ID] = c.Name
 	}
-	owner := map[repo.Checksum]int{}
+	owner := map[repo.Checksum]int32{}
 	for _, o := range m.Objects {
 		name, ok := names[o.Component]
 		if !ok {
@@ -48,22 +48,22 @@ func mappedSet(tree rootfs.Tree, m *chunking.Mapping) (*component.Set, error) {
 		}
 		owner[o.Object] = index[name]
 	}
-	exclusive := map[string]int{}
+	exclusive := map[string]int32{}
 	for id, paths := range m.Exclusive {
 		for _, p := range paths {
 			exclusive[p.Path] = index[id]
 		}
 	}
-	for i := range tree.Entries() {
-		e := &tree.Entries()[i]
-		claim := component.Claim{Component: -1, Detector: "contentmeta"}
+	set.Reasons = []component.Reason{{Detector: "contentmeta"}}
+	for _, e := range tree.Entries().All() {
+		claim := component.Claim{Component: -1}
 		if !e.IsDir() {
-			c, ok := exclusive[e.Path]
+			c, ok := exclusive[e.Path()]
 			if !ok {
 				c, ok = owner[e.Object]
 			}
 			if !ok {
-				return nil, fmt.Errorf("%w: %s, at %s", chunking.ErrUnmapped, e.Object, e.Path)
+				return nil, fmt.Errorf("%w: %s, at %s", chunking.ErrUnmapped, e.Object, e.Path())
 			}
 			claim.Component = c
 		}
@@ -75,21 +75,17 @@ func mappedSet(tree rootfs.Tree, m *chunking.Mapping) (*component.Set, error) {
 // upstreamMapping says what was found in upstream's terms. Of an object with several owners all names go to one.
 func upstreamMapping(tree rootfs.Tree, set *component.Set) *chunking.Mapping {
 	m := &chunking.Mapping{}
-	entries := tree.Entries()
-	owner, sizes := map[repo.Checksum]int{}, map[int]uint64{}
-	for i := range entries {
+	owner, sizes := map[repo.Checksum]int32{}, map[int32]uint64{}
+	size := map[repo.Checksum]int64{}
+	for i, e := range tree.Entries().All() {
 		c := set.Claims[i].Component
 		if c < 0 {
 			continue
 		}
-		if old, ok := owner[entries[i].Object]; ok && old <= c {
-			continue
+		size[e.Object] = e.Size
+		if old, ok := owner[e.Object]; !ok || c < old {
+			owner[e.Object] = c
 		}
-		owner[entries[i].Object] = c
-	}
-	size := map[repo.Checksum]int64{}
-	for i := range entries {
-		size[entries[i].Object] = entries[i].Size
 	}
 	objects := slices.SortedFunc(maps.Keys(owner), repo.Checksum.Compare)
 	for _, o := range objects {
@@ -98,8 +94,8 @@ func upstreamMapping(tree rootfs.Tree, set *component.Set) *chunking.Mapping {
 		m.Objects = append(m.Objects, chunking.Assignment{Object: o, Component: set.Components[c].ID})
 	}
 	for i, c := range set.Components {
-		if _, ok := sizes[i]; ok {
-			m.Components = append(m.Components, chunking.Component{ID: c.ID, Name: c.ID, Source: c.ID, ChangeFrequency: frequency(&c), Size: sizes[i]})
+		if _, ok := sizes[int32(i)]; ok {
+			m.Components = append(m.Components, chunking.Component{ID: c.ID, Name: c.ID, Source: c.ID, ChangeFrequency: frequency(&c), Size: sizes[int32(i)]})
 		}
 	}
 	slices.SortStableFunc(m.Components, func(a, b chunking.Component) int { return cmp.Compare(b.Size, a.Size) })

@@ -208,12 +208,12 @@ func rechunkMeta(t *testing.T, c *build.Committed) []byte {
 		Layers  map[string]string `json:"layers"`
 		Mapping map[string]string `json:"mapping"`
 	}{1, map[string]string{"unpackaged": "unpackaged"}, map[string]string{}}
-	for _, e := range tree.Entries() {
+	for _, e := range tree.Entries().All() {
 		if e.IsDir() {
 			continue
 		}
 		layer := "unpackaged"
-		if name := packageOf(e.Path); name != "" {
+		if name := packageOf(e.Path()); name != "" {
 			layer = fmt.Sprintf("rechunk_layer%03d", bucket(name, 20))
 			if n := meta.Layers[layer]; !strings.Contains(n, name) {
 				meta.Layers[layer] = strings.TrimPrefix(n+","+name, ",")

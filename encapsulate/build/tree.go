@@ -110,9 +110,9 @@ func (t *treeBuild) arrange(ctx context.Context, p *Plan) error {
 func (t *treeBuild) firstKey() (k chunking.Key) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s first\x00", formatPlain)
-	for _, e := range t.tree.Entries() {
+	for _, e := range t.tree.Entries().All() {
 		if e.IsDir() {
-			fmt.Fprintf(h, "%q %d %d %o ", e.Path, e.UID, e.GID, e.Mode)
+			fmt.Fprintf(h, "%q %d %d %o ", e.Path(), e.UID, e.GID, e.Mode)
 			h.Write(repo.EncodeXattrs(e.Xattrs))
 		}
 	}
@@ -134,13 +134,12 @@ func (t *treeBuild) image(ctx context.Context, p *Plan) (*encapsulate.Image, err
 			layers = append(layers, encapsulate.PlainLayer{Name: "base", History: history, Reuse: chunking.Reuse{DiffID: l.DiffID.String()}})
 		}
 	}
-	entries := t.tree.Entries()
 	var first []int
-	for i := range entries {
+	for i, e := range t.tree.Entries().All() {
 		if t.base != nil && t.base.Has(i) {
 			continue
 		}
-		if entries[i].IsDir() || p.Arrangement == nil {
+		if e.IsDir() || p.Arrangement == nil {
 			first = append(first, i)
 		}
 	}
@@ -171,7 +170,7 @@ func (t *treeBuild) whiteouts() []string {
 func (t *treeBuild) layer(ctx context.Context, name string, packages []string, indexes []int, reuse chunking.Reuse, whiteouts []string) encapsulate.PlainLayer {
 	var size int64
 	for _, i := range indexes {
-		size += t.tree.Entries()[i].Size
+		size += t.tree.Entries().At(i).Size
 	}
 	return encapsulate.PlainLayer{Name: name, Packages: packages, Size: size, Reuse: reuse, Write: func(w io.Writer) error {
 		return plain.Write(ctx, w, t.tree, indexes, plain.Options{Whiteouts: whiteouts})

@@ -52,7 +52,8 @@ func Explain(p *build.Plan, name string) (*Explanation, error) {
 	if claim.Component < 0 {
 		return nil, fmt.Errorf("%s: %w", clean, ErrDirectory)
 	}
-	e := &Explanation{Path: clean, Component: p.Set.Components[claim.Component].ID, Detector: claim.Detector, Reason: claim.Reason, LayerComponents: []string{}}
+	why := p.Set.Explain(p.Tree.Entries(), i)
+	e := &Explanation{Path: clean, Component: p.Set.Components[claim.Component].ID, Detector: why.Detector, Reason: why.Text, LayerComponents: []string{}}
 	for n, l := range p.Arrangement.Layers {
 		if _, ok := slices.BinarySearch(l.Entries, i); ok {
 			e.Layer, e.LayerComponents = n+1, l.Components

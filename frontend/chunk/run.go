@@ -213,7 +213,7 @@ func (r *Request) plan(ctx context.Context, dirs Dirs, opts build.Options, t *te
 			err = errors.Join(err, dir.Close())
 		}
 	}()
-	if len(d.Entries()) < 2 {
+	if d.Entries().Len() < 2 {
 		return nil, nil, errors.New("the last stage left no files: an image of nothing cannot be split")
 	}
 	if r.Options.Format == FormatOSTree {

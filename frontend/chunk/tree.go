@@ -10,24 +10,21 @@ import (
 // unlabelled is a tree without SELinux labels.
 type unlabelled struct {
 	rootfs.Tree
-	entries []rootfs.Entry
+	entries *rootfs.List
 }
 
-func (u *unlabelled) Entries() []rootfs.Entry { return u.entries }
+func (u *unlabelled) Entries() *rootfs.List { return u.entries }
 
 // withoutLabels hides the SELinux labels of a tree in the builder: they are those that the builder's system gives to the
 // files of containers, and would make an image depend on where it was built.
 func withoutLabels(tree rootfs.Tree) rootfs.Tree {
 	labelled := func(x repo.Xattr) bool { return x.Name == "security.selinux" }
-	entries := tree.Entries()
-	if !slices.ContainsFunc(entries, func(e rootfs.Entry) bool { return slices.ContainsFunc(e.Xattrs, labelled) }) {
-		return tree
-	}
-	entries = slices.Clone(entries)
-	for i := range entries {
-		if slices.ContainsFunc(entries[i].Xattrs, labelled) {
-			entries[i].Xattrs = slices.DeleteFunc(slices.Clone(entries[i].Xattrs), labelled)
+	return &unlabelled{tree, tree.Entries().WithHeaders(func(h *repo.FileHeader) *repo.FileHeader {
+		if !slices.ContainsFunc(h.Xattrs, labelled) {
+			return h
 		}
-	}
-	return &unlabelled{tree, entries}
+		other := *h
+		other.Xattrs = slices.DeleteFunc(slices.Clone(h.Xattrs), labelled)
+		return &other
+	})}
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"slices"
-	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
@@ -18,7 +16,7 @@ const maxEntries = 10_000_000
 // commitTree is the tree of a commit.
 type commitTree struct {
 	src     repo.Source
-	entries []Entry
+	entries *List
 }
 
 // Commit returns the tree of a commit. Names of one object are links of one file; nothing has a time.
@@ -40,33 +38,34 @@ func Commit(ctx context.Context, src repo.Source, commit repo.Checksum) (Tree, e
 	if err != nil {
 		return nil, fmt.Errorf("commit %s: %w", commit, err)
 	}
-	w.entries = make([]Entry, 0, n)
+	w.out = NewBuilder(n)
 	if err := w.dir(ctx, "/", c.Tree, c.Meta, 0); err != nil {
 		return nil, fmt.Errorf("commit %s: %w", commit, err)
 	}
-	slices.SortFunc(w.entries, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
+	w.out.sort()
 	if err := w.files(ctx); err != nil {
 		return nil, fmt.Errorf("commit %s: %w", commit, err)
 	}
-	return &commitTree{src: src, entries: w.entries}, nil
+	return &commitTree{src: src, entries: &w.out.list}, nil
 }
 
 // Entries implements [Tree].
-func (t *commitTree) Entries() []Entry { return t.entries }
+func (t *commitTree) Entries() *List { return t.entries }
 
 // Open implements [Tree].
 func (t *commitTree) Open(ctx context.Context, index int) (io.ReadCloser, error) {
-	r, _, err := t.src.OpenFile(ctx, t.entries[index].Object)
+	e := t.entries.At(index)
+	r, _, err := t.src.OpenFile(ctx, e.Object)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", t.entries[index].Path, err)
+		return nil, fmt.Errorf("%s: %w", e.Path(), err)
 	}
 	return r, nil
 }
 
 type commitWalk struct {
-	src     repo.Source
-	entries []Entry
-	metas   map[repo.Checksum]repo.FileHeader
+	src   repo.Source
+	out   *Builder
+	metas map[repo.Checksum]repo.FileHeader
 }
 
 // list reads the directory of a commit.
@@ -105,34 +104,40 @@ func (w *commitWalk) count(ctx context.Context, dir string, tree repo.Checksum, 
 
 // files reads what is known of the file objects, each once, and finds the names of one object.
 func (w *commitWalk) files(ctx context.Context) error {
-	for _, i := range linkObjects(w.entries) {
-		e := &w.entries[i]
-		if e.Link != i {
-			first := &w.entries[e.Link]
-			e.FileHeader, e.Size = first.FileHeader, first.Size
+	l := &w.out.list
+	for _, i := range l.link(func(a, b int) int { return l.objects[a].Compare(l.objects[b]) }) {
+		if first := l.links[i]; first != i {
+			l.places[i].header, l.sizes[i] = l.places[first].header, l.sizes[first]
 			continue
 		}
-		info, err := w.src.FileInfo(ctx, e.Object)
+		info, err := w.src.FileInfo(ctx, l.objects[i])
 		if err != nil {
-			return fmt.Errorf("%s: %w", e.Path, err)
+			return fmt.Errorf("%s: %w", l.At(int(i)).Path(), err)
 		}
-		e.FileHeader, e.Size = info.FileHeader, info.Size
+		l.places[i].header, l.sizes[i] = w.out.header(&info.FileHeader, 0), info.Size
 	}
 	return nil
 }
 
+// dir adds a directory and what is in it. Files have the header of none until [commitWalk.files].
 func (w *commitWalk) dir(ctx context.Context, dir string, tree, meta repo.Checksum, depth int) error {
 	header, err := w.dirMeta(ctx, meta)
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
-	w.entries = append(w.entries, Entry{Path: dir, FileHeader: header})
+	e := Entry{FileHeader: &header}
+	e.Dir, e.Name = Split(dir)
+	if err := w.out.Add(e); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
 	list, err := w.list(ctx, tree, depth)
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
 	for _, f := range list.Files {
-		w.entries = append(w.entries, Entry{Path: path.Join(dir, f.Name), Object: f.Checksum})
+		if err := w.out.Add(Entry{Dir: dir, Name: f.Name, FileHeader: &repo.FileHeader{}, Object: f.Checksum}); err != nil {
+			return fmt.Errorf("%s: %w", dir, err)
+		}
 	}
 	for _, d := range list.Dirs {
 		if err := w.dir(ctx, path.Join(dir, d.Name), d.Tree, d.Meta, depth+1); err != nil {

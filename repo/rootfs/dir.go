@@ -5,11 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"os"
 	"path"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/pkg/xattr"
@@ -22,15 +21,14 @@ import (
 type Directory struct {
 	root    *os.Root
 	path    string
-	entries []Entry
-	inodes  []inode
+	modTime time.Time
+	entries *List
+	seed    maphash.Seed
+	seen    []uint64 // what tells whether an entry is still the one that was seen
 }
 
-// inode tells whether a file is still the one that was seen.
-type inode struct {
-	dev, ino     uint64
-	mtime, ctime unix.Timespec
-}
+// inode names a file.
+type inode struct{ dev, ino uint64 }
 
 // ErrChanged says that a file changed while it was being read.
 var ErrChanged = errors.New("the file changed while it was read")
@@ -43,7 +41,7 @@ func Dir(ctx context.Context, name string) (_ *Directory, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Directory{root: root, path: name}
+	d := &Directory{root: root, path: name, seed: maphash.MakeSeed()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("reading the tree of %s: %w", name, err), root.Close())
@@ -53,10 +51,15 @@ func Dir(ctx context.Context, name string) (_ *Directory, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.dir(ctx, f, "/", 0); err != nil {
+	w := dirWalk{Directory: d, out: NewBuilder(0)}
+	if err := w.dir(ctx, f, "/", 0); err != nil {
 		return nil, err
 	}
-	d.sort()
+	// Not told by the number of links, which some file systems do not know.
+	list, order := w.out.List(func(a, b int) int {
+		return cmp.Or(cmp.Compare(w.inodes[a].dev, w.inodes[b].dev), cmp.Compare(w.inodes[a].ino, w.inodes[b].ino))
+	})
+	d.entries, d.seen = list, reorder(d.seen, order)
 	return d, nil
 }
 
@@ -64,10 +67,20 @@ func Dir(ctx context.Context, name string) (_ *Directory, err error) {
 func (d *Directory) Close() error { return d.root.Close() }
 
 // Entries implements [Tree].
-func (d *Directory) Entries() []Entry { return d.entries }
+func (d *Directory) Entries() *List { return d.entries }
+
+// ModTime is when the directory itself changed last.
+func (d *Directory) ModTime() time.Time { return d.modTime }
+
+// dirWalk fills a Directory.
+type dirWalk struct {
+	*Directory
+	out    *Builder
+	inodes []inode // in the order of adding, as in seen
+}
 
 // dir reads one directory, which it closes.
-func (d *Directory) dir(ctx context.Context, f *os.File, p string, depth int) (err error) {
+func (d *dirWalk) dir(ctx context.Context, f *os.File, p string, depth int) (err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if depth > repo.MaxTreeDepth {
 		return fmt.Errorf("%s: more than %d directories deep", p, repo.MaxTreeDepth)
@@ -79,14 +92,18 @@ func (d *Directory) dir(ctx context.Context, f *os.File, p string, depth int) (e
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return &os.PathError{Op: "stat", Path: p, Err: err}
 	}
-	if err := d.add(f, ".", p, &st); err != nil {
+	if p == "/" {
+		d.modTime = time.Unix(st.Mtim.Unix())
+	}
+	parent, base := Split(p)
+	if err := d.add(f, ".", parent, base, &st); err != nil {
 		return err
 	}
 	names, err := f.Readdirnames(-1)
 	if err != nil {
 		return err
 	}
-	if len(d.entries)+len(names) > maxEntries {
+	if len(d.inodes)+len(names) > maxEntries {
 		return fmt.Errorf("more than %d files and directories", maxEntries)
 	}
 	for _, name := range names {
@@ -95,7 +112,7 @@ func (d *Directory) dir(ctx context.Context, f *os.File, p string, depth int) (e
 			return &os.PathError{Op: "stat", Path: at, Err: err}
 		}
 		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-			if err := d.add(f, name, at, &st); err != nil {
+			if err := d.add(f, name, p, name, &st); err != nil {
 				return err
 			}
 			continue
@@ -111,30 +128,34 @@ func (d *Directory) dir(ctx context.Context, f *os.File, p string, depth int) (e
 	return nil
 }
 
-// add appends what stands under a name of an open directory.
-func (d *Directory) add(dir *os.File, name, p string, st *unix.Stat_t) error {
-	e := Entry{Path: p, ModTime: time.Unix(st.Mtim.Unix()), Device: st.Rdev}
-	e.UID, e.GID, e.Mode = st.Uid, st.Gid, st.Mode
+// add adds what stands at a name of an open directory as the entry of a name in the tree's.
+func (d *dirWalk) add(dir *os.File, at, parent, name string, st *unix.Stat_t) error {
+	h := repo.FileHeader{UID: st.Uid, GID: st.Gid, Mode: st.Mode}
+	e := Entry{Dir: parent, Name: name, FileHeader: &h, Device: st.Rdev}
 	var err error
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		e.Size = st.Size
 	case unix.S_IFLNK:
-		if e.Target, err = readlinkat(int(dir.Fd()), name); err != nil {
-			return &os.PathError{Op: "readlink", Path: p, Err: err}
+		if h.Target, err = readlinkat(int(dir.Fd()), at); err != nil {
+			return &os.PathError{Op: "readlink", Path: e.Path(), Err: err}
 		}
 	}
 	// The path leads through the open directory, so that nobody can put a symlink in the way.
-	if e.Xattrs, err = readXattrs(fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), name)); err != nil {
-		return fmt.Errorf("%s: %w", p, err)
+	if h.Xattrs, err = readXattrs(fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), at)); err != nil {
+		return fmt.Errorf("%s: %w", e.Path(), err)
 	}
-	d.entries = append(d.entries, e)
-	d.inodes = append(d.inodes, inodeOf(st))
+	if err := d.out.Add(e); err != nil {
+		return fmt.Errorf("%s: %w", e.Path(), err)
+	}
+	d.inodes = append(d.inodes, inode{st.Dev, st.Ino})
+	d.seen = append(d.seen, d.sum(st))
 	return nil
 }
 
-func inodeOf(st *unix.Stat_t) inode {
-	return inode{dev: st.Dev, ino: st.Ino, mtime: st.Mtim, ctime: st.Ctim}
+// sum is of what changes when a file does, or is another.
+func (d *Directory) sum(st *unix.Stat_t) uint64 {
+	return maphash.Comparable(d.seed, [...]int64{int64(st.Dev), int64(st.Ino), st.Size, st.Mtim.Nano(), st.Ctim.Nano()})
 }
 
 func readlinkat(fd int, name string) (string, error) {
@@ -166,40 +187,21 @@ func readXattrs(p string) (repo.Xattrs, error) {
 	return repo.NewXattrs(list), nil
 }
 
-// sort brings the entries into order and finds the hard links.
-func (d *Directory) sort() {
-	order := make([]int, len(d.entries))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int { return strings.Compare(d.entries[a].Path, d.entries[b].Path) })
-	// A list that grew has room for a quarter more.
-	d.entries, d.inodes = slices.Clone(d.entries), slices.Clone(d.inodes)
-	permute(order, func(i, j int) {
-		d.entries[i], d.entries[j] = d.entries[j], d.entries[i]
-		d.inodes[i], d.inodes[j] = d.inodes[j], d.inodes[i]
-	})
-	// Not told by the number of links, which some file systems do not know.
-	link(d.entries, func(a, b int) int {
-		return cmp.Or(cmp.Compare(d.inodes[a].dev, d.inodes[b].dev), cmp.Compare(d.inodes[a].ino, d.inodes[b].ino))
-	})
-}
-
 // Open implements [Tree]. A file that is no longer the one that was seen is an error that wraps [ErrChanged].
 func (d *Directory) Open(ctx context.Context, index int) (io.ReadCloser, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	e := &d.entries[index]
-	f, err := d.root.OpenFile(strings.TrimPrefix(e.Path, "/"), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	e := d.entries.At(index)
+	f, err := d.root.OpenFile(e.Path()[1:], os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil || inodeOf(&st) != d.inodes[index] || st.Size != e.Size {
-		return nil, errors.Join(fmt.Errorf("%s: %w", e.Path, cmpErr(err, ErrChanged)), f.Close())
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil || d.sum(&st) != d.seen[index] {
+		return nil, errors.Join(fmt.Errorf("%s: %w", e.Path(), cmpErr(err, ErrChanged)), f.Close())
 	}
-	return &sizedFile{f: f, left: e.Size, path: e.Path}, nil
+	return &sizedFile{f: f, left: e.Size, path: e.Path()}, nil
 }
 
 // cmpErr returns the first error that there is.
@@ -240,6 +242,9 @@ func (s *sizedFile) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// ReadAt implements [io.ReaderAt]. It does not see whether the file grew.
+func (s *sizedFile) ReadAt(p []byte, off int64) (int, error) { return s.f.ReadAt(p, off) }
 
 func ifNot(err, other error) error {
 	if err == other {

@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"io/fs"
 	"iter"
 	"path"
-	"sort"
 	"strings"
 )
 
@@ -16,7 +16,7 @@ import (
 // safe for concurrent use.
 type Index struct {
 	tree    Tree
-	entries []Entry
+	entries *List
 }
 
 // NewIndex returns the index of a tree.
@@ -29,13 +29,10 @@ const maxSymlinks = 40
 var ErrTooManySymlinks = errors.New("too many levels of symbolic links")
 
 // Find returns the index of exactly this path, which is absolute and clean. Nothing is followed.
-func (x *Index) Find(p string) (int, bool) {
-	// Entries are too large to be handed to a function that compares.
-	return sort.Find(len(x.entries), func(i int) int { return strings.Compare(p, x.entries[i].Path) })
-}
+func (x *Index) Find(p string) (int, bool) { return x.entries.find(p) }
 
 // Entry returns the entry at an index.
-func (x *Index) Entry(i int) *Entry { return &x.entries[i] }
+func (x *Index) Entry(i int) Entry { return x.entries.At(i) }
 
 // Canonical resolves the symlinks in the directories above a path but not that in its last element. The result need not
 // exist. It reports false where the path leads over a file or too many symlinks.
@@ -73,23 +70,27 @@ func (x *Index) walk(p string, last bool) (string, error) {
 			return next, nil
 		}
 		i, ok := x.Find(next)
+		var e Entry
+		if ok {
+			e = x.entries.At(i)
+		}
 		switch {
 		case !ok:
 			if rest != "" {
 				// What is missing has no symlinks.
 				return path.Join(next, rest), nil
 			}
-		case x.entries[i].IsSymlink():
+		case e.IsSymlink():
 			if links++; links > maxSymlinks {
 				return "", &fs.PathError{Op: "open", Path: p, Err: ErrTooManySymlinks}
 			}
-			target := x.entries[i].Target
+			target := e.Target
 			if strings.HasPrefix(target, "/") {
 				at = "/"
 			}
 			rest = strings.Trim(target+"/"+rest, "/")
 			continue
-		case rest != "" && !x.entries[i].IsDir():
+		case rest != "" && !e.IsDir():
 			return "", &fs.PathError{Op: "open", Path: p, Err: fs.ErrNotExist}
 		}
 		at = next
@@ -107,7 +108,7 @@ func (x *Index) ReadFile(ctx context.Context, p string, limit int64) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	e := &x.entries[i]
+	e := x.entries.At(i)
 	if !e.IsRegular() {
 		return nil, &fs.PathError{Op: "read", Path: p, Err: fs.ErrNotExist}
 	}
@@ -127,41 +128,39 @@ func (x *Index) ReadFile(ctx context.Context, p string, limit int64) ([]byte, er
 }
 
 // Open opens the regular file that a path leads to.
-func (x *Index) Open(ctx context.Context, p string) (io.ReadCloser, *Entry, error) {
+func (x *Index) Open(ctx context.Context, p string) (io.ReadCloser, Entry, error) {
 	i, err := x.Resolve(p)
 	if err != nil {
-		return nil, nil, err
+		return nil, Entry{}, err
 	}
-	if !x.entries[i].IsRegular() {
-		return nil, nil, &fs.PathError{Op: "open", Path: p, Err: fs.ErrNotExist}
+	e := x.entries.At(i)
+	if !e.IsRegular() {
+		return nil, Entry{}, &fs.PathError{Op: "open", Path: p, Err: fs.ErrNotExist}
 	}
 	r, err := x.tree.Open(ctx, i)
-	return r, &x.entries[i], err
+	return r, e, err
 }
 
 // Below iterates over the indexes of everything below a directory, at any depth, without the directory itself. The path is
 // taken as it is.
 func (x *Index) Below(dir string) iter.Seq[int] {
-	prefix := strings.TrimSuffix(dir, "/") + "/"
+	dir = strings.TrimSuffix(dir, "/")
 	return func(yield func(int) bool) {
-		i, _ := x.Find(prefix)
-		if prefix == "/" {
+		i, _ := x.Find(dir + "/")
+		if dir == "" {
 			i = 1
 		}
-		for ; i < len(x.entries) && strings.HasPrefix(x.entries[i].Path, prefix); i++ {
-			if !yield(i) {
-				return
-			}
+		for ; i < x.entries.Len() && x.entries.isBelow(i, dir) && yield(i); i++ {
 		}
 	}
 }
 
 // Children iterates over the indexes of what is directly in a directory.
 func (x *Index) Children(dir string) iter.Seq[int] {
-	prefix := strings.TrimSuffix(dir, "/") + "/"
+	dir = cmp.Or(strings.TrimSuffix(dir, "/"), "/")
 	return func(yield func(int) bool) {
 		for i := range x.Below(dir) {
-			if !strings.Contains(x.entries[i].Path[len(prefix):], "/") && !yield(i) {
+			if x.entries.dirs[x.entries.places[i].dir] == dir && !yield(i) {
 				return
 			}
 		}

@@ -1,11 +1,11 @@
 package rootfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"slices"
 	"strings"
 
@@ -35,23 +35,16 @@ var ErrTwoEtc = errors.New("there are files both in /etc and in /usr/etc, which 
 // prepared is a view of a tree with other paths.
 type prepared struct {
 	Tree
-	entries []Entry
-	inner   []int // index in the inner tree, -1 for what was added
+	entries *List
+	inner   []uint32 // index in the inner tree; what was added has no content
 }
 
 // Entries implements [Tree].
-func (p *prepared) Entries() []Entry { return p.entries }
-
-// Take implements [Lender].
-func (p *prepared) Take() []Entry {
-	entries := p.entries
-	p.entries = nil
-	return entries
-}
+func (p *prepared) Entries() *List { return p.entries }
 
 // Open implements [Tree].
 func (p *prepared) Open(ctx context.Context, index int) (io.ReadCloser, error) {
-	return p.Tree.Open(ctx, p.inner[index])
+	return p.Tree.Open(ctx, int(p.inner[index]))
 }
 
 // emptied are directories whose content exists at run time only.
@@ -62,33 +55,35 @@ var emptied = []string{"/run", "/tmp", "/proc", "/sys", "/dev"}
 // /usr/lib/modules/RELEASE, and /boot is empty. Directives of the build in xattrs are gone. What is not kept is listed, sorted
 // by path.
 func Prepare(tree Tree, opts PrepareOptions) (Tree, []Dropped, error) {
-	p := &preparation{opts: opts, out: &prepared{Tree: tree}, x: NewIndex(tree), have: map[string]bool{}}
-	n := len(tree.Entries()) + added
-	p.out.entries, p.out.inner = make([]Entry, 0, n), make([]int, 0, n)
+	p := &preparation{opts: opts, x: NewIndex(tree), entries: tree.Entries()}
+	p.out = newBuilder(p.entries.Len()+added, p.entries.names)
+	p.inner = make([]uint32, 0, p.entries.Len()+added)
 	if err := p.checkEtc(); err != nil {
 		return nil, nil, err
 	}
-	for i := range tree.Entries() {
-		if err := p.entry(i, &tree.Entries()[i]); err != nil {
+	for i, e := range p.entries.All() {
+		if err := p.entry(i, e); err != nil {
 			return nil, nil, err
 		}
 	}
 	if err := p.layout(); err != nil {
 		return nil, nil, err
 	}
-	p.finish(tree)
-	return p.out, p.dropped, nil
+	return p.finish(tree), p.dropped, nil
 }
 
 type preparation struct {
-	opts    PrepareOptions
-	out     *prepared
-	x       *Index
-	have    map[string]bool
-	dropped []Dropped
+	opts     PrepareOptions
+	entries  *List
+	x        *Index
+	out      *Builder
+	inner    []uint32 // in the order of adding
+	moved    []string // paths that kernels and initial RAM disks got
+	emptyEtc string   // that of two which has nothing in it, or empty
+	dropped  []Dropped
 }
 
-// checkEtc refuses two of them.
+// checkEtc refuses two of them with content. Of two the one without is left out.
 func (p *preparation) checkEtc() error {
 	files := func(dir string) bool {
 		for range p.x.Below(dir) {
@@ -96,7 +91,15 @@ func (p *preparation) checkEtc() error {
 		}
 		return false
 	}
-	if files("/etc") && files("/usr/etc") {
+	_, one := p.x.Find("/etc")
+	_, other := p.x.Find("/usr/etc")
+	switch {
+	case !one || !other:
+	case !files("/usr/etc"):
+		p.emptyEtc = "/usr/etc"
+	case !files("/etc"):
+		p.emptyEtc = "/etc"
+	default:
 		return ErrTwoEtc
 	}
 	return nil
@@ -110,95 +113,108 @@ func (p *preparation) drop(name, reason string) {
 	p.dropped = append(p.dropped, Dropped{name, reason})
 }
 
+// kept reports whether an entry is of a kind that commits have.
+func kept(e Entry) bool { return e.IsDir() || e.IsRegular() || e.IsSymlink() }
+
 // entry decides about one entry of the inner tree.
-func (p *preparation) entry(i int, e *Entry) error {
+func (p *preparation) entry(i int, e Entry) error {
+	name := e.Path()
 	for _, dir := range emptied {
-		if below(e.Path, dir) {
-			p.drop(e.Path, "exists at run time only")
+		if below(name, dir) {
+			p.drop(name, "exists at run time only")
 			return nil
 		}
 	}
 	switch {
-	case below(e.Path, "/sysroot"):
-		p.drop(e.Path, "the system's own repository stands there")
+	case below(name, "/sysroot"):
+		p.drop(name, "the system's own repository stands there")
 		return nil
-	case e.Path == "/ostree" || below(e.Path, "/ostree"):
+	case name == "/ostree" || below(name, "/ostree"):
 		if !e.IsSymlink() {
-			p.drop(e.Path, "replaced by the symlink to sysroot/ostree")
+			p.drop(name, "replaced by the symlink to sysroot/ostree")
 		}
 		return nil
-	case p.opts.DropVar && below(e.Path, "/var"):
-		p.drop(e.Path, "/var is to be empty")
+	case p.opts.DropVar && below(name, "/var"):
+		p.drop(name, "/var is to be empty")
 		return nil
-	case below(e.Path, "/boot"):
-		return p.boot(i, e)
+	case below(name, "/boot"):
+		return p.boot(i, e, name)
 	}
-	if !e.IsDir() && !e.IsRegular() && !e.IsSymlink() {
-		p.drop(e.Path, "a special file")
+	if !kept(e) {
+		p.drop(name, "a special file")
 		return nil
 	}
-	name := e.Path
-	if name == "/usr/etc" {
-		if _, both := p.x.Find("/etc"); both {
-			return nil // it is empty
-		}
+	if name == "/etc" && !e.IsDir() {
+		return errors.New("/etc: it is not a directory")
 	}
-	if name == "/etc" {
-		if !e.IsDir() {
-			return fmt.Errorf("/etc: it is not a directory")
-		}
-		for range p.x.Below("/usr/etc") {
-			return nil // this one is empty
-		}
+	if name == p.emptyEtc {
+		return nil
 	}
-	if name == "/etc" || below(name, "/etc") {
-		name = "/usr" + name
+	switch {
+	case name == "/etc":
+		e.Dir = "/usr"
+	case below(name, "/etc"):
+		e.Dir = "/usr" + e.Dir
 	}
-	return p.add(i, e, name)
+	return p.add(i, e)
 }
 
 // boot moves kernels and initial RAM disks to where libostree looks for them.
-func (p *preparation) boot(i int, e *Entry) error {
-	base := path.Base(e.Path)
+func (p *preparation) boot(i int, e Entry, name string) error {
 	for _, kind := range []struct{ prefix, suffix, to string }{
 		{"vmlinuz-", "", "vmlinuz"}, {"initrd.img-", "", "initramfs.img"}, {"initramfs-", ".img", "initramfs.img"},
 	} {
-		release, ok := strings.CutPrefix(base, kind.prefix)
+		release, ok := strings.CutPrefix(e.Name, kind.prefix)
 		if release, ok2 := strings.CutSuffix(release, kind.suffix); ok && ok2 && e.IsRegular() {
 			dir := "/usr/lib/modules/" + release
+			to := dir + "/" + kind.to
 			j, found := p.x.Find(dir)
-			if _, there := p.x.Find(dir + "/" + kind.to); found && p.x.Entry(j).IsDir() && !there {
-				return p.add(i, e, dir+"/"+kind.to)
+			if _, there := p.x.Find(to); found && p.x.Entry(j).IsDir() && !there {
+				if slices.Contains(p.moved, to) {
+					return fmt.Errorf("%s: it would be there twice", to)
+				}
+				p.moved = append(p.moved, to)
+				e.Dir, e.Name = dir, kind.to
+				return p.addNamed(i, e)
 			}
 		}
 	}
-	p.drop(e.Path, "/boot is written when the system is deployed")
+	p.drop(name, "/boot is written when the system is deployed")
 	return nil
 }
 
-// add puts an entry under a name into the result.
-func (p *preparation) add(i int, e *Entry, name string) error {
-	if p.have[name] {
-		return fmt.Errorf("%s: it would be there twice", name)
+// add puts an entry of the inner tree, which keeps its name, into the result.
+func (p *preparation) add(i int, e Entry) error {
+	return p.put(i, p.entries.places[i].name, e)
+}
+
+// addNamed puts an entry with another name into the result.
+func (p *preparation) addNamed(i int, e Entry) error {
+	name, err := p.out.list.names.add(e.Name)
+	if err != nil {
+		return err
 	}
-	p.have[name] = true
-	n := *e
-	n.Path = name
-	xattrs, err := p.xattrs(e, name)
+	return p.put(i, name, e)
+}
+
+func (p *preparation) put(i int, name uint32, e Entry) error {
+	xattrs, err := p.xattrs(e)
 	if err != nil {
 		return err
 	}
 	if len(xattrs) != len(e.Xattrs) || p.opts.Label != nil {
-		n.Object = repo.Checksum{}
+		e.Object = repo.Checksum{}
+		h := *e.FileHeader
+		h.Xattrs = xattrs
+		e.FileHeader = &h
 	}
-	n.Xattrs = xattrs
-	p.out.entries = append(p.out.entries, n)
-	p.out.inner = append(p.out.inner, i)
+	p.out.add(name, &e)
+	p.inner = append(p.inner, uint32(i))
 	return nil
 }
 
 // xattrs are those that a commit keeps.
-func (p *preparation) xattrs(e *Entry, name string) (repo.Xattrs, error) {
+func (p *preparation) xattrs(e Entry) (repo.Xattrs, error) {
 	var list []repo.Xattr
 	for _, x := range e.Xattrs {
 		switch {
@@ -210,9 +226,9 @@ func (p *preparation) xattrs(e *Entry, name string) (repo.Xattrs, error) {
 		}
 	}
 	if p.opts.Label != nil {
-		label, err := p.opts.Label(name, e.Mode)
+		label, err := p.opts.Label(e.Path(), e.Mode)
 		if err != nil {
-			return nil, fmt.Errorf("%s: SELinux label: %w", name, err)
+			return nil, fmt.Errorf("%s: SELinux label: %w", e.Path(), err)
 		}
 		if label != "" {
 			list = append(list, repo.Xattr{Name: selinux, Value: append([]byte(label), 0)})
@@ -228,53 +244,27 @@ const added = 3
 
 // layout adds what every system has.
 func (p *preparation) layout() error {
-	dir := Entry{FileHeader: repo.FileHeader{Mode: repo.ModeDir | 0o755}}
-	for _, name := range []string{"/usr", "/sysroot"} {
-		if !p.have[name] {
-			if err := p.add(-1, &dir, name); err != nil {
-				return err
-			}
+	for _, name := range []string{"usr", "sysroot"} {
+		if i, ok := p.x.Find("/" + name); ok && kept(p.entries.At(i)) {
+			continue
+		}
+		if err := p.addNamed(0, Entry{Dir: "/", Name: name, FileHeader: &repo.FileHeader{Mode: repo.ModeDir | 0o755}}); err != nil {
+			return err
 		}
 	}
-	return p.add(-1, &Entry{FileHeader: repo.FileHeader{Mode: repo.ModeSymlink | 0o777, Target: "sysroot/ostree"}}, "/ostree")
+	return p.addNamed(0, Entry{Dir: "/", Name: "ostree", FileHeader: &repo.FileHeader{Mode: repo.ModeSymlink | 0o777, Target: "sysroot/ostree"}})
 }
 
-// finish sorts the entries and finds the links anew.
-func (p *preparation) finish(tree Tree) {
-	order := make([]int, len(p.out.entries))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int { return strings.Compare(p.out.entries[a].Path, p.out.entries[b].Path) })
-	entries, inner := p.out.entries, p.out.inner
-	permute(order, func(i, j int) {
-		entries[i], entries[j] = entries[j], entries[i]
-		inner[i], inner[j] = inner[j], inner[i]
-	})
-	linked := map[int]bool{}
-	for i, e := range tree.Entries() {
-		if e.Link != i {
-			linked[e.Link] = true
-		}
-	}
-	first := map[int]int{}
-	for i := range entries {
-		entries[i].Link = i
-		if inner[i] < 0 || entries[i].IsDir() {
-			continue
-		}
-		link := tree.Entries()[inner[i]].Link
-		if !linked[link] {
-			continue
-		}
-		// Links whose labels differ are no longer one file.
-		if j, ok := first[link]; ok && slices.EqualFunc(entries[j].Xattrs, entries[i].Xattrs, func(a, b repo.Xattr) bool {
-			return a.Name == b.Name && string(a.Value) == string(b.Value)
-		}) {
-			entries[i].Link = j
-		} else if !ok {
-			first[link] = i
-		}
-	}
+// finish makes the view, and finds the links anew: what is added is no link, and links whose labels differ are no longer one file.
+func (p *preparation) finish(tree Tree) *prepared {
 	slices.SortFunc(p.dropped, func(a, b Dropped) int { return strings.Compare(a.Path, b.Path) })
+	order := p.out.sort()
+	view := &prepared{Tree: tree, entries: &p.out.list, inner: reorder(p.inner, order)}
+	view.entries.link(func(a, b int) int {
+		return cmp.Or(
+			cmp.Compare(p.entries.links[view.inner[a]], p.entries.links[view.inner[b]]),
+			cmp.Compare(view.entries.places[a].header, view.entries.places[b].header),
+		)
+	})
+	return view
 }

@@ -57,8 +57,8 @@ func open(t *testing.T, dir string) *rootfs.Directory {
 
 func paths(tree rootfs.Tree) []string {
 	var list []string
-	for _, e := range tree.Entries() {
-		list = append(list, e.Path)
+	for _, e := range tree.Entries().All() {
+		list = append(list, e.Path())
 	}
 	return list
 }
@@ -73,8 +73,8 @@ func TestEntriesAreSortedAndHardLinksKnowTheirFirstName(t *testing.T) {
 		t.Fatalf("(-want +got):\n%s", diff)
 	}
 	e := tree.Entries()
-	if e[8].Link != 7 || e[7].Link != 7 || e[1].Link != 1 {
-		t.Errorf("links: %d %d %d", e[8].Link, e[7].Link, e[1].Link)
+	if e.At(8).Link != 7 || e.At(7).Link != 7 || e.At(1).Link != 1 {
+		t.Errorf("links: %d %d %d", e.At(8).Link, e.At(7).Link, e.At(1).Link)
 	}
 }
 
@@ -84,7 +84,7 @@ func TestPathsAreResolvedInsideTheTree(t *testing.T) {
 		"/bin/sh": "/usr/bin/sh", "/shell": "/usr/bin/sh", "bin": "/usr/bin", "/../usr//./bin/bash": "/usr/bin/bash", "/": "/",
 	} {
 		i, err := x.Resolve(p)
-		if err != nil || x.Entry(i).Path != want {
+		if err != nil || x.Entry(i).Path() != want {
 			t.Errorf("%s: got %d, %v, want %s", p, i, err, want)
 		}
 	}
@@ -101,14 +101,14 @@ func TestPathsAreResolvedInsideTheTree(t *testing.T) {
 	}
 	var below []string
 	for i := range x.Below("/usr/share") {
-		below = append(below, x.Entry(i).Path)
+		below = append(below, x.Entry(i).Path())
 	}
 	if diff := cmp.Diff([]string{"/usr/share/doc", "/usr/share/doc/README", "/usr/share/doc/empty"}, below); diff != "" {
 		t.Errorf("below /usr/share (-want +got):\n%s", diff)
 	}
 	var children []string
 	for i := range x.Children("/") {
-		children = append(children, x.Entry(i).Path)
+		children = append(children, x.Entry(i).Path())
 	}
 	if diff := cmp.Diff([]string{"/bin", "/empty", "/loop", "/shell", "/usr"}, children); diff != "" {
 		t.Errorf("in / (-want +got):\n%s", diff)
@@ -194,7 +194,7 @@ func TestContentThatChangesAfterHashingIsAnErrorOfReading(t *testing.T) {
 		t.Fatal(err)
 	}
 	i, _ := rootfs.NewIndex(hashed).Find("/usr/share/doc/README")
-	r, _, err := src.OpenFile(t.Context(), hashed.Entries()[i].Object)
+	r, _, err := src.OpenFile(t.Context(), hashed.Entries().At(i).Object)
 	if err == nil {
 		_, err = io.ReadAll(r)
 		_ = r.Close()

@@ -1,18 +1,16 @@
 package rootfs
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
-	"maps"
-	"path"
 	"runtime"
 	"slices"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -25,43 +23,27 @@ var ErrNoObject = errors.New("neither a file nor a symlink nor a directory")
 // Hashed is a tree whose entries all have objects.
 type Hashed struct {
 	Tree
-	entries []Entry
+	entries *List
 }
 
 // Entries implements [Tree].
-func (h *Hashed) Entries() []Entry { return h.entries }
-
-// Lender is a tree that was made for one use, and gives its list of entries away: a list of a million is too large to be there
-// twice.
-type Lender interface {
-	Tree
-	// Take returns the list, which the caller may change. Afterwards the tree has none; Open works on.
-	Take() []Entry
-}
-
-// take returns a list of a tree's entries that may be changed.
-func take(tree Tree) []Entry {
-	if l, ok := tree.(Lender); ok {
-		return l.Take()
-	}
-	return slices.Clone(tree.Entries())
-}
+func (h *Hashed) Entries() *List { return h.entries }
 
 // Hash reads the files of a tree, several at a time, and gives every entry but directories the checksum of its file object.
-// Those that have one are not read. The list of a [Lender] is taken over. Special files get a checksum that stands for what they are.
+// Those that have one are not read. Special files get a checksum that stands for what they are.
 func Hash(ctx context.Context, tree Tree) (*Hashed, error) {
-	h := &Hashed{Tree: tree, entries: take(tree)}
+	h := &Hashed{Tree: tree, entries: tree.Entries().withObjects()}
+	objects := h.entries.objects
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	buffers := sync.Pool{New: func() any { return new([hashBuffer]byte) }}
-	for i := range h.entries {
-		e := &h.entries[i]
+	for i, e := range tree.Entries().All() {
 		if e.IsDir() || e.Link != i || !e.Object.IsZero() {
 			continue
 		}
 		if !e.IsRegular() {
 			var err error
-			if e.Object, err = HeaderObject(e); err != nil {
+			if objects[i], err = HeaderObject(e); err != nil {
 				return nil, errors.Join(err, g.Wait())
 			}
 			continue
@@ -69,17 +51,15 @@ func Hash(ctx context.Context, tree Tree) (*Hashed, error) {
 		g.Go(func() (err error) {
 			buf := buffers.Get().(*[hashBuffer]byte)
 			defer buffers.Put(buf)
-			e.Object, err = hashContent(ctx, h, i, buf[:])
+			objects[i], err = hashContent(ctx, tree, i, buf[:])
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, fmt.Errorf("hashing the tree: %w", err)
 	}
-	for i := range h.entries {
-		if e := &h.entries[i]; e.Link != i {
-			e.Object = h.entries[e.Link].Object
-		}
+	for i, first := range h.entries.links {
+		objects[i] = objects[first]
 	}
 	return h, nil
 }
@@ -87,11 +67,11 @@ func Hash(ctx context.Context, tree Tree) (*Hashed, error) {
 const hashBuffer = 128 << 10
 
 // HeaderObject is the object of an entry without content: that of a symlink, or one that stands for what a special file is.
-func HeaderObject(e *Entry) (c repo.Checksum, err error) {
+func HeaderObject(e Entry) (c repo.Checksum, err error) {
 	if e.IsSymlink() {
-		s, err := repo.FileHasher(&e.FileHeader)
+		s, err := repo.FileHasher(e.FileHeader)
 		if err != nil {
-			return c, fmt.Errorf("%s: %w", e.Path, err)
+			return c, fmt.Errorf("%s: %w", e.Path(), err)
 		}
 		s.Sum(c[:0])
 		return c, nil
@@ -104,10 +84,10 @@ func HeaderObject(e *Entry) (c repo.Checksum, err error) {
 }
 
 func hashContent(ctx context.Context, tree Tree, i int, buf []byte) (c repo.Checksum, err error) {
-	e := &tree.Entries()[i]
-	s, err := repo.FileHasher(&e.FileHeader)
+	e := tree.Entries().At(i)
+	s, err := repo.FileHasher(e.FileHeader)
 	if err != nil {
-		return c, fmt.Errorf("%s: %w", e.Path, err)
+		return c, fmt.Errorf("%s: %w", e.Path(), err)
 	}
 	r, err := tree.Open(ctx, i)
 	if err != nil {
@@ -138,66 +118,77 @@ type Source struct {
 	Tree, Meta repo.Checksum
 
 	tree  *Hashed
-	files map[repo.Checksum]int
+	files []uint32 // entries with an object, sorted by that, each object once
 
-	once sync.Once // for committed
-	mu   sync.RWMutex
-	meta map[repo.ObjectName][]byte
+	once   sync.Once // for linked
+	linked *List     // as in the commit: names of one object are links of one file
+	mu     sync.RWMutex
+	meta   map[repo.ObjectName][]byte
 }
 
 var _ repo.Source = (*Source)(nil)
 
-// NewSource makes the tree objects of a tree, which it takes over. An error wraps [ErrNoObject] if there is something in it that
-// no commit can have.
+// NewSource makes the tree objects of a tree. An error wraps [ErrNoObject] if there is something in it that no commit can have.
 func NewSource(tree *Hashed) (*Source, error) {
-	s := &Source{tree: tree, files: map[repo.Checksum]int{}, meta: map[repo.ObjectName][]byte{}}
+	s := &Source{tree: tree, meta: map[repo.ObjectName][]byte{}}
 	trees := map[string]*repo.DirTree{}
 	// Backwards, since a directory stands before what is in it.
-	for i := len(tree.entries) - 1; i >= 0; i-- {
-		e := &tree.entries[i]
-		parent, name := path.Split(e.Path)
-		parent = path.Clean(parent)
-		up := trees[parent]
-		if up == nil && e.Path != "/" {
+	for i := tree.entries.Len() - 1; i >= 0; i-- {
+		e := tree.entries.At(i)
+		up := trees[e.Dir]
+		if up == nil && e.Name != "" {
 			up = &repo.DirTree{}
-			trees[parent] = up
+			trees[e.Dir] = up
 		}
 		switch {
 		case e.IsDir():
-			d, meta, err := s.directory(e, trees[e.Path])
+			p := e.Path()
+			d, meta, err := s.directory(e, trees[p])
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", e.Path, err)
+				return nil, fmt.Errorf("%s: %w", p, err)
 			}
-			delete(trees, e.Path)
-			if e.Path == "/" {
-				s.Tree, s.Meta = d, meta
-				return s, nil
+			delete(trees, p)
+			if e.Name != "" {
+				up.Dirs = append(up.Dirs, repo.DirEntry{Name: e.Name, Tree: d, Meta: meta})
+				continue
 			}
-			up.Dirs = append(up.Dirs, repo.DirEntry{Name: name, Tree: d, Meta: meta})
+			for lost := range trees {
+				return nil, fmt.Errorf("%s: there are files in it, and it is no directory of the tree", lost)
+			}
+			s.Tree, s.Meta = d, meta
 		case e.IsRegular(), e.IsSymlink():
-			s.files[e.Object] = i
-			up.Files = append(up.Files, repo.FileEntry{Name: name, Checksum: e.Object})
+			s.files = append(s.files, uint32(i))
+			up.Files = append(up.Files, repo.FileEntry{Name: e.Name, Checksum: e.Object})
 		default:
-			return nil, fmt.Errorf("%s: %w", e.Path, ErrNoObject)
+			return nil, fmt.Errorf("%s: %w", e.Path(), ErrNoObject)
 		}
 	}
-	return nil, errors.New("the tree has no root")
+	if s.Tree.IsZero() {
+		return nil, errors.New("the tree has no root")
+	}
+	objects := tree.entries.objects
+	slices.SortFunc(s.files, func(a, b uint32) int { return cmp.Or(objects[a].Compare(objects[b]), cmp.Compare(a, b)) })
+	s.files = slices.Clip(slices.CompactFunc(s.files, func(a, b uint32) bool { return objects[a] == objects[b] }))
+	return s, nil
 }
 
-// committed is the tree as that of its commit: without times, and names of one object are links of one file.
+// find returns the entry with a file object.
+func (s *Source) find(c repo.Checksum) (int, error) {
+	n, ok := slices.BinarySearchFunc(s.files, c, func(i uint32, c repo.Checksum) int { return s.tree.entries.objects[i].Compare(c) })
+	if !ok {
+		return 0, fmt.Errorf("file object %s: %w", c, repo.ErrObjectNotFound)
+	}
+	return int(s.files[n]), nil
+}
+
+// committed is the tree as that of its commit.
 func (s *Source) committed() *commitTree {
-	s.once.Do(func() {
-		linkObjects(s.tree.entries)
-		for i := range s.tree.entries {
-			e := &s.tree.entries[i]
-			e.ModTime, e.Device = time.Time{}, 0
-		}
-	})
-	return &commitTree{src: s, entries: s.tree.entries}
+	s.once.Do(func() { s.linked = s.tree.entries.linkedByObject() })
+	return &commitTree{src: s, entries: s.linked}
 }
 
 // directory makes the objects of a directory.
-func (s *Source) directory(e *Entry, list *repo.DirTree) (tree, meta repo.Checksum, err error) {
+func (s *Source) directory(e Entry, list *repo.DirTree) (tree, meta repo.Checksum, err error) {
 	if list == nil {
 		list = &repo.DirTree{}
 	}
@@ -244,25 +235,26 @@ func (s *Source) Metadata(_ context.Context, name repo.ObjectName) ([]byte, erro
 
 // FileInfo implements [repo.Source].
 func (s *Source) FileInfo(_ context.Context, c repo.Checksum) (*repo.FileInfo, error) {
-	i, ok := s.files[c]
-	if !ok {
-		return nil, fmt.Errorf("file object %s: %w", c, repo.ErrObjectNotFound)
+	i, err := s.find(c)
+	if err != nil {
+		return nil, err
 	}
-	e := &s.tree.entries[i]
-	return &repo.FileInfo{FileHeader: e.FileHeader, Size: e.Size}, nil
+	e := s.tree.entries.At(i)
+	return &repo.FileInfo{FileHeader: *e.FileHeader, Size: e.Size}, nil
 }
 
 // OpenFile implements [repo.Source].
 func (s *Source) OpenFile(ctx context.Context, c repo.Checksum) (io.ReadCloser, *repo.FileInfo, error) {
-	info, err := s.FileInfo(ctx, c)
+	i, err := s.find(c)
 	if err != nil {
 		return nil, nil, err
 	}
-	i := s.files[c]
-	h, err := repo.FileHasher(&info.FileHeader)
+	e := s.tree.entries.At(i)
+	h, err := repo.FileHasher(e.FileHeader)
 	if err != nil {
 		return nil, nil, err
 	}
+	info := &repo.FileInfo{FileHeader: *e.FileHeader, Size: e.Size}
 	if info.IsSymlink() {
 		return noContent{}, info, nil
 	}
@@ -270,7 +262,7 @@ func (s *Source) OpenFile(ctx context.Context, c repo.Checksum) (io.ReadCloser, 
 	if err != nil {
 		return nil, nil, err
 	}
-	return &rehashed{ReadCloser: r, h: h, want: c, path: s.tree.entries[i].Path, left: info.Size}, info, nil
+	return &rehashed{ReadCloser: r, h: h, want: c, path: e.Path(), left: info.Size}, info, nil
 }
 
 type noContent struct{}
@@ -306,7 +298,8 @@ func (r *rehashed) Read(p []byte) (int, error) {
 func (s *Source) WriteTo(ctx context.Context, txn *repo.Txn) error {
 	g, run := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
-	for _, c := range slices.SortedFunc(maps.Keys(s.files), repo.Checksum.Compare) {
+	for _, i := range s.files {
+		c := s.tree.entries.objects[i]
 		g.Go(func() (err error) {
 			if had, err := txn.HasObject(repo.ObjectName{Checksum: c, Type: repo.TypeFile}); had || err != nil {
 				return err

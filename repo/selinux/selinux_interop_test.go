@@ -116,21 +116,21 @@ func compare(t *testing.T, root string) map[string]string {
 		t.Fatal(err)
 	}
 	want := committed(t, root)
-	for _, e := range tree.Entries() {
-		got, err := policy.Label(e.Path, e.Mode)
+	for _, e := range tree.Entries().All() {
+		got, err := policy.Label(e.Path(), e.Mode)
 		if err != nil {
 			t.Fatal(err)
 		}
-		w, ok := want[e.Path]
+		w, ok := want[e.Path()]
 		if !ok {
-			t.Fatalf("ostree does not list %q", e.Path)
+			t.Fatalf("ostree does not list %q", e.Path())
 		}
 		if got != w {
-			t.Errorf("%q: got %q, want %q", e.Path, got, w)
+			t.Errorf("%q: got %q, want %q", e.Path(), got, w)
 		}
 	}
-	if len(want) != len(tree.Entries()) {
-		t.Errorf("%d paths, ostree has %d", len(tree.Entries()), len(want))
+	if len(want) != tree.Entries().Len() {
+		t.Errorf("%d paths, ostree has %d", tree.Entries().Len(), len(want))
 	}
 	return want
 }
@@ -155,11 +155,11 @@ func committed(t *testing.T, root string) map[string]string {
 		t.Fatal(err)
 	}
 	labels := map[string]string{}
-	for _, e := range tree.Entries() {
-		labels[e.Path] = ""
+	for _, e := range tree.Entries().All() {
+		labels[e.Path()] = ""
 		for _, x := range e.Xattrs {
 			if x.Name == "security.selinux" {
-				labels[e.Path] = strings.TrimSuffix(string(x.Value), "\x00")
+				labels[e.Path()] = strings.TrimSuffix(string(x.Value), "\x00")
 			}
 		}
 	}

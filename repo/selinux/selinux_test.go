@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"path"
-	"slices"
 	"strings"
 	"testing"
 
@@ -19,28 +17,28 @@ import (
 // files is a tree with files of this content.
 type files map[string]string
 
-func (f files) Entries() []rootfs.Entry {
-	all := map[string]rootfs.Entry{"/": {}}
+func (f files) Entries() *rootfs.List {
+	directory := rootfs.Entry{FileHeader: &repo.FileHeader{Mode: repo.ModeDir | 0o755}}
+	all := map[string]rootfs.Entry{"/": directory}
 	for name, content := range f {
 		for dir := path.Dir(name); dir != "/"; dir = path.Dir(dir) {
-			all[dir] = rootfs.Entry{}
+			all[dir] = directory
 		}
-		all[name] = rootfs.Entry{FileHeader: repo.FileHeader{Mode: repo.ModeRegular | 0o644}, Size: int64(len(content))}
+		all[name] = rootfs.Entry{FileHeader: &repo.FileHeader{Mode: repo.ModeRegular | 0o644}, Size: int64(len(content))}
 	}
-	var list []rootfs.Entry
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		e := all[name]
-		e.Path, e.Link = name, len(list)
-		if e.Mode == 0 {
-			e.Mode = repo.ModeDir | 0o755
+	b := rootfs.NewBuilder(len(all))
+	for name, e := range all {
+		e.Dir, e.Name = rootfs.Split(name)
+		if err := b.Add(e); err != nil {
+			panic(err)
 		}
-		list = append(list, e)
 	}
+	list, _ := b.List(nil)
 	return list
 }
 
 func (f files) Open(_ context.Context, i int) (io.ReadCloser, error) {
-	return io.NopCloser(bytes.NewReader([]byte(f[f.Entries()[i].Path]))), nil
+	return io.NopCloser(bytes.NewReader([]byte(f[f.Entries().At(i).Path()]))), nil
 }
 
 const config = "# a comment\nSELINUX=enforcing\nSELINUXTYPE=targeted \n"

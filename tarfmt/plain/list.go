@@ -85,7 +85,8 @@ func (l *lister) entry(h *tar.Header, content io.Reader) error {
 }
 
 func (l *lister) object(h *tar.Header, p string, content io.Reader) (c repo.Checksum, err error) {
-	e := rootfs.Entry{Path: p, FileHeader: repo.FileHeader{UID: uint32(h.Uid), GID: uint32(h.Gid), Mode: uint32(h.Mode & 0o7777), Xattrs: xattrs(h)}}
+	e := rootfs.Entry{FileHeader: &repo.FileHeader{UID: uint32(h.Uid), GID: uint32(h.Gid), Mode: uint32(h.Mode & 0o7777), Xattrs: xattrs(h)}}
+	e.Dir, e.Name = rootfs.Split(p)
 	switch h.Typeflag {
 	case tar.TypeLink:
 		c, ok := l.objects[path.Join("/", h.Linkname)]
@@ -102,20 +103,20 @@ func (l *lister) object(h *tar.Header, p string, content io.Reader) (c repo.Chec
 		return repo.HashMetadata(data), nil
 	case tar.TypeSymlink:
 		e.Mode, e.Target = repo.ModeSymlink|0o777, h.Linkname
-		return rootfs.HeaderObject(&e)
+		return rootfs.HeaderObject(e)
 	case tar.TypeFifo:
 		e.Mode |= modeFIFO
-		return rootfs.HeaderObject(&e)
+		return rootfs.HeaderObject(e)
 	case tar.TypeChar, tar.TypeBlock:
 		e.Mode |= modeChar
 		if h.Typeflag == tar.TypeBlock {
 			e.Mode ^= modeChar ^ modeBlock
 		}
 		e.Device = deviceNumber(h.Devmajor, h.Devminor)
-		return rootfs.HeaderObject(&e)
+		return rootfs.HeaderObject(e)
 	case tar.TypeReg:
 		e.Mode |= repo.ModeRegular
-		s, err := repo.FileHasher(&e.FileHeader)
+		s, err := repo.FileHasher(e.FileHeader)
 		if err != nil {
 			return c, fmt.Errorf("%w: %w", tarfmt.ErrInvalidStream, err)
 		}

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -46,43 +45,31 @@ func dropped(name string) bool {
 // view is a tree as it will be in layers.
 type view struct {
 	rootfs.Tree
-	entries []rootfs.Entry
-	code    []bool // which are compiled files of Python
+	entries *rootfs.List
 }
-
-var _ rootfs.Lender = (*view)(nil)
 
 // View returns a tree as it will be in layers: without xattrs that stay out of images, and with the times in Python's compiled
 // files that go with those of layers. Indexes stay the same; objects that no longer fit are zero.
 func View(tree rootfs.Tree) rootfs.Tree {
-	v := &view{Tree: tree, entries: slices.Clone(tree.Entries())}
-	v.code = make([]bool, len(v.entries))
-	for i := range v.entries {
-		e := &v.entries[i]
-		kept := keptXattrs(e.Xattrs)
-		v.code[i] = isBytecode(v.entries, i)
-		if len(kept) != len(e.Xattrs) || v.code[i] {
-			e.Object = repo.Checksum{}
+	kept := tree.Entries().WithHeaders(func(h *repo.FileHeader) *repo.FileHeader {
+		xattrs := keptXattrs(h.Xattrs)
+		if len(xattrs) == len(h.Xattrs) {
+			return h
 		}
-		e.Xattrs = kept
-	}
-	return v
+		other := *h
+		other.Xattrs = xattrs
+		return &other
+	})
+	return &view{Tree: tree, entries: kept.WithoutObjects(func(i int) bool { return isBytecode(kept, i) })}
 }
 
 // Entries implements [rootfs.Tree].
-func (v *view) Entries() []rootfs.Entry { return v.entries }
-
-// Take implements [rootfs.Lender].
-func (v *view) Take() []rootfs.Entry {
-	entries := v.entries
-	v.entries = nil
-	return entries
-}
+func (v *view) Entries() *rootfs.List { return v.entries }
 
 // Open implements [rootfs.Tree].
 func (v *view) Open(ctx context.Context, index int) (io.ReadCloser, error) {
 	r, err := v.Tree.Open(ctx, index)
-	if err != nil || !v.code[index] {
+	if err != nil || !isBytecode(v.entries, index) {
 		return r, err
 	}
 	return struct {
@@ -94,8 +81,9 @@ func (v *view) Open(ctx context.Context, index int) (io.ReadCloser, error) {
 const bytecodeSuffix = ".pyc"
 
 // isBytecode reports whether an entry is a compiled file of Python. All names of a file count as its first.
-func isBytecode(entries []rootfs.Entry, i int) bool {
-	return strings.HasSuffix(entries[entries[i].Link].Path, bytecodeSuffix) && entries[i].IsRegular()
+func isBytecode(entries *rootfs.List, i int) bool {
+	e := entries.At(i)
+	return e.IsRegular() && strings.HasSuffix(entries.At(e.Link).Name, bytecodeSuffix)
 }
 
 func keptXattrs(all repo.Xattrs) repo.Xattrs {
@@ -113,7 +101,7 @@ func keptXattrs(all repo.Xattrs) repo.Xattrs {
 // has the content. Sockets are left out, as no archive can hold them. The error wraps [ErrReservedName] for a name that layers
 // cannot have.
 func Write(ctx context.Context, w io.Writer, tree rootfs.Tree, indexes []int, opts Options) error {
-	l := &writer{tree: tree, x: rootfs.NewIndex(tree), out: tar.NewWriter(w), dirs: map[string]bool{}, links: map[int]string{}, buf: make([]byte, 64<<10)}
+	l := &writer{tree: tree, x: rootfs.NewIndex(tree), out: tar.NewWriter(w), dirs: map[string]bool{}, links: several(tree.Entries(), indexes), buf: make([]byte, 64<<10)}
 	for _, p := range opts.Whiteouts {
 		if err := l.whiteout(p); err != nil {
 			return fmt.Errorf("%s: %w", p, err)
@@ -124,7 +112,7 @@ func Write(ctx context.Context, w io.Writer, tree rootfs.Tree, indexes []int, op
 			return err
 		}
 		if err := l.entry(ctx, i); err != nil {
-			return fmt.Errorf("%s: %w", tree.Entries()[i].Path, err)
+			return fmt.Errorf("%s: %w", tree.Entries().At(i).Path(), err)
 		}
 	}
 	return l.out.Close()
@@ -135,8 +123,19 @@ type writer struct {
 	x     *rootfs.Index
 	out   *tar.Writer
 	dirs  map[string]bool
-	links map[int]string // by first entry: the name of the file that was written
+	links map[int]string // by first entry of files with several names here: that which was written, or ""
 	buf   []byte
+}
+
+// several returns the files that have several names among some entries.
+func several(entries *rootfs.List, indexes []int) map[int]string {
+	files := map[int]string{}
+	for _, i := range indexes {
+		if first := entries.At(i).Link; first != i {
+			files[first] = ""
+		}
+	}
+	return files
 }
 
 // whiteout writes the mark that hides a path of lower layers.
@@ -178,21 +177,22 @@ func (l *writer) parents(p string) error {
 }
 
 func (l *writer) entry(ctx context.Context, i int) error {
-	e := &l.tree.Entries()[i]
-	if strings.HasPrefix(path.Base(e.Path), whiteoutPrefix) {
+	e := l.tree.Entries().At(i)
+	if strings.HasPrefix(e.Name, whiteoutPrefix) {
 		return ErrReservedName
 	}
-	if e.Path != "/" {
-		if err := l.parents(e.Path); err != nil {
+	p := e.Path()
+	if e.Name != "" {
+		if err := l.parents(p); err != nil {
 			return err
 		}
 	}
 	switch {
 	case e.IsDir():
-		if l.dirs[e.Path] {
+		if l.dirs[p] {
 			return nil
 		}
-		l.dirs[e.Path] = true
+		l.dirs[p] = true
 	case e.Mode&repo.ModeTypeMask == modeSocket:
 		return nil
 	}
@@ -200,8 +200,8 @@ func (l *writer) entry(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	if e.IsRegular() {
-		if first, ok := l.links[e.Link]; ok {
+	if first, ok := l.links[e.Link]; ok && e.IsRegular() {
+		if first != "" {
 			h.Typeflag, h.Linkname, h.Size, h.PAXRecords = tar.TypeLink, first, 0, nil
 			return l.out.WriteHeader(h)
 		}
@@ -213,7 +213,7 @@ func (l *writer) entry(ctx context.Context, i int) error {
 	return l.content(ctx, i, e)
 }
 
-func (l *writer) content(ctx context.Context, i int, e *rootfs.Entry) (err error) {
+func (l *writer) content(ctx context.Context, i int, e rootfs.Entry) (err error) {
 	r, err := l.tree.Open(ctx, i)
 	if err != nil {
 		return err
@@ -238,9 +238,9 @@ const (
 )
 
 // header makes the tar header of an entry.
-func header(e *rootfs.Entry) (*tar.Header, error) {
+func header(e rootfs.Entry) (*tar.Header, error) {
 	h := &tar.Header{
-		Name: strings.TrimPrefix(e.Path, "/"), Mode: int64(e.Mode & 0o7777), Uid: int(e.UID), Gid: int(e.GID), ModTime: epoch,
+		Name: e.Path()[1:], Mode: int64(e.Mode & 0o7777), Uid: int(e.UID), Gid: int(e.GID), ModTime: epoch,
 	}
 	switch e.Mode & repo.ModeTypeMask {
 	case repo.ModeRegular:
@@ -248,7 +248,7 @@ func header(e *rootfs.Entry) (*tar.Header, error) {
 	case repo.ModeDir:
 		h.Typeflag = tar.TypeDir
 		h.Name += "/"
-		if e.Path == "/" {
+		if e.Name == "" {
 			h.Name = "./"
 		}
 	case repo.ModeSymlink:

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ostree-ext/ostree-ext-go/internal/testfiles"
+	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/plain"
@@ -56,19 +57,19 @@ func tree(t *testing.T) *rootfs.Hashed {
 // owned is a tree that belongs to root, whoever made it.
 type owned struct{ rootfs.Tree }
 
-func (o owned) Entries() []rootfs.Entry {
-	list := append([]rootfs.Entry(nil), o.Tree.Entries()...)
-	for i := range list {
-		list[i].UID, list[i].GID = 0, 0
-		if list[i].IsDir() {
-			list[i].Mode = 0o40755
+func (o owned) Entries() *rootfs.List {
+	return o.Tree.Entries().WithHeaders(func(h *repo.FileHeader) *repo.FileHeader {
+		other := *h
+		other.UID, other.GID = 0, 0
+		if h.Mode&repo.ModeTypeMask == repo.ModeDir {
+			other.Mode = 0o40755
 		}
-	}
-	return list
+		return &other
+	})
 }
 
 func all(h *rootfs.Hashed) []int {
-	list := make([]int, len(h.Entries()))
+	list := make([]int, h.Entries().Len())
 	for i := range list {
 		list[i] = i
 	}
@@ -137,8 +138,8 @@ func TestWhatIsListedIsWhatWasHashed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(list) != len(h.Entries()) {
-		t.Errorf("%d entries are listed, the tree has %d", len(list), len(h.Entries()))
+	if len(list) != h.Entries().Len() {
+		t.Errorf("%d entries are listed, the tree has %d", len(list), h.Entries().Len())
 	}
 	for _, f := range list {
 		i, ok := x.Find(f.Path)

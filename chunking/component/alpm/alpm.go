@@ -56,7 +56,7 @@ func read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
 		return nil, err
 	}
 	var pkgs []pkgdb.Package
-	for i := range x.Children(x.Entry(local).Path) {
+	for i := range x.Children(x.Entry(local).Path()) {
 		e := x.Entry(i)
 		if !e.IsDir() {
 			continue // ALPM_DB_VERSION
@@ -67,9 +67,9 @@ func read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		p, err := readPackage(ctx, x, e.Path)
+		p, err := readPackage(ctx, x, e.Path())
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", e.Path, err)
+			return nil, fmt.Errorf("%s: %w", e.Path(), err)
 		}
 		pkgs = append(pkgs, p)
 	}

@@ -89,7 +89,7 @@ func (r *reader) read(ctx context.Context) error {
 		}
 		return nil
 	}
-	return r.distroless(ctx, r.x.Entry(dir).Path)
+	return r.distroless(ctx, r.x.Entry(dir).Path())
 }
 
 // unpacked are the states of packages whose files are there.
@@ -204,7 +204,7 @@ var notParagraphs = []string{
 // distroless reads status.d: a paragraph in a file of its own for each package, and its md5sums, which are the only list.
 func (r *reader) distroless(ctx context.Context, dir string) error {
 	for i := range r.x.Children(dir) {
-		p := r.x.Entry(i).Path
+		p := r.x.Entry(i).Path()
 		if !r.x.Entry(i).IsRegular() || slices.Contains(notParagraphs, path.Ext(p)) {
 			continue
 		}

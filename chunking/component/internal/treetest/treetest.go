@@ -59,7 +59,7 @@ func (f Files) And(more Files) Files {
 
 // Tree is a tree in memory.
 type Tree struct {
-	entries []rootfs.Entry
+	entries *rootfs.List
 	files   []File
 }
 
@@ -75,14 +75,16 @@ func New(files Files) *Tree {
 		}
 	}
 	t := &Tree{}
-	links := map[string][]int{}
-	for i, p := range slices.Sorted(maps.Keys(all)) {
+	b := rootfs.NewBuilder(len(all))
+	var names []string // of what hard links are of
+	for _, p := range slices.Sorted(maps.Keys(all)) {
 		f := all[p]
 		first := p
 		if f.LinkTo != "" {
 			first, f = f.LinkTo, all[f.LinkTo]
 		}
-		e := rootfs.Entry{Path: p, Link: i, FileHeader: repo.FileHeader{Mode: f.Mode, Target: f.Target}}
+		e := rootfs.Entry{FileHeader: &repo.FileHeader{Mode: f.Mode, Target: f.Target}}
+		e.Dir, e.Name = rootfs.Split(p)
 		switch {
 		case f.Dir:
 			e.Mode = repo.ModeDir | max(f.Mode, 0o755)
@@ -91,20 +93,18 @@ func New(files Files) *Tree {
 		default:
 			e.Mode = repo.ModeRegular | max(f.Mode, 0o644)
 			e.Size = max(f.Size, int64(len(f.Content)))
-			links[first] = append(links[first], i)
 		}
 		var xattrs []repo.Xattr
 		for name, value := range f.Xattrs {
 			xattrs = append(xattrs, repo.Xattr{Name: name, Value: []byte(value)})
 		}
 		e.Xattrs = repo.NewXattrs(xattrs)
-		t.entries, t.files = append(t.entries, e), append(t.files, f)
-	}
-	for _, names := range links {
-		for _, i := range names {
-			t.entries[i].Link = names[0]
+		if err := b.Add(e); err != nil {
+			panic(err)
 		}
+		names, t.files = append(names, first), append(t.files, f)
 	}
+	t.entries, _ = b.List(func(a, b int) int { return strings.Compare(names[a], names[b]) })
 	return t
 }
 
@@ -112,7 +112,7 @@ func New(files Files) *Tree {
 func Index(files Files) *rootfs.Index { return rootfs.NewIndex(New(files)) }
 
 // Entries implements [rootfs.Tree].
-func (t *Tree) Entries() []rootfs.Entry { return t.entries }
+func (t *Tree) Entries() *rootfs.List { return t.entries }
 
 // Open implements [rootfs.Tree].
 func (t *Tree) Open(_ context.Context, i int) (io.ReadCloser, error) {
@@ -120,7 +120,7 @@ func (t *Tree) Open(_ context.Context, i int) (io.ReadCloser, error) {
 	if f.Err != nil {
 		return nil, f.Err
 	}
-	zeros := io.LimitReader(zeroReader{}, t.entries[i].Size-int64(len(f.Content)))
+	zeros := io.LimitReader(zeroReader{}, t.entries.At(i).Size-int64(len(f.Content)))
 	return io.NopCloser(io.MultiReader(strings.NewReader(f.Content), zeros)), nil
 }
 

@@ -1,0 +1,369 @@
+package rootfs
+
+import (
+	"cmp"
+	"errors"
+	"hash/maphash"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
+)
+
+// Entry is one path of a tree.
+type Entry struct {
+	// Dir is the path of the directory that the entry is in, absolute and clean, and Name its name there. Those of the root are "/" and
+	// "".
+	Dir, Name string
+	// FileHeader has owner, type, permissions, symlink target and xattrs, also of directories and special files. Entries share
+	// it: it must not be changed.
+	*repo.FileHeader
+	// Size is the length of a regular file's content in bytes, and 0 for everything else.
+	Size int64
+	// Link is the index of the first entry that is the same file under another name (a hard link, or the same object of
+	// a commit), or the entry's own.
+	Link int
+	// Device is the device number of a block or character device.
+	Device uint64
+	// Object is the file object's checksum, if the tree knows it, else zero.
+	Object repo.Checksum
+}
+
+// Path is absolute and clean; that of the root is "/".
+func (e Entry) Path() string {
+	if e.Dir == "/" {
+		return "/" + e.Name
+	}
+	return e.Dir + "/" + e.Name
+}
+
+// AppendPath appends the path.
+func (e Entry) AppendPath(b []byte) []byte {
+	if e.Dir != "/" {
+		b = append(b, e.Dir...)
+	}
+	return append(append(b, '/'), e.Name...)
+}
+
+// IsDir reports whether the entry is a directory.
+func (e Entry) IsDir() bool { return e.Mode&repo.ModeTypeMask == repo.ModeDir }
+
+// IsRegular reports whether the entry is a regular file.
+func (e Entry) IsRegular() bool { return e.Mode&repo.ModeTypeMask == repo.ModeRegular }
+
+// Split splits an absolute, clean path as in [Entry].
+func Split(p string) (dir, name string) {
+	i := strings.LastIndexByte(p, '/')
+	if i <= 0 {
+		return "/", p[i+1:]
+	}
+	return p[:i], p[i+1:]
+}
+
+// List is a list of entries, sorted by path bytewise, so that the root is first and each directory stands before what is in it.
+// It does not change. A tree may have a million entries, and several lists: one takes about 50 bytes for an entry, and 32 more if
+// it has objects. Lists of one tree share what they can.
+type List struct {
+	names   names
+	dirs    []string
+	headers []header
+	places  []place
+	sizes   []int64
+	links   []uint32
+	objects []repo.Checksum // nil if none is known
+}
+
+// place says where an entry stands in the tables of a list.
+type place struct{ name, dir, header uint32 }
+
+// header is what entries have in common with others, as a rule.
+type header struct {
+	repo.FileHeader
+	device uint64
+}
+
+// Len is the number of entries.
+func (l *List) Len() int { return len(l.places) }
+
+// At returns the entry at an index.
+func (l *List) At(i int) Entry {
+	p := l.places[i]
+	h := &l.headers[p.header]
+	return Entry{
+		Dir: l.dirs[p.dir], Name: l.names.at(p.name), FileHeader: &h.FileHeader, Size: l.sizes[i], Link: int(l.links[i]), Device: h.device, Object: l.Object(i),
+	}
+}
+
+// Object returns the object of an entry, which is zero if it is not known.
+func (l *List) Object(i int) (c repo.Checksum) {
+	if l.objects != nil {
+		c = l.objects[i]
+	}
+	return c
+}
+
+// All iterates over the entries.
+func (l *List) All() iter.Seq2[int, Entry] {
+	return func(yield func(int, Entry) bool) {
+		for i := range l.places {
+			if !yield(i, l.At(i)) {
+				return
+			}
+		}
+	}
+}
+
+// WithHeaders returns the list with other headers, where change returns another than it was given. Such entries have no object.
+func (l *List) WithHeaders(change func(*repo.FileHeader) *repo.FileHeader) *List {
+	out := *l
+	out.headers = slices.Clone(l.headers)
+	changed := make([]bool, len(l.headers))
+	for i := range out.headers {
+		if h := change(&l.headers[i].FileHeader); h != &l.headers[i].FileHeader {
+			out.headers[i].FileHeader, changed[i] = *h, true
+		}
+	}
+	return out.WithoutObjects(func(i int) bool { return changed[l.places[i].header] })
+}
+
+// WithoutObjects returns the list without the objects of some entries, by index.
+func (l *List) WithoutObjects(of func(i int) bool) *List {
+	out := *l
+	if out.objects == nil {
+		return &out
+	}
+	out.objects = slices.Clone(l.objects)
+	for i := range out.objects {
+		if of(i) {
+			out.objects[i] = repo.Checksum{}
+		}
+	}
+	return &out
+}
+
+// withObjects returns the list with a table of objects of its own.
+func (l *List) withObjects() *List {
+	out := *l
+	if out.objects = slices.Clone(l.objects); out.objects == nil {
+		out.objects = make([]repo.Checksum, len(l.places))
+	}
+	return &out
+}
+
+// linkedByObject returns the list with names of one object as links of one file.
+func (l *List) linkedByObject() *List {
+	out := *l
+	out.links = make([]uint32, len(l.links))
+	out.link(func(a, b int) int { return out.objects[a].Compare(out.objects[b]) })
+	return &out
+}
+
+// link makes entries that are one file, as compare says of their indexes, links of the first of them. It returns the indexes of
+// all files, those of one file next to each other and ascending. A map of a million files would be larger.
+func (l *List) link(compare func(a, b int) int) []uint32 {
+	var files []uint32
+	for i := range l.links {
+		if l.links[i] = uint32(i); !l.isDir(i) {
+			files = append(files, uint32(i))
+		}
+	}
+	slices.SortFunc(files, func(a, b uint32) int { return cmp.Or(compare(int(a), int(b)), cmp.Compare(a, b)) })
+	for n := 1; n < len(files); n++ {
+		if before := files[n-1]; compare(int(before), int(files[n])) == 0 {
+			l.links[files[n]] = l.links[before]
+		}
+	}
+	return files
+}
+
+func (l *List) isDir(i int) bool {
+	return l.headers[l.places[i].header].Mode&repo.ModeTypeMask == repo.ModeDir
+}
+
+// isBelow reports whether an entry is below a directory, whose path is given without a slash at the end.
+func (l *List) isBelow(i int, dir string) bool {
+	in := l.dirs[l.places[i].dir]
+	return strings.HasPrefix(in, dir) && (len(in) == len(dir) || in[len(dir)] == '/' || dir == "")
+}
+
+// find returns where a path is or would be.
+func (l *List) find(p string) (int, bool) {
+	return slices.BinarySearchFunc(l.places, p, func(at place, p string) int { return -comparePath(p, l.dirs[at.dir], l.names.at(at.name)) })
+}
+
+// comparePath compares a path with that of a name in a directory.
+func comparePath(p, dir, name string) int {
+	if dir == "/" {
+		dir = ""
+	}
+	n := min(len(p), len(dir))
+	if c := strings.Compare(p[:n], dir[:n]); c != 0 {
+		return c
+	}
+	if n == len(p) {
+		return -1
+	}
+	if p[n] != '/' {
+		return cmp.Compare(p[n], '/')
+	}
+	return strings.Compare(p[n+1:], name)
+}
+
+// compare compares the paths of two entries.
+func (l *List) compare(a, b place) int {
+	if a.dir == b.dir {
+		return strings.Compare(l.names.at(a.name), l.names.at(b.name))
+	}
+	da, db := l.dirs[a.dir], l.dirs[b.dir]
+	if len(da) > len(db) {
+		return -l.compare(b, a)
+	}
+	if da == "/" {
+		da = ""
+	}
+	n := len(da)
+	if c := strings.Compare(da, db[:n]); c != 0 {
+		return c
+	}
+	// The rest of the longer path is where the shorter one has its last element.
+	if db[n] != '/' {
+		return cmp.Compare('/', db[n])
+	}
+	return comparePath(l.names.at(a.name), db[n+1:], l.names.at(b.name))
+}
+
+// ErrTooLong says that the names of a tree have more bytes than a list can have.
+var ErrTooLong = errors.New("the names of the files and directories are too long")
+
+// Builder makes a list.
+type Builder struct {
+	list   List
+	dirs   map[string]uint32
+	last   string // directory
+	lastID uint32
+	seed   maphash.Seed
+	known  map[uint64]uint32 // headers by hash
+}
+
+// NewBuilder returns a builder for about so many entries.
+func NewBuilder(size int) *Builder { return newBuilder(size, names{}) }
+
+func newBuilder(size int, names names) *Builder {
+	b := &Builder{dirs: map[string]uint32{}, seed: maphash.MakeSeed(), known: map[uint64]uint32{}}
+	b.list = List{names: names.clone(), places: make([]place, 0, size), sizes: make([]int64, 0, size)}
+	return b
+}
+
+// Add adds an entry. Its link does not count.
+func (b *Builder) Add(e Entry) error {
+	name, err := b.list.names.add(e.Name)
+	if err != nil {
+		return err
+	}
+	b.add(name, &e)
+	return nil
+}
+
+// add adds an entry whose name is there.
+func (b *Builder) add(name uint32, e *Entry) {
+	l := &b.list
+	l.places = append(l.places, place{name: name, dir: b.dir(e.Dir), header: b.header(e.FileHeader, e.Device)})
+	l.sizes = append(l.sizes, e.Size)
+	if l.objects == nil && !e.Object.IsZero() {
+		l.objects = make([]repo.Checksum, len(l.places)-1, cap(l.places))
+	}
+	if l.objects != nil {
+		l.objects = append(l.objects, e.Object)
+	}
+}
+
+func (b *Builder) dir(p string) uint32 {
+	if p == b.last {
+		return b.lastID
+	}
+	id, ok := b.dirs[p]
+	if !ok {
+		id = uint32(len(b.list.dirs))
+		b.list.dirs = append(b.list.dirs, p)
+		b.dirs[p] = id
+	}
+	b.last, b.lastID = p, id
+	return id
+}
+
+// header returns where a header is in the table. One whose hash is taken by another is there several times.
+func (b *Builder) header(f *repo.FileHeader, device uint64) uint32 {
+	var h maphash.Hash
+	h.SetSeed(b.seed)
+	maphash.WriteComparable(&h, [...]uint64{uint64(f.UID)<<32 | uint64(f.GID), uint64(f.Mode), device, uint64(len(f.Target))})
+	_, _ = h.WriteString(f.Target)
+	for _, x := range f.Xattrs {
+		maphash.WriteComparable(&h, [...]int{len(x.Name), len(x.Value)})
+		_, _ = h.WriteString(x.Name)
+		_, _ = h.Write(x.Value)
+	}
+	hash := h.Sum64()
+	id, taken := b.known[hash]
+	if taken {
+		if old := &b.list.headers[id]; old.device == device && sameHeader(&old.FileHeader, f) {
+			return id
+		}
+	}
+	id = uint32(len(b.list.headers))
+	b.list.headers = append(b.list.headers, header{*f, device})
+	if !taken {
+		b.known[hash] = id
+	}
+	return id
+}
+
+func sameHeader(a, b *repo.FileHeader) bool {
+	return a.UID == b.UID && a.GID == b.GID && a.Mode == b.Mode && a.Target == b.Target && sameXattrs(a.Xattrs, b.Xattrs)
+}
+
+func sameXattrs(a, b repo.Xattrs) bool {
+	return slices.EqualFunc(a, b, func(a, b repo.Xattr) bool { return a.Name == b.Name && string(a.Value) == string(b.Value) })
+}
+
+// List returns the list, and for each of its entries which one it was in the order of adding. compare says of two that were
+// added, which are no directories, whether they are names of one file; it may be nil: then all files have one name. The builder
+// is of no use afterwards.
+func (b *Builder) List(compare func(a, b int) int) (*List, []uint32) {
+	order := b.sort()
+	l := &b.list
+	if compare == nil {
+		compare = cmp.Compare[int]
+	}
+	l.link(func(i, j int) int { return compare(int(order[i]), int(order[j])) })
+	return l, order
+}
+
+// sort brings the entries into order, each a file of its own.
+func (b *Builder) sort() []uint32 {
+	l := &b.list
+	order := make([]uint32, len(l.places))
+	for i := range order {
+		order[i] = uint32(i)
+	}
+	slices.SortFunc(order, func(i, j uint32) int { return l.compare(l.places[i], l.places[j]) })
+	l.places, l.sizes, l.objects = reorder(l.places, order), reorder(l.sizes, order), reorder(l.objects, order)
+	l.headers, l.dirs = slices.Clip(l.headers), slices.Clip(l.dirs)
+	l.links = make([]uint32, len(l.places))
+	for i := range l.links {
+		l.links[i] = uint32(i)
+	}
+	return order
+}
+
+// reorder returns a list with what stands at order[i] at i.
+func reorder[T any](list []T, order []uint32) []T {
+	if list == nil {
+		return nil
+	}
+	out := make([]T, len(list))
+	for i, from := range order {
+		out[i] = list[from]
+	}
+	return out
+}
