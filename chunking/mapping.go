@@ -119,9 +119,9 @@ func (m *Mapping) Plan(content tarfmt.Content, prior [][]string) (*Plan, error) 
 		}
 		plan.Layers = append(plan.Layers, Layer{Name: binName(bin), Packages: packages, Content: layer.sorted()})
 	}
-	for _, o := range content {
-		if paths := left.paths[o.Checksum]; len(paths) > 0 {
-			return nil, fmt.Errorf("%w: %s, at %s", ErrUnmapped, o.Checksum, paths[0])
+	for _, f := range content {
+		if paths := left.paths[f.Object]; len(paths) > 0 {
+			return nil, fmt.Errorf("%w: %s, at %s", ErrUnmapped, f.Object, paths[0])
 		}
 	}
 	return plan, nil
@@ -147,8 +147,8 @@ type remainder struct{ paths map[repo.Checksum][]string }
 
 func newRemainder(content tarfmt.Content) *remainder {
 	r := &remainder{paths: make(map[repo.Checksum][]string, len(content))}
-	for _, o := range content {
-		r.paths[o.Checksum] = slices.Clone(o.Paths)
+	for _, f := range content {
+		r.paths[f.Object] = append(r.paths[f.Object], f.Name)
 	}
 	return r
 }
@@ -176,21 +176,16 @@ func (r *remainder) moveObject(to *layerContent, c repo.Checksum) {
 	}
 }
 
-// layerContent gathers the objects of a layer.
-type layerContent struct{ paths map[repo.Checksum][]string }
+// layerContent gathers the files of a layer.
+type layerContent struct{ files tarfmt.Content }
 
 func (l *layerContent) add(c repo.Checksum, paths ...string) {
-	if l.paths == nil {
-		l.paths = map[repo.Checksum][]string{}
+	for _, p := range paths {
+		l.files = append(l.files, tarfmt.ObjectPath{Object: c, Name: p})
 	}
-	l.paths[c] = append(l.paths[c], paths...)
 }
 
 func (l *layerContent) sorted() tarfmt.Content {
-	content := make(tarfmt.Content, 0, len(l.paths))
-	for c, paths := range l.paths {
-		content = append(content, tarfmt.ObjectPaths{Checksum: c, Paths: paths})
-	}
-	slices.SortFunc(content, func(a, b tarfmt.ObjectPaths) int { return a.Checksum.Compare(b.Checksum) })
-	return content
+	slices.SortStableFunc(l.files, func(a, b tarfmt.ObjectPath) int { return a.Object.Compare(b.Object) })
+	return l.files
 }

@@ -2,6 +2,9 @@ package chunking_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -9,15 +12,14 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/internal/testfiles"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
 var objectA, objectB, objectC = repo.Checksum{0xa}, repo.Checksum{0xb}, repo.Checksum{0xc}
 
 func content() tarfmt.Content {
-	return tarfmt.Content{
-		{Checksum: objectA, Paths: []string{"/a", "/a-again"}}, {Checksum: objectB, Paths: []string{"/b"}}, {Checksum: objectC, Paths: []string{"/c"}},
-	}
+	return tarfmt.Content{{Object: objectA, Name: "/a"}, {Object: objectA, Name: "/a-again"}, {Object: objectB, Name: "/b"}, {Object: objectC, Name: "/c"}}
 }
 
 // TestUpstream_ExclusiveComponentsHaveALayerEach: they take single paths, so an object may be in two layers.
@@ -34,15 +36,12 @@ func TestUpstream_ExclusiveComponentsHaveALayerEach(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &chunking.Plan{Layers: []chunking.Layer{
-		{Name: "own", Packages: []string{"own"}, Content: tarfmt.Content{{Checksum: objectA, Paths: []string{"/a"}}, {Checksum: objectC, Paths: []string{"/c"}}}},
-		{Name: "rest", Packages: []string{"rest"}, Content: tarfmt.Content{{Checksum: objectA, Paths: []string{"/a-again"}}, {Checksum: objectB, Paths: []string{"/b"}}}},
-		{Name: "Reserved for new packages", Content: tarfmt.Content{}},
+		{Name: "own", Packages: []string{"own"}, Content: tarfmt.Content{{Object: objectA, Name: "/a"}, {Object: objectC, Name: "/c"}}},
+		{Name: "rest", Packages: []string{"rest"}, Content: tarfmt.Content{{Object: objectA, Name: "/a-again"}, {Object: objectB, Name: "/b"}}},
+		{Name: "Reserved for new packages", Content: tarfmt.Content(nil)},
 	}}
 	if diff := cmp.Diff(want, plan); diff != "" {
 		t.Error(diff)
-	}
-	if err := plan.Check(content()); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -54,21 +53,67 @@ func TestAnObjectWithoutComponentIsAnError(t *testing.T) {
 	}
 }
 
+// commitOf makes a commit of files with these contents.
+func commitOf(t *testing.T, files map[string]string) (repo.Source, repo.Checksum) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		p := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(p), 0o755), os.WriteFile(p, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := rootfs.Dir(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	hashed, err := rootfs.Hash(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := rootfs.NewSource(hashed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit, err := src.AddCommit(repo.Commit{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src, commit
+}
+
 func TestCheckFindsWhatAPlanLacksOrRepeats(t *testing.T) {
 	t.Parallel()
-	all := content()
+	src, commit := commitOf(t, map[string]string{"a": "a", "dir/a-again": "a", "dir/b": "b", "c": "c"})
+	all, err := tarfmt.CommitContent(t.Context(), src, commit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(change func(c tarfmt.Content) tarfmt.Content) tarfmt.Content { return change(slices.Clone(all)) }
 	for name, p := range map[string]*chunking.Plan{
-		"a path is missing":     {Remainder: all[:2]},
+		"nothing":               {},
+		"a path is missing":     {Remainder: all[:3]},
 		"a path is there twice": {Layers: []chunking.Layer{{Content: all[:1]}}, Remainder: all},
-		"a path of no commit":   {Remainder: append(content(), tarfmt.ObjectPaths{Checksum: repo.Checksum{1}, Paths: []string{"/x"}})},
-		"another object":        {Remainder: tarfmt.Content{{Checksum: objectB, Paths: []string{"/a"}}, {Checksum: objectA, Paths: []string{"/b", "/a-again"}}, all[2]}},
+		"one for another":       {Layers: []chunking.Layer{{Content: all[:1]}}, Remainder: with(func(c tarfmt.Content) tarfmt.Content { return append(c[:1], c[2:]...) })},
+		"a path of no commit":   {Remainder: append(tarfmt.Content{{Object: repo.Checksum{}, Name: "/x"}}, all...)},
+		"another object": {Remainder: with(func(c tarfmt.Content) tarfmt.Content {
+			c[0].Name, c[3].Name = c[3].Name, c[0].Name
+			return c
+		})},
 	} {
-		if err := p.Check(all); !errors.Is(err, chunking.ErrInvalidPlan) {
+		if err := p.Check(t.Context(), src, commit); !errors.Is(err, chunking.ErrInvalidPlan) {
 			t.Errorf("%s: %v, want ErrInvalidPlan", name, err)
 		}
 	}
-	if err := chunking.SingleLayer(all).Check(all); err != nil {
-		t.Error(err)
+	for name, p := range map[string]*chunking.Plan{
+		"one layer":                        chunking.SingleLayer(all),
+		"an object in two layers":          {Layers: []chunking.Layer{{Content: all[:1]}, {Content: all[1:2]}}, Remainder: all[2:]},
+		"layers and nothing for the first": {Layers: []chunking.Layer{{}, {Content: all}}},
+	} {
+		if err := p.Check(t.Context(), src, commit); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

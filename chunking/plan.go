@@ -1,11 +1,14 @@
 package chunking
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
@@ -13,8 +16,8 @@ import (
 // its metadata objects and directories, and the objects that no other layer has.
 type Plan struct {
 	Layers []Layer
-	// Remainder are the objects of the first layer.
-	Remainder tarfmt.Content
+	// Remainder are the objects of the first layer. Like the content of layers, it may be nil: then there are none.
+	Remainder tarfmt.Files
 	// First says which layer of a prior image the first layer is.
 	First Reuse
 }
@@ -34,7 +37,7 @@ type Layer struct {
 	Name string
 	// Packages are the names of the components in the layer, for its annotation. They may be in any order.
 	Packages []string
-	Content  tarfmt.Content
+	Content  tarfmt.Files
 	Reuse    Reuse
 	// Size is about that of the content in bytes, for showing progress, or 0 where it is not known.
 	Size int64
@@ -44,52 +47,34 @@ type Layer struct {
 var ErrInvalidPlan = errors.New("invalid plan")
 
 // SingleLayer is the plan of an image that is not split.
-func SingleLayer(content tarfmt.Content) *Plan { return &Plan{Remainder: content} }
+func SingleLayer(content tarfmt.Files) *Plan { return &Plan{Remainder: content} }
 
-// Check reports whether every path of the commit's content is in the plan exactly once, with its object. An object may be
-// in several layers, with different paths. All contents are sorted, as [tarfmt.Content] says.
-func (p *Plan) Check(content tarfmt.Content) error {
-	layers := make([]tarfmt.Content, 0, len(p.Layers)+1)
-	for _, l := range p.Layers {
-		layers = append(layers, l.Content)
+// Check reads the trees of a commit, and reports whether each of its files is in the plan exactly once, with its object. An object
+// may be in several layers, with different paths.
+func (p *Plan) Check(ctx context.Context, src repo.Source, commit repo.Checksum) error {
+	c := checker{plan: p}
+	for n := range len(p.Layers) + 1 {
+		if l := c.layer(n); l != nil {
+			c.size += l.Len()
+		}
 	}
-	layers = append(layers, p.Remainder)
-	var planned []string
+	c.sort()
 	missing := 0
-	for _, o := range content {
-		planned = planned[:0]
-		for i, l := range layers {
-			if len(l) == 0 {
-				continue
-			}
-			switch c := l[0].Checksum.Compare(o.Checksum); {
-			case c < 0:
-				return p.wrong(i, l[0])
-			case c == 0:
-				planned, layers[i] = append(planned, l[0].Paths...), l[1:]
-			}
+	if err := tarfmt.EachFile(ctx, src, commit, func(f tarfmt.ObjectPath) error {
+		if !c.find(f) {
+			missing++
 		}
-		want := o.Paths
-		if len(planned) > 1 || len(want) > 1 {
-			want = slices.Sorted(slices.Values(want))
-			slices.Sort(planned)
-		}
-		for _, name := range planned {
-			for len(want) > 0 && want[0] < name {
-				want = want[1:]
-				missing++
-			}
-			if len(want) == 0 || want[0] != name {
-				return fmt.Errorf("%w: %s is not in the commit, or planned twice", ErrInvalidPlan, name)
-			}
-			want = want[1:]
-		}
-		missing += len(want)
+		return nil
+	}); err != nil {
+		return err
 	}
-	for i, l := range layers {
-		if len(l) > 0 {
-			return p.wrong(i, l[0])
+	if i := slices.Index(c.found, false); i >= 0 {
+		at := c.planned[i]
+		name := "the first"
+		if int(at.layer) < len(p.Layers) {
+			name = strconv.Quote(p.Layers[at.layer].Name)
 		}
+		return fmt.Errorf("%w: layer %s: %s with object %s is not in the commit, or planned twice", ErrInvalidPlan, name, c.path(at), c.object(at))
 	}
 	if missing > 0 {
 		return fmt.Errorf("%w: %d paths of the commit are in no layer", ErrInvalidPlan, missing)
@@ -97,11 +82,59 @@ func (p *Plan) Check(content tarfmt.Content) error {
 	return nil
 }
 
-// wrong says that a layer has an object that it should not have, or not there.
-func (p *Plan) wrong(layer int, o tarfmt.ObjectPaths) error {
-	name := "the first"
-	if layer < len(p.Layers) {
-		name = strconv.Quote(p.Layers[layer].Name)
+// checker finds files in a plan.
+type checker struct {
+	plan    *Plan
+	size    int
+	planned []planned // sorted by object and path
+	found   []bool
+}
+
+// planned says where a file is in a plan. Few bytes: there is one for each file.
+type planned struct{ layer, index uint32 }
+
+// layer is the content of a layer, of the first after the last.
+func (c *checker) layer(n int) tarfmt.Files {
+	if n == len(c.plan.Layers) {
+		return c.plan.Remainder
 	}
-	return fmt.Errorf("%w: layer %s: object %s %q is not in the commit, planned twice, or not in order", ErrInvalidPlan, name, o.Checksum, o.Paths)
+	return c.plan.Layers[n].Content
+}
+
+func (c *checker) object(at planned) repo.Checksum {
+	return c.layer(int(at.layer)).Checksum(int(at.index))
+}
+func (c *checker) path(at planned) string { return c.layer(int(at.layer)).Path(int(at.index)) }
+
+func (c *checker) sort() {
+	c.planned, c.found = make([]planned, 0, c.size), make([]bool, c.size)
+	for n := range len(c.plan.Layers) + 1 {
+		l := c.layer(n)
+		if l == nil {
+			continue
+		}
+		for i := range l.Len() {
+			c.planned = append(c.planned, planned{uint32(n), uint32(i)})
+		}
+	}
+	slices.SortFunc(c.planned, func(a, b planned) int {
+		if order := c.object(a).Compare(c.object(b)); order != 0 {
+			return order
+		}
+		return strings.Compare(c.path(a), c.path(b))
+	})
+}
+
+// find marks a file as found.
+func (c *checker) find(f tarfmt.ObjectPath) bool {
+	i, ok := slices.BinarySearchFunc(c.planned, f, func(at planned, f tarfmt.ObjectPath) int {
+		if order := c.object(at).Compare(f.Object); order != 0 {
+			return order
+		}
+		return strings.Compare(c.path(at), f.Name)
+	})
+	if ok {
+		c.found[i] = true
+	}
+	return ok
 }

@@ -47,10 +47,6 @@ func Build(ctx context.Context, src repo.Source, commit repo.Checksum, opts Opti
 	if err != nil {
 		return nil, err
 	}
-	content, err := tarfmt.CommitContent(ctx, src, commit)
-	if err != nil {
-		return nil, err
-	}
 	i, err := newImage(&opts)
 	if err != nil {
 		return nil, err
@@ -68,31 +64,28 @@ func Build(ctx context.Context, src repo.Source, commit repo.Checksum, opts Opti
 	if err := checkContainer(i.container); err != nil {
 		return nil, err
 	}
-	remainder := content
-	if opts.Plan != nil {
-		if err := opts.Plan.Check(content); err != nil {
+	plan := opts.Plan
+	if plan == nil {
+		content, err := tarfmt.CommitContent(ctx, src, commit)
+		if err != nil {
 			return nil, err
 		}
-		remainder = opts.Plan.Remainder
+		plan = chunking.SingleLayer(content)
+	} else if err := plan.Check(ctx, src, commit); err != nil {
+		return nil, err
 	}
 	export := tarfmt.ExportOptions{ParentDirs: opts.ParentDirs}
-	var first chunking.Reuse
-	if opts.Plan != nil {
-		first = opts.Plan.First
-	}
-	layers := []PlainLayer{{Name: historyText(commit, c), Reuse: first, Write: func(w io.Writer) error {
-		return tarfmt.ExportFinal(ctx, w, src, commit, remainder, export)
+	layers := []PlainLayer{{Name: historyText(commit, c), Reuse: plan.First, Write: func(w io.Writer) error {
+		return tarfmt.ExportFinal(ctx, w, src, commit, plan.Remainder, export)
 	}}}
-	if opts.Plan != nil {
-		for _, l := range opts.Plan.Layers {
-			packages := l.Packages
-			if packages == nil {
-				packages = []string{}
-			}
-			layers = append(layers, PlainLayer{Name: l.Name, Packages: packages, Size: l.Size, Reuse: l.Reuse, Write: func(w io.Writer) error {
-				return tarfmt.ExportChunk(ctx, w, src, commit, l.Content, export)
-			}})
+	for _, l := range plan.Layers {
+		packages := l.Packages
+		if packages == nil {
+			packages = []string{}
 		}
+		layers = append(layers, PlainLayer{Name: l.Name, Packages: packages, Size: l.Size, Reuse: l.Reuse, Write: func(w io.Writer) error {
+			return tarfmt.ExportChunk(ctx, w, src, commit, l.Content, export)
+		}})
 	}
 	return i, i.addLayers(ctx, layers, &opts)
 }

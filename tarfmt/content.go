@@ -17,60 +17,86 @@ const maxEntries = 10_000_000
 
 var errTooManyEntries = fmt.Errorf("the commit has more than %d files and directories", maxEntries)
 
-// ObjectPaths is a file object and where it stands in a commit.
-type ObjectPaths struct {
-	Checksum repo.Checksum
-	// Paths are absolute in the commit ("/usr/bin/bash"), in the order in which a walk meets them: the files of a
-	// directory before its subdirectories, each in stored order.
-	Paths []string
+// Files lists file objects with their paths in a commit, sorted by checksum. [Content] is one; others may make the paths when
+// they are asked for. Implementations are safe for concurrent use.
+type Files interface {
+	// Len is the number of paths.
+	Len() int
+	// Checksum returns the object of one.
+	Checksum(i int) repo.Checksum
+	// Path is absolute in the commit ("/usr/bin/bash"). The paths of one object are in the order in which a walk meets them: the
+	// files of a directory before its subdirectories, each in stored order.
+	Path(i int) string
 }
 
-// Content is a set of file objects with their paths, sorted by checksum and without duplicates.
-type Content []ObjectPaths
+// ObjectPath is a path of a commit with the file object there.
+type ObjectPath struct {
+	Object repo.Checksum
+	Name   string // the path
+}
 
-// CommitContent returns every file object of a commit.
+// Content is a list of [Files] in memory.
+type Content []ObjectPath
+
+var _ Files = Content(nil)
+
+// Len implements [Files].
+func (c Content) Len() int { return len(c) }
+
+// Checksum implements [Files].
+func (c Content) Checksum(i int) repo.Checksum { return c[i].Object }
+
+// Path implements [Files].
+func (c Content) Path(i int) string { return c[i].Name }
+
+// CommitContent returns every file of a commit.
 func CommitContent(ctx context.Context, src repo.Source, commit repo.Checksum) (Content, error) {
-	c, err := loadCommit(ctx, src, commit)
-	if err != nil {
+	// Counted first: a tree may have a million files, and a list that grows is there twice.
+	n := 0
+	if err := eachDirectory(ctx, src, commit, func(_ string, list []repo.FileEntry) error {
+		n += len(list)
+		return nil
+	}); err != nil {
 		return nil, err
 	}
-	// A tree may have a million files: each costs its checksum, its path, and little more, and lists do not grow by copying.
-	n, err := countFiles(ctx, src, c.Tree)
-	if err != nil {
-		return nil, fmt.Errorf("commit %s: %w", commit, err)
-	}
-	type file struct {
-		checksum repo.Checksum
-		path     string
-	}
-	files := make([]file, 0, n)
-	w := treeWalk{src: src, files: func(dir string, list []repo.FileEntry) error {
+	content := make(Content, 0, n)
+	if err := eachDirectory(ctx, src, commit, func(dir string, list []repo.FileEntry) error {
 		paths := joinAll(dir, list)
 		for i, f := range list {
-			files = append(files, file{f.Checksum, paths[i]})
+			content = append(content, ObjectPath{f.Checksum, paths[i]})
 		}
 		return nil
-	}}
-	if err := w.walk(ctx, "/", c.Tree, 0); err != nil {
-		return nil, fmt.Errorf("commit %s: %w", commit, err)
+	}); err != nil {
+		return nil, err
 	}
-	slices.SortStableFunc(files, func(a, b file) int { return a.checksum.Compare(b.checksum) })
-	objects := 0
-	for i := range files {
-		if i == 0 || files[i].checksum != files[i-1].checksum {
-			objects++
-		}
-	}
-	content := make(Content, 0, objects)
-	paths := make([]string, len(files))
-	for i := 0; i < len(files); {
-		first := i
-		for ; i < len(files) && files[i].checksum == files[first].checksum; i++ {
-			paths[i] = files[i].path
-		}
-		content = append(content, ObjectPaths{Checksum: files[first].checksum, Paths: paths[first:i:i]})
-	}
+	slices.SortStableFunc(content, func(a, b ObjectPath) int { return a.Object.Compare(b.Object) })
 	return content, nil
+}
+
+// EachFile calls f for every file of a commit in the order of a walk, and ends with its error.
+func EachFile(ctx context.Context, src repo.Source, commit repo.Checksum, f func(ObjectPath) error) error {
+	return eachDirectory(ctx, src, commit, func(dir string, list []repo.FileEntry) error {
+		paths := joinAll(dir, list)
+		for i, file := range list {
+			if err := f(ObjectPath{file.Checksum, paths[i]}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// eachDirectory calls f for every directory of a commit that has files.
+func eachDirectory(ctx context.Context, src repo.Source, commit repo.Checksum, f func(dir string, list []repo.FileEntry) error) error {
+	c, err := loadCommit(ctx, src, commit)
+	if err != nil {
+		return err
+	}
+	w := treeWalk{src: src, files: f}
+	if err := w.walk(ctx, "/", c.Tree, 0); err != nil {
+		return fmt.Errorf("commit %s: %w", commit, err)
+	}
+	return nil
 }
 
 // joinAll returns the paths of a directory's files, which share their memory.
@@ -94,16 +120,6 @@ func joinAll(dir string, files []repo.FileEntry) []string {
 		paths[i], text = text[:n], text[n:]
 	}
 	return paths
-}
-
-// countFiles counts the files of a tree.
-func countFiles(ctx context.Context, src repo.Source, tree repo.Checksum) (n int, err error) {
-	w := treeWalk{src: src, files: func(_ string, list []repo.FileEntry) error {
-		n += len(list)
-		return nil
-	}}
-	err = w.walk(ctx, "/", tree, 0)
-	return n, err
 }
 
 // treeWalk visits a tree in the order of the format. Hooks that are nil are not called.

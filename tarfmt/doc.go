@@ -2,7 +2,7 @@
 // container images that carry a commit, and the stand-alone files of "tar export".
 //
 // [ExportCommit] writes a whole commit; [ExportChunk] and [ExportFinal] write the layers of an image, given which
-// object belongs to which layer ([Content], [CommitContent]). The bytes are a pure function of the commit and of that
+// object belongs to which layer ([Files], [CommitContent]). The bytes are a pure function of the commit and of that
 // choice, and equal those of the reference implementation, so that a host that holds a layer made by either has it.
 //
 // [ImportCommit] and [ImportObjectSet] read such streams, also those of older encoders, into a transaction of a

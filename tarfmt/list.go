@@ -16,7 +16,7 @@ import (
 // sorted by checksum. Content is passed over and nothing of it is checked: who relies on the list compares the layer's
 // digest with that of what it would write.
 func ListObjectSet(ctx context.Context, r io.Reader) (Content, error) {
-	l := objectLister{index: map[repo.Checksum]int{}}
+	var l objectLister
 	in := tar.NewReader(r)
 	for {
 		if err := ctx.Err(); err != nil {
@@ -33,15 +33,13 @@ func ListObjectSet(ctx context.Context, r io.Reader) (Content, error) {
 			return nil, err
 		}
 	}
-	slices.SortFunc(l.content, func(a, b ObjectPaths) int { return a.Checksum.Compare(b.Checksum) })
+	slices.SortStableFunc(l.content, func(a, b ObjectPath) int { return a.Object.Compare(b.Object) })
 	return l.content, nil
 }
 
 type objectLister struct {
 	content Content
-	index   map[repo.Checksum]int
 	last    repo.Checksum // the object before
-	paths   int
 }
 
 func (l *objectLister) entry(h *tar.Header) error {
@@ -75,19 +73,13 @@ func (l *objectLister) add(c repo.Checksum, name string) error {
 	if c.IsZero() {
 		return invalidf("%s comes before any object", shown(name))
 	}
-	if l.paths++; l.paths > maxEntries {
+	if len(l.content) >= maxEntries {
 		return errTooManyEntries
 	}
 	p := path.Join("/", name)
 	if p == "/etc" || strings.HasPrefix(p, "/etc/") {
 		p = "/usr" + p
 	}
-	i, ok := l.index[c]
-	if !ok {
-		i = len(l.content)
-		l.index[c] = i
-		l.content = append(l.content, ObjectPaths{Checksum: c})
-	}
-	l.content[i].Paths = append(l.content[i].Paths, p)
+	l.content = append(l.content, ObjectPath{c, p})
 	return nil
 }

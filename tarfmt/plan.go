@@ -15,10 +15,10 @@ import (
 // plan says what a stream holds besides the skeleton.
 type plan struct {
 	commit    repo.Checksum
-	structure bool    // the commit, its trees and directories
-	files     bool    // with structure: each directory's files follow its dirtree
-	chunk     Content // written last
-	parents   bool    // with chunk: directory entries before files
+	structure bool  // the commit, its trees and directories
+	files     bool  // with structure: each directory's files follow its dirtree
+	chunk     Files // written last; may be nil
+	parents   bool  // with chunk: directory entries before files
 }
 
 type stepKind uint8
@@ -188,25 +188,34 @@ func (p *planner) content(ctx context.Context, c repo.Checksum, infoOnly bool) e
 }
 
 func (p *planner) chunkBody(ctx context.Context) error {
-	for i, o := range p.chunk {
-		if i > 0 && p.chunk[i-1].Checksum.Compare(o.Checksum) >= 0 {
-			return fmt.Errorf("the objects of the layer are not in order: %s does not follow %s", o.Checksum, p.chunk[i-1].Checksum)
+	if p.chunk == nil {
+		return nil
+	}
+	for i := range p.chunk.Len() {
+		c := p.chunk.Checksum(i)
+		order := -1
+		if i > 0 {
+			order = p.chunk.Checksum(i - 1).Compare(c)
 		}
-		if err := p.content(ctx, o.Checksum, false); err != nil {
+		if order > 0 {
+			return fmt.Errorf("the objects of the layer are not in order: %s follows %s", c, p.chunk.Checksum(i-1))
+		}
+		if order < 0 {
+			if err := p.content(ctx, c, false); err != nil {
+				return err
+			}
+		}
+		name := p.chunk.Path(i)
+		rel, ok := strings.CutPrefix(name, "/")
+		if !ok {
+			return fmt.Errorf("path %q is not absolute", name)
+		}
+		dest := mapEtc(rel)
+		if err := p.parentDirs(ctx, rel, dest); err != nil {
 			return err
 		}
-		for _, name := range o.Paths {
-			rel, ok := strings.CutPrefix(name, "/")
-			if !ok {
-				return fmt.Errorf("path %q is not absolute", name)
-			}
-			dest := mapEtc(rel)
-			if err := p.parentDirs(ctx, rel, dest); err != nil {
-				return err
-			}
-			if err := p.send(ctx, step{kind: stepLink, path: dest}); err != nil {
-				return err
-			}
+		if err := p.send(ctx, step{kind: stepLink, path: dest}); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -104,13 +104,8 @@ func (c *commitBuild) arrange(ctx context.Context, p *Plan) error {
 	p.Arrangement = a
 	p.Warnings = append(p.Warnings, a.Warnings...)
 	c.plan = &chunking.Plan{}
-	content, err := tarfmt.CommitContent(ctx, c.src, c.commit)
-	if err != nil {
-		return err
-	}
-	layers := contentOf(p.Tree, content, a.Layers)
-	for i, l := range a.Layers {
-		layer := chunking.Layer{Name: layerName(l.Components), Packages: l.Packages, Content: layers[i], Size: int64(l.Size)}
+	for _, l := range a.Layers {
+		layer := chunking.Layer{Name: layerName(l.Components), Packages: l.Packages, Content: newContent(p.Tree.Entries(), l.Entries), Size: int64(l.Size)}
 		if l.Prior >= 0 {
 			// What another program wrote is looked at before it is believed.
 			layer.Reuse = chunking.Reuse{DiffID: prior.plan.Layers[l.Prior].DiffID, Verify: prior.plan.Layers[l.Prior].Files != nil}
@@ -125,53 +120,6 @@ func (c *commitBuild) arrange(ctx context.Context, p *Plan) error {
 	}
 	c.record, err = a.Record.Encode()
 	return err
-}
-
-// contentOf splits a commit's content by layers; the order of an object's paths stays.
-func contentOf(tree rootfs.Tree, content tarfmt.Content, layers []chunking.ArrangedLayer) []tarfmt.Content {
-	entries := tree.Entries()
-	layerOf := make([]int32, entries.Len())
-	for n, l := range layers {
-		for _, i := range l.Entries {
-			layerOf[i] = int32(n)
-		}
-	}
-	index := rootfs.NewIndex(tree)
-	// The paths of an object that follow each other in one layer stay one list.
-	parts := func(yield func(layer int32, o tarfmt.ObjectPaths)) {
-		for _, o := range content {
-			first, in := 0, int32(-1)
-			for k, p := range o.Paths {
-				i, ok := index.Find(p)
-				if !ok {
-					continue
-				}
-				if in >= 0 && layerOf[i] != in {
-					yield(in, tarfmt.ObjectPaths{Checksum: o.Checksum, Paths: o.Paths[first:k:k]})
-					first = k
-				}
-				in = layerOf[i]
-			}
-			if in >= 0 {
-				yield(in, tarfmt.ObjectPaths{Checksum: o.Checksum, Paths: o.Paths[first:]})
-			}
-		}
-	}
-	sizes := make([]int, len(layers))
-	parts(func(layer int32, _ tarfmt.ObjectPaths) { sizes[layer]++ })
-	out := make([]tarfmt.Content, len(layers))
-	for n := range out {
-		out[n] = make(tarfmt.Content, 0, sizes[n])
-	}
-	parts(func(layer int32, o tarfmt.ObjectPaths) {
-		l := &out[layer]
-		if n := len(*l); n > 0 && (*l)[n-1].Checksum == o.Checksum {
-			(*l)[n-1].Paths = append((*l)[n-1].Paths, o.Paths...)
-			return
-		}
-		*l = append(*l, o)
-	})
-	return out
 }
 
 // firstKey is the key of the first layer: that of the commit, with all metadata.

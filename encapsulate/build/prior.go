@@ -140,11 +140,9 @@ func listObjects(ctx context.Context, r io.Reader) ([]chunking.PathObject, error
 	if err != nil {
 		return nil, err
 	}
-	files := []chunking.PathObject{}
-	for _, o := range content {
-		for _, p := range o.Paths {
-			files = append(files, chunking.PathObject{Path: p, Object: o.Checksum})
-		}
+	files := make([]chunking.PathObject, len(content))
+	for i, f := range content {
+		files[i] = chunking.PathObject{Path: f.Name, Object: f.Object}
 	}
 	return files, nil
 }
