@@ -112,69 +112,110 @@ func hashContent(ctx context.Context, tree Tree, i int, buf []byte) (c repo.Chec
 }
 
 // Source is the [repo.Source] of the commit of a tree. File objects are read from the tree, and hashed again while they are:
-// what is not as it was is an error of reading.
+// what is not as it was is an error of reading. Dirtrees are made when they are asked for, since those of a large tree are large.
 type Source struct {
 	// Tree is the root's dirtree, Meta its dirmeta.
 	Tree, Meta repo.Checksum
 
 	tree  *Hashed
-	files []uint32 // entries with an object, sorted by that, each object once
+	x     *Index
+	files []uint32    // entries with an object, sorted by that, each object once
+	dirs  []directory // in the order of entries
+	trees []uint32    // indexes of dirs, sorted by dirtree, each dirtree once
 
 	once   sync.Once // for linked
 	linked *List     // as in the commit: names of one object are links of one file
 	mu     sync.RWMutex
-	meta   map[repo.ObjectName][]byte
+	meta   map[repo.ObjectName][]byte // dirmetas and commits
 }
 
 var _ repo.Source = (*Source)(nil)
 
+// directory is a directory of a tree and its objects.
+type directory struct {
+	entry      uint32
+	tree, meta repo.Checksum
+}
+
 // NewSource makes the tree objects of a tree. An error wraps [ErrNoObject] if there is something in it that no commit can have.
 func NewSource(tree *Hashed) (*Source, error) {
-	s := &Source{tree: tree, meta: map[repo.ObjectName][]byte{}}
-	trees := map[string]*repo.DirTree{}
-	// Backwards, since a directory stands before what is in it.
-	for i := tree.entries.Len() - 1; i >= 0; i-- {
-		e := tree.entries.At(i)
-		up := trees[e.Dir]
-		if up == nil && e.Name != "" {
-			up = &repo.DirTree{}
-			trees[e.Dir] = up
-		}
+	s := &Source{tree: tree, x: NewIndex(tree), meta: map[repo.ObjectName][]byte{}}
+	for i, e := range tree.entries.All() {
 		switch {
 		case e.IsDir():
-			p := e.Path()
-			d, meta, err := s.directory(e, trees[p])
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", p, err)
-			}
-			delete(trees, p)
-			if e.Name != "" {
-				up.Dirs = append(up.Dirs, repo.DirEntry{Name: e.Name, Tree: d, Meta: meta})
-				continue
-			}
-			for lost := range trees {
-				return nil, fmt.Errorf("%s: there are files in it, and it is no directory of the tree", lost)
-			}
-			s.Tree, s.Meta = d, meta
+			s.dirs = append(s.dirs, directory{entry: uint32(i)})
 		case e.IsRegular(), e.IsSymlink():
 			s.files = append(s.files, uint32(i))
-			up.Files = append(up.Files, repo.FileEntry{Name: e.Name, Checksum: e.Object})
 		default:
 			return nil, fmt.Errorf("%s: %w", e.Path(), ErrNoObject)
 		}
 	}
-	if s.Tree.IsZero() {
+	if len(s.dirs) == 0 || s.dirs[0].entry != 0 {
 		return nil, errors.New("the tree has no root")
 	}
-	objects := tree.entries.objects
-	slices.SortFunc(s.files, func(a, b uint32) int { return cmp.Or(objects[a].Compare(objects[b]), cmp.Compare(a, b)) })
-	s.files = slices.Clip(slices.CompactFunc(s.files, func(a, b uint32) bool { return objects[a] == objects[b] }))
+	children := 0
+	// Backwards, since a directory stands before what is in it.
+	for i := range slices.Backward(s.dirs) {
+		n, err := s.makeDirectory(&s.dirs[i])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", tree.entries.At(int(s.dirs[i].entry)).Path(), err)
+		}
+		children += n
+	}
+	if lost := tree.entries.Len() - 1 - children; lost > 0 {
+		return nil, fmt.Errorf("%d files are in no directory of the tree", lost)
+	}
+	s.Tree, s.Meta = s.dirs[0].tree, s.dirs[0].meta
+	s.files = sortBy(s.files, s.object)
+	for i := range s.dirs {
+		s.trees = append(s.trees, uint32(i))
+	}
+	s.trees = sortBy(s.trees, s.dirTree)
 	return s, nil
+}
+
+func (s *Source) object(entry uint32) repo.Checksum { return s.tree.entries.objects[entry] }
+func (s *Source) dirTree(dir uint32) repo.Checksum  { return s.dirs[dir].tree }
+
+// sortBy sorts a list by what sum says, and keeps the first of several that are equal.
+func sortBy(list []uint32, sum func(uint32) repo.Checksum) []uint32 {
+	slices.SortFunc(list, func(a, b uint32) int { return cmp.Or(sum(a).Compare(sum(b)), cmp.Compare(a, b)) })
+	return slices.Clip(slices.CompactFunc(list, func(a, b uint32) bool { return sum(a) == sum(b) }))
+}
+
+// makeDirectory makes the objects of a directory, and returns how many entries are in it.
+func (s *Source) makeDirectory(d *directory) (children int, err error) {
+	e := s.tree.entries.At(int(d.entry))
+	meta, err := repo.EncodeDirMeta(&repo.DirMeta{UID: e.UID, GID: e.GID, Mode: e.Mode, Xattrs: e.Xattrs})
+	if err != nil {
+		return 0, err
+	}
+	d.meta = s.put(repo.TypeDirMeta, meta)
+	tree, children, err := s.encodeTree(d)
+	d.tree = repo.HashMetadata(tree)
+	return children, err
+}
+
+// encodeTree makes the dirtree of a directory, those in which are made.
+func (s *Source) encodeTree(d *directory) (data []byte, children int, err error) {
+	list := &repo.DirTree{}
+	for i := range s.x.Children(s.tree.entries.At(int(d.entry)).Path()) {
+		children++
+		e := s.tree.entries.At(i)
+		if !e.IsDir() {
+			list.Files = append(list.Files, repo.FileEntry{Name: e.Name, Checksum: e.Object})
+			continue
+		}
+		n, _ := slices.BinarySearchFunc(s.dirs, uint32(i), func(d directory, i uint32) int { return cmp.Compare(d.entry, i) })
+		list.Dirs = append(list.Dirs, repo.DirEntry{Name: e.Name, Tree: s.dirs[n].tree, Meta: s.dirs[n].meta})
+	}
+	data, err = repo.EncodeDirTree(list)
+	return data, children, err
 }
 
 // find returns the entry with a file object.
 func (s *Source) find(c repo.Checksum) (int, error) {
-	n, ok := slices.BinarySearchFunc(s.files, c, func(i uint32, c repo.Checksum) int { return s.tree.entries.objects[i].Compare(c) })
+	n, ok := slices.BinarySearchFunc(s.files, c, func(i uint32, c repo.Checksum) int { return s.object(i).Compare(c) })
 	if !ok {
 		return 0, fmt.Errorf("file object %s: %w", c, repo.ErrObjectNotFound)
 	}
@@ -185,24 +226,6 @@ func (s *Source) find(c repo.Checksum) (int, error) {
 func (s *Source) committed() *commitTree {
 	s.once.Do(func() { s.linked = s.tree.entries.linkedByObject() })
 	return &commitTree{src: s, entries: s.linked}
-}
-
-// directory makes the objects of a directory.
-func (s *Source) directory(e Entry, list *repo.DirTree) (tree, meta repo.Checksum, err error) {
-	if list == nil {
-		list = &repo.DirTree{}
-	}
-	slices.Reverse(list.Files)
-	slices.Reverse(list.Dirs)
-	data, err := repo.EncodeDirTree(list)
-	if err != nil {
-		return tree, meta, err
-	}
-	tree = s.put(repo.TypeDirTree, data)
-	if data, err = repo.EncodeDirMeta(&repo.DirMeta{UID: e.UID, GID: e.GID, Mode: e.Mode, Xattrs: e.Xattrs}); err != nil {
-		return tree, meta, err
-	}
-	return tree, s.put(repo.TypeDirMeta, data), nil
 }
 
 func (s *Source) put(t repo.ObjectType, data []byte) repo.Checksum {
@@ -225,6 +248,12 @@ func (s *Source) AddCommit(c repo.Commit) (repo.Checksum, error) {
 
 // Metadata implements [repo.Source].
 func (s *Source) Metadata(_ context.Context, name repo.ObjectName) ([]byte, error) {
+	if name.Type == repo.TypeDirTree {
+		if n, ok := slices.BinarySearchFunc(s.trees, name.Checksum, func(i uint32, c repo.Checksum) int { return s.dirTree(i).Compare(c) }); ok {
+			data, _, err := s.encodeTree(&s.dirs[s.trees[n]])
+			return data, err
+		}
+	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if data, ok := s.meta[name]; ok {
@@ -299,7 +328,7 @@ func (s *Source) WriteTo(ctx context.Context, txn *repo.Txn) error {
 	g, run := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for _, i := range s.files {
-		c := s.tree.entries.objects[i]
+		c := s.object(i)
 		g.Go(func() (err error) {
 			if had, err := txn.HasObject(repo.ObjectName{Checksum: c, Type: repo.TypeFile}); had || err != nil {
 				return err
@@ -314,6 +343,15 @@ func (s *Source) WriteTo(ctx context.Context, txn *repo.Txn) error {
 	}
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("storing the tree: %w", err)
+	}
+	for _, i := range s.trees {
+		data, _, err := s.encodeTree(&s.dirs[i])
+		if err == nil {
+			err = txn.WriteMetadataAs(ctx, repo.ObjectName{Checksum: s.dirTree(i), Type: repo.TypeDirTree}, data)
+		}
+		if err != nil {
+			return fmt.Errorf("storing the tree: %w", err)
+		}
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
