@@ -228,8 +228,8 @@ func (d *detection) claimPackages(system string, pkgs []pkgdb.Package, opts Opti
 	for _, ghosts := range []bool{false, true} {
 		for _, n := range order {
 			p := &pkgs[n]
-			dirs := directoriesOf(p.Files)
-			for _, file := range p.Files {
+			dirs := directoriesOf(&p.Files)
+			for file := range p.Files.All() {
 				if file.Ghost != ghosts || dirs[file.Path] {
 					continue
 				}
@@ -262,10 +262,10 @@ func (d *detection) describe(id string, p *pkgdb.Package) {
 
 // directoriesOf returns those paths of a package that have others below them. Where the tree has a symlink at such a path, as
 // at /bin where /usr is merged, it is not the package's.
-func directoriesOf(files []pkgdb.File) map[string]bool {
+func directoriesOf(files *pkgdb.Files) map[string]bool {
 	dirs := map[string]bool{}
-	for i := range files {
-		for dir := path.Dir(files[i].Path); !dirs[dir]; dir = path.Dir(dir) {
+	for f := range files.All() {
+		for dir := path.Dir(f.Path); !dirs[dir]; dir = path.Dir(dir) {
 			dirs[dir] = true
 		}
 	}
@@ -304,7 +304,7 @@ func (d *detection) sourceIDs(system string, pkgs []pkgdb.Package) []string {
 
 // kernelRelease is the release of the kernel whose image or modules a package has, or empty.
 func kernelRelease(p *pkgdb.Package) string {
-	for _, f := range p.Files {
+	for f := range p.Files.All() {
 		rest, ok := strings.CutPrefix(f.Path, "/usr/lib/modules/")
 		if !ok {
 			rest, ok = strings.CutPrefix(f.Path, "/lib/modules/")

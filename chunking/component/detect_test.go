@@ -542,7 +542,7 @@ func alpine(t *testing.T) tree.Files {
 	}
 	files := tree.Files{"/lib/apk/db/installed": tree.Text(string(data)), "/lib/apk/db/scripts.tar": {}, "/etc/apk/world": {}}
 	for _, p := range pkgs {
-		for _, f := range p.Files {
+		for f := range p.Files.All() {
 			files[f.Path] = tree.Text("of " + p.Name)
 		}
 	}
@@ -597,7 +597,7 @@ func suse(t *testing.T) tree.Files {
 		t.Fatal(err)
 	}
 	for _, p := range pkgs {
-		for _, f := range p.Files {
+		for f := range p.Files.All() {
 			if files[f.Path].Target == "" {
 				files[f.Path] = tree.Text("of " + p.Name)
 			}

@@ -3,7 +3,6 @@ package component
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"io"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
@@ -11,18 +10,19 @@ import (
 
 // missing is a file that a package has and the tree does not have at its path.
 type missing struct {
-	id, detector, digest, path, pkg string
+	digest                  [sha256.Size]byte
+	id, detector, path, pkg string
 }
 
 // lose remembers a file of a package that is not where the database says, if it could be recognised elsewhere.
 func (d *detection) lose(f *pkgdb.File, id, detector, pkg string) {
-	if f.Digest == "" || f.Size <= 0 || f.Ghost {
+	if f.Digest == ([sha256.Size]byte{}) || f.Size <= 0 || f.Ghost {
 		return
 	}
 	if d.lost == nil {
 		d.lost = map[int64][]missing{}
 	}
-	d.lost[f.Size] = append(d.lost[f.Size], missing{id, detector, f.Digest, f.Path, pkg})
+	d.lost[f.Size] = append(d.lost[f.Size], missing{f.Digest, id, detector, f.Path, pkg})
 }
 
 // moved claims unowned files that have the content of a packaged file which is missing: systems are put together by tools
@@ -44,7 +44,7 @@ func (d *detection) moved(ctx context.Context, _ Options) error {
 }
 
 // recognise returns the file of a digest, or nil if it is unknown or those who have it are several components.
-func recognise(list []missing, digest string) (m *missing) {
+func recognise(list []missing, digest [sha256.Size]byte) (m *missing) {
 	for i := range list {
 		switch {
 		case list[i].digest != digest:
@@ -57,15 +57,15 @@ func recognise(list []missing, digest string) (m *missing) {
 	return m
 }
 
-func (d *detection) digest(ctx context.Context, i int) (string, error) {
+func (d *detection) digest(ctx context.Context, i int) (sum [sha256.Size]byte, err error) {
 	r, err := d.tree.Open(ctx, i)
 	if err != nil {
-		return "", err
+		return sum, err
 	}
 	defer r.Close()
 	h := sha256.New()
 	if _, err := io.Copy(h, r); err != nil {
-		return "", err
+		return sum, err
 	}
-	return hex.EncodeToString(h.Sum(nil)), ctx.Err()
+	return [sha256.Size]byte(h.Sum(nil)), ctx.Err()
 }

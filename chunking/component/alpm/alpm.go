@@ -193,10 +193,10 @@ func date(s string) (time.Time, error) {
 }
 
 // ParseFiles reads the list of a package's files.
-func ParseFiles(text string) (files []pkgdb.File) {
+func ParseFiles(text string) (files pkgdb.Files) {
 	_ = sections(text, func(section, line string) error {
 		if section == "FILES" && !strings.HasSuffix(line, "/") {
-			files = append(files, pkgdb.File{Path: path.Join("/", line)})
+			files.Add(pkgdb.File{Path: path.Join("/", line)})
 		}
 		return nil
 	})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,8 @@ func TestARealPackage(t *testing.T) {
 		t.Errorf("desc (-want +got):\n%s", diff)
 	}
 	var got []string
-	for _, f := range alpm.ParseFiles(text(t, "gmp.files")) {
+	files := alpm.ParseFiles(text(t, "gmp.files"))
+	for f := range files.All() {
 		got = append(got, f.Path)
 	}
 	if diff := cmp.Diff([]string{
@@ -79,11 +81,11 @@ func TestDescriptions(t *testing.T) {
 func TestOnlyFilesOfTheSectionCount(t *testing.T) {
 	t.Parallel()
 	got := alpm.ParseFiles("%FILES%\nusr/\nusr/bin/a\n../b\n\n%BACKUP%\netc/c\t0123\n\n%FILES%\nusr/with space")
-	if diff := cmp.Diff([]pkgdb.File{{Path: "/usr/bin/a"}, {Path: "/b"}, {Path: "/usr/with space"}}, got); diff != "" {
+	if diff := cmp.Diff([]pkgdb.File{{Path: "/usr/bin/a"}, {Path: "/b"}, {Path: "/usr/with space"}}, slices.Collect(got.All())); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if got := alpm.ParseFiles(""); got != nil {
-		t.Errorf("of nothing: %v", got)
+	if got := alpm.ParseFiles(""); got.Len() != 0 {
+		t.Errorf("of nothing: %d files", got.Len())
 	}
 }
 
@@ -127,7 +129,8 @@ func FuzzParse(f *testing.F) {
 		if _, err := alpm.ParseDesc(desc); err != nil && !errors.Is(err, pkgdb.ErrBroken) {
 			t.Fatal(err)
 		}
-		for _, f := range alpm.ParseFiles(files) {
+		list := alpm.ParseFiles(files)
+		for f := range list.All() {
 			if !strings.HasPrefix(f.Path, "/") || strings.Contains(f.Path+"/", "/../") {
 				t.Errorf("the path %q", f.Path)
 			}

@@ -122,7 +122,7 @@ func (p *parser) line(line string) error {
 	case 'F':
 		p.dir = value
 	case 'R':
-		p.pkg.Files = append(p.pkg.Files, pkgdb.File{Path: path.Join("/", p.dir, value)})
+		p.pkg.Files.Add(pkgdb.File{Path: path.Join("/", p.dir, value)})
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ func TestTheDatabaseOfARealSystem(t *testing.T) {
 	files := map[string]string{}
 	for _, p := range pkgs {
 		got = append(got, p.Name+" of "+p.Source+" "+p.Version+" "+p.Arch+" "+p.Built.Format(time.DateOnly))
-		for _, f := range p.Files {
+		for f := range p.Files.All() {
 			files[f.Path] = p.Name
 		}
 	}
@@ -73,10 +73,10 @@ func TestRecords(t *testing.T) {
 	}{
 		"nothing":                 {"", nil, nil},
 		"empty lines":             {"\n\n\n", nil, nil},
-		"the last without end":    {"P:x\nF:a\nR:b", []pkgdb.Package{{Name: "x", Source: "x", Files: []pkgdb.File{{Path: "/a/b"}}}}, nil},
-		"a file in the root":      {"P:x\nF:\nR:b\n", []pkgdb.Package{{Name: "x", Source: "x", Files: []pkgdb.File{{Path: "/b"}}}}, nil},
-		"directories do not last": {"P:x\nF:a\nR:b\n\nP:y\nR:c\n", []pkgdb.Package{{Name: "x", Source: "x", Files: []pkgdb.File{{Path: "/a/b"}}}, {Name: "y", Source: "y", Files: []pkgdb.File{{Path: "/c"}}}}, nil},
-		"a path that climbs":      {"P:x\nF:../../a\nR:../../b\n", []pkgdb.Package{{Name: "x", Source: "x", Files: []pkgdb.File{{Path: "/b"}}}}, nil},
+		"the last without end":    {"P:x\nF:a\nR:b", []pkgdb.Package{{Name: "x", Source: "x", Files: pkgdb.FilesOf(pkgdb.File{Path: "/a/b"})}}, nil},
+		"a file in the root":      {"P:x\nF:\nR:b\n", []pkgdb.Package{{Name: "x", Source: "x", Files: pkgdb.FilesOf(pkgdb.File{Path: "/b"})}}, nil},
+		"directories do not last": {"P:x\nF:a\nR:b\n\nP:y\nR:c\n", []pkgdb.Package{{Name: "x", Source: "x", Files: pkgdb.FilesOf(pkgdb.File{Path: "/a/b"})}, {Name: "y", Source: "y", Files: pkgdb.FilesOf(pkgdb.File{Path: "/c"})}}, nil},
+		"a path that climbs":      {"P:x\nF:../../a\nR:../../b\n", []pkgdb.Package{{Name: "x", Source: "x", Files: pkgdb.FilesOf(pkgdb.File{Path: "/b"})}}, nil},
 		"a virtual package":       {"P:.build-deps\nV:20240101.000000\nA:noarch\n", []pkgdb.Package{{Name: ".build-deps", Source: ".build-deps", Version: "20240101.000000", Arch: "noarch"}}, nil},
 		"unknown fields":          {"P:x\nX:y\ns:1\n", []pkgdb.Package{{Name: "x", Source: "x"}}, nil},
 		"sorted by name":          {"P:b\n\nP:a\no:o\nt:0\n", []pkgdb.Package{{Name: "a", Source: "o", Built: time.Unix(0, 0).UTC()}, {Name: "b", Source: "b"}}, nil},
@@ -135,7 +135,7 @@ func FuzzParse(f *testing.F) {
 			if p.Name == "" || p.Source == "" {
 				t.Errorf("%+v", p)
 			}
-			for _, f := range p.Files {
+			for f := range p.Files.All() {
 				if !strings.HasPrefix(f.Path, "/") || strings.Contains(f.Path+"/", "/../") {
 					t.Errorf("%s: the path %q", p.Name, f.Path)
 				}

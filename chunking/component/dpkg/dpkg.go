@@ -163,7 +163,7 @@ func (r *reader) addFile(pkg *pkgdb.Package, p string) error {
 			p = d.to
 		}
 	}
-	pkg.Files = append(pkg.Files, pkgdb.File{Path: p})
+	pkg.Files.Add(pkgdb.File{Path: p})
 	return nil
 }
 

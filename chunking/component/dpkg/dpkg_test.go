@@ -39,7 +39,7 @@ func read(t *testing.T, files tree.Files) []pkgdb.Package {
 
 func paths(p pkgdb.Package) []string {
 	var list []string
-	for _, f := range p.Files {
+	for f := range p.Files.All() {
 		list = append(list, f.Path)
 	}
 	return list
@@ -119,8 +119,8 @@ func TestListsOfSeveralArchitectures(t *testing.T) {
 		"/var/lib/dpkg/info/libc6:amd64.list": tree.Text("/lib/amd64\n\nrelative\n/usr/../lib//x/\n/last"),
 	})
 	want := []pkgdb.Package{
-		{Name: "libc6", Source: "glibc", Arch: "amd64", Files: []pkgdb.File{{Path: "/lib/amd64"}, {Path: "/lib/x"}, {Path: "/last"}}},
-		{Name: "libc6", Source: "glibc", Arch: "i386", Files: []pkgdb.File{{Path: "/lib/i386"}}},
+		{Name: "libc6", Source: "glibc", Arch: "amd64", Files: pkgdb.FilesOf(pkgdb.File{Path: "/lib/amd64"}, pkgdb.File{Path: "/lib/x"}, pkgdb.File{Path: "/last"})},
+		{Name: "libc6", Source: "glibc", Arch: "i386", Files: pkgdb.FilesOf(pkgdb.File{Path: "/lib/i386"})},
 	}
 	if diff := cmp.Diff(want, pkgs); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -268,7 +268,7 @@ func FuzzRead(f *testing.F) {
 				if p.Name == "" || p.Source == "" {
 					t.Errorf("%+v", p)
 				}
-				for _, f := range p.Files {
+				for f := range p.Files.All() {
 					if !strings.HasPrefix(f.Path, "/") || strings.Contains(f.Path+"/", "/../") {
 						t.Errorf("%s: the path %q", p.Name, f.Path)
 					}

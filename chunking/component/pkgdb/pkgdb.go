@@ -21,18 +21,7 @@ type Package struct {
 	Changes []time.Time
 	// Files are absolute paths as the database has them: symlinks in their directories are not resolved, directories may
 	// be among them.
-	Files []File
-}
-
-// File is a path of a package.
-type File struct {
-	Path string
-	// Ghost says that the database only knows the path, and the file was made later.
-	Ghost bool
-	// Digest is the hex SHA-256 of the content if the database has it, else empty.
-	Digest string
-	// Size is the length of the content in bytes if the database has it.
-	Size int64
+	Files Files
 }
 
 // ErrBroken is wrapped by errors about a database that breaks the rules of its format.

@@ -2,6 +2,7 @@ package rpm
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -215,7 +216,7 @@ func readPackage(blob []byte) (*pkgdb.Package, error) {
 }
 
 // files are the paths: a name and the number of its directory each.
-func (r *reader) files() []pkgdb.File {
+func (r *reader) files() (files pkgdb.Files) {
 	bases, dirs, indexes := r.strings(tagBaseNames), r.strings(tagDirNames), r.numbers(tagDirIndexes)
 	flags, digests, algo := r.numbers(tagFileFlags), r.strings(tagFileDigests), r.numbers(tagDigestAlgo)
 	sizes := r.numbers(tagLongFileSizes)
@@ -226,16 +227,14 @@ func (r *reader) files() []pkgdb.File {
 		r.keep(broken("%d names in %d directories", len(bases), len(indexes)))
 	}
 	if r.err != nil {
-		return nil
+		return files
 	}
-	files := make([]pkgdb.File, len(bases))
 	for i, base := range bases {
 		if indexes[i] >= uint64(len(dirs)) {
 			r.keep(broken("directory %d of %d", indexes[i], len(dirs)))
-			return nil
+			return files
 		}
-		f := &files[i]
-		f.Path = path.Join("/", dirs[indexes[i]], base)
+		f := pkgdb.File{Path: path.Join("/", dirs[indexes[i]], base)}
 		if i < len(flags) {
 			f.Ghost = flags[i]&flagGhost != 0
 		}
@@ -243,10 +242,11 @@ func (r *reader) files() []pkgdb.File {
 			f.Size = int64(sizes[i])
 		}
 		if i < len(digests) && len(algo) > 0 && algo[0] == digestSHA256 {
-			if sum, err := hex.DecodeString(digests[i]); err == nil && len(sum) == 32 {
-				f.Digest = digests[i]
+			if sum, err := hex.DecodeString(digests[i]); err == nil && len(sum) == len(f.Digest) {
+				f.Digest = [sha256.Size]byte(sum)
 			}
 		}
+		files.Add(f)
 	}
 	return files
 }

@@ -113,7 +113,7 @@ func check(t *testing.T, root, backend string, pkgs []pkgdb.Package) {
 	var names, files []string
 	for _, p := range pkgs {
 		names = append(names, fmt.Sprintf("%s|%s|%s|%s|%d|%d", p.Name, p.Version, p.Arch, p.Source, p.Built.Unix(), len(p.Changes)))
-		for _, f := range p.Files {
+		for f := range p.Files.All() {
 			files = append(files, p.Name+"|"+f.Path)
 		}
 	}

@@ -69,7 +69,7 @@ func TestRealDatabasesAreRead(t *testing.T) {
 			}
 			files, changes := 0, 0
 			for _, p := range pkgs {
-				files += len(p.Files)
+				files += p.Files.Len()
 				changes += len(p.Changes)
 				if p.Built.Year() < 2015 || p.Source == "" {
 					t.Errorf("%s of %q was built %v", p.Name, p.Source, p.Built)
@@ -163,7 +163,7 @@ func FuzzHeader(f *testing.F) {
 			t.Errorf("got %v, want ErrBroken", err)
 		}
 		if p != nil {
-			for _, file := range p.Files {
+			for file := range p.Files.All() {
 				if !filepath.IsAbs(file.Path) {
 					t.Errorf("the path %q", file.Path)
 				}
