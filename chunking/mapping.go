@@ -120,8 +120,8 @@ func (m *Mapping) Plan(content tarfmt.Content, prior [][]string) (*Plan, error) 
 		plan.Layers = append(plan.Layers, Layer{Name: binName(bin), Packages: packages, Content: layer.sorted()})
 	}
 	for _, f := range content {
-		if paths := left.paths[f.Object]; len(paths) > 0 {
-			return nil, fmt.Errorf("%w: %s, at %s", ErrUnmapped, f.Object, paths[0])
+		if paths := left.paths[f.Checksum]; len(paths) > 0 {
+			return nil, fmt.Errorf("%w: %s, at %s", ErrUnmapped, f.Checksum, paths[0])
 		}
 	}
 	return plan, nil
@@ -148,7 +148,7 @@ type remainder struct{ paths map[repo.Checksum][]string }
 func newRemainder(content tarfmt.Content) *remainder {
 	r := &remainder{paths: make(map[repo.Checksum][]string, len(content))}
 	for _, f := range content {
-		r.paths[f.Object] = append(r.paths[f.Object], f.Name)
+		r.paths[f.Checksum] = append(r.paths[f.Checksum], f.Path)
 	}
 	return r
 }
@@ -181,11 +181,11 @@ type layerContent struct{ files tarfmt.Content }
 
 func (l *layerContent) add(c repo.Checksum, paths ...string) {
 	for _, p := range paths {
-		l.files = append(l.files, tarfmt.ObjectPath{Object: c, Name: p})
+		l.files = append(l.files, tarfmt.ObjectPath{Checksum: c, Path: p})
 	}
 }
 
 func (l *layerContent) sorted() tarfmt.Content {
-	slices.SortStableFunc(l.files, func(a, b tarfmt.ObjectPath) int { return a.Object.Compare(b.Object) })
+	slices.SortStableFunc(l.files, func(a, b tarfmt.ObjectPath) int { return a.Checksum.Compare(b.Checksum) })
 	return l.files
 }

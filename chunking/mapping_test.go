@@ -19,7 +19,7 @@ import (
 var objectA, objectB, objectC = repo.Checksum{0xa}, repo.Checksum{0xb}, repo.Checksum{0xc}
 
 func content() tarfmt.Content {
-	return tarfmt.Content{{Object: objectA, Name: "/a"}, {Object: objectA, Name: "/a-again"}, {Object: objectB, Name: "/b"}, {Object: objectC, Name: "/c"}}
+	return tarfmt.Content{{Checksum: objectA, Path: "/a"}, {Checksum: objectA, Path: "/a-again"}, {Checksum: objectB, Path: "/b"}, {Checksum: objectC, Path: "/c"}}
 }
 
 // TestUpstream_ExclusiveComponentsHaveALayerEach: they take single paths, so an object may be in two layers.
@@ -36,8 +36,8 @@ func TestUpstream_ExclusiveComponentsHaveALayerEach(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &chunking.Plan{Layers: []chunking.Layer{
-		{Name: "own", Packages: []string{"own"}, Content: tarfmt.Content{{Object: objectA, Name: "/a"}, {Object: objectC, Name: "/c"}}},
-		{Name: "rest", Packages: []string{"rest"}, Content: tarfmt.Content{{Object: objectA, Name: "/a-again"}, {Object: objectB, Name: "/b"}}},
+		{Name: "own", Packages: []string{"own"}, Content: tarfmt.Content{{Checksum: objectA, Path: "/a"}, {Checksum: objectC, Path: "/c"}}},
+		{Name: "rest", Packages: []string{"rest"}, Content: tarfmt.Content{{Checksum: objectA, Path: "/a-again"}, {Checksum: objectB, Path: "/b"}}},
 		{Name: "Reserved for new packages", Content: tarfmt.Content(nil)},
 	}}
 	if diff := cmp.Diff(want, plan); diff != "" {
@@ -96,9 +96,9 @@ func TestCheckFindsWhatAPlanLacksOrRepeats(t *testing.T) {
 		"a path is missing":     {Remainder: all[:3]},
 		"a path is there twice": {Layers: []chunking.Layer{{Content: all[:1]}}, Remainder: all},
 		"one for another":       {Layers: []chunking.Layer{{Content: all[:1]}}, Remainder: with(func(c tarfmt.Content) tarfmt.Content { return append(c[:1], c[2:]...) })},
-		"a path of no commit":   {Remainder: append(tarfmt.Content{{Object: repo.Checksum{}, Name: "/x"}}, all...)},
+		"a path of no commit":   {Remainder: append(tarfmt.Content{{Checksum: repo.Checksum{}, Path: "/x"}}, all...)},
 		"another object": {Remainder: with(func(c tarfmt.Content) tarfmt.Content {
-			c[0].Name, c[3].Name = c[3].Name, c[0].Name
+			c[0].Path, c[3].Path = c[3].Path, c[0].Path
 			return c
 		})},
 	} {

@@ -128,10 +128,10 @@ func (c *checker) sort() {
 // find marks a file as found.
 func (c *checker) find(f tarfmt.ObjectPath) bool {
 	i, ok := slices.BinarySearchFunc(c.planned, f, func(at planned, f tarfmt.ObjectPath) int {
-		if order := c.object(at).Compare(f.Object); order != 0 {
+		if order := c.object(at).Compare(f.Checksum); order != 0 {
 			return order
 		}
-		return strings.Compare(c.path(at), f.Name)
+		return strings.Compare(c.path(at), f.Path)
 	})
 	if ok {
 		c.found[i] = true

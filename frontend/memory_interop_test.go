@@ -4,6 +4,7 @@ package frontend_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -24,6 +25,41 @@ func TestInterop_TheChunkStepNeedsLittleMemory(t *testing.T) {
 	root := tree(t, request{file: "FROM " + env.host + "/debian\n", name: "memory"})
 	// Larger than what may be needed, and nothing that compresses.
 	must(t, "dd", "if=/dev/urandom", "of="+filepath.Join(root, "large"), "bs=1M", "count=400", "status=none")
+	chunkInLittleMemory(t, root)
+}
+
+// More files than any distribution's desktop has, all of them in packages.
+func TestInterop_TheChunkStepNeedsLittleMemoryForManyFiles(t *testing.T) {
+	const packages, each = 1600, 250
+	root := t.TempDir()
+	var status strings.Builder
+	for n := range packages {
+		name := fmt.Sprintf("a-package-%d", n)
+		fmt.Fprintf(&status, "Package: %s\nStatus: install ok installed\nArchitecture: amd64\n\n", name)
+		dir := "/usr/share/" + name
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		var list strings.Builder
+		fmt.Fprintf(&list, "/.\n/usr\n/usr/share\n%s\n", dir)
+		for i := range each {
+			file := fmt.Sprintf("%s/a-file-with-a-name-of-the-usual-length-%d", dir, i)
+			fmt.Fprintln(&list, file)
+			writeFile(t, filepath.Join(root, file), file)
+		}
+		info := filepath.Join(root, "var/lib/dpkg/info")
+		if err := os.MkdirAll(info, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, filepath.Join(info, name+".list"), list.String())
+	}
+	writeFile(t, filepath.Join(root, "var/lib/dpkg/status"), status.String())
+	chunkInLittleMemory(t, root)
+}
+
+// chunkInLittleMemory runs the chunk step over a tree in both formats.
+func chunkInLittleMemory(t *testing.T, root string) {
+	t.Helper()
 	for _, format := range []string{chunk.FormatPlain, chunk.FormatOSTree} {
 		t.Run(format, func(t *testing.T) {
 			dir := t.TempDir()

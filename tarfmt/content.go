@@ -31,8 +31,8 @@ type Files interface {
 
 // ObjectPath is a path of a commit with the file object there.
 type ObjectPath struct {
-	Object repo.Checksum
-	Name   string // the path
+	Checksum repo.Checksum
+	Path     string
 }
 
 // Content is a list of [Files] in memory.
@@ -44,10 +44,10 @@ var _ Files = Content(nil)
 func (c Content) Len() int { return len(c) }
 
 // Checksum implements [Files].
-func (c Content) Checksum(i int) repo.Checksum { return c[i].Object }
+func (c Content) Checksum(i int) repo.Checksum { return c[i].Checksum }
 
 // Path implements [Files].
-func (c Content) Path(i int) string { return c[i].Name }
+func (c Content) Path(i int) string { return c[i].Path }
 
 // CommitContent returns every file of a commit.
 func CommitContent(ctx context.Context, src repo.Source, commit repo.Checksum) (Content, error) {
@@ -69,7 +69,7 @@ func CommitContent(ctx context.Context, src repo.Source, commit repo.Checksum) (
 	}); err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(content, func(a, b ObjectPath) int { return a.Object.Compare(b.Object) })
+	slices.SortStableFunc(content, func(a, b ObjectPath) int { return a.Checksum.Compare(b.Checksum) })
 	return content, nil
 }
 

@@ -62,12 +62,12 @@ func content(t testing.TB, src repo.Source, commit repo.Checksum) tarfmt.Content
 func choose(all tarfmt.Content, paths ...string) (chosen, rest tarfmt.Content) {
 	of := map[repo.Checksum]bool{}
 	for _, f := range all {
-		if slices.Contains(paths, f.Name) {
-			of[f.Object] = true
+		if slices.Contains(paths, f.Path) {
+			of[f.Checksum] = true
 		}
 	}
 	for _, f := range all {
-		if of[f.Object] {
+		if of[f.Checksum] {
 			chosen = append(chosen, f)
 		} else {
 			rest = append(rest, f)
@@ -158,11 +158,11 @@ func TestExportReports(t *testing.T) {
 	t.Run("the first missing object", func(t *testing.T) {
 		t.Parallel()
 		damaged, _ := exampleOS(t)
-		delete(damaged.files, all[2].Object)
-		delete(damaged.files, all[5].Object)
+		delete(damaged.files, all[2].Checksum)
+		delete(damaged.files, all[5].Checksum)
 		err := tarfmt.ExportChunk(t.Context(), io.Discard, damaged, commit, all, tarfmt.ExportOptions{})
-		if !errors.Is(err, repo.ErrObjectNotFound) || !strings.Contains(err.Error(), all[2].Object.String()) {
-			t.Errorf("got %v, want that %s is missing", err, all[2].Object)
+		if !errors.Is(err, repo.ErrObjectNotFound) || !strings.Contains(err.Error(), all[2].Checksum.String()) {
+			t.Errorf("got %v, want that %s is missing", err, all[2].Checksum)
 		}
 	})
 	t.Run("content of another length", func(t *testing.T) {
@@ -190,7 +190,7 @@ func TestExportReports(t *testing.T) {
 	})
 	t.Run("parents that the commit has not", func(t *testing.T) {
 		t.Parallel()
-		c := tarfmt.Content{{Object: all[0].Object, Name: "/usr/nowhere/file"}}
+		c := tarfmt.Content{{Checksum: all[0].Checksum, Path: "/usr/nowhere/file"}}
 		opts := tarfmt.ExportOptions{ParentDirs: true}
 		if err := tarfmt.ExportChunk(t.Context(), io.Discard, src, commit, c, opts); err == nil {
 			t.Error("the layer was written")

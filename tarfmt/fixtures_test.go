@@ -109,7 +109,7 @@ func layerContent(t testing.TB, layer []byte) tarfmt.Content {
 			if p = strings.TrimPrefix(p, "./"); strings.HasPrefix(p, "etc/") {
 				p = "usr/" + p
 			}
-			c = append(c, tarfmt.ObjectPath{Object: last, Name: "/" + p})
+			c = append(c, tarfmt.ObjectPath{Checksum: last, Path: "/" + p})
 		}
 	}
 }
@@ -118,7 +118,7 @@ func layerContent(t testing.TB, layer []byte) tarfmt.Content {
 func pathsOf(c tarfmt.Content) map[repo.Checksum][]string {
 	all := map[repo.Checksum][]string{}
 	for _, f := range c {
-		all[f.Object] = append(all[f.Object], f.Name)
+		all[f.Checksum] = append(all[f.Checksum], f.Path)
 	}
 	return all
 }

@@ -347,7 +347,7 @@ func TestUpstream_ObjectSetsHaveSyntheticCommits(t *testing.T) {
 			}
 			want := []repo.Checksum{}
 			for _, o := range tc.content {
-				want = append(want, o.Object)
+				want = append(want, o.Checksum)
 			}
 			want = slices.Compact(want)
 			if diff := cmp.Diff(want, got); diff != "" {

@@ -33,7 +33,7 @@ func ListObjectSet(ctx context.Context, r io.Reader) (Content, error) {
 			return nil, err
 		}
 	}
-	slices.SortStableFunc(l.content, func(a, b ObjectPath) int { return a.Object.Compare(b.Object) })
+	slices.SortStableFunc(l.content, func(a, b ObjectPath) int { return a.Checksum.Compare(b.Checksum) })
 	return l.content, nil
 }
 

@@ -141,7 +141,7 @@ func TestLibarchiveReadsSymlinkTargets(t *testing.T) {
 func linksOnly(t *testing.T, src *memSource, commit repo.Checksum) tarfmt.Content {
 	var c tarfmt.Content
 	for _, o := range content(t, src, commit) {
-		if f := src.files[o.Object]; f.info.IsSymlink() {
+		if f := src.files[o.Checksum]; f.info.IsSymlink() {
 			c = append(c, o)
 		}
 	}

@@ -63,7 +63,7 @@ func TestContentOfALayerIsInTheOrderOfAWalk(t *testing.T) {
 	c := newContent(tree.Entries(), indexes)
 	var got tarfmt.Content
 	for i := range c.Len() {
-		got = append(got, tarfmt.ObjectPath{Object: c.Checksum(i), Name: c.Path(i)})
+		got = append(got, tarfmt.ObjectPath{Checksum: c.Checksum(i), Path: c.Path(i)})
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

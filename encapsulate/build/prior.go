@@ -142,7 +142,7 @@ func listObjects(ctx context.Context, r io.Reader) ([]chunking.PathObject, error
 	}
 	files := make([]chunking.PathObject, len(content))
 	for i, f := range content {
-		files[i] = chunking.PathObject{Path: f.Name, Object: f.Object}
+		files[i] = chunking.PathObject{Path: f.Path, Object: f.Checksum}
 	}
 	return files, nil
 }

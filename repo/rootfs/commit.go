@@ -46,7 +46,7 @@ func Commit(ctx context.Context, src repo.Source, commit repo.Checksum) (Tree, e
 	if err := w.files(ctx); err != nil {
 		return nil, fmt.Errorf("commit %s: %w", commit, err)
 	}
-	return &commitTree{src: src, entries: &w.out.list}, nil
+	return &commitTree{src: src, entries: w.out.done()}, nil
 }
 
 // Entries implements [Tree].

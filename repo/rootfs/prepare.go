@@ -259,7 +259,7 @@ func (p *preparation) layout() error {
 func (p *preparation) finish(tree Tree) *prepared {
 	slices.SortFunc(p.dropped, func(a, b Dropped) int { return strings.Compare(a.Path, b.Path) })
 	order := p.out.sort()
-	view := &prepared{Tree: tree, entries: &p.out.list, inner: reorder(p.inner, order)}
+	view := &prepared{Tree: tree, entries: p.out.done(), inner: reorder(p.inner, order)}
 	view.entries.link(func(a, b int) int {
 		return cmp.Or(
 			cmp.Compare(p.entries.links[view.inner[a]], p.entries.links[view.inner[b]]),

@@ -151,7 +151,9 @@ func TestPrepareRefusesWhatItCannotDecide(t *testing.T) {
 func TestPrepareKeepsHardLinksUnlessTheirLabelsDiffer(t *testing.T) {
 	t.Parallel()
 	tree := treeOf(t, "/etc/a=one", "/usr/b=one", "/usr/c=one", "/usr/d=two")
-	label := func(p string, _ uint32) (string, error) { return map[bool]string{true: "b_t", false: "other_t"}[p == "/usr/b"], nil }
+	label := func(p string, _ uint32) (string, error) {
+		return map[bool]string{true: "b_t", false: "other_t"}[p == "/usr/b"], nil
+	}
 	for name, test := range map[string]struct {
 		label func(string, uint32) (string, error)
 		want  map[string]string
