@@ -75,7 +75,7 @@ type Arrangement struct {
 // ArrangedLayer is one layer.
 type ArrangedLayer struct {
 	// Entries are indexes into the tree's list, ascending.
-	Entries []int
+	Entries []uint32
 	// Components are the members' IDs, sorted. For a layer that was taken over from another program's image they are those
 	// that have a file in it.
 	Components []string
@@ -139,7 +139,7 @@ func (a *arranger) exclude() {
 	}
 	for i := range a.whole {
 		u := &a.whole[i]
-		u.Entries = slices.DeleteFunc(u.Entries, a.opts.Exclude)
+		u.Entries = slices.DeleteFunc(u.Entries, func(i uint32) bool { return a.opts.Exclude(int(i)) })
 		u.measure(a.tree.Entries())
 	}
 	a.whole = slices.DeleteFunc(a.whole, func(u Unit) bool { return len(u.Entries) == 0 })
@@ -178,7 +178,7 @@ func (a *arranger) takeOver() {
 	taken := make([]bool, entries.Len())
 	type candidate struct {
 		layer, size int
-		entries     []int
+		entries     []uint32
 	}
 	var found []candidate
 	a.dirty = map[int]bool{}
@@ -194,7 +194,7 @@ func (a *arranger) takeOver() {
 				break
 			}
 			if e := entries.At(i); !e.IsDir() {
-				c.entries = append(c.entries, i)
+				c.entries = append(c.entries, uint32(i))
 				c.size += int(e.Size)
 			}
 		}
@@ -225,8 +225,8 @@ func (a *arranger) takeOver() {
 		a.out.Layers = append(a.out.Layers, ArrangedLayer{Entries: c.entries, Prior: c.layer, Key: a.key(c.entries)})
 	}
 	for _, u := range a.whole {
-		if slices.ContainsFunc(u.Entries, func(i int) bool { return taken[i] }) {
-			u.Entries = slices.DeleteFunc(slices.Clone(u.Entries), func(i int) bool { return taken[i] })
+		if slices.ContainsFunc(u.Entries, func(i uint32) bool { return taken[i] }) {
+			u.Entries = slices.DeleteFunc(slices.Clone(u.Entries), func(i uint32) bool { return taken[i] })
 			u.measure(entries)
 		}
 		if len(u.Entries) > 0 {
@@ -312,7 +312,7 @@ func (a *arranger) memberKey(ids []string, units map[string]*Unit) Key {
 }
 
 // entriesOf are the entries of some components.
-func entriesOf(ids []string, units map[string]*Unit) []int {
+func entriesOf(ids []string, units map[string]*Unit) []uint32 {
 	if len(ids) == 1 {
 		return units[ids[0]].Entries
 	}
@@ -320,7 +320,7 @@ func entriesOf(ids []string, units map[string]*Unit) []int {
 	for _, id := range ids {
 		n += len(units[id].Entries)
 	}
-	entries := make([]int, 0, n)
+	entries := make([]uint32, 0, n)
 	for _, id := range ids {
 		entries = append(entries, units[id].Entries...)
 	}
@@ -329,14 +329,14 @@ func entriesOf(ids []string, units map[string]*Unit) []int {
 }
 
 // key hashes everything that the bytes of a layer depend on.
-func (a *arranger) key(entries []int) (k Key) {
+func (a *arranger) key(entries []uint32) (k Key) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\x00%t\x00", a.opts.Format, a.opts.ParentDirs)
 	list := a.tree.Entries()
 	var last string
 	var buf []byte
 	for _, i := range entries {
-		e := list.At(i)
+		e := list.At(int(i))
 		if a.opts.ParentDirs && e.Dir != last {
 			last = e.Dir
 			a.hashParents(h, last)

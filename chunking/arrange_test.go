@@ -115,7 +115,7 @@ func arrange(t *testing.T, pkgs packages, extra map[string]string, opts chunking
 // checkPartition sees that every file is in exactly one layer.
 func checkPartition(t *testing.T, tree files, a *chunking.Arrangement) {
 	t.Helper()
-	layers := map[int]int{}
+	layers := map[uint32]int{}
 	for _, l := range a.Layers {
 		for _, i := range l.Entries {
 			layers[i]++
@@ -126,8 +126,8 @@ func checkPartition(t *testing.T, tree files, a *chunking.Arrangement) {
 		if e.IsDir() {
 			want = 0
 		}
-		if layers[i] != want {
-			t.Errorf("%s is in %d layers", e.Path(), layers[i])
+		if layers[uint32(i)] != want {
+			t.Errorf("%s is in %d layers", e.Path(), layers[uint32(i)])
 		}
 	}
 }
@@ -252,7 +252,7 @@ func TestALargeObjectOfTwoOwnersIsInOneLayerASmallOneInBoth(t *testing.T) {
 	got := map[string][]string{}
 	for _, u := range units {
 		for _, i := range u.Entries {
-			if p := tree.entries.At(i).Path(); strings.HasSuffix(p, "big") || strings.HasSuffix(p, "small") {
+			if p := tree.entries.At(int(i)).Path(); strings.HasSuffix(p, "big") || strings.HasSuffix(p, "small") {
 				got[u.ID] = append(got[u.ID], p)
 			}
 		}

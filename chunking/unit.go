@@ -17,7 +17,7 @@ import (
 type Unit struct {
 	component.Component
 	// Entries are indexes into the tree's list, ascending.
-	Entries []int
+	Entries []uint32
 	// Size is that of the distinct contents in bytes.
 	Size uint64
 	// Digest changes when a path, content, owner, mode or xattr does.
@@ -63,9 +63,9 @@ func Units(tree rootfs.Tree, set *component.Set, sharing Sharing) []Unit {
 			continue
 		}
 		if units[c].Entries == nil {
-			units[c].Entries = make([]int, 0, count[c])
+			units[c].Entries = make([]uint32, 0, count[c])
 		}
-		units[c].Entries = append(units[c].Entries, i)
+		units[c].Entries = append(units[c].Entries, uint32(i))
 	}
 	for i := range units {
 		units[i].Component = set.Components[i]
@@ -117,20 +117,20 @@ func (u *Unit) measure(entries *rootfs.List) {
 	h := sha256.New()
 	var buf []byte
 	for _, i := range u.Entries {
-		buf = hashFile(h, buf, entries.At(i))
+		buf = hashFile(h, buf, entries.At(int(i)))
 	}
 	u.Size = sizeOf(entries, u.Entries)
 	copy(u.Digest[:], h.Sum(nil))
 }
 
 // sizeOf is the size of the distinct contents of some entries in bytes.
-func sizeOf(entries *rootfs.List, indexes []int) (size uint64) {
+func sizeOf(entries *rootfs.List, indexes []uint32) (size uint64) {
 	// Sorted: a map of all objects of a large component would be larger than the list of its files.
 	byObject := slices.Clone(indexes)
-	slices.SortFunc(byObject, func(i, j int) int { return entries.Object(i).Compare(entries.Object(j)) })
+	slices.SortFunc(byObject, func(i, j uint32) int { return entries.Object(int(i)).Compare(entries.Object(int(j))) })
 	for n, i := range byObject {
-		if n == 0 || entries.Object(i) != entries.Object(byObject[n-1]) {
-			size += uint64(entries.At(i).Size)
+		if n == 0 || entries.Object(int(i)) != entries.Object(int(byObject[n-1])) {
+			size += uint64(entries.At(int(i)).Size)
 		}
 	}
 	return size

@@ -18,11 +18,8 @@ type content struct {
 
 var _ tarfmt.Files = (*content)(nil)
 
-func newContent(entries *rootfs.List, indexes []int) *content {
-	c := &content{entries, make([]uint32, len(indexes))}
-	for n, i := range indexes {
-		c.order[n] = uint32(i)
-	}
+func newContent(entries *rootfs.List, indexes []uint32) *content {
+	c := &content{entries, slices.Clone(indexes)}
 	slices.SortFunc(c.order, func(i, j uint32) int {
 		if order := entries.Object(int(i)).Compare(entries.Object(int(j))); order != 0 {
 			return order

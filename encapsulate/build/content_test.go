@@ -54,10 +54,10 @@ func TestContentOfALayerIsInTheOrderOfAWalk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var indexes []int
+	var indexes []uint32
 	for i, e := range tree.Entries().All() {
 		if !e.IsDir() {
-			indexes = append(indexes, i)
+			indexes = append(indexes, uint32(i))
 		}
 	}
 	c := newContent(tree.Entries(), indexes)

@@ -67,19 +67,19 @@ func newSampler(tree rootfs.Tree) (*sampler, error) {
 // density returns thousandths from 1 to 1000.
 func (s *sampler) density(ctx context.Context, u *chunking.Unit) (int, error) {
 	entries := s.tree.Entries()
-	var files []int
+	var files []uint32
 	for _, i := range u.Entries {
-		if e := entries.At(i); e.IsRegular() && e.Size > 0 {
+		if e := entries.At(int(i)); e.IsRegular() && e.Size > 0 {
 			files = append(files, i)
 		}
 	}
-	slices.SortFunc(files, func(i, j int) int {
-		return cmp.Or(cmp.Compare(entries.At(j).Size, entries.At(i).Size), cmp.Compare(i, j))
+	slices.SortFunc(files, func(i, j uint32) int {
+		return cmp.Or(cmp.Compare(entries.At(int(j)).Size, entries.At(int(i)).Size), cmp.Compare(i, j))
 	})
 	seen := map[repo.Checksum]bool{}
 	var size, left uint64 // whole numbers, as every machine has to find the same
 	for _, i := range files {
-		e := entries.At(i)
+		e := entries.At(int(i))
 		if len(seen) == sampleFiles {
 			break
 		}
@@ -87,7 +87,7 @@ func (s *sampler) density(ctx context.Context, u *chunking.Unit) (int, error) {
 			continue
 		}
 		seen[e.Object] = true
-		n, packed, err := s.pack(ctx, i)
+		n, packed, err := s.pack(ctx, int(i))
 		if err != nil {
 			return 0, err
 		}

@@ -134,13 +134,13 @@ func (t *treeBuild) image(ctx context.Context, p *Plan) (*encapsulate.Image, err
 			layers = append(layers, encapsulate.PlainLayer{Name: "base", History: history, Reuse: chunking.Reuse{DiffID: l.DiffID.String()}})
 		}
 	}
-	var first []int
+	var first []uint32
 	for i, e := range t.tree.Entries().All() {
 		if t.base != nil && t.base.Has(i) {
 			continue
 		}
 		if e.IsDir() || p.Arrangement == nil {
-			first = append(first, i)
+			first = append(first, uint32(i))
 		}
 	}
 	layers = append(layers, t.layer(ctx, firstName(p), nil, first, t.first, t.whiteouts()))
@@ -167,10 +167,10 @@ func (t *treeBuild) whiteouts() []string {
 	return t.base.Whiteouts
 }
 
-func (t *treeBuild) layer(ctx context.Context, name string, packages []string, indexes []int, reuse chunking.Reuse, whiteouts []string) encapsulate.PlainLayer {
+func (t *treeBuild) layer(ctx context.Context, name string, packages []string, indexes []uint32, reuse chunking.Reuse, whiteouts []string) encapsulate.PlainLayer {
 	var size int64
 	for _, i := range indexes {
-		size += t.tree.Entries().At(i).Size
+		size += t.tree.Entries().At(int(i)).Size
 	}
 	return encapsulate.PlainLayer{Name: name, Packages: packages, Size: size, Reuse: reuse, Write: func(w io.Writer) error {
 		return plain.Write(ctx, w, t.tree, indexes, plain.Options{Whiteouts: whiteouts})

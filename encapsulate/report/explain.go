@@ -55,7 +55,7 @@ func Explain(p *build.Plan, name string) (*Explanation, error) {
 	why := p.Set.Explain(p.Tree.Entries(), i)
 	e := &Explanation{Path: clean, Component: p.Set.Components[claim.Component].ID, Detector: why.Detector, Reason: why.Text, LayerComponents: []string{}}
 	for n, l := range p.Arrangement.Layers {
-		if _, ok := slices.BinarySearch(l.Entries, i); ok {
+		if _, ok := slices.BinarySearch(l.Entries, uint32(i)); ok {
 			e.Layer, e.LayerComponents = n+1, l.Components
 		}
 	}

@@ -100,7 +100,7 @@ func keptXattrs(all repo.Xattrs) repo.Xattrs {
 // their owners and modes, the root among them: what a layer leaves out, runtimes make up. Of hard links in the layer the first
 // has the content. Sockets are left out, as no archive can hold them. The error wraps [ErrReservedName] for a name that layers
 // cannot have.
-func Write(ctx context.Context, w io.Writer, tree rootfs.Tree, indexes []int, opts Options) error {
+func Write(ctx context.Context, w io.Writer, tree rootfs.Tree, indexes []uint32, opts Options) error {
 	l := &writer{tree: tree, x: rootfs.NewIndex(tree), out: tar.NewWriter(w), dirs: map[string]bool{}, links: several(tree.Entries(), indexes), buf: make([]byte, 64<<10)}
 	for _, p := range opts.Whiteouts {
 		if err := l.whiteout(p); err != nil {
@@ -111,8 +111,8 @@ func Write(ctx context.Context, w io.Writer, tree rootfs.Tree, indexes []int, op
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := l.entry(ctx, i); err != nil {
-			return fmt.Errorf("%s: %w", tree.Entries().At(i).Path(), err)
+		if err := l.entry(ctx, int(i)); err != nil {
+			return fmt.Errorf("%s: %w", tree.Entries().At(int(i)).Path(), err)
 		}
 	}
 	return l.out.Close()
@@ -128,10 +128,10 @@ type writer struct {
 }
 
 // several returns the files that have several names among some entries.
-func several(entries *rootfs.List, indexes []int) map[int]string {
+func several(entries *rootfs.List, indexes []uint32) map[int]string {
 	files := map[int]string{}
 	for _, i := range indexes {
-		if first := entries.At(i).Link; first != i {
+		if first := entries.At(int(i)).Link; first != int(i) {
 			files[first] = ""
 		}
 	}

@@ -68,15 +68,15 @@ func (o owned) Entries() *rootfs.List {
 	})
 }
 
-func all(h *rootfs.Hashed) []int {
-	list := make([]int, h.Entries().Len())
+func all(h *rootfs.Hashed) []uint32 {
+	list := make([]uint32, h.Entries().Len())
 	for i := range list {
-		list[i] = i
+		list[i] = uint32(i)
 	}
 	return list
 }
 
-func write(t *testing.T, h *rootfs.Hashed, indexes []int, opts plain.Options) []byte {
+func write(t *testing.T, h *rootfs.Hashed, indexes []uint32, opts plain.Options) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := plain.Write(t.Context(), &b, h, indexes, opts); err != nil {
@@ -117,7 +117,7 @@ func TestALayerHasTheDirectoriesAboveItsFilesAndHardLinksToItsFirstName(t *testi
 	x := rootfs.NewIndex(h)
 	i, _ := x.Find("/usr/bin/sh")
 	want = []string{"5 ./", "0 .wh.gone", "5 usr/", "5 usr/bin/", "0 usr/bin/sh"}
-	if diff := cmp.Diff(want, names(t, write(t, h, []int{i}, plain.Options{Whiteouts: []string{"/gone"}}))); diff != "" {
+	if diff := cmp.Diff(want, names(t, write(t, h, []uint32{uint32(i)}, plain.Options{Whiteouts: []string{"/gone"}}))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -156,7 +156,7 @@ func TestWhatIsListedIsWhatWasHashed(t *testing.T) {
 func TestCompiledPythonNamesTheTimeOfItsSource(t *testing.T) {
 	h := tree(t)
 	i, _ := rootfs.NewIndex(h).Find("/usr/x.pyc")
-	in := tar.NewReader(bytes.NewReader(write(t, h, []int{i}, plain.Options{})))
+	in := tar.NewReader(bytes.NewReader(write(t, h, []uint32{uint32(i)}, plain.Options{})))
 	for {
 		e, err := in.Next()
 		if err != nil {
