@@ -11,7 +11,6 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
 	"github.com/ostree-ext/ostree-ext-go/chunking/packing"
-	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -23,16 +22,17 @@ type Prior struct {
 	Components map[string]Known
 }
 
-// PriorLayer is a layer of the image that hosts have now. Either its components are known or its files.
+// PriorLayer is a layer of the image that hosts have now. Either its components are known, or which entries of the tree it has.
 type PriorLayer struct {
 	// DiffID names the layer.
 	DiffID string
 	// Components are the members' IDs if the layer follows components, and Key is that of its content then.
 	Components []string
 	Key        Key
-	// Files are what the layer has if it does not follow components, read from the layer itself. Directories have the
-	// checksum of their dirmeta.
-	Files []PathObject
+	// Foreign says that the layer does not follow components, and was read. Entries are what it has of the new tree, without
+	// directories; none if it has anything else.
+	Foreign bool
+	Entries []uint32
 }
 
 // ArrangeOptions says what an arrangement is for.
@@ -183,27 +183,17 @@ func (a *arranger) takeOver() {
 	var found []candidate
 	a.dirty = map[int]bool{}
 	for n, l := range a.prior.Layers {
-		if l.Files == nil {
+		if !l.Foreign {
 			continue
 		}
-		c := candidate{layer: n}
-		for _, f := range l.Files {
-			i, ok := a.index.Find(f.Path)
-			if !ok || taken[i] || !sameObject(entries.At(i), f.Object) {
-				c.entries = nil
-				break
-			}
-			if e := entries.At(i); !e.IsDir() {
-				c.entries = append(c.entries, uint32(i))
-				c.size += int(e.Size)
-			}
-		}
-		if c.entries == nil {
+		if len(l.Entries) == 0 || slices.ContainsFunc(l.Entries, func(i uint32) bool { return taken[i] }) {
 			a.dirty[n] = true
 			continue
 		}
+		c := candidate{layer: n, entries: slices.Clone(l.Entries)}
 		for _, i := range c.entries {
 			taken[i] = true
+			c.size += int(entries.At(int(i)).Size)
 		}
 		found = append(found, c)
 	}
@@ -233,15 +223,6 @@ func (a *arranger) takeOver() {
 			a.rest = append(a.rest, u)
 		}
 	}
-}
-
-// sameObject reports whether an entry has the object that a prior layer has at its path.
-func sameObject(e rootfs.Entry, want repo.Checksum) bool {
-	if !e.IsDir() {
-		return e.Object == want
-	}
-	data, err := repo.EncodeDirMeta(&repo.DirMeta{UID: e.UID, GID: e.GID, Mode: e.Mode, Xattrs: e.Xattrs})
-	return err == nil && repo.HashMetadata(data) == want
 }
 
 // pack arranges what is not taken over.
@@ -373,7 +354,7 @@ func (a *arranger) finish(set *component.Set) {
 	for i := range a.whole {
 		byID[a.whole[i].ID] = &a.whole[i]
 	}
-	follows := func(l *ArrangedLayer) bool { return l.Prior < 0 || a.prior.Layers[l.Prior].Files == nil }
+	follows := func(l *ArrangedLayer) bool { return l.Prior < 0 || !a.prior.Layers[l.Prior].Foreign }
 	a.out.Record = Record{Format: a.opts.Format, Reference: a.reference, Components: a.known}
 	for i := range a.out.Layers {
 		l := &a.out.Layers[i]

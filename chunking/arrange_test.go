@@ -214,24 +214,35 @@ func TestNewAndVanishedComponentsOpenNoMoreThanTheirLayer(t *testing.T) {
 
 func TestLayersOfAnotherProgramAreTakenOverByTheirFiles(t *testing.T) {
 	pkgs := distro(12)
-	tree, _ := system(t, pkgs, nil)
+	old, _ := system(t, pkgs, nil)
 	// Another program put the names into layers by the last digit, whatever the component.
-	foreign := make([]chunking.PriorLayer, 5)
-	n := 0
-	for _, e := range tree.entries.All() {
-		if !e.IsDir() {
-			l := &foreign[n%5]
-			l.Files = append(l.Files, chunking.PathObject{Path: e.Path(), Object: e.Object})
+	foreign := func() *chunking.Prior {
+		tree, _ := system(t, pkgs, nil)
+		layers := make([]chunking.PriorLayer, 5)
+		changed := map[int]bool{}
+		n := 0
+		for i, e := range tree.entries.All() {
+			layers[n%5].Foreign = true
+			switch {
+			case e.IsDir():
+				continue
+			case e.Object != old.entries.At(i).Object:
+				changed[n%5] = true
+			}
+			layers[n%5].Entries = append(layers[n%5].Entries, uint32(i))
 			n++
 		}
+		for i := range changed {
+			layers[i].Entries = nil
+		}
+		return &chunking.Prior{Layers: layers}
 	}
-	prior := &chunking.Prior{Layers: foreign}
-	same := arrange(t, pkgs, nil, chunking.ArrangeOptions{MaxLayers: 10, Prior: prior})
+	same := arrange(t, pkgs, nil, chunking.ArrangeOptions{MaxLayers: 10, Prior: foreign()})
 	if kept(same) != 5 || len(same.Layers) != 5 {
 		t.Errorf("kept %d of 5 in %d layers", kept(same), len(same.Layers))
 	}
 	pkgs["deb/p05"] = "2" // two files, in two of the layers
-	next := arrange(t, pkgs, nil, chunking.ArrangeOptions{MaxLayers: 10, Prior: prior})
+	next := arrange(t, pkgs, nil, chunking.ArrangeOptions{MaxLayers: 10, Prior: foreign()})
 	if kept(next) != 3 || len(next.Dirty) != 2 {
 		t.Errorf("kept %d of 5, dirty %+v", kept(next), next.Dirty)
 	}

@@ -5,81 +5,90 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
-// ListObjectSet reads a layer of file objects, as [ExportChunk] writes it, and returns which objects it has at which paths,
-// sorted by checksum. Content is passed over and nothing of it is checked: who relies on the list compares the layer's
-// digest with that of what it would write.
-func ListObjectSet(ctx context.Context, r io.Reader) (Content, error) {
-	var l objectLister
-	in := tar.NewReader(r)
-	for {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		h, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, invalid(err, "reading the archive")
-		}
-		if err := l.entry(h); err != nil {
-			return nil, err
+// ListObjectSet reads a layer of file objects, as [ExportChunk] writes it, and says which objects it has at which paths, in its
+// order. Content is passed over and nothing of it is checked: who relies on the list compares the layer's digest with that of
+// what it would write. An error is the last that is said.
+func ListObjectSet(ctx context.Context, r io.Reader) iter.Seq2[ObjectPath, error] {
+	return func(yield func(ObjectPath, error) bool) {
+		l := objectLister{in: tar.NewReader(r)}
+		for {
+			f, err := l.next(ctx)
+			if errors.Is(err, io.EOF) || !yield(f, err) || err != nil {
+				return
+			}
 		}
 	}
-	slices.SortStableFunc(l.content, func(a, b ObjectPath) int { return a.Checksum.Compare(b.Checksum) })
-	return l.content, nil
 }
 
 type objectLister struct {
-	content Content
-	last    repo.Checksum // the object before
+	in    *tar.Reader
+	last  repo.Checksum // the object before
+	paths int
 }
 
-func (l *objectLister) entry(h *tar.Header) error {
+// next returns the next path, or [io.EOF].
+func (l *objectLister) next(ctx context.Context) (ObjectPath, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return ObjectPath{}, err
+		}
+		h, err := l.in.Next()
+		if errors.Is(err, io.EOF) {
+			return ObjectPath{}, io.EOF
+		}
+		if err != nil {
+			return ObjectPath{}, invalid(err, "reading the archive")
+		}
+		f, err := l.entry(h)
+		if err != nil || f.Path != "" {
+			return f, err
+		}
+	}
+}
+
+// entry returns the path that an entry of the archive stands for, if it does.
+func (l *objectLister) entry(h *tar.Header) (f ObjectPath, err error) {
 	if rest, ok := repoPath(h.Name); ok {
 		if h.Typeflag != tar.TypeDir && strings.HasPrefix(rest, "objects/") && strings.HasSuffix(rest, "."+string(kindFile)) {
-			c, _, err := parseObjectPath(rest)
-			l.last = c
-			return err
+			l.last, _, err = parseObjectPath(rest)
 		}
-		return nil
+		return f, err
 	}
 	switch h.Typeflag {
 	case tar.TypeLink:
 		rest, ok := repoPath(h.Linkname)
 		if !ok {
-			return invalidf("%s is a link to %s, which is no object", shown(h.Name), shown(h.Linkname))
+			return f, invalidf("%s is a link to %s, which is no object", shown(h.Name), shown(h.Linkname))
 		}
 		c, _, err := parseObjectPath(rest)
 		if err != nil {
-			return err
+			return f, err
 		}
-		return l.add(c, h.Name)
+		return l.at(c, h.Name)
 	case tar.TypeReg, tar.TypeSymlink:
 		// Files without content and symlinks stand for themselves, after their object.
-		return l.add(l.last, h.Name)
+		return l.at(l.last, h.Name)
 	}
-	return nil
+	return f, nil
 }
 
-func (l *objectLister) add(c repo.Checksum, name string) error {
+func (l *objectLister) at(c repo.Checksum, name string) (f ObjectPath, err error) {
 	if c.IsZero() {
-		return invalidf("%s comes before any object", shown(name))
+		return f, invalidf("%s comes before any object", shown(name))
 	}
-	if len(l.content) >= maxEntries {
-		return errTooManyEntries
+	if l.paths++; l.paths > maxEntries {
+		return f, errTooManyEntries
 	}
 	p := path.Join("/", name)
 	if p == "/etc" || strings.HasPrefix(p, "/etc/") {
 		p = "/usr" + p
 	}
-	l.content = append(l.content, ObjectPath{c, p})
-	return nil
+	return ObjectPath{c, p}, nil
 }

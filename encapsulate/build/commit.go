@@ -88,7 +88,7 @@ func (c *commitBuild) arrange(ctx context.Context, p *Plan) error {
 	if err != nil {
 		return err
 	}
-	prior, warnings, err := priorPlan(ctx, p.opts.Prior, formatOSTree, listObjects)
+	prior, warnings, err := priorPlan(ctx, p.opts.Prior, formatOSTree, p.Tree, listObjects)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (c *commitBuild) arrange(ctx context.Context, p *Plan) error {
 		layer := chunking.Layer{Name: layerName(l.Components), Packages: l.Packages, Content: newContent(p.Tree.Entries(), l.Entries), Size: int64(l.Size)}
 		if l.Prior >= 0 {
 			// What another program wrote is looked at before it is believed.
-			layer.Reuse = chunking.Reuse{DiffID: prior.plan.Layers[l.Prior].DiffID, Verify: prior.plan.Layers[l.Prior].Files != nil}
+			layer.Reuse = chunking.Reuse{DiffID: prior.plan.Layers[l.Prior].DiffID, Verify: prior.plan.Layers[l.Prior].Foreign}
 		}
 		c.plan.Layers = append(c.plan.Layers, layer)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
@@ -23,9 +24,9 @@ type priorImage struct {
 	firstDiffID string
 }
 
-// priorPlan reads the plan of an image: the record in its label, and the files of those layers that the record does not
-// explain, or all of them where another program made the image. An image that makes no sense is a warning.
-func priorPlan(ctx context.Context, image *encapsulate.Prior, format string, list lister) (priorImage, []string, error) {
+// priorPlan reads the plan of an image: the record in its label, and what of the tree is in those layers that the record does not
+// explain, or in all of them where another program made the image. An image that makes no sense is a warning.
+func priorPlan(ctx context.Context, image *encapsulate.Prior, format string, tree rootfs.Tree, list lister) (priorImage, []string, error) {
 	var p priorImage
 	if image == nil || len(image.Layers) == 0 {
 		return p, nil, nil
@@ -56,7 +57,7 @@ func priorPlan(ctx context.Context, image *encapsulate.Prior, format string, lis
 		}
 		p.plan.Layers = append(p.plan.Layers, layer)
 	}
-	unread, err := listLayers(ctx, image, p, fetch, list)
+	unread, err := matchLayers(ctx, image, p, fetch, tree, list)
 	return p, append(warnings, unread...), err
 }
 
@@ -79,22 +80,19 @@ func recordOf(image *encapsulate.Prior, format string) (*chunking.Record, []stri
 	return record, nil
 }
 
-// lister reads which files a layer has. None without error means that the layer cannot be taken over.
-type lister func(ctx context.Context, r io.Reader) ([]chunking.PathObject, error)
-
-// listLayers reads the layers which the record does not explain. One that cannot be understood is a warning; one that
+// matchLayers reads the layers which the record does not explain. One that cannot be understood is a warning; one that
 // cannot be fetched is an error.
-func listLayers(ctx context.Context, image *encapsulate.Prior, p priorImage, fetch []int, list lister) ([]string, error) {
+func matchLayers(ctx context.Context, image *encapsulate.Prior, p priorImage, fetch []int, tree rootfs.Tree, list lister) ([]string, error) {
 	warnings := make([]string, len(fetch))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for n, i := range fetch {
 		g.Go(func() error {
 			l := image.Layers[p.base+i]
-			files, err := listLayer(ctx, image, l, list)
+			entries, err := matchLayer(ctx, image, l, tree, list)
 			switch {
 			case err == nil:
-				p.plan.Layers[i].Files = files
+				p.plan.Layers[i].Foreign, p.plan.Layers[i].Entries = true, entries
 			case errors.Is(err, tarfmt.ErrInvalidStream), errors.Is(err, encapsulate.ErrLayerType):
 				warnings[n] = fmt.Sprintf("layer %s of the prior image is not understood and made anew: %v", l.Digest, err)
 			default:
@@ -115,7 +113,8 @@ func listLayers(ctx context.Context, image *encapsulate.Prior, p priorImage, fet
 	return out, nil
 }
 
-func listLayer(ctx context.Context, image *encapsulate.Prior, l encapsulate.PriorLayer, list lister) (files []chunking.PathObject, err error) {
+// matchLayer returns what of a tree is in a layer that has nothing else.
+func matchLayer(ctx context.Context, image *encapsulate.Prior, l encapsulate.PriorLayer, tree rootfs.Tree, list lister) (entries []uint32, err error) {
 	blob, err := image.Open(ctx, l)
 	if err != nil {
 		return nil, err
@@ -126,23 +125,11 @@ func listLayer(ctx context.Context, image *encapsulate.Prior, l encapsulate.Prio
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, z.Close()) }()
-	if files, err = list(ctx, z); err != nil {
+	entries, all, err := match(tree, list(ctx, z))
+	if err != nil || !all {
 		return nil, err
 	}
 	// The rest is read, too: only then the blob's digest is checked.
 	_, err = io.Copy(io.Discard, blob)
-	return files, err
-}
-
-// listObjects lists a layer of objects.
-func listObjects(ctx context.Context, r io.Reader) ([]chunking.PathObject, error) {
-	content, err := tarfmt.ListObjectSet(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	files := make([]chunking.PathObject, len(content))
-	for i, f := range content {
-		files[i] = chunking.PathObject{Path: f.Path, Object: f.Checksum}
-	}
-	return files, nil
+	return entries, err
 }

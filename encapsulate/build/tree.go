@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
@@ -75,7 +73,7 @@ func (t *treeBuild) arrange(ctx context.Context, p *Plan) error {
 			return fmt.Errorf("%w: the base has %d, which leaves none of %d: raise --max-layers", ErrLayers, len(t.base.Image.Layers), limit+1+len(t.base.Image.Layers))
 		}
 	}
-	prior, warnings, err := priorPlan(ctx, p.opts.Prior, formatPlain, listFiles)
+	prior, warnings, err := priorPlan(ctx, p.opts.Prior, formatPlain, t.tree, plain.List)
 	if err != nil {
 		return err
 	}
@@ -186,18 +184,4 @@ func withLayers(prior *encapsulate.Prior, base *Base) *encapsulate.Prior {
 		return base.Image
 	}
 	return prior.With(base.Image)
-}
-
-// listFiles lists an ordinary layer.
-func listFiles(ctx context.Context, r io.Reader) ([]chunking.PathObject, error) {
-	list, err := plain.List(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	files := make([]chunking.PathObject, 0, len(list))
-	for _, f := range list {
-		files = append(files, chunking.PathObject{Path: f.Path, Object: f.Object})
-	}
-	slices.SortFunc(files, func(a, b chunking.PathObject) int { return strings.Compare(a.Path, b.Path) })
-	return files, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"math"
 	"path"
 	"slices"
@@ -20,80 +21,78 @@ import (
 type File struct {
 	// Path is absolute and clean.
 	Path string
-	// Object is what [rootfs.Hash] gives an entry like this, or for a directory the checksum of its dirmeta.
+	// Object is what [rootfs.Hash] gives an entry like this, or for a directory the checksum of its dirmeta. It is zero for a
+	// hard link.
 	Object repo.Checksum
+	// Link is the path of the file that a hard link is another name of, else empty.
+	Link string
 }
 
 // maxFiles bounds the entries of one layer.
 const maxFiles = 10_000_000
 
-// List reads a layer, whoever wrote it, and returns what is in it as [View] shows it: times aside, those in Python's compiled
-// files, too. The error wraps [tarfmt.ErrInvalidStream] for
-// a stream that breaks the rules or has whiteouts, which mean something only above other layers.
-func List(ctx context.Context, r io.Reader) ([]File, error) {
-	in := tar.NewReader(r)
-	l := lister{objects: map[string]repo.Checksum{}}
-	for {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		h, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			return l.files, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", tarfmt.ErrInvalidStream, err)
-		}
-		if err := l.entry(h, contextReader{ctx, in}); err != nil {
-			return nil, fmt.Errorf("%.200s: %w", h.Name, err)
+// List reads a layer, whoever wrote it, and says what is in it as [View] shows it: times aside, those in Python's compiled
+// files, too. It does not see whether something is there twice, or a link leads nowhere. An error, which is the last that is
+// said, wraps [tarfmt.ErrInvalidStream] for a stream that breaks the rules or has whiteouts, which mean something only above other
+// layers.
+func List(ctx context.Context, r io.Reader) iter.Seq2[File, error] {
+	return func(yield func(File, error) bool) {
+		in := tar.NewReader(r)
+		for n := 0; ; n++ {
+			if err := ctx.Err(); err != nil {
+				yield(File{}, err)
+				return
+			}
+			h, err := in.Next()
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if err != nil {
+				yield(File{}, fmt.Errorf("%w: %w", tarfmt.ErrInvalidStream, err))
+				return
+			}
+			if n == maxFiles {
+				yield(File{}, fmt.Errorf("%w: more than %d entries", tarfmt.ErrInvalidStream, maxFiles))
+				return
+			}
+			f, err := file(h, contextReader{ctx, in})
+			if err != nil {
+				yield(File{}, fmt.Errorf("%.200s: %w", h.Name, err))
+				return
+			}
+			if !yield(f, nil) {
+				return
+			}
 		}
 	}
 }
 
-type lister struct {
-	files   []File
-	objects map[string]repo.Checksum
-}
-
-func (l *lister) entry(h *tar.Header, content io.Reader) error {
-	p := path.Join("/", h.Name)
-	if slices.Contains(strings.Split(h.Name, "/"), "..") || strings.Contains(p, "/"+whiteoutPrefix) {
-		return fmt.Errorf("%w: a whiteout, or a path that leads upwards", tarfmt.ErrInvalidStream)
-	}
-	if len(l.files) >= maxFiles {
-		return fmt.Errorf("%w: more than %d entries", tarfmt.ErrInvalidStream, maxFiles)
-	}
-	if _, twice := l.objects[p]; twice && h.Typeflag != tar.TypeDir {
-		return fmt.Errorf("%w: it is there twice", tarfmt.ErrInvalidStream)
+func file(h *tar.Header, content io.Reader) (f File, err error) {
+	f.Path = path.Join("/", h.Name)
+	if slices.Contains(strings.Split(h.Name, "/"), "..") || strings.Contains(f.Path, "/"+whiteoutPrefix) {
+		return f, fmt.Errorf("%w: a whiteout, or a path that leads upwards", tarfmt.ErrInvalidStream)
 	}
 	if h.Uid < 0 || h.Gid < 0 || int64(h.Uid) > math.MaxUint32 || int64(h.Gid) > math.MaxUint32 {
-		return fmt.Errorf("%w: the owner %d:%d", tarfmt.ErrInvalidStream, h.Uid, h.Gid)
+		return f, fmt.Errorf("%w: the owner %d:%d", tarfmt.ErrInvalidStream, h.Uid, h.Gid)
 	}
 	for key := range h.PAXRecords {
 		if strings.HasPrefix(key, "GNU.sparse.") {
 			// A few bytes would stand for as many zeros as they like.
-			return fmt.Errorf("%w: a sparse file", tarfmt.ErrInvalidStream)
+			return f, fmt.Errorf("%w: a sparse file", tarfmt.ErrInvalidStream)
 		}
 	}
-	object, err := l.object(h, p, content)
-	if err != nil {
-		return err
+	if h.Typeflag == tar.TypeLink {
+		f.Link = path.Join("/", h.Linkname)
+		return f, nil
 	}
-	l.objects[p] = object
-	l.files = append(l.files, File{p, object})
-	return nil
+	f.Object, err = object(h, f.Path, content)
+	return f, err
 }
 
-func (l *lister) object(h *tar.Header, p string, content io.Reader) (c repo.Checksum, err error) {
+func object(h *tar.Header, p string, content io.Reader) (c repo.Checksum, err error) {
 	e := rootfs.Entry{FileHeader: &repo.FileHeader{UID: uint32(h.Uid), GID: uint32(h.Gid), Mode: uint32(h.Mode & 0o7777), Xattrs: xattrs(h)}}
 	e.Dir, e.Name = rootfs.Split(p)
 	switch h.Typeflag {
-	case tar.TypeLink:
-		c, ok := l.objects[path.Join("/", h.Linkname)]
-		if !ok {
-			return c, fmt.Errorf("%w: a link to %.200s, which is not in the layer", tarfmt.ErrInvalidStream, h.Linkname)
-		}
-		return c, nil
 	case tar.TypeDir:
 		e.Mode |= repo.ModeDir
 		data, err := repo.EncodeDirMeta(&repo.DirMeta{UID: e.UID, GID: e.GID, Mode: e.Mode, Xattrs: e.Xattrs})

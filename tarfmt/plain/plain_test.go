@@ -134,22 +134,30 @@ func TestTheBytesOfALayerNeverChange(t *testing.T) {
 func TestWhatIsListedIsWhatWasHashed(t *testing.T) {
 	h := tree(t)
 	x := rootfs.NewIndex(h)
-	list, err := plain.List(t.Context(), bytes.NewReader(write(t, h, all(h), plain.Options{})))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(list) != h.Entries().Len() {
-		t.Errorf("%d entries are listed, the tree has %d", len(list), h.Entries().Len())
-	}
-	for _, f := range list {
+	n := 0
+	for f, err := range plain.List(t.Context(), bytes.NewReader(write(t, h, all(h), plain.Options{}))) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
 		i, ok := x.Find(f.Path)
 		if !ok {
 			t.Errorf("%s is not in the tree", f.Path)
 			continue
 		}
-		if e := x.Entry(i); !e.IsDir() && e.Object != f.Object {
+		e := x.Entry(i)
+		if f.Link != "" {
+			if want := h.Entries().At(e.Link).Path(); f.Link != want || e.Link == i {
+				t.Errorf("%s: listed as a link to %s, which is %s", f.Path, f.Link, want)
+			}
+			continue
+		}
+		if !e.IsDir() && e.Object != f.Object {
 			t.Errorf("%s: listed as %s, hashed as %s", f.Path, f.Object, e.Object)
 		}
+	}
+	if n != h.Entries().Len() {
+		t.Errorf("%d entries are listed, the tree has %d", n, h.Entries().Len())
 	}
 }
 
@@ -201,16 +209,18 @@ func archive(t testing.TB, headers ...tar.Header) []byte {
 
 func TestStreamsThatCannotBeTakenOverAreErrors(t *testing.T) {
 	for name, stream := range map[string][]byte{
-		"a whiteout":              archive(t, tar.Header{Typeflag: tar.TypeReg, Name: "usr/.wh.bin"}),
-		"an opaque directory":     archive(t, tar.Header{Typeflag: tar.TypeReg, Name: "usr/.wh..wh..opq"}),
-		"a path upwards":          archive(t, tar.Header{Typeflag: tar.TypeReg, Name: "../etc/passwd"}),
-		"a file twice":            archive(t, tar.Header{Typeflag: tar.TypeReg, Name: "a"}, tar.Header{Typeflag: tar.TypeReg, Name: "./a"}),
-		"a link out of the layer": archive(t, tar.Header{Typeflag: tar.TypeLink, Name: "a", Linkname: "b"}),
-		"no archive":              []byte("something else that is long enough to be looked at, or so one would think"),
+		"a whiteout":          archive(t, tar.Header{Typeflag: tar.TypeReg, Name: "usr/.wh.bin"}),
+		"an opaque directory": archive(t, tar.Header{Typeflag: tar.TypeReg, Name: "usr/.wh..wh..opq"}),
+		"a path upwards":      archive(t, tar.Header{Typeflag: tar.TypeReg, Name: "../etc/passwd"}),
+		"no archive":          []byte("something else that is long enough to be looked at, or so one would think"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := plain.List(t.Context(), bytes.NewReader(stream)); !errors.Is(err, tarfmt.ErrInvalidStream) {
-				t.Errorf("got %v", err)
+			var last error
+			for _, err := range plain.List(t.Context(), bytes.NewReader(stream)) {
+				last = err
+			}
+			if !errors.Is(last, tarfmt.ErrInvalidStream) {
+				t.Errorf("got %v", last)
 			}
 		})
 	}
@@ -226,12 +236,13 @@ func FuzzList(f *testing.F) {
 		f.Add(layer.Data)
 	}
 	f.Fuzz(func(t *testing.T, stream []byte) {
-		list, err := plain.List(t.Context(), bytes.NewReader(stream))
-		if err != nil {
-			return
-		}
-		for _, file := range list {
-			if !filepath.IsAbs(file.Path) || filepath.Clean(file.Path) != file.Path {
+		ended := false
+		for file, err := range plain.List(t.Context(), bytes.NewReader(stream)) {
+			if ended {
+				t.Error("something follows an error")
+			}
+			ended = err != nil
+			if !ended && (!filepath.IsAbs(file.Path) || filepath.Clean(file.Path) != file.Path) {
 				t.Errorf("the path %q", file.Path)
 			}
 		}
