@@ -38,18 +38,15 @@ type Options struct {
 //
 // With Options.Strict the error wraps [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge] where a database cannot be understood.
 func Detect(ctx context.Context, tree rootfs.Tree, opts Options) (*Set, error) {
-	d := newDetection(tree)
-	d.ruleHits = make([]bool, len(opts.Rules))
-	var err error
-	if opts.Origin == nil {
-		err = d.run(ctx, opts, d.rules, d.xattrs, d.isolated, d.packages, d.moved, d.languages)
-	} else {
-		o := newDetection(opts.Origin)
-		o.ruleHits = d.ruleHits
-		if err = o.run(ctx, opts, o.rules, o.xattrs, o.isolated, o.packages, o.moved, o.languages); err == nil {
-			d.takeOver(o)
-			err = d.run(ctx, opts, d.rules, d.isolated)
-		}
+	first := tree
+	if opts.Origin != nil {
+		first = opts.Origin
+	}
+	d := newDetection(first, opts)
+	err := d.run(ctx, opts, d.rules, d.xattrs, d.isolated, d.packages, d.moved, d.languages)
+	if err == nil && opts.Origin != nil {
+		d = d.handOver(tree, opts)
+		err = d.run(ctx, opts, d.rules, d.isolated)
 	}
 	if err == nil {
 		err = d.run(ctx, opts, d.generated, d.bigFiles, d.remainder, d.uselessRules)
@@ -73,18 +70,20 @@ func (d *detection) run(ctx context.Context, opts Options, steps ...func(context
 	return nil
 }
 
-// takeOver takes what was found in the tree that this one was made of.
-func (d *detection) takeOver(o *detection) {
-	d.list, d.byID, d.packaged, d.warnings = o.list, o.byID, o.packaged, o.warnings
-	d.reasons, d.reasonAt = o.reasons, o.reasonAt
-	for i, e := range d.entries.All() {
+// handOver returns what was found for a tree that was made of this one.
+func (d *detection) handOver(tree rootfs.Tree, opts Options) *detection {
+	n := newDetection(tree, opts)
+	n.list, n.byID, n.packaged, n.warnings, n.ruleHits = d.list, d.byID, d.packaged, d.warnings, d.ruleHits
+	n.reasons, n.reasonAt = d.reasons, d.reasonAt
+	for i, e := range n.entries.All() {
 		if e.IsDir() {
 			continue
 		}
-		if j, ok := o.shippedAs(e.Path()); ok {
-			d.claims[i] = o.claims[j]
+		if j, ok := d.shippedAs(e.Path()); ok {
+			n.claims[i] = d.claims[j]
 		}
 	}
+	return n
 }
 
 // shippedAs finds the file that is at a path of a tree that was made of this one.
@@ -111,7 +110,7 @@ type detection struct {
 	packaged map[string]string   // binary package → component's ID
 	lost     map[int64][]missing // by size
 	ruleHits []bool              // by rule
-	ruleAt   map[int]int         // entries that a rule has → the rule's index
+	ruleAt   []uint32            // the index of the rule that has an entry, if one has
 	warnings []string
 }
 
@@ -123,14 +122,17 @@ type found struct {
 	mass     bool // days of mass rebuilds are to be left out
 }
 
-func newDetection(tree rootfs.Tree) *detection {
+func newDetection(tree rootfs.Tree, opts Options) *detection {
 	d := &detection{
-		tree: tree, x: rootfs.NewIndex(tree), entries: tree.Entries(),
-		byID: map[string]int32{}, packaged: map[string]string{}, ruleAt: map[int]int{}, reasons: []Reason{{}}, reasonAt: map[Reason]int32{},
+		tree: tree, x: rootfs.NewIndex(tree), entries: tree.Entries(), ruleHits: make([]bool, len(opts.Rules)),
+		byID: map[string]int32{}, packaged: map[string]string{}, reasons: []Reason{{}}, reasonAt: map[Reason]int32{},
 	}
 	d.claims = make([]Claim, d.entries.Len())
 	for i := range d.claims {
 		d.claims[i].Component = -1
+	}
+	if len(opts.Rules) > 0 {
+		d.ruleAt = make([]uint32, d.entries.Len())
 	}
 	return d
 }

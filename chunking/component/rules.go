@@ -217,7 +217,7 @@ func (d *detection) rules(ctx context.Context, opts Options) error {
 			r := &opts.Rules[n]
 			if matchesAny(r.paths, p) || inSystem != p && matchesAny(r.paths, inSystem) {
 				d.ruleHits[n] = true
-				d.ruleAt[i] = n
+				d.ruleAt[i] = uint32(n)
 				d.claim(i, "user/"+r.Name, detectorRule, "rule "+r.Name)
 				break
 			}
@@ -244,12 +244,12 @@ func (d *detection) claimByRule(i, rule int, id, pkg string) {
 	case detectorSystem:
 		return
 	case detectorRule:
-		if d.ruleAt[i] <= rule {
+		if int(d.ruleAt[i]) <= rule {
 			return
 		}
 	}
 	d.claims[i].Component = -1
-	d.ruleAt[i] = rule
+	d.ruleAt[i] = uint32(rule)
 	d.claim(i, id, detectorRule, "rule "+strings.TrimPrefix(id, "user/")+", package "+pkg)
 }
 

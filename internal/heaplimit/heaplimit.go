@@ -28,7 +28,7 @@ func Set() {
 }
 
 // limit is what the heap may grow to when so many bytes of it are in use.
-func limit(live uint64) int64 { return max(Base, int64(live+live/4)+overhead) }
+func limit(live uint64) int64 { return max(Base, int64(live+live/8)+overhead) }
 
 // live is the size of what the last collection found in use.
 func live() uint64 {
