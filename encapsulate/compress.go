@@ -14,8 +14,8 @@ import (
 // compressor is how the layers of an image are compressed. Everything that decides about compressed bytes is in this file.
 type compressor struct {
 	mediaType types.MediaType
-	// open begins a layer. The number of goroutines decides about memory and time, never about bytes.
-	open func(w io.Writer, workers int) (io.WriteCloser, error)
+	// open begins a layer, which has to be closed.
+	open func(w io.Writer) (io.WriteCloser, error)
 }
 
 const (
@@ -23,30 +23,28 @@ const (
 	gzipLevel = deflate.DefaultLevel
 	// zstdWorkers is fixed, so that the output does not depend on the number of processors.
 	zstdWorkers = 2
-	// maxWorkers bounds the memory of one layer, fewWorkers that of a layer which is written beside others.
-	maxWorkers, fewWorkers = 16, 4
+	// maxWorkers and fewWorkers bound the memory that compressing takes: that of a single layer, and that of all layers which are
+	// written side by side, each of which needs memory besides.
+	maxWorkers, fewWorkers = 16, 8
 )
 
-// workers is how many goroutines compress one of some layers.
-func workers(layers int) int {
-	if layers == 1 {
-		return min(runtime.GOMAXPROCS(0), maxWorkers)
-	}
-	return min(runtime.GOMAXPROCS(0), fewWorkers)
-}
-
-func newCompressor(c Compression, level int) (compressor, error) {
+// newCompressor returns what compresses the layers of an image of so many. The number of processors decides about memory and
+// time, never about bytes.
+func newCompressor(c Compression, level, layers int) (compressor, error) {
 	switch c {
 	case Gzip:
 		if level == 0 {
 			level = gzipLevel
 		}
-		if level < deflate.MinLevel || level > deflate.MaxLevel {
-			return compressor{}, fmt.Errorf("gzip has the levels %d to %d, not %d", deflate.MinLevel, deflate.MaxLevel, level)
+		workers := fewWorkers
+		if layers == 1 {
+			workers = maxWorkers
 		}
-		return compressor{types.OCILayer, func(w io.Writer, workers int) (io.WriteCloser, error) {
-			return deflate.NewWriter(w, level, workers)
-		}}, nil
+		pool, err := deflate.NewPool(level, min(runtime.GOMAXPROCS(0), workers))
+		if err != nil {
+			return compressor{}, err
+		}
+		return compressor{types.OCILayer, func(w io.Writer) (io.WriteCloser, error) { return pool.NewWriter(w), nil }}, nil
 	case Zstd:
 		if level < 0 || level > 22 {
 			return compressor{}, fmt.Errorf("zstd has the levels 1 to 22, not %d", level)
@@ -55,14 +53,14 @@ func newCompressor(c Compression, level int) (compressor, error) {
 		if level > 0 {
 			speed = zstd.EncoderLevelFromZstd(level)
 		}
-		return compressor{types.OCILayerZStd, func(w io.Writer, _ int) (io.WriteCloser, error) {
+		return compressor{types.OCILayerZStd, func(w io.Writer) (io.WriteCloser, error) {
 			return zstd.NewWriter(w, zstd.WithEncoderLevel(speed), zstd.WithEncoderConcurrency(zstdWorkers), zstd.WithLowerEncoderMem(true))
 		}}, nil
 	case Uncompressed:
 		if level != 0 {
 			return compressor{}, fmt.Errorf("uncompressed layers have no level")
 		}
-		return compressor{types.OCIUncompressedLayer, func(w io.Writer, _ int) (io.WriteCloser, error) { return plain{w}, nil }}, nil
+		return compressor{types.OCIUncompressedLayer, func(w io.Writer) (io.WriteCloser, error) { return plain{w}, nil }}, nil
 	}
 	return compressor{}, fmt.Errorf("unknown compression %d", c)
 }

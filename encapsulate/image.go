@@ -47,7 +47,11 @@ func Build(ctx context.Context, src repo.Source, commit repo.Checksum, opts Opti
 	if err != nil {
 		return nil, err
 	}
-	i, err := newImage(&opts)
+	layerCount := 1
+	if opts.Plan != nil {
+		layerCount += len(opts.Plan.Layers)
+	}
+	i, err := newImage(&opts, layerCount)
 	if err != nil {
 		return nil, err
 	}
@@ -90,9 +94,9 @@ func Build(ctx context.Context, src repo.Source, commit repo.Checksum, opts Opti
 	return i, i.addLayers(ctx, layers, &opts)
 }
 
-// newImage starts an image with what does not depend on where its files come from.
-func newImage(opts *Options) (*Image, error) {
-	compress, err := newCompressor(opts.Compression, opts.Level)
+// newImage starts an image of so many layers with what does not depend on where its files come from.
+func newImage(opts *Options, layers int) (*Image, error) {
+	compress, err := newCompressor(opts.Compression, opts.Level, layers)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +107,7 @@ func newImage(opts *Options) (*Image, error) {
 func (i *Image) addLayers(ctx context.Context, layers []PlainLayer, opts *Options) error {
 	emit := progress.Serialize(opts.Progress)
 	for n, spec := range layers {
-		l := &layer{ctx: ctx, index: n, name: spec.Name, size: spec.Size, compressor: i.compressor, workers: workers(len(layers)), write: spec.Write, emit: emit, history: spec.History}
+		l := &layer{ctx: ctx, index: n, name: spec.Name, size: spec.Size, compressor: i.compressor, write: spec.Write, emit: emit, history: spec.History}
 		if spec.Packages != nil {
 			l.annotations = componentsAnnotation(spec.Packages)
 		}

@@ -24,7 +24,6 @@ type layer struct {
 	size        int64 // about that of the tar stream, or 0
 	annotations map[string]string
 	compressor  compressor
-	workers     int                   // that compress it
 	write       func(io.Writer) error // the tar stream, the same each time
 	emit        func(progress.Event)
 	history     *v1.History // unless nil, instead of the name
@@ -115,7 +114,7 @@ func (l *layer) compress(w io.Writer) error {
 	event := progress.Event{Kind: progress.Started, Layer: l.index, Name: l.name, Total: l.size}
 	l.emit(event)
 	digest, diffID := &meter{w: w, h: sha256.New()}, sha256.New()
-	z, err := l.compressor.open(digest, l.workers)
+	z, err := l.compressor.open(digest)
 	if err != nil {
 		return err
 	}

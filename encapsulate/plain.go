@@ -38,7 +38,7 @@ func BuildPlain(ctx context.Context, layers []PlainLayer, opts Options) (*Image,
 	if len(layers) == 0 {
 		return nil, errors.New("an image needs a layer")
 	}
-	i, err := newImage(&opts)
+	i, err := newImage(&opts, len(layers))
 	if err != nil {
 		return nil, err
 	}

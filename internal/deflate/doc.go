@@ -4,8 +4,8 @@
 // versions, as libraries' do, makes every host fetch every layer again. The output of this package for an input and level
 // is held by golden sums in its tests and must not change.
 //
-// [Writer] cuts its input into blocks of 1 MiB and compresses several at a time, each with the 32 KiB before it as
-// dictionary. The blocks' output is joined to one gzip member, the same for any number of workers. [Encoder] compresses one
+// [Writer] cuts its input into blocks of 1 MiB, several of which the workers of its [Pool] compress at a time, each with the 32 KiB
+// before it as dictionary. The blocks' output is joined to one gzip member, the same for any number of workers. [Encoder] compresses one
 // such block.
 //
 // Matches are found by hash chains of limited length and taken lazily; blocks end where the statistics of their symbols

@@ -10,7 +10,8 @@ import (
 type Encoder struct {
 	p      params
 	m      matcher
-	buf    []byte
+	copied []byte // dictionary and block, where they come apart
+	buf    []byte // dictionary and block
 	tokens []uint32
 	stats  splitter
 	w      bitWriter
@@ -48,16 +49,19 @@ func NewEncoder(level int) (*Encoder, error) {
 // 32 KiB count. With final the stream ends here. Otherwise the result ends at a byte border, so that the next block's can
 // follow.
 func (e *Encoder) AppendBlock(dst, dict, src []byte, final bool) []byte {
+	dict = dict[max(0, len(dict)-windowSize):]
+	e.copied = append(append(e.copied[:0], dict...), src...)
+	return e.appendBlock(dst, e.copied, len(dict), final)
+}
+
+// appendBlock is AppendBlock where the block already stands behind its dictionary, up to start.
+func (e *Encoder) appendBlock(dst, data []byte, start int, final bool) []byte {
 	e.m.reset()
-	if len(dict) > windowSize {
-		dict = dict[len(dict)-windowSize:]
-	}
-	e.buf = append(append(e.buf[:0], dict...), src...)
-	e.w = bitWriter{out: dst}
+	e.buf, e.w = data, bitWriter{out: dst}
 	if e.p.fast {
-		e.compressFast(len(dict))
+		e.compressFast(start)
 	} else {
-		e.compress(len(dict))
+		e.compress(start)
 	}
 	if final {
 		// An empty block of fixed codes: three bits of header and the seven of its end.
@@ -66,7 +70,9 @@ func (e *Encoder) AppendBlock(dst, dict, src []byte, final bool) []byte {
 	} else {
 		e.w.stored(nil, false)
 	}
-	return e.w.out
+	out := e.w.out
+	e.buf, e.w = nil, bitWriter{} // the buffers are the caller's
+	return out
 }
 
 // compress writes buf from start on as blocks, none of them the last.

@@ -11,73 +11,49 @@ import (
 // blockSize is the input that is compressed as one piece, in bytes.
 const blockSize = 1 << 20
 
-// ahead is how many blocks more than the workers have may wait for them: what is read comes in bursts.
-const ahead = 4
-
 // ErrClosed says that a [Writer] was written to after its end.
 var ErrClosed = errors.New("compressor is closed")
 
-// Writer compresses what is written to it into one gzip member with an empty header: no name, time 0, system unknown.
-// Its memory is bounded by the number of workers. It is for one goroutine at a time.
+// Writer compresses what is written to it into one gzip member with an empty header: no name, time 0, system unknown. It is for
+// one goroutine at a time.
 type Writer struct {
+	pool  *Pool
 	w     io.Writer
 	crc   uint32
 	size  uint32
 	dict  []byte // the last 32 KiB before block
-	block []byte
+	block []byte // begins with dict; nil while there is none
 	done  bool
 
-	jobs    chan *job // to the workers
-	ordered chan *job // the same, in order, to the goroutine that writes
+	ordered chan *job // to the goroutine that writes
 	written chan struct{}
-	free    chan []byte // buffers of blocks
-	outs    chan []byte // buffers of compressed blocks
-	workers sync.WaitGroup
 
 	mu  sync.Mutex
 	err error
 }
 
-// job is a block on its way.
-type job struct {
-	dict, src []byte
-	final     bool
-	out       []byte
-	ready     chan struct{}
-}
-
 // NewWriter returns a compressor of a level from [MinLevel] to [MaxLevel] that keeps a number of goroutines busy. Close has
 // to be called, also after an error.
 func NewWriter(w io.Writer, level, workers int) (*Writer, error) {
-	workers = max(workers, 1)
-	z := &Writer{
-		w: w, jobs: make(chan *job, workers+ahead), ordered: make(chan *job, workers+ahead), written: make(chan struct{}),
-		free: make(chan []byte, 2*workers+ahead), outs: make(chan []byte, 2*workers+ahead), block: make([]byte, 0, blockSize),
+	p, err := NewPool(level, workers)
+	if err != nil {
+		return nil, err
 	}
-	for range workers {
-		e, err := NewEncoder(level)
-		if err != nil {
-			close(z.jobs)
-			return nil, err
-		}
-		z.workers.Go(func() { z.compress(e) })
-	}
-	go z.deliver(level)
-	return z, nil
+	return p.NewWriter(w), nil
 }
 
-func (z *Writer) compress(e *Encoder) {
-	for j := range z.jobs {
-		j.out = e.AppendBlock(j.out[:0], j.dict, j.src, j.final)
-		close(j.ready)
-	}
+// NewWriter returns a compressor. Close has to be called, also after an error.
+func (p *Pool) NewWriter(w io.Writer) *Writer {
+	z := &Writer{pool: p, w: w, dict: make([]byte, 0, windowSize), ordered: make(chan *job, p.perStream), written: make(chan struct{})}
+	go z.deliver()
+	return z
 }
 
 // deliver writes the header, the blocks in order, and nothing more after an error.
-func (z *Writer) deliver(level int) {
+func (z *Writer) deliver() {
 	defer close(z.written)
 	header := []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff}
-	switch level {
+	switch z.pool.level {
 	case MaxLevel:
 		header[8] = 2
 	case MinLevel:
@@ -87,8 +63,7 @@ func (z *Writer) deliver(level int) {
 	for j := range z.ordered {
 		<-j.ready
 		z.write(j.out)
-		recycle(z.free, j.src)
-		recycle(z.outs, j.out)
+		z.pool.delivered(j)
 	}
 }
 
@@ -121,43 +96,31 @@ func (z *Writer) Write(p []byte) (int, error) {
 	z.size += uint32(len(p))
 	total := len(p)
 	for len(p) > 0 {
-		n := min(len(p), blockSize-len(z.block))
+		z.begin()
+		n := min(len(p), len(z.dict)+blockSize-len(z.block))
 		z.block = append(z.block, p[:n]...)
 		p = p[n:]
-		if len(z.block) == blockSize {
+		if len(z.block) == len(z.dict)+blockSize {
 			z.send(false)
 		}
 	}
 	return total, nil
 }
 
-// send hands the block to the workers. Waiting for room here is what bounds memory.
+// begin sees that there is a block to fill. Waiting for room here is what bounds memory.
+func (z *Writer) begin() {
+	if z.block == nil {
+		z.block = append(z.pool.begin(), z.dict...)
+	}
+}
+
+// send hands the block to the workers, which may use its memory again.
 func (z *Writer) send(final bool) {
-	j := &job{dict: z.dict, src: z.block, out: reuse(z.outs), final: final, ready: make(chan struct{})}
+	j := &job{data: z.block, start: len(z.dict), final: final, ready: make(chan struct{})}
+	z.dict = append(z.dict[:0], z.block[max(0, len(z.block)-windowSize):]...)
+	z.block = nil
+	go z.pool.compress(j)
 	z.ordered <- j
-	z.jobs <- j
-	if final {
-		return
-	}
-	z.dict = append([]byte(nil), z.block[max(0, len(z.block)-windowSize):]...)
-	z.block = reuse(z.free)
-}
-
-// reuse takes a buffer that is empty and has room for a block.
-func reuse(from chan []byte) []byte {
-	select {
-	case b := <-from:
-		return b[:0]
-	default:
-		return make([]byte, 0, blockSize)
-	}
-}
-
-func recycle(to chan []byte, b []byte) {
-	select {
-	case to <- b:
-	default:
-	}
 }
 
 // Close ends the stream and waits for the goroutines. It does not close the underlying writer. Calling it again returns the
@@ -167,10 +130,9 @@ func (z *Writer) Close() error {
 		return z.failed()
 	}
 	z.done = true
+	z.begin()
 	z.send(true)
-	close(z.jobs)
 	close(z.ordered)
-	z.workers.Wait()
 	<-z.written
 	trailer := binary.LittleEndian.AppendUint32(nil, z.crc)
 	z.write(binary.LittleEndian.AppendUint32(trailer, z.size))
