@@ -17,7 +17,7 @@ const Base = 96 << 20
 const overhead = 8 << 20
 
 // Set sets the limit, unless the user decided about it with GOMEMLIMIT. With a fixed limit the collector would run all the
-// time where what is in use comes near it, as it does for trees of several hundred thousand files: a quarter more than is in
+// time where what is in use comes near it, as it does for trees of several hundred thousand files: an eighth more than is in
 // use is always allowed.
 func Set() {
 	if os.Getenv("GOMEMLIMIT") != "" {

@@ -14,8 +14,8 @@ func TestTheLimitFollowsWhatIsInUse(t *testing.T) {
 	}{
 		{0, Base},
 		{30 << 20, Base},
-		{80 << 20, 108 << 20},
-		{300 << 20, 383 << 20},
+		{80 << 20, 98 << 20},
+		{320 << 20, 368 << 20},
 	} {
 		if got := limit(tt.live); got != tt.want {
 			t.Errorf("%d MiB in use: the limit is %d MiB, want %d", tt.live>>20, got>>20, tt.want>>20)
@@ -42,7 +42,7 @@ func TestACollectionSetsTheLimit(t *testing.T) {
 		}
 	}
 	large := make([]byte, 200<<20)
-	reaches(func(n int64) bool { return n >= 200<<20*5/4 })
+	reaches(func(n int64) bool { return n >= 200<<20*9/8 })
 	runtime.KeepAlive(large)
 	reaches(func(n int64) bool { return n == Base })
 }

@@ -130,10 +130,6 @@ func (b *Builder) sort() []uint32 {
 	slices.SortFunc(order, func(i, j uint32) int { return l.compare(l.places[i], l.places[j]) })
 	l.places, l.sizes, l.objects = reorder(l.places, order), reorder(l.sizes, order), reorder(l.objects, order)
 	l.headers, l.dirs = slices.Clip(l.headers), slices.Clip(l.dirs)
-	l.links = make([]uint32, len(l.places))
-	for i := range l.links {
-		l.links[i] = uint32(i)
-	}
 	return order
 }
 

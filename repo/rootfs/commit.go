@@ -106,7 +106,7 @@ func (w *commitWalk) count(ctx context.Context, dir string, tree repo.Checksum, 
 func (w *commitWalk) files(ctx context.Context) error {
 	l := &w.out.list
 	for _, i := range l.link(func(a, b int) int { return l.objects[a].Compare(l.objects[b]) }) {
-		if first := l.links[i]; first != i {
+		if first := l.links.of(int(i)); first != int(i) {
 			l.places[i].header, l.sizes[i] = l.places[first].header, l.sizes[first]
 			continue
 		}

@@ -262,7 +262,7 @@ func (p *preparation) finish(tree Tree) *prepared {
 	view := &prepared{Tree: tree, entries: p.out.done(), inner: reorder(p.inner, order)}
 	view.entries.link(func(a, b int) int {
 		return cmp.Or(
-			cmp.Compare(p.entries.links[view.inner[a]], p.entries.links[view.inner[b]]),
+			cmp.Compare(p.entries.links.of(int(view.inner[a])), p.entries.links.of(int(view.inner[b]))),
 			cmp.Compare(view.entries.places[a].header, view.entries.places[b].header),
 		)
 	})

@@ -58,8 +58,8 @@ func Hash(ctx context.Context, tree Tree) (*Hashed, error) {
 	if err := g.Wait(); err != nil {
 		return nil, fmt.Errorf("hashing the tree: %w", err)
 	}
-	for i, first := range h.entries.links {
-		objects[i] = objects[first]
+	for _, n := range h.entries.links.names {
+		objects[n.entry] = objects[n.first]
 	}
 	return h, nil
 }
