@@ -155,14 +155,30 @@ func (x *Index) Below(dir string) iter.Seq[int] {
 	}
 }
 
-// Children iterates over the indexes of what is directly in a directory.
+// Children iterates over the indexes of what is directly in a directory. What is in those is passed over, not walked.
 func (x *Index) Children(dir string) iter.Seq[int] {
-	dir = cmp.Or(strings.TrimSuffix(dir, "/"), "/")
+	l := x.entries
+	dir = strings.TrimSuffix(dir, "/")
+	in := cmp.Or(dir, "/")
 	return func(yield func(int) bool) {
-		for i := range x.Below(dir) {
-			if x.entries.dirs[x.entries.places[i].dir] == dir && !yield(i) {
-				return
+		i, _ := x.Find(dir + "/")
+		if dir == "" {
+			i = 1
+		}
+		for i < l.Len() && l.isBelow(i, dir) {
+			at := l.dirs[l.places[i].dir]
+			if at == in {
+				if !yield(i) {
+					return
+				}
+				i++
+				continue
 			}
+			child := at
+			if n := strings.IndexByte(at[len(dir)+1:], '/'); n >= 0 {
+				child = at[:len(dir)+1+n]
+			}
+			i = l.behind(i, child)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"iter"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
@@ -164,6 +165,17 @@ func (l *List) isDir(i int) bool {
 func (l *List) isBelow(i int, dir string) bool {
 	in := l.dirs[l.places[i].dir]
 	return strings.HasPrefix(in, dir) && (len(in) == len(dir) || in[len(dir)] == '/' || dir == "")
+}
+
+// behind returns where what is below a directory, as the entry at an index is, ends.
+func (l *List) behind(i int, dir string) int {
+	step := 1
+	for i+step < l.Len() && l.isBelow(i+step, dir) {
+		step *= 2
+	}
+	// The end is in the last step.
+	from := i + step/2
+	return from + sort.Search(min(i+step, l.Len())-from, func(n int) bool { return !l.isBelow(from+n, dir) })
 }
 
 // find returns where a path is or would be.
