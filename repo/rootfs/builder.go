@@ -27,7 +27,7 @@ func NewBuilder(size int) *Builder { return newBuilder(size, names{}) }
 
 func newBuilder(size int, names names) *Builder {
 	b := &Builder{dirs: map[string]uint32{}, seed: maphash.MakeSeed(), known: map[uint64]uint32{}}
-	b.list = List{names: names.clone(), places: make([]place, 0, size), sizes: make([]int64, 0, size)}
+	b.list = List{names: names.clone(), places: make([]place, 0, size), sizes: sizes{list: make([]uint32, 0, size)}}
 	return b
 }
 
@@ -45,7 +45,7 @@ func (b *Builder) Add(e Entry) error {
 func (b *Builder) add(name uint32, e *Entry) {
 	l := &b.list
 	l.places = append(l.places, place{name: name, dir: b.dir(e.Dir), header: b.header(e.FileHeader, e.Device)})
-	l.sizes = append(l.sizes, e.Size)
+	l.sizes.add(e.Size)
 	if l.objects == nil && !e.Object.IsZero() {
 		l.objects = make([]repo.Checksum, len(l.places)-1, cap(l.places))
 	}
@@ -128,7 +128,7 @@ func (b *Builder) sort() []uint32 {
 		order[i] = uint32(i)
 	}
 	slices.SortFunc(order, func(i, j uint32) int { return l.compare(l.places[i], l.places[j]) })
-	l.places, l.sizes, l.objects = reorder(l.places, order), reorder(l.sizes, order), reorder(l.objects, order)
+	l.places, l.sizes, l.objects = reorder(l.places, order), l.sizes.reorder(order), reorder(l.objects, order)
 	l.headers, l.dirs = slices.Clip(l.headers), slices.Clip(l.dirs)
 	return order
 }

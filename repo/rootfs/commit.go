@@ -107,14 +107,16 @@ func (w *commitWalk) files(ctx context.Context) error {
 	l := &w.out.list
 	for _, i := range l.link(func(a, b int) int { return l.objects[a].Compare(l.objects[b]) }) {
 		if first := l.links.of(int(i)); first != int(i) {
-			l.places[i].header, l.sizes[i] = l.places[first].header, l.sizes[first]
+			l.places[i].header = l.places[first].header
+			l.sizes.set(int(i), l.sizes.at(first))
 			continue
 		}
 		info, err := w.src.FileInfo(ctx, l.objects[i])
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.At(int(i)).Path(), err)
 		}
-		l.places[i].header, l.sizes[i] = w.out.header(&info.FileHeader, 0), info.Size
+		l.places[i].header = w.out.header(&info.FileHeader, 0)
+		l.sizes.set(int(i), info.Size)
 	}
 	return nil
 }

@@ -118,6 +118,24 @@ func TestAListOfManyNamesHasThemAll(t *testing.T) {
 	}
 }
 
+func TestSizesAreKeptHoweverLarge(t *testing.T) {
+	t.Parallel()
+	sizes := []int64{1 << 40, 0, 1<<32 - 2, 1<<32 - 1, 1 << 32, 7}
+	b := rootfs.NewBuilder(0)
+	for i, size := range sizes {
+		e := rootfs.Entry{Dir: "/", Name: fmt.Sprint(len(sizes) - i), FileHeader: &repo.FileHeader{Mode: repo.ModeRegular}, Size: size}
+		if err := b.Add(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, order := b.List(nil)
+	for i, e := range list.All() {
+		if want := sizes[order[i]]; e.Size != want {
+			t.Errorf("%s: got %d, want %d", e.Name, e.Size, want)
+		}
+	}
+}
+
 func TestAnEntryWithAnotherHeaderHasNoObject(t *testing.T) {
 	t.Parallel()
 	b := rootfs.NewBuilder(0)
