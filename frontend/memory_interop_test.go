@@ -25,7 +25,11 @@ func TestInterop_TheChunkStepNeedsLittleMemory(t *testing.T) {
 	root := tree(t, request{file: "FROM " + env.host + "/debian\n", name: "memory"})
 	// Larger than what may be needed, and nothing that compresses.
 	must(t, "dd", "if=/dev/urandom", "of="+filepath.Join(root, "large"), "bs=1M", "count=400", "status=none")
-	chunkInLittleMemory(t, root)
+	t.Run("on this machine", func(t *testing.T) { chunkInLittleMemory(t, root) })
+	t.Run("with many processors", func(t *testing.T) {
+		t.Setenv("GOMAXPROCS", "64")
+		chunkInLittleMemory(t, root)
+	})
 }
 
 // More files than any distribution's desktop has, all of them in packages.
