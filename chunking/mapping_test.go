@@ -96,7 +96,11 @@ func TestCheckFindsWhatAPlanLacksOrRepeats(t *testing.T) {
 		"a path is missing":     {Remainder: all[:3]},
 		"a path is there twice": {Layers: []chunking.Layer{{Content: all[:1]}}, Remainder: all},
 		"one for another":       {Layers: []chunking.Layer{{Content: all[:1]}}, Remainder: with(func(c tarfmt.Content) tarfmt.Content { return append(c[:1], c[2:]...) })},
-		"a path of no commit":   {Remainder: append(tarfmt.Content{{Checksum: repo.Checksum{}, Path: "/x"}}, all...)},
+		"not in order": {Remainder: with(func(c tarfmt.Content) tarfmt.Content {
+			slices.Reverse(c)
+			return c
+		})},
+		"a path of no commit": {Remainder: append(tarfmt.Content{{Checksum: repo.Checksum{}, Path: "/x"}}, all...)},
 		"another object": {Remainder: with(func(c tarfmt.Content) tarfmt.Content {
 			c[0].Path, c[3].Path = c[3].Path, c[0].Path
 			return c

@@ -58,7 +58,9 @@ func (p *Plan) Check(ctx context.Context, src repo.Source, commit repo.Checksum)
 			c.size += l.Len()
 		}
 	}
-	c.sort()
+	if err := c.sort(); err != nil {
+		return err
+	}
 	missing := 0
 	if err := tarfmt.EachFile(ctx, src, commit, func(f tarfmt.ObjectPath) error {
 		if !c.find(f) {
@@ -70,11 +72,7 @@ func (p *Plan) Check(ctx context.Context, src repo.Source, commit repo.Checksum)
 	}
 	if i := slices.Index(c.found, false); i >= 0 {
 		at := c.planned[i]
-		name := "the first"
-		if int(at.layer) < len(p.Layers) {
-			name = strconv.Quote(p.Layers[at.layer].Name)
-		}
-		return fmt.Errorf("%w: layer %s: %s with object %s is not in the commit, or planned twice", ErrInvalidPlan, name, c.path(at), c.object(at))
+		return fmt.Errorf("%w: layer %s: %s with object %s is not in the commit, or planned twice", ErrInvalidPlan, c.name(int(at.layer)), c.path(at), c.object(at))
 	}
 	if missing > 0 {
 		return fmt.Errorf("%w: %d paths of the commit are in no layer", ErrInvalidPlan, missing)
@@ -101,12 +99,21 @@ func (c *checker) layer(n int) tarfmt.Files {
 	return c.plan.Layers[n].Content
 }
 
+// name is that of a layer, for errors.
+func (c *checker) name(n int) string {
+	if n == len(c.plan.Layers) {
+		return "the first"
+	}
+	return strconv.Quote(c.plan.Layers[n].Name)
+}
+
 func (c *checker) object(at planned) repo.Checksum {
 	return c.layer(int(at.layer)).Checksum(int(at.index))
 }
 func (c *checker) path(at planned) string { return c.layer(int(at.layer)).Path(int(at.index)) }
 
-func (c *checker) sort() {
+// sort makes the list of what is planned. Layers are in order themselves.
+func (c *checker) sort() error {
 	c.planned, c.found = make([]planned, 0, c.size), make([]bool, c.size)
 	for n := range len(c.plan.Layers) + 1 {
 		l := c.layer(n)
@@ -114,7 +121,11 @@ func (c *checker) sort() {
 			continue
 		}
 		for i := range l.Len() {
-			c.planned = append(c.planned, planned{uint32(n), uint32(i)})
+			at := planned{uint32(n), uint32(i)}
+			if i > 0 && l.Checksum(i-1).Compare(l.Checksum(i)) > 0 {
+				return fmt.Errorf("%w: layer %s: the objects are not in order: %s follows %s", ErrInvalidPlan, c.name(n), l.Checksum(i), l.Checksum(i-1))
+			}
+			c.planned = append(c.planned, at)
 		}
 	}
 	slices.SortFunc(c.planned, func(a, b planned) int {
@@ -123,6 +134,7 @@ func (c *checker) sort() {
 		}
 		return strings.Compare(c.path(a), c.path(b))
 	})
+	return nil
 }
 
 // find marks a file as found.

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/ostree-ext/ostree-ext-go/internal/deflate"
@@ -264,5 +265,79 @@ func BenchmarkWriter(b *testing.B) {
 				b.ReportMetric(float64(len(compressed(b, data, level, 1, 1<<20)))/float64(len(data)), "ratio")
 			}
 		})
+	}
+}
+
+// stalled is a sink that takes nothing until it is told to.
+type stalled chan struct{}
+
+func (s stalled) Write(p []byte) (int, error) {
+	<-s
+	return len(p), nil
+}
+
+// A registry may take one layer after the other, while all of them are compressed.
+func TestStreamsThatNobodyReadsDoNotStopOthers(t *testing.T) {
+	t.Parallel()
+	for _, workers := range []int{1, 2, 8} {
+		pool, err := deflate.NewPool(deflate.DefaultLevel, workers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := bytes.Repeat([]byte("what is compressed "), 1<<20)
+		reads := make(stalled)
+		var wait sync.WaitGroup
+		for range 4 {
+			wait.Go(func() {
+				w := pool.NewWriter(reads)
+				if _, err := w.Write(data); err != nil {
+					t.Error(err)
+				}
+				if err := w.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		for range 3 {
+			var out bytes.Buffer
+			w := pool.NewWriter(&out)
+			if _, err := w.Write(data); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(out.Bytes(), compressed(t, data, deflate.DefaultLevel, 1, len(data))) {
+				t.Error("the bytes depend on the other streams")
+			}
+		}
+		close(reads)
+		wait.Wait()
+	}
+}
+
+func TestAStreamThatFailedGivesItsRoomBack(t *testing.T) {
+	t.Parallel()
+	pool, err := deflate.NewPool(deflate.MinLevel, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := make([]byte, 3<<20)
+	for range 20 {
+		w := pool.NewWriter(&failing{0})
+		for err == nil {
+			_, err = w.Write(data)
+		}
+		if closed := w.Close(); closed == nil {
+			t.Error("closing says nothing of the failure")
+		}
+		err = nil
+	}
+	w := pool.NewWriter(io.Discard)
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

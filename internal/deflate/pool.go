@@ -3,8 +3,8 @@ package deflate
 // ahead is how many blocks more than the workers have may be on their way: what is read comes in bursts.
 const ahead = 4
 
-// Pool compresses the blocks of several streams at a time. Its memory, about 3 MiB for each worker, does not depend on how many
-// streams there are. It is safe for concurrent use, and keeps no goroutines when its writers are closed.
+// Pool compresses the blocks of several streams at a time. Its memory is about 3 MiB for each worker, and 2 MiB for each stream that
+// is open. It is safe for concurrent use, and keeps no goroutines when its writers are closed.
 type Pool struct {
 	level     int
 	perStream int           // blocks of one stream that may wait, fewer than there are: one that is slow does not stop the others
@@ -20,6 +20,7 @@ type job struct {
 	data  []byte
 	start int // where the dictionary ends and the block begins
 	final bool
+	isOwn bool // it took no room
 	out   []byte
 	ready chan struct{}
 }
@@ -40,12 +41,6 @@ func NewPool(level, workers int) (*Pool, error) {
 	return p, nil
 }
 
-// begin waits for room for a block, and returns an empty buffer.
-func (p *Pool) begin() []byte {
-	p.room <- struct{}{}
-	return reuse(p.free, windowSize+blockSize)
-}
-
 // compress compresses a block.
 func (p *Pool) compress(j *job) {
 	p.workers <- struct{}{}
@@ -60,12 +55,6 @@ func (p *Pool) compress(j *job) {
 	<-p.workers
 	recycle(p.free, j.data)
 	close(j.ready)
-}
-
-// delivered makes room for another block.
-func (p *Pool) delivered(j *job) {
-	recycle(p.outs, j.out)
-	<-p.room
 }
 
 // reuse takes a buffer that is empty, or makes one of a size.

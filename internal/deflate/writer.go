@@ -23,9 +23,11 @@ type Writer struct {
 	size  uint32
 	dict  []byte // the last 32 KiB before block
 	block []byte // begins with dict; nil while there is none
+	isOwn bool   // the block is the one that needs no room in the pool
 	done  bool
 
-	ordered chan *job // to the goroutine that writes
+	own     chan struct{} // has an element while the block that needs no room is not on its way
+	ordered chan *job     // to the goroutine that writes
 	written chan struct{}
 
 	mu  sync.Mutex
@@ -44,7 +46,8 @@ func NewWriter(w io.Writer, level, workers int) (*Writer, error) {
 
 // NewWriter returns a compressor. Close has to be called, also after an error.
 func (p *Pool) NewWriter(w io.Writer) *Writer {
-	z := &Writer{pool: p, w: w, dict: make([]byte, 0, windowSize), ordered: make(chan *job, p.perStream), written: make(chan struct{})}
+	z := &Writer{pool: p, w: w, dict: make([]byte, 0, windowSize), own: make(chan struct{}, 1), ordered: make(chan *job, p.perStream), written: make(chan struct{})}
+	z.own <- struct{}{}
 	go z.deliver()
 	return z
 }
@@ -63,7 +66,8 @@ func (z *Writer) deliver() {
 	for j := range z.ordered {
 		<-j.ready
 		z.write(j.out)
-		z.pool.delivered(j)
+		recycle(z.pool.outs, j.out)
+		z.release(j.isOwn)
 	}
 }
 
@@ -107,16 +111,33 @@ func (z *Writer) Write(p []byte) (int, error) {
 	return total, nil
 }
 
-// begin sees that there is a block to fill. Waiting for room here is what bounds memory.
+// begin sees that there is a block to fill. Waiting for room here is what bounds memory. One block of each stream needs none, so
+// that it goes on where others fill the pool and are not read.
 func (z *Writer) begin() {
-	if z.block == nil {
-		z.block = append(z.pool.begin(), z.dict...)
+	if z.block != nil {
+		return
+	}
+	select {
+	case <-z.own:
+		z.isOwn = true
+	case z.pool.room <- struct{}{}:
+		z.isOwn = false
+	}
+	z.block = append(reuse(z.pool.free, windowSize+blockSize), z.dict...)
+}
+
+// release gives up what begin took.
+func (z *Writer) release(own bool) {
+	if own {
+		z.own <- struct{}{}
+	} else {
+		<-z.pool.room
 	}
 }
 
 // send hands the block to the workers, which may use its memory again.
 func (z *Writer) send(final bool) {
-	j := &job{data: z.block, start: len(z.dict), final: final, ready: make(chan struct{})}
+	j := &job{data: z.block, start: len(z.dict), final: final, isOwn: z.isOwn, ready: make(chan struct{})}
 	z.dict = append(z.dict[:0], z.block[max(0, len(z.block)-windowSize):]...)
 	z.block = nil
 	go z.pool.compress(j)
@@ -130,8 +151,12 @@ func (z *Writer) Close() error {
 		return z.failed()
 	}
 	z.done = true
-	z.begin()
-	z.send(true)
+	if z.failed() == nil {
+		z.begin()
+		z.send(true)
+	} else if z.block != nil {
+		z.release(z.isOwn)
+	}
 	close(z.ordered)
 	<-z.written
 	trailer := binary.LittleEndian.AppendUint32(nil, z.crc)

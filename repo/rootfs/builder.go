@@ -20,13 +20,14 @@ type Builder struct {
 	lastID uint32
 	seed   maphash.Seed
 	known  map[uint64]uint32 // headers by hash
+	large  map[*repo.FileHeader]uint32
 }
 
 // NewBuilder returns a builder for about so many entries.
 func NewBuilder(size int) *Builder { return newBuilder(size, names{}) }
 
 func newBuilder(size int, names names) *Builder {
-	b := &Builder{dirs: map[string]uint32{}, seed: maphash.MakeSeed(), known: map[uint64]uint32{}}
+	b := &Builder{dirs: map[string]uint32{}, seed: maphash.MakeSeed(), known: map[uint64]uint32{}, large: map[*repo.FileHeader]uint32{}}
 	b.list = List{names: names.clone(), places: make([]place, 0, size), sizes: sizes{list: make([]uint32, 0, size)}}
 	return b
 }
@@ -42,9 +43,12 @@ func (b *Builder) Add(e Entry) error {
 }
 
 // add adds an entry whose name is there.
-func (b *Builder) add(name uint32, e *Entry) {
+func (b *Builder) add(name uint32, e *Entry) { b.put(name, b.header(e.FileHeader, e.Device), e) }
+
+// put adds an entry whose name and header are there.
+func (b *Builder) put(name, header uint32, e *Entry) {
 	l := &b.list
-	l.places = append(l.places, place{name: name, dir: b.dir(e.Dir), header: b.header(e.FileHeader, e.Device)})
+	l.places = append(l.places, place{name: name, dir: b.dir(e.Dir), header: header})
 	l.sizes.add(e.Size)
 	if l.objects == nil && !e.Object.IsZero() {
 		l.objects = make([]repo.Checksum, len(l.places)-1, cap(l.places))
@@ -68,8 +72,33 @@ func (b *Builder) dir(p string) uint32 {
 	return id
 }
 
-// header returns where a header is in the table. One whose hash is taken by another is there several times.
+// header returns where a header is in the table. One whose hash is taken by another is there several times. One that is large is
+// hashed once: a few bytes of a hostile tree can name it a million times.
 func (b *Builder) header(f *repo.FileHeader, device uint64) uint32 {
+	if !isLargeHeader(f) {
+		return b.hashed(f, device)
+	}
+	id, ok := b.large[f]
+	if !ok || b.list.headers[id].device != device {
+		id = b.hashed(f, device)
+		b.large[f] = id
+	}
+	return id
+}
+
+// isLargeHeader reports whether hashing a header takes long.
+func isLargeHeader(f *repo.FileHeader) bool {
+	if len(f.Xattrs) > 16 {
+		return true
+	}
+	size := 0
+	for _, x := range f.Xattrs {
+		size += len(x.Name) + len(x.Value)
+	}
+	return size > 1<<10
+}
+
+func (b *Builder) hashed(f *repo.FileHeader, device uint64) uint32 {
 	var h maphash.Hash
 	h.SetSeed(b.seed)
 	maphash.WriteComparable(&h, [...]uint64{uint64(f.UID)<<32 | uint64(f.GID), uint64(f.Mode), device, uint64(len(f.Target))})

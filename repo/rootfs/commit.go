@@ -32,13 +32,14 @@ func Commit(ctx context.Context, src repo.Source, commit repo.Checksum) (Tree, e
 	if s, ok := src.(*Source); ok && c.Tree == s.Tree && c.Meta == s.Meta {
 		return s.committed(), nil
 	}
-	w := commitWalk{src: src, metas: map[repo.Checksum]repo.FileHeader{}}
+	w := commitWalk{src: src, metas: map[repo.Checksum]*repo.FileHeader{}}
 	// Counted first: a list of a million entries that grows is there twice.
 	n, err := w.count(ctx, "/", c.Tree, 0)
 	if err != nil {
 		return nil, fmt.Errorf("commit %s: %w", commit, err)
 	}
 	w.out = NewBuilder(n)
+	w.out.list.objects = make([]repo.Checksum, 0, n)
 	if err := w.dir(ctx, "/", c.Tree, c.Meta, 0); err != nil {
 		return nil, fmt.Errorf("commit %s: %w", commit, err)
 	}
@@ -65,7 +66,7 @@ func (t *commitTree) Open(ctx context.Context, index int) (io.ReadCloser, error)
 type commitWalk struct {
 	src   repo.Source
 	out   *Builder
-	metas map[repo.Checksum]repo.FileHeader
+	metas map[repo.Checksum]*repo.FileHeader
 }
 
 // list reads the directory of a commit.
@@ -127,7 +128,7 @@ func (w *commitWalk) dir(ctx context.Context, dir string, tree, meta repo.Checks
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
-	e := Entry{FileHeader: &header}
+	e := Entry{FileHeader: header}
 	e.Dir, e.Name = Split(dir)
 	if err := w.out.Add(e); err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
@@ -149,19 +150,19 @@ func (w *commitWalk) dir(ctx context.Context, dir string, tree, meta repo.Checks
 	return nil
 }
 
-func (w *commitWalk) dirMeta(ctx context.Context, c repo.Checksum) (repo.FileHeader, error) {
+func (w *commitWalk) dirMeta(ctx context.Context, c repo.Checksum) (*repo.FileHeader, error) {
 	if h, ok := w.metas[c]; ok {
 		return h, nil
 	}
 	data, err := w.src.Metadata(ctx, repo.ObjectName{Checksum: c, Type: repo.TypeDirMeta})
 	if err != nil {
-		return repo.FileHeader{}, err
+		return nil, err
 	}
 	m, err := repo.ParseDirMeta(data)
 	if err != nil {
-		return repo.FileHeader{}, err
+		return nil, err
 	}
-	h := repo.FileHeader{UID: m.UID, GID: m.GID, Mode: m.Mode, Xattrs: m.Xattrs}
+	h := &repo.FileHeader{UID: m.UID, GID: m.GID, Mode: m.Mode, Xattrs: m.Xattrs}
 	w.metas[c] = h
 	return h, nil
 }

@@ -55,7 +55,7 @@ var emptied = []string{"/run", "/tmp", "/proc", "/sys", "/dev"}
 // /usr/lib/modules/RELEASE, and /boot is empty. Directives of the build in xattrs are gone. What is not kept is listed, sorted
 // by path.
 func Prepare(tree Tree, opts PrepareOptions) (Tree, []Dropped, error) {
-	p := &preparation{opts: opts, x: NewIndex(tree), entries: tree.Entries()}
+	p := &preparation{opts: opts, x: NewIndex(tree), entries: tree.Entries(), moved: map[string]bool{}, headers: map[headerKey]preparedHeader{}}
 	p.out = newBuilder(p.entries.Len()+added, p.entries.names)
 	p.inner = make([]uint32, 0, p.entries.Len()+added)
 	if err := p.checkEtc(); err != nil {
@@ -77,9 +77,10 @@ type preparation struct {
 	entries  *List
 	x        *Index
 	out      *Builder
-	inner    []uint32 // in the order of adding
-	moved    []string // paths that kernels and initial RAM disks got
-	emptyEtc string   // that of two which has nothing in it, or empty
+	inner    []uint32        // in the order of adding
+	moved    map[string]bool // paths that kernels and initial RAM disks got
+	headers  map[headerKey]preparedHeader
+	emptyEtc string // that of two which has nothing in it, or empty
 	dropped  []Dropped
 }
 
@@ -170,10 +171,10 @@ func (p *preparation) boot(i int, e Entry, name string) error {
 			to := dir + "/" + kind.to
 			j, found := p.x.Find(dir)
 			if _, there := p.x.Find(to); found && p.x.Entry(j).IsDir() && !there {
-				if slices.Contains(p.moved, to) {
+				if p.moved[to] {
 					return fmt.Errorf("%s: it would be there twice", to)
 				}
-				p.moved = append(p.moved, to)
+				p.moved[to] = true
 				e.Dir, e.Name = dir, kind.to
 				return p.addNamed(i, e)
 			}
@@ -198,25 +199,45 @@ func (p *preparation) addNamed(i int, e Entry) error {
 }
 
 func (p *preparation) put(i int, name uint32, e Entry) error {
-	xattrs, err := p.xattrs(e)
-	if err != nil {
-		return err
+	key := headerKey{header: e.FileHeader}
+	if p.opts.Label != nil {
+		var err error
+		if key.label, err = p.opts.Label(e.Path(), e.Mode); err != nil {
+			return fmt.Errorf("%s: SELinux label: %w", e.Path(), err)
+		}
 	}
-	if len(xattrs) != len(e.Xattrs) || p.opts.Label != nil {
+	h, ok := p.headers[key]
+	if !ok {
+		header := *e.FileHeader
+		header.Xattrs = p.xattrs(&header, key.label)
+		h.changed = len(header.Xattrs) != len(e.Xattrs) || p.opts.Label != nil
+		h.id = p.out.header(&header, e.Device)
+		p.headers[key] = h
+	}
+	if h.changed {
 		e.Object = repo.Checksum{}
-		h := *e.FileHeader
-		h.Xattrs = xattrs
-		e.FileHeader = &h
 	}
-	p.out.add(name, &e)
+	p.out.put(name, h.id, &e)
 	p.inner = append(p.inner, uint32(i))
 	return nil
 }
 
+// headerKey is what the header of a prepared entry is made of.
+type headerKey struct {
+	header *repo.FileHeader
+	label  string
+}
+
+// preparedHeader is a header in the new list, and whether it is another than before.
+type preparedHeader struct {
+	id      uint32
+	changed bool
+}
+
 // xattrs are those that a commit keeps.
-func (p *preparation) xattrs(e Entry) (repo.Xattrs, error) {
+func (p *preparation) xattrs(h *repo.FileHeader, label string) repo.Xattrs {
 	var list []repo.Xattr
-	for _, x := range e.Xattrs {
+	for _, x := range h.Xattrs {
 		switch {
 		case x.Name == "user.component", x.Name == "user.update-interval":
 		case strings.HasPrefix(x.Name, "user.overlay."), strings.HasPrefix(x.Name, "trusted.overlay."):
@@ -225,16 +246,10 @@ func (p *preparation) xattrs(e Entry) (repo.Xattrs, error) {
 			list = append(list, x)
 		}
 	}
-	if p.opts.Label != nil {
-		label, err := p.opts.Label(e.Path(), e.Mode)
-		if err != nil {
-			return nil, fmt.Errorf("%s: SELinux label: %w", e.Path(), err)
-		}
-		if label != "" {
-			list = append(list, repo.Xattr{Name: selinux, Value: append([]byte(label), 0)})
-		}
+	if label != "" {
+		list = append(list, repo.Xattr{Name: selinux, Value: append([]byte(label), 0)})
 	}
-	return repo.NewXattrs(list), nil
+	return repo.NewXattrs(list)
 }
 
 const selinux = "security.selinux"

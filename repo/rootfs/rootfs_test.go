@@ -1,10 +1,12 @@
 package rootfs_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -201,5 +203,93 @@ func TestContentThatChangesAfterHashingIsAnErrorOfReading(t *testing.T) {
 	}
 	if !errors.Is(err, rootfs.ErrChanged) {
 		t.Errorf("got %v, want ErrChanged", err)
+	}
+}
+
+// objects is a repository without files.
+type objects map[repo.ObjectName][]byte
+
+func (o objects) put(t repo.ObjectType, data []byte) repo.Checksum {
+	c := repo.HashMetadata(data)
+	o[repo.ObjectName{Checksum: c, Type: t}] = data
+	return c
+}
+
+func (o objects) Metadata(_ context.Context, name repo.ObjectName) ([]byte, error) {
+	if data, ok := o[name]; ok {
+		return data, nil
+	}
+	return nil, repo.ErrObjectNotFound
+}
+
+func (o objects) FileInfo(context.Context, repo.Checksum) (*repo.FileInfo, error) {
+	return nil, repo.ErrObjectNotFound
+}
+
+func (o objects) OpenFile(context.Context, repo.Checksum) (io.ReadCloser, *repo.FileInfo, error) {
+	return nil, nil, repo.ErrObjectNotFound
+}
+
+func TestACommitWhoseFilesAreNotThereIsAnError(t *testing.T) {
+	t.Parallel()
+	for _, c := range []repo.Checksum{{}, {1}} {
+		src := objects{}
+		tree, err := repo.EncodeDirTree(&repo.DirTree{Files: []repo.FileEntry{{Name: "a", Checksum: c}, {Name: "b", Checksum: c}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		meta, err := repo.EncodeDirMeta(&repo.DirMeta{Mode: repo.ModeDir | 0o755})
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := repo.EncodeCommit(&repo.Commit{Tree: src.put(repo.TypeDirTree, tree), Meta: src.put(repo.TypeDirMeta, meta)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := rootfs.Commit(t.Context(), src, src.put(repo.TypeCommit, data)); !errors.Is(err, repo.ErrObjectNotFound) {
+			t.Errorf("%s: got %v, want ErrObjectNotFound", c, err)
+		}
+	}
+}
+
+// A few bytes of a hostile repository name one large xattr for many directories: it is looked at once.
+func TestManyDirectoriesMayHaveOneLargeHeader(t *testing.T) {
+	t.Parallel()
+	src := objects{}
+	xattrs := repo.NewXattrs([]repo.Xattr{{Name: "user.large", Value: make([]byte, 8<<20)}})
+	metadata, err := repo.EncodeDirMeta(&repo.DirMeta{Mode: repo.ModeDir | 0o755, Xattrs: xattrs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta := src.put(repo.TypeDirMeta, metadata)
+	var tree repo.Checksum
+	for level := range 5 {
+		list := &repo.DirTree{}
+		for i := range 10 {
+			if level > 0 {
+				list.Dirs = append(list.Dirs, repo.DirEntry{Name: strconv.Itoa(i), Tree: tree, Meta: meta})
+			}
+		}
+		data, err := repo.EncodeDirTree(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree = src.put(repo.TypeDirTree, data)
+	}
+	data, err := repo.EncodeCommit(&repo.Commit{Tree: tree, Meta: meta})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := rootfs.Commit(t.Context(), src, src.put(repo.TypeCommit, data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range got.Entries().All() {
+		if e.FileHeader != got.Entries().At(0).FileHeader {
+			t.Fatal("the header is there twice")
+		}
+	}
+	if n := got.Entries().Len(); n != 11_111 {
+		t.Errorf("%d entries", n)
 	}
 }
