@@ -112,7 +112,7 @@ func (c *checker) object(at planned) repo.Checksum {
 }
 func (c *checker) path(at planned) string { return c.layer(int(at.layer)).Path(int(at.index)) }
 
-// sort makes the list of what is planned. Layers are in order themselves.
+// sort makes the list of what is planned, and sees that each layer is in order.
 func (c *checker) sort() error {
 	c.planned, c.found = make([]planned, 0, c.size), make([]bool, c.size)
 	for n := range len(c.plan.Layers) + 1 {
@@ -121,11 +121,10 @@ func (c *checker) sort() error {
 			continue
 		}
 		for i := range l.Len() {
-			at := planned{uint32(n), uint32(i)}
 			if i > 0 && l.Checksum(i-1).Compare(l.Checksum(i)) > 0 {
 				return fmt.Errorf("%w: layer %s: the objects are not in order: %s follows %s", ErrInvalidPlan, c.name(n), l.Checksum(i), l.Checksum(i-1))
 			}
-			c.planned = append(c.planned, at)
+			c.planned = append(c.planned, planned{uint32(n), uint32(i)})
 		}
 	}
 	slices.SortFunc(c.planned, func(a, b planned) int {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
@@ -34,23 +33,15 @@ func TestContentOfALayerIsInTheOrderOfAWalk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	hashed, err := rootfs.Hash(t.Context(), d)
+	c, err := CommitTree(t.Context(), d, OSTreeOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	src, err := rootfs.NewSource(hashed)
+	want, err := tarfmt.CommitContent(t.Context(), c.Source, c.Commit)
 	if err != nil {
 		t.Fatal(err)
 	}
-	commit, err := src.AddCommit(repo.Commit{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want, err := tarfmt.CommitContent(t.Context(), src, commit)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tree, err := rootfs.Commit(t.Context(), src, commit)
+	tree, err := rootfs.Commit(t.Context(), c.Source, c.Commit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,10 +51,10 @@ func TestContentOfALayerIsInTheOrderOfAWalk(t *testing.T) {
 			indexes = append(indexes, uint32(i))
 		}
 	}
-	c := newContent(tree.Entries(), indexes)
+	files := newContent(tree.Entries(), indexes)
 	var got tarfmt.Content
-	for i := range c.Len() {
-		got = append(got, tarfmt.ObjectPath{Checksum: c.Checksum(i), Path: c.Path(i)})
+	for i := range files.Len() {
+		got = append(got, tarfmt.ObjectPath{Checksum: files.Checksum(i), Path: files.Path(i)})
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

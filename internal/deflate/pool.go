@@ -7,7 +7,7 @@ const ahead = 4
 // is open. It is safe for concurrent use, and keeps no goroutines when its writers are closed.
 type Pool struct {
 	level     int
-	perStream int           // blocks of one stream that may wait, fewer than there are: one that is slow does not stop the others
+	perStream int           // blocks of one stream that may wait to be delivered, fewer than there is room for
 	workers   chan struct{} // room for those that are busy
 	idle      chan *Encoder // of those that are not
 	room      chan struct{} // for blocks on their way, from the first byte until they are delivered

@@ -124,11 +124,8 @@ func (b *Builder) hashed(f *repo.FileHeader, device uint64) uint32 {
 }
 
 func sameHeader(a, b *repo.FileHeader) bool {
-	return a.UID == b.UID && a.GID == b.GID && a.Mode == b.Mode && a.Target == b.Target && sameXattrs(a.Xattrs, b.Xattrs)
-}
-
-func sameXattrs(a, b repo.Xattrs) bool {
-	return slices.EqualFunc(a, b, func(a, b repo.Xattr) bool { return a.Name == b.Name && string(a.Value) == string(b.Value) })
+	return a.UID == b.UID && a.GID == b.GID && a.Mode == b.Mode && a.Target == b.Target &&
+		slices.EqualFunc(a.Xattrs, b.Xattrs, func(a, b repo.Xattr) bool { return a.Name == b.Name && string(a.Value) == string(b.Value) })
 }
 
 // List returns the list, and for each of its entries which one it was in the order of adding. compare says of two that were

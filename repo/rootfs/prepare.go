@@ -146,7 +146,7 @@ func (p *preparation) entry(i int, e Entry) error {
 		return nil
 	}
 	if name == "/etc" && !e.IsDir() {
-		return errors.New("/etc: it is not a directory")
+		return errors.New("/etc is not a directory: remove it, or make it one with the configuration that the system is to have")
 	}
 	if name == p.emptyEtc {
 		return nil
@@ -172,7 +172,7 @@ func (p *preparation) boot(i int, e Entry, name string) error {
 			j, found := p.x.Find(dir)
 			if _, there := p.x.Find(to); found && p.x.Entry(j).IsDir() && !there {
 				if p.moved[to] {
-					return fmt.Errorf("%s: it would be there twice", to)
+					return fmt.Errorf("two files of /boot would become %s: remove the one that is not to be booted", to)
 				}
 				p.moved[to] = true
 				e.Dir, e.Name = dir, kind.to
