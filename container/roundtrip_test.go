@@ -42,9 +42,7 @@ func TestACommitComesBackThroughEveryTransport(t *testing.T) {
 				t.Fatalf("%s: %v", ref, err)
 			}
 			to := newRepo(t, repo.ModeBareUser)
-			res, err := container.Unencapsulate(t.Context(), to, unverified(transport, name), container.UnencapsulateOptions{
-				Source: source.Options{InsecureSkipTLSVerify: true}, WriteRef: "os",
-			})
+			res, err := container.Unencapsulate(t.Context(), to, unverified(transport, name), source.Options{InsecureSkipTLSVerify: true}, container.ImportOptions{WriteRef: "os"})
 			if err != nil {
 				t.Errorf("%s: %v", ref, err)
 				continue
@@ -63,7 +61,7 @@ func ExampleUnencapsulate_refused() {
 		return
 	}
 	// Nothing is fetched, since the signatures that the reference asks for could not be verified.
-	_, err = container.Unencapsulate(context.Background(), nil, ref, container.UnencapsulateOptions{})
+	_, err = container.Unencapsulate(context.Background(), nil, ref, source.Options{}, container.ImportOptions{})
 	fmt.Println(err != nil)
 	// Output: true
 }

@@ -100,6 +100,15 @@ func (b blobDir) putLayer(ctx context.Context, l v1.Layer) error {
 	return nil
 }
 
+// WriteLayers stores the blobs of layers in the directory of an OCI image layout, which has no image yet.
+func WriteLayers(ctx context.Context, layers []v1.Layer, dir string) error {
+	blobs := blobDir{filepath.Join(dir, "blobs", "sha256")}
+	if err := mkdir(dir, filepath.Dir(blobs.dir), blobs.dir); err != nil {
+		return err
+	}
+	return each(ctx, layers, func(ctx context.Context, _ int, l v1.Layer) error { return blobs.putLayer(ctx, l) })
+}
+
 // putImage stores layers, configuration and manifest, and returns the manifest.
 func (b blobDir) putImage(ctx context.Context, img v1.Image) ([]byte, error) {
 	if err := eachLayer(ctx, img, func(ctx context.Context, _ int, l v1.Layer) error { return b.putLayer(ctx, l) }); err != nil {
@@ -124,6 +133,10 @@ func eachLayer(ctx context.Context, img v1.Image, f func(context.Context, int, v
 	if err != nil {
 		return err
 	}
+	return each(ctx, layers, f)
+}
+
+func each(ctx context.Context, layers []v1.Layer, f func(context.Context, int, v1.Layer) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(sideBySide())
 	for i, l := range layers {

@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -49,7 +49,7 @@ type place struct {
 
 // Open reads all layers of an image, several at a time. Diff-ids are checked; the blobs' digests are checked by the image's
 // reader. The caller closes the result.
-func Open(ctx context.Context, image *encapsulate.Prior, opts Options) (img *Image, err error) {
+func Open(ctx context.Context, image *oci.Image, opts Options) (img *Image, err error) {
 	dir, err := os.MkdirTemp(opts.TempDir, "ostree-ext-")
 	if err != nil {
 		return nil, err
@@ -71,12 +71,17 @@ func Open(ctx context.Context, image *encapsulate.Prior, opts Options) (img *Ima
 	}
 	g, run := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i, l := range image.Layers {
+	for i := range image.Layers {
+		l := &image.Layers[i]
 		g.Go(func() error {
-			var err error
-			if layers[i], err = readLayer(run, image, l, &layerReader{n: i, spool: img.spools[i], budget: limits}); err != nil {
-				return fmt.Errorf("layer %s: %w", l.Digest, err)
+			r := &layerReader{n: i, spool: img.spools[i], budget: limits}
+			err := image.ReadLayer(run, l, oci.ReadOptions{Rest: maxRest}, func(stream io.Reader) error {
+				return r.read(&layerStream{ctx: run, r: stream})
+			})
+			if err != nil {
+				return fmt.Errorf("layer %s: %w", l.Descriptor.Digest, err)
 			}
+			layers[i] = r.list
 			return nil
 		})
 	}
@@ -86,7 +91,7 @@ func Open(ctx context.Context, image *encapsulate.Prior, opts Options) (img *Ima
 	m := newMerge(limits)
 	for i, entries := range layers {
 		if err := m.apply(entries); err != nil {
-			return img, fmt.Errorf("layer %s: %w", image.Layers[i].Digest, err)
+			return img, fmt.Errorf("layer %s: %w", image.Layers[i].Descriptor.Digest, err)
 		}
 		layers[i] = nil
 	}

@@ -3,8 +3,6 @@ package flatten
 import (
 	"archive/tar"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
@@ -26,36 +23,6 @@ type layerEntry struct {
 	size   int64
 	device uint64
 	place  place
-}
-
-// readLayer reads one layer, and puts the contents of its files into the spool.
-func readLayer(ctx context.Context, image *encapsulate.Prior, l encapsulate.PriorLayer, r *layerReader) (list []layerEntry, err error) {
-	blob, err := image.Open(ctx, l)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, blob.Close()) }()
-	z, err := encapsulate.DecompressAll(l.MediaType, blob)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, z.Close()) }()
-	sum := sha256.New()
-	stream := &layerStream{ctx: ctx, r: io.TeeReader(z, sum)}
-	if err := r.read(stream); err != nil {
-		return nil, err
-	}
-	if err := r.rest(stream); err != nil {
-		return nil, err
-	}
-	// The blob's digest is checked at its end.
-	if _, err := io.Copy(io.Discard, blob); err != nil {
-		return nil, err
-	}
-	if got := hex.EncodeToString(sum.Sum(nil)); l.DiffID.Algorithm != "sha256" || got != l.DiffID.Hex {
-		return nil, fmt.Errorf("%w: its diff-id is sha256:%s, not %s", ErrInvalidLayer, got, l.DiffID)
-	}
-	return r.list, nil
 }
 
 // layerStream is the decompressed stream of a layer. It ends when the context does.
@@ -116,15 +83,6 @@ func (r *layerReader) read(stream *layerStream) error {
 		}
 		r.list = append(r.list, e)
 	}
-}
-
-// rest reads what follows the archive, which the diff-id covers, too.
-func (r *layerReader) rest(stream *layerStream) error {
-	n, err := io.Copy(io.Discard, io.LimitReader(stream, maxRest+1))
-	if err == nil && n > maxRest {
-		err = fmt.Errorf("%w: more than %d bytes follow the archive", ErrInvalidLayer, maxRest)
-	}
-	return err
 }
 
 // headerSize is about what a header keeps in memory.
