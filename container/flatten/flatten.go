@@ -1,7 +1,9 @@
 // Package flatten reads the layers of an image as one root filesystem, as a container runtime would unpack it, without being
-// root: owners, modes and xattrs stay in memory, the contents of files go into temporary files.
+// root: owners, modes and xattrs stay in memory, the contents of files go into temporary files. Package plain reads the
+// layers, and package overlay puts them on top of each other.
 //
-// What comes out is a [rootfs.Tree], of which another image can be made.
+// What comes out is a [rootfs.Tree], of which another image can be made. Errors about layers that break the rules of tar or
+// of images wrap [tarfmt.ErrInvalidStream].
 package flatten
 
 import (
@@ -12,15 +14,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
-
-// ErrInvalidLayer is wrapped by errors about layers that break the rules of tar or of images.
-var ErrInvalidLayer = errors.New("invalid layer")
 
 // Options says how an image is read.
 type Options struct {
@@ -41,12 +41,6 @@ type Image struct {
 
 var _ rootfs.Tree = (*Image)(nil)
 
-// place is where the content of a file is.
-type place struct {
-	spool  int
-	offset int64
-}
-
 // Open reads all layers of an image, several at a time. Diff-ids are checked; the blobs' digests are checked by the image's
 // reader. The caller closes the result.
 func Open(ctx context.Context, image *encapsulate.Prior, opts Options) (img *Image, err error) {
@@ -62,19 +56,20 @@ func Open(ctx context.Context, image *encapsulate.Prior, opts Options) (img *Ima
 		}
 	}()
 	limits := newBudget(opts.MaxSize)
-	layers := make([][]layerEntry, len(image.Layers))
+	layers := make([][]entry, len(image.Layers))
 	img.spools = make([]*os.File, len(image.Layers))
 	for i := range layers {
-		if img.spools[i], err = os.OpenFile(filepath.Join(dir, fmt.Sprint(i)), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+		name := filepath.Join(dir, strconv.Itoa(i))
+		if img.spools[i], err = os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
 			return img, err
 		}
 	}
 	g, run := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, l := range image.Layers {
-		g.Go(func() error {
-			var err error
-			if layers[i], err = readLayer(run, image, l, &layerReader{n: i, spool: img.spools[i], budget: limits}); err != nil {
+		g.Go(func() (err error) {
+			s := &spool{number: i, file: img.spools[i], budget: limits}
+			if layers[i], err = readLayer(run, image, l, s); err != nil {
 				return fmt.Errorf("layer %s: %w", l.Digest, err)
 			}
 			return nil
@@ -83,14 +78,17 @@ func Open(ctx context.Context, image *encapsulate.Prior, opts Options) (img *Ima
 	if err := g.Wait(); err != nil {
 		return img, err
 	}
-	m := newMerge(limits)
+	tree, err := newTree(limits)
+	if err != nil {
+		return img, err
+	}
 	for i, entries := range layers {
-		if err := m.apply(entries); err != nil {
+		if err := tree.Apply(ctx, entries); err != nil {
 			return img, fmt.Errorf("layer %s: %w", image.Layers[i].Digest, err)
 		}
 		layers[i] = nil
 	}
-	img.entries, img.places, err = m.list()
+	img.entries, img.places, err = list(tree)
 	return img, err
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/flatten"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
 // item is an entry of a layer and its content.
@@ -352,7 +353,7 @@ func TestNothingIsLeftOnDisk(t *testing.T) {
 			img, err := flatten.Open(t.Context(), image(t, blobs), flatten.Options{TempDir: dir})
 			if err == nil {
 				err = img.Close()
-			} else if !errors.Is(err, flatten.ErrInvalidLayer) {
+			} else if !errors.Is(err, tarfmt.ErrInvalidStream) {
 				t.Error(err)
 			}
 			left, globErr := filepath.Glob(filepath.Join(dir, "*"))
