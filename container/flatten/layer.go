@@ -29,7 +29,9 @@ type place struct {
 type entry = overlay.Entry[content]
 
 // readLayer reads one layer, and puts the contents of its files into the spool.
-func readLayer(ctx context.Context, image *encapsulate.Prior, l encapsulate.PriorLayer, s *spool) (list []entry, err error) {
+func readLayer(
+	ctx context.Context, image *encapsulate.Prior, l encapsulate.PriorLayer, s *spool,
+) (list []entry, err error) {
 	blob, err := image.Open(ctx, l)
 	if err != nil {
 		return nil, err

@@ -11,8 +11,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
-// Apply puts a layer onto the tree, which keeps its files. An error about the layer wraps [tarfmt.ErrInvalidStream]. After
-// an error the tree is of no use.
+// Apply puts a layer onto the tree, which keeps its files. An error about the layer wraps [tarfmt.ErrInvalidStream].
+// After an error the tree is of no use.
 func (t *Tree[C]) Apply(ctx context.Context, layer []Entry[C]) error {
 	t.layer++
 	order := order[C]{layer: layer}
@@ -95,8 +95,8 @@ func (t *Tree[C]) add(e *Entry[C]) error {
 	return nil
 }
 
-// makeDirs makes what is missing at the place that was resolved last, and returns the directory there. It and all above
-// it are the layer's from now on.
+// makeDirs makes what is missing at the place that was resolved last, and returns the directory there. It and all
+// above it are the layer's from now on.
 func (t *Tree[C]) makeDirs() (*node[C], error) {
 	last := t.at.nodes[len(t.at.nodes)-1]
 	if !last.isDir() {
@@ -128,7 +128,7 @@ func (t *Tree[C]) linked(target string) (*File[C], error) {
 			return n.file, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: a hard link to %.200q, which is not there or is a directory", tarfmt.ErrInvalidStream, target)
+	return nil, fmt.Errorf("%w: a hard link to %.200q, which is a directory or not there", tarfmt.ErrInvalidStream, target)
 }
 
 // hide applies a mark. It reports whether the mark has to wait, as in [Tree.resolve].
@@ -203,9 +203,9 @@ func (l *location[C]) dir() *node[C] {
 // path returns the path of the first names of a location.
 func (l *location[C]) path(n int) string { return "/" + strings.Join(l.names[:n], "/") }
 
-// resolve walks a path and sets t.at to where it leads. Symlinks are followed, and lead no higher than the root. Below what
-// is missing or is a file, names are names: ".." takes back the last. If the path comes to a symlink for which wait, which
-// may be nil, returns true, the walk ends there and returns true.
+// resolve walks a path and sets t.at to where it leads. Symlinks are followed, and lead no higher than the root.
+// Below what is missing or is a file, names are names: ".." takes back the last. If the path comes to a symlink for
+// which wait, which may be nil, returns true, the walk ends there and returns true.
 func (t *Tree[C]) resolve(p string, wait func(p string) bool) (again bool, err error) {
 	l := &t.at
 	l.names, l.nodes, l.pending = l.names[:0], append(l.nodes[:0], t.root), append(l.pending[:0], p)

@@ -1,11 +1,11 @@
 // Package overlay puts the layers of ordinary images onto a tree of files, one after the other, as container runtimes
-// unpack them. It is the algorithm alone: package plain reads the archives, and the contents of files are handles that
-// nothing here looks at.
+// unpack them. It is the algorithm alone: package plain reads the archives, and the contents of files are handles
+// that nothing here looks at.
 //
 // The rules are those of programs that unpack an image into one directory, with umoci as the measure:
 //
 //   - Entries are applied in the order of the archive. A path goes where the symlinks of the tree lead at that moment,
-//     never out of the root. Directories that are missing are made, and belong to root.
+//     never out of the root. Directories that are missing are made, with mode 0755, and belong to root.
 //   - A directory onto a directory changes its owner, mode and xattrs alone. Everything else takes the place of what
 //     had the name, with all that was below it.
 //   - A hard link is another name of what its target is at that moment. One to itself, to a directory or to nothing is
@@ -17,9 +17,10 @@
 //     applied after all entries: it was meant for the directory that its layer brings.
 //
 // Peers differ in these points. The last rule is not umoci's, which follows the old symlink and deletes files
-// elsewhere. Drivers that keep layers apart (overlayfs below containerd, Docker and Podman) never see symlinks of older
-// layers while they unpack: there a file below such a symlink makes a directory in its place, and a hard link to a file
-// of an older layer fails.
+// elsewhere. Drivers that keep layers apart (overlayfs below containerd, Docker and Podman) never see symlinks of
+// older layers while they unpack: there a file below such a symlink makes a directory in its place, and a hard link
+// to a file of an older layer fails. The kernel gives a directory that is made in one with the setgid bit its group
+// and that bit; here it belongs to root as all others do.
 package overlay
 
 import (
@@ -93,9 +94,9 @@ type node[C any] struct {
 func (n *node[C]) isDir() bool { return n.children != nil }
 
 // New returns a tree to put layers onto. base is what it begins with: absolute, clean paths, each after the directory
-// that it is in, and files, of which one that comes several times has several names. Without a base, which may be nil,
-// or without a root in it, the root is an empty directory of mode 0755. grow is asked before a layer's entry makes
-// the tree hold more than the entry itself, with the bytes that takes; its error ends the work. It may be nil.
+// that it is in, and files, of which one that comes several times has several names. Without a base, which may be
+// nil, or without a root in it, the root is an empty directory of mode 0755. grow is asked before a layer's entry
+// makes the tree hold more than the entry itself, with the bytes that takes; its error ends the work. It may be nil.
 func New[C any](base iter.Seq2[string, *File[C]], grow func(bytes int) error) (*Tree[C], error) {
 	if grow == nil {
 		grow = func(int) error { return nil }

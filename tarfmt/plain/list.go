@@ -18,8 +18,8 @@ import (
 type File struct {
 	// Path is absolute and clean.
 	Path string
-	// Object is what [rootfs.Hash] gives an entry like this, or for a directory the checksum of its dirmeta. It is zero for a
-	// hard link.
+	// Object is what [rootfs.Hash] gives an entry like this, or for a directory the checksum of its dirmeta. It is
+	// zero for a hard link.
 	Object repo.Checksum
 	// Link is the path of the file that a hard link is another name of, else empty.
 	Link string
@@ -28,10 +28,10 @@ type File struct {
 // maxFiles bounds the entries of one layer.
 const maxFiles = 10_000_000
 
-// List reads a layer, whoever wrote it, and says what is in it as [View] shows it: times aside, those in Python's compiled
-// files, too. It does not see whether something is there twice, or a link leads nowhere. An error, which is the last that is
-// said, wraps [tarfmt.ErrInvalidStream] for a stream that breaks the rules or has whiteouts, which mean something only above
-// other layers.
+// List reads a layer, whoever wrote it, and says what is in it as [View] shows it: times aside, those in Python's
+// compiled files, too. It does not see whether something is there twice, or a link leads nowhere. An error, which is
+// the last that is said, wraps [tarfmt.ErrInvalidStream] for a stream that breaks the rules or has whiteouts, which
+// mean something only above other layers.
 func List(ctx context.Context, r io.Reader) iter.Seq2[File, error] {
 	return func(yield func(File, error) bool) {
 		// Sparse files are refused: a few bytes would stand for as many zeros as they like, all to be hashed.

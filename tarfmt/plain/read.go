@@ -33,8 +33,8 @@ type ReadOptions struct {
 	NoSparse bool
 }
 
-// Reader reads a layer, whoever wrote it, one entry after the other. An error about the layer, as opposed to one of reading
-// the stream, wraps [tarfmt.ErrInvalidStream].
+// Reader reads a layer, whoever wrote it, one entry after the other. An error about the layer, as opposed to one of
+// reading the stream, wraps [tarfmt.ErrInvalidStream].
 type Reader[C any] struct {
 	stream *stream
 	in     *tar.Reader
@@ -42,15 +42,15 @@ type Reader[C any] struct {
 	name   string // of the entry
 }
 
-// NewReader returns a reader of a layer's decompressed stream, which ends with the context. It reads to the end of the
-// archive; what follows it in the stream stays there.
+// NewReader returns a reader of a layer's decompressed stream, which ends with the context. It reads to the end of
+// the archive; what follows it in the stream stays there.
 func NewReader[C any](ctx context.Context, r io.Reader, opts ReadOptions) *Reader[C] {
 	s := &stream{ctx: ctx, r: r}
 	return &Reader[C]{stream: s, in: tar.NewReader(s), opts: opts}
 }
 
-// Next returns the next entry, or [io.EOF] after the last. [Reader.Read] then reads the content of a regular file; what is
-// not read is passed over.
+// Next returns the next entry, or [io.EOF] after the last. [Reader.Read] then reads the content of a regular file;
+// what is not read is passed over.
 func (r *Reader[C]) Next() (overlay.Entry[C], error) {
 	for {
 		h, err := r.in.Next()
@@ -107,7 +107,7 @@ func (r *Reader[C]) file(h *tar.Header) (f *overlay.File[C], err error) {
 		return nil, invalidf("the owner %d:%d", h.Uid, h.Gid)
 	}
 	f = &overlay.File[C]{}
-	f.FileHeader = repo.FileHeader{UID: uint32(h.Uid), GID: uint32(h.Gid), Mode: uint32(h.Mode & 0o7777), Xattrs: xattrs(h)}
+	f.UID, f.GID, f.Mode, f.Xattrs = uint32(h.Uid), uint32(h.Gid), uint32(h.Mode&0o7777), xattrs(h)
 	switch h.Typeflag {
 	case tar.TypeReg:
 		f.Mode |= repo.ModeRegular
@@ -152,7 +152,8 @@ func headerSize(h *tar.Header) int {
 	return n
 }
 
-// cleanPath makes the path of an archive absolute. One that leads upwards is an error, though nothing could come of it.
+// cleanPath makes the path of an archive absolute. One that leads upwards is an error, though nothing could come of
+// it.
 func cleanPath(name string) (string, error) {
 	if len(name) >= maxPath || strings.Contains(name, "\x00") {
 		return "", invalidf("a path of %d bytes, or one with a NUL", len(name))
