@@ -167,7 +167,9 @@ func (w *checker) run(ctx context.Context, commitLayers int, label, temp string)
 		return nil
 	}
 	if commitLayers == 0 {
-		if err := w.scanner.Stack(scanned); err != nil {
+		if err := w.scanner.Stack(ctx, scanned); ctx.Err() != nil {
+			return ctx.Err()
+		} else if err != nil {
 			w.problem("%v", err)
 		}
 		return nil

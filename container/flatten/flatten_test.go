@@ -271,6 +271,10 @@ func TestLayersAreAppliedAsARuntimeUnpacksThem(t *testing.T) {
 				link("usr/y", "sysroot/ostree/repo/objects/ab/c.file"), symlink("ostree", "sysroot/ostree"))},
 			[]string{root, "/ostree 120777 → sysroot/ostree", "/sysroot 40755", "/usr 40755", `/usr/x 100644 "x"`, `/usr/y 100644 "x" = /usr/x`},
 		},
+		"a repository whose objects have no other name stays": {
+			[][]byte{layer(t, dir("sysroot/ostree"), file("sysroot/ostree/c.file", "x"))},
+			[]string{root, "/sysroot 40755", "/sysroot/ostree 40755", `/sysroot/ostree/c.file 100644 "x"`},
+		},
 		"special files, owners, modes and xattrs are kept": {
 			[][]byte{layer(t,
 				item{tar.Header{Typeflag: tar.TypeChar, Name: "null", Mode: 0o666, Devmajor: 1, Devminor: 3}, ""},

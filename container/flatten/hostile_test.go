@@ -13,6 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/testfiles"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
 // sparse is a file that claims a size of which it has nothing, as GNU tar writes it.
@@ -100,7 +101,7 @@ func TestHostileLayersAreRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := open(t, plainBlobs(stream)); !errors.Is(err, flatten.ErrInvalidLayer) {
+			if _, err := open(t, plainBlobs(stream)); !errors.Is(err, tarfmt.ErrInvalidStream) {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -125,7 +126,7 @@ func TestWhiteoutsReachNothingOutside(t *testing.T) {
 			t.Parallel()
 			img, err := open(t, plainBlobs(lower, upper))
 			if err != nil {
-				if !errors.Is(err, flatten.ErrInvalidLayer) {
+				if !errors.Is(err, tarfmt.ErrInvalidStream) {
 					t.Error(err)
 				}
 				return

@@ -141,7 +141,8 @@ func (c *continuation) match(ctx context.Context, image *oci.Image, layers []for
 			case err == nil:
 				c.plan.Layers[f.at].Foreign, c.plan.Layers[f.at].Entries = true, entries
 				c.read[f.at] = f.layer
-			case errors.Is(err, tarfmt.ErrInvalidStream), errors.Is(err, oci.ErrLayerType), errors.Is(err, oci.ErrLayerMismatch):
+			case errors.Is(err, tarfmt.ErrInvalidStream), errors.Is(err, oci.ErrLayerType), errors.Is(err, oci.ErrLayerMismatch),
+				errors.Is(err, oci.ErrInvalidStream):
 				text := "layer %s of the prior image is not understood and made anew: %v"
 				warnings[n] = fmt.Sprintf(text, f.layer.Descriptor.Digest, err)
 			default:
