@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
@@ -18,14 +19,14 @@ const DefaultMaxLayers = 64
 
 // Assignment says which component an object belongs to.
 type Assignment struct {
-	Object    repo.Checksum
+	Object    object.Checksum
 	Component string // its ID
 }
 
 // PathObject is a path of a commit and the object there.
 type PathObject struct {
 	Path   string // absolute
-	Object repo.Checksum
+	Object object.Checksum
 }
 
 // Mapping says which component each object of a commit belongs to.
@@ -104,7 +105,7 @@ func (m *Mapping) Plan(content tarfmt.Content, prior [][]string) (*Plan, error) 
 	if err != nil {
 		return nil, err
 	}
-	objects := map[string][]repo.Checksum{}
+	objects := map[string][]object.Checksum{}
 	for _, a := range m.Objects {
 		objects[a.Component] = append(objects[a.Component], a.Object)
 	}
@@ -143,10 +144,10 @@ func binName(bin []Component) string {
 }
 
 // remainder is what of the commit has no layer yet.
-type remainder struct{ paths map[repo.Checksum][]string }
+type remainder struct{ paths map[object.Checksum][]string }
 
 func newRemainder(content tarfmt.Content) *remainder {
-	r := &remainder{paths: make(map[repo.Checksum][]string, len(content))}
+	r := &remainder{paths: make(map[object.Checksum][]string, len(content))}
 	for _, f := range content {
 		r.paths[f.Checksum] = append(r.paths[f.Checksum], f.Path)
 	}
@@ -169,7 +170,7 @@ func (r *remainder) movePath(to *layerContent, p PathObject) {
 }
 
 // moveObject moves an object with all the paths that it has left.
-func (r *remainder) moveObject(to *layerContent, c repo.Checksum) {
+func (r *remainder) moveObject(to *layerContent, c object.Checksum) {
 	if paths, ok := r.paths[c]; ok {
 		to.add(c, paths...)
 		delete(r.paths, c)
@@ -179,7 +180,7 @@ func (r *remainder) moveObject(to *layerContent, c repo.Checksum) {
 // layerContent gathers the files of a layer.
 type layerContent struct{ files tarfmt.Content }
 
-func (l *layerContent) add(c repo.Checksum, paths ...string) {
+func (l *layerContent) add(c object.Checksum, paths ...string) {
 	for _, p := range paths {
 		l.files = append(l.files, tarfmt.ObjectPath{Checksum: c, Path: p})
 	}

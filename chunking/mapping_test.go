@@ -12,11 +12,12 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/internal/testfiles"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
-var objectA, objectB, objectC = repo.Checksum{0xa}, repo.Checksum{0xb}, repo.Checksum{0xc}
+var objectA, objectB, objectC = object.Checksum{0xa}, object.Checksum{0xb}, object.Checksum{0xc}
 
 func content() tarfmt.Content {
 	return tarfmt.Content{{Checksum: objectA, Path: "/a"}, {Checksum: objectA, Path: "/a-again"}, {Checksum: objectB, Path: "/b"}, {Checksum: objectC, Path: "/c"}}
@@ -54,7 +55,7 @@ func TestAnObjectWithoutComponentIsAnError(t *testing.T) {
 }
 
 // commitOf makes a commit of files with these contents.
-func commitOf(t *testing.T, files map[string]string) (repo.Source, repo.Checksum) {
+func commitOf(t *testing.T, files map[string]string) (repo.Source, object.Checksum) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range files {
@@ -76,7 +77,7 @@ func commitOf(t *testing.T, files map[string]string) (repo.Source, repo.Checksum
 	if err != nil {
 		t.Fatal(err)
 	}
-	commit, err := src.AddCommit(repo.Commit{})
+	commit, err := src.AddCommit(object.Commit{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +101,7 @@ func TestCheckFindsWhatAPlanLacksOrRepeats(t *testing.T) {
 			slices.Reverse(c)
 			return c
 		})},
-		"a path of no commit": {Remainder: append(tarfmt.Content{{Checksum: repo.Checksum{}, Path: "/x"}}, all...)},
+		"a path of no commit": {Remainder: append(tarfmt.Content{{Checksum: object.Checksum{}, Path: "/x"}}, all...)},
 		"another object": {Remainder: with(func(c tarfmt.Content) tarfmt.Content {
 			c[0].Path, c[3].Path = c[3].Path, c[0].Path
 			return c
@@ -123,14 +124,14 @@ func TestCheckFindsWhatAPlanLacksOrRepeats(t *testing.T) {
 
 func TestContentMetaThatIsRefused(t *testing.T) {
 	t.Parallel()
-	const object = `"0000000000000000000000000000000000000000000000000000000000000001"`
+	const obj = `"0000000000000000000000000000000000000000000000000000000000000001"`
 	for name, text := range map[string]string{
 		"no JSON":                `{`,
 		"another version":        `{"version":2,"layers":{},"mapping":{}}`,
 		"ordered":                `{"version":1,"layers":{},"mapping":{},"ordered":true}`,
-		"an unknown layer":       `{"version":1,"layers":{"a":"A"},"mapping":{` + object + `:"b"}}`,
+		"an unknown layer":       `{"version":1,"layers":{"a":"A"},"mapping":{` + obj + `:"b"}}`,
 		"no checksum":            `{"version":1,"layers":{"a":"A"},"mapping":{"xyz":"a"}}`,
-		"an object twice":        `{"version":1,"layers":{"a":"A"},"mapping":{` + object + `:"a",` + object + `:"a"}}`,
+		"an object twice":        `{"version":1,"layers":{"a":"A"},"mapping":{` + obj + `:"a",` + obj + `:"a"}}`,
 		"a layer twice":          `{"version":1,"layers":{"a":"A","a":"B"},"mapping":{}}`,
 		"the layers twice":       `{"version":1,"layers":{"a":"A"},"layers":{"a":"A"},"mapping":{}}`,
 		"a layer without name":   `{"version":1,"layers":{"a":null},"mapping":{}}`,

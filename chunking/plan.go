@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
@@ -51,7 +52,7 @@ func SingleLayer(content tarfmt.Files) *Plan { return &Plan{Remainder: content} 
 
 // Check reads the trees of a commit, and reports whether each of its files is in the plan exactly once, with its object. An object
 // may be in several layers, with different paths.
-func (p *Plan) Check(ctx context.Context, src repo.Source, commit repo.Checksum) error {
+func (p *Plan) Check(ctx context.Context, src repo.Source, commit object.Checksum) error {
 	c := checker{plan: p}
 	for n := range len(p.Layers) + 1 {
 		if l := c.layer(n); l != nil {
@@ -107,7 +108,7 @@ func (c *checker) name(n int) string {
 	return strconv.Quote(c.plan.Layers[n].Name)
 }
 
-func (c *checker) object(at planned) repo.Checksum {
+func (c *checker) object(at planned) object.Checksum {
 	return c.layer(int(at.layer)).Checksum(int(at.index))
 }
 func (c *checker) path(at planned) string { return c.layer(int(at.layer)).Path(int(at.index)) }

@@ -7,7 +7,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // Errors that callers branch on.
@@ -53,7 +53,7 @@ func (e *DiffIDError) Unwrap() error { return ErrLayerMismatch }
 // CommitMismatchError is the error about an image that holds another commit than its label ostree.commit says.
 type CommitMismatchError struct {
 	Label  string
-	Actual repo.Checksum
+	Actual object.Checksum
 }
 
 // Error implements error.

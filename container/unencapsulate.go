@@ -14,6 +14,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/internal/progress"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
@@ -28,7 +29,7 @@ type UnencapsulateOptions struct {
 
 // UnencapsulateResult is what came of an image.
 type UnencapsulateResult struct {
-	Commit repo.Checksum
+	Commit object.Checksum
 	// ManifestDigest is the digest of the manifest of the image for this platform.
 	ManifestDigest digest.Digest
 }
@@ -101,7 +102,7 @@ func importImage(ctx context.Context, r *repo.Repo, src source.Source, opts Unen
 }
 
 // finish commits the transaction if the commit is the promised one and complete.
-func finish(ctx context.Context, txn *repo.Txn, commit repo.Checksum, config *imageConfig, ref string) error {
+func finish(ctx context.Context, txn *repo.Txn, commit object.Checksum, config *imageConfig, ref string) error {
 	if label, ok := config.Config.Labels[labelCommit]; ok && label != commit.String() {
 		return &CommitMismatchError{Label: label, Actual: commit}
 	}
@@ -122,7 +123,7 @@ func finish(ctx context.Context, txn *repo.Txn, commit repo.Checksum, config *im
 //
 // The order in which they end does not matter: the transaction shows nothing before its end, and the objects of a chunk
 // are the same whether the commit that refers to them is staged already or not.
-func importLayers(ctx context.Context, txn *repo.Txn, src source.Source, l *layout, emit func(progress.Event)) (commit repo.Checksum, err error) {
+func importLayers(ctx context.Context, txn *repo.Txn, src source.Source, l *layout, emit func(progress.Event)) (commit object.Checksum, err error) {
 	plan := progress.Event{Kind: progress.Planned, Layer: 1 + len(l.chunks), Total: l.commit.descriptor.Size}
 	for _, c := range l.chunks {
 		plan.Total += c.descriptor.Size

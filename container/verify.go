@@ -21,6 +21,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/internal/progress"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
@@ -156,7 +157,7 @@ func (w *verifier) run(ctx context.Context, commitLayers int, label, temp string
 		}
 		defer func() { err = errors.Join(err, txn.Abort()) }()
 	}
-	var commit repo.Checksum
+	var commit object.Checksum
 	scanned := make([]*flatten.Layer, len(w.layers))
 	use := func(i int) func(io.Reader) error {
 		switch {
@@ -284,6 +285,6 @@ func tryFile(ctx context.Context, r *repo.Repo) error {
 	if err != nil {
 		return err
 	}
-	_, err = txn.WriteFile(ctx, &repo.FileHeader{Mode: repo.ModeRegular | 0o644}, 0, nil)
+	_, err = txn.WriteFile(ctx, &object.FileHeader{Mode: object.ModeRegular | 0o644}, 0, nil)
 	return errors.Join(err, txn.Abort())
 }

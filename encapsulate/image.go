@@ -15,6 +15,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/internal/progress"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
@@ -38,12 +39,12 @@ var _ v1.Image = (*Image)(nil)
 
 // Build plans the image of a commit. It reads the commit and its trees; file content is read with the layers. The context
 // is that of the reading, too.
-func Build(ctx context.Context, src repo.Source, commit repo.Checksum, opts Options) (*Image, error) {
-	data, err := src.Metadata(ctx, repo.ObjectName{Checksum: commit, Type: repo.TypeCommit})
+func Build(ctx context.Context, src repo.Source, commit object.Checksum, opts Options) (*Image, error) {
+	data, err := src.Metadata(ctx, object.Name{Checksum: commit, Type: object.TypeCommit})
 	if err != nil {
 		return nil, err
 	}
-	c, err := repo.ParseCommit(data)
+	c, err := object.ParseCommit(data)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // PlainLayer is a layer whose tar stream somebody else writes.
@@ -43,7 +43,7 @@ func BuildPlain(ctx context.Context, layers []PlainLayer, opts Options) (*Image,
 		return nil, err
 	}
 	i.labels = maps.Clone(opts.Labels)
-	none := &repo.Commit{}
+	none := &object.Commit{}
 	if i.created, err = created(none, &opts); err != nil {
 		return nil, err
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // removeAll removes a name below an open directory, and what is in it if it is a directory. Symlinks are removed, not
@@ -20,7 +22,7 @@ func removeAll(ctx context.Context, dirfd int, name string, depth int) error {
 	if !errors.Is(err, unix.EISDIR) && !errors.Is(err, unix.EPERM) {
 		return err
 	}
-	if depth > MaxTreeDepth {
+	if depth > object.MaxTreeDepth {
 		return errTooDeep
 	}
 	fd, openErr := openDir(dirfd, name)

@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"slices"
-	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-func loadFrom[T any](ctx context.Context, src Source, n ObjectName, parse func([]byte) (T, error)) (T, error) {
+func loadFrom[T any](ctx context.Context, src Source, n object.Name, parse func([]byte) (T, error)) (T, error) {
 	var none T
 	data, err := src.Metadata(ctx, n)
 	if err != nil {
@@ -21,29 +21,29 @@ func loadFrom[T any](ctx context.Context, src Source, n ObjectName, parse func([
 	return v, nil
 }
 
-func loadCommit(ctx context.Context, src Source, c Checksum) (*Commit, error) {
-	return loadFrom(ctx, src, ObjectName{Checksum: c, Type: TypeCommit}, ParseCommit)
+func loadCommit(ctx context.Context, src Source, c object.Checksum) (*object.Commit, error) {
+	return loadFrom(ctx, src, object.Name{Checksum: c, Type: object.TypeCommit}, object.ParseCommit)
 }
 
-func loadDirTree(ctx context.Context, src Source, c Checksum) (*DirTree, error) {
-	return loadFrom(ctx, src, ObjectName{Checksum: c, Type: TypeDirTree}, ParseDirTree)
+func loadDirTree(ctx context.Context, src Source, c object.Checksum) (*object.DirTree, error) {
+	return loadFrom(ctx, src, object.Name{Checksum: c, Type: object.TypeDirTree}, object.ParseDirTree)
 }
 
-func loadDirMeta(ctx context.Context, src Source, c Checksum) (*DirMeta, error) {
-	return loadFrom(ctx, src, ObjectName{Checksum: c, Type: TypeDirMeta}, ParseDirMeta)
+func loadDirMeta(ctx context.Context, src Source, c object.Checksum) (*object.DirMeta, error) {
+	return loadFrom(ctx, src, object.Name{Checksum: c, Type: object.TypeDirMeta}, object.ParseDirMeta)
 }
 
 // treeItem is what a path in a commit leads to.
 type treeItem struct {
 	path string // absolute
 	dir  bool
-	file Checksum
-	tree Checksum
-	meta Checksum
+	file object.Checksum
+	tree object.Checksum
+	meta object.Checksum
 }
 
 // lookup follows a path from the root of a commit. It does not follow symlinks.
-func lookup(ctx context.Context, src Source, c Checksum, path string) (treeItem, error) {
+func lookup(ctx context.Context, src Source, c object.Checksum, path string) (treeItem, error) {
 	commit, err := loadCommit(ctx, src, c)
 	if err != nil {
 		return treeItem{}, err
@@ -75,29 +75,11 @@ func (i treeItem) child(ctx context.Context, src Source, name string) (treeItem,
 		return treeItem{}, false, err
 	}
 	path := joinTreePath(i.path, name)
-	if e, ok := d.dir(name); ok {
+	if e, ok := d.Dir(name); ok {
 		return treeItem{path: path, dir: true, tree: e.Tree, meta: e.Meta}, true, nil
 	}
-	if e, ok := d.file(name); ok {
+	if e, ok := d.File(name); ok {
 		return treeItem{path: path, file: e.Checksum}, true, nil
 	}
 	return treeItem{}, false, nil
-}
-
-// dir finds a subdirectory by name.
-func (t *DirTree) dir(name string) (DirEntry, bool) {
-	i, ok := slices.BinarySearchFunc(t.Dirs, name, func(e DirEntry, n string) int { return strings.Compare(e.Name, n) })
-	if !ok {
-		return DirEntry{}, false
-	}
-	return t.Dirs[i], true
-}
-
-// file finds a file by name.
-func (t *DirTree) file(name string) (FileEntry, bool) {
-	i, ok := slices.BinarySearchFunc(t.Files, name, func(e FileEntry, n string) int { return strings.Compare(e.Name, n) })
-	if !ok {
-		return FileEntry{}, false
-	}
-	return t.Files[i], true
 }

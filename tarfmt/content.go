@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // maxEntries bounds the files and directories of one commit. A few bytes of dirtrees can name more paths than fit in
@@ -23,7 +24,7 @@ type Files interface {
 	// Len is the number of paths.
 	Len() int
 	// Checksum returns the object of one.
-	Checksum(i int) repo.Checksum
+	Checksum(i int) object.Checksum
 	// Path is absolute in the commit ("/usr/bin/bash"). The paths of one object are in the order in which a walk meets them: the
 	// files of a directory before its subdirectories, each in stored order.
 	Path(i int) string
@@ -31,7 +32,7 @@ type Files interface {
 
 // ObjectPath is a path of a commit with the file object there.
 type ObjectPath struct {
-	Checksum repo.Checksum
+	Checksum object.Checksum
 	Path     string
 }
 
@@ -44,23 +45,23 @@ var _ Files = Content(nil)
 func (c Content) Len() int { return len(c) }
 
 // Checksum implements [Files].
-func (c Content) Checksum(i int) repo.Checksum { return c[i].Checksum }
+func (c Content) Checksum(i int) object.Checksum { return c[i].Checksum }
 
 // Path implements [Files].
 func (c Content) Path(i int) string { return c[i].Path }
 
 // CommitContent returns every file of a commit.
-func CommitContent(ctx context.Context, src repo.Source, commit repo.Checksum) (Content, error) {
+func CommitContent(ctx context.Context, src repo.Source, commit object.Checksum) (Content, error) {
 	// Counted first: a tree may have a million files, and a list that grows is there twice.
 	n := 0
-	if err := eachDirectory(ctx, src, commit, func(_ string, list []repo.FileEntry) error {
+	if err := eachDirectory(ctx, src, commit, func(_ string, list []object.FileEntry) error {
 		n += len(list)
 		return nil
 	}); err != nil {
 		return nil, err
 	}
 	content := make(Content, 0, n)
-	if err := eachDirectory(ctx, src, commit, func(dir string, list []repo.FileEntry) error {
+	if err := eachDirectory(ctx, src, commit, func(dir string, list []object.FileEntry) error {
 		paths := joinAll(dir, list)
 		for i, f := range list {
 			content = append(content, ObjectPath{f.Checksum, paths[i]})
@@ -74,8 +75,8 @@ func CommitContent(ctx context.Context, src repo.Source, commit repo.Checksum) (
 }
 
 // EachFile calls f for every file of a commit in the order of a walk, and ends with its error.
-func EachFile(ctx context.Context, src repo.Source, commit repo.Checksum, f func(ObjectPath) error) error {
-	return eachDirectory(ctx, src, commit, func(dir string, list []repo.FileEntry) error {
+func EachFile(ctx context.Context, src repo.Source, commit object.Checksum, f func(ObjectPath) error) error {
+	return eachDirectory(ctx, src, commit, func(dir string, list []object.FileEntry) error {
 		paths := joinAll(dir, list)
 		for i, file := range list {
 			if err := f(ObjectPath{file.Checksum, paths[i]}); err != nil {
@@ -87,7 +88,7 @@ func EachFile(ctx context.Context, src repo.Source, commit repo.Checksum, f func
 }
 
 // eachDirectory calls f for every directory of a commit that has files.
-func eachDirectory(ctx context.Context, src repo.Source, commit repo.Checksum, f func(dir string, list []repo.FileEntry) error) error {
+func eachDirectory(ctx context.Context, src repo.Source, commit object.Checksum, f func(dir string, list []object.FileEntry) error) error {
 	c, err := loadCommit(ctx, src, commit)
 	if err != nil {
 		return err
@@ -100,7 +101,7 @@ func eachDirectory(ctx context.Context, src repo.Source, commit repo.Checksum, f
 }
 
 // joinAll returns the paths of a directory's files, which share their memory.
-func joinAll(dir string, files []repo.FileEntry) []string {
+func joinAll(dir string, files []object.FileEntry) []string {
 	if dir != "/" {
 		dir += "/"
 	}
@@ -126,18 +127,18 @@ func joinAll(dir string, files []repo.FileEntry) []string {
 type treeWalk struct {
 	src repo.Source
 	// tree is called with each directory's dirtree before its entries.
-	tree func(tree repo.Checksum, data []byte) error
+	tree func(tree object.Checksum, data []byte) error
 	// files is called with a directory's files, unless there are none.
-	files func(dir string, list []repo.FileEntry) error
+	files func(dir string, list []object.FileEntry) error
 	// dir is called before a subdirectory is entered; it is passed over if skip is returned.
-	dir func(parent string, d repo.DirEntry) (skip bool, err error)
+	dir func(parent string, d object.DirEntry) (skip bool, err error)
 
 	entries int
 }
 
-func (w *treeWalk) walk(ctx context.Context, dir string, tree repo.Checksum, depth int) error {
-	if depth > repo.MaxTreeDepth {
-		return fmt.Errorf("directories nest deeper than %d", repo.MaxTreeDepth)
+func (w *treeWalk) walk(ctx context.Context, dir string, tree object.Checksum, depth int) error {
+	if depth > object.MaxTreeDepth {
+		return fmt.Errorf("directories nest deeper than %d", object.MaxTreeDepth)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -174,36 +175,36 @@ func (w *treeWalk) walk(ctx context.Context, dir string, tree repo.Checksum, dep
 	return nil
 }
 
-func loadCommit(ctx context.Context, src repo.Source, c repo.Checksum) (*repo.Commit, error) {
-	data, err := src.Metadata(ctx, repo.ObjectName{Checksum: c, Type: repo.TypeCommit})
+func loadCommit(ctx context.Context, src repo.Source, c object.Checksum) (*object.Commit, error) {
+	data, err := src.Metadata(ctx, object.Name{Checksum: c, Type: object.TypeCommit})
 	if err != nil {
 		return nil, err
 	}
-	commit, err := repo.ParseCommit(data)
+	commit, err := object.ParseCommit(data)
 	if err != nil {
 		return nil, fmt.Errorf("commit %s: %w", c, err)
 	}
 	return commit, nil
 }
 
-func loadDirTree(ctx context.Context, src repo.Source, c repo.Checksum) (*repo.DirTree, []byte, error) {
-	data, err := src.Metadata(ctx, repo.ObjectName{Checksum: c, Type: repo.TypeDirTree})
+func loadDirTree(ctx context.Context, src repo.Source, c object.Checksum) (*object.DirTree, []byte, error) {
+	data, err := src.Metadata(ctx, object.Name{Checksum: c, Type: object.TypeDirTree})
 	if err != nil {
 		return nil, nil, err
 	}
-	dt, err := repo.ParseDirTree(data)
+	dt, err := object.ParseDirTree(data)
 	if err != nil {
 		return nil, nil, fmt.Errorf("dirtree %s: %w", c, err)
 	}
 	return dt, data, nil
 }
 
-func loadDirMeta(ctx context.Context, src repo.Source, c repo.Checksum) (*repo.DirMeta, []byte, error) {
-	data, err := src.Metadata(ctx, repo.ObjectName{Checksum: c, Type: repo.TypeDirMeta})
+func loadDirMeta(ctx context.Context, src repo.Source, c object.Checksum) (*object.DirMeta, []byte, error) {
+	data, err := src.Metadata(ctx, object.Name{Checksum: c, Type: object.TypeDirMeta})
 	if err != nil {
 		return nil, nil, err
 	}
-	dm, err := repo.ParseDirMeta(data)
+	dm, err := object.ParseDirMeta(data)
 	if err != nil {
 		return nil, nil, fmt.Errorf("dirmeta %s: %w", c, err)
 	}
@@ -220,9 +221,9 @@ func mapEtc(p string) string {
 
 // IncompleteError says that a commit reaches an object that is not there. It wraps [repo.ErrObjectNotFound].
 type IncompleteError struct {
-	Commit repo.Checksum
+	Commit object.Checksum
 	// Object is the first one missing, in the order of a walk, and Path where it stands.
-	Object repo.ObjectName
+	Object object.Name
 	Path   string
 }
 
@@ -237,13 +238,13 @@ func (e *IncompleteError) Unwrap() error { return repo.ErrObjectNotFound }
 // VerifyComplete checks that every object which a commit reaches is present, as has tells, and returns an
 // [*IncompleteError] about the first that is not. It reads tree metadata only, each object once. An importer's caller
 // runs it when all of a commit's layers are in, before the commit loses its mark as partial.
-func VerifyComplete(ctx context.Context, src repo.Source, has func(repo.ObjectName) (bool, error), commit repo.Checksum) error {
+func VerifyComplete(ctx context.Context, src repo.Source, has func(object.Name) (bool, error), commit object.Checksum) error {
 	c, err := loadCommit(ctx, src, commit)
 	if err != nil {
 		return err
 	}
-	v := completeness{ctx: ctx, src: src, has: has, commit: commit, seen: map[repo.ObjectName]bool{}}
-	if err := v.check(repo.ObjectName{Checksum: c.Meta, Type: repo.TypeDirMeta}, "/"); err != nil {
+	v := completeness{ctx: ctx, src: src, has: has, commit: commit, seen: map[object.Name]bool{}}
+	if err := v.check(object.Name{Checksum: c.Meta, Type: object.TypeDirMeta}, "/"); err != nil {
 		return err
 	}
 	return v.tree(c.Tree, "/", 0)
@@ -252,13 +253,13 @@ func VerifyComplete(ctx context.Context, src repo.Source, has func(repo.ObjectNa
 type completeness struct {
 	ctx    context.Context
 	src    repo.Source
-	has    func(repo.ObjectName) (bool, error)
-	commit repo.Checksum
-	seen   map[repo.ObjectName]bool
+	has    func(object.Name) (bool, error)
+	commit object.Checksum
+	seen   map[object.Name]bool
 }
 
 // check looks at one object, unless that was done before.
-func (v *completeness) check(name repo.ObjectName, p string) error {
+func (v *completeness) check(name object.Name, p string) error {
 	if v.seen[name] {
 		return nil
 	}
@@ -273,14 +274,14 @@ func (v *completeness) check(name repo.ObjectName, p string) error {
 	return nil
 }
 
-func (v *completeness) tree(tree repo.Checksum, dir string, depth int) error {
-	name := repo.ObjectName{Checksum: tree, Type: repo.TypeDirTree}
+func (v *completeness) tree(tree object.Checksum, dir string, depth int) error {
+	name := object.Name{Checksum: tree, Type: object.TypeDirTree}
 	if v.seen[name] {
 		return nil
 	}
 	v.seen[name] = true
-	if depth > repo.MaxTreeDepth {
-		return fmt.Errorf("commit %s: directories nest deeper than %d", v.commit, repo.MaxTreeDepth)
+	if depth > object.MaxTreeDepth {
+		return fmt.Errorf("commit %s: directories nest deeper than %d", v.commit, object.MaxTreeDepth)
 	}
 	if err := v.ctx.Err(); err != nil {
 		return err
@@ -293,13 +294,13 @@ func (v *completeness) tree(tree repo.Checksum, dir string, depth int) error {
 		return fmt.Errorf("commit %s: directory %q: %w", v.commit, dir, err)
 	}
 	for _, f := range dt.Files {
-		if err := v.check(repo.ObjectName{Checksum: f.Checksum, Type: repo.TypeFile}, path.Join(dir, f.Name)); err != nil {
+		if err := v.check(object.Name{Checksum: f.Checksum, Type: object.TypeFile}, path.Join(dir, f.Name)); err != nil {
 			return err
 		}
 	}
 	for _, d := range dt.Dirs {
 		p := path.Join(dir, d.Name)
-		if err := v.check(repo.ObjectName{Checksum: d.Meta, Type: repo.TypeDirMeta}, p); err != nil {
+		if err := v.check(object.Name{Checksum: d.Meta, Type: object.TypeDirMeta}, p); err != nil {
 			return err
 		}
 		if err := v.tree(d.Tree, p, depth+1); err != nil {

@@ -9,7 +9,7 @@ import (
 	"path"
 	"strings"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // ListObjectSet reads a layer of file objects, as [ExportChunk] writes it, and says which objects it has at which paths, in its
@@ -29,7 +29,7 @@ func ListObjectSet(ctx context.Context, r io.Reader) iter.Seq2[ObjectPath, error
 
 type objectLister struct {
 	in    *tar.Reader
-	last  repo.Checksum // the object before
+	last  object.Checksum // the object before
 	paths int
 }
 
@@ -79,7 +79,7 @@ func (l *objectLister) entry(h *tar.Header) (f ObjectPath, err error) {
 	return f, nil
 }
 
-func (l *objectLister) at(c repo.Checksum, name string) (f ObjectPath, err error) {
+func (l *objectLister) at(c object.Checksum, name string) (f ObjectPath, err error) {
 	if c.IsZero() {
 		return f, invalidf("%s comes before any object", shown(name))
 	}

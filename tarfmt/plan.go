@@ -10,11 +10,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // plan says what a stream holds besides the skeleton.
 type plan struct {
-	commit    repo.Checksum
+	commit    object.Checksum
 	structure bool  // the commit, its trees and directories
 	files     bool  // with structure: each directory's files follow its dirtree
 	chunk     Files // written last; may be nil
@@ -49,10 +50,10 @@ type planner struct {
 	jobs  chan *fetch
 	free  chan *fetch
 
-	metadata map[repo.ObjectName]bool   // written trees
-	objects  map[repo.Checksum]struct{} // written files; chunks hold none twice
-	dirs     map[string]bool            // directories in front of files of the chunk, mapped
-	metas    map[string]repo.Checksum   // dirmetas of all directories, by path in the commit without leading "/"
+	metadata map[object.Name]bool         // written trees
+	objects  map[object.Checksum]struct{} // written files; chunks hold none twice
+	dirs     map[string]bool              // directories in front of files of the chunk, mapped
+	metas    map[string]object.Checksum   // dirmetas of all directories, by path in the commit without leading "/"
 	varTmp   bool
 }
 
@@ -72,8 +73,8 @@ func (p *planner) run(ctx context.Context) error {
 		}
 		return p.chunkBody(ctx)
 	}
-	p.metadata = map[repo.ObjectName]bool{}
-	p.objects = map[repo.Checksum]struct{}{}
+	p.metadata = map[object.Name]bool{}
+	p.objects = map[object.Checksum]struct{}{}
 	if err := p.commitBody(ctx); err != nil {
 		return fmt.Errorf("commit %s: %w", p.commit, err)
 	}
@@ -81,12 +82,12 @@ func (p *planner) run(ctx context.Context) error {
 }
 
 func (p *planner) commitBody(ctx context.Context) error {
-	name := repo.ObjectName{Checksum: p.commit, Type: repo.TypeCommit}
+	name := object.Name{Checksum: p.commit, Type: object.TypeCommit}
 	data, err := p.src.Metadata(ctx, name)
 	if err != nil {
 		return err
 	}
-	commit, err := repo.ParseCommit(data)
+	commit, err := object.ParseCommit(data)
 	if err != nil {
 		return err
 	}
@@ -100,7 +101,7 @@ func (p *planner) commitBody(ctx context.Context) error {
 			return err
 		}
 	}
-	detached := repo.ObjectName{Checksum: p.commit, Type: repo.TypeCommitMeta}
+	detached := object.Name{Checksum: p.commit, Type: object.TypeCommitMeta}
 	switch data, err := p.src.Metadata(ctx, detached); {
 	case err == nil:
 		if err := p.send(ctx, metadataStep(detached, data)); err != nil {
@@ -109,7 +110,7 @@ func (p *planner) commitBody(ctx context.Context) error {
 	case !errors.Is(err, repo.ErrObjectNotFound):
 		return err
 	}
-	if err := p.once(ctx, repo.ObjectName{Checksum: commit.Meta, Type: repo.TypeDirMeta}, rootMetaData); err != nil {
+	if err := p.once(ctx, object.Name{Checksum: commit.Meta, Type: object.TypeDirMeta}, rootMetaData); err != nil {
 		return err
 	}
 	if err := p.tree(ctx, commit.Tree); err != nil {
@@ -121,16 +122,16 @@ func (p *planner) commitBody(ctx context.Context) error {
 	return p.send(ctx, step{kind: stepDir, path: "var/tmp", attrs: attributes{mode: 0o1777}})
 }
 
-func (p *planner) tree(ctx context.Context, root repo.Checksum) error {
+func (p *planner) tree(ctx context.Context, root object.Checksum) error {
 	w := treeWalk{
 		src: p.src,
-		tree: func(tree repo.Checksum, data []byte) error {
-			return p.once(ctx, repo.ObjectName{Checksum: tree, Type: repo.TypeDirTree}, data)
+		tree: func(tree object.Checksum, data []byte) error {
+			return p.once(ctx, object.Name{Checksum: tree, Type: object.TypeDirTree}, data)
 		},
-		dir: func(parent string, d repo.DirEntry) (bool, error) { return p.directory(ctx, parent, d) },
+		dir: func(parent string, d object.DirEntry) (bool, error) { return p.directory(ctx, parent, d) },
 	}
 	if p.files {
-		w.files = func(dir string, list []repo.FileEntry) error {
+		w.files = func(dir string, list []object.FileEntry) error {
 			for _, f := range list {
 				_, written := p.objects[f.Checksum]
 				p.objects[f.Checksum] = struct{}{}
@@ -148,12 +149,12 @@ func (p *planner) tree(ctx context.Context, root repo.Checksum) error {
 }
 
 // directory writes a directory and its dirmeta. What lies below the root's sysroot is left out.
-func (p *planner) directory(ctx context.Context, parent string, d repo.DirEntry) (skip bool, err error) {
+func (p *planner) directory(ctx context.Context, parent string, d object.DirEntry) (skip bool, err error) {
 	meta, data, err := loadDirMeta(ctx, p.src, d.Meta)
 	if err != nil {
 		return false, err
 	}
-	if err := p.once(ctx, repo.ObjectName{Checksum: d.Meta, Type: repo.TypeDirMeta}, data); err != nil {
+	if err := p.once(ctx, object.Name{Checksum: d.Meta, Type: object.TypeDirMeta}, data); err != nil {
 		return false, err
 	}
 	if parent == "/" && d.Name == "sysroot" {
@@ -167,7 +168,7 @@ func (p *planner) directory(ctx context.Context, parent string, d repo.DirEntry)
 }
 
 // once writes a tree object unless the stream has it.
-func (p *planner) once(ctx context.Context, name repo.ObjectName, data []byte) error {
+func (p *planner) once(ctx context.Context, name object.Name, data []byte) error {
 	if p.metadata[name] {
 		return nil
 	}
@@ -176,7 +177,7 @@ func (p *planner) once(ctx context.Context, name repo.ObjectName, data []byte) e
 }
 
 // content takes a free slot, which waits for the writer to catch up, and gives it to the workers.
-func (p *planner) content(ctx context.Context, c repo.Checksum, infoOnly bool) error {
+func (p *planner) content(ctx context.Context, c object.Checksum, infoOnly bool) error {
 	select {
 	case f := <-p.free:
 		f.checksum, f.infoOnly = c, infoOnly
@@ -259,32 +260,32 @@ func (p *planner) loadDirs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.dirs, p.metas = map[string]bool{}, map[string]repo.Checksum{}
-	w := treeWalk{src: p.src, dir: func(parent string, d repo.DirEntry) (bool, error) {
+	p.dirs, p.metas = map[string]bool{}, map[string]object.Checksum{}
+	w := treeWalk{src: p.src, dir: func(parent string, d object.DirEntry) (bool, error) {
 		p.metas[path.Join(parent, d.Name)[1:]] = d.Meta
 		return false, nil
 	}}
 	return w.walk(ctx, "/", commit.Tree, 0)
 }
 
-func dirAttributes(m *repo.DirMeta) attributes {
+func dirAttributes(m *object.DirMeta) attributes {
 	return attributes{uid: m.UID, gid: m.GID, mode: m.Mode}
 }
 
-func metadataStep(name repo.ObjectName, data []byte) step {
+func metadataStep(name object.Name, data []byte) step {
 	return step{kind: stepMetadata, path: objectPath(name.Checksum, name.Type.String()), data: data}
 }
 
 const objectsPrefix = "sysroot/ostree/repo/objects/"
 
-func objectPath(c repo.Checksum, extension string) string {
+func objectPath(c object.Checksum, extension string) string {
 	hex := c.String()
 	return objectsPrefix + hex[:2] + "/" + hex[2:] + "." + extension
 }
 
 // paxXattrs returns the records by which container engines set a file's xattrs. Labels are left out: a host labels by
 // its own policy, and the sidecar of the object has them.
-func paxXattrs(xattrs repo.Xattrs) ([]byte, error) {
+func paxXattrs(xattrs object.Xattrs) ([]byte, error) {
 	var records []byte
 	for _, x := range xattrs {
 		if x.Name == "security.selinux" {

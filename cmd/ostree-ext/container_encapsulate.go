@@ -13,6 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/build"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // encapsulateFlags are the options as they are written.
@@ -129,7 +130,7 @@ func (a *app) encapsulate(cmd *cobra.Command, r *repo.Repo, revision string, ref
 
 // useContentMeta takes over what content metadata say. Those of upstream's command line name the layers, so that the
 // packing is upstream's unless another is asked for; those of its library name components.
-func (f *encapsulateFlags) useContentMeta(cmd *cobra.Command, r *repo.Repo, rev repo.Checksum, plan *build.Options) error {
+func (f *encapsulateFlags) useContentMeta(cmd *cobra.Command, r *repo.Repo, rev object.Checksum, plan *build.Options) error {
 	if f.contentMeta == "" {
 		return nil
 	}

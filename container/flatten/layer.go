@@ -14,7 +14,7 @@ import (
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // layerEntry is one entry of a layer's archive.
@@ -22,7 +22,7 @@ type layerEntry struct {
 	typ    byte
 	path   string // absolute and clean
 	link   string // of a hard link, absolute and clean
-	header repo.FileHeader
+	header object.FileHeader
 	size   int64
 	device uint64
 	place  place
@@ -145,16 +145,16 @@ func (r *layerReader) entry(stream *layerStream, h *tar.Header) (e layerEntry, e
 		return e, fmt.Errorf("%w: the owner %d:%d", ErrInvalidLayer, h.Uid, h.Gid)
 	}
 	e = layerEntry{typ: h.Typeflag, path: p}
-	e.header = repo.FileHeader{UID: uint32(h.Uid), GID: uint32(h.Gid), Mode: uint32(h.Mode & 0o7777), Xattrs: xattrs(h)}
+	e.header = object.FileHeader{UID: uint32(h.Uid), GID: uint32(h.Gid), Mode: uint32(h.Mode & 0o7777), Xattrs: xattrs(h)}
 	switch h.Typeflag {
 	case tar.TypeReg:
-		e.header.Mode |= repo.ModeRegular
+		e.header.Mode |= object.ModeRegular
 		e.size, e.place = h.Size, place{r.n, r.offset}
 		return e, r.content(stream, h)
 	case tar.TypeDir:
-		e.header.Mode |= repo.ModeDir
+		e.header.Mode |= object.ModeDir
 	case tar.TypeSymlink:
-		e.header.Mode, e.header.Target = repo.ModeSymlink|0o777, h.Linkname
+		e.header.Mode, e.header.Target = object.ModeSymlink|0o777, h.Linkname
 		if h.Linkname == "" || len(h.Linkname) >= maxPath {
 			return e, fmt.Errorf("%w: a symlink with a target of %d bytes", ErrInvalidLayer, len(h.Linkname))
 		}
@@ -232,14 +232,14 @@ func cleanPath(name string) (string, error) {
 
 const paxXattr = "SCHILY.xattr."
 
-func xattrs(h *tar.Header) repo.Xattrs {
-	var list []repo.Xattr
+func xattrs(h *tar.Header) object.Xattrs {
+	var list []object.Xattr
 	for key, value := range h.PAXRecords {
 		if name, ok := strings.CutPrefix(key, paxXattr); ok && name != "" {
-			list = append(list, repo.Xattr{Name: name, Value: []byte(value)})
+			list = append(list, object.Xattr{Name: name, Value: []byte(value)})
 		}
 	}
-	return repo.NewXattrs(slices.Clip(list))
+	return object.NewXattrs(slices.Clip(list))
 }
 
 // deviceNumber composes a device number as Linux does.

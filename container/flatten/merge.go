@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -33,7 +33,7 @@ type node struct {
 
 // file is what hard links share.
 type file struct {
-	header repo.FileHeader
+	header object.FileHeader
 	size   int64
 	device uint64
 	place  place
@@ -53,7 +53,7 @@ func newMerge(b *budget) *merge { return &merge{root: directory(0), budget: b} }
 
 // directory is one that no layer described.
 func directory(layer int) *node {
-	return &node{file: &file{header: repo.FileHeader{Mode: repo.ModeDir | 0o755}}, children: map[string]*node{}, layer: layer}
+	return &node{file: &file{header: object.FileHeader{Mode: object.ModeDir | 0o755}}, children: map[string]*node{}, layer: layer}
 }
 
 // apply puts a layer over those before it. Whiteouts hide what lower layers have, wherever they stand in the archive.
@@ -141,8 +141,8 @@ func (m *merge) walk(p string, make bool) (*node, error) {
 			return nil, fmt.Errorf("%w: %s is in its path and no directory", ErrInvalidLayer, name)
 		}
 		stack = append(stack, next)
-		if len(stack) > repo.MaxTreeDepth {
-			return nil, fmt.Errorf("%w: more than %d directories deep", ErrInvalidLayer, repo.MaxTreeDepth)
+		if len(stack) > object.MaxTreeDepth {
+			return nil, fmt.Errorf("%w: more than %d directories deep", ErrInvalidLayer, object.MaxTreeDepth)
 		}
 	}
 	return stack[len(stack)-1], nil

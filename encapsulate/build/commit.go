@@ -12,6 +12,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
@@ -38,7 +39,7 @@ func (p *Plan) Image(ctx context.Context) (*encapsulate.Image, error) { return p
 const formatOSTree = "ostree-1"
 
 // Commit plans the image of a commit. Without components to be found, all of it goes into one layer.
-func Commit(ctx context.Context, src repo.Source, commit repo.Checksum, opts Options) (*Plan, error) {
+func Commit(ctx context.Context, src repo.Source, commit object.Checksum, opts Options) (*Plan, error) {
 	c := &commitBuild{src: src, commit: commit}
 	p := &Plan{opts: opts, image: c.image}
 	if opts.SingleLayer {
@@ -77,7 +78,7 @@ func anyOwner(set *component.Set) bool {
 
 type commitBuild struct {
 	src    repo.Source
-	commit repo.Checksum
+	commit object.Checksum
 	plan   *chunking.Plan
 	record string
 }
@@ -124,7 +125,7 @@ func (c *commitBuild) arrange(ctx context.Context, p *Plan) error {
 
 // firstKey is the key of the first layer: that of the commit, with all metadata.
 func (c *commitBuild) firstKey(ctx context.Context, parentDirs bool) (k chunking.Key, err error) {
-	meta, err := c.src.Metadata(ctx, repo.ObjectName{Checksum: c.commit, Type: repo.TypeCommitMeta})
+	meta, err := c.src.Metadata(ctx, object.Name{Checksum: c.commit, Type: object.TypeCommitMeta})
 	if err != nil && !errors.Is(err, repo.ErrObjectNotFound) {
 		return k, err
 	}

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
@@ -33,7 +33,7 @@ func newContent(entries *rootfs.List, indexes []uint32) *content {
 func (c *content) Len() int { return len(c.order) }
 
 // Checksum implements [tarfmt.Files].
-func (c *content) Checksum(i int) repo.Checksum { return c.entries.Object(int(c.order[i])) }
+func (c *content) Checksum(i int) object.Checksum { return c.entries.Object(int(c.order[i])) }
 
 // Path implements [tarfmt.Files].
 func (c *content) Path(i int) string { return c.entries.At(int(c.order[i])).Path() }

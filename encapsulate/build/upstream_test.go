@@ -12,6 +12,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/build"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
@@ -59,7 +60,7 @@ func TestUpstream_PackingUpstreamGivesUpstreamsImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	var repos [3]*repo.Repo
-	var commits [3]repo.Checksum
+	var commits [3]object.Checksum
 	for _, n := range []int{1, 2} {
 		repos[n] = repotest.Init(t, repo.ModeArchive)
 		commits[n] = repotest.CommitRelease(t, repos[n], n)

@@ -7,6 +7,7 @@ import (
 	"path"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // maxEntries bounds the paths of one tree. A few bytes of dirtrees can name more than fit in any memory; no real tree comes
@@ -20,26 +21,26 @@ type commitTree struct {
 }
 
 // Commit returns the tree of a commit. Names of one object are links of one file; nothing has a time.
-func Commit(ctx context.Context, src repo.Source, commit repo.Checksum) (Tree, error) {
-	data, err := src.Metadata(ctx, repo.ObjectName{Checksum: commit, Type: repo.TypeCommit})
+func Commit(ctx context.Context, src repo.Source, commit object.Checksum) (Tree, error) {
+	data, err := src.Metadata(ctx, object.Name{Checksum: commit, Type: object.TypeCommit})
 	if err != nil {
 		return nil, err
 	}
-	c, err := repo.ParseCommit(data)
+	c, err := object.ParseCommit(data)
 	if err != nil {
 		return nil, fmt.Errorf("commit %s: %w", commit, err)
 	}
 	if s, ok := src.(*Source); ok && c.Tree == s.Tree && c.Meta == s.Meta {
 		return s.committed(), nil
 	}
-	w := commitWalk{src: src, metas: map[repo.Checksum]*repo.FileHeader{}}
+	w := commitWalk{src: src, metas: map[object.Checksum]*object.FileHeader{}}
 	// Counted first: a list of a million entries that grows is there twice.
 	n, err := w.count(ctx, "/", c.Tree, 0)
 	if err != nil {
 		return nil, fmt.Errorf("commit %s: %w", commit, err)
 	}
 	w.out = NewBuilder(n)
-	w.out.list.objects = make([]repo.Checksum, 0, n)
+	w.out.list.objects = make([]object.Checksum, 0, n)
 	if err := w.dir(ctx, "/", c.Tree, c.Meta, 0); err != nil {
 		return nil, fmt.Errorf("commit %s: %w", commit, err)
 	}
@@ -66,26 +67,26 @@ func (t *commitTree) Open(ctx context.Context, index int) (io.ReadCloser, error)
 type commitWalk struct {
 	src   repo.Source
 	out   *Builder
-	metas map[repo.Checksum]*repo.FileHeader
+	metas map[object.Checksum]*object.FileHeader
 }
 
 // list reads the directory of a commit.
-func (w *commitWalk) list(ctx context.Context, tree repo.Checksum, depth int) (*repo.DirTree, error) {
+func (w *commitWalk) list(ctx context.Context, tree object.Checksum, depth int) (*object.DirTree, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if depth > repo.MaxTreeDepth {
-		return nil, fmt.Errorf("more than %d directories deep", repo.MaxTreeDepth)
+	if depth > object.MaxTreeDepth {
+		return nil, fmt.Errorf("more than %d directories deep", object.MaxTreeDepth)
 	}
-	data, err := w.src.Metadata(ctx, repo.ObjectName{Checksum: tree, Type: repo.TypeDirTree})
+	data, err := w.src.Metadata(ctx, object.Name{Checksum: tree, Type: object.TypeDirTree})
 	if err != nil {
 		return nil, err
 	}
-	return repo.ParseDirTree(data)
+	return object.ParseDirTree(data)
 }
 
 // count counts the paths of a directory, with itself.
-func (w *commitWalk) count(ctx context.Context, dir string, tree repo.Checksum, depth int) (int, error) {
+func (w *commitWalk) count(ctx context.Context, dir string, tree object.Checksum, depth int) (int, error) {
 	list, err := w.list(ctx, tree, depth)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", dir, err)
@@ -123,7 +124,7 @@ func (w *commitWalk) files(ctx context.Context) error {
 }
 
 // dir adds a directory and what is in it. Files have the header of none until [commitWalk.files].
-func (w *commitWalk) dir(ctx context.Context, dir string, tree, meta repo.Checksum, depth int) error {
+func (w *commitWalk) dir(ctx context.Context, dir string, tree, meta object.Checksum, depth int) error {
 	header, err := w.dirMeta(ctx, meta)
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
@@ -138,7 +139,7 @@ func (w *commitWalk) dir(ctx context.Context, dir string, tree, meta repo.Checks
 		return fmt.Errorf("%s: %w", dir, err)
 	}
 	for _, f := range list.Files {
-		if err := w.out.Add(Entry{Dir: dir, Name: f.Name, FileHeader: &repo.FileHeader{}, Object: f.Checksum}); err != nil {
+		if err := w.out.Add(Entry{Dir: dir, Name: f.Name, FileHeader: &object.FileHeader{}, Object: f.Checksum}); err != nil {
 			return fmt.Errorf("%s: %w", dir, err)
 		}
 	}
@@ -150,19 +151,19 @@ func (w *commitWalk) dir(ctx context.Context, dir string, tree, meta repo.Checks
 	return nil
 }
 
-func (w *commitWalk) dirMeta(ctx context.Context, c repo.Checksum) (*repo.FileHeader, error) {
+func (w *commitWalk) dirMeta(ctx context.Context, c object.Checksum) (*object.FileHeader, error) {
 	if h, ok := w.metas[c]; ok {
 		return h, nil
 	}
-	data, err := w.src.Metadata(ctx, repo.ObjectName{Checksum: c, Type: repo.TypeDirMeta})
+	data, err := w.src.Metadata(ctx, object.Name{Checksum: c, Type: object.TypeDirMeta})
 	if err != nil {
 		return nil, err
 	}
-	m, err := repo.ParseDirMeta(data)
+	m, err := object.ParseDirMeta(data)
 	if err != nil {
 		return nil, err
 	}
-	h := &repo.FileHeader{UID: m.UID, GID: m.GID, Mode: m.Mode, Xattrs: m.Xattrs}
+	h := &object.FileHeader{UID: m.UID, GID: m.GID, Mode: m.Mode, Xattrs: m.Xattrs}
 	w.metas[c] = h
 	return h, nil
 }

@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
@@ -23,7 +23,7 @@ type File struct {
 	Path string
 	// Object is what [rootfs.Hash] gives an entry like this, or for a directory the checksum of its dirmeta. It is zero for a
 	// hard link.
-	Object repo.Checksum
+	Object object.Checksum
 	// Link is the path of the file that a hard link is another name of, else empty.
 	Link string
 }
@@ -85,23 +85,23 @@ func file(h *tar.Header, content io.Reader) (f File, err error) {
 		f.Link = path.Join("/", h.Linkname)
 		return f, nil
 	}
-	f.Object, err = object(h, f.Path, content)
+	f.Object, err = objectOf(h, f.Path, content)
 	return f, err
 }
 
-func object(h *tar.Header, p string, content io.Reader) (c repo.Checksum, err error) {
-	e := rootfs.Entry{FileHeader: &repo.FileHeader{UID: uint32(h.Uid), GID: uint32(h.Gid), Mode: uint32(h.Mode & 0o7777), Xattrs: xattrs(h)}}
+func objectOf(h *tar.Header, p string, content io.Reader) (c object.Checksum, err error) {
+	e := rootfs.Entry{FileHeader: &object.FileHeader{UID: uint32(h.Uid), GID: uint32(h.Gid), Mode: uint32(h.Mode & 0o7777), Xattrs: xattrs(h)}}
 	e.Dir, e.Name = rootfs.Split(p)
 	switch h.Typeflag {
 	case tar.TypeDir:
-		e.Mode |= repo.ModeDir
-		data, err := repo.EncodeDirMeta(&repo.DirMeta{UID: e.UID, GID: e.GID, Mode: e.Mode, Xattrs: e.Xattrs})
+		e.Mode |= object.ModeDir
+		data, err := object.EncodeDirMeta(&object.DirMeta{UID: e.UID, GID: e.GID, Mode: e.Mode, Xattrs: e.Xattrs})
 		if err != nil {
 			return c, fmt.Errorf("%w: %w", tarfmt.ErrInvalidStream, err)
 		}
-		return repo.HashMetadata(data), nil
+		return object.HashMetadata(data), nil
 	case tar.TypeSymlink:
-		e.Mode, e.Target = repo.ModeSymlink|0o777, h.Linkname
+		e.Mode, e.Target = object.ModeSymlink|0o777, h.Linkname
 		return rootfs.HeaderObject(e)
 	case tar.TypeFifo:
 		e.Mode |= modeFIFO
@@ -114,8 +114,8 @@ func object(h *tar.Header, p string, content io.Reader) (c repo.Checksum, err er
 		e.Device = deviceNumber(h.Devmajor, h.Devminor)
 		return rootfs.HeaderObject(e)
 	case tar.TypeReg:
-		e.Mode |= repo.ModeRegular
-		s, err := repo.FileHasher(e.FileHeader)
+		e.Mode |= object.ModeRegular
+		s, err := object.FileHasher(e.FileHeader)
 		if err != nil {
 			return c, fmt.Errorf("%w: %w", tarfmt.ErrInvalidStream, err)
 		}
@@ -132,14 +132,14 @@ func object(h *tar.Header, p string, content io.Reader) (c repo.Checksum, err er
 }
 
 // xattrs returns the xattrs of a header that stay in images.
-func xattrs(h *tar.Header) repo.Xattrs {
-	var list []repo.Xattr
+func xattrs(h *tar.Header) object.Xattrs {
+	var list []object.Xattr
 	for key, value := range h.PAXRecords {
 		if name, ok := strings.CutPrefix(key, paxXattr); ok && name != "" && !dropped(name) {
-			list = append(list, repo.Xattr{Name: name, Value: []byte(value)})
+			list = append(list, object.Xattr{Name: name, Value: []byte(value)})
 		}
 	}
-	return repo.NewXattrs(list)
+	return object.NewXattrs(list)
 }
 
 // deviceNumber composes a device number as Linux does.
