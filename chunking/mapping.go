@@ -11,7 +11,6 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
-	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
 // DefaultMaxLayers is upstream's number of layers besides the first: half of what Docker allows.
@@ -78,7 +77,7 @@ func (m *Mapping) Measure(ctx context.Context, src repo.Source) error {
 }
 
 // Plan makes upstream's plan for a commit's content. prior is as for [PackUpstream].
-func (m *Mapping) Plan(content tarfmt.Content, prior [][]string) (*Plan, error) {
+func (m *Mapping) Plan(content repo.Content, prior [][]string) (*Plan, error) {
 	limit := m.MaxLayers
 	if limit == 0 {
 		limit = DefaultMaxLayers
@@ -146,7 +145,7 @@ func binName(bin []Component) string {
 // remainder is what of the commit has no layer yet.
 type remainder struct{ paths map[object.Checksum][]string }
 
-func newRemainder(content tarfmt.Content) *remainder {
+func newRemainder(content repo.Content) *remainder {
 	r := &remainder{paths: make(map[object.Checksum][]string, len(content))}
 	for _, f := range content {
 		r.paths[f.Checksum] = append(r.paths[f.Checksum], f.Path)
@@ -178,15 +177,15 @@ func (r *remainder) moveObject(to *layerContent, c object.Checksum) {
 }
 
 // layerContent gathers the files of a layer.
-type layerContent struct{ files tarfmt.Content }
+type layerContent struct{ files repo.Content }
 
 func (l *layerContent) add(c object.Checksum, paths ...string) {
 	for _, p := range paths {
-		l.files = append(l.files, tarfmt.ObjectPath{Checksum: c, Path: p})
+		l.files = append(l.files, repo.ObjectPath{Checksum: c, Path: p})
 	}
 }
 
-func (l *layerContent) sorted() tarfmt.Content {
-	slices.SortStableFunc(l.files, func(a, b tarfmt.ObjectPath) int { return a.Checksum.Compare(b.Checksum) })
+func (l *layerContent) sorted() repo.Content {
+	slices.SortStableFunc(l.files, func(a, b repo.ObjectPath) int { return a.Checksum.Compare(b.Checksum) })
 	return l.files
 }

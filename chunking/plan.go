@@ -10,7 +10,6 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
-	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
 // Plan says which file objects of a commit go into which layer. The image has one more layer, its first: the commit with
@@ -18,7 +17,7 @@ import (
 type Plan struct {
 	Layers []Layer
 	// Remainder are the objects of the first layer. Like the content of layers, it may be nil: then there are none.
-	Remainder tarfmt.Files
+	Remainder repo.Files
 	// First says which layer of a prior image the first layer is.
 	First Reuse
 }
@@ -38,7 +37,7 @@ type Layer struct {
 	Name string
 	// Packages are the names of the components in the layer, for its annotation. They may be in any order.
 	Packages []string
-	Content  tarfmt.Files
+	Content  repo.Files
 	Reuse    Reuse
 	// Size is about that of the content in bytes, for showing progress, or 0 where it is not known.
 	Size int64
@@ -48,7 +47,7 @@ type Layer struct {
 var ErrInvalidPlan = errors.New("invalid plan")
 
 // SingleLayer is the plan of an image that is not split.
-func SingleLayer(content tarfmt.Files) *Plan { return &Plan{Remainder: content} }
+func SingleLayer(content repo.Files) *Plan { return &Plan{Remainder: content} }
 
 // Check reads the trees of a commit, and reports whether each of its files is in the plan exactly once, with its object. An object
 // may be in several layers, with different paths.
@@ -63,7 +62,7 @@ func (p *Plan) Check(ctx context.Context, src repo.Source, commit object.Checksu
 		return err
 	}
 	missing := 0
-	if err := tarfmt.EachFile(ctx, src, commit, func(f tarfmt.ObjectPath) error {
+	if err := repo.EachFile(ctx, src, commit, func(f repo.ObjectPath) error {
 		if !c.find(f) {
 			missing++
 		}
@@ -93,7 +92,7 @@ type checker struct {
 type planned struct{ layer, index uint32 }
 
 // layer is the content of a layer, of the first after the last.
-func (c *checker) layer(n int) tarfmt.Files {
+func (c *checker) layer(n int) repo.Files {
 	if n == len(c.plan.Layers) {
 		return c.plan.Remainder
 	}
@@ -138,8 +137,8 @@ func (c *checker) sort() error {
 }
 
 // find marks a file as found.
-func (c *checker) find(f tarfmt.ObjectPath) bool {
-	i, ok := slices.BinarySearchFunc(c.planned, f, func(at planned, f tarfmt.ObjectPath) int {
+func (c *checker) find(f repo.ObjectPath) bool {
+	i, ok := slices.BinarySearchFunc(c.planned, f, func(at planned, f repo.ObjectPath) int {
 		if order := c.object(at).Compare(f.Checksum); order != 0 {
 			return order
 		}

@@ -38,7 +38,7 @@ func newTestImage(t *testing.T) *testImage {
 	t.Helper()
 	r := newRepo(t, repo.ModeArchive)
 	img := &testImage{commit: commitFiles(t, r, "one", "two", "three", "four"), blobs: map[digest.Digest][]byte{}}
-	content, err := tarfmt.CommitContent(t.Context(), r, img.commit)
+	content, err := repo.CommitContent(t.Context(), r, img.commit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func newTestImage(t *testing.T) *testImage {
 	export(func(w *bytes.Buffer) error {
 		return tarfmt.ExportFinal(t.Context(), w, r, img.commit, content[:2], tarfmt.ExportOptions{})
 	})
-	for _, c := range []tarfmt.Content{content[2:3], content[3:]} {
+	for _, c := range []repo.Content{content[2:3], content[3:]} {
 		export(func(w *bytes.Buffer) error {
 			return tarfmt.ExportChunk(t.Context(), w, r, img.commit, c, tarfmt.ExportOptions{})
 		})

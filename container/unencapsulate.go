@@ -106,7 +106,7 @@ func finish(ctx context.Context, txn *repo.Txn, commit object.Checksum, config *
 	if label, ok := config.Config.Labels[labelCommit]; ok && label != commit.String() {
 		return &CommitMismatchError{Label: label, Actual: commit}
 	}
-	if err := tarfmt.VerifyComplete(ctx, txn, txn.HasObject, commit); err != nil {
+	if err := txn.VerifyComplete(ctx, commit); err != nil {
 		return err
 	}
 	txn.UnmarkPartial(commit)

@@ -210,7 +210,7 @@ func (w *verifier) run(ctx context.Context, commitLayers int, label, temp string
 	if label != "" && label != w.Commit {
 		w.problem("%v", &CommitMismatchError{Label: label, Actual: commit})
 	}
-	if err := tarfmt.VerifyComplete(ctx, txn, txn.HasObject, commit); err != nil {
+	if err := txn.VerifyComplete(ctx, commit); err != nil {
 		w.problem("commit %s: %v", commit, err)
 	}
 	return nil

@@ -45,7 +45,7 @@ func configFile(t testing.TB, r *repo.Repo, commit object.Checksum, opts encapsu
 func TestUpstream_EncapsulateSetsLabelsAndConfig(t *testing.T) {
 	t.Parallel()
 	r, release := release(t, 1)
-	base, err := r.LoadCommit(t.Context(), release)
+	base, err := repo.LoadCommit(t.Context(), r, release)
 	if err != nil {
 		t.Fatal(err)
 	}

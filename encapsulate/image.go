@@ -40,11 +40,7 @@ var _ v1.Image = (*Image)(nil)
 // Build plans the image of a commit. It reads the commit and its trees; file content is read with the layers. The context
 // is that of the reading, too.
 func Build(ctx context.Context, src repo.Source, commit object.Checksum, opts Options) (*Image, error) {
-	data, err := src.Metadata(ctx, object.Name{Checksum: commit, Type: object.TypeCommit})
-	if err != nil {
-		return nil, err
-	}
-	c, err := object.ParseCommit(data)
+	c, err := repo.LoadCommit(ctx, src, commit)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +67,7 @@ func Build(ctx context.Context, src repo.Source, commit object.Checksum, opts Op
 	}
 	plan := opts.Plan
 	if plan == nil {
-		content, err := tarfmt.CommitContent(ctx, src, commit)
+		content, err := repo.CommitContent(ctx, src, commit)
 		if err != nil {
 			return nil, err
 		}

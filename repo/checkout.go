@@ -182,7 +182,7 @@ func (co *checkout) root(ctx context.Context, item treeItem, fd int, existed boo
 	}
 	if !existed {
 		var err error
-		if dir.meta, err = loadDirMeta(ctx, co.repo, item.meta); err != nil {
+		if dir.meta, err = LoadDirMeta(ctx, co.repo, item.meta); err != nil {
 			return errors.Join(err, co.release(dir))
 		}
 	}
@@ -193,9 +193,9 @@ func (co *checkout) root(ctx context.Context, item treeItem, fd int, existed boo
 func (co *checkout) fill(ctx context.Context, dir *outDir, path string, tree object.Checksum, depth int) (err error) {
 	defer func() { err = errors.Join(err, co.release(dir)) }()
 	if depth > object.MaxTreeDepth {
-		return errTooDeep
+		return object.ErrTooDeep
 	}
-	d, err := loadDirTree(ctx, co.repo, tree)
+	d, err := LoadDirTree(ctx, co.repo, tree)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -275,7 +275,7 @@ func (co *checkout) queue(ctx context.Context, dir *outDir, path string, f objec
 
 // makeDir makes a subdirectory, or opens the one that is there.
 func (co *checkout) makeDir(ctx context.Context, dir *outDir, e object.DirEntry) (*outDir, error) {
-	meta, err := loadDirMeta(ctx, co.repo, e.Meta)
+	meta, err := LoadDirMeta(ctx, co.repo, e.Meta)
 	if err != nil {
 		return nil, err
 	}

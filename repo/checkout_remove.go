@@ -23,7 +23,7 @@ func removeAll(ctx context.Context, dirfd int, name string, depth int) error {
 		return err
 	}
 	if depth > object.MaxTreeDepth {
-		return errTooDeep
+		return object.ErrTooDeep
 	}
 	fd, openErr := openDir(dirfd, name)
 	if openErr != nil {

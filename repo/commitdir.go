@@ -95,7 +95,7 @@ type direntry struct {
 func (a *dirAdder) addDir(ctx context.Context, node *treeNode, dir *dirHandle, path string, depth int) (err error) {
 	defer func() { err = errors.Join(err, dir.release()) }()
 	if depth > object.MaxTreeDepth {
-		return fmt.Errorf("%s: %w", path, errTooDeep)
+		return fmt.Errorf("%s: %w", path, object.ErrTooDeep)
 	}
 	keep, err := a.setMeta(ctx, node, dir.fd, path)
 	if err != nil {

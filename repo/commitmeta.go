@@ -66,7 +66,7 @@ func FindKernel(ctx context.Context, src Source, tree object.Checksum) (string, 
 		}
 		at = next
 	}
-	modules, err := loadDirTree(ctx, src, at.tree)
+	modules, err := LoadDirTree(ctx, src, at.tree)
 	if err != nil {
 		return "", err
 	}

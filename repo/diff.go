@@ -65,7 +65,7 @@ func (w *diffWalk) walk(ctx context.Context, path string, a, b object.Checksum, 
 		return err
 	}
 	if depth > object.MaxTreeDepth {
-		return errTooDeep
+		return object.ErrTooDeep
 	}
 	from, to, err := loadBoth(ctx, w.src, a, b)
 	if err != nil {
@@ -117,10 +117,10 @@ func (w *diffWalk) files(path string, from, to *object.DirTree) {
 }
 
 func loadBoth(ctx context.Context, src Source, a, b object.Checksum) (from, to *object.DirTree, err error) {
-	if from, err = loadDirTree(ctx, src, a); err != nil {
+	if from, err = LoadDirTree(ctx, src, a); err != nil {
 		return nil, nil, err
 	}
-	to, err = loadDirTree(ctx, src, b)
+	to, err = LoadDirTree(ctx, src, b)
 	return from, to, err
 }
 
@@ -150,11 +150,11 @@ func (c *Changes) Lines() []string {
 
 // DiffChanges compares the trees of two commits as `ostree diff` does.
 func DiffChanges(ctx context.Context, src Source, from, to object.Checksum) (*Changes, error) {
-	a, err := loadCommit(ctx, src, from)
+	a, err := LoadCommit(ctx, src, from)
 	if err != nil {
 		return nil, err
 	}
-	b, err := loadCommit(ctx, src, to)
+	b, err := LoadCommit(ctx, src, to)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +175,7 @@ func (w *changeWalk) walk(ctx context.Context, path string, a, b object.Checksum
 		return err
 	}
 	if depth > object.MaxTreeDepth {
-		return errTooDeep
+		return object.ErrTooDeep
 	}
 	from, to, err := loadBoth(ctx, w.src, a, b)
 	if err != nil {
@@ -247,9 +247,9 @@ func (w *changeWalk) added(ctx context.Context, path string, from, to *object.Di
 
 func (w *changeWalk) addAll(ctx context.Context, path string, tree object.Checksum, depth int) error {
 	if depth > object.MaxTreeDepth {
-		return errTooDeep
+		return object.ErrTooDeep
 	}
-	d, err := loadDirTree(ctx, w.src, tree)
+	d, err := LoadDirTree(ctx, w.src, tree)
 	if err != nil {
 		return err
 	}

@@ -93,11 +93,11 @@ func ExampleRepo_OpenFile() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	commit, err := r.LoadCommit(ctx, id)
+	commit, err := repo.LoadCommit(ctx, r, id)
 	if err != nil {
 		log.Fatal(err)
 	}
-	tree, err := r.LoadDirTree(ctx, commit.Tree)
+	tree, err := repo.LoadDirTree(ctx, r, commit.Tree)
 	if err != nil {
 		log.Fatal(err)
 	}

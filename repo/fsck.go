@@ -185,7 +185,7 @@ func (f *fsck) tombstone(ctx context.Context, c object.Checksum) error {
 	if !f.opts.AddTombstones {
 		return nil
 	}
-	commit, err := f.repo.LoadCommit(ctx, c)
+	commit, err := LoadCommit(ctx, f.repo, c)
 	if err != nil || commit.Parent.IsZero() {
 		// What is wrong with the commit is found below.
 		return nil
@@ -379,7 +379,7 @@ func (f *fsck) refs(ctx context.Context) error {
 	}
 	bindings := f.opts.VerifyBindings || f.opts.VerifyBackRefs || f.repo.Config().CollectionID != ""
 	for _, ref := range refs {
-		commit, err := f.repo.LoadCommit(ctx, ref.Commit)
+		commit, err := LoadCommit(ctx, f.repo, ref.Commit)
 		if err == nil && bindings {
 			err = f.binding(ref, commit, known)
 		}

@@ -93,9 +93,9 @@ func (l *lister) dir(ctx context.Context, path string, tree, meta object.Checksu
 		return err
 	}
 	if depth > object.MaxTreeDepth {
-		return errTooDeep
+		return object.ErrTooDeep
 	}
-	m, err := loadDirMeta(ctx, l.src, meta)
+	m, err := LoadDirMeta(ctx, l.src, meta)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -107,7 +107,7 @@ func (l *lister) dir(ctx context.Context, path string, tree, meta object.Checksu
 	if l.opts.DirectoryOnly || depth > 0 && !l.opts.Recursive {
 		return nil
 	}
-	d, err := loadDirTree(ctx, l.src, tree)
+	d, err := LoadDirTree(ctx, l.src, tree)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -130,7 +130,7 @@ func Log(
 	ctx context.Context, src Source, c object.Checksum, visit func(object.Checksum, *object.Commit) error,
 ) (more bool, err error) {
 	for first := true; !c.IsZero(); first = false {
-		commit, err := loadCommit(ctx, src, c)
+		commit, err := LoadCommit(ctx, src, c)
 		if err != nil {
 			if !first && isMissing(err) {
 				return true, nil

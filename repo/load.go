@@ -2,13 +2,40 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 
+	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-func loadFrom[T any](ctx context.Context, src Source, n object.Name, parse func([]byte) (T, error)) (T, error) {
+// LoadCommit reads a commit.
+func LoadCommit(ctx context.Context, src Source, c object.Checksum) (*object.Commit, error) {
+	return load(ctx, src, object.Name{Checksum: c, Type: object.TypeCommit}, object.ParseCommit)
+}
+
+// LoadDirTree reads a dirtree.
+func LoadDirTree(ctx context.Context, src Source, c object.Checksum) (*object.DirTree, error) {
+	return load(ctx, src, object.Name{Checksum: c, Type: object.TypeDirTree}, object.ParseDirTree)
+}
+
+// LoadDirMeta reads a dirmeta.
+func LoadDirMeta(ctx context.Context, src Source, c object.Checksum) (*object.DirMeta, error) {
+	return load(ctx, src, object.Name{Checksum: c, Type: object.TypeDirMeta}, object.ParseDirMeta)
+}
+
+// LoadDetachedMetadata reads what is stored beside a commit, and returns nil where there is nothing.
+func LoadDetachedMetadata(ctx context.Context, src Source, c object.Checksum) (gvariant.Dict, error) {
+	d, err := load(ctx, src, object.Name{Checksum: c, Type: object.TypeCommitMeta}, gvariant.ParseDict)
+	if errors.Is(err, ErrObjectNotFound) {
+		return nil, nil
+	}
+	return d, err
+}
+
+// load reads a metadata object and parses it.
+func load[T any](ctx context.Context, src Source, n object.Name, parse func([]byte) (T, error)) (T, error) {
 	var none T
 	data, err := src.Metadata(ctx, n)
 	if err != nil {
@@ -19,18 +46,6 @@ func loadFrom[T any](ctx context.Context, src Source, n object.Name, parse func(
 		return none, fmt.Errorf("object %s: %w", n, err)
 	}
 	return v, nil
-}
-
-func loadCommit(ctx context.Context, src Source, c object.Checksum) (*object.Commit, error) {
-	return loadFrom(ctx, src, object.Name{Checksum: c, Type: object.TypeCommit}, object.ParseCommit)
-}
-
-func loadDirTree(ctx context.Context, src Source, c object.Checksum) (*object.DirTree, error) {
-	return loadFrom(ctx, src, object.Name{Checksum: c, Type: object.TypeDirTree}, object.ParseDirTree)
-}
-
-func loadDirMeta(ctx context.Context, src Source, c object.Checksum) (*object.DirMeta, error) {
-	return loadFrom(ctx, src, object.Name{Checksum: c, Type: object.TypeDirMeta}, object.ParseDirMeta)
 }
 
 // treeItem is what a path in a commit leads to.
@@ -44,7 +59,7 @@ type treeItem struct {
 
 // lookup follows a path from the root of a commit. It does not follow symlinks.
 func lookup(ctx context.Context, src Source, c object.Checksum, path string) (treeItem, error) {
-	commit, err := loadCommit(ctx, src, c)
+	commit, err := LoadCommit(ctx, src, c)
 	if err != nil {
 		return treeItem{}, err
 	}
@@ -70,7 +85,7 @@ func (i treeItem) child(ctx context.Context, src Source, name string) (treeItem,
 	if !i.dir {
 		return treeItem{}, false, nil
 	}
-	d, err := loadDirTree(ctx, src, i.tree)
+	d, err := LoadDirTree(ctx, src, i.tree)
 	if err != nil {
 		return treeItem{}, false, err
 	}

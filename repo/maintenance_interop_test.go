@@ -244,7 +244,7 @@ func TestBoundRefsAreWrittenAsLibostreeWritesThem(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		commit, err := r.LoadCommit(t.Context(), theirs)
+		commit, err := repo.LoadCommit(t.Context(), r, theirs)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -46,7 +46,7 @@ func NewMutableTree() *MutableTree { return &MutableTree{root: newNode()} }
 // TreeFromCommit returns the tree of a commit. Directories are read when they are first touched, and those that are
 // not cost nothing.
 func TreeFromCommit(ctx context.Context, src Source, c object.Checksum) (*MutableTree, error) {
-	commit, err := loadCommit(ctx, src, c)
+	commit, err := LoadCommit(ctx, src, c)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (n *treeNode) load(ctx context.Context) error {
 	if n.src == nil {
 		return nil
 	}
-	d, err := loadDirTree(ctx, n.src, n.tree)
+	d, err := LoadDirTree(ctx, n.src, n.tree)
 	if err != nil {
 		return err
 	}
@@ -130,13 +130,11 @@ func splitTreePath(p string) ([]string, error) {
 			return nil, fmt.Errorf("path %.80q: %w", p, err)
 		}
 		if parts = append(parts, name); len(parts) > object.MaxTreeDepth {
-			return nil, fmt.Errorf("path %.80q: %w", p, errTooDeep)
+			return nil, fmt.Errorf("path %.80q: %w", p, object.ErrTooDeep)
 		}
 	}
 	return parts, nil
 }
-
-var errTooDeep = fmt.Errorf("more than %d directories inside each other", object.MaxTreeDepth)
 
 // dir finds or makes the directory of the given names.
 func (t *MutableTree) dir(ctx context.Context, parts []string) (*treeNode, error) {
@@ -262,7 +260,7 @@ func (n *treeNode) walk(ctx context.Context, path string, depth int, visit func(
 		return err
 	}
 	if depth > object.MaxTreeDepth {
-		return errTooDeep
+		return object.ErrTooDeep
 	}
 	if err := visit(path, TreeEntry{Dir: true, Meta: n.meta}); err != nil {
 		if errors.Is(err, fs.SkipDir) {
@@ -300,7 +298,7 @@ func joinTreePath(dir, name string) string {
 // Overlay puts the tree of a commit over what is there: files replace files, directories merge, and their metadata
 // are those of the commit.
 func (t *MutableTree) Overlay(ctx context.Context, src Source, c object.Checksum) error {
-	commit, err := loadCommit(ctx, src, c)
+	commit, err := LoadCommit(ctx, src, c)
 	if err != nil {
 		return err
 	}
@@ -312,7 +310,7 @@ func (n *treeNode) overlay(ctx context.Context, src Source, tree, meta object.Ch
 		return err
 	}
 	if depth > object.MaxTreeDepth {
-		return errTooDeep
+		return object.ErrTooDeep
 	}
 	n.meta = meta
 	if n.tree == tree {
@@ -322,7 +320,7 @@ func (n *treeNode) overlay(ctx context.Context, src Source, tree, meta object.Ch
 		*n = *lazyNode(src, tree, meta)
 		return nil
 	}
-	d, err := loadDirTree(ctx, src, tree)
+	d, err := LoadDirTree(ctx, src, tree)
 	if err != nil {
 		return err
 	}
@@ -359,7 +357,7 @@ func (n *treeNode) write(ctx context.Context, txn *Txn, path string, depth int) 
 		return n.tree, nil
 	}
 	if depth > object.MaxTreeDepth {
-		return object.Checksum{}, errTooDeep
+		return object.Checksum{}, object.ErrTooDeep
 	}
 	d := &object.DirTree{Files: make([]object.FileEntry, 0, len(n.files)), Dirs: make([]object.DirEntry, 0, len(n.dirs))}
 	for _, name := range slices.Sorted(maps.Keys(n.files)) {

@@ -166,7 +166,7 @@ func (r *Repo) neededByRef(ctx context.Context, t *traverser, ref Ref, opts Prun
 // young visits a commit, and its ancestors that are not older than the time asked for.
 func (t *traverser) young(ctx context.Context, c object.Checksum, opts PruneOptions) error {
 	for head := true; !c.IsZero(); head = false {
-		commit, err := loadCommit(ctx, t.src, c)
+		commit, err := LoadCommit(ctx, t.src, c)
 		if isMissing(err) {
 			return nil
 		}

@@ -240,11 +240,11 @@ func TestParentRepository(t *testing.T) {
 	if got, err := child.ResolveRev("exampleos/x86_64/stable"); got != c || err != nil {
 		t.Errorf("got %v, %v", got, err)
 	}
-	commit, err := child.LoadCommit(t.Context(), c)
+	commit, err := repo.LoadCommit(t.Context(), child, c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := child.LoadDirTree(t.Context(), commit.Tree)
+	tree, err := repo.LoadDirTree(t.Context(), child, commit.Tree)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -138,7 +138,7 @@ func TestWeReadLibostreesRepositories(t *testing.T) {
 			if err != nil || c.String() != id {
 				t.Fatalf("got %s, %v, want %s", c, err, id)
 			}
-			commit, err := r.LoadCommit(t.Context(), c)
+			commit, err := repo.LoadCommit(t.Context(), r, c)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -69,7 +69,7 @@ func (r *Repo) ResolveRev(rev string) (object.Checksum, error) {
 		return object.Checksum{}, err
 	}
 	for range len(rev) - len(base) {
-		commit, err := r.LoadCommit(context.Background(), c)
+		commit, err := LoadCommit(context.Background(), r, c)
 		if err != nil {
 			return object.Checksum{}, err
 		}

@@ -90,7 +90,7 @@ func (t *traverser) history(ctx context.Context, c object.Checksum, opts Travers
 
 // commit visits one commit with its tree. A commit that could be read is returned with the error about its tree.
 func (t *traverser) commit(ctx context.Context, c object.Checksum, only bool) (*object.Commit, error) {
-	commit, err := loadCommit(ctx, t.src, c)
+	commit, err := LoadCommit(ctx, t.src, c)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func (t *traverser) dir(ctx context.Context, tree, meta object.Checksum, partial
 		return err
 	}
 	if depth > object.MaxTreeDepth {
-		return errTooDeep
+		return object.ErrTooDeep
 	}
 	if _, err := t.first(object.Name{Checksum: meta, Type: object.TypeDirMeta}); err != nil {
 		return err
@@ -124,7 +124,7 @@ func (t *traverser) dir(ctx context.Context, tree, meta object.Checksum, partial
 		return err
 	}
 	// libostree lets trees pass that are not in normal form; none of their objects may be lost for that.
-	d, err := loadFrom(ctx, t.src, n, object.ParseDirTreeLoose)
+	d, err := load(ctx, t.src, n, object.ParseDirTreeLoose)
 	if err != nil {
 		if partial && isMissing(err) {
 			return nil

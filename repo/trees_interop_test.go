@@ -128,7 +128,7 @@ func TestVectorsFromADirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := repotest.Init(t, repo.ModeBare)
-	commit, err := r.LoadCommit(t.Context(), commitDir(t, r, dir, "", object.Checksum{}, repo.TreeOptions{}))
+	commit, err := repo.LoadCommit(t.Context(), r, commitDir(t, r, dir, "", object.Checksum{}, repo.TreeOptions{}))
 	if err != nil || commit.Tree.String() != repotest.VectorTree || commit.Meta.String() != repotest.VectorMeta {
 		t.Errorf("got %+v, %v", commit, err)
 	}

@@ -174,7 +174,7 @@ func TestMutableTreeConflictsAndOverlay(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer txn.Abort()
-	commit, err := r.LoadCommit(ctx, c)
+	commit, err := repo.LoadCommit(ctx, r, c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -237,7 +237,7 @@ func TestDurableTransaction(t *testing.T) {
 		}
 	}
 	c := repotest.Commit(t, r, repotest.Vectors(), "os/stable")
-	commit, err := r.LoadCommit(t.Context(), c)
+	commit, err := repo.LoadCommit(t.Context(), r, c)
 	if err != nil {
 		t.Fatal(err)
 	}

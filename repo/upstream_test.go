@@ -20,7 +20,7 @@ func TestUpstream_CommitsOfUpstreamsTests(t *testing.T) {
 			repotest.CommitExample(t, r, repotest.ExampleUpdate)
 			// That it is not bootable is said in the commit only.
 			for _, id := range []string{repotest.ExampleUnbootable, repotest.ExampleCommit} {
-				c, err := r.LoadCommit(t.Context(), repotest.CommitExample(t, r, id))
+				c, err := repo.LoadCommit(t.Context(), r, repotest.CommitExample(t, r, id))
 				if err != nil {
 					t.Fatal(err)
 				}

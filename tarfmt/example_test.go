@@ -46,7 +46,7 @@ func ExampleExportCommit() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := tarfmt.VerifyComplete(ctx, txn, txn.HasObject, got); err != nil {
+	if err := txn.VerifyComplete(ctx, got); err != nil {
 		log.Fatal(err)
 	}
 	txn.UnmarkPartial(got)

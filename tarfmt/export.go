@@ -26,7 +26,7 @@ func ExportCommit(ctx context.Context, w io.Writer, src repo.Source, commit obje
 }
 
 // ExportChunk writes a layer with the given file objects of a commit, and links to them at their paths.
-func ExportChunk(ctx context.Context, w io.Writer, src repo.Source, commit object.Checksum, c Files, opts ExportOptions) error {
+func ExportChunk(ctx context.Context, w io.Writer, src repo.Source, commit object.Checksum, c repo.Files, opts ExportOptions) error {
 	return export(ctx, w, src, plan{commit: commit, chunk: c, parents: opts.ParentDirs})
 }
 
@@ -35,7 +35,7 @@ func ExportChunk(ctx context.Context, w io.Writer, src repo.Source, commit objec
 //
 // Tree objects below the root directory "sysroot" are not written, since a container's own repository stands there. A
 // commit that has content below it does not survive the way through an image.
-func ExportFinal(ctx context.Context, w io.Writer, src repo.Source, commit object.Checksum, remainder Files, opts ExportOptions) error {
+func ExportFinal(ctx context.Context, w io.Writer, src repo.Source, commit object.Checksum, remainder repo.Files, opts ExportOptions) error {
 	return export(ctx, w, src, plan{commit: commit, structure: true, chunk: remainder, parents: opts.ParentDirs})
 }
 

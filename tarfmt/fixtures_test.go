@@ -14,8 +14,8 @@ import (
 	"testing"
 
 	"github.com/ostree-ext/ostree-ext-go/internal/fixtures"
+	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
-	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
 // layout is an OCI layout on disk.
@@ -85,9 +85,9 @@ func (l *layout) layers(t testing.TB, tag string) (layers [][]byte, commit objec
 }
 
 // layerContent reads which objects a layer has, and at which paths, from its entries alone.
-func layerContent(t testing.TB, layer []byte) tarfmt.Content {
+func layerContent(t testing.TB, layer []byte) repo.Content {
 	t.Helper()
-	var c tarfmt.Content
+	var c repo.Content
 	var last object.Checksum
 	r := tar.NewReader(bytes.NewReader(layer))
 	for {
@@ -109,13 +109,13 @@ func layerContent(t testing.TB, layer []byte) tarfmt.Content {
 			if p = strings.TrimPrefix(p, "./"); strings.HasPrefix(p, "etc/") {
 				p = "usr/" + p
 			}
-			c = append(c, tarfmt.ObjectPath{Checksum: last, Path: "/" + p})
+			c = append(c, repo.ObjectPath{Checksum: last, Path: "/" + p})
 		}
 	}
 }
 
 // pathsOf returns the paths of each object in their order.
-func pathsOf(c tarfmt.Content) map[object.Checksum][]string {
+func pathsOf(c repo.Content) map[object.Checksum][]string {
 	all := map[object.Checksum][]string{}
 	for _, f := range c {
 		all[f.Checksum] = append(all[f.Checksum], f.Path)
@@ -182,7 +182,7 @@ func TestExportEqualsUpstreamsLayers(t *testing.T) {
 }
 
 // checkPaths compares the paths in a layer with those of the commit, from which exclusive components may take some.
-func checkPaths(t *testing.T, layer tarfmt.Content, commit map[object.Checksum][]string) {
+func checkPaths(t *testing.T, layer repo.Content, commit map[object.Checksum][]string) {
 	t.Helper()
 	for c, paths := range pathsOf(layer) {
 		for _, p := range paths {

@@ -154,7 +154,7 @@ func importStream(t testing.TB, how reading, stream []byte) (*repo.Repo, error) 
 	if how == asCommit {
 		commit, err = ImportCommit(t.Context(), txn, bytes.NewReader(stream), ImportOptions{})
 		if err == nil {
-			err = VerifyComplete(t.Context(), txn, txn.HasObject, commit)
+			err = txn.VerifyComplete(t.Context(), commit)
 		}
 	} else {
 		_, err = ImportObjectSet(t.Context(), txn, bytes.NewReader(stream))
@@ -421,7 +421,7 @@ func FuzzImport(f *testing.F) {
 			if how == asCommit {
 				c, err := ImportCommit(t.Context(), txn, bytes.NewReader(stream), ImportOptions{})
 				if err == nil {
-					_ = VerifyComplete(t.Context(), txn, txn.HasObject, c)
+					_ = txn.VerifyComplete(t.Context(), c)
 				}
 			} else {
 				_, _ = ImportObjectSet(t.Context(), txn, bytes.NewReader(stream))

@@ -32,7 +32,7 @@ type ImportOptions struct {
 
 // ImportCommit reads a stream with one commit, as [ExportCommit] and [ExportFinal] write it, and returns the commit's
 // checksum. The commit is marked as partial; the caller removes the mark, sets refs and ends the transaction. It may
-// want to see [VerifyComplete] pass before. After an error the transaction holds part of the objects and is to be
+// want to see [repo.Txn.VerifyComplete] pass before. After an error the transaction holds part of the objects and is to be
 // aborted.
 //
 // Reading stops at the end of the archive, give or take a buffer.

@@ -88,11 +88,11 @@ func (im *importer) writeCommit(commit object.Checksum, data []byte) error {
 // fillSysroot writes the dirtree of an empty /sysroot. Exporters leave it out, so that a commit without another empty
 // directory would never be complete.
 func (im *importer) fillSysroot(commit object.Checksum) error {
-	c, err := loadCommit(im.ctx, im.txn, commit)
+	c, err := repo.LoadCommit(im.ctx, im.txn, commit)
 	if err != nil {
 		return err
 	}
-	root, _, err := loadDirTree(im.ctx, im.txn, c.Tree)
+	root, err := repo.LoadDirTree(im.ctx, im.txn, c.Tree)
 	if errors.Is(err, repo.ErrObjectNotFound) {
 		return nil
 	}

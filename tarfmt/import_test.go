@@ -40,7 +40,7 @@ func importCommit(ctx context.Context, t testing.TB, r *repo.Repo, stream []byte
 	txn := begin(t, r)
 	commit, err := tarfmt.ImportCommit(ctx, txn, bytes.NewReader(stream), opts)
 	if err == nil {
-		err = tarfmt.VerifyComplete(ctx, txn, txn.HasObject, commit)
+		err = txn.VerifyComplete(ctx, commit)
 	}
 	if err != nil {
 		return commit, errors.Join(err, txn.Abort())
@@ -90,7 +90,7 @@ func TestUpstream_ImportOfAnExport(t *testing.T) {
 			if err != nil || got != commit {
 				t.Fatalf("got %s, %v, want %s", got, err, commit)
 			}
-			c, err := r.LoadCommit(t.Context(), commit)
+			c, err := repo.LoadCommit(t.Context(), r, commit)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -100,7 +100,7 @@ func TestUpstream_ImportOfAnExport(t *testing.T) {
 			if kernel, err := repo.FindKernel(t.Context(), r, c.Tree); err != nil || kernel != "5.10.18-200.x86_64" {
 				t.Errorf("got kernel %q, %v", kernel, err)
 			}
-			d, err := r.DetachedMetadata(t.Context(), commit)
+			d, err := repo.LoadDetachedMetadata(t.Context(), r, commit)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -303,15 +303,15 @@ func TestImportOfUpstreamsLayers(t *testing.T) {
 					t.Fatalf("got %s, %v, want %s", commit, err, want)
 				}
 				for i, layer := range layers[1:] {
-					var missing *tarfmt.IncompleteError
-					if err := tarfmt.VerifyComplete(t.Context(), txn, txn.HasObject, commit); !errors.As(err, &missing) && i == 0 {
+					var missing *repo.IncompleteError
+					if err := txn.VerifyComplete(t.Context(), commit); !errors.As(err, &missing) && i == 0 {
 						t.Errorf("after %d of %d layers: got %v, want that an object is missing", i+1, len(layers), err)
 					}
 					if _, err := tarfmt.ImportObjectSet(t.Context(), txn, bytes.NewReader(layer)); err != nil {
 						t.Fatal(err)
 					}
 				}
-				if err := tarfmt.VerifyComplete(t.Context(), txn, txn.HasObject, commit); err != nil {
+				if err := txn.VerifyComplete(t.Context(), commit); err != nil {
 					t.Error(err)
 				}
 			})
@@ -328,7 +328,7 @@ func TestUpstream_ObjectSetsHaveSyntheticCommits(t *testing.T) {
 	pkgdb, unpackaged := choose(rest, "/usr/lib/pkgdb/pkgdb")
 	for _, tc := range []struct {
 		name      string
-		content   tarfmt.Content
+		content   repo.Content
 		synthetic string
 	}{
 		{"nothing", nil, "6109d33e99f48e9b90cdf8ad037b8e5d20ef899697cfd3eb492cf78800aed498"},
@@ -405,7 +405,7 @@ func TestOddCommitsSurviveTheRoundTrip(t *testing.T) {
 	if _, err := tarfmt.ImportObjectSet(t.Context(), txn, bytes.NewReader(exportChunk(t, src, commit, all, true))); err != nil {
 		t.Fatal(err)
 	}
-	if err := tarfmt.VerifyComplete(t.Context(), txn, txn.HasObject, commit); err != nil {
+	if err := txn.VerifyComplete(t.Context(), commit); err != nil {
 		t.Error(err)
 	}
 }
@@ -468,7 +468,7 @@ func TestSysroot(t *testing.T) {
 		commit := src.addCommit(t, object.Commit{}, def, []node{{path: "sysroot/f", mode: 0o644}})
 		r := repotest.Init(t, repo.ModeArchive)
 		_, err := importCommit(t.Context(), t, r, exportCommit(t, src, commit), tarfmt.ImportOptions{})
-		var missing *tarfmt.IncompleteError
+		var missing *repo.IncompleteError
 		if !errors.As(err, &missing) || missing.Path != "/sysroot" || !errors.Is(err, repo.ErrObjectNotFound) {
 			t.Errorf("got %v, want that /sysroot is missing", err)
 		}

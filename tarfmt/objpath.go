@@ -145,3 +145,11 @@ func shown(s string) string {
 		return r
 	}, s)
 }
+
+// mapEtc turns a path in a commit, relative to the root and without "./", into the one in a layer.
+func mapEtc(p string) string {
+	if p == "usr/etc" || strings.HasPrefix(p, "usr/etc/") {
+		return p[len("usr/"):]
+	}
+	return p
+}

@@ -16,10 +16,10 @@ import (
 // plan says what a stream holds besides the skeleton.
 type plan struct {
 	commit    object.Checksum
-	structure bool  // the commit, its trees and directories
-	files     bool  // with structure: each directory's files follow its dirtree
-	chunk     Files // written last; may be nil
-	parents   bool  // with chunk: directory entries before files
+	structure bool       // the commit, its trees and directories
+	files     bool       // with structure: each directory's files follow its dirtree
+	chunk     repo.Files // written last; may be nil
+	parents   bool       // with chunk: directory entries before files
 }
 
 type stepKind uint8
@@ -82,24 +82,21 @@ func (p *planner) run(ctx context.Context) error {
 }
 
 func (p *planner) commitBody(ctx context.Context) error {
-	name := object.Name{Checksum: p.commit, Type: object.TypeCommit}
-	data, err := p.src.Metadata(ctx, name)
+	commit, err := repo.LoadCommit(ctx, p.src, p.commit)
 	if err != nil {
 		return err
 	}
-	commit, err := object.ParseCommit(data)
+	rootMeta, err := repo.LoadDirMeta(ctx, p.src, commit.Meta)
 	if err != nil {
 		return err
 	}
-	rootMeta, rootMetaData, err := loadDirMeta(ctx, p.src, commit.Meta)
-	if err != nil {
-		return err
-	}
-	root := step{kind: stepDir, path: "./", attrs: dirAttributes(rootMeta)}
-	for _, s := range []step{root, {kind: stepSkeleton}, metadataStep(name, data)} {
+	for _, s := range []step{{kind: stepDir, path: "./", attrs: dirAttributes(rootMeta)}, {kind: stepSkeleton}} {
 		if err := p.send(ctx, s); err != nil {
 			return err
 		}
+	}
+	if err := p.once(ctx, object.Name{Checksum: p.commit, Type: object.TypeCommit}, nil); err != nil {
+		return err
 	}
 	detached := object.Name{Checksum: p.commit, Type: object.TypeCommitMeta}
 	switch data, err := p.src.Metadata(ctx, detached); {
@@ -110,7 +107,7 @@ func (p *planner) commitBody(ctx context.Context) error {
 	case !errors.Is(err, repo.ErrObjectNotFound):
 		return err
 	}
-	if err := p.once(ctx, object.Name{Checksum: commit.Meta, Type: object.TypeDirMeta}, rootMetaData); err != nil {
+	if err := p.once(ctx, object.Name{Checksum: commit.Meta, Type: object.TypeDirMeta}, nil); err != nil {
 		return err
 	}
 	if err := p.tree(ctx, commit.Tree); err != nil {
@@ -123,38 +120,42 @@ func (p *planner) commitBody(ctx context.Context) error {
 }
 
 func (p *planner) tree(ctx context.Context, root object.Checksum) error {
-	w := treeWalk{
-		src: p.src,
-		tree: func(tree object.Checksum, data []byte) error {
-			return p.once(ctx, object.Name{Checksum: tree, Type: object.TypeDirTree}, data)
-		},
-		dir: func(parent string, d object.DirEntry) (bool, error) { return p.directory(ctx, parent, d) },
-	}
-	if p.files {
-		w.files = func(dir string, list []object.FileEntry) error {
-			for _, f := range list {
-				_, written := p.objects[f.Checksum]
-				p.objects[f.Checksum] = struct{}{}
-				if err := p.content(ctx, f.Checksum, written); err != nil {
-					return err
-				}
-				if err := p.send(ctx, step{kind: stepLink, path: "./" + mapEtc(path.Join(dir, f.Name)[1:])}); err != nil {
-					return err
-				}
+	return repo.WalkTree(ctx, p.src, root, repo.TreeVisitor{
+		Tree: func(d *repo.TreeDir) error {
+			if err := p.once(ctx, object.Name{Checksum: d.Checksum, Type: object.TypeDirTree}, d.Data); err != nil {
+				return err
 			}
-			return nil
+			if !p.files {
+				return nil
+			}
+			return p.filesOf(ctx, d)
+		},
+		Dir: func(parent string, d object.DirEntry) (bool, error) { return p.directory(ctx, parent, d) },
+	})
+}
+
+// filesOf writes the files of a directory.
+func (p *planner) filesOf(ctx context.Context, d *repo.TreeDir) error {
+	for _, f := range d.Files {
+		_, written := p.objects[f.Checksum]
+		p.objects[f.Checksum] = struct{}{}
+		if err := p.content(ctx, f.Checksum, written); err != nil {
+			return err
+		}
+		if err := p.send(ctx, step{kind: stepLink, path: "./" + mapEtc(path.Join(d.Path, f.Name)[1:])}); err != nil {
+			return err
 		}
 	}
-	return w.walk(ctx, "/", root, 0)
+	return nil
 }
 
 // directory writes a directory and its dirmeta. What lies below the root's sysroot is left out.
 func (p *planner) directory(ctx context.Context, parent string, d object.DirEntry) (skip bool, err error) {
-	meta, data, err := loadDirMeta(ctx, p.src, d.Meta)
+	meta, err := repo.LoadDirMeta(ctx, p.src, d.Meta)
 	if err != nil {
 		return false, err
 	}
-	if err := p.once(ctx, object.Name{Checksum: d.Meta, Type: object.TypeDirMeta}, data); err != nil {
+	if err := p.once(ctx, object.Name{Checksum: d.Meta, Type: object.TypeDirMeta}, nil); err != nil {
 		return false, err
 	}
 	if parent == "/" && d.Name == "sysroot" {
@@ -167,12 +168,17 @@ func (p *planner) directory(ctx context.Context, parent string, d object.DirEntr
 	return false, p.send(ctx, step{kind: stepDir, path: dest, attrs: dirAttributes(meta)})
 }
 
-// once writes a tree object unless the stream has it.
-func (p *planner) once(ctx context.Context, name object.Name, data []byte) error {
+// once writes a metadata object unless the stream has it. Data that is nil is read.
+func (p *planner) once(ctx context.Context, name object.Name, data []byte) (err error) {
 	if p.metadata[name] {
 		return nil
 	}
 	p.metadata[name] = true
+	if data == nil {
+		if data, err = p.src.Metadata(ctx, name); err != nil {
+			return err
+		}
+	}
 	return p.send(ctx, metadataStep(name, data))
 }
 
@@ -243,7 +249,7 @@ func (p *planner) parentDirs(ctx context.Context, rel, dest string) error {
 		if !ok {
 			return fmt.Errorf("commit %s has no directory %q", p.commit, "/"+source)
 		}
-		meta, _, err := loadDirMeta(ctx, p.src, sum)
+		meta, err := repo.LoadDirMeta(ctx, p.src, sum)
 		if err != nil {
 			return err
 		}
@@ -256,16 +262,15 @@ func (p *planner) parentDirs(ctx context.Context, rel, dest string) error {
 
 // loadDirs finds the dirmeta of every directory of the commit.
 func (p *planner) loadDirs(ctx context.Context) error {
-	commit, err := loadCommit(ctx, p.src, p.commit)
+	commit, err := repo.LoadCommit(ctx, p.src, p.commit)
 	if err != nil {
 		return err
 	}
 	p.dirs, p.metas = map[string]bool{}, map[string]object.Checksum{}
-	w := treeWalk{src: p.src, dir: func(parent string, d object.DirEntry) (bool, error) {
+	return repo.WalkTree(ctx, p.src, commit.Tree, repo.TreeVisitor{Dir: func(parent string, d object.DirEntry) (bool, error) {
 		p.metas[path.Join(parent, d.Name)[1:]] = d.Meta
 		return false, nil
-	}}
-	return w.walk(ctx, "/", commit.Tree, 0)
+	}})
 }
 
 func dirAttributes(m *object.DirMeta) attributes {

@@ -74,7 +74,7 @@ func TestOSTreeAcceptsImportedLayers(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := tarfmt.VerifyComplete(t.Context(), txn, txn.HasObject, commit); err != nil {
+			if err := txn.VerifyComplete(t.Context(), commit); err != nil {
 				t.Fatal(err)
 			}
 			txn.UnmarkPartial(commit)
@@ -139,8 +139,8 @@ func TestLibarchiveReadsSymlinkTargets(t *testing.T) {
 	}
 }
 
-func linksOnly(t *testing.T, src *memSource, commit object.Checksum) tarfmt.Content {
-	var c tarfmt.Content
+func linksOnly(t *testing.T, src *memSource, commit object.Checksum) repo.Content {
+	var c repo.Content
 	for _, o := range content(t, src, commit) {
 		if f := src.files[o.Checksum]; f.info.IsSymlink() {
 			c = append(c, o)

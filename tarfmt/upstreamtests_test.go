@@ -151,7 +151,7 @@ func TestUpstream_DenormalTargetsOfSymlinks(t *testing.T) {
 			t.Errorf("%q: commit %s, %v, want %s", target, got, err, commit)
 		}
 		// The checksum of an object covers its target.
-		if err := tarfmt.VerifyComplete(t.Context(), txn, txn.HasObject, commit); err != nil {
+		if err := txn.VerifyComplete(t.Context(), commit); err != nil {
 			t.Errorf("%q: %v", target, err)
 		}
 		if err := errors.Join(txn.Abort(), r.Close()); err != nil {

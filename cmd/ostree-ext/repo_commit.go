@@ -120,7 +120,7 @@ func (f *commitFlags) commit(ctx context.Context, r *repo.Repo, dirs []string) (
 		return object.Checksum{}, none, err
 	}
 	if f.skipIfUnchanged && !c.Parent.IsZero() {
-		old, err := r.LoadCommit(ctx, c.Parent)
+		old, err := repo.LoadCommit(ctx, r, c.Parent)
 		if err != nil {
 			return object.Checksum{}, none, err
 		}

@@ -26,11 +26,11 @@ func newRepoShowCommand(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				commit, err := r.LoadCommit(cmd.Context(), rev)
+				commit, err := repo.LoadCommit(cmd.Context(), r, rev)
 				if err != nil {
 					return err
 				}
-				detached, err := r.DetachedMetadata(cmd.Context(), rev)
+				detached, err := repo.LoadDetachedMetadata(cmd.Context(), r, rev)
 				if err != nil {
 					return err
 				}

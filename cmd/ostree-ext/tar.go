@@ -104,7 +104,7 @@ func importTar(cmd *cobra.Command, r *repo.Repo, in io.Reader, ref string) (obje
 	if err != nil {
 		return object.Checksum{}, fmt.Errorf("reading the tar stream: %w", err)
 	}
-	if err := tarfmt.VerifyComplete(ctx, txn, txn.HasObject, rev); err != nil {
+	if err := txn.VerifyComplete(ctx, rev); err != nil {
 		return object.Checksum{}, fmt.Errorf("the stream does not hold all of commit %s: %w", rev, err)
 	}
 	txn.UnmarkPartial(rev)

@@ -14,7 +14,6 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
-	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
 // Plan says what an image will be. The fields are for showing; they are not to be changed.
@@ -172,7 +171,7 @@ func (c *commitBuild) packUpstream(ctx context.Context, p *Plan) error {
 			return fmt.Errorf("prior image: %w: leave it out with --prior=none", err)
 		}
 	}
-	content, err := tarfmt.CommitContent(ctx, c.src, c.commit)
+	content, err := repo.CommitContent(ctx, c.src, c.commit)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,10 @@ var (
 	ErrNotNormal = errors.New("not a valid object")
 	// ErrCorrupt says that stored or given bytes are not what their name or form says. See also [CorruptError].
 	ErrCorrupt = errors.New("corrupt")
+	// ErrTooDeep says that directories nest deeper than [MaxTreeDepth].
+	ErrTooDeep = fmt.Errorf("more than %d directories inside each other", MaxTreeDepth)
+	// ErrTooMany says that a tree has more than [MaxTreeEntries] files and directories.
+	ErrTooMany = fmt.Errorf("more than %d files and directories", MaxTreeEntries)
 )
 
 // CorruptError is the error about an object whose bytes hash to another id than its name. It wraps [ErrCorrupt].

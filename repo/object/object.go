@@ -48,8 +48,11 @@ func (n Name) String() string { return n.Checksum.String() + "." + n.Type.String
 const (
 	// MaxMetadataSize is libostree's limit on the size in bytes of a metadata object.
 	MaxMetadataSize = 128 << 20
-	// MaxTreeDepth bounds the nesting of directories.
+	// MaxTreeDepth bounds the nesting of directories. What exceeds it is an [ErrTooDeep].
 	MaxTreeDepth = 2048
+	// MaxTreeEntries bounds the files and directories of one tree. A few bytes of dirtrees can name more paths than fit
+	// in any memory; no real tree comes near. What exceeds it is an [ErrTooMany].
+	MaxTreeEntries = 10_000_000
 )
 
 // File types in the mode of file objects and dirmetas (octal, as in stat(2)).

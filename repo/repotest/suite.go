@@ -389,7 +389,7 @@ func cancelled(t *testing.T, r *repo.Repo) {
 
 func replacesDetached(t *testing.T, r *repo.Repo) {
 	c := CommitRelease(t, r, 1)
-	dict, err := r.DetachedMetadata(t.Context(), c)
+	dict, err := repo.LoadDetachedMetadata(t.Context(), r, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -401,7 +401,7 @@ func replacesDetached(t *testing.T, r *repo.Repo) {
 		t.Fatal(err)
 	}
 	finish(t, txn)
-	if dict, err = r.DetachedMetadata(t.Context(), c); len(dict) != 0 || err != nil {
+	if dict, err = repo.LoadDetachedMetadata(t.Context(), r, c); len(dict) != 0 || err != nil {
 		t.Errorf("got %v, %v, want nothing", dict, err)
 	}
 }
@@ -452,21 +452,21 @@ func deletesCommit(t *testing.T, r *repo.Repo) {
 func releases(t *testing.T, r *repo.Repo) {
 	for n := 1; n <= 2; n++ {
 		c := CommitRelease(t, r, n)
-		commit, err := r.LoadCommit(t.Context(), c)
+		commit, err := repo.LoadCommit(t.Context(), r, c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got, err := r.ResolveRev("exampleos/x86_64/stable"); got != c || err != nil {
 			t.Errorf("release %d: got %v, %v", n, got, err)
 		}
-		tree, err := r.LoadDirTree(t.Context(), commit.Tree)
+		tree, err := repo.LoadDirTree(t.Context(), r, commit.Tree)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(tree.Dirs) == 0 || len(tree.Files) == 0 {
 			t.Errorf("release %d: empty root", n)
 		}
-		if _, err := r.LoadDirMeta(t.Context(), commit.Meta); err != nil {
+		if _, err := repo.LoadDirMeta(t.Context(), r, commit.Meta); err != nil {
 			t.Error(err)
 		}
 	}

@@ -83,7 +83,7 @@ type dirWalk struct {
 func (d *dirWalk) dir(ctx context.Context, f *os.File, p string, depth int) (err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if depth > object.MaxTreeDepth {
-		return fmt.Errorf("%s: more than %d directories deep", p, object.MaxTreeDepth)
+		return fmt.Errorf("%s: %w", p, object.ErrTooDeep)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -103,8 +103,8 @@ func (d *dirWalk) dir(ctx context.Context, f *os.File, p string, depth int) (err
 	if err != nil {
 		return err
 	}
-	if len(d.inodes)+len(names) > maxEntries {
-		return fmt.Errorf("more than %d files and directories", maxEntries)
+	if len(d.inodes)+len(names) > object.MaxTreeEntries {
+		return fmt.Errorf("%s: %w", p, object.ErrTooMany)
 	}
 	for _, name := range names {
 		at := path.Join(p, name)
