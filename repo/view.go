@@ -22,8 +22,8 @@ var (
 	ErrTooLarge = errors.New("file too large")
 )
 
-// TreeView reads the tree of a commit by path. Only the directories on the way are read, and each time again. It is safe
-// for concurrent use.
+// TreeView reads the tree of a commit by path. Only the directories on the way are read, and each time again. It is
+// safe for concurrent use.
 //
 // [TreeView.Lookup] takes paths as they are. The other methods follow symlinks, as a system would that has the tree as
 // its root: neither ".." nor an absolute target leads out of it. Errors about paths that lead to nothing wrap

@@ -47,16 +47,17 @@ func TestPathsOfACommitAreResolvedInsideIt(t *testing.T) {
 		"lib": "->/usr/lib", "loop": "->loop", "nowhere": "->nothing", "chain": "->out/lib/../lib",
 	})
 	for p, want := range map[string]string{
-		"/": "/", "": "/", "usr": "/usr", "/usr/lib/": "/usr/lib", "/etc/os-release": "/usr/lib/os-release", "/lib/os-release": "/usr/lib/os-release",
-		"/out/lib": "/usr/lib", "/../etc/./../usr": "/usr", "/chain/os-release": "/usr/lib/os-release",
+		"/": "/", "": "/", "usr": "/usr", "/usr/lib/": "/usr/lib", "/etc/os-release": "/usr/lib/os-release",
+		"/lib/os-release": "/usr/lib/os-release", "/out/lib": "/usr/lib", "/../etc/./../usr": "/usr",
+		"/chain/os-release": "/usr/lib/os-release",
 	} {
 		if got, err := v.Resolve(t.Context(), p); err != nil || got.Path != want {
 			t.Errorf("%s leads to %s, %v, want %s", p, got.Path, err, want)
 		}
 	}
 	for p, want := range map[string]error{
-		"/loop": repo.ErrTooManySymlinks, "/loop/x": repo.ErrTooManySymlinks, "/nowhere": fs.ErrNotExist, "/no/where": fs.ErrNotExist,
-		"/usr/lib/os-release/x": fs.ErrNotExist, "/usr/lib/os-release/..": fs.ErrNotExist,
+		"/loop": repo.ErrTooManySymlinks, "/loop/x": repo.ErrTooManySymlinks, "/nowhere": fs.ErrNotExist,
+		"/no/where": fs.ErrNotExist, "/usr/lib/os-release/x": fs.ErrNotExist, "/usr/lib/os-release/..": fs.ErrNotExist,
 	} {
 		if got, err := v.Resolve(t.Context(), p); !errors.Is(err, want) {
 			t.Errorf("%s leads to %s, %v, want %v", p, got.Path, err, want)
@@ -75,7 +76,9 @@ func TestPathsOfACommitAreResolvedInsideIt(t *testing.T) {
 
 func TestFilesOfACommitAreReadByPath(t *testing.T) {
 	t.Parallel()
-	v := viewOf(t, map[string]string{"usr/lib/os-release": "ID=x\n", "etc/os-release": "->../usr/lib/os-release", "etc/b/c": ""})
+	v := viewOf(t, map[string]string{
+		"usr/lib/os-release": "ID=x\n", "etc/os-release": "->../usr/lib/os-release", "etc/b/c": "",
+	})
 	if data, err := v.ReadFile(t.Context(), "/etc/os-release", 5); err != nil || string(data) != "ID=x\n" {
 		t.Errorf("got %q, %v", data, err)
 	}
@@ -99,7 +102,8 @@ func TestFilesOfACommitAreReadByPath(t *testing.T) {
 func TestACommitIsAFileSystem(t *testing.T) {
 	t.Parallel()
 	v := viewOf(t, map[string]string{
-		"usr/lib/os-release": "ID=x\n", "etc/os-release": "->../usr/lib/os-release", "lib": "->/usr/lib", "etc/b/c": "", "etc/a": "1",
+		"usr/lib/os-release": "ID=x\n", "etc/os-release": "->../usr/lib/os-release", "lib": "->/usr/lib",
+		"etc/b/c": "", "etc/a": "1",
 	})
 	fsys := v.FS(t.Context())
 	if err := fstest.TestFS(fsys, "usr/lib/os-release", "etc/os-release", "etc/b/c", "etc/a"); err != nil {
