@@ -84,14 +84,8 @@ func finish(ctx context.Context, txn *repo.Txn, commit object.Checksum, img *oci
 	if label, ok := img.Config.Labels[oci.LabelCommit]; ok && label != commit.String() {
 		return &CommitMismatchError{Label: label, Actual: commit}
 	}
-	if err := txn.VerifyComplete(ctx, commit); err != nil {
+	if err := txn.Complete(ctx, commit, ref); err != nil {
 		return err
-	}
-	txn.UnmarkPartial(commit)
-	if ref != "" {
-		if err := txn.SetRef(ref, commit); err != nil {
-			return err
-		}
 	}
 	_, err := txn.Commit(ctx)
 	return err

@@ -85,7 +85,7 @@ func (r *Repo) Checkout(ctx context.Context, c object.Checksum, dest string, opt
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	item, err := lookup(ctx, r, c, opts.Subpath)
+	item, err := lookupIn(ctx, r, c, opts.Subpath)
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ type outDir struct {
 	meta   *object.DirMeta // nil: it was there before and stays as it is
 }
 
-func (co *checkout) run(ctx context.Context, item treeItem, fd int, existed bool) error {
+func (co *checkout) run(ctx context.Context, item TreeItem, fd int, existed bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var g errgroup.Group
@@ -173,20 +173,20 @@ func (co *checkout) run(ctx context.Context, item treeItem, fd int, existed bool
 	return nil
 }
 
-func (co *checkout) root(ctx context.Context, item treeItem, fd int, existed bool) error {
+func (co *checkout) root(ctx context.Context, item TreeItem, fd int, existed bool) error {
 	dir := &outDir{fd: fd}
 	dir.refs.Store(1)
-	if !item.dir {
-		name := item.path[strings.LastIndex(item.path, "/")+1:]
-		return errors.Join(co.queue(ctx, dir, "/"+name, object.FileEntry{Name: name, Checksum: item.file}), co.release(dir))
+	if !item.IsDir() {
+		name := item.Path[strings.LastIndex(item.Path, "/")+1:]
+		return errors.Join(co.queue(ctx, dir, "/"+name, object.FileEntry{Name: name, Checksum: item.File}), co.release(dir))
 	}
 	if !existed {
 		var err error
-		if dir.meta, err = LoadDirMeta(ctx, co.repo, item.meta); err != nil {
+		if dir.meta, err = LoadDirMeta(ctx, co.repo, item.Meta); err != nil {
 			return errors.Join(err, co.release(dir))
 		}
 	}
-	return co.fill(ctx, dir, "/", item.tree, 0)
+	return co.fill(ctx, dir, "/", item.Tree, 0)
 }
 
 // fill checks out a directory into an open one, which it lets go of.

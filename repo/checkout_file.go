@@ -201,10 +201,8 @@ func (co *checkout) fillFile(ctx context.Context, fd int, content io.Reader, inf
 
 // writeContent copies, sharing the blocks of an uncompressed object where the filesystem can.
 func (co *checkout) writeContent(ctx context.Context, fd int, content io.Reader) error {
-	if o, ok := content.(*objectFile); ok && o.f != nil && o.free == nil {
-		if raw, isFile := o.r.(*os.File); isFile && unix.IoctlFileClone(fd, int(raw.Fd())) == nil {
-			return nil
-		}
+	if p, ok := content.(*plainFile); ok && p.clone(fd) {
+		return nil
 	}
 	buf := co.repo.objects.pools.copies.Get().(*[]byte)
 	defer co.repo.objects.pools.copies.Put(buf)

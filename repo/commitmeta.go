@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strconv"
 	"time"
@@ -55,29 +56,26 @@ func MarkBootable(d gvariant.Dict, kernel string) gvariant.Dict {
 // FindKernel returns the version of the one kernel of a tree, given by its root dirtree. Other numbers of kernels are
 // errors that wrap [ErrNoKernel] or [ErrSeveralKernel].
 func FindKernel(ctx context.Context, src Source, tree object.Checksum) (string, error) {
-	at := treeItem{path: "/", dir: true, tree: tree}
-	for _, name := range []string{"usr", "lib", "modules"} {
-		next, ok, err := at.child(ctx, src, name)
-		if err != nil {
-			return "", err
-		}
-		if !ok || !next.dir {
-			return "", ErrNoKernel
-		}
-		at = next
+	v := ViewTree(src, tree, object.Checksum{})
+	modules, err := v.Lookup(ctx, "/usr/lib/modules")
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !modules.IsDir() {
+		return "", ErrNoKernel
 	}
-	modules, err := LoadDirTree(ctx, src, at.tree)
+	if err != nil {
+		return "", err
+	}
+	releases, err := LoadDirTree(ctx, src, modules.Tree)
 	if err != nil {
 		return "", err
 	}
 	found := ""
-	for _, e := range modules.Dirs {
-		dir := treeItem{path: joinTreePath(at.path, e.Name), dir: true, tree: e.Tree}
-		kernel, ok, err := dir.child(ctx, src, "vmlinuz")
+	for _, e := range releases.Dirs {
+		dir := TreeItem{Path: joinTreePath(modules.Path, e.Name), Tree: e.Tree}
+		kernel, ok, err := v.child(ctx, &dir, "vmlinuz")
 		if err != nil {
 			return "", err
 		}
-		if !ok || kernel.dir {
+		if !ok || kernel.IsDir() {
 			continue
 		}
 		if found != "" {

@@ -42,6 +42,20 @@ func (t *Txn) VerifyComplete(ctx context.Context, commit object.Checksum) error 
 	return err
 }
 
+// Complete makes sure that a commit which came in is complete, as [Txn.VerifyComplete] does, takes away its mark as
+// partial, and notes that a ref is to point at it, unless refspec is empty. The transaction goes on: several commits
+// may share it.
+func (t *Txn) Complete(ctx context.Context, commit object.Checksum, refspec string) error {
+	if err := t.VerifyComplete(ctx, commit); err != nil {
+		return err
+	}
+	t.UnmarkPartial(commit)
+	if refspec == "" {
+		return nil
+	}
+	return t.SetRef(refspec, commit)
+}
+
 // completeness looks at the objects of a commit.
 type completeness struct {
 	txn    *Txn

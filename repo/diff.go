@@ -30,20 +30,20 @@ func (d *TreeDiff) String() string {
 // itself do not count. A file that became a directory is a changed file; a directory that became a file was removed
 // and a file added.
 func Diff(ctx context.Context, src Source, from, to object.Checksum, subdir string) (*TreeDiff, error) {
-	var roots [2]treeItem
+	var roots [2]TreeItem
 	for i, c := range []object.Checksum{from, to} {
-		item, err := lookup(ctx, src, c, subdir)
+		item, err := lookupIn(ctx, src, c, subdir)
 		if err != nil {
 			return nil, err
 		}
-		if !item.dir {
-			return nil, fmt.Errorf("commit %s: %s is not a directory", c, item.path)
+		if !item.IsDir() {
+			return nil, fmt.Errorf("commit %s: %s is not a directory", c, item.Path)
 		}
 		roots[i] = item
 	}
 	d := &TreeDiff{Subdir: subdir}
 	w := diffWalk{src: src, out: d}
-	if err := w.walk(ctx, "/", roots[0].tree, roots[1].tree, 0); err != nil {
+	if err := w.walk(ctx, "/", roots[0].Tree, roots[1].Tree, 0); err != nil {
 		return nil, err
 	}
 	for _, list := range []*[]string{&d.AddedFiles, &d.AddedDirs, &d.RemovedFiles, &d.RemovedDirs, &d.ChangedFiles, &d.ChangedDirs} {

@@ -43,11 +43,7 @@ func TestUpstream_KernelDirectory(t *testing.T) {
 			}
 			defer r.Close()
 			id := commitDir(t, r, filepath.Join(dir, "tree"), "", object.Checksum{}, asRoot())
-			data, err := r.Metadata(t.Context(), object.Name{Checksum: id, Type: object.TypeCommit})
-			if err != nil {
-				t.Fatal(err)
-			}
-			commit, err := object.ParseCommit(data)
+			commit, err := repo.LoadCommit(t.Context(), r, id)
 			if err != nil {
 				t.Fatal(err)
 			}

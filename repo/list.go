@@ -63,15 +63,15 @@ func (e *ListEntry) Line(checksums, xattrs bool) string {
 // List visits what is at a path of a commit, in the order of `ostree ls`: a directory first, then the files in it and
 // its subdirectories, each sorted by name. The error about a path that names nothing wraps [fs.ErrNotExist].
 func List(ctx context.Context, src Source, commit object.Checksum, path string, opts ListOptions, visit func(*ListEntry) error) error {
-	item, err := lookup(ctx, src, commit, path)
+	item, err := lookupIn(ctx, src, commit, path)
 	if err != nil {
 		return err
 	}
 	l := lister{src: src, opts: opts, visit: visit}
-	if !item.dir {
-		return l.file(ctx, item.path, item.file)
+	if !item.IsDir() {
+		return l.file(ctx, item.Path, item.File)
 	}
-	return l.dir(ctx, item.path, item.tree, item.meta, 0)
+	return l.dir(ctx, item.Path, item.Tree, item.Meta, 0)
 }
 
 type lister struct {

@@ -341,18 +341,23 @@ func (n *treeNode) overlay(ctx context.Context, src Source, tree, meta object.Ch
 	return nil
 }
 
+// MetadataWriter stores metadata objects. A [Txn] is one.
+type MetadataWriter interface {
+	WriteMetadataAs(ctx context.Context, name object.Name, data []byte) error
+}
+
 // WriteTo stores the dirtrees and returns the ids of the root. Directories that are as they were read are not written,
 // so the objects of a commit that the tree began as must be in the repository, or come there in the same transaction.
 // The error about a tree without a root wraps [ErrEmptyTree].
-func (t *MutableTree) WriteTo(ctx context.Context, txn *Txn) (tree, meta object.Checksum, err error) {
+func (t *MutableTree) WriteTo(ctx context.Context, w MetadataWriter) (tree, meta object.Checksum, err error) {
 	if t.root.meta.IsZero() {
 		return tree, meta, ErrEmptyTree
 	}
-	tree, err = t.root.write(ctx, txn, "/", 0)
+	tree, err = t.root.write(ctx, w, "/", 0)
 	return tree, t.root.meta, err
 }
 
-func (n *treeNode) write(ctx context.Context, txn *Txn, path string, depth int) (object.Checksum, error) {
+func (n *treeNode) write(ctx context.Context, w MetadataWriter, path string, depth int) (object.Checksum, error) {
 	if !n.tree.IsZero() {
 		return n.tree, nil
 	}
@@ -369,7 +374,7 @@ func (n *treeNode) write(ctx context.Context, txn *Txn, path string, depth int) 
 		if child.meta.IsZero() {
 			return object.Checksum{}, fmt.Errorf("directory %s has no metadata", childPath)
 		}
-		tree, err := child.write(ctx, txn, childPath, depth+1)
+		tree, err := child.write(ctx, w, childPath, depth+1)
 		if err != nil {
 			return object.Checksum{}, err
 		}
@@ -380,7 +385,7 @@ func (n *treeNode) write(ctx context.Context, txn *Txn, path string, depth int) 
 		return object.Checksum{}, fmt.Errorf("directory %s: %w", path, err)
 	}
 	c := object.HashMetadata(data)
-	if err := txn.storeMetadata(ctx, object.Name{Checksum: c, Type: object.TypeDirTree}, data); err != nil {
+	if err := w.WriteMetadataAs(ctx, object.Name{Checksum: c, Type: object.TypeDirTree}, data); err != nil {
 		return object.Checksum{}, err
 	}
 	n.tree = c

@@ -24,6 +24,11 @@ type PullOptions struct {
 	CommitOnly bool
 	// NoDetached leaves out detached metadata.
 	NoDetached bool
+	// Verify decides whether a commit may come in. It is called with the bytes of each commit, whose hash was checked,
+	// and those of its detached metadata, nil for none, also where NoDetached is set or the commit is here already.
+	// Nothing of a commit is visible before it and all others were admitted. A signature says something about the
+	// trees and files only if Untrusted is set, too.
+	Verify func(ctx context.Context, commit object.Checksum, data, detached []byte) error
 }
 
 // PullLocal copies commits with all that they need from another repository of any mode, and then sets the refs among
@@ -171,17 +176,37 @@ func (p *puller) commit(ctx context.Context, c object.Checksum) error {
 		p.txn.UnmarkPartial(c)
 		p.complete = append(p.complete, c)
 	}
-	if err := p.object(ctx, object.Name{Checksum: c, Type: object.TypeCommit}); err != nil || p.opts.NoDetached {
+	detached, err := p.src.Metadata(ctx, object.Name{Checksum: c, Type: object.TypeCommitMeta})
+	missing := isMissing(err)
+	if err != nil && !missing {
 		return err
 	}
-	data, err := p.src.Metadata(ctx, object.Name{Checksum: c, Type: object.TypeCommitMeta})
-	if isMissing(err) {
+	if err := p.admit(ctx, c, detached); err != nil {
+		return err
+	}
+	if missing || p.opts.NoDetached {
 		return nil
 	}
+	return p.txn.WriteDetachedMetadata(ctx, c, detached)
+}
+
+// admit copies a commit object. Where it is to be verified, the bytes that were are what is stored.
+func (p *puller) admit(ctx context.Context, c object.Checksum, detached []byte) error {
+	n := object.Name{Checksum: c, Type: object.TypeCommit}
+	if p.opts.Verify == nil {
+		return p.object(ctx, n)
+	}
+	data, err := p.src.Metadata(ctx, n)
 	if err != nil {
 		return err
 	}
-	return p.txn.WriteDetachedMetadata(ctx, c, data)
+	if actual := object.HashMetadata(data); actual != c {
+		return &object.CorruptError{Name: n, Actual: actual}
+	}
+	if err := p.opts.Verify(ctx, c, data, detached); err != nil {
+		return err
+	}
+	return p.txn.WriteMetadataAs(ctx, n, data)
 }
 
 // object copies one object. One that a partial commit lacks is left out.

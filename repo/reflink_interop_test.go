@@ -14,9 +14,9 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// A checkout that may not link shares the blocks of the objects where the filesystem can.
-func TestCheckoutSharesExtents(t *testing.T) {
-	t.Parallel()
+// btrfs returns a new filesystem that can share blocks.
+func btrfs(t *testing.T) string {
+	t.Helper()
 	dir := t.TempDir()
 	image, mount := filepath.Join(dir, "disk"), filepath.Join(dir, "mnt")
 	script := `truncate -s 256M "$1" && mkfs.btrfs -q "$1" && mkdir "$2" && mount -o loop "$1" "$2"`
@@ -28,6 +28,51 @@ func TestCheckoutSharesExtents(t *testing.T) {
 			t.Errorf("%v\n%s", err, out)
 		}
 	})
+	return mount
+}
+
+// sharesBlocks reports whether all or some of the blocks of a file are another's too.
+func sharesBlocks(t *testing.T, file string) bool {
+	t.Helper()
+	extents, err := exec.Command("filefrag", "-s", "-v", file).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, extents)
+	}
+	return strings.Contains(string(extents), "shared")
+}
+
+// A header that is rewritten, as with another label, does not double the content where the filesystem can share it.
+func TestARewrittenHeaderSharesExtents(t *testing.T) {
+	t.Parallel()
+	mount := btrfs(t)
+	for _, mode := range []repo.Mode{repo.ModeBare, repo.ModeBareUser, repo.ModeArchive} {
+		r, err := repo.Init(filepath.Join(mount, mode.String()), mode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content := strings.Repeat("0123456789abcdef", 1<<16)
+		from := storeFile(t, r, &object.FileHeader{Mode: 0o100644}, content)
+		label := object.Xattrs{{Name: "user.label", Value: []byte("system_u:object_r:usr_t:s0")}}
+		c := rewriteHeader(t, r, &object.FileHeader{Mode: 0o100644, Xattrs: label}, from)
+		if mode != repo.ModeArchive {
+			name := c.String()
+			if !sharesBlocks(t, filepath.Join(r.Path(), "objects", name[:2], name[2:]+".file")) {
+				t.Errorf("%s: the content is there twice", mode)
+			}
+		}
+		if err := r.VerifyObject(t.Context(), object.Name{Checksum: c, Type: object.TypeFile}); err != nil {
+			t.Error(err)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A checkout that may not link shares the blocks of the objects where the filesystem can.
+func TestCheckoutSharesExtents(t *testing.T) {
+	t.Parallel()
+	mount := btrfs(t)
 	source := filepath.Join(mount, "source")
 	write(t, filepath.Join(source, "file"), strings.Repeat("0123456789abcdef", 1<<16))
 	for mode, want := range map[repo.Mode]bool{
@@ -53,12 +98,8 @@ func TestCheckoutSharesExtents(t *testing.T) {
 		if got, err := os.ReadFile(file); string(got) != string(original) || err != nil {
 			t.Errorf("%s: content differs, %v", mode, err)
 		}
-		extents, err := exec.Command("filefrag", "-s", "-v", file).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v\n%s", err, extents)
-		}
-		if got := strings.Contains(string(extents), "shared"); got != want {
-			t.Errorf("%s: shared is %v, want %v\n%s", mode, got, want, extents)
+		if got := sharesBlocks(t, file); got != want {
+			t.Errorf("%s: shared is %v, want %v", mode, got, want)
 		}
 	}
 }

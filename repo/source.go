@@ -17,6 +17,7 @@ type Source interface {
 	// FileInfo returns the header and size of a file object.
 	FileInfo(ctx context.Context, c object.Checksum) (*object.FileInfo, error)
 	// OpenFile returns the same with the content, which is empty for symlinks. The content has exactly Size bytes;
-	// a shorter or longer one is an error of Read. It is not hashed again.
+	// a shorter or longer one is an error of Read. It is not hashed again. Content that the source can read at random
+	// is an [io.ReaderAt] and an [io.Seeker] as well, as that of repositories which store it uncompressed.
 	OpenFile(ctx context.Context, c object.Checksum) (io.ReadCloser, *object.FileInfo, error)
 }

@@ -58,11 +58,7 @@ func (d *objectDir) openBare(c object.Checksum) (io.ReadCloser, *object.FileInfo
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("object %s: %w", n, err), unix.Close(fd))
 	}
-	return newObjectFile(n, os.NewFile(uintptr(fd), n.String()), info.Size), info, nil
-}
-
-func newObjectFile(n object.Name, f *os.File, size int64) *objectFile {
-	return &objectFile{exactReader: exactReader{r: f, left: size}, name: n, f: f}
+	return newPlainFile(n, os.NewFile(uintptr(fd), n.String()), info.Size), info, nil
 }
 
 // describe reads the metadata of an open file, which may have been opened with O_PATH.
@@ -170,7 +166,7 @@ func (d *objectDir) openBareUser(c object.Checksum) (io.ReadCloser, *object.File
 		return noContent, info, f.Close()
 	}
 	info.Size = size
-	return newObjectFile(n, f, size), info, nil
+	return newPlainFile(n, f, size), info, nil
 }
 
 // userMeta reads the xattr of a file object of mode bare-user.

@@ -124,11 +124,33 @@ func (t *Txn) WriteFileAs(
 	return err
 }
 
+// WriteHeader stores a file object that has the content of another one and a header of its own, such as other labels,
+// and returns its id. Repositories that store content uncompressed share its blocks where the filesystem can;
+// everywhere else it is copied. That the content is what from says is not verified. A symlink cannot become a regular
+// file, nor the reverse.
+func (t *Txn) WriteHeader(
+	ctx context.Context, h *object.FileHeader, from object.Checksum,
+) (c object.Checksum, err error) {
+	content, info, err := t.OpenFile(ctx, from)
+	if err != nil {
+		return c, err
+	}
+	defer func() { err = errors.Join(err, content.Close()) }()
+	if info.IsSymlink() != h.IsSymlink() {
+		return c, fmt.Errorf("object %s of mode %#o with a header of mode %#o: %w",
+			from, info.Mode, h.Mode, object.ErrNotNormal)
+	}
+	j := contentJob{header: t.cleanHeader(h), size: info.Size, r: content}
+	j.shared, _ = content.(*plainFile)
+	return t.writeFile(ctx, j)
+}
+
 // contentJob is one file to write.
 type contentJob struct {
 	header     *object.FileHeader
 	size       int64
 	r          io.Reader
+	shared     *plainFile // r, where its blocks may be shared; nil otherwise
 	want       object.Checksum
 	prescribed bool
 	hash       hash.Hash
@@ -280,9 +302,12 @@ func (t *Txn) streamFile(ctx context.Context, j *contentJob) (c object.Checksum,
 		return c, false, err
 	}
 	defer func() { err = errors.Join(err, temp.close()) }()
-	if t.repo.mode == ModeArchive {
+	switch {
+	case t.repo.mode == ModeArchive:
 		err = t.pumpPacked(ctx, j, fdWriter(temp.fd))
-	} else {
+	case j.shared != nil && j.shared.clone(temp.fd):
+		err = t.pump(ctx, j, io.Discard)
+	default:
 		err = t.pump(ctx, j, fdWriter(temp.fd))
 	}
 	if err != nil {

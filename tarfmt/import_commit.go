@@ -104,10 +104,8 @@ func (im *importer) fillSysroot(commit object.Checksum) error {
 		return err
 	}
 	name := object.Name{Checksum: object.HashMetadata(empty), Type: object.TypeDirTree}
-	for _, d := range root.Dirs {
-		if d.Name == "sysroot" && d.Tree == name.Checksum {
-			return im.txn.WriteMetadataAs(im.ctx, name, empty)
-		}
+	if d, ok := root.Dir("sysroot"); ok && d.Tree == name.Checksum {
+		return im.txn.WriteMetadataAs(im.ctx, name, empty)
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/dpkg"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/rpm"
+	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -192,7 +193,7 @@ var ecosystems = []ecosystem{
 func (d *detection) packages(ctx context.Context, opts Options) error {
 	for _, e := range ecosystems {
 		pkgs, err := e.read(ctx, d.x)
-		if errors.Is(err, rootfs.ErrTooManySymlinks) {
+		if errors.Is(err, repo.ErrTooManySymlinks) {
 			err = fmt.Errorf("%w: %w", pkgdb.ErrBroken, err)
 		}
 		switch {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -38,7 +39,7 @@ func (d *detection) languages(ctx context.Context, _ Options) error {
 			}
 			// What cannot be understood is somebody's own file of that name.
 			err := find.claim(ctx, i, e)
-			if err != nil && !errors.Is(err, errNotUnderstood) && !errors.Is(err, rootfs.ErrTooLarge) {
+			if err != nil && !errors.Is(err, errNotUnderstood) && !errors.Is(err, repo.ErrTooLarge) {
 				return err
 			}
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -104,14 +105,11 @@ func importTar(cmd *cobra.Command, r *repo.Repo, in io.Reader, ref string) (obje
 	if err != nil {
 		return object.Checksum{}, fmt.Errorf("reading the tar stream: %w", err)
 	}
-	if err := txn.VerifyComplete(ctx, rev); err != nil {
-		return object.Checksum{}, fmt.Errorf("the stream does not hold all of commit %s: %w", rev, err)
-	}
-	txn.UnmarkPartial(rev)
-	if ref != "" {
-		if err := txn.SetRef(ref, rev); err != nil {
-			return object.Checksum{}, err
+	if err := txn.Complete(ctx, rev, ref); err != nil {
+		if missing := (*repo.IncompleteError)(nil); errors.As(err, &missing) {
+			err = fmt.Errorf("the stream does not hold all of commit %s: %w", rev, err)
 		}
+		return object.Checksum{}, err
 	}
 	if _, err := txn.Commit(ctx); err != nil {
 		return object.Checksum{}, err

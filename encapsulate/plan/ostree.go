@@ -62,7 +62,7 @@ func CommitTree(ctx context.Context, tree rootfs.Tree, opts OSTreeOptions) (*Com
 		return nil, err
 	}
 	if _, ok := metadata.Lookup("version"); !ok {
-		if v := osVersion(ctx, rootfs.NewIndex(hashed)); v != "" {
+		if v := osVersion(ctx, repo.ViewTree(src, src.Tree, src.Meta)); v != "" {
 			metadata = metadata.Set("version", gvariant.String(v))
 		}
 	}
@@ -78,11 +78,11 @@ func CommitTree(ctx context.Context, tree rootfs.Tree, opts OSTreeOptions) (*Com
 }
 
 // osVersion is the version that os-release gives: that of the image if it has one.
-func osVersion(ctx context.Context, x *rootfs.Index) string {
+func osVersion(ctx context.Context, tree *repo.TreeView) string {
 	var data []byte
 	for _, name := range []string{"/usr/etc/os-release", "/usr/lib/os-release"} {
 		var err error
-		if data, err = x.ReadFile(ctx, name, 1<<20); err == nil {
+		if data, err = tree.ReadFile(ctx, name, 1<<20); err == nil {
 			break
 		}
 	}

@@ -3,13 +3,13 @@ package rootfs
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"iter"
 	"path"
 	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
 // Index finds paths in a tree. Symlinks are resolved inside the tree: neither ".." nor an absolute target leaves it. It is
@@ -25,9 +25,6 @@ func NewIndex(tree Tree) *Index { return &Index{tree: tree, entries: tree.Entrie
 // maxSymlinks is how many symlinks one path may lead over, as in Linux.
 const maxSymlinks = 40
 
-// ErrTooManySymlinks says that a path leads over more symlinks than a system would follow.
-var ErrTooManySymlinks = errors.New("too many levels of symbolic links")
-
 // Find returns the index of exactly this path, which is absolute and clean. Nothing is followed.
 func (x *Index) Find(p string) (int, bool) { return x.entries.find(p) }
 
@@ -42,7 +39,7 @@ func (x *Index) Canonical(p string) (string, bool) {
 }
 
 // Resolve follows all symlinks of a path, and returns the index of what it leads to. The error wraps [fs.ErrNotExist] or
-// [ErrTooManySymlinks].
+// [repo.ErrTooManySymlinks].
 func (x *Index) Resolve(p string) (int, error) {
 	s, err := x.walk(p, true)
 	if err != nil {
@@ -82,7 +79,7 @@ func (x *Index) walk(p string, last bool) (string, error) {
 			}
 		case e.IsSymlink():
 			if links++; links > maxSymlinks {
-				return "", &fs.PathError{Op: "open", Path: p, Err: ErrTooManySymlinks}
+				return "", &fs.PathError{Op: "open", Path: p, Err: repo.ErrTooManySymlinks}
 			}
 			target := e.Target
 			if strings.HasPrefix(target, "/") {
@@ -98,33 +95,21 @@ func (x *Index) walk(p string, last bool) (string, error) {
 	return at, nil
 }
 
-// ErrTooLarge says that a file has more bytes than its reader is willing to hold.
-var ErrTooLarge = errors.New("file too large")
+// Exists reports whether a path leads to anything.
+func (x *Index) Exists(_ context.Context, p string) (bool, error) {
+	_, err := x.Resolve(p)
+	return err == nil, nil
+}
 
 // ReadFile returns the content of the regular file that a path leads to, which may have at most limit bytes. The error wraps
-// [fs.ErrNotExist] where there is no regular file and [ErrTooLarge] where it is larger.
+// [fs.ErrNotExist] where there is no regular file and [repo.ErrTooLarge] where it is larger.
 func (x *Index) ReadFile(ctx context.Context, p string, limit int64) ([]byte, error) {
-	i, err := x.Resolve(p)
-	if err != nil {
-		return nil, err
-	}
-	e := x.entries.At(i)
-	if !e.IsRegular() {
-		return nil, &fs.PathError{Op: "read", Path: p, Err: fs.ErrNotExist}
-	}
-	if e.Size > limit {
-		return nil, &fs.PathError{Op: "read", Path: p, Err: fmt.Errorf("%w: %d bytes, more than %d", ErrTooLarge, e.Size, limit)}
-	}
-	r, err := x.tree.Open(ctx, i)
+	r, e, err := x.Open(ctx, p)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	data := make([]byte, e.Size)
-	if _, err := io.ReadFull(r, data); err != nil {
-		return nil, fmt.Errorf("reading %s: %w", p, err)
-	}
-	return data, nil
+	return repo.ReadContent(p, r, e.Size, limit)
 }
 
 // Open opens the regular file that a path leads to.

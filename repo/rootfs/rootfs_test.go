@@ -91,7 +91,7 @@ func TestPathsAreResolvedInsideTheTree(t *testing.T) {
 			t.Errorf("%s: got %d, %v, want %s", p, i, err, want)
 		}
 	}
-	for p, want := range map[string]error{"/loop": rootfs.ErrTooManySymlinks, "/nothing": os.ErrNotExist, "/usr/bin/sh/x": os.ErrNotExist} {
+	for p, want := range map[string]error{"/loop": repo.ErrTooManySymlinks, "/nothing": os.ErrNotExist, "/usr/bin/sh/x": os.ErrNotExist} {
 		if _, err := x.Resolve(p); !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want %v", p, err, want)
 		}

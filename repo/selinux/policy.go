@@ -12,7 +12,13 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+)
+
+var (
+	_ Files = (*repo.TreeView)(nil)
+	_ Files = (*rootfs.Index)(nil)
 )
 
 // ErrNoPolicy says that a tree has no policy, or one that is disabled, so that its files have no labels.
@@ -41,15 +47,27 @@ type Policy struct {
 // Name is that of the policy, such as "targeted".
 func (p *Policy) Name() string { return p.name }
 
+// Files is what a policy is read from. A [*repo.TreeView] is one, and so is a [*rootfs.Index]. Paths are absolute in
+// the tree, and symlinks stay in it.
+type Files interface {
+	// Exists reports whether a path leads to anything.
+	Exists(ctx context.Context, path string) (bool, error)
+	// ReadFile returns the content of a regular file of at most limit bytes. The error wraps [fs.ErrNotExist] where
+	// there is none.
+	ReadFile(ctx context.Context, path string, limit int64) ([]byte, error)
+}
+
 // Load reads the policy that /etc/selinux/config of a tree names, or /usr/etc/selinux/config where there is no
 // /etc/selinux. An error wraps [ErrNoPolicy] where there is none or it is neither enforcing nor permissive, and
 // [ErrInvalidPolicy] where it cannot be used.
-func Load(ctx context.Context, x *rootfs.Index) (*Policy, error) {
+func Load(ctx context.Context, tree Files) (*Policy, error) {
 	dir := "/etc/selinux"
-	if _, err := x.Resolve(dir); err != nil {
+	if ok, err := tree.Exists(ctx, dir); err != nil {
+		return nil, err
+	} else if !ok {
 		dir = "/usr/etc/selinux"
 	}
-	config, err := x.ReadFile(ctx, dir+"/config", maxConfig)
+	config, err := tree.ReadFile(ctx, dir+"/config", maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNoPolicy
 	}
@@ -66,7 +84,7 @@ func Load(ctx context.Context, x *rootfs.Index) (*Policy, error) {
 	p := newPolicy(name)
 	base := dir + "/" + name + "/contexts/files/file_contexts"
 	for i, suffix := range []string{"", ".homedirs", ".local"} {
-		data, err := x.ReadFile(ctx, base+suffix, maxContexts)
+		data, err := tree.ReadFile(ctx, base+suffix, maxContexts)
 		switch {
 		case err == nil:
 			if err := p.addContexts(ctx, base+suffix, string(data)); err != nil {
@@ -79,10 +97,10 @@ func Load(ctx context.Context, x *rootfs.Index) (*Policy, error) {
 				ErrInvalidPolicy, dir, name, base)
 		}
 	}
-	if p.subs, err = readSubstitutions(ctx, x, base+".subs"); err != nil {
+	if p.subs, err = readSubstitutions(ctx, tree, base+".subs"); err != nil {
 		return nil, err
 	}
-	if p.distSubs, err = readSubstitutions(ctx, x, base+".subs_dist"); err != nil {
+	if p.distSubs, err = readSubstitutions(ctx, tree, base+".subs_dist"); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -107,8 +125,8 @@ type substitutions []substitution
 
 type substitution struct{ from, to string }
 
-func readSubstitutions(ctx context.Context, x *rootfs.Index, name string) (substitutions, error) {
-	data, err := x.ReadFile(ctx, name, maxConfig)
+func readSubstitutions(ctx context.Context, tree Files, name string) (substitutions, error) {
+	data, err := tree.ReadFile(ctx, name, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

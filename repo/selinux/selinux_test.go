@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 	"github.com/ostree-ext/ostree-ext-go/repo/selinux"
@@ -234,7 +235,7 @@ func TestAPolicyThatCannotBeUsedIsAnErrorThatNamesTheLine(t *testing.T) {
 			t.Errorf("%s: got %v, want ErrInvalidPolicy", name, err)
 		}
 	}
-	if _, err := load(t, files{"/etc/selinux/config": config, contexts: strings.Repeat("#", 17<<20)}); !errors.Is(err, rootfs.ErrTooLarge) {
+	if _, err := load(t, files{"/etc/selinux/config": config, contexts: strings.Repeat("#", 17<<20)}); !errors.Is(err, repo.ErrTooLarge) {
 		t.Errorf("too large: got %v", err)
 	}
 }

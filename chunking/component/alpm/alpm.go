@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
+	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -33,7 +34,7 @@ const (
 // The error wraps [fs.ErrNotExist] where there is no database, and [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge].
 func Read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
 	pkgs, err := read(ctx, x)
-	if errors.Is(err, rootfs.ErrTooLarge) {
+	if errors.Is(err, repo.ErrTooLarge) {
 		err = fmt.Errorf("%w: %w", pkgdb.ErrTooLarge, err)
 	}
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
+	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -36,7 +37,7 @@ func Read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if errors.Is(err, rootfs.ErrTooLarge) {
+		if errors.Is(err, repo.ErrTooLarge) {
 			err = fmt.Errorf("%w: %w", pkgdb.ErrTooLarge, err)
 		}
 		if err != nil {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
-	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
 const (
@@ -48,7 +48,7 @@ func (r *reader) changelog(ctx context.Context, pkg *pkgdb.Package) error {
 // dates returns the dates of a changelog of a package, none if there is none.
 func (r *reader) dates(ctx context.Context, pkg, name string) ([]time.Time, error) {
 	f, _, err := r.x.Open(ctx, "/usr/share/doc/"+pkg+"/"+name)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, rootfs.ErrTooManySymlinks) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, repo.ErrTooManySymlinks) {
 		return nil, nil
 	}
 	if err != nil {

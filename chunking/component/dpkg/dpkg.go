@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
+	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -43,7 +44,7 @@ func Read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
 			break
 		}
 	}
-	if errors.Is(err, rootfs.ErrTooLarge) {
+	if errors.Is(err, repo.ErrTooLarge) {
 		err = fmt.Errorf("%w: %w", pkgdb.ErrTooLarge, err)
 	}
 	if err != nil {

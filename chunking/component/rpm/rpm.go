@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
+	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -44,7 +45,7 @@ func Read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
 				continue
 			}
 			pkgs, err := readForm(ctx, x, form, name)
-			if errors.Is(err, rootfs.ErrTooLarge) {
+			if errors.Is(err, repo.ErrTooLarge) {
 				err = fmt.Errorf("%w: %w", pkgdb.ErrTooLarge, err)
 			}
 			if err != nil {
