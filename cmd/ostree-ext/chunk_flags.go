@@ -11,7 +11,6 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
 	"github.com/ostree-ext/ostree-ext-go/container"
-	"github.com/ostree-ext/ostree-ext-go/container/dest"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
@@ -84,7 +83,7 @@ func (f *chunkFlags) openPrior(ctx context.Context, a *app, destination *imgref.
 			return nil, nothing, err
 		}
 		if destination != nil {
-			if fetch.Credentials, err = dest.Credentials(ref, pushOptions(fetch)); err != nil {
+			if fetch.Registry.Credentials, err = fetch.Registry.WriteCredentials(ref); err != nil {
 				return nil, nothing, err
 			}
 		}
@@ -98,7 +97,7 @@ func (f *chunkFlags) openPrior(ctx context.Context, a *app, destination *imgref.
 		return nil, nothing, nil
 	}
 	var err error
-	if fetch.Credentials, err = dest.Credentials(*destination, pushOptions(fetch)); err != nil {
+	if fetch.Registry.Credentials, err = fetch.Registry.WriteCredentials(*destination); err != nil {
 		return nil, nothing, err
 	}
 	prior, closePrior, err := container.OpenPrior(ctx, *destination, fetch)

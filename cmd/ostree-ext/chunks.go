@@ -73,7 +73,7 @@ func (f *contentFlags) add(c *cobra.Command) {
 	fs.StringVar(&f.repo, "repo", "", "`REPO` with the commit")
 	f.tree.add(fs)
 	f.chunk.add(fs)
-	fetchFlags(fs, &f.fetch)
+	fetchFlags(fs, &f.fetch.Registry)
 }
 
 // plan plans what the flags and the arguments before the last n name.
@@ -190,7 +190,7 @@ func (f *contentFlags) planList(name string) (*report.Layers, error) {
 
 // withImage opens an image to look at.
 func withImage(ctx context.Context, arg string, fetch source.Options, use func(*encapsulate.Prior) error) (err error) {
-	if err := checkFetch(&fetch); err != nil {
+	if err := checkFetch(&fetch.Registry); err != nil {
 		return err
 	}
 	ref, err := parseImageReference(arg)
@@ -226,7 +226,7 @@ writes, and what ostree-ext, rpm-ostree and chunkah note in annotations.`,
 			})
 		},
 	}
-	fetchFlags(c.Flags(), &fetch)
+	fetchFlags(c.Flags(), &fetch.Registry)
 	out.add(c.Flags(), true)
 	return c
 }
@@ -258,7 +258,7 @@ and which components changed, came or went.`,
 			})
 		},
 	}
-	fetchFlags(c.Flags(), &fetch)
+	fetchFlags(c.Flags(), &fetch.Registry)
 	out.add(c.Flags(), true)
 	return c
 }

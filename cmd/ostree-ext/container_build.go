@@ -243,7 +243,7 @@ func (f *buildFlags) add(c *cobra.Command) {
 	fs.StringVar(&f.writeRef, "write-ref", "", "`REF` of --repo to set to the commit")
 	f.chunk.add(fs)
 	f.image.add(fs)
-	fetchFlags(fs, &f.fetch)
+	fetchFlags(fs, &f.fetch.Registry)
 	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
 }
@@ -262,7 +262,7 @@ type built struct {
 
 func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 	ctx := cmd.Context()
-	if err := checkFetch(&f.fetch); err != nil {
+	if err := checkFetch(&f.fetch.Registry); err != nil {
 		return err
 	}
 	if f.repo != "" && f.tree.format == "plain" || f.writeRef != "" && f.repo == "" {
@@ -342,7 +342,7 @@ func (a *app) buildOpened(ctx context.Context, f *buildFlags, o *opened, base *b
 	if err != nil {
 		return nil, err
 	}
-	digest, err := dest.Write(ctx, img, ref, pushOptions(f.fetch))
+	digest, err := dest.Write(ctx, img, ref, dest.Options{Registry: f.fetch.Registry})
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", ref, err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
@@ -17,11 +18,12 @@ import (
 
 // encapsulateFlags are the options as they are written.
 type encapsulateFlags struct {
-	repo, contentMeta, authFile, digestFile string
-	copyMeta, copyMetaOpt                   []string
-	asJSON, insecure                        bool
-	image                                   imageFlags
-	chunk                                   chunkFlags
+	repo, contentMeta, digestFile string
+	copyMeta, copyMetaOpt         []string
+	asJSON                        bool
+	registry                      access.Options
+	image                         imageFlags
+	chunk                         chunkFlags
 }
 
 func newEncapsulateCommand(a *app) *cobra.Command {
@@ -61,8 +63,8 @@ the content is split as that file says.`,
 	fs.StringVar(&f.contentMeta, "contentmeta", "", "`FILE` that maps content to layers")
 	f.image.add(fs)
 	f.chunk.add(fs)
-	fs.StringVar(&f.authFile, "authfile", "", "`FILE` with credentials for the registry (default: $REGISTRY_AUTH_FILE, else those of podman and docker)")
-	fs.BoolVar(&f.insecure, "insecure-skip-tls-verification", false, "accept any certificate, and plain HTTP")
+	fs.StringVar(&f.registry.AuthFile, "authfile", "", "`FILE` with credentials for the registry (default: $REGISTRY_AUTH_FILE, else those of podman and docker)")
+	insecureFlag(fs, &f.registry)
 	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
 	return c
@@ -97,7 +99,7 @@ func (a *app) encapsulate(cmd *cobra.Command, r *repo.Repo, revision string, ref
 	if err := f.useContentMeta(cmd, r, rev, &plan); err != nil {
 		return err
 	}
-	fetch := source.Options{AuthFile: f.authFile, InsecureSkipTLSVerify: f.insecure, Platform: opts.Platform}
+	fetch := source.Options{Registry: f.registry, Platform: opts.Platform}
 	prior, closePrior, err := f.chunk.openPrior(ctx, a, &ref, fetch)
 	if err != nil {
 		return err
@@ -111,7 +113,7 @@ func (a *app) encapsulate(cmd *cobra.Command, r *repo.Repo, revision string, ref
 		show.stop()
 		return fmt.Errorf("making an image of commit %s: %w", rev, err)
 	}
-	digest, err := dest.Write(ctx, img, ref, pushOptions(fetch))
+	digest, err := dest.Write(ctx, img, ref, dest.Options{Registry: f.registry})
 	show.stop()
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", ref, err)

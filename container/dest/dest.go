@@ -8,6 +8,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 )
 
@@ -23,16 +24,8 @@ var (
 
 // Options says how to write an image. The zero value is what most callers need.
 type Options struct {
-	// AuthFile names the file with credentials for the registry, the only one that is read then. Otherwise the file
-	// that REGISTRY_AUTH_FILE names is, else those of podman and docker.
-	AuthFile string
-	// Anonymous forbids credentials, those in AuthFile as well.
-	Anonymous bool
-	// CertDir is a directory with *.crt, *.cert and *.key files for the registry. Otherwise it is the one in certs.d of the
-	// container tools.
-	CertDir string
-	// InsecureSkipTLSVerify accepts any certificate and plain HTTP.
-	InsecureSkipTLSVerify bool
+	// Registry says how to speak to registries.
+	Registry access.Options
 }
 
 // Write writes an image and returns the digest of its manifest as a reader of the destination finds it. That is the
@@ -41,7 +34,7 @@ type Options struct {
 func Write(ctx context.Context, img v1.Image, ref imgref.ImageReference, opts Options) (digest.Digest, error) {
 	switch ref.Transport {
 	case imgref.Registry:
-		return writeRegistry(ctx, img, ref.Name, opts)
+		return writeRegistry(ctx, img, ref.Name, opts.Registry)
 	case imgref.OCIDir:
 		dir, tag := ref.PathAndTag()
 		return writeOCIDir(ctx, img, dir, tag)

@@ -8,7 +8,5 @@
 // An archive is assembled from files in a hidden directory beside the target, which is replaced by a rename. The bytes
 // of an archive depend on the image and its tag alone.
 //
-// A registry gets the credentials of the file that [Options] or REGISTRY_AUTH_FILE names, else those of podman and docker;
-// [Credentials] says which, so that the image that is replaced can be read with them. Certificates are found as package
-// source finds them.
+// Package access says how a registry is spoken to: HTTPS, certificates, credentials.
 package dest

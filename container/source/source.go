@@ -11,14 +11,12 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 )
 
 // ErrUnsupportedTransport is wrapped by errors about references whose transport cannot be read.
 var ErrUnsupportedTransport = errors.New("transport is not supported")
-
-// ErrAuthConflict says that [Options] asks for credentials and for none.
-var ErrAuthConflict = errors.New("conflicting authentication options: an auth file and anonymous access")
 
 // Source is one image that is being read. It is safe for concurrent use.
 type Source interface {
@@ -38,22 +36,11 @@ type Source interface {
 
 // Options says how to read an image. The zero value is what most callers need.
 type Options struct {
-	// AuthFile names the file with credentials for the registry, the only one that is read then.
-	AuthFile string
-	// Credentials are those for the registry. Nothing else is looked up then, nor do mirrors get them.
-	Credentials *Credentials
-	// Anonymous forbids credentials. It excludes AuthFile.
-	Anonymous bool
-	// CertDir is a directory with *.crt, *.cert and *.key files for the registry.
-	CertDir string
-	// InsecureSkipTLSVerify accepts any certificate and plain HTTP.
-	InsecureSkipTLSVerify bool
+	// Registry says how to speak to registries.
+	Registry access.Options
 	// Platform is wanted where the reference names an image for several; nil is this machine's.
 	Platform *ocispec.Platform
 }
-
-// Credentials are what a registry asks for: a name with a password, or one of the tokens.
-type Credentials struct{ Username, Password, IdentityToken, RegistryToken string }
 
 // backend fetches bytes. It checks nothing.
 type backend interface {
@@ -67,14 +54,14 @@ type backend interface {
 
 // Open starts to read an image and fetches its manifest.
 func Open(ctx context.Context, ref imgref.ImageReference, opts Options) (Source, error) {
-	if opts.Anonymous && opts.AuthFile != "" {
-		return nil, ErrAuthConflict
+	if err := opts.Registry.Check(); err != nil {
+		return nil, err
 	}
 	img := &image{opts: opts}
 	var err error
 	switch ref.Transport {
 	case imgref.Registry:
-		img.backend, img.want, err = openRegistry(ctx, ref.Name, opts)
+		img.backend, img.want, err = openRegistry(ctx, ref.Name, opts.Registry)
 	case imgref.DockerArchive:
 		img.backend, err = openDockerArchive(ctx, ref.Name)
 		img.uncompressed = true

@@ -26,7 +26,7 @@ var allowed = []struct {
 	by     []string
 	why    string
 }{
-	{"go.podman.io/", []string{"container/source"}, "one place fetches images, so that auth, TLS and limits mean one thing"},
+	{"go.podman.io/", []string{"container/access", "container/source"}, "one place fetches images, so that auth, TLS and limits mean one thing"},
 	{"github.com/google/go-containerregistry", []string{"encapsulate", "container", "internal/testreg", "frontend"}, "the layers below know nothing of images"},
 	{"github.com/opencontainers/", []string{"encapsulate", "container", "internal/testreg", "frontend", "cmd"}, "the layers below know nothing of images"},
 	{"github.com/moby/buildkit", []string{"frontend", "cmd/frontend"}, "only the frontend speaks to BuildKit"},
