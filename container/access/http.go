@@ -1,6 +1,7 @@
 package access
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -82,9 +83,10 @@ func (r rule) proxy(u *url.URL) (*url.URL, error) {
 	return http.ProxyFromEnvironment(&http.Request{URL: u})
 }
 
-// Explain adds [ErrPlainHTTP] to the error about a server that answers HTTPS with plain HTTP.
+// Explain adds [ErrPlainHTTP] to the error about a server that does not speak TLS.
 func Explain(err error) error {
-	if errors.Is(err, http.ErrSchemeMismatch) && !errors.Is(err, ErrPlainHTTP) {
+	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
+	if (noTLS || errors.Is(err, http.ErrSchemeMismatch)) && !errors.Is(err, ErrPlainHTTP) {
 		return fmt.Errorf("%w: %w", ErrPlainHTTP, err)
 	}
 	return err

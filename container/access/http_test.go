@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -160,6 +161,31 @@ func TestNothingGoesToAServerThatSpeaksPlainHTTP(t *testing.T) {
 	}
 	if asked, _ := s.counts(); asked != 0 {
 		t.Errorf("%d requests were sent", asked)
+	}
+}
+
+// Some servers answer a TLS handshake with something that is not even HTTP.
+func TestAServerThatDoesNotSpeakTLS(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Write([]byte("<html>what was that?</html>\n"))
+			_ = c.Close()
+		}
+	}()
+	for name, do := range both {
+		if err := do(t, &server{host: l.Addr().String()}, access.Options{}); !errors.Is(err, access.ErrPlainHTTP) {
+			t.Errorf("%s: got %v", name, err)
+		}
 	}
 }
 

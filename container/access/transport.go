@@ -48,8 +48,14 @@ func (o Options) Transport(ctx context.Context, repository string) (*Transport, 
 	if err := addCertificates(t.inner.TLSClientConfig, o.CertDir, t.host); err != nil {
 		return nil, fmt.Errorf("certificates for %s: %w", t.host, err)
 	}
-	if insecure {
-		t.plain = !t.answersHTTPS(ctx)
+	err = Explain(t.probe(ctx))
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	switch {
+	case insecure:
+		t.plain = err != nil
+	case untrusted, errors.Is(err, ErrPlainHTTP):
+		// The library would try plain HTTP next on a local address, and mix the two errors.
+		return nil, fmt.Errorf("%s: %w", t.host, err)
 	}
 	return t, nil
 }
@@ -60,20 +66,20 @@ func (t *Transport) Plain() bool { return t.plain }
 // Close ends idle connections.
 func (t *Transport) Close() { t.inner.CloseIdleConnections() }
 
-// answersHTTPS asks the registry without credentials. Any answer counts.
-func (t *Transport) answersHTTPS(ctx context.Context) bool {
+// probe asks the registry over HTTPS, without credentials. Any answer is fine.
+func (t *Transport) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+t.host+"/v2/", nil)
 	if err != nil {
-		return false
+		return err
 	}
 	res, err := t.inner.RoundTrip(req)
 	if err != nil {
-		return false
+		return err
 	}
 	_ = res.Body.Close()
-	return true
+	return nil
 }
 
 // RoundTrip implements [http.RoundTripper].
