@@ -11,6 +11,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
 	"github.com/ostree-ext/ostree-ext-go/container"
+	"github.com/ostree-ext/ostree-ext-go/container/dest"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
@@ -93,7 +94,7 @@ func (f *chunkFlags) openPrior(ctx context.Context, a *app, destination *imgref.
 		}
 		return prior, closePrior, nil
 	}
-	if destination == nil {
+	if destination == nil || dest.IsStream(*destination) {
 		return nil, nothing, nil
 	}
 	var err error

@@ -21,7 +21,8 @@ func fetchFlags(fs *pflag.FlagSet, o *access.Options) {
 }
 
 func insecureFlag(fs *pflag.FlagSet, o *access.Options) {
-	fs.BoolVar(&o.InsecureSkipTLSVerify, "insecure-skip-tls-verification", false, "accept any certificate, and plain HTTP where HTTPS is not answered")
+	fs.BoolVar(&o.InsecureSkipTLSVerify, "insecure-skip-tls-verification", false,
+		"accept any certificate, and plain HTTP where HTTPS is not answered")
 }
 
 // checkFetch refuses what cannot be meant together.

@@ -39,7 +39,9 @@ on the commit and the options alone.
 The content is split into layers by the packages that own it, so that an update downloads little. What goes where is
 remembered in a label: while IMGREF names the image of the last build, or --prior does, the layers whose content did not
 change are neither made nor sent again. A commit in which no packages are found becomes a single layer. With --contentmeta
-the content is split as that file says.`,
+the content is split as that file says.
+
+` + aboutStdout,
 		Example: `  ostree-ext container encapsulate --repo=repo exampleos/x86_64/stable docker://registry.example/os:latest
   ostree-ext container encapsulate --repo=repo --label=vendor=Example --cmd=/usr/bin/bash --compression=zstd \
       exampleos/x86_64/stable oci-archive:os.ociarchive`,
@@ -51,6 +53,9 @@ the content is split as that file says.`,
 			}
 			ref, err := parseImageReference(args[1])
 			if err != nil {
+				return err
+			}
+			if err := a.checkArchive(ref); err != nil {
 				return err
 			}
 			return withRepo(f.repo, func(r *repo.Repo) error { return a.encapsulate(cmd, r, args[0], ref, opts, &f) })
@@ -113,20 +118,16 @@ func (a *app) encapsulate(cmd *cobra.Command, r *repo.Repo, revision string, ref
 		show.stop()
 		return fmt.Errorf("making an image of commit %s: %w", rev, err)
 	}
-	digest, err := dest.Write(ctx, img, ref, dest.Options{Registry: f.registry})
+	digest, err := dest.Write(ctx, img, ref, dest.Options{Registry: f.registry, Stdout: a.out})
 	show.stop()
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", ref, err)
 	}
-	if f.digestFile != "" {
-		if err := os.WriteFile(f.digestFile, []byte(digest.String()), 0o644); err != nil {
-			return fmt.Errorf("the image is written, its digest is not: %w", err)
-		}
-	}
+	var result any
 	if f.asJSON {
-		return a.printJSON(encapsulated{Image: ref.String(), Digest: digest.String(), Commit: rev.String()})
+		result = encapsulated{Image: ref.String(), Digest: digest.String(), Commit: rev.String()}
 	}
-	return a.printf("%s\n", digest)
+	return a.report(ctx, ref, digest, f.digestFile, result)
 }
 
 // useContentMeta takes over what content metadata say. Those of upstream's command line name the layers, so that the

@@ -25,6 +25,9 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 )
 
+// answer answers a request, or reports false to leave it to the registry.
+type answer func(http.ResponseWriter, *http.Request) bool
+
 // server is a registry on loopback that counts requests, and those with credentials.
 type server struct {
 	*httptest.Server
@@ -32,7 +35,7 @@ type server struct {
 
 	mu           sync.Mutex
 	asked, shown int
-	bend         func(w http.ResponseWriter, r *http.Request) bool
+	bend         answer
 }
 
 func newServer(t *testing.T, secure bool) *server {
@@ -63,7 +66,7 @@ func newServer(t *testing.T, secure bool) *server {
 	return s
 }
 
-func (s *server) set(bend func(http.ResponseWriter, *http.Request) bool) {
+func (s *server) set(bend answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked, s.shown, s.bend = 0, 0, bend
@@ -134,7 +137,7 @@ var both = map[string]func(*testing.T, *server, access.Options) error{"reading":
 
 var secret = &access.Credentials{Username: "me", Password: "secret"}
 
-func unauthorized(challenge string) func(http.ResponseWriter, *http.Request) bool {
+func unauthorized(challenge string) answer {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Header.Get("Authorization") != "" {
 			return false
@@ -191,7 +194,7 @@ func TestAServerThatDoesNotSpeakTLS(t *testing.T) {
 
 func TestARegistryCannotLeadToPlainHTTP(t *testing.T) {
 	t.Parallel()
-	redirect := func(to *server, method, part string) func(http.ResponseWriter, *http.Request) bool {
+	redirect := func(to *server, method, part string) answer {
 		return func(w http.ResponseWriter, r *http.Request) bool {
 			if r.Method != method || !strings.Contains(r.URL.Path, part) {
 				return unauthorized(`Basic realm="http://name"`)(w, r)
@@ -203,21 +206,21 @@ func TestARegistryCannotLeadToPlainHTTP(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		do   []string
-		bend func(plain *server) func(http.ResponseWriter, *http.Request) bool
+		bend func(plain *server) answer
 	}{
-		{"the first request is redirected", []string{"reading", "writing"}, func(p *server) func(http.ResponseWriter, *http.Request) bool {
+		{"the first request is redirected", []string{"reading", "writing"}, func(p *server) answer {
 			return redirect(p, http.MethodGet, "/v2/")
 		}},
-		{"a manifest is redirected", []string{"reading"}, func(p *server) func(http.ResponseWriter, *http.Request) bool {
+		{"a manifest is redirected", []string{"reading"}, func(p *server) answer {
 			return redirect(p, http.MethodGet, "/manifests/")
 		}},
-		{"a blob is redirected", []string{"reading"}, func(p *server) func(http.ResponseWriter, *http.Request) bool {
+		{"a blob is redirected", []string{"reading"}, func(p *server) answer {
 			return redirect(p, http.MethodGet, "/blobs/")
 		}},
-		{"the upload of a manifest is redirected", []string{"writing"}, func(p *server) func(http.ResponseWriter, *http.Request) bool {
+		{"the upload of a manifest is redirected", []string{"writing"}, func(p *server) answer {
 			return redirect(p, http.MethodPut, "/manifests/")
 		}},
-		{"blobs are to be uploaded elsewhere", []string{"writing"}, func(p *server) func(http.ResponseWriter, *http.Request) bool {
+		{"blobs are to be uploaded elsewhere", []string{"writing"}, func(p *server) answer {
 			return func(w http.ResponseWriter, r *http.Request) bool {
 				if r.Method != http.MethodPost {
 					return unauthorized(`Basic realm="x"`)(w, r)
@@ -227,7 +230,7 @@ func TestARegistryCannotLeadToPlainHTTP(t *testing.T) {
 				return true
 			}
 		}},
-		{"the token server speaks plain HTTP", []string{"reading", "writing"}, func(p *server) func(http.ResponseWriter, *http.Request) bool {
+		{"the token server speaks plain HTTP", []string{"reading", "writing"}, func(p *server) answer {
 			return unauthorized(`Bearer service="x",realm="` + p.URL + `/token"`)
 		}},
 	} {

@@ -44,7 +44,9 @@ func (o Options) Transport(ctx context.Context, repository string) (*Transport, 
 	if err != nil {
 		return nil, err
 	}
-	t.inner.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: insecure} //nolint:gosec // asked for
+	t.inner.TLSClientConfig = &tls.Config{
+		MinVersion: tls.VersionTLS12, InsecureSkipVerify: insecure, //nolint:gosec // asked for by the user
+	}
 	if err := addCertificates(t.inner.TLSClientConfig, o.CertDir, t.host); err != nil {
 		return nil, fmt.Errorf("certificates for %s: %w", t.host, err)
 	}

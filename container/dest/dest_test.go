@@ -411,3 +411,33 @@ func TestCredentialsComeFromTheFileThatIsNamed(t *testing.T) {
 		t.Errorf("a file that is not there: got %v", err)
 	}
 }
+
+func TestAnArchiveGoesToAStream(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	img := newImage(t, newLazyLayer(1, 100_000))
+	for _, transport := range []string{"oci-archive", "docker-archive"} {
+		file := filepath.Join(dir, transport)
+		want := write(t, img, transport+":"+file+":a/b:c")
+		var got bytes.Buffer
+		d, err := dest.Write(t.Context(), img, parse(t, transport+":-:a/b:c"), dest.Options{Stdout: &got})
+		if err != nil || d != want {
+			t.Errorf("%s: got %s, %v; want %s", transport, d, err, want)
+		}
+		if data, err := os.ReadFile(file); err != nil || !bytes.Equal(data, got.Bytes()) {
+			t.Errorf("%s: standard output got %d other bytes than the file's %d, %v", transport, got.Len(), len(data), err)
+		}
+		_, err = dest.Write(t.Context(), img, parse(t, transport+":-"), dest.Options{})
+		if !errors.Is(err, dest.ErrNoStandardOutput) {
+			t.Errorf("%s: got %v", transport, err)
+		}
+	}
+	for ref, want := range map[string]bool{
+		"oci-archive:-:x": true, "docker-archive:-": true, "oci-archive:/dev/null": true,
+		"oci-archive:" + dir + "/oci-archive": false, "oci-archive:" + dir + "/none": false, "oci:-": false, "dir:-": false, "docker://-": false,
+	} {
+		if got := dest.IsStream(parse(t, ref)); got != want {
+			t.Errorf("%s: got %v", ref, got)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ostree-ext/ostree-ext-go/container/access"
+	"github.com/ostree-ext/ostree-ext-go/container/dest/layout"
 )
 
 // writeRegistry pushes an image. The library sends the manifest after everything else.
@@ -31,8 +32,8 @@ func writeRegistry(ctx context.Context, img v1.Image, ref string, opts access.Op
 	if err != nil {
 		return "", fmt.Errorf("image name %s: %w", ref, err)
 	}
-	err = remote.Write(tag, img, remote.WithContext(ctx), remote.WithAuthFromKeychain(keys), remote.WithTransport(transport),
-		remote.WithJobs(sideBySide()), remote.WithUserAgent(access.UserAgent))
+	err = remote.Write(tag, img, remote.WithContext(ctx), remote.WithAuthFromKeychain(keys),
+		remote.WithTransport(transport), remote.WithJobs(layout.SideBySide()), remote.WithUserAgent(access.UserAgent))
 	if err != nil {
 		return "", err
 	}

@@ -19,8 +19,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
-	"github.com/ostree-ext/ostree-ext-go/container/dest"
-	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/dest/layout"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/build"
 	"github.com/ostree-ext/ostree-ext-go/repo"
@@ -99,8 +98,7 @@ func run(ctx context.Context, req Request, dirs Dirs, t *teller) (*Result, error
 	if err != nil {
 		return nil, err
 	}
-	ref := imgref.ImageReference{Transport: imgref.OCIDir, Name: dirs.Layout}
-	if _, err := dest.Write(ctx, img, ref, dest.Options{}); err != nil {
+	if _, err := layout.Write(ctx, img, dirs.Layout, ""); err != nil {
 		return nil, err
 	}
 	result, err := describe(img, req.PriorLayers, t)
