@@ -24,8 +24,6 @@ type Prior struct {
 
 // PriorLayer is a layer of the image that hosts have now. Either its components are known, or which entries of the tree it has.
 type PriorLayer struct {
-	// DiffID names the layer.
-	DiffID string
 	// Components are the members' IDs if the layer follows components, and Key is that of its content then.
 	Components []string
 	Key        Key

@@ -147,8 +147,8 @@ func priorOf(t *testing.T, a *chunking.Arrangement) *chunking.Prior {
 		t.Fatalf("the record changes on its way through the label (-want +got):\n%s", diff)
 	}
 	p := &chunking.Prior{Components: r.Components}
-	for i, l := range r.Layers {
-		p.Layers = append(p.Layers, chunking.PriorLayer{DiffID: fmt.Sprint("sha256:", i), Components: l.Components, Key: l.Key})
+	for _, l := range r.Layers {
+		p.Layers = append(p.Layers, chunking.PriorLayer{Components: l.Components, Key: l.Key})
 	}
 	return p
 }

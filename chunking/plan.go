@@ -18,17 +18,8 @@ type Plan struct {
 	Layers []Layer
 	// Remainder are the objects of the first layer. Like the content of layers, it may be nil: then there are none.
 	Remainder tarfmt.Files
-	// First says which layer of a prior image the first layer is.
-	First Reuse
-}
-
-// Reuse names the layer of a prior image that a layer is expected to equal, so that it need not be made again.
-type Reuse struct {
-	// DiffID of the prior layer, or empty.
-	DiffID string
-	// Verify asks for a look at the bytes: the layer is made, but neither compressed nor sent, to see that it has the
-	// diff-id. Otherwise what names the layer is believed.
-	Verify bool
+	// FirstExpected says of the first layer what Expected says of the others.
+	FirstExpected bool
 }
 
 // Layer is one planned layer.
@@ -38,7 +29,8 @@ type Layer struct {
 	// Packages are the names of the components in the layer, for its annotation. They may be in any order.
 	Packages []string
 	Content  tarfmt.Files
-	Reuse    Reuse
+	// Expected says that the image before is expected to have this layer. That is a hint: what decides is the diff-id.
+	Expected bool
 	// Size is about that of the content in bytes, for showing progress, or 0 where it is not known.
 	Size int64
 }

@@ -3,6 +3,7 @@ package chunking
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -56,6 +57,11 @@ type Record struct {
 	First Key
 	// Layers are the image's layers after that, in their order.
 	Layers []RecordLayer
+	// At is the position in the image of the layer with the commit or the directories. Those of a base precede it.
+	At int
+	// Bound is a hash over the diff-ids of the layers that the record is of; see [Record.Bind]. It is zero in images that
+	// were made before there was such a hash.
+	Bound [sha256.Size]byte
 	// Components by ID.
 	Components map[string]Known
 }
@@ -87,6 +93,8 @@ type recordJSON struct {
 	Format     string            `json:"format"`
 	Reference  int64             `json:"ref"`
 	First      []byte            `json:"first"`
+	At         int               `json:"at,omitempty"`
+	Bound      []byte            `json:"diff_ids,omitempty"`
 	Layers     []recordLayerJSON `json:"layers"`
 	Components []recordComponent `json:"components"`
 }
@@ -135,7 +143,10 @@ func (c *recordComponent) UnmarshalJSON(data []byte) error {
 
 // Encode returns the label's value: JSON, compressed and in base64 where it is long. Equal records give equal bytes.
 func (r *Record) Encode() (string, error) {
-	doc := recordJSON{Version: recordVersion, Format: r.Format, Reference: r.Reference, First: r.First[:]}
+	doc := recordJSON{Version: recordVersion, Format: r.Format, Reference: r.Reference, First: r.First[:], At: r.At}
+	if r.Bound != ([sha256.Size]byte{}) {
+		doc.Bound = r.Bound[:]
+	}
 	number := map[string]int{}
 	for id := range r.Components {
 		doc.Components = append(doc.Components, recordComponent{id, r.Components[id]})
@@ -208,7 +219,11 @@ func parseRecord(label string) (*Record, error) {
 	if len(doc.Layers) > maxRecordLayers {
 		return nil, fmt.Errorf("%d layers", len(doc.Layers))
 	}
-	r := &Record{Format: doc.Format, Reference: doc.Reference, Components: make(map[string]Known, len(doc.Components))}
+	if doc.At < 0 || doc.At > maxRecordLayers || len(doc.Bound) != 0 && len(doc.Bound) != sha256.Size {
+		return nil, errors.New("the place of its layers makes no sense")
+	}
+	r := &Record{Format: doc.Format, Reference: doc.Reference, At: doc.At, Components: make(map[string]Known, len(doc.Components))}
+	copy(r.Bound[:], doc.Bound)
 	for _, c := range doc.Components {
 		r.Components[c.id] = c.known
 	}
@@ -233,6 +248,47 @@ func parseRecord(label string) (*Record, error) {
 		r.Layers = append(r.Layers, layer)
 	}
 	return r, nil
+}
+
+// Bind says which layers of an image the record is of: those from a position on, as many as the record has. The diff-ids are
+// those of all layers of the image.
+func (r *Record) Bind(at int, diffIDs []string) error {
+	if n := len(diffIDs) - at; at < 0 || n < 1+len(r.Layers) {
+		return fmt.Errorf("%w: %d layers for the %d of the record", ErrRecord, n, 1+len(r.Layers))
+	}
+	r.At, r.Bound = at, hashDiffIDs(diffIDs[at:at+1+len(r.Layers)])
+	return nil
+}
+
+// hashDiffIDs is the SHA-256 of diff-ids, each with a newline.
+func hashDiffIDs(diffIDs []string) [sha256.Size]byte {
+	return sha256.Sum256([]byte(strings.Join(diffIDs, "\n") + "\n"))
+}
+
+// Fit says what a record is worth beside the layers of the image that it was found in.
+type Fit uint8
+
+const (
+	// Unfit records are of other layers: these were converted or replaced after the image was made.
+	Unfit Fit = iota
+	// Unbound records do not say which layers they are of.
+	Unbound
+	// Fitting records are of the layers from Record.At on. Those above were put on top later.
+	Fitting
+)
+
+// Fit compares the record with the diff-ids of all layers of the image that it was found in.
+func (r *Record) Fit(diffIDs []string) Fit {
+	n := 1 + len(r.Layers)
+	switch {
+	case r.Bound == [sha256.Size]byte{} && n > len(diffIDs):
+		return Unfit
+	case r.Bound == [sha256.Size]byte{}:
+		return Unbound
+	case r.At+n <= len(diffIDs) && r.Bound == hashDiffIDs(diffIDs[r.At:r.At+n]):
+		return Fitting
+	}
+	return Unfit
 }
 
 func keyOf(b []byte) (k Key, err error) {

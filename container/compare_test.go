@@ -66,7 +66,7 @@ func TestInfoTellsDigestAndLabels(t *testing.T) {
 	t.Parallel()
 	img := newTestImage(t)
 	ref := img.write(t)
-	info, err := container.Info(t.Context(), ref, source.Options{})
+	info, err := readInfo(t, ref, source.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container"
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
@@ -36,7 +37,7 @@ func ExampleUnencapsulate() {
 		log.Fatal(err)
 	}
 	defer host.Close()
-	res, err := container.Unencapsulate(ctx, host, ref, container.UnencapsulateOptions{WriteRef: "os/stable"})
+	res, err := container.Unencapsulate(ctx, host, ref, source.Options{}, container.ImportOptions{WriteRef: "os/stable"})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
@@ -211,7 +212,7 @@ func TestLayersOfEveryCompressionAreRead(t *testing.T) {
 			mediaType, blob := pack(tar)
 			img.setBlob(i, mediaType, blob)
 		}
-		res, err := container.Unencapsulate(t.Context(), newRepo(t, repo.ModeBareUser), img.write(t), container.UnencapsulateOptions{})
+		res, err := container.Unencapsulate(t.Context(), newRepo(t, repo.ModeBareUser), img.write(t), source.Options{}, container.ImportOptions{})
 		if err != nil || res.Commit != img.commit {
 			t.Errorf("%s: got %v, %v", name, res, err)
 		}
@@ -229,48 +230,48 @@ func TestHostileImagesAreRefusedAndLeaveNothing(t *testing.T) {
 	}{
 		{"layer of another digest", func(_ *testing.T, img *testImage) {
 			img.blobs[img.manifest.Layers[1].Digest] = gzipped(img.tars[2])
-		}, source.ErrMismatch, "layer sha256:"},
+		}, oci.ErrMismatch, "layer sha256:"},
 		{"layer with a bit flipped", func(_ *testing.T, img *testImage) {
 			b := img.blobs[img.manifest.Layers[0].Digest]
 			b[len(b)/2] ^= 1
-		}, source.ErrMismatch, "layer sha256:"},
+		}, oci.ErrMismatch, "layer sha256:"},
 		{"layer cut short", func(_ *testing.T, img *testImage) {
 			d := img.manifest.Layers[0].Digest
 			img.blobs[d] = img.blobs[d][:len(img.blobs[d])/2]
-		}, source.ErrMismatch, "ends after"},
-		{"layer larger than it says", func(_ *testing.T, img *testImage) { img.manifest.Layers[0].Size-- }, source.ErrMismatch, "longer"},
-		{"layer smaller than it says", func(_ *testing.T, img *testImage) { img.manifest.Layers[0].Size++ }, source.ErrMismatch, "ends after"},
+		}, oci.ErrMismatch, "ends after"},
+		{"layer larger than it says", func(_ *testing.T, img *testImage) { img.manifest.Layers[0].Size-- }, oci.ErrMismatch, "longer"},
+		{"layer smaller than it says", func(_ *testing.T, img *testImage) { img.manifest.Layers[0].Size++ }, oci.ErrMismatch, "ends after"},
 		{"layer absent", func(_ *testing.T, img *testImage) { delete(img.blobs, img.manifest.Layers[1].Digest) }, os.ErrNotExist, "layer sha256:"},
-		{"wrong diff-id of a chunk", func(_ *testing.T, img *testImage) { img.diffIDs[1] = digest.FromString("x") }, container.ErrLayerMismatch, "diff-id"},
-		{"wrong diff-id of the commit layer", func(_ *testing.T, img *testImage) { img.diffIDs[0] = digest.FromString("x") }, container.ErrLayerMismatch, "diff-id"},
-		{"too few diff-ids", func(_ *testing.T, img *testImage) { img.diffIDs = img.diffIDs[:2] }, container.ErrNotEncapsulated, "ostree.final-diffid"},
-		{"unknown media type", func(_ *testing.T, img *testImage) { img.manifest.Layers[1].MediaType = "text/html" }, container.ErrNotEncapsulated, "Unhandled layer type: text/html"},
+		{"wrong diff-id of a chunk", func(_ *testing.T, img *testImage) { img.diffIDs[1] = digest.FromString("x") }, oci.ErrLayerMismatch, "diff-id"},
+		{"wrong diff-id of the commit layer", func(_ *testing.T, img *testImage) { img.diffIDs[0] = digest.FromString("x") }, oci.ErrLayerMismatch, "diff-id"},
+		{"too few diff-ids", func(_ *testing.T, img *testImage) { img.diffIDs = img.diffIDs[:2] }, oci.ErrNotEncapsulated, "ostree.final-diffid"},
+		{"unknown media type", func(_ *testing.T, img *testImage) { img.manifest.Layers[1].MediaType = "text/html" }, oci.ErrNotEncapsulated, "Unhandled layer type: text/html"},
 		{"non-distributable", func(_ *testing.T, img *testImage) {
 			img.manifest.Layers[1].MediaType = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
-		}, container.ErrNotEncapsulated, "Unhandled layer type"},
+		}, oci.ErrNotEncapsulated, "Unhandled layer type"},
 		{"gzip that is zstd by its name", func(_ *testing.T, img *testImage) {
 			img.manifest.Layers[1].MediaType = ocispec.MediaTypeImageLayerZstd
 		}, anything, "layer sha256:"},
 		{"plain that is gzip by its name", func(_ *testing.T, img *testImage) {
 			img.setBlob(1, ocispec.MediaTypeImageLayerGzip, img.tars[1])
 		}, anything, "layer sha256:"},
-		{"no label", func(_ *testing.T, img *testImage) { delete(img.labels, "ostree.final-diffid") }, container.ErrNotEncapsulated, "No ostree.final-diffid label found, not an ostree encapsulated container"},
-		{"label of no layer", func(_ *testing.T, img *testImage) { img.labels["ostree.final-diffid"] = "sha256:00" }, container.ErrNotEncapsulated, "Missing ostree.final-diffid sha256:00"},
-		{"no layers", func(_ *testing.T, img *testImage) { img.manifest.Layers = nil }, container.ErrNotEncapsulated, "No layers in manifest"},
-		{"more diff-ids than layers", func(_ *testing.T, img *testImage) { img.manifest.Layers = img.manifest.Layers[:2] }, container.ErrNotEncapsulated, "diffid position 2 exceeds layer count 2"},
+		{"no label", func(_ *testing.T, img *testImage) { delete(img.labels, "ostree.final-diffid") }, oci.ErrNotEncapsulated, "No ostree.final-diffid label found, not an ostree encapsulated container"},
+		{"label of no layer", func(_ *testing.T, img *testImage) { img.labels["ostree.final-diffid"] = "sha256:00" }, oci.ErrNotEncapsulated, "Missing ostree.final-diffid sha256:00"},
+		{"no layers", func(_ *testing.T, img *testImage) { img.manifest.Layers = nil }, oci.ErrNotEncapsulated, "No layers in manifest"},
+		{"more diff-ids than layers", func(_ *testing.T, img *testImage) { img.manifest.Layers = img.manifest.Layers[:2] }, oci.ErrNotEncapsulated, "diffid position 2 exceeds layer count 2"},
 		{"two layers on top", func(_ *testing.T, img *testImage) {
 			for _, s := range []string{"x", "y"} {
 				img.manifest.Layers = append(img.manifest.Layers, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromString(s), Size: 1})
 				img.diffIDs = append(img.diffIDs, digest.FromString(s))
 			}
-		}, container.ErrNotEncapsulated, "Image has 2 non-ostree layers"},
+		}, oci.ErrNotEncapsulated, "Image has 2 non-ostree layers"},
 		{"the last chunk twice", func(_ *testing.T, img *testImage) {
 			img.manifest.Layers = append(img.manifest.Layers, img.manifest.Layers[2])
 			img.diffIDs = append(img.diffIDs, img.diffIDs[2])
-		}, container.ErrNotEncapsulated, "Multiple entries for sha256:"},
+		}, oci.ErrNotEncapsulated, "Multiple entries for sha256:"},
 		{"another commit than the label says", func(_ *testing.T, img *testImage) {
 			img.labels["ostree.commit"] = strings.Repeat("7", 64)
-		}, container.ErrLayerMismatch, "ostree.commit"},
+		}, oci.ErrLayerMismatch, "ostree.commit"},
 		{"a chunk's objects are absent", func(_ *testing.T, img *testImage) {
 			img.setTar(1, append(bytes.Clone(img.tars[2]), make([]byte, 512)...))
 		}, repo.ErrObjectNotFound, ".file of \"/"},
@@ -290,7 +291,7 @@ func TestHostileImagesAreRefusedAndLeaveNothing(t *testing.T) {
 		{"an empty stream", func(_ *testing.T, img *testImage) { img.setTar(0, nil) }, anything, "layer sha256:"},
 		{"a bomb behind the archive", func(_ *testing.T, img *testImage) {
 			img.setTar(1, append(bytes.Clone(img.tars[1]), make([]byte, 64<<20)...))
-		}, container.ErrLayerMismatch, "follow the end"},
+		}, oci.ErrLayerMismatch, "follow the end"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -298,7 +299,7 @@ func TestHostileImagesAreRefusedAndLeaveNothing(t *testing.T) {
 			c.damage(t, img)
 			r := newRepo(t, repo.ModeBareUser)
 			before := files(t, r)
-			_, err := container.Unencapsulate(t.Context(), r, img.write(t), container.UnencapsulateOptions{WriteRef: "a/b"})
+			_, err := container.Unencapsulate(t.Context(), r, img.write(t), source.Options{}, container.ImportOptions{WriteRef: "a/b"})
 			if err == nil || c.want != anything && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("got %v; want %v that says %q", err, c.want, c.says)
 			}
@@ -314,7 +315,7 @@ func TestEqualChunksInTheMiddleAreHarmless(t *testing.T) {
 	img := newTestImage(t)
 	img.manifest.Layers = append(img.manifest.Layers[:2], img.manifest.Layers[1], img.manifest.Layers[2])
 	img.diffIDs = append(img.diffIDs[:2], img.diffIDs[1], img.diffIDs[2])
-	res, err := container.Unencapsulate(t.Context(), newRepo(t, repo.ModeArchive), img.write(t), container.UnencapsulateOptions{})
+	res, err := container.Unencapsulate(t.Context(), newRepo(t, repo.ModeArchive), img.write(t), source.Options{}, container.ImportOptions{})
 	if err != nil || res.Commit != img.commit {
 		t.Errorf("got %v, %v", res, err)
 	}
@@ -324,13 +325,13 @@ func TestACommitThatIsThereStaysWhenItsImageIsBad(t *testing.T) {
 	t.Parallel()
 	img := newTestImage(t)
 	r := newRepo(t, repo.ModeArchive)
-	opts := container.UnencapsulateOptions{WriteRef: "a/b"}
-	if _, err := container.Unencapsulate(t.Context(), r, img.write(t), opts); err != nil {
+	opts := container.ImportOptions{WriteRef: "a/b"}
+	if _, err := container.Unencapsulate(t.Context(), r, img.write(t), source.Options{}, opts); err != nil {
 		t.Fatal(err)
 	}
 	before := files(t, r)
 	img.diffIDs[1] = digest.FromString("x")
-	if _, err := container.Unencapsulate(t.Context(), r, img.write(t), opts); err == nil {
+	if _, err := container.Unencapsulate(t.Context(), r, img.write(t), source.Options{}, opts); err == nil {
 		t.Fatal("no error")
 	}
 	if after := files(t, r); strings.Join(after, "\n") != strings.Join(before, "\n") {
@@ -343,7 +344,7 @@ func TestACommitThatIsThereStaysWhenItsImageIsBad(t *testing.T) {
 
 func TestARefThatIsNoneIsRefusedBeforeAnythingIsFetched(t *testing.T) {
 	t.Parallel()
-	_, err := container.Unencapsulate(t.Context(), newRepo(t, repo.ModeArchive), unverified(imgref.OCIDir, "/nowhere"), container.UnencapsulateOptions{WriteRef: "../x"})
+	_, err := container.Unencapsulate(t.Context(), newRepo(t, repo.ModeArchive), unverified(imgref.OCIDir, "/nowhere"), source.Options{}, container.ImportOptions{WriteRef: "../x"})
 	if !errors.Is(err, repo.ErrInvalidRef) {
 		t.Errorf("got %v", err)
 	}

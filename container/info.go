@@ -1,15 +1,11 @@
 package container
 
 import (
-	"context"
-	"errors"
-	"fmt"
-
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
-	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
 // ImageInfo is what an image says of itself.
@@ -22,28 +18,7 @@ type ImageInfo struct {
 	Labels   map[string]string `json:"labels,omitempty"`
 }
 
-// Info reads manifest and configuration of an image. A reference that asks for signatures is refused with
-// [ErrVerificationUnsupported].
-func Info(ctx context.Context, ref imgref.OstreeImageReference, opts source.Options) (info *ImageInfo, err error) {
-	if err := checkSignatureSource(ref); err != nil {
-		return nil, err
-	}
-	src, err := source.Open(ctx, ref.Image, opts)
-	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", ref.Image, err)
-	}
-	defer func() { err = errors.Join(err, src.Close()) }()
-	m, err := src.Manifest(ctx)
-	if err != nil {
-		return nil, err
-	}
-	raw, err := src.Config(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", ref.Image, err)
-	}
-	config, err := parseConfig(raw)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", ref.Image, err)
-	}
-	return &ImageInfo{Image: ref.String(), Digest: m.Digest, Manifest: m.OCI, Labels: config.Config.Labels}, nil
+// Info returns what an image says of itself that was opened by a reference.
+func Info(ref imgref.OstreeImageReference, img *oci.Image) *ImageInfo {
+	return &ImageInfo{Image: ref.String(), Digest: img.Top.Digest, Manifest: img.Manifest, Labels: img.Config.Labels}
 }

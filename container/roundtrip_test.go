@@ -46,9 +46,7 @@ func TestACommitComesBackThroughEveryTransport(t *testing.T) {
 				t.Fatalf("%s: %v", ref, err)
 			}
 			to := newRepo(t, repo.ModeBareUser)
-			res, err := container.Unencapsulate(t.Context(), to, unverified(transport, name), container.UnencapsulateOptions{
-				Source: source.Options{Registry: plainHTTP}, WriteRef: "os",
-			})
+			res, err := container.Unencapsulate(t.Context(), to, unverified(transport, name), source.Options{Registry: plainHTTP}, container.ImportOptions{WriteRef: "os"})
 			if err != nil {
 				t.Errorf("%s: %v", ref, err)
 				continue
@@ -67,7 +65,7 @@ func ExampleUnencapsulate_refused() {
 		return
 	}
 	// Nothing is fetched, since the signatures that the reference asks for could not be verified.
-	_, err = container.Unencapsulate(context.Background(), nil, ref, container.UnencapsulateOptions{})
+	_, err = container.Unencapsulate(context.Background(), nil, ref, source.Options{}, container.ImportOptions{})
 	fmt.Println(err != nil)
 	// Output: true
 }

@@ -12,97 +12,75 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/progress"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
-// UnencapsulateOptions says how to turn an image back into a commit. The zero value is what most callers need.
-type UnencapsulateOptions struct {
-	Source source.Options
+// ImportOptions says how an image becomes a commit. The zero value is what most callers need.
+type ImportOptions struct {
 	// WriteRef is the ref to set to the commit. If it is empty nothing refers to the commit, and a prune takes it.
 	WriteRef string
 	// Progress is told what happens, one event at a time. It must not block for long.
 	Progress func(progress.Event)
 }
 
-// UnencapsulateResult is what came of an image.
-type UnencapsulateResult struct {
+// Imported is what came of an image.
+type Imported struct {
 	Commit repo.Checksum
 	// ManifestDigest is the digest of the manifest of the image for this platform.
 	ManifestDigest digest.Digest
 }
 
-// Unencapsulate fetches an image and stores the commit that it holds. After an error the repository is as it was.
-//
-// Errors wrap [ErrVerificationUnsupported], [ErrNotEncapsulated], [ErrLayerMismatch], or those of packages source,
-// tarfmt and repo.
-func Unencapsulate(ctx context.Context, r *repo.Repo, ref imgref.OstreeImageReference, opts UnencapsulateOptions) (*UnencapsulateResult, error) {
-	if err := checkSignatureSource(ref); err != nil {
-		return nil, err
-	}
+// Unencapsulate opens an image, fetches it, and stores the commit that it holds. See [Import].
+func Unencapsulate(
+	ctx context.Context, r *repo.Repo, ref imgref.OstreeImageReference, fetch source.Options, opts ImportOptions,
+) (*Imported, error) {
 	if opts.WriteRef != "" {
 		if _, _, err := repo.ParseRefspec(opts.WriteRef); err != nil {
 			return nil, err
 		}
 	}
-	src, err := source.Open(ctx, ref.Image, opts.Source)
+	img, err := source.Open(ctx, ref, fetch)
 	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", ref.Image, err)
+		return nil, err
 	}
-	res, err := importImage(ctx, r, src, opts)
-	if err := errors.Join(err, src.Close()); err != nil {
+	res, err := Import(ctx, r, img, opts)
+	if err := errors.Join(err, img.Close()); err != nil {
 		return nil, fmt.Errorf("importing %s: %w", ref.Image, err)
 	}
 	return res, nil
 }
 
-// checkSignatureSource admits only references that ask for no signatures.
-func checkSignatureSource(ref imgref.OstreeImageReference) error {
-	if ref.Signature.Kind != imgref.ContainerPolicyAllowInsecure {
-		return &VerificationError{Ref: ref}
-	}
-	return nil
-}
-
-// importImage imports from an open source.
-func importImage(ctx context.Context, r *repo.Repo, src source.Source, opts UnencapsulateOptions) (*UnencapsulateResult, error) {
-	m, err := src.Manifest(ctx)
+// Import stores the commit that an image holds. After an error the repository is as it was.
+//
+// Errors wrap [oci.ErrNotEncapsulated], [oci.ErrLayerMismatch], or those of packages source, tarfmt and repo.
+func Import(ctx context.Context, r *repo.Repo, img *oci.Image, opts ImportOptions) (*Imported, error) {
+	layers, err := img.CommitLayers()
 	if err != nil {
 		return nil, err
 	}
-	raw, err := src.Config(ctx)
-	if err != nil {
-		return nil, err
-	}
-	config, err := parseConfig(raw)
-	if err != nil {
-		return nil, err
-	}
-	layers, err := layoutOf(&m.OCI, config)
-	if err != nil {
-		return nil, err
-	}
-	if layers.derived > 0 {
-		return nil, notEncapsulated("Image has %d non-ostree layers", layers.derived)
+	if n := len(layers.Derived); n > 0 {
+		return nil, &DerivedError{Layers: n}
 	}
 	txn, err := r.Begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	commit, err := importLayers(ctx, txn, src, layers, progress.Serialize(opts.Progress))
+	commit, err := importLayers(ctx, txn, img, layers, progress.Serialize(opts.Progress))
 	if err == nil {
-		err = finish(ctx, txn, commit, config, opts.WriteRef)
+		err = finish(ctx, txn, commit, img, opts.WriteRef)
 	}
 	if err != nil {
 		return nil, errors.Join(err, txn.Abort())
 	}
-	return &UnencapsulateResult{Commit: commit, ManifestDigest: m.Digest}, nil
+	return &Imported{Commit: commit, ManifestDigest: img.Top.Digest}, nil
 }
 
 // finish commits the transaction if the commit is the promised one and complete.
-func finish(ctx context.Context, txn *repo.Txn, commit repo.Checksum, config *imageConfig, ref string) error {
-	if label, ok := config.Config.Labels[labelCommit]; ok && label != commit.String() {
+func finish(ctx context.Context, txn *repo.Txn, commit repo.Checksum, img *oci.Image, ref string) error {
+	if label, ok := img.Config.Labels[oci.LabelCommit]; ok && label != commit.String() {
 		return &CommitMismatchError{Label: label, Actual: commit}
 	}
 	if err := tarfmt.VerifyComplete(ctx, txn, txn.HasObject, commit); err != nil {
@@ -122,33 +100,32 @@ func finish(ctx context.Context, txn *repo.Txn, commit repo.Checksum, config *im
 //
 // The order in which they end does not matter: the transaction shows nothing before its end, and the objects of a chunk
 // are the same whether the commit that refers to them is staged already or not.
-func importLayers(ctx context.Context, txn *repo.Txn, src source.Source, l *layout, emit func(progress.Event)) (commit repo.Checksum, err error) {
-	plan := progress.Event{Kind: progress.Planned, Layer: 1 + len(l.chunks), Total: l.commit.descriptor.Size}
-	for _, c := range l.chunks {
-		plan.Total += c.descriptor.Size
+func importLayers(
+	ctx context.Context, txn *repo.Txn, img *oci.Image, l *oci.CommitLayers, emit func(progress.Event),
+) (commit repo.Checksum, err error) {
+	plan := progress.Event{Kind: progress.Planned, Layer: 1 + len(l.Chunks), Total: l.Commit.Descriptor.Size}
+	for _, c := range l.Chunks {
+		plan.Total += c.Descriptor.Size
 	}
 	emit(plan)
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(1)
-	if src.ParallelBlobs() {
-		g.SetLimit(runtime.GOMAXPROCS(0))
-	}
-	do := func(l layer, use func(io.Reader) error) {
+	g.SetLimit(sideBySide(img))
+	do := func(l *oci.Layer, use func(io.Reader) error) {
 		g.Go(func() error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if err := readLayer(ctx, src, l, emit, use); err != nil {
-				return fmt.Errorf("layer %s: %w", l.descriptor.Digest, err)
+			if err := img.ReadLayer(ctx, l, oci.ReadOptions{Progress: emit}, use); err != nil {
+				return fmt.Errorf("layer %s: %w", l.Descriptor.Digest, err)
 			}
 			return nil
 		})
 	}
-	do(l.commit, func(r io.Reader) (err error) {
-		commit, err = tarfmt.ImportCommit(ctx, txn, r, tarfmt.ImportOptions{})
+	do(l.Commit, func(r io.Reader) (err error) {
+		commit, err = tarfmt.ImportCommit(ctx, txn, r, admitted(ctx, img))
 		return err
 	})
-	for _, c := range l.chunks {
+	for _, c := range l.Chunks {
 		do(c, func(r io.Reader) error {
 			_, err := tarfmt.ImportObjectSet(ctx, txn, r)
 			return err
@@ -156,4 +133,22 @@ func importLayers(ctx context.Context, txn *repo.Txn, src source.Source, l *layo
 	}
 	err = g.Wait()
 	return commit, err
+}
+
+// admitted has the commit layer's import ask about the commit, if somebody is to be asked.
+func admitted(ctx context.Context, img *oci.Image) tarfmt.ImportOptions {
+	if img.AdmitCommit == nil {
+		return tarfmt.ImportOptions{}
+	}
+	return tarfmt.ImportOptions{Verify: func(commit repo.Checksum, data, detached []byte) error {
+		return img.AdmitCommit(ctx, commit.String(), data, detached)
+	}}
+}
+
+// sideBySide is how many layers of an image are read at once.
+func sideBySide(img *oci.Image) int {
+	if img.Parallel() {
+		return runtime.GOMAXPROCS(0)
+	}
+	return 1
 }

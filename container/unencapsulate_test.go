@@ -9,6 +9,8 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/fixtures"
 	"github.com/ostree-ext/ostree-ext-go/internal/progress"
 	"github.com/ostree-ext/ostree-ext-go/repo"
@@ -65,7 +67,7 @@ func TestUpstream_EveryImageGivesTheCommitItWasMadeOf(t *testing.T) {
 					}
 					r := newRepo(t, mode)
 					finished := 0
-					res, err := container.Unencapsulate(t.Context(), r, unverified(imgref.OCIDir, filepath.Join(dir, version, "images")+":"+tag), container.UnencapsulateOptions{
+					res, err := container.Unencapsulate(t.Context(), r, unverified(imgref.OCIDir, filepath.Join(dir, version, "images")+":"+tag), source.Options{}, container.ImportOptions{
 						WriteRef: "a/b", Progress: func(e progress.Event) {
 							if e.Kind == progress.Finished {
 								finished++
@@ -111,8 +113,8 @@ func TestReferencesThatAskForSignaturesAreRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = container.Unencapsulate(t.Context(), newRepo(t, repo.ModeArchive), ref, container.UnencapsulateOptions{})
-		if !errors.Is(err, container.ErrVerificationUnsupported) || !strings.Contains(err.Error(), "use ostree-unverified-") {
+		_, err = container.Unencapsulate(t.Context(), newRepo(t, repo.ModeArchive), ref, source.Options{}, container.ImportOptions{})
+		if !errors.Is(err, source.ErrVerificationUnsupported) || !strings.Contains(err.Error(), "use ostree-unverified-") {
 			t.Errorf("%s: got %v", s, err)
 		}
 	}
@@ -126,8 +128,8 @@ func TestUpstream_ImagesWithLayersOnTopAreRefused(t *testing.T) {
 		"derived-single": "Image has 1 non-ostree layers", "derived-k4": "Image has 1 non-ostree layers",
 		"plain": "No ostree.final-diffid label found, not an ostree encapsulated container",
 	} {
-		_, err := container.Unencapsulate(t.Context(), newRepo(t, repo.ModeArchive), unverified(imgref.OCIDir, dir+":"+tag), container.UnencapsulateOptions{})
-		if !errors.Is(err, container.ErrNotEncapsulated) || !strings.HasSuffix(err.Error(), want) {
+		_, err := container.Unencapsulate(t.Context(), newRepo(t, repo.ModeArchive), unverified(imgref.OCIDir, dir+":"+tag), source.Options{}, container.ImportOptions{})
+		if !errors.Is(err, oci.ErrNotEncapsulated) || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", tag, err, want)
 		}
 	}

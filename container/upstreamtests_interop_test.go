@@ -29,7 +29,7 @@ func TestUpstream_ImagesThatSkopeoCompressedAreImported(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v: %s", err, out)
 			}
-			info, err := container.Info(t.Context(), to, source.Options{})
+			info, err := readInfo(t, to, source.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -39,7 +39,7 @@ func TestUpstream_ImagesThatSkopeoCompressedAreImported(t *testing.T) {
 				t.Errorf("the layer was not compressed so: %+v", l)
 			}
 			r := repotest.Init(t, repo.ModeBareUser)
-			res, err := container.Unencapsulate(t.Context(), r, to, container.UnencapsulateOptions{})
+			res, err := container.Unencapsulate(t.Context(), r, to, source.Options{}, container.ImportOptions{})
 			if err != nil || res.Commit.String() != repotest.ExampleCommit {
 				t.Fatalf("got %v, %v, want %s", res, err, repotest.ExampleCommit)
 			}

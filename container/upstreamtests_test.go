@@ -40,7 +40,7 @@ func TestUpstream_TheDigestIsThatOfTheFetchedImage(t *testing.T) {
 		{Transport: imgref.Registry, Name: testreg.New(t).Host + "/exampleos:latest"},
 	} {
 		want := writeExample(t, repotest.ExampleCommit, ref, encapsulate.Gzip)
-		info, err := container.Info(t.Context(), unverified(ref.Transport, ref.Name), source.Options{Registry: plainHTTP})
+		info, err := readInfo(t, unverified(ref.Transport, ref.Name), source.Options{Registry: plainHTTP})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +64,7 @@ func TestUpstream_UnencapsulateGivesTheSameCommit(t *testing.T) {
 			t.Parallel()
 			ref := unverified(imgref.OCIDir, filepath.Join(t.TempDir(), "oci"))
 			writeExample(t, id, ref.Image, encapsulate.Gzip)
-			info, err := container.Info(t.Context(), ref, source.Options{})
+			info, err := readInfo(t, ref, source.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -73,7 +73,7 @@ func TestUpstream_UnencapsulateGivesTheSameCommit(t *testing.T) {
 				t.Errorf("labels %v", info.Labels)
 			}
 			r := repotest.Init(t, repo.ModeBareUser)
-			res, err := container.Unencapsulate(t.Context(), r, ref, container.UnencapsulateOptions{WriteRef: repotest.ExampleRef})
+			res, err := container.Unencapsulate(t.Context(), r, ref, source.Options{}, container.ImportOptions{WriteRef: repotest.ExampleRef})
 			if err != nil || res.Commit.String() != id {
 				t.Fatalf("got %v, %v, want %s", res, err, id)
 			}

@@ -5,15 +5,15 @@ import (
 	"io"
 	"runtime"
 
-	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/zstd"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/internal/deflate"
 )
 
 // compressor is how the layers of an image are compressed. Everything that decides about compressed bytes is in this file.
 type compressor struct {
-	mediaType types.MediaType
+	mediaType string
 	// open begins a layer, which has to be closed.
 	open func(w io.Writer) (io.WriteCloser, error)
 }
@@ -44,7 +44,7 @@ func newCompressor(c Compression, level, layers int) (compressor, error) {
 		if err != nil {
 			return compressor{}, err
 		}
-		return compressor{types.OCILayer, func(w io.Writer) (io.WriteCloser, error) { return pool.NewWriter(w), nil }}, nil
+		return compressor{ocispec.MediaTypeImageLayerGzip, func(w io.Writer) (io.WriteCloser, error) { return pool.NewWriter(w), nil }}, nil
 	case Zstd:
 		if level < 0 || level > 22 {
 			return compressor{}, fmt.Errorf("zstd has the levels 1 to 22, not %d", level)
@@ -53,14 +53,14 @@ func newCompressor(c Compression, level, layers int) (compressor, error) {
 		if level > 0 {
 			speed = zstd.EncoderLevelFromZstd(level)
 		}
-		return compressor{types.OCILayerZStd, func(w io.Writer) (io.WriteCloser, error) {
+		return compressor{ocispec.MediaTypeImageLayerZstd, func(w io.Writer) (io.WriteCloser, error) {
 			return zstd.NewWriter(w, zstd.WithEncoderLevel(speed), zstd.WithEncoderConcurrency(zstdWorkers), zstd.WithLowerEncoderMem(true))
 		}}, nil
 	case Uncompressed:
 		if level != 0 {
 			return compressor{}, fmt.Errorf("uncompressed layers have no level")
 		}
-		return compressor{types.OCIUncompressedLayer, func(w io.Writer) (io.WriteCloser, error) { return plain{w}, nil }}, nil
+		return compressor{ocispec.MediaTypeImageLayer, func(w io.Writer) (io.WriteCloser, error) { return plain{w}, nil }}, nil
 	}
 	return compressor{}, fmt.Errorf("unknown compression %d", c)
 }

@@ -14,19 +14,17 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/canonjson"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
 // Keys of labels and annotations, all of upstream's making.
 const (
-	// LabelCommit holds the commit's checksum.
-	LabelCommit = "ostree.commit"
-	// LabelDiffID holds the diff-id of the last layer that is part of the commit.
-	LabelDiffID = "ostree.final-diffid"
 	// LabelBootc marks a bootable image.
 	LabelBootc = "containers.bootc"
 
@@ -77,7 +75,7 @@ func labels(id repo.Checksum, c *repo.Commit, opts *Options) (map[string]string,
 		}
 		out[ocispec.AnnotationVersion] = version
 	}
-	out[LabelCommit] = id.String()
+	out[oci.LabelCommit] = id.String()
 	maps.Copy(out, opts.Labels)
 	return out, nil
 }
@@ -175,29 +173,33 @@ func created(c *repo.Commit, opts *Options) (string, error) {
 	return t.Format(time.RFC3339), nil
 }
 
-// document writes configuration and manifest of an image whose layers all went through.
-func (i *Image) document() (config, manifest []byte, err error) {
-	finalLabels := map[string]string{}
-	maps.Copy(finalLabels, i.labels)
+// publicLabels are the labels that are annotations of the manifest, too, given the diff-ids of all layers.
+func (i *Image) publicLabels(last digest.Digest) map[string]string {
+	labels := map[string]string{}
+	maps.Copy(labels, i.labels)
 	if i.commit {
-		finalLabels[LabelDiffID] = i.layers[len(i.layers)-1].sums.diffID.String()
+		labels[oci.LabelDiffID] = last.String()
 	}
-	configLabels := maps.Clone(finalLabels)
-	maps.Copy(configLabels, i.hidden)
-	container, err := mergeLabels(i.container, configLabels)
-	if err != nil {
-		return nil, nil, err
-	}
-	var diffIDs []string
-	var history, layers []map[string]any
-	for _, l := range i.layers {
-		diffIDs = append(diffIDs, l.sums.diffID.String())
-		history = append(history, l.historyEntry(i.created))
-		d := map[string]any{"digest": l.sums.digest.String(), "mediaType": string(l.mediaType()), "size": l.sums.size}
-		if l.annotations != nil {
-			d["annotations"] = l.annotations
+	return labels
+}
+
+// makeConfig writes the configuration of an image with these layers.
+func (i *Image) makeConfig(diffIDs []digest.Digest) ([]byte, error) {
+	labels := i.publicLabels(diffIDs[len(diffIDs)-1])
+	if i.hidden != nil {
+		hidden, err := i.hidden(diffIDs)
+		if err != nil {
+			return nil, err
 		}
-		layers = append(layers, d)
+		maps.Copy(labels, hidden)
+	}
+	container, err := mergeLabels(i.container, labels)
+	if err != nil {
+		return nil, err
+	}
+	var history []map[string]any
+	for _, l := range i.layers {
+		history = append(history, l.historyEntry(i.created))
 	}
 	doc := map[string]any{
 		"architecture": i.platform.Architecture, "os": i.platform.OS, "created": i.created, "config": container, "history": history,
@@ -206,31 +208,47 @@ func (i *Image) document() (config, manifest []byte, err error) {
 	if i.platform.Variant != "" {
 		doc["variant"] = i.platform.Variant
 	}
-	if config, err = canonjson.Marshal(doc); err != nil {
-		return nil, nil, fmt.Errorf("image configuration: %w", err)
-	}
-	hash, size, err := v1.SHA256(bytes.NewReader(config))
+	config, err := canonjson.Marshal(doc)
 	if err != nil {
-		return nil, nil, err
+		return nil, fmt.Errorf("image configuration: %w", err)
 	}
-	annotations := finalLabels
-	if !i.commit {
-		// Labels are annotations, too, where upstream does that.
-		annotations = map[string]string{}
+	return config, nil
+}
+
+// makeManifest writes the manifest of an image whose layers all went through.
+func (i *Image) makeManifest(config []byte) ([]byte, error) {
+	var layers []map[string]any
+	for _, l := range i.layers {
+		d := map[string]any{"digest": l.sums.digest.String(), "mediaType": l.mediaType(), "size": l.sums.size}
+		if l.annotations != nil {
+			d["annotations"] = l.annotations
+		}
+		layers = append(layers, d)
 	}
-	maps.Copy(annotations, i.annotations)
+	annotations := i.manifestAnnotations()
 	m := map[string]any{
-		"schemaVersion": 2, "layers": layers,
-		"config": map[string]any{"mediaType": ocispec.MediaTypeImageConfig, "digest": hash.String(), "size": size},
+		"schemaVersion": 2, "layers": layers, "config": map[string]any{
+			"mediaType": ocispec.MediaTypeImageConfig, "digest": digest.FromBytes(config).String(), "size": len(config),
+		},
 	}
 	if len(annotations) > 0 {
 		m["annotations"] = annotations
 	}
-	manifest, err = canonjson.Marshal(m)
+	manifest, err := canonjson.Marshal(m)
 	if err != nil {
-		return nil, nil, fmt.Errorf("image manifest: %w", err)
+		return nil, fmt.Errorf("image manifest: %w", err)
 	}
-	return config, manifest, nil
+	return manifest, nil
+}
+
+// manifestAnnotations are those of the manifest. Labels are among them where upstream does that.
+func (i *Image) manifestAnnotations() map[string]string {
+	annotations := map[string]string{}
+	if i.commit {
+		annotations = i.publicLabels(i.layers[len(i.layers)-1].knownDiffID())
+	}
+	maps.Copy(annotations, i.annotations)
+	return annotations
 }
 
 // componentsAnnotation is the annotation of a chunk.

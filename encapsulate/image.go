@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/stream"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
@@ -25,13 +26,14 @@ type Image struct {
 	labels      map[string]string // without that of the diff-id
 	annotations map[string]string
 	container   map[string]any
-	hidden      map[string]string // labels of the configuration that are no annotations
+	hidden      func([]digest.Digest) (map[string]string, error) // labels that are not annotations
 	compressor  compressor
 	commit      bool // its layers hold a commit
 	layers      []*layer
 
-	mu               sync.Mutex
-	config, manifest []byte // once every layer went through
+	mu       sync.Mutex
+	config   []byte // once all diff-ids are known
+	manifest []byte // once every layer went through
 }
 
 var _ v1.Image = (*Image)(nil)
@@ -79,7 +81,7 @@ func Build(ctx context.Context, src repo.Source, commit repo.Checksum, opts Opti
 		return nil, err
 	}
 	export := tarfmt.ExportOptions{ParentDirs: opts.ParentDirs}
-	layers := []PlainLayer{{Name: historyText(commit, c), Reuse: plan.First, Write: func(w io.Writer) error {
+	layers := []LayerSpec{{Name: historyText(commit, c), Expected: plan.FirstExpected, Write: func(w io.Writer) error {
 		return tarfmt.ExportFinal(ctx, w, src, commit, plan.Remainder, export)
 	}}}
 	for _, l := range plan.Layers {
@@ -87,9 +89,8 @@ func Build(ctx context.Context, src repo.Source, commit repo.Checksum, opts Opti
 		if packages == nil {
 			packages = []string{}
 		}
-		layers = append(layers, PlainLayer{Name: l.Name, Packages: packages, Size: l.Size, Reuse: l.Reuse, Write: func(w io.Writer) error {
-			return tarfmt.ExportChunk(ctx, w, src, commit, l.Content, export)
-		}})
+		write := func(w io.Writer) error { return tarfmt.ExportChunk(ctx, w, src, commit, l.Content, export) }
+		layers = append(layers, LayerSpec{Name: l.Name, Packages: packages, Size: l.Size, Expected: l.Expected, Write: write})
 	}
 	return i, i.addLayers(ctx, layers, &opts)
 }
@@ -104,33 +105,69 @@ func newImage(opts *Options, layers int) (*Image, error) {
 }
 
 // addLayers puts the layers in place and finds those that the prior image has.
-func (i *Image) addLayers(ctx context.Context, layers []PlainLayer, opts *Options) error {
+func (i *Image) addLayers(ctx context.Context, layers []LayerSpec, opts *Options) error {
 	emit := progress.Serialize(opts.Progress)
 	for n, spec := range layers {
-		l := &layer{ctx: ctx, index: n, name: spec.Name, size: spec.Size, compressor: i.compressor, write: spec.Write, emit: emit, history: spec.History}
+		l := &layer{
+			ctx: ctx, index: n, name: spec.Name, size: spec.Size, compressor: i.compressor, write: spec.Write, emit: emit,
+			history: spec.History,
+		}
 		if spec.Packages != nil {
 			l.annotations = componentsAnnotation(spec.Packages)
 		}
 		i.layers = append(i.layers, l)
 	}
 	emit(progress.Event{Kind: progress.Planned, Layer: len(i.layers)})
-	return i.reuse(ctx, layers, opts.Prior)
+	return i.reuse(ctx, layers, opts)
 }
 
-// documents returns configuration and manifest, or [stream.ErrNotComputed] while layers are missing.
-func (i *Image) documents() (config, manifest []byte, err error) {
+// rawConfig returns the configuration, or [stream.ErrNotComputed] while a diff-id is missing.
+func (i *Image) rawConfig() ([]byte, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.lockedConfig()
+}
+
+func (i *Image) lockedConfig() (_ []byte, err error) {
+	if i.config != nil {
+		return i.config, nil
+	}
+	diffIDs := make([]digest.Digest, len(i.layers))
+	for n, l := range i.layers {
+		if diffIDs[n] = l.knownDiffID(); diffIDs[n] == "" {
+			return nil, fmt.Errorf("layer %d: %w", l.index, stream.ErrNotComputed)
+		}
+	}
+	i.config, err = i.makeConfig(diffIDs)
+	return i.config, err
+}
+
+// rawManifest returns the manifest, or [stream.ErrNotComputed] while layers are missing.
+func (i *Image) rawManifest() (_ []byte, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.manifest != nil {
-		return i.config, i.manifest, nil
+		return i.manifest, nil
 	}
 	for _, l := range i.layers {
 		if l.computed() == nil {
-			return nil, nil, fmt.Errorf("layer %d: %w", l.index, stream.ErrNotComputed)
+			return nil, fmt.Errorf("layer %d: %w", l.index, stream.ErrNotComputed)
 		}
 	}
-	i.config, i.manifest, err = i.document()
-	return i.config, i.manifest, err
+	config, err := i.lockedConfig()
+	if err != nil {
+		return nil, err
+	}
+	i.manifest, err = i.makeManifest(config)
+	return i.manifest, err
+}
+
+// Annotations returns those of the manifest. Like the configuration, they are there when all diff-ids are known.
+func (i *Image) Annotations() (map[string]string, error) {
+	if _, err := i.rawConfig(); err != nil {
+		return nil, err
+	}
+	return i.manifestAnnotations(), nil
 }
 
 // Layers implements [v1.Image]: first the layer with the commit, then the chunks.
@@ -156,8 +193,7 @@ func (i *Image) ConfigFile() (*v1.ConfigFile, error) { return partial.ConfigFile
 
 // RawConfigFile implements [v1.Image]. The bytes are canonical JSON.
 func (i *Image) RawConfigFile() ([]byte, error) {
-	config, _, err := i.documents()
-	return config, err
+	return i.rawConfig()
 }
 
 // Digest implements [v1.Image].
@@ -168,8 +204,7 @@ func (i *Image) Manifest() (*v1.Manifest, error) { return partial.Manifest(i) }
 
 // RawManifest implements [v1.Image]. The bytes are canonical JSON.
 func (i *Image) RawManifest() ([]byte, error) {
-	_, manifest, err := i.documents()
-	return manifest, err
+	return i.rawManifest()
 }
 
 // LayerByDigest implements [v1.Image], for layers that went through.
@@ -178,7 +213,7 @@ func (i *Image) LayerByDigest(h v1.Hash) (v1.Layer, error) {
 		return partial.ConfigLayer(i)
 	}
 	for _, l := range i.layers {
-		if s := l.computed(); s != nil && s.digest == h {
+		if s := l.computed(); s != nil && s.digest.String() == h.String() {
 			return l, nil
 		}
 	}

@@ -3,7 +3,6 @@ package encapsulate
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"hash"
 	"io"
@@ -12,6 +11,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/stream"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/internal/progress"
 )
@@ -26,20 +27,19 @@ type layer struct {
 	compressor  compressor
 	write       func(io.Writer) error // the tar stream, the same each time
 	emit        func(progress.Event)
-	history     *v1.History // unless nil, instead of the name
-	// taken is the layer of the prior image that this one is, or nil.
-	taken *PriorLayer
-	open  func(context.Context, PriorLayer) (io.ReadCloser, error)
+	history     *ocispec.History // unless nil, instead of the name
+	// held is where the layer is already, or nil.
+	held *Held
 
 	mu     sync.Mutex
 	sums   *sums
-	diffID *v1.Hash // known before the sums if the layer was read uncompressed only
+	diffID digest.Digest // known before the sums if the layer was read uncompressed only, and without them if it has no blob
 }
 
 // sums are what is known of a layer that went through once.
 type sums struct {
-	diffID, digest v1.Hash
-	size           int64 // compressed, in bytes
+	digest digest.Digest
+	size   int64 // compressed, in bytes
 }
 
 func (l *layer) computed() *sums {
@@ -48,32 +48,36 @@ func (l *layer) computed() *sums {
 	return l.sums
 }
 
-func (l *layer) mediaType() types.MediaType {
-	if l.taken != nil {
-		return l.taken.MediaType
+func (l *layer) mediaType() string {
+	if l.held != nil {
+		return l.held.Layer.Descriptor.MediaType
 	}
 	return l.compressor.mediaType
 }
 
 // MediaType implements [v1.Layer].
-func (l *layer) MediaType() (types.MediaType, error) { return l.mediaType(), nil }
+func (l *layer) MediaType() (types.MediaType, error) { return types.MediaType(l.mediaType()), nil }
 
 // Digest implements [v1.Layer].
 func (l *layer) Digest() (v1.Hash, error) {
 	if s := l.computed(); s != nil {
-		return s.digest, nil
+		return v1.NewHash(s.digest.String())
 	}
 	return v1.Hash{}, stream.ErrNotComputed
 }
 
 // DiffID implements [v1.Layer].
 func (l *layer) DiffID() (v1.Hash, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.diffID != nil {
-		return *l.diffID, nil
+	if d := l.knownDiffID(); d != "" {
+		return v1.NewHash(d.String())
 	}
 	return v1.Hash{}, stream.ErrNotComputed
+}
+
+func (l *layer) knownDiffID() digest.Digest {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.diffID
 }
 
 // Size implements [v1.Layer].
@@ -94,17 +98,17 @@ func (l *layer) hash(w io.Writer) error {
 	if err := l.write(raw); err != nil {
 		return fmt.Errorf("layer %q: %w", l.name, err)
 	}
-	diffID := v1Hash(raw.h)
 	l.mu.Lock()
-	l.diffID = &diffID
+	l.diffID = digestOf(raw.h)
 	l.mu.Unlock()
 	return nil
 }
 
-// Compressed implements [v1.Layer]. When all of it was read, digests and size are known.
+// Compressed implements [v1.Layer]. When all of it was read, digests and size are known. The error of a layer that is there
+// already, but not at hand, wraps [oci.ErrNoContent].
 func (l *layer) Compressed() (io.ReadCloser, error) {
-	if l.taken != nil {
-		return l.open(l.ctx, *l.taken)
+	if l.held != nil {
+		return l.held.Image.Blob(l.ctx, l.held.Layer.Descriptor)
 	}
 	return pipe(l.ctx, l.compress), nil
 }
@@ -113,8 +117,8 @@ func (l *layer) Compressed() (io.ReadCloser, error) {
 func (l *layer) compress(w io.Writer) error {
 	event := progress.Event{Kind: progress.Started, Layer: l.index, Name: l.name, Total: l.size}
 	l.emit(event)
-	digest, diffID := &meter{w: w, h: sha256.New()}, sha256.New()
-	z, err := l.compressor.open(digest)
+	blob, diffID := &meter{w: w, h: sha256.New()}, sha256.New()
+	z, err := l.compressor.open(blob)
 	if err != nil {
 		return err
 	}
@@ -126,18 +130,15 @@ func (l *layer) compress(w io.Writer) error {
 	if err := z.Close(); err != nil {
 		return fmt.Errorf("compressing layer %q: %w", l.name, err)
 	}
-	s := &sums{diffID: v1Hash(diffID), digest: v1Hash(digest.h), size: digest.n}
 	l.mu.Lock()
-	l.sums, l.diffID = s, &s.diffID
+	l.sums, l.diffID = &sums{digest: digestOf(blob.h), size: blob.n}, digestOf(diffID)
 	l.mu.Unlock()
 	event.Kind, event.Done, event.Total = progress.Finished, raw.n, raw.n
 	l.emit(event)
 	return nil
 }
 
-func v1Hash(h hash.Hash) v1.Hash {
-	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(h.Sum(nil))}
-}
+func digestOf(h hash.Hash) digest.Digest { return digest.NewDigestFromBytes(digest.SHA256, h.Sum(nil)) }
 
 // meter hashes and counts what goes through it, and reports it now and then if emit is set.
 type meter struct {

@@ -1,12 +1,15 @@
 package encapsulate
 
 import (
+	"context"
 	"fmt"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/progress"
 )
 
@@ -30,10 +33,14 @@ type Options struct {
 	Created *time.Time
 	// Platform is the image's platform, this machine's if it is nil.
 	Platform *ocispec.Platform
-	// ConfigLabels are labels of the configuration only, too long to be repeated as annotations.
-	ConfigLabels map[string]string
-	// Prior has the layers that the plan names as unchanged, unless nil.
-	Prior *Prior
+	// ConfigLabels returns labels of the configuration only, too long to be repeated as annotations, given the diff-ids of all
+	// layers. May be nil.
+	ConfigLabels func(diffIDs []digest.Digest) (map[string]string, error)
+	// Prior is the image that hosts have now, or nil. Its layers are taken over where they are what would be made.
+	Prior *oci.Image
+	// CheckHeld, unless nil, is asked before a layer of the prior image is taken over whether its blob is what its diff-id
+	// says, which otherwise is the prior image's word. If not, the layer is made.
+	CheckHeld func(context.Context, Held) (bool, error)
 	// Plan splits the content into layers; nil puts all of it into one.
 	Plan *chunking.Plan
 	// ParentDirs writes the directories above its files into every layer.

@@ -7,14 +7,13 @@ import (
 	"maps"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
-// PlainLayer is a layer whose tar stream somebody else writes.
-type PlainLayer struct {
+// LayerSpec says what a layer is to be.
+type LayerSpec struct {
 	// Name is what the image's history calls the layer.
 	Name string
 	// Packages go into the layer's annotation; nil means that it has none.
@@ -23,15 +22,17 @@ type PlainLayer struct {
 	Write func(io.Writer) error
 	// Size is about that of the tar stream in bytes, for showing progress, or 0 where it is not known.
 	Size int64
-	// Reuse names the layer of the prior image that this one is.
-	Reuse chunking.Reuse
+	// Expected says that the prior image is expected to have this layer. It is made once to see whether that is so.
+	Expected bool
+	// Held is the layer itself, which stays as it is, unless nil. Nothing is written then.
+	Held *Held
 	// History is the entry of the image's history, unless nil, instead of Name.
-	History *v1.History
+	History *ocispec.History
 }
 
 // BuildPlain makes an ordinary image of layers. What Options says of commits and plans does not count; Created must be
 // set. Like that of Build, the image is made while it is read.
-func BuildPlain(ctx context.Context, layers []PlainLayer, opts Options) (*Image, error) {
+func BuildPlain(ctx context.Context, layers []LayerSpec, opts Options) (*Image, error) {
 	if opts.Created == nil {
 		return nil, errors.New("an image needs a time")
 	}
@@ -63,7 +64,7 @@ func (l *layer) historyEntry(created string) map[string]any {
 		return h
 	}
 	h["created_by"] = l.history.CreatedBy
-	if t := l.history.Created.Time; !t.IsZero() {
+	if t := l.history.Created; t != nil && !t.IsZero() {
 		h["created"] = t.UTC().Format(time.RFC3339Nano)
 	}
 	if l.history.Author != "" {

@@ -11,8 +11,8 @@ import (
 	commonexptypes "github.com/moby/buildkit/exporter/exptypes"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/ostree-ext/ostree-ext-go/encapsulate"
-	"github.com/ostree-ext/ostree-ext-go/encapsulate/build"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
 )
 
@@ -25,20 +25,16 @@ func request(o chunk.Options, p ocispec.Platform, metadata map[string][]byte, su
 	if base != nil {
 		req.Base, kept = base.config, base.diffIDs
 	}
-	fields := map[string]json.RawMessage{}
-	if err := json.Unmarshal(metadata[exptypes.ExporterImageConfigKey+suffix], &fields); err != nil {
+	var view oci.Config
+	if err := view.Parse(metadata[exptypes.ExporterImageConfigKey+suffix]); err != nil {
+		return req, fmt.Errorf("the Containerfile's %w", err)
+	}
+	isCommit := view.Labels[oci.LabelCommit] != ""
+	var err error
+	if req.Config, err = plan.WithoutStaleLabels(view.Container, kept); err != nil {
 		return req, fmt.Errorf("the Containerfile's image configuration: %w", err)
 	}
-	config, isCommit, err := withoutStale(fields["config"], kept)
-	if err != nil {
-		return req, err
-	}
-	req.Config = config
-	if author := fields["author"]; len(author) > 0 {
-		if err := json.Unmarshal(author, &req.Author); err != nil {
-			return req, fmt.Errorf("the Containerfile's author: %w", err)
-		}
-	}
+	req.Author = view.Author
 	if o.Ref != "" {
 		// The commit has a time.
 		req.Options.Ref = expand(o.Ref, p)
@@ -54,33 +50,6 @@ func request(o chunk.Options, p ocispec.Platform, metadata map[string][]byte, su
 	created, err := creation(metadata, suffix)
 	req.Created = &created
 	return req, err
-}
-
-// withoutStale removes labels of the base image that are wrong of another one, of which layers of the given diff-ids stay, and
-// tells whether it holds a commit.
-func withoutStale(config json.RawMessage, kept []string) (clean json.RawMessage, isCommit bool, err error) {
-	if len(config) == 0 {
-		return json.RawMessage("{}"), false, nil
-	}
-	fields, labels := map[string]json.RawMessage{}, map[string]string{}
-	if err := json.Unmarshal(config, &fields); err != nil {
-		return nil, false, fmt.Errorf("the Containerfile's configuration: %w", err)
-	}
-	if raw, ok := fields["Labels"]; ok {
-		if err := json.Unmarshal(raw, &labels); err != nil {
-			return nil, false, fmt.Errorf("the Containerfile's labels: %w", err)
-		}
-	}
-	isCommit = labels[encapsulate.LabelCommit] != ""
-	build.RemoveStaleLabels(labels, kept)
-	delete(fields, "Labels")
-	if len(labels) > 0 {
-		if fields["Labels"], err = json.Marshal(labels); err != nil {
-			return nil, false, err
-		}
-	}
-	clean, err = json.Marshal(fields)
-	return clean, isCommit, err
 }
 
 // creation is the time of SOURCE_DATE_EPOCH, else that of the base image's newest layer: nothing that has a clock in it.

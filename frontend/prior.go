@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
 )
 
@@ -53,8 +54,9 @@ func (t *target) findPrior(ctx context.Context) (err error) {
 		// What is wrapped around an error of the builder does not reach the user.
 		return fmt.Errorf("prior image %s cannot be read (prior=none does without): %v", name, err)
 	}
-	if err := ours(prior.config); err != nil {
-		return fmt.Errorf("prior image %s: %w", name, err)
+	if why := unplanned(prior.config); why != "" {
+		t.warnings = append(t.warnings, fmt.Sprintf("the prior image %s %s: layers are planned afresh", name, why))
+		return nil
 	}
 	t.request.Prior = prior.config
 	if t.options.Output == chunk.OutputLayout || !t.merges() || t.opts.LLBCaps.Supports(pb.CapSourceImageBlob) != nil {
@@ -68,20 +70,21 @@ func (t *target) findPrior(ctx context.Context) (err error) {
 	return nil
 }
 
-// ours checks that an image tells its plan: the chunk step, which does not have its layers, could not look into them.
-func ours(config []byte) error {
-	var image ocispec.Image
-	if err := json.Unmarshal(config, &image); err != nil {
-		return fmt.Errorf("configuration: %w", err)
+// unplanned says why an image has no plan to continue from, or nothing if it has one. The chunk step, which does not have its
+// layers, cannot look into them.
+func unplanned(config []byte) string {
+	img, err := oci.FromDocument(config)
+	if err != nil {
+		return "is not understood"
 	}
-	label, ok := image.Config.Labels[chunking.LabelPlan]
+	label, ok := img.Config.Labels[chunking.LabelPlan]
 	if !ok {
-		return fmt.Errorf("it does not tell its plan in a label %s, so it was not made by ostree-ext: give prior=none", chunking.LabelPlan)
+		return fmt.Sprintf("was not made by ostree-ext, as it has no label %s", chunking.LabelPlan)
 	}
 	if _, err := chunking.ParseRecord(label); err != nil {
-		return fmt.Errorf("its plan is not understood: %w: give prior=none", err)
+		return fmt.Sprintf("has a plan that is not understood (%v)", err)
 	}
-	return nil
+	return ""
 }
 
 // notFound reports whether an image is not there, as the builder says.

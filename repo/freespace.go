@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spaceError is the error about the free space that the configuration wants to keep. It wraps [ErrNoSpace].
+// spaceError is the error about the free space that the configuration wants to keep. It wraps [ErrNoSpace], and the error
+// that the system has for this.
 type spaceError struct {
 	limit string // the key and value
 	want  int64  // bytes
@@ -21,8 +22,8 @@ func (e *spaceError) Error() string {
 	return fmt.Sprintf("%s would be exceeded, at least %s requested", e.limit, formatSize(e.want))
 }
 
-// Unwrap returns [ErrNoSpace].
-func (e *spaceError) Unwrap() error { return ErrNoSpace }
+// Unwrap returns both.
+func (e *spaceError) Unwrap() []error { return []error{ErrNoSpace, unix.ENOSPC} }
 
 // formatSize spells a number of bytes with decimal units, as GLib does.
 func formatSize(n int64) string {

@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// ErrInvalidStream is wrapped by errors about a stream that breaks the rules of tar or of this format, as opposed to
+// ErrInvalidStream is wrapped by errors about a stream that breaks the rules of tar or of its format, as opposed to
 // one that could not be read or whose objects could not be written.
-var ErrInvalidStream = errors.New("invalid stream of objects")
+var ErrInvalidStream = errors.New("invalid layer")
 
 // streamError has the words that users of the reference implementation know, so it does not add its own.
 type streamError struct {

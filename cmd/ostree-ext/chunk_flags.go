@@ -10,19 +10,20 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
-	"github.com/ostree-ext/ostree-ext-go/container"
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
+	"github.com/ostree-ext/ostree-ext-go/container/diffids"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
-	"github.com/ostree-ext/ostree-ext-go/encapsulate/build"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 )
 
 // chunkFlags are the options of every command that splits content into layers.
 type chunkFlags struct {
 	maxLayers                                        int
 	packing, prior, rebalance, updateInterval, rules string
-	strict, singleLayer                              bool
+	strict, singleLayer, checkPrior                  bool
 }
 
 func (f *chunkFlags) add(fs *pflag.FlagSet) {
@@ -37,18 +38,18 @@ func (f *chunkFlags) add(fs *pflag.FlagSet) {
 }
 
 // options reads what the flags name, all but the prior image.
-func (f *chunkFlags) options(into *build.Options) (err error) {
+func (f *chunkFlags) options(into *plan.Options) (err error) {
 	into.SingleLayer, into.MaxLayers, into.Components.Strict = f.singleLayer, f.maxLayers, f.strict
 	if f.packing != "" {
-		if into.Packing, err = build.ParsePacking(f.packing); err != nil {
+		if into.Packing, err = plan.ParsePacking(f.packing); err != nil {
 			return &usageError{err}
 		}
 	}
-	if into.Rebalance, err = build.ParseRebalance(f.rebalance); err != nil {
+	if into.Rebalance, err = plan.ParseRebalance(f.rebalance); err != nil {
 		return &usageError{err}
 	}
 	if f.updateInterval != "" {
-		if into.UpdateInterval, err = build.ParseInterval(f.updateInterval); err != nil {
+		if into.UpdateInterval, err = plan.ParseInterval(f.updateInterval); err != nil {
 			return &usageError{err}
 		}
 	}
@@ -64,59 +65,98 @@ func (f *chunkFlags) options(into *build.Options) (err error) {
 	return nil
 }
 
-// openPrior opens the image to continue from: the one that is named, or what the destination has now. Nothing there is
-// no error unless it was named. The image must be closed even if it is nil.
+// openPrior opens the image to continue from: the one that is named, or what the destination has now. That the destination
+// has nothing yet is not worth a word; anything else that keeps it from being read is, as hosts would then download everything.
+// The image may be nil.
 //
 // Where there is a destination, a registry gets the credentials that writing there takes: who may push an image must find
 // it again, wherever the credentials come from.
-func (f *chunkFlags) openPrior(ctx context.Context, a *app, destination *imgref.ImageReference, fetch source.Options) (*encapsulate.Prior, func() error, error) {
-	nothing := func() error { return nil }
+func (f *chunkFlags) openPrior(
+	ctx context.Context, a *app, destination *imgref.ImageReference, fetch source.Options,
+) (*oci.Image, error) {
 	if f.prior == "none" || f.singleLayer {
-		return nil, nothing, nil
+		return nil, nil
 	}
 	if fi, err := os.Stat(f.prior); err == nil && fi.Mode().IsRegular() {
-		prior, err := priorFile(f.prior)
-		return prior, nothing, err
+		return priorFile(f.prior)
 	}
-	if f.prior != "" {
-		ref, err := parseImageReference(f.prior)
-		if err != nil {
-			return nil, nothing, err
+	var ref imgref.OstreeImageReference
+	switch {
+	case f.prior != "":
+		var err error
+		if ref, err = parseEitherReference(f.prior); err != nil {
+			return nil, fmt.Errorf("--prior: %w", err)
 		}
-		if destination != nil {
-			if fetch.Registry.Credentials, err = fetch.Registry.WriteCredentials(ref); err != nil {
-				return nil, nothing, err
-			}
+	case destination != nil && !dest.IsStream(*destination):
+		ref = imgref.Unverified(*destination)
+	default:
+		return nil, nil
+	}
+	prior, err := fetchPrior(ctx, ref, destination != nil, fetch)
+	switch {
+	case err == nil:
+		return prior, nil
+	case context.Cause(ctx) != nil:
+		return nil, context.Cause(ctx)
+	case f.prior != "" || f.strict && !errors.Is(err, source.ErrNoImage):
+		return nil, fmt.Errorf("the prior image cannot be read (--prior=none does without): %w", err)
+	case errors.Is(err, source.ErrNoImage):
+		a.logger().Debug("there is no image to continue from", "destination", ref.Image.String(), "error", err)
+	default:
+		a.warn(fmt.Sprintf("layers are planned afresh, and hosts will download all of them, as the prior image cannot be "+
+			"read: %v", err))
+	}
+	return nil, nil
+}
+
+func fetchPrior(ctx context.Context, ref imgref.OstreeImageReference, pushes bool, fetch source.Options) (_ *oci.Image, err error) {
+	if pushes {
+		if fetch.Registry.Credentials, err = fetch.Registry.WriteCredentials(ref.Image); err != nil {
+			return nil, err
 		}
-		prior, closePrior, err := container.OpenPrior(ctx, ref, fetch)
-		if err != nil {
-			return nil, nothing, fmt.Errorf("prior image %s: %w", ref, err)
+	}
+	return source.Open(ctx, ref, fetch)
+}
+
+// addCheckPrior adds the option of commands that write an image.
+func (f *chunkFlags) addCheckPrior(fs *pflag.FlagSet) {
+	fs.BoolVar(&f.checkPrior, "check-prior", false, "read each layer that is kept, and make it anew if the prior image lies about "+
+		"it; what was read is remembered in the user's cache directory")
+}
+
+// checkHeld has the layers that are kept read, if that is asked for.
+func (f *chunkFlags) checkHeld(a *app, opts *plan.Options) {
+	if !f.checkPrior {
+		return
+	}
+	cache := diffids.Open("")
+	opts.Image.CheckHeld = func(ctx context.Context, h encapsulate.Held) (bool, error) {
+		ok, err := cache.Check(ctx, h.Image, h.Layer)
+		if err != nil || ok {
+			return ok, err
 		}
-		return prior, closePrior, nil
-	}
-	if destination == nil || dest.IsStream(*destination) {
-		return nil, nothing, nil
-	}
-	var err error
-	if fetch.Registry.Credentials, err = fetch.Registry.WriteCredentials(*destination); err != nil {
-		return nil, nothing, err
-	}
-	prior, closePrior, err := container.OpenPrior(ctx, *destination, fetch)
-	if err != nil {
-		if ctxErr := context.Cause(ctx); ctxErr != nil {
-			return nil, nothing, errors.Join(ctxErr)
+		text := fmt.Sprintf("layer %s of %s is not the one that its diff-id names", h.Layer.Descriptor.Digest, h.Image.Name)
+		if f.strict {
+			return false, fmt.Errorf("%s: somebody replaced it: look into that, or give --prior=none", text)
 		}
-		a.logger().Debug("there is no image to continue from", "destination", destination.String(), "error", err)
-		return nil, nothing, nil
+		a.warn(text + ": it is made anew")
+		return false, nil
 	}
-	return prior, closePrior, nil
+}
+
+// closeImage closes an image that may be nil.
+func closeImage(image *oci.Image) error {
+	if image == nil {
+		return nil
+	}
+	return image.Close()
 }
 
 // maxDocument bounds a file that should hold a manifest or a configuration, in bytes.
 const maxDocument = 4 << 20
 
 // priorFile reads the plan of an image from a file with its configuration or manifest.
-func priorFile(name string) (*encapsulate.Prior, error) {
+func priorFile(name string) (*oci.Image, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
@@ -129,7 +169,7 @@ func priorFile(name string) (*encapsulate.Prior, error) {
 	if len(data) > maxDocument {
 		return nil, fmt.Errorf("prior image %s: longer than a manifest may be", name)
 	}
-	prior, err := encapsulate.ParsePrior(data)
+	prior, err := oci.FromDocument(data)
 	if err != nil {
 		return nil, fmt.Errorf("prior image %s: %w", name, err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -10,10 +11,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/ostree-ext/ostree-ext-go/container"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
-	"github.com/ostree-ext/ostree-ext-go/encapsulate"
-	"github.com/ostree-ext/ostree-ext-go/encapsulate/build"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/report"
 	"github.com/ostree-ext/ostree-ext-go/internal/output"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
@@ -68,16 +68,17 @@ func (f *contentFlags) add(c *cobra.Command) {
 }
 
 // plan plans what the flags and the arguments before the last n name.
-func (f *contentFlags) plan(ctx context.Context, a *app, rev []string) (p *build.Plan, release func() error, err error) {
-	var opts build.Options
+func (f *contentFlags) plan(ctx context.Context, a *app, rev []string) (p *plan.Plan, release func() error, err error) {
+	var opts plan.Options
 	if err := f.chunk.options(&opts); err != nil {
 		return nil, nil, err
 	}
-	prior, closePrior, err := f.chunk.openPrior(ctx, a, nil, f.fetch)
+	prior, err := f.chunk.openPrior(ctx, a, nil, f.fetch)
 	if err != nil {
 		return nil, nil, err
 	}
 	opts.Prior = prior
+	closePrior := func() error { return closeImage(prior) }
 	if f.repo == "" {
 		if len(rev) > 0 {
 			return nil, nil, usagef("%s: a commit needs --repo", rev[0])
@@ -94,7 +95,7 @@ func (f *contentFlags) plan(ctx context.Context, a *app, rev []string) (p *build
 	}
 	c, err := r.ResolveRev(rev[0])
 	if err == nil {
-		p, err = build.Commit(ctx, r, c, opts)
+		p, err = plan.Commit(ctx, r, c, opts)
 	}
 	return p, both(closePrior, r.Close), err
 }
@@ -161,7 +162,7 @@ besides the commit's, and --max-layers is their number.`,
 }
 
 func (f *contentFlags) planList(name string) (*report.Layers, error) {
-	var opts build.Options
+	var opts plan.Options
 	if err := f.chunk.options(&opts); err != nil {
 		return nil, err
 	}
@@ -180,23 +181,15 @@ func (f *contentFlags) planList(name string) (*report.Layers, error) {
 }
 
 // withImage opens an image to look at.
-func withImage(ctx context.Context, arg string, fetch source.Options, use func(*encapsulate.Prior) error) (err error) {
+func withImage(ctx context.Context, arg string, fetch source.Options, use func(*oci.Image) error) (err error) {
 	if err := checkFetch(&fetch.Registry); err != nil {
 		return err
 	}
-	ref, err := parseImageReference(arg)
+	image, err := openImage(ctx, arg, fetch)
 	if err != nil {
 		return err
 	}
-	image, closeImage, err := container.OpenPrior(ctx, ref, fetch)
-	if err != nil {
-		return fmt.Errorf("opening %s: %w", ref, err)
-	}
-	defer func() {
-		if closeErr := closeImage(); err == nil {
-			err = closeErr
-		}
-	}()
+	defer func() { err = errors.Join(err, image.Close()) }()
 	return use(image)
 }
 
@@ -212,7 +205,7 @@ writes, and what ostree-ext, rpm-ostree and chunkah note in annotations.`,
   ostree-ext chunks show oci:layout:latest --html=layers.html`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withImage(cmd.Context(), args[0], fetch, func(image *encapsulate.Prior) error {
+			return withImage(cmd.Context(), args[0], fetch, func(image *oci.Image) error {
 				return a.printLayers(cmd.Context(), report.OfImage(image), out, args[0])
 			})
 		},
@@ -234,8 +227,8 @@ and which components changed, came or went.`,
   ostree-ext chunks diff oci:layout:old oci:layout:new --html=update.html`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withImage(cmd.Context(), args[0], fetch, func(from *encapsulate.Prior) error {
-				return withImage(cmd.Context(), args[1], fetch, func(to *encapsulate.Prior) error {
+			return withImage(cmd.Context(), args[0], fetch, func(from *oci.Image) error {
+				return withImage(cmd.Context(), args[1], fetch, func(to *oci.Image) error {
 					d := report.Diff(from, to)
 					if out.html != "" {
 						title := args[0] + " to " + args[1] + ": " + sizes.Format(int64(d.Download)) + " to download"

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"strings"
 	"time"
@@ -21,7 +19,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
-	"github.com/ostree-ext/ostree-ext-go/encapsulate/build"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
@@ -44,8 +43,8 @@ func (f *treeFlags) named() bool { return f.rootfs != "" || f.from != "" }
 // opened is a root filesystem with what is known of it.
 type opened struct {
 	tree    rootfs.Tree
-	modTime time.Time          // of a directory
-	image   *encapsulate.Prior // that it comes from, or nil
+	modTime time.Time  // of a directory
+	image   *oci.Image // that it comes from, or nil
 	close   func() error
 
 	// repo and commit are set where the image holds a commit and nothing else.
@@ -72,54 +71,58 @@ func (f *treeFlags) open(ctx context.Context, fetch source.Options) (*opened, er
 
 // openFrom reads the image that the tree is of. One that holds a commit is one again if nothing else is asked for.
 func (f *treeFlags) openFrom(ctx context.Context, fetch source.Options) (*opened, error) {
-	ref, image, closeImage, err := fetchImage(ctx, f.from, fetch)
+	image, err := openImage(ctx, f.from, fetch)
 	if err != nil {
 		return nil, err
 	}
-	holds, alone := holdsCommit(image)
-	if f.format == "" && holds {
-		f.format = "ostree"
-	}
-	if f.format != "ostree" || !alone {
-		return flattened(ctx, ref, image, closeImage)
-	}
-	o, err := openCommit(ctx, ref, image, fetch)
+	o, err := f.openedFrom(ctx, image)
 	if err != nil {
-		return nil, errors.Join(err, closeImage())
+		return nil, errors.Join(err, image.Close())
 	}
-	o.close = both(o.close, closeImage)
+	o.close = both(o.close, image.Close)
 	return o, nil
 }
 
-func fetchImage(ctx context.Context, arg string, fetch source.Options) (ref imgref.ImageReference, image *encapsulate.Prior, closeImage func() error, err error) {
-	if ref, err = parseImageReference(arg); err != nil {
-		return ref, nil, nil, err
+func (f *treeFlags) openedFrom(ctx context.Context, image *oci.Image) (*opened, error) {
+	layers, err := image.CommitLayers()
+	if f.format == "" {
+		if why, ok := errors.AsType[*oci.CommitError](err); ok && why.Labelled {
+			return nil, fmt.Errorf("%s says that it holds a commit, which cannot be found (%w): "+
+				"give --format=plain to take its files as they are", image.Name, err)
+		}
+		if err == nil {
+			f.format = "ostree"
+		}
 	}
-	if image, closeImage, err = container.OpenPrior(ctx, ref, fetch); err != nil {
-		return ref, nil, nil, fmt.Errorf("opening %s: %w", ref, err)
+	if err == nil && f.format == "ostree" && len(layers.Derived) == 0 {
+		r, commit, err := container.ImportScratch(ctx, image, "")
+		if err != nil {
+			return nil, err
+		}
+		tree, err := rootfs.Commit(ctx, r.Repo, commit)
+		if err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+		return &opened{tree: tree, image: image, repo: r.Repo, commit: commit, close: r.Close}, nil
 	}
-	return ref, image, closeImage, nil
+	tree, err := flatten.Open(ctx, image, flatten.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", image.Name, err)
+	}
+	return &opened{tree: tree, image: image, close: tree.Close}, nil
 }
 
-// openImage reads an image as a root filesystem.
-func openImage(ctx context.Context, arg string, fetch source.Options) (*opened, error) {
-	ref, image, closeImage, err := fetchImage(ctx, arg, fetch)
+// openImage opens the image that an argument names.
+func openImage(ctx context.Context, arg string, fetch source.Options) (*oci.Image, error) {
+	ref, err := parseEitherReference(arg)
 	if err != nil {
 		return nil, err
 	}
-	return flattened(ctx, ref, image, closeImage)
-}
-
-func flattened(ctx context.Context, ref imgref.ImageReference, image *encapsulate.Prior, closeImage func() error) (*opened, error) {
-	tree, err := flatten.Open(ctx, image, flatten.Options{})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("reading %s: %w", ref, err), closeImage())
-	}
-	return &opened{tree: tree, image: image, close: both(tree.Close, closeImage)}, nil
+	return source.Open(ctx, ref, fetch)
 }
 
 // commitOptions says how --format=ostree commits.
-func (f *treeFlags) commitOptions(ctx context.Context, tree rootfs.Tree) (opts build.OSTreeOptions, err error) {
+func (f *treeFlags) commitOptions(ctx context.Context, tree rootfs.Tree) (opts plan.OSTreeOptions, err error) {
 	switch f.varPolicy {
 	case "keep":
 	case "drop":
@@ -130,7 +133,7 @@ func (f *treeFlags) commitOptions(ctx context.Context, tree rootfs.Tree) (opts b
 	switch f.selinux {
 	case "off":
 	case "auto":
-		if opts.Prepare.Label, err = build.PolicyOf(ctx, tree); err != nil {
+		if opts.Prepare.Label, err = plan.PolicyOf(ctx, tree); err != nil {
 			return opts, err
 		}
 	default:
@@ -140,7 +143,7 @@ func (f *treeFlags) commitOptions(ctx context.Context, tree rootfs.Tree) (opts b
 }
 
 // plan plans an image of the root filesystem, for looking at.
-func (f *treeFlags) plan(ctx context.Context, opts build.Options, fetch source.Options) (*build.Plan, func() error, error) {
+func (f *treeFlags) plan(ctx context.Context, opts plan.Options, fetch source.Options) (*plan.Plan, func() error, error) {
 	o, err := f.open(ctx, fetch)
 	if err != nil {
 		return nil, nil, err
@@ -150,18 +153,18 @@ func (f *treeFlags) plan(ctx context.Context, opts build.Options, fetch source.O
 }
 
 // planOpened plans in the form that is asked for.
-func (f *treeFlags) planOpened(ctx context.Context, o *opened, base *build.Base, opts build.Options, created time.Time) (*build.Plan, *heldCommit, error) {
+func (f *treeFlags) planOpened(ctx context.Context, o *opened, base *plan.Base, opts plan.Options, created time.Time) (*plan.Plan, *heldCommit, error) {
 	switch f.format {
 	case "", "plain":
 		opts.Image.Created = &created
-		p, err := build.Tree(ctx, o.tree, base, opts)
+		p, err := plan.Tree(ctx, o.tree, base, opts)
 		return p, nil, err
 	case "ostree":
 		if base != nil {
 			return nil, nil, usagef("--keep-base is for --format=plain: a commit has no base")
 		}
 		if o.repo != nil && f.varPolicy == "keep" {
-			p, err := build.Commit(ctx, o.repo, o.commit, opts)
+			p, err := plan.Commit(ctx, o.repo, o.commit, opts)
 			return p, alreadyCommitted(o.repo, o.commit), err
 		}
 		commit, err := f.commitOptions(ctx, o.tree)
@@ -169,18 +172,18 @@ func (f *treeFlags) planOpened(ctx context.Context, o *opened, base *build.Base,
 			return nil, nil, err
 		}
 		commit.Time = created
-		c, err := build.CommitTree(ctx, o.tree, commit)
+		c, err := plan.CommitTree(ctx, o.tree, commit)
 		if err != nil {
 			return nil, nil, err
 		}
 		opts.Components.Origin = o.tree
-		p, err := build.Commit(ctx, c.Source, c.Commit, opts)
+		p, err := plan.Commit(ctx, c.Source, c.Commit, opts)
 		return p, newlyCommitted(c), err
 	}
 	return nil, nil, usagef("invalid value '%s' for '--format': plain or ostree", f.format)
 }
 
-// buildFlags are the options of container build.
+// buildFlags are the options of container plan.
 type buildFlags struct {
 	tree                                 treeFlags
 	chunk                                chunkFlags
@@ -247,20 +250,19 @@ func (f *buildFlags) add(c *cobra.Command) {
 	fs.StringVar(&f.repo, "repo", "", "`REPO` to store the commit of --format=ostree in, too")
 	fs.StringVar(&f.writeRef, "write-ref", "", "`REF` of --repo to set to the commit")
 	f.chunk.add(fs)
+	f.chunk.addCheckPrior(fs)
 	f.image.add(fs)
 	fetchFlags(fs, &f.fetch.Registry)
 	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
 }
 
-// built is the result of container build.
+// built is the result of container plan.
 type built struct {
 	Image  string `json:"image"`
 	Digest string `json:"digest"`
 	Commit string `json:"commit,omitempty"`
-	// Layers counts all, Reused those that were taken over from the prior image.
-	Layers int `json:"layers"`
-	Reused int `json:"reused"`
+	continued
 	// Dropped lists what a commit does not keep.
 	Dropped []string `json:"dropped,omitempty"`
 }
@@ -283,7 +285,7 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 	if err := a.checkArchive(ref); err != nil {
 		return err
 	}
-	opts := build.Options{}
+	opts := plan.Options{}
 	if err := f.chunk.options(&opts); err != nil {
 		return err
 	}
@@ -297,20 +299,19 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 	}
 	defer func() { err = errors.Join(err, o.close()) }()
 	base, closeBase, err := f.base(ctx, o)
+	defer func() { err = errors.Join(err, closeBase()) }()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeBase()) }()
 	created, err := f.inherit(o, base, &opts.Image)
 	if err != nil {
 		return err
 	}
-	prior, closePrior, err := f.chunk.openPrior(ctx, a, &ref, f.fetch)
-	if err != nil {
+	if opts.Prior, err = f.chunk.openPrior(ctx, a, &ref, f.fetch); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closePrior()) }()
-	opts.Prior = prior
+	defer func() { err = errors.Join(err, closeImage(opts.Prior)) }()
+	f.chunk.checkHeld(a, &opts)
 	show := a.newProgress()
 	opts.Image.Progress = show.event
 	result, err := a.buildOpened(ctx, f, o, base, opts, created, ref)
@@ -322,11 +323,11 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 	if f.asJSON {
 		printed = result
 	}
-	return a.report(ctx, ref, digest.Digest(result.Digest), f.digestFile, printed)
+	return a.report(ctx, ref, digest.Digest(result.Digest), result.continued, f.digestFile, printed)
 }
 
 // buildOpened plans, makes and writes the image.
-func (a *app) buildOpened(ctx context.Context, f *buildFlags, o *opened, base *build.Base, opts build.Options, created time.Time, ref imgref.ImageReference) (*built, error) {
+func (a *app) buildOpened(ctx context.Context, f *buildFlags, o *opened, base *plan.Base, opts plan.Options, created time.Time, ref imgref.ImageReference) (*built, error) {
 	p, committed, err := f.tree.planOpened(ctx, o, base, opts, created)
 	if err != nil {
 		return nil, err
@@ -351,17 +352,8 @@ func (a *app) buildOpened(ctx context.Context, f *buildFlags, o *opened, base *b
 		return nil, fmt.Errorf("writing %s: %w", ref, err)
 	}
 	result.Digest = d.String()
-	layers, err := img.Layers()
-	if err != nil {
-		return nil, err
-	}
-	result.Layers = len(layers)
-	for i := range layers {
-		if img.Reused(i) {
-			result.Reused++
-		}
-	}
-	return result, nil
+	result.continued, err = a.continuedFrom(opts.Prior, img)
+	return result, err
 }
 
 // tellDropped lists what a commit does not keep: all of it for programs, the beginning for people.
@@ -379,11 +371,11 @@ func (a *app) tellDropped(list []rootfs.Dropped, result *built) {
 }
 
 // inherit takes over the configuration of the image that the tree comes from, and returns the new one's time.
-func (f *buildFlags) inherit(o *opened, base *build.Base, opts *encapsulate.Options) (time.Time, error) {
+func (f *buildFlags) inherit(o *opened, base *plan.Base, opts *encapsulate.Options) (time.Time, error) {
 	if o.image == nil {
 		return sourceDateEpoch(o.modTime.UTC().Truncate(time.Second))
 	}
-	old := o.image.Config
+	old := &o.image.Config
 	created := old.Created.UTC()
 	if opts.Platform == nil {
 		p, err := platforms.Parse(strings.TrimSuffix(old.OS+"/"+old.Architecture+"/"+old.Variant, "/"))
@@ -393,20 +385,16 @@ func (f *buildFlags) inherit(o *opened, base *build.Base, opts *encapsulate.Opti
 		opts.Platform = &p
 	}
 	if opts.Config == nil {
-		config := old.Config
-		config.Labels = maps.Clone(config.Labels)
 		var kept []string
 		if base != nil {
 			for _, l := range base.Image.Layers {
 				kept = append(kept, l.DiffID.String())
 			}
 		}
-		build.RemoveStaleLabels(config.Labels, kept)
-		data, err := json.Marshal(config)
-		if err != nil {
-			return created, err
+		var err error
+		if opts.Config, err = plan.WithoutStaleLabels(old.Container, kept); err != nil {
+			return created, fmt.Errorf("configuration of %s: %w", f.tree.from, err)
 		}
-		opts.Config = data
 	}
 	return sourceDateEpoch(created)
 }
@@ -420,17 +408,21 @@ func sourceDateEpoch(other time.Time) (time.Time, error) {
 }
 
 // base opens the image whose layers stay.
-func (f *buildFlags) base(ctx context.Context, o *opened) (*build.Base, func() error, error) {
+func (f *buildFlags) base(ctx context.Context, o *opened) (*plan.Base, func() error, error) {
 	nothing := func() error { return nil }
 	if f.keepBase == "" {
 		return nil, nothing, nil
 	}
-	b, err := openImage(ctx, f.keepBase, f.fetch)
+	image, err := openImage(ctx, f.keepBase, f.fetch)
 	if err != nil {
-		return nil, nothing, err
+		return nil, nothing, fmt.Errorf("--keep-base: %w", err)
 	}
-	base, err := build.Above(ctx, b.image, b.tree, o.tree)
-	return base, b.close, err
+	tree, err := flatten.Open(ctx, image, flatten.Options{})
+	if err != nil {
+		return nil, image.Close, fmt.Errorf("reading %s: %w", image.Name, err)
+	}
+	base, err := plan.Above(ctx, image, tree, o.tree)
+	return base, image.Close, errors.Join(err, tree.Close())
 }
 
 // store puts the commit into a repository, too.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -12,7 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
-	"github.com/ostree-ext/ostree-ext-go/encapsulate/build"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
@@ -68,6 +69,7 @@ the content is split as that file says.
 	fs.StringVar(&f.contentMeta, "contentmeta", "", "`FILE` that maps content to layers")
 	f.image.add(fs)
 	f.chunk.add(fs)
+	f.chunk.addCheckPrior(fs)
 	fs.StringVar(&f.registry.AuthFile, "authfile", "", "`FILE` with credentials for the registry (default: $REGISTRY_AUTH_FILE, else those of podman and docker)")
 	insecureFlag(fs, &f.registry)
 	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
@@ -89,31 +91,33 @@ type encapsulated struct {
 	Image  string `json:"image"`
 	Digest string `json:"digest"`
 	Commit string `json:"commit"`
+	continued
 }
 
-func (a *app) encapsulate(cmd *cobra.Command, r *repo.Repo, revision string, ref imgref.ImageReference, opts encapsulate.Options, f *encapsulateFlags) error {
+func (a *app) encapsulate(
+	cmd *cobra.Command, r *repo.Repo, revision string, ref imgref.ImageReference, image encapsulate.Options, f *encapsulateFlags,
+) (err error) {
 	ctx := cmd.Context()
 	rev, err := r.ResolveRev(revision)
 	if err != nil {
 		return err
 	}
-	plan := build.Options{Image: opts}
-	if err := f.chunk.options(&plan); err != nil {
+	opts := plan.Options{Image: image}
+	if err := f.chunk.options(&opts); err != nil {
 		return err
 	}
-	if err := f.useContentMeta(cmd, r, rev, &plan); err != nil {
+	if err := f.useContentMeta(cmd, r, rev, &opts); err != nil {
 		return err
 	}
-	fetch := source.Options{Registry: f.registry, Platform: opts.Platform}
-	prior, closePrior, err := f.chunk.openPrior(ctx, a, &ref, fetch)
-	if err != nil {
+	fetch := source.Options{Registry: f.registry, Platform: image.Platform}
+	if opts.Prior, err = f.chunk.openPrior(ctx, a, &ref, fetch); err != nil {
 		return err
 	}
-	defer closePrior()
-	plan.Prior = prior
+	defer func() { err = errors.Join(err, closeImage(opts.Prior)) }()
+	f.chunk.checkHeld(a, &opts)
 	show := a.newProgress()
-	plan.Image.Progress = show.event
-	img, err := a.plannedImage(ctx, func() (*build.Plan, error) { return build.Commit(ctx, r, rev, plan) })
+	opts.Image.Progress = show.event
+	img, err := a.plannedImage(ctx, func() (*plan.Plan, error) { return plan.Commit(ctx, r, rev, opts) })
 	if err != nil {
 		show.stop()
 		return fmt.Errorf("making an image of commit %s: %w", rev, err)
@@ -123,16 +127,20 @@ func (a *app) encapsulate(cmd *cobra.Command, r *repo.Repo, revision string, ref
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", ref, err)
 	}
+	continued, err := a.continuedFrom(opts.Prior, img)
+	if err != nil {
+		return err
+	}
 	var result any
 	if f.asJSON {
-		result = encapsulated{Image: ref.String(), Digest: digest.String(), Commit: rev.String()}
+		result = encapsulated{Image: ref.String(), Digest: digest.String(), Commit: rev.String(), continued: continued}
 	}
-	return a.report(ctx, ref, digest, f.digestFile, result)
+	return a.report(ctx, ref, digest, continued, f.digestFile, result)
 }
 
 // useContentMeta takes over what content metadata say. Those of upstream's command line name the layers, so that the
 // packing is upstream's unless another is asked for; those of its library name components.
-func (f *encapsulateFlags) useContentMeta(cmd *cobra.Command, r *repo.Repo, rev repo.Checksum, plan *build.Options) error {
+func (f *encapsulateFlags) useContentMeta(cmd *cobra.Command, r *repo.Repo, rev repo.Checksum, opts *plan.Options) error {
 	if f.contentMeta == "" {
 		return nil
 	}
@@ -140,15 +148,15 @@ func (f *encapsulateFlags) useContentMeta(cmd *cobra.Command, r *repo.Repo, rev 
 	if err != nil {
 		return fmt.Errorf("reading content metadata: %w", err)
 	}
-	if err := plan.UseContentMeta(cmd.Context(), r, data, f.chunk.packing != ""); err != nil {
+	if err := opts.UseContentMeta(cmd.Context(), r, data, f.chunk.packing != ""); err != nil {
 		return fmt.Errorf("content metadata %s: %w", f.contentMeta, err)
 	}
 	return nil
 }
 
 // plannedImage plans an image, tells the plan's warnings, and makes the image.
-func (a *app) plannedImage(ctx context.Context, plan func() (*build.Plan, error)) (*encapsulate.Image, error) {
-	p, err := plan()
+func (a *app) plannedImage(ctx context.Context, make func() (*plan.Plan, error)) (*encapsulate.Image, error) {
+	p, err := make()
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -42,8 +43,8 @@ ostree-unverified-image:TRANSPORT:NAME. References that ask for signatures are r
 			}
 			return withRepo(repoPath, func(r *repo.Repo) error {
 				show := a.newProgress()
-				res, err := container.Unencapsulate(cmd.Context(), r, from, container.UnencapsulateOptions{
-					Source: fetch, WriteRef: ref, Progress: show.event,
+				res, err := container.Unencapsulate(cmd.Context(), r, from, fetch, container.ImportOptions{
+					WriteRef: ref, Progress: show.event,
 				})
 				show.stop()
 				if err != nil {
@@ -107,7 +108,7 @@ func newInfoCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			info, err := container.Info(cmd.Context(), ref, fetch)
+			info, err := imageInfo(cmd.Context(), ref, fetch)
 			if err != nil {
 				return err
 			}
@@ -120,6 +121,15 @@ func newInfoCommand(a *app) *cobra.Command {
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
 	fetchFlags(c.Flags(), &fetch.Registry)
 	return c
+}
+
+// imageInfo reads what an image says of itself.
+func imageInfo(ctx context.Context, ref imgref.OstreeImageReference, fetch source.Options) (*container.ImageInfo, error) {
+	image, err := source.Open(ctx, ref, fetch)
+	if err != nil {
+		return nil, err
+	}
+	return container.Info(ref, image), image.Close()
 }
 
 func newCompareCommand(a *app) *cobra.Command {
@@ -141,7 +151,7 @@ func newCompareCommand(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if infos[i], err = container.Info(cmd.Context(), ref, fetch); err != nil {
+				if infos[i], err = imageInfo(cmd.Context(), ref, fetch); err != nil {
 					return err
 				}
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -30,14 +31,14 @@ the command ends. Signatures are not looked at.`,
 			if err := checkFetch(&fetch.Registry); err != nil {
 				return err
 			}
-			ref, err := parseEitherReference(args[0])
+			image, err := openImage(cmd.Context(), args[0], fetch)
 			if err != nil {
 				return err
 			}
 			show := a.newProgress()
-			v, err := container.Verify(cmd.Context(), ref, container.VerifyOptions{Source: fetch, Progress: show.event})
+			v, err := container.Check(cmd.Context(), image, container.CheckOptions{Progress: show.event})
 			show.stop()
-			if err != nil {
+			if err := errors.Join(err, image.Close()); err != nil {
 				return err
 			}
 			if asJSON {
@@ -48,7 +49,7 @@ the command ends. Signatures are not looked at.`,
 				return err
 			}
 			if n := len(v.Problems); n > 0 {
-				return fmt.Errorf("%s does not hold what it says: %d problems", ref, n)
+				return fmt.Errorf("%s does not hold what it says: %d problems", image.Name, n)
 			}
 			return nil
 		},
@@ -58,20 +59,18 @@ the command ends. Signatures are not looked at.`,
 	return c
 }
 
-// parseEitherReference reads an argument that says where an image is. What would vouch for it may stand before, if that is
-// nothing.
-func parseEitherReference(arg string) (imgref.ImageReference, error) {
+// parseEitherReference reads an argument that says where an image is. What vouches for it may stand before; if it does not,
+// nothing has to.
+func parseEitherReference(arg string) (imgref.OstreeImageReference, error) {
 	if ref, err := imgref.ParseOstreeImageReference(arg); err == nil {
-		if ref.Signature.Kind != imgref.ContainerPolicyAllowInsecure {
-			return ref.Image, &container.VerificationError{Ref: ref}
-		}
-		return ref.Image, nil
+		return ref, nil
 	}
-	return parseImageReference(arg)
+	ref, err := parseImageReference(arg)
+	return imgref.Unverified(ref), err
 }
 
 // describeVerification is what people read.
-func describeVerification(v *container.Verification) string {
+func describeVerification(v *container.Findings) string {
 	var b strings.Builder
 	for _, p := range v.Problems {
 		fmt.Fprintln(&b, p)

@@ -48,7 +48,9 @@ func (a *app) isStdout(ref imgref.ImageReference) bool {
 
 // report writes what a command found out about the image that it wrote: the digest to a file, if there is one to
 // write, and the result. Nothing is added to an image that went to standard output.
-func (a *app) report(ctx context.Context, ref imgref.ImageReference, d digest.Digest, toFile string, result any) error {
+func (a *app) report(
+	ctx context.Context, ref imgref.ImageReference, d digest.Digest, c continued, toFile string, result any,
+) error {
 	if toFile != "" {
 		if err := output.WriteFile(ctx, toFile, []byte(d)); err != nil {
 			return fmt.Errorf("the image is written, its digest is not: %w", err)
@@ -62,5 +64,6 @@ func (a *app) report(ctx context.Context, ref imgref.ImageReference, d digest.Di
 	if result != nil {
 		return a.printJSON(result)
 	}
+	a.tellContinued(c)
 	return a.printf("%s\n", d)
 }

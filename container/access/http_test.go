@@ -111,16 +111,12 @@ func write(t *testing.T, s *server, o access.Options) error {
 // read reads an image with all its layers.
 func read(t *testing.T, s *server, o access.Options) (err error) {
 	t.Helper()
-	src, err := source.Open(t.Context(), s.ref(), source.Options{Registry: o})
+	src, err := source.Open(t.Context(), imgref.Unverified(s.ref()), source.Options{Registry: o})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	m, err := src.Manifest(t.Context())
-	if err != nil {
-		return err
-	}
-	for _, l := range m.OCI.Layers {
+	for _, l := range src.Manifest.Layers {
 		r, err := src.Blob(t.Context(), l)
 		if err != nil {
 			return err

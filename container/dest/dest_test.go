@@ -28,6 +28,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/testreg"
 )
 
@@ -153,20 +154,18 @@ func TestWhatIsWrittenIsReadBack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			src, err := source.Open(t.Context(), ref, source.Options{Registry: plainHTTP})
+			src, err := source.Open(t.Context(), imgref.Unverified(ref), source.Options{Registry: plainHTTP})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer src.Close()
-			m, err := src.Manifest(t.Context())
-			if err != nil || m.Digest != d {
-				t.Errorf("the digest is %s, written as %s, %v", m.Digest, d, err)
+			if src.Top.Digest != d {
+				t.Errorf("the digest is %s, written as %s", src.Top.Digest, d)
 			}
-			config, err := src.Config(t.Context())
-			if want, _ := img.RawConfigFile(); err != nil || string(config) != string(want) {
-				t.Errorf("config: got %s, %v; want %s", config, err, want)
+			if want, _ := img.RawConfigFile(); string(src.RawConfig) != string(want) {
+				t.Errorf("config: got %s; want %s", src.RawConfig, want)
 			}
-			for i, desc := range m.OCI.Layers {
+			for i, desc := range src.Manifest.Layers {
 				got := readBlob(t, src, desc)
 				if desc.MediaType == ocispec.MediaTypeImageLayerGzip {
 					z, err := gzip.NewReader(bytes.NewReader(got))
@@ -185,7 +184,7 @@ func TestWhatIsWrittenIsReadBack(t *testing.T) {
 	}
 }
 
-func readBlob(t *testing.T, src source.Source, d ocispec.Descriptor) []byte {
+func readBlob(t *testing.T, src *oci.Image, d ocispec.Descriptor) []byte {
 	t.Helper()
 	r, err := src.Blob(t.Context(), d)
 	if err != nil {
@@ -314,7 +313,7 @@ func TestAFailureShowsNoImage(t *testing.T) {
 			if _, err := dest.Write(t.Context(), img, ref, dest.Options{Registry: plainHTTP}); !errors.Is(err, broken) {
 				t.Fatalf("got %v", err)
 			}
-			src, err := source.Open(t.Context(), ref, source.Options{Registry: plainHTTP})
+			src, err := source.Open(t.Context(), imgref.Unverified(ref), source.Options{Registry: plainHTTP})
 			if err == nil {
 				src.Close()
 				t.Error("there is an image")
@@ -400,7 +399,7 @@ func TestCredentialsComeFromTheFileThatIsNamed(t *testing.T) {
 		if !ok {
 			continue
 		}
-		src, err := source.Open(t.Context(), ref, source.Options{Registry: access.Options{AuthFile: auth, InsecureSkipTLSVerify: true}})
+		src, err := source.Open(t.Context(), imgref.Unverified(ref), source.Options{Registry: access.Options{AuthFile: auth, InsecureSkipTLSVerify: true}})
 		if err != nil {
 			t.Errorf("%s: reading: %v", key, err)
 			continue

@@ -1,7 +1,9 @@
-// Package flatten reads the layers of an image as one root filesystem, as a container runtime would unpack it, without being
-// root: owners, modes and xattrs stay in memory, the contents of files go into temporary files.
+// Package flatten reads the layers of an image as one root filesystem, as a container runtime would unpack it,
+// without being root: owners, modes and xattrs stay in memory, the contents of files go into temporary files. Package
+// plain reads the layers, and package overlay puts them on top of each other.
 //
-// What comes out is a [rootfs.Tree], of which another image can be made.
+// What comes out is a [rootfs.Tree], of which another image can be made. Errors about layers that break the rules of
+// tar or of images wrap [tarfmt.ErrInvalidStream].
 package flatten
 
 import (
@@ -12,22 +14,20 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
-
-// ErrInvalidLayer is wrapped by errors about layers that break the rules of tar or of images.
-var ErrInvalidLayer = errors.New("invalid layer")
 
 // Options says how an image is read.
 type Options struct {
 	// TempDir is where the contents of files go until the image is closed; empty means the system's place.
 	TempDir string
-	// MaxSize is how many bytes all files of all layers may have together; 0 means [DefaultMaxSize]. More is an error that
-	// wraps [ErrTooLarge].
+	// MaxSize is how many bytes all files of all layers may have together; 0 means [DefaultMaxSize]. More is an error
+	// that wraps [ErrTooLarge].
 	MaxSize int64
 }
 
@@ -41,15 +41,9 @@ type Image struct {
 
 var _ rootfs.Tree = (*Image)(nil)
 
-// place is where the content of a file is.
-type place struct {
-	spool  int
-	offset int64
-}
-
-// Open reads all layers of an image, several at a time. Diff-ids are checked; the blobs' digests are checked by the image's
-// reader. The caller closes the result.
-func Open(ctx context.Context, image *encapsulate.Prior, opts Options) (img *Image, err error) {
+// Open reads all layers of an image, several at a time. Diff-ids are checked; the blobs' digests are checked by the
+// image's reader. The caller closes the result.
+func Open(ctx context.Context, image *oci.Image, opts Options) (img *Image, err error) {
 	dir, err := os.MkdirTemp(opts.TempDir, "ostree-ext-")
 	if err != nil {
 		return nil, err
@@ -62,20 +56,26 @@ func Open(ctx context.Context, image *encapsulate.Prior, opts Options) (img *Ima
 		}
 	}()
 	limits := newBudget(opts.MaxSize)
-	layers := make([][]layerEntry, len(image.Layers))
+	layers := make([][]entry, len(image.Layers))
 	img.spools = make([]*os.File, len(image.Layers))
 	for i := range layers {
-		if img.spools[i], err = os.OpenFile(filepath.Join(dir, fmt.Sprint(i)), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+		name := filepath.Join(dir, strconv.Itoa(i))
+		if img.spools[i], err = os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
 			return img, err
 		}
 	}
 	g, run := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i, l := range image.Layers {
+	for i := range image.Layers {
+		l := &image.Layers[i]
 		g.Go(func() error {
-			var err error
-			if layers[i], err = readLayer(run, image, l, &layerReader{n: i, spool: img.spools[i], budget: limits}); err != nil {
-				return fmt.Errorf("layer %s: %w", l.Digest, err)
+			s := &spool{number: i, file: img.spools[i], budget: limits}
+			err := image.ReadLayer(run, l, oci.ReadOptions{Rest: maxRest}, func(r io.Reader) (err error) {
+				layers[i], err = s.read(run, r)
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("layer %s: %w", l.Descriptor.Digest, err)
 			}
 			return nil
 		})
@@ -83,14 +83,18 @@ func Open(ctx context.Context, image *encapsulate.Prior, opts Options) (img *Ima
 	if err := g.Wait(); err != nil {
 		return img, err
 	}
-	m := newMerge(limits)
+	tree, err := newTree(limits)
+	if err != nil {
+		return img, err
+	}
 	for i, entries := range layers {
-		if err := m.apply(entries); err != nil {
-			return img, fmt.Errorf("layer %s: %w", image.Layers[i].Digest, err)
+		if err := tree.Apply(ctx, entries); err != nil {
+			return img, fmt.Errorf("layer %s: %w", image.Layers[i].Descriptor.Digest, err)
 		}
 		layers[i] = nil
 	}
-	img.entries, img.places, err = m.list()
+	_, noCommit := image.CommitLayers()
+	img.entries, img.places, err = list(tree, noCommit == nil)
 	return img, err
 }
 

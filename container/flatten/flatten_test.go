@@ -18,9 +18,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/container/flatten"
-	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -90,32 +92,35 @@ func sum(data []byte) string {
 	return "sha256:" + hex.EncodeToString(s[:])
 }
 
-func image(t testing.TB, blobs []blob) *encapsulate.Prior {
+// stored are blobs by digest.
+type stored map[digest.Digest][]byte
+
+func (b stored) Blob(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(b[d.Digest])), nil
+}
+func (b stored) Parallel() bool { return true }
+func (b stored) Close() error   { return nil }
+
+func image(t testing.TB, list []blob) *oci.Image {
 	t.Helper()
-	type descriptor map[string]any
-	var layers []descriptor
-	diffIDs := []string{}
-	content := map[string][]byte{}
-	for _, b := range blobs {
-		layers = append(layers, descriptor{"mediaType": b.mediaType, "digest": sum(b.data), "size": len(b.data)})
-		diffIDs = append(diffIDs, sum(b.stream))
-		content[sum(b.data)] = b.data
-	}
-	manifest, err := json.Marshal(map[string]any{"schemaVersion": 2, "layers": layers})
-	if err != nil {
-		t.Fatal(err)
+	var m ocispec.Manifest
+	var diffIDs []string
+	blobs := stored{}
+	for _, b := range list {
+		d := digest.FromBytes(b.data)
+		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: b.mediaType, Digest: d, Size: int64(len(b.data))})
+		diffIDs = append(diffIDs, digest.FromBytes(b.stream).String())
+		blobs[d] = b.data
 	}
 	config, err := json.Marshal(map[string]any{"rootfs": map[string]any{"type": "layers", "diff_ids": diffIDs}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := encapsulate.NewPrior(manifest, config, func(_ context.Context, l encapsulate.PriorLayer) (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader(content[l.Digest.String()])), nil
-	})
+	img, err := oci.New(oci.Document{}, m, config, blobs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return img
 }
 
 // list describes each path of a tree in a line.
@@ -266,6 +271,10 @@ func TestLayersAreAppliedAsARuntimeUnpacksThem(t *testing.T) {
 				link("usr/y", "sysroot/ostree/repo/objects/ab/c.file"), symlink("ostree", "sysroot/ostree"))},
 			[]string{root, "/ostree 120777 → sysroot/ostree", "/sysroot 40755", "/usr 40755", `/usr/x 100644 "x"`, `/usr/y 100644 "x" = /usr/x`},
 		},
+		"a repository whose objects have no other name stays": {
+			[][]byte{layer(t, dir("sysroot/ostree"), file("sysroot/ostree/c.file", "x"))},
+			[]string{root, "/sysroot 40755", "/sysroot/ostree 40755", `/sysroot/ostree/c.file 100644 "x"`},
+		},
 		"special files, owners, modes and xattrs are kept": {
 			[][]byte{layer(t,
 				item{tar.Header{Typeflag: tar.TypeChar, Name: "null", Mode: 0o666, Devmajor: 1, Devminor: 3}, ""},
@@ -352,7 +361,7 @@ func TestNothingIsLeftOnDisk(t *testing.T) {
 			img, err := flatten.Open(t.Context(), image(t, blobs), flatten.Options{TempDir: dir})
 			if err == nil {
 				err = img.Close()
-			} else if !errors.Is(err, flatten.ErrInvalidLayer) {
+			} else if !errors.Is(err, oci.ErrLayerMismatch) {
 				t.Error(err)
 			}
 			left, globErr := filepath.Glob(filepath.Join(dir, "*"))

@@ -12,10 +12,8 @@ var ErrTooLarge = errors.New("the image is too large")
 // DefaultMaxSize is how many bytes all files of an image may have together if nothing else is said.
 const DefaultMaxSize = 256 << 30
 
-// Limits of Linux, and on what is held in memory.
+// Limits on what is held in memory, and on what is read for nothing.
 const (
-	maxPath   = 4096
-	maxName   = 255
 	maxMemory = 2 << 30 // for all headers
 	perEntry  = 512     // that each takes, besides its strings
 	maxRest   = 64 << 20

@@ -1,10 +1,11 @@
 package flatten
 
 import (
-	"archive/tar"
 	"context"
 	"fmt"
 	"io"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
 // Scanner checks the layers of an image without keeping the contents of their files.
@@ -14,34 +15,42 @@ type Scanner struct{ budget *budget }
 func NewScanner() *Scanner { return &Scanner{budget: newBudget(0)} }
 
 // Layer is a layer that was scanned.
-type Layer struct{ entries []layerEntry }
+type Layer struct{ entries []entry }
 
-// Scan reads the decompressed stream of a layer to the end of its archive. What [Open] would refuse of it is an error.
+// Scan reads the decompressed stream of a layer to the end of its archive. What [Open] would refuse of it is an
+// error.
 func (s *Scanner) Scan(ctx context.Context, r io.Reader) (*Layer, error) {
-	reader := &layerReader{spool: io.Discard, budget: s.budget}
-	if err := reader.read(&layerStream{ctx: ctx, r: r}); err != nil {
+	list, err := (&spool{budget: s.budget}).read(ctx, r)
+	if err != nil {
 		return nil, err
 	}
-	return &Layer{entries: reader.list}, nil
+	return &Layer{entries: list}, nil
 }
 
 // Special returns the path of an entry that is a device or a FIFO, or "".
 func (l *Layer) Special() string {
 	for _, e := range l.entries {
-		switch e.typ {
-		case tar.TypeFifo, tar.TypeChar, tar.TypeBlock:
-			return e.path
+		if e.File == nil {
+			continue
+		}
+		switch e.File.Mode & repo.ModeTypeMask {
+		case repo.ModeRegular, repo.ModeDir, repo.ModeSymlink:
+		default:
+			return e.Path
 		}
 	}
 	return ""
 }
 
-// Stack puts layers on top of each other, the lowest first, as whoever unpacks the image does. What cannot be unpacked is an
-// error that names the layer by its number from one on.
-func (s *Scanner) Stack(layers []*Layer) error {
-	m := newMerge(s.budget)
+// Stack puts layers on top of each other, the lowest first, as whoever unpacks the image does. What cannot be
+// unpacked is an error that names the layer by its number from one on.
+func (s *Scanner) Stack(ctx context.Context, layers []*Layer) error {
+	tree, err := newTree(s.budget)
+	if err != nil {
+		return err
+	}
 	for i, l := range layers {
-		if err := m.apply(l.entries); err != nil {
+		if err := tree.Apply(ctx, l.entries); err != nil {
 			return fmt.Errorf("layer %d: %w", i+1, err)
 		}
 	}

@@ -63,6 +63,11 @@ type OstreeImageReference struct {
 	Image     ImageReference
 }
 
+// Unverified is the reference to an image that nothing has to vouch for.
+func Unverified(image ImageReference) OstreeImageReference {
+	return OstreeImageReference{Signature: SignatureSource{Kind: ContainerPolicyAllowInsecure}, Image: image}
+}
+
 // ParseOstreeImageReference reads a signature source and an image reference, or one of the shorthands for images in
 // registries: ostree-unverified-registry:NAME and ostree-remote-registry:REMOTE:NAME.
 func ParseOstreeImageReference(s string) (OstreeImageReference, error) {

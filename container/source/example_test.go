@@ -17,6 +17,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
 // The layers of an image are read. A layer that is not what the manifest says never ends without an error.
@@ -28,24 +29,21 @@ func ExampleOpen() {
 	}
 	defer os.RemoveAll(dir)
 
-	src, err := source.Open(ctx, imgref.ImageReference{Transport: imgref.OCIDir, Name: dir}, source.Options{})
+	ref := imgref.ImageReference{Transport: imgref.OCIDir, Name: dir}
+	img, err := source.Open(ctx, imgref.Unverified(ref), source.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer src.Close()
-	m, err := src.Manifest(ctx)
-	if err != nil {
-		log.Fatal(err)
-	}
-	layer := m.OCI.Layers[0]
+	defer img.Close()
+	layer := img.Layers[0].Descriptor
 	read := func() {
-		r, err := src.Blob(ctx, layer)
+		r, err := img.Blob(ctx, layer)
 		if err != nil {
 			log.Fatal(err)
 		}
 		defer r.Close()
 		_, err = io.Copy(io.Discard, r)
-		fmt.Println("differs:", errors.Is(err, source.ErrMismatch))
+		fmt.Println("differs:", errors.Is(err, oci.ErrMismatch))
 	}
 	read()
 	if err := os.WriteFile(filepath.Join(dir, "blobs/sha256", layer.Digest.Encoded()), []byte("another"), 0o644); err != nil {

@@ -12,10 +12,15 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
-// ErrNoImage is wrapped by errors about references that name no image in a directory or archive.
+// ErrNoImage is wrapped by errors about references that name nothing: the registry, the directory or the archive does not
+// have the image. Where it cannot be told whether the image is there, the error is another one.
 var ErrNoImage = errors.New("no such image")
+
+// ErrAmbiguous is wrapped by errors about references that name one of several images without saying which.
+var ErrAmbiguous = errors.New("which image")
 
 func openOCIDir(ref imgref.ImageReference) (backend, error) {
 	dir, tag := ref.PathAndTag()
@@ -73,7 +78,7 @@ func (l *layout) manifest(_ context.Context, instance *digest.Digest) ([]byte, s
 		return nil, "", err
 	}
 	if int64(len(data)) != d.Size {
-		return nil, "", &BlobError{Digest: d.Digest, Size: d.Size, Read: int64(len(data))}
+		return nil, "", &oci.BlobError{Digest: d.Digest, Size: d.Size, Read: int64(len(data))}
 	}
 	return data, d.MediaType, checkManifestBytes(data, d.Digest)
 }
@@ -83,7 +88,7 @@ func (l *layout) find() (ocispec.Descriptor, error) {
 	var none ocispec.Descriptor
 	data, err := readSmall(l.files, ocispec.ImageIndexFile, maxManifestSize)
 	if errors.Is(err, fs.ErrNotExist) {
-		return none, fmt.Errorf("this is no OCI image layout: %w", err)
+		return none, fmt.Errorf("this is not an OCI image layout: %w", err)
 	}
 	if err != nil {
 		return none, err
@@ -96,8 +101,12 @@ func (l *layout) find() (ocispec.Descriptor, error) {
 		return none, fmt.Errorf("%s: %w: schema version %d", ocispec.ImageIndexFile, ErrInvalidManifest, index.SchemaVersion)
 	}
 	if l.tag == "" {
-		if n := len(index.Manifests); n != 1 {
-			return none, fmt.Errorf("%w: the layout has %d images: name one by its tag", ErrNoImage, n)
+		switch n := len(index.Manifests); n {
+		case 0:
+			return none, fmt.Errorf("%w: the layout is empty", ErrNoImage)
+		case 1:
+		default:
+			return none, fmt.Errorf("%w: the layout has %d images: name one by its tag", ErrAmbiguous, n)
 		}
 		return index.Manifests[0], nil
 	}

@@ -7,10 +7,11 @@ import (
 	"runtime"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.podman.io/image/v5/manifest"
 	"go.podman.io/image/v5/types"
+
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
 // The limits on what is kept in memory.
@@ -23,27 +24,6 @@ const (
 // ErrInvalidManifest is wrapped by errors about manifests and indexes that break the rules of their format.
 var ErrInvalidManifest = errors.New("invalid manifest")
 
-// Manifest is the manifest of one image for one platform.
-type Manifest struct {
-	// Raw has the bytes as they are stored, and MediaType says what they are.
-	Raw       []byte
-	MediaType string
-	// Digest is that of Raw: of the manifest chosen for the platform, never of an index.
-	Digest digest.Digest
-	// OCI is the content. A Docker manifest is converted: its media types are replaced by OCI's.
-	OCI ocispec.Manifest
-}
-
-const dockerPrefix = "application/vnd.docker.image.rootfs."
-
-// ociTypes gives for Docker's media types those of OCI with the same meaning.
-var ociTypes = map[string]string{
-	manifest.DockerV2Schema2ConfigMediaType:           ocispec.MediaTypeImageConfig,
-	manifest.DockerV2Schema2LayerMediaType:            ocispec.MediaTypeImageLayerGzip,
-	manifest.DockerV2SchemaLayerMediaTypeUncompressed: ocispec.MediaTypeImageLayer,
-	dockerPrefix + "diff.tar.zstd":                    ocispec.MediaTypeImageLayerZstd,
-}
-
 func checkManifestBytes(data []byte, want digest.Digest) error {
 	if len(data) > maxManifestSize {
 		return fmt.Errorf("%w: it has more than %d bytes", ErrInvalidManifest, maxManifestSize)
@@ -55,7 +35,7 @@ func checkManifestBytes(data []byte, want digest.Digest) error {
 		return err
 	}
 	if got := digest.FromBytes(data); got != want {
-		return fmt.Errorf("manifest %s: %w: it has the digest %s", want, ErrMismatch, got)
+		return fmt.Errorf("manifest %s: %w: it has the digest %s", want, oci.ErrMismatch, got)
 	}
 	return nil
 }
@@ -124,24 +104,24 @@ func chooseInstance(data []byte, mediaType string, p *ocispec.Platform) (digest.
 	return d, checkDigest(d)
 }
 
-func parseManifest(data []byte, mediaType string) (*Manifest, error) {
-	if isIndex(mediaType) {
+// parseManifest returns the view of a manifest.
+func parseManifest(d oci.Document) (*ocispec.Manifest, error) {
+	if isIndex(d.MediaType) {
 		return nil, fmt.Errorf("%w: an index inside an index", ErrInvalidManifest)
 	}
-	m := &Manifest{Raw: data, MediaType: mediaType, Digest: digest.FromBytes(data)}
-	if err := json.Unmarshal(data, &m.OCI); err != nil {
+	m := &ocispec.Manifest{}
+	if err := json.Unmarshal(d.Raw, m); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidManifest, err)
 	}
-	if n := len(m.OCI.Layers); n > maxLayers {
+	if n := len(m.Layers); n > maxLayers {
 		return nil, fmt.Errorf("%w: it has %d layers, more than %d", ErrInvalidManifest, n, maxLayers)
 	}
-	if err := checkDescriptor(m.OCI.Config); err != nil {
+	if err := checkDescriptor(m.Config); err != nil {
 		return nil, fmt.Errorf("%w: config: %w", ErrInvalidManifest, err)
 	}
 	sizes := map[digest.Digest]int64{}
-	for i := range m.OCI.Layers {
-		l := &m.OCI.Layers[i]
-		if err := checkDescriptor(*l); err != nil {
+	for i, l := range m.Layers {
+		if err := checkDescriptor(l); err != nil {
 			return nil, fmt.Errorf("%w: layer %d: %w", ErrInvalidManifest, i, err)
 		}
 		if size, ok := sizes[l.Digest]; ok && size != l.Size {
@@ -149,24 +129,7 @@ func parseManifest(data []byte, mediaType string) (*Manifest, error) {
 		}
 		sizes[l.Digest] = l.Size
 	}
-	if mediaType == manifest.DockerV2Schema2MediaType {
-		convertDocker(&m.OCI)
-	}
 	return m, nil
-}
-
-func convertDocker(m *ocispec.Manifest) {
-	m.Versioned = specs.Versioned{SchemaVersion: 2}
-	m.MediaType = ocispec.MediaTypeImageManifest
-	convert := func(d *ocispec.Descriptor) {
-		if t, ok := ociTypes[d.MediaType]; ok {
-			d.MediaType = t
-		}
-	}
-	convert(&m.Config)
-	for i := range m.Layers {
-		convert(&m.Layers[i])
-	}
 }
 
 func checkDescriptor(d ocispec.Descriptor) error {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/docker/distribution/registry/api/errcode"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.podman.io/image/v5/docker"
@@ -42,7 +43,7 @@ func openRegistry(ctx context.Context, name string, opts access.Options) (backen
 		return err
 	})
 	if err != nil {
-		return nil, "", access.Explain(err)
+		return nil, "", access.Explain(absent(err))
 	}
 	return &library{src: src}, want, nil
 }
@@ -87,7 +88,21 @@ func (l *library) manifest(ctx context.Context, instance *digest.Digest) (data [
 		data, mediaType, err = l.src.GetManifest(ctx, instance)
 		return err
 	})
-	return data, mediaType, err
+	return data, mediaType, absent(err)
+}
+
+// absent adds [ErrNoImage] to the error of a registry that says in the distribution specification's codes that it does not
+// have an image. What it will not tell apart from a lack of rights is not among them.
+func absent(err error) error {
+	var coded errcode.ErrorCoder
+	if !errors.As(err, &coded) {
+		return err
+	}
+	switch coded.ErrorCode().Descriptor().Value {
+	case "MANIFEST_UNKNOWN", "NAME_UNKNOWN":
+		return fmt.Errorf("%w: %w", ErrNoImage, err)
+	}
+	return err
 }
 
 func (l *library) blob(ctx context.Context, d ocispec.Descriptor) (r io.ReadCloser, err error) {

@@ -7,32 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
 // ErrUnsupportedTransport is wrapped by errors about references whose transport cannot be read.
 var ErrUnsupportedTransport = errors.New("transport is not supported")
-
-// Source is one image that is being read. It is safe for concurrent use.
-type Source interface {
-	// Manifest returns the manifest of the image. It is fetched once.
-	Manifest(ctx context.Context) (*Manifest, error)
-	// Config returns the bytes of the configuration, checked against the manifest.
-	Config(ctx context.Context) ([]byte, error)
-	// Blob opens a blob of the manifest. Reading ends in io.EOF only if size and digest are those of the descriptor,
-	// otherwise in a [*BlobError]; the caller has to read to the end before it believes anything. The caller closes
-	// it.
-	Blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error)
-	// ParallelBlobs reports whether several blobs may be open at once.
-	ParallelBlobs() bool
-	// Close releases what the source holds. Open blobs must be closed before.
-	Close() error
-}
 
 // Options says how to read an image. The zero value is what most callers need.
 type Options struct {
@@ -40,6 +26,8 @@ type Options struct {
 	Registry access.Options
 	// Platform is wanted where the reference names an image for several; nil is this machine's.
 	Platform *ocispec.Platform
+	// Admission decides which images may come in; nil is [Unverified].
+	Admission Admission
 }
 
 // backend fetches bytes. It checks nothing.
@@ -52,126 +40,178 @@ type backend interface {
 	close() error
 }
 
-// Open starts to read an image and fetches its manifest.
-func Open(ctx context.Context, ref imgref.ImageReference, opts Options) (Source, error) {
+// Open opens an image and reads its manifest and its configuration. It is the one door by which images come in: what the
+// reference asks to vouch for the image decides first, and is asked again as soon as the manifest is there. The caller closes
+// the image.
+func Open(ctx context.Context, ref imgref.OstreeImageReference, opts Options) (*oci.Image, error) {
 	if err := opts.Registry.Check(); err != nil {
 		return nil, err
 	}
-	img := &image{opts: opts}
-	var err error
-	switch ref.Transport {
-	case imgref.Registry:
-		img.backend, img.want, err = openRegistry(ctx, ref.Name, opts.Registry)
-	case imgref.DockerArchive:
-		img.backend, err = openDockerArchive(ctx, ref.Name)
-		img.uncompressed = true
-	case imgref.OCIDir:
-		img.backend, err = openOCIDir(ref)
-	case imgref.OCIArchive:
-		img.backend, err = openOCIArchive(ctx, ref)
-	case imgref.Dir:
-		img.backend, err = openDir(ref.Name)
-	case imgref.ContainersStorage:
-		img.backend, err = openStorage(ctx, ref.Name)
-		img.uncompressed = true
-	default:
-		return nil, fmt.Errorf("%w: %s: copy the image to a registry or an oci-archive: file first", ErrUnsupportedTransport, ref)
+	admission := opts.Admission
+	if admission == nil {
+		admission = Unverified
 	}
+	gate, err := admission(ref)
 	if err != nil {
 		return nil, err
 	}
-	if err := img.load(ctx); err != nil {
-		return nil, errors.Join(err, img.Close())
+	o := &opener{ref: ref, opts: opts, gate: gate}
+	if err := o.start(ctx); err != nil {
+		if ref.Image.Transport != imgref.Registry && errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: %w", ErrNoImage, err)
+		}
+		return nil, fmt.Errorf("opening %s: %w", ref.Image, err)
+	}
+	img, err := o.load(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", ref.Image, errors.Join(err, o.backend.close()))
 	}
 	return img, nil
 }
 
-// image puts the checks on top of a backend.
-type image struct {
-	backend backend
+// opener puts the checks on top of a backend.
+type opener struct {
+	ref     imgref.OstreeImageReference
 	opts    Options
+	gate    Gate
+	backend backend
 	// want is the digest that the reference asks for, or empty.
 	want digest.Digest
 	// uncompressed says that layers come uncompressed whatever the manifest calls them.
 	uncompressed bool
-	loaded       *Manifest
 }
 
-func (i *image) Manifest(context.Context) (*Manifest, error) { return i.loaded, nil }
-func (i *image) ParallelBlobs() bool                         { return i.backend.parallel() }
-func (i *image) Close() error                                { return i.backend.close() }
+// start finds what fetches the bytes.
+func (o *opener) start(ctx context.Context) (err error) {
+	switch ref := o.ref.Image; ref.Transport {
+	case imgref.Registry:
+		o.backend, o.want, err = openRegistry(ctx, ref.Name, o.opts.Registry)
+	case imgref.DockerArchive:
+		o.backend, err = openDockerArchive(ctx, ref.Name)
+		o.uncompressed = true
+	case imgref.OCIDir:
+		o.backend, err = openOCIDir(ref)
+	case imgref.OCIArchive:
+		o.backend, err = openOCIArchive(ctx, ref)
+	case imgref.Dir:
+		o.backend, err = openDir(ref.Name)
+	case imgref.ContainersStorage:
+		o.backend, err = openStorage(ctx, ref.Name)
+		o.uncompressed = true
+	default:
+		err = fmt.Errorf("%w: copy the image to a registry or an oci-archive: file first", ErrUnsupportedTransport)
+	}
+	return err
+}
 
-// load finds the manifest of the wanted platform.
-func (i *image) load(ctx context.Context) error {
-	data, mediaType, err := i.backend.manifest(ctx, nil)
+// load finds the manifest of the wanted platform, and reads the configuration.
+func (o *opener) load(ctx context.Context) (*oci.Image, error) {
+	top, err := o.document(ctx, nil, o.want)
 	if err != nil {
-		return fmt.Errorf("reading the manifest: %w", err)
+		return nil, err
 	}
-	if err := checkManifestBytes(data, i.want); err != nil {
-		return err
+	if o.gate != nil {
+		if err := o.gate.Top(ctx, top); err != nil {
+			return nil, err
+		}
 	}
-	if mediaType, err = manifestType(data, mediaType); err != nil {
-		return err
-	}
-	if isIndex(mediaType) {
-		instance, err := chooseInstance(data, mediaType, i.opts.Platform)
+	var index *oci.Document
+	if isIndex(top.MediaType) {
+		instance, err := chooseInstance(top.Raw, top.MediaType, o.opts.Platform)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if data, mediaType, err = i.backend.manifest(ctx, &instance); err != nil {
-			return fmt.Errorf("reading the manifest %s: %w", instance, err)
+		member, err := o.document(ctx, &instance, instance)
+		if err != nil {
+			return nil, err
 		}
-		if err := checkManifestBytes(data, instance); err != nil {
-			return err
+		if o.gate != nil {
+			if err := o.gate.Member(ctx, member); err != nil {
+				return nil, err
+			}
 		}
-		if mediaType, err = manifestType(data, mediaType); err != nil {
-			return err
-		}
+		index, top = &top, member
 	}
-	i.loaded, err = parseManifest(data, mediaType)
+	manifest, err := parseManifest(top)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if i.uncompressed {
-		for n := range i.loaded.OCI.Layers {
-			i.loaded.OCI.Layers[n].MediaType = ocispec.MediaTypeImageLayer
+	if o.uncompressed {
+		for n := range manifest.Layers {
+			manifest.Layers[n].MediaType = ocispec.MediaTypeImageLayer
 		}
 	}
-	if o, ok := i.backend.(interface{ original() digest.Digest }); ok && o.original() != "" {
-		i.loaded.Digest = o.original()
+	if original, ok := o.backend.(interface{ original() digest.Digest }); ok && original.original() != "" {
+		top.Digest = original.original()
 	}
-	return nil
-}
-
-// Config implements [Source].
-func (i *image) Config(ctx context.Context) ([]byte, error) {
-	d := i.loaded.OCI.Config
-	if d.Size > maxConfigSize {
-		return nil, fmt.Errorf("the image configuration has %d bytes, more than %d", d.Size, int64(maxConfigSize))
-	}
-	r, err := i.Blob(ctx, d)
+	config, err := o.config(ctx, manifest.Config)
 	if err != nil {
 		return nil, fmt.Errorf("reading the image configuration: %w", err)
 	}
+	img, err := oci.New(top, *manifest, config, content{o.backend})
+	if err != nil {
+		return nil, err
+	}
+	img.Name, img.Index = o.ref.Image.String(), index
+	if o.gate != nil {
+		img.AdmitCommit = o.gate.Commit
+	}
+	return img, nil
+}
+
+// document reads a manifest or an index, and checks its digest if it is to have one.
+func (o *opener) document(ctx context.Context, instance *digest.Digest, want digest.Digest) (oci.Document, error) {
+	var d oci.Document
+	data, mediaType, err := o.backend.manifest(ctx, instance)
+	if err != nil {
+		if instance != nil {
+			return d, fmt.Errorf("reading the manifest %s: %w", *instance, err)
+		}
+		return d, fmt.Errorf("reading the manifest: %w", err)
+	}
+	if err := checkManifestBytes(data, want); err != nil {
+		return d, err
+	}
+	if mediaType, err = manifestType(data, mediaType); err != nil {
+		return d, err
+	}
+	return oci.Document{Raw: data, MediaType: mediaType, Digest: digest.FromBytes(data)}, nil
+}
+
+// config reads the configuration.
+func (o *opener) config(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
+	if d.Size > maxConfigSize {
+		return nil, fmt.Errorf("it has %d bytes, more than %d", d.Size, int64(maxConfigSize))
+	}
+	blob, err := content{o.backend}.Blob(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	r := oci.Verify(blob, d)
 	defer r.Close()
 	data, err := io.ReadAll(r)
 	if err != nil {
-		return nil, fmt.Errorf("reading the image configuration: %w", err)
+		return nil, err
 	}
 	if !json.Valid(data) || !bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{")) {
-		return nil, errors.New("the image configuration is not a JSON object")
+		return nil, errors.New("it is not a JSON object")
 	}
 	return data, nil
 }
 
-// Blob implements [Source].
-func (i *image) Blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+// content is an [oci.Content] of a backend.
+type content struct{ backend }
+
+// Blob implements [oci.Content].
+func (c content) Blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
 	if err := checkDescriptor(d); err != nil {
 		return nil, err
 	}
-	r, err := i.backend.blob(ctx, d)
-	if err != nil {
-		return nil, err
-	}
-	return newVerifier(r, d), nil
+	return c.blob(ctx, d)
 }
+
+// Parallel implements [oci.Content].
+func (c content) Parallel() bool { return c.parallel() }
+
+// Close implements [oci.Content].
+func (c content) Close() error { return c.close() }

@@ -26,10 +26,25 @@ func openStorage(ctx context.Context, name string) (backend, error) {
 	cleanup := func() error { return os.RemoveAll(dir) }
 	b, err := copyFromStorage(ctx, name, filepath.Join(dir, "image"))
 	if err != nil {
+		if absentFromStorage(ctx, name) {
+			err = fmt.Errorf("%w: %w", ErrNoImage, err)
+		}
 		return nil, errors.Join(err, cleanup())
 	}
 	b.cleanup = cleanup
 	return b, nil
+}
+
+// absentFromStorage reports whether podman says that an image is not there: only it has a status for that. Names that say
+// which storage they mean are not for it.
+func absentFromStorage(ctx context.Context, name string) bool {
+	tool, err := exec.LookPath("podman")
+	if err != nil || strings.HasPrefix(name, "[") {
+		return false
+	}
+	_, err = run(ctx, tool, "image", "exists", name)
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	return ok && exit.ExitCode() == 1
 }
 
 func copyFromStorage(ctx context.Context, name, dir string) (*flatDir, error) {

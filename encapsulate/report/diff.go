@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
-	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
 // Difference says what a host that has one image downloads for another. It is what `chunks diff --json` prints. Bytes are
@@ -50,10 +50,10 @@ const (
 )
 
 // Diff compares two images.
-func Diff(from, to *encapsulate.Prior) *Difference {
+func Diff(from, to *oci.Image) *Difference {
 	had := map[string]bool{}
 	for _, l := range from.Layers {
-		had[l.Digest.String()] = true
+		had[l.Descriptor.Digest.String()] = true
 	}
 	d := &Difference{Layers: []LayerDifference{}, Components: components(from, to)}
 	because := map[string]bool{}
@@ -82,9 +82,9 @@ func Diff(from, to *encapsulate.Prior) *Difference {
 	}
 	gone := map[string]bool{}
 	for _, l := range from.Layers {
-		if digest := l.Digest.String(); !has[digest] && !gone[digest] {
+		if digest := l.Descriptor.Digest.String(); !has[digest] && !gone[digest] {
 			gone[digest] = true
-			d.Removed += uint64(l.Size)
+			d.Removed += uint64(l.Descriptor.Size)
 			d.RemovedLayers++
 		}
 	}
@@ -93,10 +93,10 @@ func Diff(from, to *encapsulate.Prior) *Difference {
 
 // Update tells the layers of an image as seen by a host that has another: those which it has are kept, the others are certain
 // to be downloaded.
-func Update(from, to *encapsulate.Prior) *Layers {
+func Update(from, to *oci.Image) *Layers {
 	had := map[string]bool{}
 	for _, l := range from.Layers {
-		had[l.Digest.String()] = true
+		had[l.Descriptor.Digest.String()] = true
 	}
 	r := OfImage(to)
 	for i := range r.Layers {
@@ -109,10 +109,10 @@ func Update(from, to *encapsulate.Prior) *Layers {
 }
 
 // components compares the components of two images that tell their plans.
-func components(from, to *encapsulate.Prior) []ComponentDifference {
+func components(from, to *oci.Image) []ComponentDifference {
 	out := []ComponentDifference{}
-	a, errA := chunking.ParseRecord(from.Config.Config.Labels[chunking.LabelPlan])
-	b, errB := chunking.ParseRecord(to.Config.Config.Labels[chunking.LabelPlan])
+	a, errA := chunking.ParseRecord(from.Config.Labels[chunking.LabelPlan])
+	b, errB := chunking.ParseRecord(to.Config.Labels[chunking.LabelPlan])
 	if errA != nil || errB != nil {
 		return out
 	}

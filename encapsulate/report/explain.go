@@ -7,7 +7,7 @@ import (
 	"path"
 	"slices"
 
-	"github.com/ostree-ext/ostree-ext-go/encapsulate/build"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -35,7 +35,7 @@ var (
 )
 
 // Explain says where a plan puts a path. Symlinks above the last element are followed.
-func Explain(p *build.Plan, name string) (*Explanation, error) {
+func Explain(p *plan.Plan, name string) (*Explanation, error) {
 	if p.Set == nil || p.Arrangement == nil {
 		return nil, ErrNotSplit
 	}

@@ -14,8 +14,8 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/chunking/packing"
-	"github.com/ostree-ext/ostree-ext-go/encapsulate"
-	"github.com/ostree-ext/ostree-ext-go/encapsulate/build"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 )
 
 // Layers says how an image is split. It is what `chunks plan --json` and `chunks show --json` print.
@@ -46,7 +46,7 @@ type Layer struct {
 }
 
 // OfPlan tells a plan. The layer with the commit, whose size nobody knows before it is made, is left out.
-func OfPlan(p *build.Plan) *Layers {
+func OfPlan(p *plan.Plan) *Layers {
 	r := &Layers{Layers: []Layer{}}
 	if p.Arrangement == nil {
 		return r
@@ -67,20 +67,18 @@ func OfPlan(p *build.Plan) *Layers {
 }
 
 // OfImage tells an image, whoever made it.
-func OfImage(image *encapsulate.Prior) *Layers {
-	record, _ := chunking.ParseRecord(image.Config.Config.Labels[chunking.LabelPlan])
-	first := 0
-	if record != nil && len(record.Layers) <= len(image.Layers) {
-		first = len(image.Layers) - len(record.Layers)
-	}
+func OfImage(image *oci.Image) *Layers {
+	record, first := recordOf(image)
 	r := &Layers{Layers: []Layer{}}
 	for i, l := range image.Layers {
-		layer := Layer{Bytes: uint64(l.Size), Digest: l.Digest.String(), DiffID: l.DiffID.String(), Components: []string{}}
-		switch {
-		case record != nil && i < first:
+		layer := Layer{
+			Bytes: uint64(l.Descriptor.Size), Digest: l.Descriptor.Digest.String(), DiffID: l.DiffID.String(), Components: []string{},
+		}
+		switch n := i - first - 1; {
+		case record != nil && n < 0:
 			layer.First = true
-		case record != nil && len(record.Layers[i-first].Components) > 0:
-			layer.Components = record.Layers[i-first].Components
+		case record != nil && n < len(record.Layers) && len(record.Layers[n].Components) > 0:
+			layer.Components = record.Layers[n].Components
 			for _, id := range layer.Components {
 				layer.Sizes = append(layer.Sizes, record.Components[id].Size)
 			}
@@ -92,12 +90,32 @@ func OfImage(image *encapsulate.Prior) *Layers {
 	return r
 }
 
+// recordOf returns the record of an image and the position of its first layer, if it is of the layers that the image has. One
+// that does not say so is believed where their numbers agree: that is good enough for telling people.
+func recordOf(image *oci.Image) (record *chunking.Record, first int) {
+	record, err := chunking.ParseRecord(image.Config.Labels[chunking.LabelPlan])
+	if err != nil {
+		return nil, 0
+	}
+	diffIDs := make([]string, len(image.Layers))
+	for i, l := range image.Layers {
+		diffIDs[i] = l.DiffID.String()
+	}
+	switch fit := record.Fit(diffIDs); {
+	case fit == chunking.Fitting:
+		return record, record.At
+	case fit == chunking.Unbound && len(image.Layers) == 1+len(record.Layers):
+		return record, 0
+	}
+	return nil, 0
+}
+
 // names are what other programs say of a layer.
-func names(l encapsulate.PriorLayer) []string {
+func names(l oci.Layer) []string {
 	var list []string
-	if s := l.Annotations[chunking.AnnotationComponents]; s != "" {
+	if s := l.Descriptor.Annotations[chunking.AnnotationComponents]; s != "" {
 		list = strings.Split(s, ",")
-	} else if s := l.Annotations["org.chunkah.component"]; s != "" {
+	} else if s := l.Descriptor.Annotations["org.chunkah.component"]; s != "" {
 		list = strings.Fields(s)
 	} else if l.History != nil && l.History.CreatedBy != "" {
 		list = []string{l.History.CreatedBy}
@@ -124,17 +142,17 @@ var ErrList = errors.New("invalid list of components")
 // PlanList packs a list of components, which is JSON and may be compressed with gzip: an array of objects as in upstream's
 // content metadata, each of which may have "probability", the chance to change in one update, which then is used as it is.
 // The layers are those besides that of the commit.
-func PlanList(data []byte, opts build.Options) (*Layers, error) {
+func PlanList(data []byte, opts plan.Options) (*Layers, error) {
 	list, err := readList(data)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrList, err)
 	}
 	limit := opts.MaxLayers
-	if opts.Packing == build.PackUpstream {
+	if opts.Packing == plan.PackUpstream {
 		return planListUpstream(list, limit)
 	}
 	if limit == 0 {
-		limit = build.DefaultMaxLayers - 1
+		limit = plan.DefaultMaxLayers - 1
 	}
 	params := packing.Params{MaxLayers: limit, Overhead: packing.DefaultOverhead}
 	if opts.UpdateInterval > 0 {

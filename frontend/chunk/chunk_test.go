@@ -152,7 +152,7 @@ func TestLayersOfThePriorImageAreNamedInsteadOfMade(t *testing.T) {
 
 	req.Options.Format = chunk.FormatOSTree
 	other, _, _ := run(t, req, changed)
-	if len(other.From(chunk.Made)) != len(other.Layers) || !strings.Contains(strings.Join(other.Warnings, "\n"), "another format") {
+	if len(other.From(chunk.Made)) != len(other.Layers) || !strings.Contains(strings.Join(other.Warnings, "\n"), "single layer") {
 		t.Errorf("an image of another format: %d of %d layers made, warnings %q", len(other.From(chunk.Made)), len(other.Layers), other.Warnings)
 	}
 }

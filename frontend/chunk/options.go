@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
-	"github.com/ostree-ext/ostree-ext-go/encapsulate/build"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 )
 
 // ErrOption is wrapped by errors about options that do not exist or have no such value.
@@ -75,17 +75,17 @@ var options = []option{
 	{"format", "plain or ostree", choice(func(o *Options) *string { return &o.Format }, FormatPlain, FormatOSTree)},
 	{"keep-base", "true, false, or an image", text(func(o *Options) *string { return &o.KeepBase })},
 	{"mapping", "a file of the build context", text(func(o *Options) *string { return &o.Mapping })},
-	{"max-layers", "a number from 2 to 499", number(func(o *Options) *int { return &o.MaxLayers }, 2, build.MaxLayersLimit)},
+	{"max-layers", "a number from 2 to 499", number(func(o *Options) *int { return &o.MaxLayers }, 2, plan.MaxLayersLimit)},
 	{"output", "image or layout", choice(func(o *Options) *string { return &o.Output }, OutputImage, OutputLayout)},
-	{"packing", "cost or upstream", parsed(func(o *Options) *string { return &o.Packing }, build.ParsePacking)},
+	{"packing", "cost or upstream", parsed(func(o *Options) *string { return &o.Packing }, plan.ParsePacking)},
 	{"prior", "an image, or none", text(func(o *Options) *string { return &o.Prior })},
-	{"rebalance", "never, auto or always", parsed(func(o *Options) *string { return &o.Rebalance }, build.ParseRebalance)},
+	{"rebalance", "never, auto or always", parsed(func(o *Options) *string { return &o.Rebalance }, plan.ParseRebalance)},
 	{"ref", "a ref or checksum of the repository", text(func(o *Options) *string { return &o.Ref })},
 	{"repo", "a directory of the last stage or of the context named repo", text(func(o *Options) *string { return &o.Repo })},
 	{"selinux", "auto or off", choice(func(o *Options) *string { return &o.SELinux }, "auto", "off")},
 	{"single-layer", "true or false", boolean(func(o *Options) *bool { return &o.SingleLayer })},
 	{"strict", "true or false", boolean(func(o *Options) *bool { return &o.Strict })},
-	{"update-interval", "7, 7d, 2w, weekly …", parsed(func(o *Options) *string { return &o.UpdateInterval }, build.ParseInterval)},
+	{"update-interval", "7, 7d, 2w, weekly …", parsed(func(o *Options) *string { return &o.UpdateInterval }, plan.ParseInterval)},
 	{"var", "keep or drop", choice(func(o *Options) *string { return &o.Var }, "keep", "drop")},
 }
 

@@ -69,7 +69,7 @@ const (
 // Layer is a layer of the image.
 type Layer struct {
 	Name string `json:"name"`
-	// Descriptor says nothing if the origin is [FromBase].
+	// Descriptor is empty if the origin is [FromBase].
 	Descriptor ocispec.Descriptor `json:"descriptor"`
 	DiffID     digest.Digest      `json:"diff_id"`
 	Origin     Origin             `json:"origin"`
@@ -93,7 +93,11 @@ func ParseResult(data []byte) (*Result, error) {
 		return nil, errors.New("the chunk step's result: a wrong number of layers")
 	}
 	for _, l := range r.Layers {
-		if err := errors.Join(l.DiffID.Validate(), l.Descriptor.Digest.Validate()); err != nil {
+		err := l.DiffID.Validate()
+		if l.Origin != FromBase {
+			err = errors.Join(err, l.Descriptor.Digest.Validate())
+		}
+		if err != nil {
 			return nil, fmt.Errorf("the chunk step's result: %w", err)
 		}
 	}

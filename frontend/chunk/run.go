@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -17,11 +18,11 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
 	"github.com/ostree-ext/ostree-ext-go/container/dest/layout"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
-	"github.com/ostree-ext/ostree-ext-go/encapsulate/build"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
@@ -82,36 +83,24 @@ func run(ctx context.Context, req Request, dirs Dirs, t *teller) (*Result, error
 	}
 	defer closeInput()
 	t.warnings = append(t.warnings, p.Warnings...)
-	var had []encapsulate.PriorLayer
-	if opts.Prior != nil {
-		had = opts.Prior.Layers
-		switch len(req.PriorLayers) {
-		case len(had):
-		case 0:
-			// The plan continues from it; no layer is to be taken from it.
-			opts.Prior.Layers = nil
-		default:
-			return nil, errors.New("the prior image has another number of layers than its manifest says")
-		}
-	}
 	img, err := p.Image(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := layout.Write(ctx, img, dirs.Layout, ""); err != nil {
+	if err := write(ctx, img, dirs.Layout); err != nil {
 		return nil, err
 	}
-	result, err := describe(img, req.PriorLayers, t)
+	result, err := describe(img, req, opts.Prior, t)
 	if err != nil {
 		return nil, err
 	}
 	result.Author = req.Author
-	t.summary(result, opts.Prior, had)
+	t.summary(result, opts.Prior)
 	return result, nil
 }
 
-// buildOptions are those of the shared build.
-func (r *Request) buildOptions(t *teller) (opts build.Options, err error) {
+// buildOptions are those of the shared plan.
+func (r *Request) buildOptions(t *teller) (opts plan.Options, err error) {
 	o := r.Options
 	opts.SingleLayer, opts.MaxLayers, opts.Components.Strict = o.SingleLayer, o.MaxLayers, o.Strict
 	opts.Image = encapsulate.Options{
@@ -125,13 +114,13 @@ func (r *Request) buildOptions(t *teller) (opts build.Options, err error) {
 		opts.Image.Compression, errs[0] = encapsulate.ParseCompression(o.Compression)
 	}
 	if o.Packing != "" {
-		opts.Packing, errs[1] = build.ParsePacking(o.Packing)
+		opts.Packing, errs[1] = plan.ParsePacking(o.Packing)
 	}
 	if o.Rebalance != "" {
-		opts.Rebalance, errs[2] = build.ParseRebalance(o.Rebalance)
+		opts.Rebalance, errs[2] = plan.ParseRebalance(o.Rebalance)
 	}
 	if o.UpdateInterval != "" {
-		opts.UpdateInterval, errs[3] = build.ParseInterval(o.UpdateInterval)
+		opts.UpdateInterval, errs[3] = plan.ParseInterval(o.UpdateInterval)
 	}
 	if err := errors.Join(errs[:]...); err != nil {
 		return opts, fmt.Errorf("%w: %w", ErrOption, err)
@@ -142,62 +131,30 @@ func (r *Request) buildOptions(t *teller) (opts build.Options, err error) {
 		}
 	}
 	if len(r.Prior) > 0 {
-		if r.continues() {
-			opts.Prior, err = elsewhere(r.Prior, FromPrior)
-		} else {
-			t.warnings = append(t.warnings, "the prior image has layers of another format: all of them change")
+		if opts.Prior, err = held(r.Prior, r.PriorLayers); err != nil {
+			t.warnings = append(t.warnings, fmt.Sprintf("the prior image is not understood, and layers are planned afresh: %v", err))
+			return opts, nil
 		}
+		// Without its manifest, the plan continues from it, and no layer is taken.
+		opts.HeldElsewhere = len(r.PriorLayers) > 0
 	}
 	return opts, err
 }
 
-// continues reports whether the prior image has layers of the format that is asked for. Only then its plan can be
-// continued: layers of others would have to be looked into.
-func (r *Request) continues() bool {
-	var image ocispec.Image
-	if json.Unmarshal(r.Prior, &image) != nil {
-		return false
-	}
-	record, err := chunking.ParseRecord(image.Config.Labels[chunking.LabelPlan])
-	want := FormatPlain
-	if r.Options.Ref != "" || r.Options.Format == FormatOSTree {
-		want = FormatOSTree
-	}
-	return err == nil && strings.HasPrefix(record.Format, want)
-}
-
-// elsewhere is an image whose layers the builder has and the step has not: known by their diff-ids, each has a stand-in
-// for its blob, which says where the layer is.
-func elsewhere(config []byte, origin Origin) (*encapsulate.Prior, error) {
-	var image ocispec.Image
-	if err := json.Unmarshal(config, &image); err != nil {
-		return nil, fmt.Errorf("configuration of the %s image: %w", origin, err)
-	}
-	m := ocispec.Manifest{Config: ocispec.Descriptor{
-		MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(config), Size: int64(len(config)),
-	}}
-	blobs := map[string]string{}
-	for i := range image.RootFS.DiffIDs {
-		blob := fmt.Sprintf("%s %d", origin, i)
-		d := digest.FromString(blob)
-		blobs[d.String()] = blob
-		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: d, Size: int64(len(blob))})
-	}
-	manifest, err := json.Marshal(m)
+// held is an image whose layers the builder has and this step has not.
+func held(config []byte, layers []ocispec.Descriptor) (*oci.Image, error) {
+	img, err := oci.New(oci.Document{}, ocispec.Manifest{Layers: layers}, config, nil)
 	if err != nil {
 		return nil, err
 	}
-	p, err := encapsulate.NewPrior(manifest, config, func(_ context.Context, l encapsulate.PriorLayer) (io.ReadCloser, error) {
-		return io.NopCloser(strings.NewReader(blobs[l.Digest.String()])), nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("the %s image: %w", origin, err)
+	if len(img.Layers) == 0 {
+		return nil, errors.New("it has no layers")
 	}
-	return p, nil
+	return img, img.CheckLayers()
 }
 
 // plan plans the image of what is in the input. The input must be closed when the image was written.
-func (r *Request) plan(ctx context.Context, dirs Dirs, opts build.Options, t *teller) (p *build.Plan, closeInput func() error, err error) {
+func (r *Request) plan(ctx context.Context, dirs Dirs, opts plan.Options, t *teller) (p *plan.Plan, closeInput func() error, err error) {
 	if r.Options.Ref != "" {
 		return r.planCommit(ctx, dirs.In, opts)
 	}
@@ -222,12 +179,12 @@ func (r *Request) plan(ctx context.Context, dirs Dirs, opts build.Options, t *te
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err = build.Tree(ctx, d, base, opts)
+	p, err = plan.Tree(ctx, d, base, opts)
 	return p, func() error { return errors.Join(dir.Close(), closeBase()) }, err
 }
 
 // planCommit opens the repository and plans the image of the commit that the option ref names.
-func (r *Request) planCommit(ctx context.Context, in string, opts build.Options) (*build.Plan, func() error, error) {
+func (r *Request) planCommit(ctx context.Context, in string, opts plan.Options) (*plan.Plan, func() error, error) {
 	name, err := findRepo(in, r.Options.Repo)
 	if err != nil {
 		return nil, nil, err
@@ -243,7 +200,7 @@ func (r *Request) planCommit(ctx context.Context, in string, opts build.Options)
 	if err != nil {
 		return nil, nil, errors.Join(err, src.Close())
 	}
-	p, err := build.Commit(ctx, src, commit, opts)
+	p, err := plan.Commit(ctx, src, commit, opts)
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("making an image of commit %s: %w", commit, err), src.Close())
 	}
@@ -278,8 +235,8 @@ func findRepo(in, given string) (string, error) {
 }
 
 // planTree commits the root filesystem and plans the image of the commit.
-func (r *Request) planTree(ctx context.Context, tree rootfs.Tree, opts build.Options, t *teller) (*build.Plan, error) {
-	var commit build.OSTreeOptions
+func (r *Request) planTree(ctx context.Context, tree rootfs.Tree, opts plan.Options, t *teller) (*plan.Plan, error) {
+	var commit plan.OSTreeOptions
 	commit.Time = time.Unix(0, 0)
 	if r.Created != nil {
 		commit.Time = *r.Created
@@ -287,73 +244,104 @@ func (r *Request) planTree(ctx context.Context, tree rootfs.Tree, opts build.Opt
 	commit.Prepare.DropVar = r.Options.Var == "drop"
 	if r.Options.SELinux != "off" {
 		var err error
-		if commit.Prepare.Label, err = build.PolicyOf(ctx, tree); err != nil {
+		if commit.Prepare.Label, err = plan.PolicyOf(ctx, tree); err != nil {
 			return nil, err
 		}
 	}
-	c, err := build.CommitTree(ctx, tree, commit)
+	c, err := plan.CommitTree(ctx, tree, commit)
 	if err != nil {
 		return nil, err
 	}
 	t.dropped(c.Dropped)
 	opts.Components.Origin = tree
-	return build.Commit(ctx, c.Source, c.Commit, opts)
+	return plan.Commit(ctx, c.Source, c.Commit, opts)
 }
 
 // base compares the root filesystem with that of the base image, if there is one.
-func (r *Request) base(ctx context.Context, dir string, tree rootfs.Tree) (*build.Base, func() error, error) {
+func (r *Request) base(ctx context.Context, dir string, tree rootfs.Tree) (*plan.Base, func() error, error) {
 	if len(r.Base) == 0 {
 		return nil, func() error { return nil }, nil
 	}
-	image, err := elsewhere(r.Base, FromBase)
+	image, err := held(r.Base, nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("the base image: %w", err)
 	}
 	below, err := rootfs.Dir(ctx, dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	base, err := build.Above(ctx, image, withoutLabels(below), tree)
+	base, err := plan.Above(ctx, image, withoutLabels(below), tree)
 	if err != nil {
 		return nil, nil, errors.Join(err, below.Close())
 	}
 	return base, below.Close, nil
 }
 
+// write stores the blobs of the layers that are made, and where that is all of them, a whole layout.
+func write(ctx context.Context, img *encapsulate.Image, dir string) error {
+	layers, err := img.Layers()
+	if err != nil {
+		return err
+	}
+	made := slices.DeleteFunc(slices.Clone(layers), func(l v1.Layer) bool { return img.Held(slices.Index(layers, l)) != nil })
+	if len(made) < len(layers) {
+		return layout.WriteLayers(ctx, made, dir)
+	}
+	_, err = layout.Write(ctx, img, dir, "")
+	return err
+}
+
 // describe tells what the image is, whose layers all went through.
-func describe(img *encapsulate.Image, prior []ocispec.Descriptor, t *teller) (*Result, error) {
-	config, configErr := img.RawConfigFile()
-	manifest, manifestErr := img.Manifest()
-	file, fileErr := img.ConfigFile()
-	if err := errors.Join(configErr, manifestErr, fileErr); err != nil {
+func describe(img *encapsulate.Image, req Request, prior *oci.Image, t *teller) (*Result, error) {
+	config, err := img.RawConfigFile()
+	if err != nil {
 		return nil, err
 	}
-	result := &Result{Config: config, Annotations: manifest.Annotations, Warnings: t.warnings, Commit: file.Config.Labels[encapsulate.LabelCommit]}
-	for i, d := range manifest.Layers {
-		l := Layer{
-			Name: file.History[i].CreatedBy, DiffID: digest.Digest(file.RootFS.DiffIDs[i].String()), Origin: Made,
-			Descriptor: ocispec.Descriptor{MediaType: string(d.MediaType), Digest: digest.Digest(d.Digest.String()), Size: d.Size},
-		}
-		if img.Reused(i) {
-			l.Origin, l.Index = locate(d.Digest)
-		}
-		if l.Origin == FromPrior {
-			d := prior[l.Index]
-			l.Descriptor = ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
+	annotations, err := img.Annotations()
+	if err != nil {
+		return nil, err
+	}
+	view, err := oci.FromDocument(config)
+	if err != nil {
+		return nil, err
+	}
+	result := &Result{Config: config, Annotations: annotations, Warnings: t.warnings, Commit: view.Config.Labels[oci.LabelCommit]}
+	made, err := img.Layers()
+	if err != nil {
+		return nil, err
+	}
+	for i, v := range view.Layers {
+		l := Layer{Name: v.Title(), DiffID: v.DiffID, Origin: Made}
+		switch h := img.Held(i); {
+		case h == nil:
+			if l.Descriptor, err = descriptor(made[i]); err != nil {
+				return nil, err
+			}
+		case h.Image == prior:
+			l.Origin, l.Index, l.Descriptor = FromPrior, h.Layer.Index, named(req.PriorLayers[h.Layer.Index])
+		default:
+			l.Origin, l.Index = FromBase, h.Layer.Index
 		}
 		result.Layers = append(result.Layers, l)
 	}
 	return result, nil
 }
 
-// locate finds where a layer is whose blob is a stand-in.
-func locate(h v1.Hash) (Origin, int) {
-	for _, origin := range []Origin{FromPrior, FromBase} {
-		for i := range maxLayers {
-			if digest.FromString(fmt.Sprintf("%s %d", origin, i)).Encoded() == h.Hex {
-				return origin, i
-			}
-		}
+// named is what names a blob.
+func named(d ocispec.Descriptor) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
+}
+
+// descriptor names the blob of a layer that was made.
+func descriptor(l v1.Layer) (d ocispec.Descriptor, err error) {
+	mediaType, err := l.MediaType()
+	if err != nil {
+		return d, err
 	}
-	return Made, 0
+	h, err := l.Digest()
+	if err != nil {
+		return d, err
+	}
+	size, err := l.Size()
+	return ocispec.Descriptor{MediaType: string(mediaType), Digest: digest.Digest(h.String()), Size: size}, err
 }

@@ -5,7 +5,9 @@ import (
 	"io"
 	"sync"
 
-	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/progress"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
@@ -53,10 +55,12 @@ func (t *teller) dropped(list []rootfs.Dropped) {
 }
 
 // summary tells what there is to upload, in the result, too.
-func (t *teller) summary(r *Result, prior *encapsulate.Prior, had []encapsulate.PriorLayer) {
-	inPrior := map[string]bool{}
-	for _, l := range had {
-		inPrior[l.DiffID.String()] = true
+func (t *teller) summary(r *Result, prior *oci.Image) {
+	inPrior := map[digest.Digest]bool{}
+	if prior != nil {
+		for _, l := range prior.Layers {
+			inPrior[l.DiffID] = true
+		}
 	}
 	var size int64
 	fresh, kept, base := 0, 0, 0
@@ -64,7 +68,7 @@ func (t *teller) summary(r *Result, prior *encapsulate.Prior, had []encapsulate.
 		switch {
 		case l.Origin == FromBase:
 			base++
-		case inPrior[l.DiffID.String()]:
+		case inPrior[l.DiffID]:
 			kept++
 		default:
 			fresh++

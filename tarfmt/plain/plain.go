@@ -1,6 +1,9 @@
-// Package plain writes the layers of ordinary images: tar streams with the files of a root filesystem, from which container
-// runtimes unpack it. The stream depends on paths, contents, owners, modes and xattrs alone: times are all the same, so
-// that a file that was installed again does not change its layer.
+// Package plain writes and reads the layers of ordinary images: tar streams with the files of a root filesystem, from which
+// container runtimes unpack it.
+//
+// The stream that [Write] makes depends on paths, contents, owners, modes and xattrs alone: times are all the same, so that a
+// file that was installed again does not change its layer. [Reader] reads the layers of everybody, with their whiteouts, as
+// entries that package overlay puts onto a tree.
 package plain
 
 import (
@@ -275,8 +278,6 @@ func header(e rootfs.Entry) (*tar.Header, error) {
 	}
 	return h, nil
 }
-
-const paxXattr = "SCHILY.xattr."
 
 // device splits a device number as Linux composes it.
 func device(d uint64) (major, minor int64) {

@@ -1,0 +1,215 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/container/flatten"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/tarfmt"
+)
+
+// CheckOptions says how to check an image. The zero value is what most callers need.
+type CheckOptions struct {
+	// TempDir is where the objects of a commit go until it was checked; empty means the system's place.
+	TempDir string
+	// Progress is told what happens, one event at a time. It must not block for long.
+	Progress func(progress.Event)
+}
+
+// Findings are what came of checking an image.
+type Findings struct {
+	// Image is the reference that the image was opened by.
+	Image string `json:"image"`
+	// Digest is that of the manifest for this platform.
+	Digest digest.Digest `json:"digest"`
+	// Layers is their number, Derived that of those on top of the ones that hold a commit.
+	Layers  int `json:"layers"`
+	Derived int `json:"derived,omitempty"`
+	// Commit is the commit that was found, if the image holds one.
+	Commit string `json:"commit,omitempty"`
+	// Problems are for people; there are none if the image is good.
+	Problems []string `json:"problems"`
+}
+
+// Check reads all of an image, and reports whether its layers, labels and diff-ids agree and everything in it can be
+// imported: an image of a commit gives that commit, complete; layers of ordinary files can be unpacked. The repository that
+// the commit goes into is thrown away. Signatures are not looked at.
+//
+// An error says that the image could not be looked at. What is wrong with it is in the result.
+func Check(ctx context.Context, img *oci.Image, opts CheckOptions) (*Findings, error) {
+	w := &checker{img: img, emit: progress.Serialize(opts.Progress), scanner: flatten.NewScanner()}
+	w.Image, w.Digest, w.Layers, w.Problems = img.Name, img.Top.Digest, len(img.Layers), []string{}
+	if err := img.CheckLayers(); err != nil {
+		w.problem("%v", err)
+		return &w.Findings, nil
+	}
+	commitLayers := w.labels()
+	if commitLayers > 0 {
+		w.Derived = len(img.Layers) - commitLayers
+	}
+	if err := w.run(ctx, commitLayers, img.Config.Labels[oci.LabelCommit], opts.TempDir); err != nil {
+		return nil, fmt.Errorf("verifying %s: %w", img.Name, err)
+	}
+	return &w.Findings, nil
+}
+
+// annotationStargz is what a layer in eStargz's form has in the manifest.
+const annotationStargz = "containerd.io/snapshot/stargz/toc.digest"
+
+// checker checks one image.
+type checker struct {
+	Findings
+	img     *oci.Image
+	emit    func(progress.Event)
+	scanner *flatten.Scanner
+
+	mu  sync.Mutex
+	bad map[int]error // by index of the layer
+}
+
+func (w *checker) problem(format string, args ...any) {
+	w.Problems = append(w.Problems, fmt.Sprintf(format, args...))
+}
+
+// labels checks the labels as far as that goes without the layers, and returns how many layers hold the commit.
+func (w *checker) labels() (commitLayers int) {
+	labels := w.img.Config.Labels
+	if plan, ok := labels[chunking.LabelPlan]; ok {
+		if _, err := chunking.ParseRecord(plan); err != nil {
+			w.problem("label %s: %v: the next build cannot continue from this image", chunking.LabelPlan, err)
+		}
+	}
+	l, err := w.img.CommitLayers()
+	if err == nil {
+		return 1 + len(l.Chunks)
+	}
+	why, _ := errors.AsType[*oci.CommitError](err)
+	switch {
+	case why == nil || !why.Labelled:
+		if _, ok := labels[oci.LabelCommit]; ok {
+			w.problem("label %s is there, but not %s: no host can import the commit", oci.LabelCommit, oci.LabelDiffID)
+		}
+	case why.Replaced:
+		w.problem("label %s names %.80q, which is the diff-id of no layer: the layers were converted or replaced after the image "+
+			"was made, and no host can import the commit: export the image anew, without force-compression=true,"+
+			"compression=estargz", oci.LabelDiffID, labels[oci.LabelDiffID])
+	default:
+		w.problem("label %s: %v", oci.LabelDiffID, err)
+	}
+	return 0
+}
+
+// run reads all layers, of which the first so many hold a commit.
+func (w *checker) run(ctx context.Context, commitLayers int, label, temp string) (err error) {
+	var txn *repo.Txn
+	if commitLayers > 0 {
+		r, err := newScratch(ctx, temp)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, r.Close()) }()
+		if txn, err = r.Begin(ctx); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, txn.Abort()) }()
+	}
+	var commit repo.Checksum
+	scanned := make([]*flatten.Layer, len(w.img.Layers))
+	use := func(i int) func(io.Reader) error {
+		switch {
+		case i >= commitLayers:
+			return func(r io.Reader) (err error) {
+				scanned[i], err = w.scanner.Scan(ctx, r)
+				return err
+			}
+		case i == 0:
+			return func(r io.Reader) (err error) {
+				commit, err = tarfmt.ImportCommit(ctx, txn, r, tarfmt.ImportOptions{})
+				return err
+			}
+		default:
+			return func(r io.Reader) error {
+				_, err := tarfmt.ImportObjectSet(ctx, txn, r)
+				return err
+			}
+		}
+	}
+	if err := w.read(ctx, use); err != nil {
+		return err
+	}
+	for i, l := range w.img.Layers {
+		name := fmt.Sprintf("layer %d of %d (%s)", i+1, len(w.img.Layers), l.Descriptor.Digest)
+		if _, ok := l.Descriptor.Annotations[annotationStargz]; ok {
+			w.problem("%s is in eStargz's form: it was converted after the image was made, and is no longer the layer that was", name)
+		}
+		if err := w.bad[i]; err != nil {
+			w.problem("%s: %v", name, err)
+			continue
+		}
+		if scanned[i] == nil {
+			continue
+		}
+		if p := scanned[i].Special(); p != "" && commitLayers > 0 {
+			w.problem("%s has %.200q, a device or FIFO, which no commit can hold", name, p)
+		}
+	}
+	if len(w.bad) > 0 {
+		return nil
+	}
+	if commitLayers == 0 {
+		if err := w.scanner.Stack(ctx, scanned); ctx.Err() != nil {
+			return ctx.Err()
+		} else if err != nil {
+			w.problem("%v", err)
+		}
+		return nil
+	}
+	w.Commit = commit.String()
+	if label != "" && label != w.Commit {
+		w.problem("%v", &CommitMismatchError{Label: label, Actual: commit})
+	}
+	if err := tarfmt.VerifyComplete(ctx, txn, txn.HasObject, commit); err != nil {
+		w.problem("commit %s: %v", commit, err)
+	}
+	return nil
+}
+
+// read reads all layers, as many at a time as there are processors if the source allows. What is wrong with one is kept; the
+// others are read all the same.
+func (w *checker) read(ctx context.Context, use func(int) func(io.Reader) error) error {
+	plan := progress.Event{Kind: progress.Planned, Layer: len(w.img.Layers)}
+	for _, l := range w.img.Layers {
+		plan.Total += l.Descriptor.Size
+	}
+	w.emit(plan)
+	w.bad = map[int]error{}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(sideBySide(w.img))
+	for i := range w.img.Layers {
+		l := &w.img.Layers[i]
+		g.Go(func() error {
+			err := w.img.ReadLayer(ctx, l, oci.ReadOptions{Progress: w.emit}, use(i))
+			if err == nil {
+				return nil
+			}
+			if ctx.Err() != nil || oci.Local(err) {
+				return fmt.Errorf("layer %s: %w", l.Descriptor.Digest, err)
+			}
+			w.mu.Lock()
+			w.bad[i] = err
+			w.mu.Unlock()
+			return nil
+		})
+	}
+	return g.Wait()
+}

@@ -1,0 +1,70 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+)
+
+// Scratch is a repository that is removed when it is closed.
+type Scratch struct {
+	*repo.Repo
+	dir string
+}
+
+// Close closes and removes the repository.
+func (s *Scratch) Close() error { return errors.Join(s.Repo.Close(), os.RemoveAll(s.dir)) }
+
+// ImportScratch stores the commit that an image holds in a repository of its own below a directory; empty means the
+// system's place for temporary files. The caller closes the repository. Only so a commit is read exactly: the files of an
+// image alone do not tell everything of directories.
+func ImportScratch(ctx context.Context, img *oci.Image, temp string) (*Scratch, repo.Checksum, error) {
+	s, err := newScratch(ctx, temp)
+	if err != nil {
+		return nil, repo.Checksum{}, err
+	}
+	result, err := Import(ctx, s.Repo, img, ImportOptions{WriteRef: "image"})
+	if err != nil {
+		return nil, repo.Checksum{}, errors.Join(fmt.Errorf("reading the commit of %s: %w", img.Name, err), s.Close())
+	}
+	return s, result.Commit, nil
+}
+
+// newScratch makes a repository of mode bare-user, which costs the least, if the filesystem has extended attributes for
+// users, and else of mode archive.
+func newScratch(ctx context.Context, temp string) (*Scratch, error) {
+	dir, err := os.MkdirTemp(temp, "ostree-ext-")
+	if err != nil {
+		return nil, err
+	}
+	for _, mode := range []repo.Mode{repo.ModeBareUser, repo.ModeArchive} {
+		var r *repo.Repo
+		if r, err = repo.Init(filepath.Join(dir, mode.String()), mode); err != nil {
+			break
+		}
+		if err = tryFile(ctx, r); err == nil {
+			return &Scratch{r, dir}, nil
+		}
+		if closeErr := r.Close(); closeErr != nil || !errors.Is(err, syscall.ENOTSUP) {
+			err = errors.Join(err, closeErr)
+			break
+		}
+	}
+	return nil, errors.Join(fmt.Errorf("a repository for temporary use (set TMPDIR to another place): %w", err), os.RemoveAll(dir))
+}
+
+// tryFile writes a file object, and takes it back.
+func tryFile(ctx context.Context, r *repo.Repo) error {
+	txn, err := r.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = txn.WriteFile(ctx, &repo.FileHeader{Mode: repo.ModeRegular | 0o644}, 0, nil)
+	return errors.Join(err, txn.Abort())
+}

@@ -1,0 +1,75 @@
+package oci_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/klauspost/compress/zstd"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+)
+
+func decompress(t string, r io.Reader) ([]byte, error) {
+	z, err := oci.Decompress(t, r)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(z)
+	return data, errors.Join(err, z.Close())
+}
+
+func TestUpstream_Decompressors(t *testing.T) {
+	t.Parallel()
+	const text = "the text of a layer"
+	var gz, zs bytes.Buffer
+	g := gzip.NewWriter(&gz)
+	z, err := zstd.NewWriter(&zs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range []io.WriteCloser{g, z} {
+		if _, err := io.WriteString(w, text); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for mediaType, data := range map[string][]byte{
+		ocispec.MediaTypeImageLayerGzip: gz.Bytes(), ocispec.MediaTypeImageLayerZstd: zs.Bytes(), ocispec.MediaTypeImageLayer: []byte(text),
+	} {
+		if got, err := decompress(mediaType, bytes.NewReader(data)); err != nil || string(got) != text {
+			t.Errorf("%s: %q, %v", mediaType, got, err)
+		}
+	}
+	for _, c := range []struct {
+		mediaType  string
+		data, says string
+	}{
+		{ocispec.MediaTypeImageLayerGzip, "this is no gzip stream", "invalid gzip stream: "}, {ocispec.MediaTypeImageLayerZstd, "this is no zstd stream", "invalid zstd stream: "},
+		{ocispec.MediaTypeImageLayerGzip, gz.String()[:gz.Len()-9], "invalid gzip stream: "}, {ocispec.MediaTypeImageLayerZstd, zs.String()[:zs.Len()-9], "invalid zstd stream: "},
+	} {
+		if _, err := decompress(c.mediaType, strings.NewReader(c.data)); err == nil || !strings.HasPrefix(err.Error(), c.says) {
+			t.Errorf("%q as %s: got %v, want %q", c.data, c.mediaType, err, c.says)
+		}
+	}
+	// A stream that cannot be read is not invalid.
+	broken := errors.New("connection reset")
+	for mediaType, data := range map[string]string{ocispec.MediaTypeImageLayerGzip: gz.String()[:12], ocispec.MediaTypeImageLayerZstd: zs.String()[:6]} {
+		r := io.MultiReader(strings.NewReader(data), iotest.ErrReader(broken))
+		if _, err := decompress(mediaType, r); !errors.Is(err, broken) || strings.Contains(err.Error(), "invalid") {
+			t.Errorf("%s that breaks: %v", mediaType, err)
+		}
+	}
+	for _, mediaType := range []string{ocispec.MediaTypeImageConfig, "application/x-bzip2", ""} {
+		if _, err := decompress(mediaType, strings.NewReader("")); !errors.Is(err, oci.ErrLayerType) {
+			t.Errorf("%q: %v", mediaType, err)
+		}
+	}
+}

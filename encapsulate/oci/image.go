@@ -1,0 +1,271 @@
+package oci
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Labels that tell of a commit, all of upstream's making.
+const (
+	// LabelCommit holds the commit's checksum.
+	LabelCommit = "ostree.commit"
+	// LabelDiffID holds the diff-id of the last layer that is part of the commit.
+	LabelDiffID = "ostree.final-diffid"
+)
+
+// Document is a JSON document with its media type and digest.
+type Document struct {
+	Raw       []byte
+	MediaType string
+	Digest    digest.Digest
+}
+
+// Image is one image for one platform. It is safe for concurrent use; nothing in it may be changed.
+type Image struct {
+	// Name is the reference that the image was opened by, for messages.
+	Name string
+	// Index is the document that the reference names where that lists images for several platforms, and nil elsewhere.
+	Index *Document
+	// Top is the manifest as it is stored. Its Raw is nil where only the configuration is known.
+	Top Document
+	// Manifest is the view of it, with OCI's media types in the place of Docker's.
+	Manifest ocispec.Manifest
+	// RawConfig is the configuration as it is stored, nil where only the manifest is known, and Config the view of it.
+	RawConfig []byte
+	Config    Config
+	// Layers are in the order of the manifest, or of the diff-ids where there is no manifest.
+	Layers []Layer
+	// AdmitCommit, unless nil, has to agree to the commit that the image holds, given its id, its bytes and its detached
+	// metadata, before any object of the image can be seen in a repository.
+	AdmitCommit func(ctx context.Context, id string, commit, detached []byte) error
+
+	content Content
+	commit  *CommitLayers
+	unfit   error // why commit is nil
+}
+
+// Config is the part of a configuration that this program looks at.
+type Config struct {
+	Created      time.Time `json:"created"`
+	Author       string    `json:"author"`
+	Architecture string    `json:"architecture"`
+	OS           string    `json:"os"`
+	Variant      string    `json:"variant"`
+	OSVersion    string    `json:"os.version"`
+	OSFeatures   []string  `json:"os.features"`
+	// Container is the object of what a container runs, as it is stored.
+	Container json.RawMessage `json:"config"`
+	RootFS    struct {
+		DiffIDs []digest.Digest `json:"diff_ids"`
+	} `json:"rootfs"`
+	History []ocispec.History `json:"history"`
+	// Labels are those in Container.
+	Labels map[string]string `json:"-"`
+}
+
+// Platform is the platform of the image.
+func (c *Config) Platform() ocispec.Platform {
+	return ocispec.Platform{
+		Architecture: c.Architecture, OS: c.OS, Variant: c.Variant, OSVersion: c.OSVersion, OSFeatures: c.OSFeatures,
+	}
+}
+
+// Layer is a layer of an image.
+type Layer struct {
+	// Descriptor is empty where there is no manifest.
+	Descriptor ocispec.Descriptor
+	// DiffID is empty where the configuration does not have it.
+	DiffID digest.Digest
+	// History is what the configuration says of the layer, nil if it says nothing.
+	History *ocispec.History
+	Kind    Kind
+	// Index is the position in the image.
+	Index int
+}
+
+// Title is what to call the layer: how it came about, or else its digest.
+func (l *Layer) Title() string {
+	if l.History != nil && l.History.CreatedBy != "" {
+		return l.History.CreatedBy
+	}
+	return l.Descriptor.Digest.String()
+}
+
+// Content is where the bytes of an image are. Nobody has checked them.
+type Content interface {
+	// Blob opens a blob of the manifest. The caller closes it.
+	Blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error)
+	// Parallel reports whether several may be open at once.
+	Parallel() bool
+	// Close releases what the content holds. Open blobs must be closed before.
+	Close() error
+}
+
+// Streams is a [Content] that has some layers in another form than a blob: made of a delta, or stored as objects. Such a
+// layer proves its diff-id only.
+type Streams interface {
+	Content
+	// Stream opens the tar stream of a layer, or returns nil if the layer has to come from its blob.
+	Stream(ctx context.Context, l *Layer) (io.ReadCloser, error)
+}
+
+// ErrNoContent says that an image is known by its documents alone, so that its layers cannot be read.
+var ErrNoContent = errors.New("the layers of the image are not at hand")
+
+// New returns the image of a manifest, its view, and a configuration. The content may be nil.
+func New(top Document, manifest ocispec.Manifest, config []byte, content Content) (*Image, error) {
+	i := &Image{Top: top, Manifest: manifest, RawConfig: config, content: content}
+	if err := i.Config.Parse(config); err != nil {
+		return nil, err
+	}
+	i.describe()
+	return i, nil
+}
+
+// ErrNoImage says that a document is neither a manifest nor an image's configuration. It is wrapped.
+var ErrNoImage = errors.New("neither the manifest nor the configuration of an image")
+
+// FromDocument returns an image of which only the configuration or the manifest is at hand. Its layers cannot be read.
+func FromDocument(data []byte) (*Image, error) {
+	var form struct {
+		Layers []ocispec.Descriptor `json:"layers"`
+		RootFS struct {
+			DiffIDs []digest.Digest `json:"diff_ids"`
+		} `json:"rootfs"`
+	}
+	if err := json.Unmarshal(data, &form); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoImage, err)
+	}
+	i := &Image{}
+	switch {
+	case len(form.RootFS.DiffIDs) > 0:
+		i.RawConfig = data
+		if err := i.Config.Parse(data); err != nil {
+			return nil, err
+		}
+	case len(form.Layers) > 0:
+		i.Top = Document{Raw: data, MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(data)}
+		if err := json.Unmarshal(data, &i.Manifest); err != nil {
+			return nil, fmt.Errorf("manifest: %w", err)
+		}
+	default:
+		return nil, ErrNoImage
+	}
+	i.describe()
+	return i, nil
+}
+
+// Parse reads a configuration.
+func (c *Config) Parse(data []byte) error {
+	if err := json.Unmarshal(data, c); err != nil {
+		return fmt.Errorf("image configuration: %w", err)
+	}
+	var container struct{ Labels map[string]string }
+	if len(c.Container) > 0 {
+		if err := json.Unmarshal(c.Container, &container); err != nil {
+			return fmt.Errorf("image configuration: %w", err)
+		}
+	}
+	c.Labels = container.Labels
+	return nil
+}
+
+// ociTypes gives for Docker's media types those of OCI with the same meaning.
+var ociTypes = map[string]string{
+	"application/vnd.docker.container.image.v1+json":       ocispec.MediaTypeImageConfig,
+	"application/vnd.docker.image.rootfs.diff.tar":         ocispec.MediaTypeImageLayer,
+	"application/vnd.docker.image.rootfs.diff.tar.gzip":    ocispec.MediaTypeImageLayerGzip,
+	"application/vnd.docker.image.rootfs.diff.tar.zstd":    ocispec.MediaTypeImageLayerZstd,
+	"application/vnd.docker.distribution.manifest.v2+json": ocispec.MediaTypeImageManifest,
+}
+
+// inOCI gives descriptors OCI's media types.
+func inOCI(m *ocispec.Manifest) {
+	convert := func(t *string) {
+		if other, ok := ociTypes[*t]; ok {
+			*t = other
+		}
+	}
+	convert(&m.MediaType)
+	convert(&m.Config.MediaType)
+	m.Layers = slices.Clone(m.Layers)
+	for i := range m.Layers {
+		convert(&m.Layers[i].MediaType)
+	}
+}
+
+// describe lists the layers with what the configuration says of them. Entries of the history without a layer are passed over; if
+// the others are not as many as there are layers, nobody knows which belongs to which.
+func (i *Image) describe() {
+	inOCI(&i.Manifest)
+	i.Layers = make([]Layer, len(i.Manifest.Layers))
+	if i.Manifest.Layers == nil && i.Top.Raw == nil {
+		i.Layers = make([]Layer, len(i.Config.RootFS.DiffIDs))
+	}
+	var history []*ocispec.History
+	for n := range i.Config.History {
+		if !i.Config.History[n].EmptyLayer {
+			history = append(history, &i.Config.History[n])
+		}
+	}
+	for n := range i.Layers {
+		l := &i.Layers[n]
+		l.Index = n
+		if n < len(i.Manifest.Layers) {
+			l.Descriptor = i.Manifest.Layers[n]
+		}
+		if n < len(i.Config.RootFS.DiffIDs) {
+			l.DiffID = i.Config.RootFS.DiffIDs[n]
+		}
+		if len(history) == len(i.Layers) {
+			l.History = history[n]
+		}
+	}
+	i.commit, i.unfit = findCommit(i)
+	for n := range i.Layers {
+		i.Layers[n].Kind = i.kind(n)
+	}
+}
+
+// CheckLayers reports whether each layer has a diff-id, and each diff-id a layer. The error wraps [ErrLayerMismatch].
+func (i *Image) CheckLayers() error {
+	if n := len(i.Config.RootFS.DiffIDs); n != len(i.Layers) {
+		return fmt.Errorf("%w: the manifest has %d layers, the configuration diff-ids of %d", ErrLayerMismatch, len(i.Layers), n)
+	}
+	return nil
+}
+
+// Readable reports whether the layers can be read.
+func (i *Image) Readable() bool { return i.content != nil }
+
+// Parallel reports whether several layers may be read at once.
+func (i *Image) Parallel() bool { return i.content != nil && i.content.Parallel() }
+
+// Close releases what the image holds. Open layers must be closed before.
+func (i *Image) Close() error {
+	if i.content == nil {
+		return nil
+	}
+	return i.content.Close()
+}
+
+// Blob opens the compressed bytes of a layer. Reading ends in [io.EOF] only if size and digest are those of the descriptor,
+// and otherwise in a [*BlobError]: the caller reads to the end before it believes anything, and closes the blob.
+func (i *Image) Blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	if i.content == nil {
+		return nil, ErrNoContent
+	}
+	r, err := i.content.Blob(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	return Verify(r, d), nil
+}

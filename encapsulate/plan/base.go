@@ -1,0 +1,51 @@
+package plan
+
+import (
+	"context"
+
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+	"github.com/ostree-ext/ostree-ext-go/tarfmt/plain"
+)
+
+// Above compares a tree with that of the image below it: what the base has just so stays in its layers, and what it has and
+// the tree has not is hidden. Times do not count.
+func Above(ctx context.Context, image *oci.Image, base, tree rootfs.Tree) (*Base, error) {
+	below, err := rootfs.Hash(ctx, plain.View(base))
+	if err != nil {
+		return nil, err
+	}
+	above, err := rootfs.Hash(ctx, plain.View(tree))
+	if err != nil {
+		return nil, err
+	}
+	b := &Base{Image: image}
+	x, y := rootfs.NewIndex(below), rootfs.NewIndex(above)
+	has := make([]bool, above.Entries().Len())
+	for i, e := range above.Entries().All() {
+		if j, ok := x.Find(e.Path()); ok {
+			has[i] = same(e, x.Entry(j))
+		}
+	}
+	b.Has = func(i int) bool { return has[i] }
+	for _, e := range below.Entries().All() {
+		p := e.Path()
+		if _, ok := y.Find(p); ok || p == "/" {
+			continue
+		}
+		// One mark hides all that is below; it can stand only in what is still a directory.
+		if j, ok := y.Find(e.Dir); ok && y.Entry(j).IsDir() {
+			b.Whiteouts = append(b.Whiteouts, p)
+		}
+	}
+	return b, nil
+}
+
+// same reports whether two entries are alike but for their times.
+func same(a, b rootfs.Entry) bool {
+	if !a.IsDir() || !b.IsDir() {
+		return !a.IsDir() && !b.IsDir() && a.Object == b.Object
+	}
+	return a.UID == b.UID && a.GID == b.GID && a.Mode == b.Mode && string(repo.EncodeXattrs(a.Xattrs)) == string(repo.EncodeXattrs(b.Xattrs))
+}

@@ -1,0 +1,217 @@
+package plan
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/chunking/component"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+	"github.com/ostree-ext/ostree-ext-go/tarfmt"
+)
+
+// Plan says what an image will be. The fields are for showing; they are not to be changed.
+type Plan struct {
+	// Tree is what the image holds, nil for a commit in one layer.
+	Tree rootfs.Tree
+	// Set is what was found in it, nil for an image of one layer.
+	Set *component.Set
+	// Arrangement says what goes into which layer besides the first, nil where nothing was arranged.
+	Arrangement *chunking.Arrangement
+	// Warnings are for the user.
+	Warnings []string
+
+	opts  Options
+	image func(ctx context.Context, p *Plan) (*encapsulate.Image, error)
+}
+
+// Image makes the image. Its context is that of reading the layers, too.
+func (p *Plan) Image(ctx context.Context) (*encapsulate.Image, error) { return p.image(ctx, p) }
+
+// imageOptions are those of the image. The layers of its record begin at a position.
+func (p *Plan) imageOptions(at int) encapsulate.Options {
+	opts := p.opts.Image
+	if prior := p.opts.Prior; prior != nil && (prior.Readable() || p.opts.HeldElsewhere) {
+		opts.Prior = prior
+	}
+	if p.Arrangement != nil {
+		opts.ConfigLabels = func(diffIDs []digest.Digest) (map[string]string, error) {
+			record := p.Arrangement.Record
+			if err := record.Bind(at, texts(diffIDs)); err != nil {
+				return nil, err
+			}
+			text, err := record.Encode()
+			return map[string]string{chunking.LabelPlan: text}, err
+		}
+	}
+	return opts
+}
+
+// formatOSTree names layers that hold objects, in keys.
+const formatOSTree = "ostree-1"
+
+// Commit plans the image of a commit. Without components to be found, all of it goes into one layer.
+func Commit(ctx context.Context, src repo.Source, commit repo.Checksum, opts Options) (*Plan, error) {
+	c := &commitBuild{src: src, commit: commit}
+	p := &Plan{opts: opts, image: c.image}
+	if opts.SingleLayer {
+		return p, nil
+	}
+	var err error
+	if p.Tree, err = rootfs.Commit(ctx, src, commit); err != nil {
+		return nil, err
+	}
+	if opts.Mapping != nil {
+		p.Set, err = mappedSet(p.Tree, opts.Mapping)
+	} else {
+		p.Set, err = component.Detect(ctx, p.Tree, opts.Components)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.Warnings = append(p.Warnings, p.Set.Warnings...)
+	if opts.Mapping == nil && !anyOwner(p.Set) {
+		p.Warnings = append(p.Warnings, "no package database and no other components were found: the image has a single layer")
+		p.Tree, p.Set = nil, nil
+		return p, nil
+	}
+	if opts.Packing == PackUpstream {
+		return p, c.packUpstream(ctx, p)
+	}
+	return p, c.arrange(ctx, p)
+}
+
+// anyOwner reports whether anything but the remainder owns files.
+func anyOwner(set *component.Set) bool {
+	return slices.ContainsFunc(set.Claims, func(c component.Claim) bool {
+		return c.Component >= 0 && !slices.Contains(component.Fallbacks, set.Reasons[c.Reason].Detector)
+	})
+}
+
+type commitBuild struct {
+	src    repo.Source
+	commit repo.Checksum
+	plan   *chunking.Plan
+}
+
+// arrange plans by cost.
+func (c *commitBuild) arrange(ctx context.Context, p *Plan) error {
+	limit, err := p.opts.maxLayers()
+	if err != nil {
+		return err
+	}
+	prior, warnings, err := continueFrom(ctx, p.opts.Prior, formatOSTree, p.Tree, listObjects)
+	if err != nil {
+		return err
+	}
+	p.Warnings = append(p.Warnings, warnings...)
+	a, err := chunking.Arrange(p.Tree, p.Set, chunking.ArrangeOptions{
+		MaxLayers: limit - 1, Format: formatOSTree, ParentDirs: p.opts.Image.ParentDirs, Sharing: chunking.ShareObjects,
+		UpdateInterval: p.opts.UpdateInterval, Rebalance: p.opts.Rebalance, Prior: prior.plan,
+		Density: densities(ctx, p.Tree, p.opts.Image.Compression),
+	})
+	if err != nil {
+		return err
+	}
+	p.Arrangement = a
+	p.Warnings = append(p.Warnings, a.Warnings...)
+	c.plan = &chunking.Plan{}
+	for _, l := range a.Layers {
+		c.plan.Layers = append(c.plan.Layers, chunking.Layer{
+			Name: layerName(l.Components), Packages: l.Packages, Content: newContent(p.Tree.Entries(), l.Entries),
+			Size: int64(l.Size), Expected: l.Prior >= 0,
+		})
+	}
+	if a.Record.First, err = c.firstKey(ctx, p.opts.Image.ParentDirs); err != nil {
+		return err
+	}
+	c.plan.FirstExpected = a.Record.First == prior.first
+	return nil
+}
+
+// firstKey is the key of the first layer: that of the commit, with all metadata.
+func (c *commitBuild) firstKey(ctx context.Context, parentDirs bool) (k chunking.Key, err error) {
+	meta, err := c.src.Metadata(ctx, repo.ObjectName{Checksum: c.commit, Type: repo.TypeCommitMeta})
+	if err != nil && !errors.Is(err, repo.ErrObjectNotFound) {
+		return k, err
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%s first\x00%t\x00%s\x00", formatOSTree, parentDirs, c.commit)
+	h.Write(meta)
+	copy(k[:], h.Sum(nil))
+	return k, nil
+}
+
+// image makes the image of the plan.
+func (c *commitBuild) image(ctx context.Context, p *Plan) (*encapsulate.Image, error) {
+	opts := p.imageOptions(0)
+	if c.plan != nil {
+		opts.Plan = c.plan
+	}
+	return encapsulate.Build(ctx, c.src, c.commit, opts)
+}
+
+// packUpstream plans as upstream does.
+func (c *commitBuild) packUpstream(ctx context.Context, p *Plan) error {
+	mapping := p.opts.Mapping
+	if mapping == nil {
+		mapping = upstreamMapping(p.Tree, p.Set)
+	} else {
+		clone := *mapping
+		mapping = &clone
+	}
+	if p.opts.MaxLayers > 0 {
+		mapping.MaxLayers = p.opts.MaxLayers
+	}
+	var bins [][]string
+	if prior := p.opts.Prior; prior != nil {
+		var annotations []map[string]string
+		for _, l := range prior.Layers {
+			annotations = append(annotations, l.Descriptor.Annotations)
+		}
+		var err error
+		if bins, err = chunking.PriorBins(annotations); err != nil {
+			return fmt.Errorf("prior image: %w: leave it out with --prior=none", err)
+		}
+	}
+	content, err := tarfmt.CommitContent(ctx, c.src, c.commit)
+	if err != nil {
+		return err
+	}
+	if c.plan, err = mapping.Plan(content, bins); err != nil {
+		return err
+	}
+	if p.opts.Prior != nil {
+		expectByPackages(c.plan, p.opts.Prior)
+	}
+	return nil
+}
+
+// expectByPackages expects the prior image to have the layers that have the same packages there.
+func expectByPackages(p *chunking.Plan, prior *oci.Image) {
+	had := map[string]bool{}
+	for _, l := range prior.Layers {
+		had[l.Descriptor.Annotations[chunking.AnnotationComponents]] = true
+	}
+	for i := range p.Layers {
+		names := strings.Join(slices.Sorted(slices.Values(p.Layers[i].Packages)), ",")
+		p.Layers[i].Expected = names != "" && had[names]
+	}
+}
+
+// layerName is what the history calls a layer.
+func layerName(components []string) string {
+	if n := len(components); n > 5 {
+		return fmt.Sprintf("%d components: %s and others", n, strings.Join(components[:3], ", "))
+	}
+	return strings.Join(components, " and ")
+}

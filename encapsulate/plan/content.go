@@ -1,0 +1,57 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+	"github.com/ostree-ext/ostree-ext-go/tarfmt"
+)
+
+// content is what of a commit goes into a layer: some entries of its tree, whose paths and objects are not kept once more.
+type content struct {
+	entries *rootfs.List
+	order   []uint32
+}
+
+var _ tarfmt.Files = (*content)(nil)
+
+func newContent(entries *rootfs.List, indexes []uint32) *content {
+	c := &content{entries, slices.Clone(indexes)}
+	slices.SortFunc(c.order, func(i, j uint32) int {
+		if order := entries.Object(int(i)).Compare(entries.Object(int(j))); order != 0 {
+			return order
+		}
+		return compareWalked(entries.At(int(i)), entries.At(int(j)))
+	})
+	return c
+}
+
+// Len implements [tarfmt.Files].
+func (c *content) Len() int { return len(c.order) }
+
+// Checksum implements [tarfmt.Files].
+func (c *content) Checksum(i int) repo.Checksum { return c.entries.Object(int(c.order[i])) }
+
+// Path implements [tarfmt.Files].
+func (c *content) Path(i int) string { return c.entries.At(int(c.order[i])).Path() }
+
+// compareWalked says which of two files a walk meets first: the files of a directory stand before its subdirectories, both sorted
+// by name.
+func compareWalked(a, b rootfs.Entry) int {
+	n := min(len(a.Dir), len(b.Dir))
+	for i := range n {
+		switch x, y := a.Dir[i], b.Dir[i]; {
+		case x == y:
+		case x == '/': // a name that ends stands before every longer one
+			return -1
+		case y == '/':
+			return 1
+		default:
+			return cmp.Compare(x, y)
+		}
+	}
+	return cmp.Or(cmp.Compare(len(a.Dir), len(b.Dir)), strings.Compare(a.Name, b.Name))
+}

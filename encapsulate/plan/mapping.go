@@ -1,0 +1,148 @@
+package plan
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/chunking/component"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+)
+
+// mappedSet is the set of components that somebody else found, by object.
+func mappedSet(tree rootfs.Tree, m *chunking.Mapping) (*component.Set, error) {
+	set := &component.Set{}
+	index := map[string]int32{}
+	add := func(c component.Component) {
+		if _, ok := index[c.ID]; !ok {
+			index[c.ID] = 0
+			set.Components = append(set.Components, c)
+		}
+	}
+	for _, c := range m.Components {
+		_, exclusive := m.Exclusive[c.ID]
+		// The ID has a version, the name none.
+		add(component.Component{ID: c.Name, Packages: []string{c.Name}, Frequency: c.ChangeFrequency, Exclusive: exclusive})
+	}
+	for id := range m.Exclusive {
+		add(component.Component{ID: id, Packages: []string{id}, Exclusive: true})
+	}
+	slices.SortFunc(set.Components, func(a, b component.Component) int { return cmp.Compare(a.ID, b.ID) })
+	for i, c := range set.Components {
+		index[c.ID] = int32(i)
+	}
+	names := map[string]string{}
+	for _, c := range m.Components {
+		names[c.ID] = c.Name
+	}
+	owner := map[repo.Checksum]int32{}
+	for _, o := range m.Objects {
+		name, ok := names[o.Component]
+		if !ok {
+			return nil, fmt.Errorf("%w: %s", chunking.ErrUnknownComponent, o.Component)
+		}
+		owner[o.Object] = index[name]
+	}
+	exclusive := map[string]int32{}
+	for id, paths := range m.Exclusive {
+		for _, p := range paths {
+			exclusive[p.Path] = index[id]
+		}
+	}
+	set.Reasons = []component.Reason{{Detector: "contentmeta"}}
+	for _, e := range tree.Entries().All() {
+		claim := component.Claim{Component: -1}
+		if !e.IsDir() {
+			c, ok := exclusive[e.Path()]
+			if !ok {
+				c, ok = owner[e.Object]
+			}
+			if !ok {
+				return nil, fmt.Errorf("%w: %s, at %s", chunking.ErrUnmapped, e.Object, e.Path())
+			}
+			claim.Component = c
+		}
+		set.Claims = append(set.Claims, claim)
+	}
+	return set, nil
+}
+
+// upstreamMapping says what was found in upstream's terms. Of an object with several owners all names go to one.
+func upstreamMapping(tree rootfs.Tree, set *component.Set) *chunking.Mapping {
+	m := &chunking.Mapping{}
+	owner, sizes := map[repo.Checksum]int32{}, map[int32]uint64{}
+	size := map[repo.Checksum]int64{}
+	for i, e := range tree.Entries().All() {
+		c := set.Claims[i].Component
+		if c < 0 {
+			continue
+		}
+		size[e.Object] = e.Size
+		if old, ok := owner[e.Object]; !ok || c < old {
+			owner[e.Object] = c
+		}
+	}
+	objects := slices.SortedFunc(maps.Keys(owner), repo.Checksum.Compare)
+	for _, o := range objects {
+		c := owner[o]
+		sizes[c] += uint64(size[o])
+		m.Objects = append(m.Objects, chunking.Assignment{Object: o, Component: set.Components[c].ID})
+	}
+	for i, c := range set.Components {
+		if _, ok := sizes[int32(i)]; ok {
+			m.Components = append(m.Components, chunking.Component{ID: c.ID, Name: c.ID, Source: c.ID, ChangeFrequency: frequency(&c), Size: sizes[int32(i)]})
+		}
+	}
+	slices.SortStableFunc(m.Components, func(a, b chunking.Component) int { return cmp.Compare(b.Size, a.Size) })
+	return m
+}
+
+// frequency is the number of changes in upstream's sense: entries of a changelog. What belongs to no package always
+// changes.
+func frequency(c *component.Component) uint32 {
+	switch {
+	case c.Frequency > 0:
+		return c.Frequency
+	case c.ID == component.PackageDatabase, c.ID == component.Initramfs, c.ID == component.Volatile:
+		return chunking.AlwaysChanges
+	}
+	return uint32(len(c.Changes))
+}
+
+// UseContentMeta splits the image as content metadata say. Those in the form of upstream's command line name layers: they
+// win over labels and time of the options, and mean upstream's packing unless one was chosen. Those of upstream's library
+// name components. The error wraps [chunking.ErrContentMeta].
+func (o *Options) UseContentMeta(ctx context.Context, src repo.Source, data []byte, packingChosen bool) error {
+	var form struct{ Version, Map json.RawMessage }
+	if json.Unmarshal(data, &form) == nil && form.Version == nil && form.Map != nil {
+		m, err := chunking.ParseLibraryContentMeta(data)
+		if err != nil {
+			return err
+		}
+		o.Mapping = m
+		return m.Measure(ctx, src)
+	}
+	meta, err := chunking.ParseContentMeta(data)
+	if err != nil {
+		return err
+	}
+	o.Mapping = &meta.Mapping
+	if meta.Created != nil {
+		o.Image.Created = meta.Created
+	}
+	labels := maps.Clone(o.Image.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	maps.Copy(labels, meta.Labels)
+	o.Image.Labels = labels
+	if !packingChosen {
+		o.Packing = PackUpstream
+	}
+	return nil
+}

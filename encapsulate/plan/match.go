@@ -1,0 +1,81 @@
+package plan
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+	"github.com/ostree-ext/ostree-ext-go/tarfmt"
+	"github.com/ostree-ext/ostree-ext-go/tarfmt/plain"
+)
+
+// lister reads what a layer has. An error is the last that it says.
+type lister func(ctx context.Context, r io.Reader) iter.Seq2[plain.File, error]
+
+// listObjects lists a layer of objects.
+func listObjects(ctx context.Context, r io.Reader) iter.Seq2[plain.File, error] {
+	return func(yield func(plain.File, error) bool) {
+		for f, err := range tarfmt.ListObjectSet(ctx, r) {
+			if !yield(plain.File{Path: f.Path, Object: f.Checksum}, err) {
+				return
+			}
+		}
+	}
+}
+
+// matcher finds what a layer has in a tree.
+type matcher struct {
+	index   *rootfs.Index
+	seen    []bool
+	entries []uint32 // in the order of the layer, without directories
+}
+
+// match returns which entries of a tree a layer has, without directories, and whether it has nothing else. It reads no further
+// than to what the tree does not have. The error wraps [tarfmt.ErrInvalidStream] for a layer that makes no sense.
+func match(tree rootfs.Tree, layer iter.Seq2[plain.File, error]) (entries []uint32, all bool, err error) {
+	m := matcher{index: rootfs.NewIndex(tree), seen: make([]bool, tree.Entries().Len())}
+	for f, err := range layer {
+		if err != nil {
+			return nil, false, err
+		}
+		if ok, err := m.file(&f); err != nil || !ok {
+			return nil, false, err
+		}
+	}
+	return m.entries, true, nil
+}
+
+// file reports whether the tree has a file of the layer just so.
+func (m *matcher) file(f *plain.File) (bool, error) {
+	i, ok := m.index.Find(f.Path)
+	if !ok {
+		return false, nil
+	}
+	e := m.index.Entry(i)
+	object := f.Object
+	if f.Link != "" {
+		j, ok := m.index.Find(f.Link)
+		if !ok || !m.seen[j] {
+			return false, fmt.Errorf("%.200s: %w: a link to %.200s, which is not in the layer", f.Path, tarfmt.ErrInvalidStream, f.Link)
+		}
+		object = m.index.Entry(j).Object
+	}
+	if e.IsDir() {
+		return f.Link == "" && sameDirectory(e, object), nil
+	}
+	if m.seen[i] {
+		return false, fmt.Errorf("%.200s: %w: it is there twice", f.Path, tarfmt.ErrInvalidStream)
+	}
+	m.seen[i] = true
+	m.entries = append(m.entries, uint32(i))
+	return e.Object == object, nil
+}
+
+// sameDirectory reports whether a directory has this dirmeta.
+func sameDirectory(e rootfs.Entry, want repo.Checksum) bool {
+	data, err := repo.EncodeDirMeta(&repo.DirMeta{UID: e.UID, GID: e.GID, Mode: e.Mode, Xattrs: e.Xattrs})
+	return err == nil && repo.HashMetadata(data) == want
+}

@@ -1,0 +1,159 @@
+package plan
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+	"github.com/ostree-ext/ostree-ext-go/repo/selinux"
+)
+
+// OSTreeOptions says how a root filesystem becomes a commit.
+type OSTreeOptions struct {
+	Prepare rootfs.PrepareOptions
+	// Time is that of the commit.
+	Time time.Time
+	// Subject of the commit.
+	Subject string
+	// Metadata of the commit; what says that it is bootable, and its version, is added.
+	Metadata gvariant.Dict
+}
+
+// Committed is a root filesystem that was committed where it lies.
+type Committed struct {
+	Source *rootfs.Source
+	Commit repo.Checksum
+	// Dropped is what the commit does not keep.
+	Dropped []rootfs.Dropped
+}
+
+// CommitTree commits a root filesystem as that of an operating system: see [rootfs.Prepare]. Nothing is stored; the objects are
+// read from the tree.
+func CommitTree(ctx context.Context, tree rootfs.Tree, opts OSTreeOptions) (*Committed, error) {
+	prepared, dropped, err := rootfs.Prepare(tree, opts.Prepare)
+	if err != nil {
+		return nil, err
+	}
+	hashed, err := rootfs.Hash(ctx, prepared)
+	if err != nil {
+		return nil, err
+	}
+	src, err := rootfs.NewSource(hashed)
+	if err != nil {
+		return nil, err
+	}
+	metadata := opts.Metadata
+	kernel, err := repo.FindKernel(ctx, src, src.Tree)
+	switch {
+	case err == nil:
+		metadata = repo.MarkBootable(metadata, kernel)
+	case !errors.Is(err, repo.ErrNoKernel):
+		return nil, err
+	}
+	if _, ok := metadata.Lookup("version"); !ok {
+		if v := osVersion(ctx, rootfs.NewIndex(hashed)); v != "" {
+			metadata = metadata.Set("version", gvariant.String(v))
+		}
+	}
+	c := repo.Commit{Subject: opts.Subject, Metadata: metadata}
+	if t := opts.Time.Unix(); t > 0 {
+		c.Timestamp = uint64(t)
+	}
+	commit, err := src.AddCommit(c)
+	if err != nil {
+		return nil, fmt.Errorf("committing the tree: %w", err)
+	}
+	return &Committed{Source: src, Commit: commit, Dropped: dropped}, nil
+}
+
+// osVersion is the version that os-release gives: that of the image if it has one.
+func osVersion(ctx context.Context, x *rootfs.Index) string {
+	var data []byte
+	for _, name := range []string{"/usr/etc/os-release", "/usr/lib/os-release"} {
+		var err error
+		if data, err = x.ReadFile(ctx, name, 1<<20); err == nil {
+			break
+		}
+	}
+	values := map[string]string{}
+	for line := range strings.Lines(string(data)) {
+		key, value, ok := strings.Cut(strings.TrimSpace(line), "=")
+		if !ok || strings.HasPrefix(key, "#") {
+			continue
+		}
+		if unquoted, err := strconv.Unquote(value); err == nil {
+			value = unquoted
+		}
+		values[key] = strings.Trim(value, `'`)
+	}
+	for _, key := range []string{"IMAGE_VERSION", "OSTREE_VERSION", "VERSION_ID"} {
+		if v := values[key]; v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// commitLabels tell of the commit that an image holds.
+var commitLabels = []string{oci.LabelCommit, oci.LabelDiffID, "ostree.linux", "ostree.bootable", "rpmostree.inputhash"}
+
+// WithoutStaleLabels removes from a container configuration, "config" in an OCI image, the labels that are wrong of another
+// image made of the same content. Labels that tell of a commit stay true where the layers with the commit do: kept are the
+// diff-ids of the layers that stay. Everything else is as it was.
+func WithoutStaleLabels(config json.RawMessage, kept []string) (json.RawMessage, error) {
+	if len(config) == 0 || string(config) == "null" {
+		return json.RawMessage("{}"), nil
+	}
+	fields, labels := map[string]json.RawMessage{}, map[string]string{}
+	if err := json.Unmarshal(config, &fields); err != nil {
+		return nil, err
+	}
+	if raw, ok := fields["Labels"]; ok {
+		if err := json.Unmarshal(raw, &labels); err != nil {
+			return nil, fmt.Errorf("labels: %w", err)
+		}
+	}
+	delete(labels, "dev.hhd.rechunk.info")
+	delete(labels, chunking.LabelPlan)
+	if !slices.Contains(kept, labels[oci.LabelDiffID]) {
+		for _, l := range commitLabels {
+			delete(labels, l)
+		}
+	}
+	delete(fields, "Labels")
+	if len(labels) > 0 {
+		var err error
+		if fields["Labels"], err = json.Marshal(labels); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(fields)
+}
+
+// PolicyOf returns what computes SELinux labels by the policy that is found in a tree, or nil if it has none or one that is
+// disabled.
+func PolicyOf(ctx context.Context, tree rootfs.Tree) (func(path string, mode uint32) (string, error), error) {
+	policy, err := selinux.Load(ctx, rootfs.NewIndex(tree))
+	if errors.Is(err, selinux.ErrNoPolicy) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func(path string, mode uint32) (string, error) {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		return policy.Label(path, mode)
+	}, nil
+}

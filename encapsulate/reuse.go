@@ -1,0 +1,95 @@
+package encapsulate
+
+import (
+	"context"
+	"io"
+	"runtime"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+)
+
+// Held is a layer that is there already, in an image.
+type Held struct {
+	Image *oci.Image
+	Layer *oci.Layer
+}
+
+// reuse takes over the layers that the prior image has. Which ones are expected to be in it is a hint: each of them is made
+// once, without being compressed, and is taken over if the prior image has a layer of just that diff-id. What the prior image
+// says of itself decides about time, never about content.
+func (i *Image) reuse(ctx context.Context, specs []LayerSpec, opts *Options) error {
+	prior := opts.Prior
+	byDiffID := map[digest.Digest]*oci.Layer{}
+	if prior != nil {
+		for n := range prior.Layers {
+			// A layer of a media type that cannot be read is made anew.
+			if l := &prior.Layers[n]; l.Kind != oci.Unknown && byDiffID[l.DiffID] == nil {
+				byDiffID[l.DiffID] = l
+			}
+		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for n, spec := range specs {
+		l := i.layers[n]
+		if spec.Held != nil {
+			l.take(*spec.Held)
+			continue
+		}
+		if !spec.Expected || len(byDiffID) == 0 {
+			continue
+		}
+		g.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := l.hash(contextWriter{ctx, io.Discard}); err != nil {
+				return err
+			}
+			had := byDiffID[l.diffID]
+			if had == nil {
+				return nil
+			}
+			held := Held{Image: prior, Layer: had}
+			if opts.CheckHeld != nil {
+				if ok, err := opts.CheckHeld(ctx, held); err != nil || !ok {
+					return err
+				}
+			}
+			l.take(held)
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// contextWriter ends writing when the context does.
+type contextWriter struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (c contextWriter) Write(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.w.Write(p)
+}
+
+// take makes the layer one that is there already.
+func (l *layer) take(h Held) {
+	l.mu.Lock()
+	l.held, l.diffID = &h, h.Layer.DiffID
+	if d := h.Layer.Descriptor; d.Digest != "" {
+		l.sums = &sums{digest: d.Digest, size: d.Size}
+	}
+	l.mu.Unlock()
+	l.emit(progress.Event{Kind: progress.Present, Layer: l.index, Name: l.name, Total: h.Layer.Descriptor.Size})
+}
+
+// Held returns where the layer at an index is already, or nil if it is made.
+func (i *Image) Held(index int) *Held { return i.layers[index].held }

@@ -1,0 +1,187 @@
+// Package overlay puts the layers of ordinary images onto a tree of files, one after the other, as container runtimes
+// unpack them. It is the algorithm alone: package plain reads the archives, and the contents of files are handles
+// that nothing here looks at.
+//
+// The rules are those of programs that unpack an image into one directory, with umoci as the measure:
+//
+//   - Entries are applied in the order of the archive. A path goes where the symlinks of the tree lead at that moment,
+//     never out of the root. Directories that are missing are made, with mode 0755, and belong to root.
+//   - A directory onto a directory changes its owner, mode and xattrs alone. Everything else takes the place of what
+//     had the name, with all that was below it.
+//   - A hard link is another name of what its target is at that moment. One to itself, to a directory or to nothing is
+//     an error.
+//   - A whiteout hides what older layers have under a name, and an opaque mark what they have in a directory. Neither
+//     ever hides what its own layer has brought before or brings after it. Of a directory that both have, what the
+//     layer brought stays.
+//   - Where a symlink in the path of a whiteout or mark is replaced or hidden later in the same layer, the whiteout is
+//     applied after all entries: it was meant for the directory that its layer brings.
+//
+// Peers differ in these points. The last rule is not umoci's, which follows the old symlink and deletes files
+// elsewhere. Drivers that keep layers apart (overlayfs below containerd, Docker and Podman) never see symlinks of
+// older layers while they unpack: there a file below such a symlink makes a directory in its place, and a hard link
+// to a file of an older layer fails. The kernel gives a directory that is made in one with the setgid bit its group
+// and that bit; here it belongs to root as all others do.
+package overlay
+
+import (
+	"fmt"
+	"io/fs"
+	"iter"
+	"maps"
+	"slices"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/tarfmt"
+)
+
+// File is a file, directory, symlink or special file without its names. Hard links share one. C is a handle of the
+// content, which belongs to the caller.
+type File[C any] struct {
+	repo.FileHeader
+	// Size is the length of a regular file's content in bytes.
+	Size int64
+	// Device is the device number of a block or character device, as Linux composes it.
+	Device uint64
+	// Content is what the caller keeps with the file.
+	Content C
+}
+
+// IsDir reports whether a file is a directory.
+func (f *File[C]) IsDir() bool { return f.Mode&repo.ModeTypeMask == repo.ModeDir }
+
+// Mark tells entries that hide something from those that are something.
+type Mark uint8
+
+const (
+	// None is for a file, directory, symlink, special file or hard link.
+	None Mark = iota
+	// Whiteout hides what older layers have at the path.
+	Whiteout
+	// Opaque hides what older layers have in the directory at the path.
+	Opaque
+	// Reserved is for other names that begin as those of whiteouts do. Storage drivers make such for themselves.
+	// They hide nothing and are nothing. (To umoci, ".wh." alone hides the directory that it is in.)
+	Reserved
+)
+
+// Entry is one entry of a layer.
+type Entry[C any] struct {
+	Mark Mark
+	// Path is absolute and clean. That of a mark is without the mark's own name.
+	Path string
+	// Link is the absolute, clean path of the file that a hard link names, else empty.
+	Link string
+	// File is nil for hard links and marks.
+	File *File[C]
+}
+
+// Tree is a tree that layers are put onto.
+type Tree[C any] struct {
+	root  *node[C]
+	layer int // that is being applied; what the tree began with is 0
+	grow  func(bytes int) error
+	at    location[C] // where the last path led, kept for its memory
+}
+
+// node is a name of the tree. No directory has two.
+type node[C any] struct {
+	file     *File[C]
+	children map[string]*node[C] // of a directory
+	layer    int                 // that brought it, or something below it, last
+	pure     int                 // layer which hides all that older ones have in the directory
+}
+
+func (n *node[C]) isDir() bool { return n.children != nil }
+
+// New returns a tree to put layers onto. base is what it begins with: absolute, clean paths, each after the directory
+// that it is in, and files, of which one that comes several times has several names. Without a base, which may be
+// nil, or without a root in it, the root is an empty directory of mode 0755. grow is asked before a layer's entry
+// makes the tree hold more than the entry itself, with the bytes that takes; its error ends the work. It may be nil.
+func New[C any](base iter.Seq2[string, *File[C]], grow func(bytes int) error) (*Tree[C], error) {
+	if grow == nil {
+		grow = func(int) error { return nil }
+	}
+	t := &Tree[C]{grow: grow}
+	t.root = t.directory()
+	if base == nil {
+		return t, nil
+	}
+	for p, f := range base {
+		if err := t.put(p, f); err != nil {
+			return nil, fmt.Errorf("%.200q: %w", p, err)
+		}
+	}
+	return t, nil
+}
+
+// put adds a file of the base.
+func (t *Tree[C]) put(p string, f *File[C]) error {
+	if p == "/" {
+		return t.describeRoot(f)
+	}
+	dir, name := split(p)
+	// Symlinks are not followed: each is as good as a file in the way.
+	if again, err := t.resolve(dir, func(string) bool { return true }); err != nil {
+		return err
+	} else if again || t.at.dir() == nil {
+		return fmt.Errorf("%w: its directory does not come before it", tarfmt.ErrInvalidStream)
+	}
+	t.set(t.at.dir(), name, f)
+	return nil
+}
+
+// directory returns an empty directory that the layer has, but does not describe.
+func (t *Tree[C]) directory() *node[C] {
+	f := &File[C]{FileHeader: repo.FileHeader{Mode: repo.ModeDir | 0o755}}
+	return &node[C]{file: f, children: map[string]*node[C]{}, layer: t.layer, pure: t.layer}
+}
+
+// set makes a file what a directory has under a name.
+func (t *Tree[C]) set(parent *node[C], name string, f *File[C]) {
+	n := &node[C]{file: f, layer: t.layer}
+	if f.IsDir() {
+		n.children, n.pure = map[string]*node[C]{}, t.layer
+	}
+	parent.children[name] = n
+}
+
+func (t *Tree[C]) describeRoot(f *File[C]) error {
+	if f == nil || !f.IsDir() {
+		return fmt.Errorf("%w: the root is not a directory", tarfmt.ErrInvalidStream)
+	}
+	t.root.file = f
+	return nil
+}
+
+// Walk calls visit for each path of the tree, a directory before what is in it and the names in a directory in order.
+// The root has the directory "/" and the name "". An error of visit ends the walk and is returned, but for
+// [fs.SkipDir], which leaves out what is below the path. Files that are hard links are one pointer.
+func (t *Tree[C]) Walk(visit func(dir, name string, f *File[C]) error) error {
+	return walk(t.root, "/", "", visit)
+}
+
+func walk[C any](n *node[C], dir, name string, visit func(dir, name string, f *File[C]) error) error {
+	if err := visit(dir, name, n.file); err != nil {
+		if err == fs.SkipDir {
+			return nil
+		}
+		return err
+	}
+	if len(n.children) == 0 {
+		return nil
+	}
+	p := join(dir, name)
+	for _, name := range slices.Sorted(maps.Keys(n.children)) {
+		if err := walk(n.children[name], p, name, visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func join(dir, name string) string {
+	if dir == "/" {
+		return dir + name
+	}
+	return dir + "/" + name
+}

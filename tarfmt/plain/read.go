@@ -1,0 +1,249 @@
+package plain
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"path"
+	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/tarfmt"
+	"github.com/ostree-ext/ostree-ext-go/tarfmt/overlay"
+)
+
+// Limits of Linux, which no file of an image can exceed.
+const (
+	maxPath = 4096
+	maxName = 255
+)
+
+// ReadOptions says what a reader of a layer takes.
+type ReadOptions struct {
+	// Memory is asked before an entry is returned, with about how many bytes its strings and xattrs take. Its error ends
+	// the reading. Nil means no limit.
+	Memory func(bytes int) error
+	// Content is asked before a file is returned, with its size. That of a sparse file can be far more than the
+	// archive has. Its error ends the reading. Nil means no limit.
+	Content func(bytes int64) error
+	// NoSparse refuses sparse files.
+	NoSparse bool
+}
+
+// Reader reads a layer, whoever wrote it, one entry after the other. An error about the layer, as opposed to one of
+// reading the stream, wraps [tarfmt.ErrInvalidStream].
+type Reader[C any] struct {
+	stream *stream
+	in     *tar.Reader
+	opts   ReadOptions
+	name   string // of the entry
+}
+
+// NewReader returns a reader of a layer's decompressed stream, which ends with the context. It reads to the end of
+// the archive; what follows it in the stream stays there.
+func NewReader[C any](ctx context.Context, r io.Reader, opts ReadOptions) *Reader[C] {
+	s := &stream{ctx: ctx, r: r}
+	return &Reader[C]{stream: s, in: tar.NewReader(s), opts: opts}
+}
+
+// Next returns the next entry, or [io.EOF] after the last. [Reader.Read] then reads the content of a regular file;
+// what is not read is passed over.
+func (r *Reader[C]) Next() (overlay.Entry[C], error) {
+	for {
+		h, err := r.in.Next()
+		if errors.Is(err, io.EOF) {
+			return overlay.Entry[C]{}, io.EOF
+		}
+		if err != nil {
+			return overlay.Entry[C]{}, r.stream.blame(err)
+		}
+		if r.opts.Memory != nil {
+			if err := r.opts.Memory(headerSize(h)); err != nil {
+				return overlay.Entry[C]{}, err
+			}
+		}
+		if h.Typeflag == tar.TypeXGlobalHeader {
+			continue
+		}
+		r.name = h.Name
+		e, err := r.entry(h)
+		if err != nil {
+			return e, fmt.Errorf("%.200q: %w", h.Name, err)
+		}
+		return e, nil
+	}
+}
+
+// Read reads the content of the entry that [Reader.Next] returned last.
+func (r *Reader[C]) Read(p []byte) (int, error) {
+	n, err := r.in.Read(p)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("content of %.200q: %w", r.name, r.stream.blame(err))
+	}
+	return n, err
+}
+
+func (r *Reader[C]) entry(h *tar.Header) (e overlay.Entry[C], err error) {
+	if e.Path, err = cleanPath(h.Name); err != nil {
+		return e, err
+	}
+	e.Mark, e.Path = mark(e.Path)
+	if h.Typeflag == tar.TypeLink {
+		e.Link, err = cleanPath(h.Linkname)
+	} else {
+		e.File, err = r.file(h)
+	}
+	if e.Mark != overlay.None {
+		e.Link, e.File = "", nil
+	}
+	return e, err
+}
+
+func (r *Reader[C]) file(h *tar.Header) (f *overlay.File[C], err error) {
+	if h.Uid < 0 || h.Gid < 0 || int64(h.Uid) > math.MaxUint32 || int64(h.Gid) > math.MaxUint32 {
+		return nil, invalidf("the owner %d:%d", h.Uid, h.Gid)
+	}
+	f = &overlay.File[C]{}
+	f.UID, f.GID, f.Mode, f.Xattrs = uint32(h.Uid), uint32(h.Gid), uint32(h.Mode&0o7777), xattrs(h)
+	switch h.Typeflag {
+	case tar.TypeReg:
+		f.Mode |= repo.ModeRegular
+		f.Size = h.Size
+		if r.opts.NoSparse && isSparse(h) {
+			return nil, invalidf("a sparse file")
+		}
+		if r.opts.Content != nil {
+			err = r.opts.Content(h.Size)
+		}
+	case tar.TypeDir:
+		f.Mode |= repo.ModeDir
+	case tar.TypeSymlink:
+		f.Mode, f.Target = repo.ModeSymlink|0o777, h.Linkname
+		if h.Linkname == "" || len(h.Linkname) >= maxPath {
+			return nil, invalidf("a symlink with a target of %d bytes", len(h.Linkname))
+		}
+	case tar.TypeFifo:
+		f.Mode |= modeFIFO
+	case tar.TypeChar:
+		f.Mode |= modeChar
+		f.Device, err = deviceNumber(h)
+	case tar.TypeBlock:
+		f.Mode |= modeBlock
+		f.Device, err = deviceNumber(h)
+	default:
+		return nil, invalidf("an entry of type %q", h.Typeflag)
+	}
+	return f, err
+}
+
+func invalidf(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", tarfmt.ErrInvalidStream, fmt.Sprintf(format, args...))
+}
+
+// headerSize is about how many bytes the strings and xattrs of a header take.
+func headerSize(h *tar.Header) int {
+	n := len(h.Name) + len(h.Linkname)
+	for key, value := range h.PAXRecords {
+		n += len(key) + len(value)
+	}
+	return n
+}
+
+// cleanPath makes the path of an archive absolute. One that leads upwards is an error, though nothing could come of
+// it.
+func cleanPath(name string) (string, error) {
+	if len(name) >= maxPath || strings.Contains(name, "\x00") {
+		return "", invalidf("a path of %d bytes, or one with a NUL", len(name))
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if part == ".." {
+			return "", invalidf("the path %.200q leads upwards", name)
+		}
+		if len(part) > maxName {
+			return "", invalidf("a name of %d bytes", len(part))
+		}
+	}
+	return path.Clean("/" + name), nil
+}
+
+const opaqueName = whiteoutPrefix + whiteoutPrefix + ".opq"
+
+// mark tells the mark that a clean path is, if it is one, and the path that it is about.
+func mark(p string) (overlay.Mark, string) {
+	if !strings.Contains(p, "/"+whiteoutPrefix) {
+		return overlay.None, p
+	}
+	dir, base := path.Split(p)
+	name, ok := strings.CutPrefix(base, whiteoutPrefix)
+	switch {
+	case strings.Contains(dir, "/"+whiteoutPrefix), !ok:
+		// Below a directory with such a name nothing is seen.
+		return overlay.Reserved, p
+	case base == opaqueName:
+		return overlay.Opaque, path.Clean(dir)
+	case name == "", name == ".", name == "..", strings.HasPrefix(name, whiteoutPrefix):
+		return overlay.Reserved, p
+	}
+	return overlay.Whiteout, dir + name
+}
+
+const paxXattr = "SCHILY.xattr."
+
+func xattrs(h *tar.Header) repo.Xattrs {
+	var list []repo.Xattr
+	for key, value := range h.PAXRecords {
+		if name, ok := strings.CutPrefix(key, paxXattr); ok && name != "" {
+			list = append(list, repo.Xattr{Name: name, Value: []byte(value)})
+		}
+	}
+	return repo.NewXattrs(list)
+}
+
+// isSparse reports whether a file is sparse. Those of GNU's old format have a type of their own.
+func isSparse(h *tar.Header) bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
+}
+
+// deviceNumber composes a device number as Linux does.
+func deviceNumber(h *tar.Header) (uint64, error) {
+	if h.Devmajor < 0 || h.Devminor < 0 || h.Devmajor > math.MaxUint32 || h.Devminor > math.MaxUint32 {
+		return 0, invalidf("the device %d:%d", h.Devmajor, h.Devminor)
+	}
+	ma, mi := uint64(h.Devmajor), uint64(h.Devminor)
+	return mi&0xff | (ma&0xfff)<<8 | (mi&^0xff)<<12 | (ma&^0xfff)<<32, nil
+}
+
+// stream is the decompressed stream of a layer. It ends when the context does.
+type stream struct {
+	ctx context.Context
+	r   io.Reader
+	err error // that reading ended with
+}
+
+func (s *stream) Read(p []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	if s.err = s.ctx.Err(); s.err != nil {
+		return 0, s.err
+	}
+	n, err := s.r.Read(p)
+	s.err = err
+	return n, err
+}
+
+// blame returns the reason for an error of reading an archive: the stream's own error, or else the archive.
+func (s *stream) blame(err error) error {
+	if s.err != nil && s.err != io.EOF {
+		return s.err
+	}
+	return fmt.Errorf("%w: %w", tarfmt.ErrInvalidStream, err)
+}
