@@ -17,7 +17,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -47,7 +47,7 @@ func system(t *testing.T, pkgs packages, extra map[string]string) (files, *compo
 	}
 	set := &component.Set{Reference: time.Unix(1_700_000_000, 0)}
 	b := rootfs.NewBuilder(0)
-	var objects []repo.Checksum
+	var objects []object.Checksum
 	seen := map[string]bool{}
 	add := func(p string, e rootfs.Entry) {
 		if seen[p] {
@@ -65,9 +65,9 @@ func system(t *testing.T, pkgs packages, extra map[string]string) (files, *compo
 		if strings.HasPrefix(c, "small") {
 			size = 100
 		}
-		add(p, rootfs.Entry{FileHeader: &repo.FileHeader{Mode: repo.ModeRegular | 0o644}, Object: sha256.Sum256([]byte(c)), Size: size})
+		add(p, rootfs.Entry{FileHeader: &object.FileHeader{Mode: object.ModeRegular | 0o644}, Object: sha256.Sum256([]byte(c)), Size: size})
 		for d := path.Dir(p); ; d = path.Dir(d) {
-			add(d, rootfs.Entry{FileHeader: &repo.FileHeader{Mode: repo.ModeDir | 0o755}})
+			add(d, rootfs.Entry{FileHeader: &object.FileHeader{Mode: object.ModeDir | 0o755}})
 			if d == "/" {
 				break
 			}

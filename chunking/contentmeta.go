@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // ErrContentMeta says that content metadata are not what they should be. It is wrapped.
@@ -80,7 +80,7 @@ func ParseContentMeta(data []byte) (*ContentMeta, error) {
 		m.Mapping.Components = append(m.Mapping.Components, c)
 	}
 	for _, o := range doc.Mapping {
-		c, err := repo.ParseChecksum(o.key)
+		c, err := object.ParseChecksum(o.key)
 		if err != nil {
 			return nil, fmt.Errorf("%w: mapping: %w", ErrContentMeta, err)
 		}
@@ -105,7 +105,7 @@ func ParseLibraryContentMeta(data []byte) (*Mapping, error) {
 	}
 	m := &Mapping{Components: doc.Components}
 	for _, o := range doc.Map {
-		c, err := repo.ParseChecksum(o.key)
+		c, err := object.ParseChecksum(o.key)
 		if err != nil {
 			return nil, fmt.Errorf("%w: map: %w", ErrContentMeta, err)
 		}
@@ -116,7 +116,7 @@ func ParseLibraryContentMeta(data []byte) (*Mapping, error) {
 			m.Exclusive = map[string][]PathObject{}
 		}
 		for _, p := range list {
-			c, err := repo.ParseChecksum(p[1])
+			c, err := object.ParseChecksum(p[1])
 			if err != nil {
 				return nil, fmt.Errorf("%w: specific: %s: %w", ErrContentMeta, p[0], err)
 			}

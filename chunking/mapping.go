@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
-	"github.com/ostree-ext/ostree-ext-go/tarfmt"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // DefaultMaxLayers is upstream's number of layers besides the first: half of what Docker allows.
@@ -18,14 +18,14 @@ const DefaultMaxLayers = 64
 
 // Assignment says which component an object belongs to.
 type Assignment struct {
-	Object    repo.Checksum
+	Object    object.Checksum
 	Component string // its ID
 }
 
 // PathObject is a path of a commit and the object there.
 type PathObject struct {
 	Path   string // absolute
-	Object repo.Checksum
+	Object object.Checksum
 }
 
 // Mapping says which component each object of a commit belongs to.
@@ -77,7 +77,7 @@ func (m *Mapping) Measure(ctx context.Context, src repo.Source) error {
 }
 
 // Plan makes upstream's plan for a commit's content. prior is as for [PackUpstream].
-func (m *Mapping) Plan(content tarfmt.Content, prior [][]string) (*Plan, error) {
+func (m *Mapping) Plan(content repo.Content, prior [][]string) (*Plan, error) {
 	limit := m.MaxLayers
 	if limit == 0 {
 		limit = DefaultMaxLayers
@@ -104,7 +104,7 @@ func (m *Mapping) Plan(content tarfmt.Content, prior [][]string) (*Plan, error) 
 	if err != nil {
 		return nil, err
 	}
-	objects := map[string][]repo.Checksum{}
+	objects := map[string][]object.Checksum{}
 	for _, a := range m.Objects {
 		objects[a.Component] = append(objects[a.Component], a.Object)
 	}
@@ -143,10 +143,10 @@ func binName(bin []Component) string {
 }
 
 // remainder is what of the commit has no layer yet.
-type remainder struct{ paths map[repo.Checksum][]string }
+type remainder struct{ paths map[object.Checksum][]string }
 
-func newRemainder(content tarfmt.Content) *remainder {
-	r := &remainder{paths: make(map[repo.Checksum][]string, len(content))}
+func newRemainder(content repo.Content) *remainder {
+	r := &remainder{paths: make(map[object.Checksum][]string, len(content))}
 	for _, f := range content {
 		r.paths[f.Checksum] = append(r.paths[f.Checksum], f.Path)
 	}
@@ -169,7 +169,7 @@ func (r *remainder) movePath(to *layerContent, p PathObject) {
 }
 
 // moveObject moves an object with all the paths that it has left.
-func (r *remainder) moveObject(to *layerContent, c repo.Checksum) {
+func (r *remainder) moveObject(to *layerContent, c object.Checksum) {
 	if paths, ok := r.paths[c]; ok {
 		to.add(c, paths...)
 		delete(r.paths, c)
@@ -177,15 +177,15 @@ func (r *remainder) moveObject(to *layerContent, c repo.Checksum) {
 }
 
 // layerContent gathers the files of a layer.
-type layerContent struct{ files tarfmt.Content }
+type layerContent struct{ files repo.Content }
 
-func (l *layerContent) add(c repo.Checksum, paths ...string) {
+func (l *layerContent) add(c object.Checksum, paths ...string) {
 	for _, p := range paths {
-		l.files = append(l.files, tarfmt.ObjectPath{Checksum: c, Path: p})
+		l.files = append(l.files, repo.ObjectPath{Checksum: c, Path: p})
 	}
 }
 
-func (l *layerContent) sorted() tarfmt.Content {
-	slices.SortStableFunc(l.files, func(a, b tarfmt.ObjectPath) int { return a.Checksum.Compare(b.Checksum) })
+func (l *layerContent) sorted() repo.Content {
+	slices.SortStableFunc(l.files, func(a, b repo.ObjectPath) int { return a.Checksum.Compare(b.Checksum) })
 	return l.files
 }

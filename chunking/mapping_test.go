@@ -12,14 +12,14 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/internal/testfiles"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
-	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
-var objectA, objectB, objectC = repo.Checksum{0xa}, repo.Checksum{0xb}, repo.Checksum{0xc}
+var objectA, objectB, objectC = object.Checksum{0xa}, object.Checksum{0xb}, object.Checksum{0xc}
 
-func content() tarfmt.Content {
-	return tarfmt.Content{{Checksum: objectA, Path: "/a"}, {Checksum: objectA, Path: "/a-again"}, {Checksum: objectB, Path: "/b"}, {Checksum: objectC, Path: "/c"}}
+func content() repo.Content {
+	return repo.Content{{Checksum: objectA, Path: "/a"}, {Checksum: objectA, Path: "/a-again"}, {Checksum: objectB, Path: "/b"}, {Checksum: objectC, Path: "/c"}}
 }
 
 // TestUpstream_ExclusiveComponentsHaveALayerEach: they take single paths, so an object may be in two layers.
@@ -36,9 +36,9 @@ func TestUpstream_ExclusiveComponentsHaveALayerEach(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &chunking.Plan{Layers: []chunking.Layer{
-		{Name: "own", Packages: []string{"own"}, Content: tarfmt.Content{{Checksum: objectA, Path: "/a"}, {Checksum: objectC, Path: "/c"}}},
-		{Name: "rest", Packages: []string{"rest"}, Content: tarfmt.Content{{Checksum: objectA, Path: "/a-again"}, {Checksum: objectB, Path: "/b"}}},
-		{Name: "Reserved for new packages", Content: tarfmt.Content(nil)},
+		{Name: "own", Packages: []string{"own"}, Content: repo.Content{{Checksum: objectA, Path: "/a"}, {Checksum: objectC, Path: "/c"}}},
+		{Name: "rest", Packages: []string{"rest"}, Content: repo.Content{{Checksum: objectA, Path: "/a-again"}, {Checksum: objectB, Path: "/b"}}},
+		{Name: "Reserved for new packages", Content: repo.Content(nil)},
 	}}
 	if diff := cmp.Diff(want, plan); diff != "" {
 		t.Error(diff)
@@ -54,7 +54,7 @@ func TestAnObjectWithoutComponentIsAnError(t *testing.T) {
 }
 
 // commitOf makes a commit of files with these contents.
-func commitOf(t *testing.T, files map[string]string) (repo.Source, repo.Checksum) {
+func commitOf(t *testing.T, files map[string]string) (repo.Source, object.Checksum) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range files {
@@ -76,7 +76,7 @@ func commitOf(t *testing.T, files map[string]string) (repo.Source, repo.Checksum
 	if err != nil {
 		t.Fatal(err)
 	}
-	commit, err := src.AddCommit(repo.Commit{})
+	commit, err := src.AddCommit(object.Commit{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,22 +86,22 @@ func commitOf(t *testing.T, files map[string]string) (repo.Source, repo.Checksum
 func TestCheckFindsWhatAPlanLacksOrRepeats(t *testing.T) {
 	t.Parallel()
 	src, commit := commitOf(t, map[string]string{"a": "a", "dir/a-again": "a", "dir/b": "b", "c": "c"})
-	all, err := tarfmt.CommitContent(t.Context(), src, commit)
+	all, err := repo.CommitContent(t.Context(), src, commit)
 	if err != nil {
 		t.Fatal(err)
 	}
-	with := func(change func(c tarfmt.Content) tarfmt.Content) tarfmt.Content { return change(slices.Clone(all)) }
+	with := func(change func(c repo.Content) repo.Content) repo.Content { return change(slices.Clone(all)) }
 	for name, p := range map[string]*chunking.Plan{
 		"nothing":               {},
 		"a path is missing":     {Remainder: all[:3]},
 		"a path is there twice": {Layers: []chunking.Layer{{Content: all[:1]}}, Remainder: all},
-		"one for another":       {Layers: []chunking.Layer{{Content: all[:1]}}, Remainder: with(func(c tarfmt.Content) tarfmt.Content { return append(c[:1], c[2:]...) })},
-		"not in order": {Remainder: with(func(c tarfmt.Content) tarfmt.Content {
+		"one for another":       {Layers: []chunking.Layer{{Content: all[:1]}}, Remainder: with(func(c repo.Content) repo.Content { return append(c[:1], c[2:]...) })},
+		"not in order": {Remainder: with(func(c repo.Content) repo.Content {
 			slices.Reverse(c)
 			return c
 		})},
-		"a path of no commit": {Remainder: append(tarfmt.Content{{Checksum: repo.Checksum{}, Path: "/x"}}, all...)},
-		"another object": {Remainder: with(func(c tarfmt.Content) tarfmt.Content {
+		"a path of no commit": {Remainder: append(repo.Content{{Checksum: object.Checksum{}, Path: "/x"}}, all...)},
+		"another object": {Remainder: with(func(c repo.Content) repo.Content {
 			c[0].Path, c[3].Path = c[3].Path, c[0].Path
 			return c
 		})},
@@ -123,14 +123,14 @@ func TestCheckFindsWhatAPlanLacksOrRepeats(t *testing.T) {
 
 func TestContentMetaThatIsRefused(t *testing.T) {
 	t.Parallel()
-	const object = `"0000000000000000000000000000000000000000000000000000000000000001"`
+	const obj = `"0000000000000000000000000000000000000000000000000000000000000001"`
 	for name, text := range map[string]string{
 		"no JSON":                `{`,
 		"another version":        `{"version":2,"layers":{},"mapping":{}}`,
 		"ordered":                `{"version":1,"layers":{},"mapping":{},"ordered":true}`,
-		"an unknown layer":       `{"version":1,"layers":{"a":"A"},"mapping":{` + object + `:"b"}}`,
+		"an unknown layer":       `{"version":1,"layers":{"a":"A"},"mapping":{` + obj + `:"b"}}`,
 		"no checksum":            `{"version":1,"layers":{"a":"A"},"mapping":{"xyz":"a"}}`,
-		"an object twice":        `{"version":1,"layers":{"a":"A"},"mapping":{` + object + `:"a",` + object + `:"a"}}`,
+		"an object twice":        `{"version":1,"layers":{"a":"A"},"mapping":{` + obj + `:"a",` + obj + `:"a"}}`,
 		"a layer twice":          `{"version":1,"layers":{"a":"A","a":"B"},"mapping":{}}`,
 		"the layers twice":       `{"version":1,"layers":{"a":"A"},"layers":{"a":"A"},"mapping":{}}`,
 		"a layer without name":   `{"version":1,"layers":{"a":null},"mapping":{}}`,

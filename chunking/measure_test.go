@@ -11,24 +11,25 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // sizes is a source that knows nothing but the sizes of files.
-type sizes map[repo.Checksum]int64
+type sizes map[object.Checksum]int64
 
-func (s sizes) FileInfo(_ context.Context, c repo.Checksum) (*repo.FileInfo, error) {
+func (s sizes) FileInfo(_ context.Context, c object.Checksum) (*object.FileInfo, error) {
 	size, ok := s[c]
 	if !ok {
 		return nil, repo.ErrObjectNotFound
 	}
-	return &repo.FileInfo{Size: size}, nil
+	return &object.FileInfo{Size: size}, nil
 }
 
-func (sizes) Metadata(context.Context, repo.ObjectName) ([]byte, error) {
+func (sizes) Metadata(context.Context, object.Name) ([]byte, error) {
 	return nil, repo.ErrObjectNotFound
 }
 
-func (sizes) OpenFile(context.Context, repo.Checksum) (io.ReadCloser, *repo.FileInfo, error) {
+func (sizes) OpenFile(context.Context, object.Checksum) (io.ReadCloser, *object.FileInfo, error) {
 	return nil, nil, repo.ErrObjectNotFound
 }
 
@@ -37,7 +38,7 @@ func TestUpstream_ComponentsAreOrderedBySizeThenID(t *testing.T) {
 	t.Parallel()
 	m := chunking.Mapping{
 		Components: []chunking.Component{{ID: "z", Name: "Z"}, {ID: "empty"}, {ID: "big", Size: 1}, {ID: "a"}},
-		Objects:    []chunking.Assignment{{objectA, "z"}, {objectB, "a"}, {objectC, "big"}, {repo.Checksum{0xd}, "big"}},
+		Objects:    []chunking.Assignment{{objectA, "z"}, {objectB, "a"}, {objectC, "big"}, {object.Checksum{0xd}, "big"}},
 	}
 	if err := m.Measure(t.Context(), sizes{objectA: 5, objectB: 5, objectC: 4, {0xd}: 2}); err != nil {
 		t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
-	"github.com/ostree-ext/ostree-ext-go/tarfmt"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // Plan says which file objects of a commit go into which layer. The image has one more layer, its first: the commit with
@@ -17,7 +17,7 @@ import (
 type Plan struct {
 	Layers []Layer
 	// Remainder are the objects of the first layer. Like the content of layers, it may be nil: then there are none.
-	Remainder tarfmt.Files
+	Remainder repo.Files
 	// FirstExpected says of the first layer what Expected says of the others.
 	FirstExpected bool
 }
@@ -28,7 +28,7 @@ type Layer struct {
 	Name string
 	// Packages are the names of the components in the layer, for its annotation. They may be in any order.
 	Packages []string
-	Content  tarfmt.Files
+	Content  repo.Files
 	// Expected says that the image before is expected to have this layer. That is a hint: what decides is the diff-id.
 	Expected bool
 	// Size is about that of the content in bytes, for showing progress, or 0 where it is not known.
@@ -39,11 +39,11 @@ type Layer struct {
 var ErrInvalidPlan = errors.New("invalid plan")
 
 // SingleLayer is the plan of an image that is not split.
-func SingleLayer(content tarfmt.Files) *Plan { return &Plan{Remainder: content} }
+func SingleLayer(content repo.Files) *Plan { return &Plan{Remainder: content} }
 
 // Check reads the trees of a commit, and reports whether each of its files is in the plan exactly once, with its object. An object
 // may be in several layers, with different paths.
-func (p *Plan) Check(ctx context.Context, src repo.Source, commit repo.Checksum) error {
+func (p *Plan) Check(ctx context.Context, src repo.Source, commit object.Checksum) error {
 	c := checker{plan: p}
 	for n := range len(p.Layers) + 1 {
 		if l := c.layer(n); l != nil {
@@ -54,7 +54,7 @@ func (p *Plan) Check(ctx context.Context, src repo.Source, commit repo.Checksum)
 		return err
 	}
 	missing := 0
-	if err := tarfmt.EachFile(ctx, src, commit, func(f tarfmt.ObjectPath) error {
+	if err := repo.EachFile(ctx, src, commit, func(f repo.ObjectPath) error {
 		if !c.find(f) {
 			missing++
 		}
@@ -84,7 +84,7 @@ type checker struct {
 type planned struct{ layer, index uint32 }
 
 // layer is the content of a layer, of the first after the last.
-func (c *checker) layer(n int) tarfmt.Files {
+func (c *checker) layer(n int) repo.Files {
 	if n == len(c.plan.Layers) {
 		return c.plan.Remainder
 	}
@@ -99,7 +99,7 @@ func (c *checker) name(n int) string {
 	return strconv.Quote(c.plan.Layers[n].Name)
 }
 
-func (c *checker) object(at planned) repo.Checksum {
+func (c *checker) object(at planned) object.Checksum {
 	return c.layer(int(at.layer)).Checksum(int(at.index))
 }
 func (c *checker) path(at planned) string { return c.layer(int(at.layer)).Path(int(at.index)) }
@@ -129,8 +129,8 @@ func (c *checker) sort() error {
 }
 
 // find marks a file as found.
-func (c *checker) find(f tarfmt.ObjectPath) bool {
-	i, ok := slices.BinarySearchFunc(c.planned, f, func(at planned, f tarfmt.ObjectPath) int {
+func (c *checker) find(f repo.ObjectPath) bool {
+	i, ok := slices.BinarySearchFunc(c.planned, f, func(at planned, f repo.ObjectPath) int {
 		if order := c.object(at).Compare(f.Checksum); order != 0 {
 			return order
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/progress"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
@@ -123,7 +124,7 @@ func (w *checker) run(ctx context.Context, commitLayers int, label, temp string)
 		}
 		defer func() { err = errors.Join(err, txn.Abort()) }()
 	}
-	var commit repo.Checksum
+	var commit object.Checksum
 	scanned := make([]*flatten.Layer, len(w.img.Layers))
 	use := func(i int) func(io.Reader) error {
 		switch {
@@ -178,7 +179,7 @@ func (w *checker) run(ctx context.Context, commitLayers int, label, temp string)
 	if label != "" && label != w.Commit {
 		w.problem("%v", &CommitMismatchError{Label: label, Actual: commit})
 	}
-	if err := tarfmt.VerifyComplete(ctx, txn, txn.HasObject, commit); err != nil {
+	if err := txn.VerifyComplete(ctx, commit); err != nil {
 		w.problem("commit %s: %v", commit, err)
 	}
 	return nil

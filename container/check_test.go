@@ -210,7 +210,7 @@ func TestVerifyReadsACommitThatIsWhole(t *testing.T) {
 	other := newRepo(t, repo.ModeArchive)
 	commit := commitFiles(t, other, "one")
 	var b bytes.Buffer
-	content, err := tarfmt.CommitContent(t.Context(), other, commit)
+	content, err := repo.CommitContent(t.Context(), other, commit)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,14 +4,14 @@ import (
 	"fmt"
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // CommitMismatchError is the error about an image that holds another commit than its label ostree.commit says. It wraps
 // [oci.ErrLayerMismatch].
 type CommitMismatchError struct {
 	Label  string
-	Actual repo.Checksum
+	Actual object.Checksum
 }
 
 // Error implements error.

@@ -13,6 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // A host gets the commit out of an image that was made elsewhere.
@@ -50,7 +51,7 @@ func ExampleUnencapsulate() {
 }
 
 // publish commits a directory of one file and writes the image of the commit.
-func publish(ctx context.Context, dir string, to imgref.ImageReference) (c repo.Checksum, err error) {
+func publish(ctx context.Context, dir string, to imgref.ImageReference) (c object.Checksum, err error) {
 	tree := filepath.Join(dir, "tree")
 	if err := os.MkdirAll(tree, 0o755); err != nil {
 		return c, err
@@ -76,7 +77,7 @@ func publish(ctx context.Context, dir string, to imgref.ImageReference) (c repo.
 	if err != nil {
 		return c, err
 	}
-	if c, err = txn.WriteCommit(ctx, &repo.Commit{Subject: "hello", Tree: root, Meta: meta}); err != nil {
+	if c, err = txn.WriteCommit(ctx, &object.Commit{Subject: "hello", Tree: root, Meta: meta}); err != nil {
 		return c, err
 	}
 	if _, err := txn.Commit(ctx); err != nil {

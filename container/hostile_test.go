@@ -20,12 +20,13 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
 // testImage is an image in memory that a test changes before it is written as an OCI layout.
 type testImage struct {
-	commit   repo.Checksum
+	commit   object.Checksum
 	tars     [][]byte // uncompressed layers, the commit layer first
 	blobs    map[digest.Digest][]byte
 	manifest ocispec.Manifest
@@ -38,7 +39,7 @@ func newTestImage(t *testing.T) *testImage {
 	t.Helper()
 	r := newRepo(t, repo.ModeArchive)
 	img := &testImage{commit: commitFiles(t, r, "one", "two", "three", "four"), blobs: map[digest.Digest][]byte{}}
-	content, err := tarfmt.CommitContent(t.Context(), r, img.commit)
+	content, err := repo.CommitContent(t.Context(), r, img.commit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +53,7 @@ func newTestImage(t *testing.T) *testImage {
 	export(func(w *bytes.Buffer) error {
 		return tarfmt.ExportFinal(t.Context(), w, r, img.commit, content[:2], tarfmt.ExportOptions{})
 	})
-	for _, c := range []tarfmt.Content{content[2:3], content[3:]} {
+	for _, c := range []repo.Content{content[2:3], content[3:]} {
 		export(func(w *bytes.Buffer) error {
 			return tarfmt.ExportChunk(t.Context(), w, r, img.commit, c, tarfmt.ExportOptions{})
 		})
@@ -69,38 +70,38 @@ func newTestImage(t *testing.T) *testImage {
 	return img
 }
 
-func commitFiles(t *testing.T, r *repo.Repo, names ...string) repo.Checksum {
+func commitFiles(t *testing.T, r *repo.Repo, names ...string) object.Checksum {
 	t.Helper()
 	txn, err := r.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer txn.Abort()
-	must := func(c repo.Checksum, err error) repo.Checksum {
+	must := func(c object.Checksum, err error) object.Checksum {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
 		return c
 	}
-	var tree repo.DirTree
+	var tree object.DirTree
 	for _, n := range names {
 		content := strings.Repeat(n+"\n", 500)
-		c := must(txn.WriteFile(t.Context(), &repo.FileHeader{Mode: repo.ModeRegular | 0o644}, int64(len(content)), strings.NewReader(content)))
-		tree.Files = append(tree.Files, repo.FileEntry{Name: n, Checksum: c})
+		c := must(txn.WriteFile(t.Context(), &object.FileHeader{Mode: object.ModeRegular | 0o644}, int64(len(content)), strings.NewReader(content)))
+		tree.Files = append(tree.Files, object.FileEntry{Name: n, Checksum: c})
 	}
 	sortFiles(&tree)
-	data, err := repo.EncodeDirTree(&tree)
+	data, err := object.EncodeDirTree(&tree)
 	if err != nil {
 		t.Fatal(err)
 	}
-	meta, err := repo.EncodeDirMeta(&repo.DirMeta{Mode: repo.ModeDir | 0o755})
+	meta, err := object.EncodeDirMeta(&object.DirMeta{Mode: object.ModeDir | 0o755})
 	if err != nil {
 		t.Fatal(err)
 	}
-	commit := must(txn.WriteCommit(t.Context(), &repo.Commit{
-		Subject: "test", Tree: must(txn.WriteMetadata(t.Context(), repo.TypeDirTree, data)),
-		Meta: must(txn.WriteMetadata(t.Context(), repo.TypeDirMeta, meta)),
+	commit := must(txn.WriteCommit(t.Context(), &object.Commit{
+		Subject: "test", Tree: must(txn.WriteMetadata(t.Context(), object.TypeDirTree, data)),
+		Meta: must(txn.WriteMetadata(t.Context(), object.TypeDirMeta, meta)),
 	}))
 	if _, err := txn.Commit(t.Context()); err != nil {
 		t.Fatal(err)
@@ -108,7 +109,7 @@ func commitFiles(t *testing.T, r *repo.Repo, names ...string) repo.Checksum {
 	return commit
 }
 
-func sortFiles(tree *repo.DirTree) {
+func sortFiles(tree *object.DirTree) {
 	for i := range tree.Files {
 		for j := i; j > 0 && tree.Files[j].Name < tree.Files[j-1].Name; j-- {
 			tree.Files[j], tree.Files[j-1] = tree.Files[j-1], tree.Files[j]
@@ -286,7 +287,7 @@ func TestHostileImagesAreRefusedAndLeaveNothing(t *testing.T) {
 				}
 			}
 			t.Fatal("no such content")
-		}, repo.ErrCorrupt, "layer sha256:"},
+		}, object.ErrCorrupt, "layer sha256:"},
 		{"a stream cut short inside an entry", func(_ *testing.T, img *testImage) { img.setTar(0, img.tars[0][:len(img.tars[0])-3000]) }, tarfmt.ErrInvalidStream, "the stream ends inside"},
 		{"an empty stream", func(_ *testing.T, img *testImage) { img.setTar(0, nil) }, anything, "layer sha256:"},
 		{"a bomb behind the archive", func(_ *testing.T, img *testImage) {

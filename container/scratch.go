@@ -10,6 +10,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // Scratch is a repository that is removed when it is closed.
@@ -24,14 +25,14 @@ func (s *Scratch) Close() error { return errors.Join(s.Repo.Close(), os.RemoveAl
 // ImportScratch stores the commit that an image holds in a repository of its own below a directory; empty means the
 // system's place for temporary files. The caller closes the repository. Only so a commit is read exactly: the files of an
 // image alone do not tell everything of directories.
-func ImportScratch(ctx context.Context, img *oci.Image, temp string) (*Scratch, repo.Checksum, error) {
+func ImportScratch(ctx context.Context, img *oci.Image, temp string) (*Scratch, object.Checksum, error) {
 	s, err := newScratch(ctx, temp)
 	if err != nil {
-		return nil, repo.Checksum{}, err
+		return nil, object.Checksum{}, err
 	}
 	result, err := Import(ctx, s.Repo, img, ImportOptions{WriteRef: "image"})
 	if err != nil {
-		return nil, repo.Checksum{}, errors.Join(fmt.Errorf("reading the commit of %s: %w", img.Name, err), s.Close())
+		return nil, object.Checksum{}, errors.Join(fmt.Errorf("reading the commit of %s: %w", img.Name, err), s.Close())
 	}
 	return s, result.Commit, nil
 }
@@ -65,6 +66,6 @@ func tryFile(ctx context.Context, r *repo.Repo) error {
 	if err != nil {
 		return err
 	}
-	_, err = txn.WriteFile(ctx, &repo.FileHeader{Mode: repo.ModeRegular | 0o644}, 0, nil)
+	_, err = txn.WriteFile(ctx, &object.FileHeader{Mode: object.ModeRegular | 0o644}, 0, nil)
 	return errors.Join(err, txn.Abort())
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/progress"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
@@ -28,7 +29,7 @@ type ImportOptions struct {
 
 // Imported is what came of an image.
 type Imported struct {
-	Commit repo.Checksum
+	Commit object.Checksum
 	// ManifestDigest is the digest of the manifest of the image for this platform.
 	ManifestDigest digest.Digest
 }
@@ -79,11 +80,11 @@ func Import(ctx context.Context, r *repo.Repo, img *oci.Image, opts ImportOption
 }
 
 // finish commits the transaction if the commit is the promised one and complete.
-func finish(ctx context.Context, txn *repo.Txn, commit repo.Checksum, img *oci.Image, ref string) error {
+func finish(ctx context.Context, txn *repo.Txn, commit object.Checksum, img *oci.Image, ref string) error {
 	if label, ok := img.Config.Labels[oci.LabelCommit]; ok && label != commit.String() {
 		return &CommitMismatchError{Label: label, Actual: commit}
 	}
-	if err := tarfmt.VerifyComplete(ctx, txn, txn.HasObject, commit); err != nil {
+	if err := txn.VerifyComplete(ctx, commit); err != nil {
 		return err
 	}
 	txn.UnmarkPartial(commit)
@@ -102,7 +103,7 @@ func finish(ctx context.Context, txn *repo.Txn, commit repo.Checksum, img *oci.I
 // are the same whether the commit that refers to them is staged already or not.
 func importLayers(
 	ctx context.Context, txn *repo.Txn, img *oci.Image, l *oci.CommitLayers, emit func(progress.Event),
-) (commit repo.Checksum, err error) {
+) (commit object.Checksum, err error) {
 	plan := progress.Event{Kind: progress.Planned, Layer: 1 + len(l.Chunks), Total: l.Commit.Descriptor.Size}
 	for _, c := range l.Chunks {
 		plan.Total += c.Descriptor.Size
@@ -140,7 +141,7 @@ func admitted(ctx context.Context, img *oci.Image) tarfmt.ImportOptions {
 	if img.AdmitCommit == nil {
 		return tarfmt.ImportOptions{}
 	}
-	return tarfmt.ImportOptions{Verify: func(commit repo.Checksum, data, detached []byte) error {
+	return tarfmt.ImportOptions{Verify: func(commit object.Checksum, data, detached []byte) error {
 		return img.AdmitCommit(ctx, commit.String(), data, detached)
 	}}
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/canonjson"
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // Keys of labels and annotations, all of upstream's making.
@@ -38,7 +38,7 @@ const (
 var ErrMetadata = errors.New("commit metadata")
 
 // labels are the image's labels but for that of the diff-id, which nobody knows yet.
-func labels(id repo.Checksum, c *repo.Commit, opts *Options) (map[string]string, error) {
+func labels(id object.Checksum, c *object.Commit, opts *Options) (map[string]string, error) {
 	out := map[string]string{}
 	for _, key := range slices.Concat(opts.CopyMetaKeys, opts.CopyMetaOptKeys) {
 		v, ok := c.Metadata.Lookup(key)
@@ -81,7 +81,7 @@ func labels(id repo.Checksum, c *repo.Commit, opts *Options) (map[string]string,
 }
 
 // containerConfig is the "config" object of the image without its labels.
-func containerConfig(c *repo.Commit, opts *Options) (map[string]any, error) {
+func containerConfig(c *object.Commit, opts *Options) (map[string]any, error) {
 	config := map[string]any{}
 	if len(opts.Config) > 0 {
 		dec := json.NewDecoder(bytes.NewReader(opts.Config))
@@ -146,7 +146,7 @@ func checkContainer(config map[string]any) error {
 }
 
 // historyText is what the history says of the first layer.
-func historyText(id repo.Checksum, c *repo.Commit) string {
+func historyText(id object.Checksum, c *object.Commit) string {
 	if c.Subject != "" {
 		return c.Subject
 	}
@@ -161,7 +161,7 @@ func platform(opts *Options) ocispec.Platform {
 }
 
 // created is the image's time in the form of RFC 3339, which has years of four digits.
-func created(c *repo.Commit, opts *Options) (string, error) {
+func created(c *object.Commit, opts *Options) (string, error) {
 	t := c.Time()
 	if opts.Created != nil {
 		t = *opts.Created

@@ -23,10 +23,11 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/progress"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // configFile builds an image and returns its configuration.
-func configFile(t testing.TB, r *repo.Repo, commit repo.Checksum, opts encapsulate.Options) *v1.ConfigFile {
+func configFile(t testing.TB, r *repo.Repo, commit object.Checksum, opts encapsulate.Options) *v1.ConfigFile {
 	t.Helper()
 	img, err := encapsulate.Build(t.Context(), r, commit, opts)
 	if err != nil {
@@ -44,7 +45,7 @@ func configFile(t testing.TB, r *repo.Repo, commit repo.Checksum, opts encapsula
 func TestUpstream_EncapsulateSetsLabelsAndConfig(t *testing.T) {
 	t.Parallel()
 	r, release := release(t, 1)
-	base, err := r.LoadCommit(t.Context(), release)
+	base, err := repo.LoadCommit(t.Context(), r, release)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +83,7 @@ func TestUpstream_EncapsulateSetsLabelsAndConfig(t *testing.T) {
 	}
 }
 
-func writeCommit(t testing.TB, r *repo.Repo, c *repo.Commit) repo.Checksum {
+func writeCommit(t testing.TB, r *repo.Repo, c *object.Commit) object.Checksum {
 	t.Helper()
 	txn, err := r.Begin(t.Context())
 	if err != nil {
@@ -163,7 +164,7 @@ func TestOptionsThatCannotBeMet(t *testing.T) {
 			t.Errorf("%s: %v, want an error with %q", c.name, err, c.says)
 		}
 	}
-	if _, err := encapsulate.Build(t.Context(), r, repo.Checksum{1}, encapsulate.Options{}); !errors.Is(err, repo.ErrObjectNotFound) {
+	if _, err := encapsulate.Build(t.Context(), r, object.Checksum{1}, encapsulate.Options{}); !errors.Is(err, repo.ErrObjectNotFound) {
 		t.Errorf("a commit that is absent: %v, want ErrObjectNotFound", err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // The image of a commit is written to an OCI directory.
@@ -64,36 +65,36 @@ func ExampleBuild() {
 }
 
 // writeHello stores a commit of one file.
-func writeHello(ctx context.Context, r *repo.Repo) (repo.Checksum, error) {
+func writeHello(ctx context.Context, r *repo.Repo) (object.Checksum, error) {
 	txn, err := r.Begin(ctx)
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
 	defer txn.Abort() // does nothing after Commit
 
 	const hello = "hello world\n"
-	file, err := txn.WriteFile(ctx, &repo.FileHeader{Mode: repo.ModeRegular | 0o644}, int64(len(hello)), strings.NewReader(hello))
+	file, err := txn.WriteFile(ctx, &object.FileHeader{Mode: object.ModeRegular | 0o644}, int64(len(hello)), strings.NewReader(hello))
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
-	data, err := repo.EncodeDirTree(&repo.DirTree{Files: []repo.FileEntry{{Name: "hello", Checksum: file}}})
+	data, err := object.EncodeDirTree(&object.DirTree{Files: []object.FileEntry{{Name: "hello", Checksum: file}}})
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
-	tree, err := txn.WriteMetadata(ctx, repo.TypeDirTree, data)
+	tree, err := txn.WriteMetadata(ctx, object.TypeDirTree, data)
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
-	if data, err = repo.EncodeDirMeta(&repo.DirMeta{Mode: repo.ModeDir | 0o755}); err != nil {
-		return repo.Checksum{}, err
+	if data, err = object.EncodeDirMeta(&object.DirMeta{Mode: object.ModeDir | 0o755}); err != nil {
+		return object.Checksum{}, err
 	}
-	meta, err := txn.WriteMetadata(ctx, repo.TypeDirMeta, data)
+	meta, err := txn.WriteMetadata(ctx, object.TypeDirMeta, data)
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
-	commit, err := txn.WriteCommit(ctx, &repo.Commit{Subject: "A greeting", Timestamp: 1767323045, Tree: tree, Meta: meta})
+	commit, err := txn.WriteCommit(ctx, &object.Commit{Subject: "A greeting", Timestamp: 1767323045, Tree: tree, Meta: meta})
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
 	_, err = txn.Commit(ctx)
 	return commit, err

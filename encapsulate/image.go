@@ -16,6 +16,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/internal/progress"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
@@ -40,12 +41,8 @@ var _ v1.Image = (*Image)(nil)
 
 // Build plans the image of a commit. It reads the commit and its trees; file content is read with the layers. The context
 // is that of the reading, too.
-func Build(ctx context.Context, src repo.Source, commit repo.Checksum, opts Options) (*Image, error) {
-	data, err := src.Metadata(ctx, repo.ObjectName{Checksum: commit, Type: repo.TypeCommit})
-	if err != nil {
-		return nil, err
-	}
-	c, err := repo.ParseCommit(data)
+func Build(ctx context.Context, src repo.Source, commit object.Checksum, opts Options) (*Image, error) {
+	c, err := repo.LoadCommit(ctx, src, commit)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +69,7 @@ func Build(ctx context.Context, src repo.Source, commit repo.Checksum, opts Opti
 	}
 	plan := opts.Plan
 	if plan == nil {
-		content, err := tarfmt.CommitContent(ctx, src, commit)
+		content, err := repo.CommitContent(ctx, src, commit)
 		if err != nil {
 			return nil, err
 		}

@@ -9,7 +9,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // LayerSpec says what a layer is to be.
@@ -44,7 +44,7 @@ func BuildPlain(ctx context.Context, layers []LayerSpec, opts Options) (*Image, 
 		return nil, err
 	}
 	i.labels = maps.Clone(opts.Labels)
-	none := &repo.Commit{}
+	none := &object.Commit{}
 	if i.created, err = created(none, &opts); err != nil {
 		return nil, err
 	}

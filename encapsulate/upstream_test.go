@@ -11,6 +11,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
@@ -40,7 +41,7 @@ func testdata(t testing.TB, name string) []byte {
 }
 
 // release returns a repository with one of the two commits.
-func release(t testing.TB, n int) (*repo.Repo, repo.Checksum) {
+func release(t testing.TB, n int) (*repo.Repo, object.Checksum) {
 	t.Helper()
 	r := repotest.Init(t, repo.ModeArchive)
 	return r, repotest.CommitRelease(t, r, n)
@@ -74,7 +75,7 @@ func TestUpstream_ImagesEqualUpstreams(t *testing.T) {
 	t.Parallel()
 	images := upstreamImages(t)
 	var repos [3]*repo.Repo
-	var commits [3]repo.Checksum
+	var commits [3]object.Checksum
 	for n := range 2 {
 		repos[n+1], commits[n+1] = release(t, n+1)
 	}

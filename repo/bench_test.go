@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
@@ -52,7 +53,7 @@ func writeMany(b *testing.B, r *repo.Repo, content []byte, seed uint64) {
 			for i := w; i < b.N; i += workers {
 				binary.LittleEndian.PutUint64(own, seed)
 				binary.LittleEndian.PutUint64(own[8:], uint64(i))
-				h := &repo.FileHeader{Mode: repo.ModeRegular | 0o644}
+				h := &object.FileHeader{Mode: object.ModeRegular | 0o644}
 				if _, err := txn.WriteFile(ctx, h, int64(len(own)), bytes.NewReader(own)); err != nil {
 					return err
 				}

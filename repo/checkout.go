@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // Overwrite says what a checkout does with what is in the destination already.
@@ -64,7 +66,7 @@ const (
 // Checkout writes the tree of a commit to the directory dest, whose parent must exist. Nothing outside of dest is
 // touched, whatever the commit holds or dest has in it: symlinks there are not followed. All new files and directories
 // have the time of modification 0, so that two checkouts are equal. Where it fails, what was written stays.
-func (r *Repo) Checkout(ctx context.Context, c Checksum, dest string, opts CheckoutOptions) (err error) {
+func (r *Repo) Checkout(ctx context.Context, c object.Checksum, dest string, opts CheckoutOptions) (err error) {
 	if opts.Overwrite == OverwriteUnionIdentical && !opts.RequireHardlinks {
 		return errors.New("union-identical needs hard links to be required")
 	}
@@ -141,7 +143,7 @@ type checkoutJob struct {
 	dir  *outDir
 	name string
 	path string
-	file Checksum
+	file object.Checksum
 }
 
 // outDir is a directory of the destination. It gets its metadata when the last thing in it is done.
@@ -149,7 +151,7 @@ type outDir struct {
 	fd     int
 	parent *outDir
 	refs   atomic.Int32
-	meta   *DirMeta // nil: it was there before and stays as it is
+	meta   *object.DirMeta // nil: it was there before and stays as it is
 }
 
 func (co *checkout) run(ctx context.Context, item treeItem, fd int, existed bool) error {
@@ -176,11 +178,11 @@ func (co *checkout) root(ctx context.Context, item treeItem, fd int, existed boo
 	dir.refs.Store(1)
 	if !item.dir {
 		name := item.path[strings.LastIndex(item.path, "/")+1:]
-		return errors.Join(co.queue(ctx, dir, "/"+name, FileEntry{Name: name, Checksum: item.file}), co.release(dir))
+		return errors.Join(co.queue(ctx, dir, "/"+name, object.FileEntry{Name: name, Checksum: item.file}), co.release(dir))
 	}
 	if !existed {
 		var err error
-		if dir.meta, err = loadDirMeta(ctx, co.repo, item.meta); err != nil {
+		if dir.meta, err = LoadDirMeta(ctx, co.repo, item.meta); err != nil {
 			return errors.Join(err, co.release(dir))
 		}
 	}
@@ -188,12 +190,12 @@ func (co *checkout) root(ctx context.Context, item treeItem, fd int, existed boo
 }
 
 // fill checks out a directory into an open one, which it lets go of.
-func (co *checkout) fill(ctx context.Context, dir *outDir, path string, tree Checksum, depth int) (err error) {
+func (co *checkout) fill(ctx context.Context, dir *outDir, path string, tree object.Checksum, depth int) (err error) {
 	defer func() { err = errors.Join(err, co.release(dir)) }()
-	if depth > MaxTreeDepth {
-		return errTooDeep
+	if depth > object.MaxTreeDepth {
+		return object.ErrTooDeep
 	}
-	d, err := loadDirTree(ctx, co.repo, tree)
+	d, err := LoadDirTree(ctx, co.repo, tree)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -223,16 +225,18 @@ func (co *checkout) fill(ctx context.Context, dir *outDir, path string, tree Che
 }
 
 // whiteouts removes what the files of a directory say, before any of its files is written, and returns the others.
-func (co *checkout) whiteouts(ctx context.Context, dir *outDir, path string, d *DirTree) ([]FileEntry, error) {
+func (co *checkout) whiteouts(
+	ctx context.Context, dir *outDir, path string, d *object.DirTree,
+) ([]object.FileEntry, error) {
 	if !co.opts.Whiteouts {
 		return d.Files, nil
 	}
-	if _, ok := d.file(whiteoutOpaque); ok {
+	if _, ok := d.File(whiteoutOpaque); ok {
 		if err := emptyDir(ctx, dir.fd, 0); err != nil {
 			return nil, err
 		}
 	}
-	var rest []FileEntry
+	var rest []object.FileEntry
 	for _, f := range d.Files {
 		name, ok := strings.CutPrefix(f.Name, whiteoutPrefix)
 		if ok {
@@ -246,7 +250,7 @@ func (co *checkout) whiteouts(ctx context.Context, dir *outDir, path string, d *
 			rest = append(rest, f)
 			continue
 		}
-		if err := ValidateName(name); err != nil {
+		if err := object.ValidateName(name); err != nil {
 			return nil, fmt.Errorf("whiteout %s: %w", joinTreePath(path, f.Name), err)
 		}
 		if err := removeAll(ctx, dir.fd, name, 0); err != nil {
@@ -256,7 +260,7 @@ func (co *checkout) whiteouts(ctx context.Context, dir *outDir, path string, d *
 	return rest, nil
 }
 
-func (co *checkout) queue(ctx context.Context, dir *outDir, path string, f FileEntry) error {
+func (co *checkout) queue(ctx context.Context, dir *outDir, path string, f object.FileEntry) error {
 	if co.opts.Filter != nil && !co.opts.Filter(path) {
 		return nil
 	}
@@ -270,15 +274,16 @@ func (co *checkout) queue(ctx context.Context, dir *outDir, path string, f FileE
 }
 
 // makeDir makes a subdirectory, or opens the one that is there.
-func (co *checkout) makeDir(ctx context.Context, dir *outDir, e DirEntry) (*outDir, error) {
-	meta, err := loadDirMeta(ctx, co.repo, e.Meta)
+func (co *checkout) makeDir(ctx context.Context, dir *outDir, e object.DirEntry) (*outDir, error) {
+	meta, err := LoadDirMeta(ctx, co.repo, e.Meta)
 	if err != nil {
 		return nil, err
 	}
 	err = unix.Mkdirat(dir.fd, e.Name, 0o700)
 	if errors.Is(err, unix.EEXIST) && co.opts.Whiteouts && co.opts.Overwrite == OverwriteUnion {
 		var st unix.Stat_t
-		if e2 := unix.Fstatat(dir.fd, e.Name, &st, unix.AT_SYMLINK_NOFOLLOW); e2 == nil && st.Mode&ModeTypeMask != ModeDir {
+		e2 := unix.Fstatat(dir.fd, e.Name, &st, unix.AT_SYMLINK_NOFOLLOW)
+		if e2 == nil && st.Mode&object.ModeTypeMask != object.ModeDir {
 			if err := unix.Unlinkat(dir.fd, e.Name, 0); err != nil {
 				return nil, err
 			}
@@ -315,7 +320,7 @@ func (co *checkout) release(dir *outDir) error {
 }
 
 func (co *checkout) finishDir(dir *outDir) error {
-	mode := dir.meta.Mode & permMask
+	mode := dir.meta.Mode & object.ModePermMask
 	if co.skipDirs {
 		mode &= userOnlyPerm
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // writeFiles works off the queue. After an error, whoever's, the rest of it is only given back.
@@ -82,7 +84,7 @@ func (co *checkout) link(ctx context.Context, job checkoutJob) (bool, error) {
 
 // canLink reports whether the object is stored as the file is to be. Empty files are never linked, since programs use
 // their inodes as marks.
-func (co *checkout) canLink(r *Repo, c Checksum) (bool, error) {
+func (co *checkout) canLink(r *Repo, c object.Checksum) (bool, error) {
 	switch {
 	case r.mode == ModeBare && !co.opts.User:
 		var st unix.Stat_t
@@ -90,7 +92,7 @@ func (co *checkout) canLink(r *Repo, c Checksum) (bool, error) {
 		if err != nil {
 			return false, wrapOpen(fileName(c), err)
 		}
-		return st.Mode&ModeTypeMask == ModeSymlink || st.Size > 0, nil
+		return st.Mode&object.ModeTypeMask == object.ModeSymlink || st.Size > 0, nil
 	case (r.mode == ModeBareUser || r.mode == ModeBareUserOnly) && co.opts.User:
 		info, err := r.objects.fileInfo(c)
 		if err != nil {
@@ -174,11 +176,11 @@ func (co *checkout) copy(ctx context.Context, job checkoutJob) error {
 	return errors.Join(err, unix.Close(fd))
 }
 
-func (co *checkout) fillFile(ctx context.Context, fd int, content io.Reader, info *FileInfo) error {
+func (co *checkout) fillFile(ctx context.Context, fd int, content io.Reader, info *object.FileInfo) error {
 	if err := co.writeContent(ctx, fd, content); err != nil {
 		return err
 	}
-	mode := info.Mode & permMask
+	mode := info.Mode & object.ModePermMask
 	if co.opts.User {
 		mode = mode&^0o6000 | 0o400
 	} else if err := unix.Fchown(fd, int(info.UID), int(info.GID)); err != nil {
@@ -223,7 +225,7 @@ func (co *checkout) writeContent(ctx context.Context, fd int, content io.Reader)
 	}
 }
 
-func (co *checkout) symlink(dirfd int, name string, info *FileInfo) error {
+func (co *checkout) symlink(dirfd int, name string, info *object.FileInfo) error {
 	if err := unix.Symlinkat(info.Target, dirfd, name); err != nil {
 		return err
 	}
@@ -242,16 +244,16 @@ func (co *checkout) symlink(dirfd int, name string, info *FileInfo) error {
 }
 
 // passthrough makes a whiteout of overlayfs.
-func (co *checkout) passthrough(ctx context.Context, job checkoutJob, info *FileInfo) error {
+func (co *checkout) passthrough(ctx context.Context, job checkoutJob, info *object.FileInfo) error {
 	job.name = strings.TrimPrefix(job.name, passthroughPrefix)
-	if err := ValidateName(job.name); err != nil {
+	if err := object.ValidateName(job.name); err != nil {
 		return fmt.Errorf("whiteout: %w", err)
 	}
 	return co.place(ctx, job, func(name string) error {
-		if err := unix.Mknodat(job.dir.fd, name, unix.S_IFCHR|info.Mode&permMask, 0); err != nil {
+		if err := unix.Mknodat(job.dir.fd, name, unix.S_IFCHR|info.Mode&object.ModePermMask, 0); err != nil {
 			return err
 		}
-		if err := unix.Fchmodat(job.dir.fd, name, info.Mode&permMask, 0); err != nil || co.opts.User {
+		if err := unix.Fchmodat(job.dir.fd, name, info.Mode&object.ModePermMask, 0); err != nil || co.opts.User {
 			return err
 		}
 		if err := unix.Fchownat(job.dir.fd, name, int(info.UID), int(info.GID), unix.AT_SYMLINK_NOFOLLOW); err != nil {
@@ -289,8 +291,8 @@ func (co *checkout) identical(ctx context.Context, job checkoutJob) (err error) 
 		got.UID, got.GID, want.UID, want.GID, want.Xattrs = 0, 0, 0, 0, nil
 		got.Mode, want.Mode = got.Mode&^0o7000, want.Mode&^0o7000
 	}
-	a, errA := EncodeFileHeader(&got.FileHeader)
-	b, errB := EncodeFileHeader(&want.FileHeader)
+	a, errA := object.EncodeFileHeader(&got.FileHeader)
+	b, errB := object.EncodeFileHeader(&want.FileHeader)
 	if errA != nil || errB != nil || !bytes.Equal(a, b) || got.Size != want.Size {
 		return differs
 	}

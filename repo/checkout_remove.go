@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // removeAll removes a name below an open directory, and what is in it if it is a directory. Symlinks are removed, not
@@ -20,8 +22,8 @@ func removeAll(ctx context.Context, dirfd int, name string, depth int) error {
 	if !errors.Is(err, unix.EISDIR) && !errors.Is(err, unix.EPERM) {
 		return err
 	}
-	if depth > MaxTreeDepth {
-		return errTooDeep
+	if depth > object.MaxTreeDepth {
+		return object.ErrTooDeep
 	}
 	fd, openErr := openDir(dirfd, name)
 	if openErr != nil {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
@@ -85,7 +86,7 @@ func TestCheckoutInto(t *testing.T) {
 			for name, content := range test.commit {
 				write(t, filepath.Join(src, name), content)
 			}
-			c := commitDir(t, r, src, "", repo.Checksum{}, asRoot())
+			c := commitDir(t, r, src, "", object.Checksum{}, asRoot())
 			if test.there != nil {
 				if err := os.Mkdir(dest, 0o755); err != nil {
 					t.Fatal(err)
@@ -137,7 +138,7 @@ func TestCheckoutLinksOrCopies(t *testing.T) {
 		{repo.ModeArchive, repo.CheckoutOptions{User: true, RequireHardlinks: true}, "", repo.ErrCannotLink},
 	} {
 		r := repotest.Init(t, test.mode)
-		c := commitDir(t, r, src, "", repo.Checksum{}, asRoot())
+		c := commitDir(t, r, src, "", object.Checksum{}, asRoot())
 		dest := filepath.Join(t.TempDir(), "dest")
 		if err := r.Checkout(t.Context(), c, dest, test.opts); !errors.Is(err, test.err) {
 			t.Errorf("%s %+v: got %v, want %v", test.mode, test.opts, err, test.err)

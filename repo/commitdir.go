@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // hashQueue is how many files may wait to be hashed. Their directories are held open.
@@ -27,7 +29,7 @@ func (t *Txn) AddDirectory(ctx context.Context, mt *MutableTree, dir string, opt
 		return &os.PathError{Op: "open", Path: dir, Err: err}
 	}
 	a := &dirAdder{
-		txn: t, mod: t.newModifier(opts), metas: metaCache{txn: t, seen: map[string]Checksum{}},
+		txn: t, mod: t.newModifier(opts), metas: metaCache{txn: t, seen: map[string]object.Checksum{}},
 		jobs: make(chan fileJob, hashQueue), links: linkMemo{seen: map[linkKey]*linkResult{}},
 		dirents: make([]byte, direntBuffer),
 	}
@@ -73,7 +75,7 @@ type dirAdder struct {
 type foundFiles struct {
 	node  *treeNode
 	names []string
-	ids   []Checksum // zero: left out
+	ids   []object.Checksum // zero: left out
 }
 
 // fileJob is one file to hash.
@@ -92,8 +94,8 @@ type direntry struct {
 
 func (a *dirAdder) addDir(ctx context.Context, node *treeNode, dir *dirHandle, path string, depth int) (err error) {
 	defer func() { err = errors.Join(err, dir.release()) }()
-	if depth > MaxTreeDepth {
-		return fmt.Errorf("%s: %w", path, errTooDeep)
+	if depth > object.MaxTreeDepth {
+		return fmt.Errorf("%s: %w", path, object.ErrTooDeep)
 	}
 	keep, err := a.setMeta(ctx, node, dir.fd, path)
 	if err != nil {
@@ -126,7 +128,7 @@ func (a *dirAdder) addSubdir(ctx context.Context, node *treeNode, dir *dirHandle
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := ValidateName(name); err != nil {
+	if err := object.ValidateName(name); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	fd, err := openat(dir.fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -162,7 +164,7 @@ func (a *dirAdder) setMeta(ctx context.Context, node *treeNode, fd int, path str
 	if err := unix.Fstat(fd, &st); err != nil {
 		return false, err
 	}
-	h := FileHeader{UID: st.Uid, GID: st.Gid, Mode: st.Mode}
+	h := object.FileHeader{UID: st.Uid, GID: st.Gid, Mode: st.Mode}
 	keep, err := a.mod.stat(path, &h)
 	if err != nil || !keep {
 		return false, err
@@ -223,7 +225,7 @@ func (a *dirAdder) queueFiles(ctx context.Context, node *treeNode, dir *dirHandl
 	if len(files.names) == 0 {
 		return nil
 	}
-	files.ids = make([]Checksum, len(files.names))
+	files.ids = make([]object.Checksum, len(files.names))
 	a.found = append(a.found, files)
 	for i := range files.names {
 		dir.retain()

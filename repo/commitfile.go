@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // dirHandle is an open directory that is closed when its last user is done.
@@ -62,7 +64,7 @@ func (a *dirAdder) hashFile(ctx context.Context, s *fileScratch, job fileJob) er
 }
 
 // openAndHash returns the zero id for what is to be left out.
-func (a *dirAdder) openAndHash(ctx context.Context, s *fileScratch, dirfd int, name, path string) (c Checksum, err error) {
+func (a *dirAdder) openAndHash(ctx context.Context, s *fileScratch, dirfd int, name, path string) (c object.Checksum, err error) {
 	// The type is known from the directory; what comes into its place is refused below. O_NONBLOCK: a FIFO must not hang.
 	flags := unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	fd, err := openat(dirfd, name, flags, 0)
@@ -78,8 +80,8 @@ func (a *dirAdder) openAndHash(ctx context.Context, s *fileScratch, dirfd int, n
 	if err := unix.Fstat(fd, &st); err != nil {
 		return c, err
 	}
-	h := FileHeader{UID: st.Uid, GID: st.Gid, Mode: st.Mode}
-	if typ := st.Mode & ModeTypeMask; typ != ModeRegular && !(symlink && typ == ModeSymlink) {
+	h := object.FileHeader{UID: st.Uid, GID: st.Gid, Mode: st.Mode}
+	if typ := st.Mode & object.ModeTypeMask; typ != object.ModeRegular && !(symlink && typ == object.ModeSymlink) {
 		return c, errors.New("it changed its type while it was read")
 	}
 	if symlink {
@@ -106,18 +108,18 @@ func (a *dirAdder) openAndHash(ctx context.Context, s *fileScratch, dirfd int, n
 	}
 	switch {
 	case symlink:
-		h.Mode = ModeSymlink | 0o777
+		h.Mode = object.ModeSymlink | 0o777
 		return a.txn.writeFile(ctx, contentJob{header: &h})
 	case st.Nlink > 1:
-		return a.links.do(ctx, st.Dev, st.Ino, &h, func() (Checksum, error) { return a.write(ctx, &h, fd, st.Size) })
+		return a.links.do(ctx, st.Dev, st.Ino, &h, func() (object.Checksum, error) { return a.write(ctx, &h, fd, st.Size) })
 	default:
 		return a.write(ctx, &h, fd, st.Size)
 	}
 }
 
-func (a *dirAdder) write(ctx context.Context, h *FileHeader, fd int, size int64) (Checksum, error) {
+func (a *dirAdder) write(ctx context.Context, h *object.FileHeader, fd int, size int64) (object.Checksum, error) {
 	c, err := a.txn.writeFile(ctx, contentJob{header: h, size: size, r: fdReader(fd)})
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, ErrCorrupt) {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, object.ErrCorrupt) {
 		return c, fmt.Errorf("it changed while it was read: %w", err)
 	}
 	return c, err
@@ -145,7 +147,7 @@ func (r fdReader) Read(p []byte) (int, error) {
 type fileScratch struct{ names, value, target []byte }
 
 // fdXattrs is readXattrs without the way through /proc, and with buffers that are kept.
-func (s *fileScratch) fdXattrs(fd int) (Xattrs, error) {
+func (s *fileScratch) fdXattrs(fd int) (object.Xattrs, error) {
 	if s.names == nil {
 		s.names, s.value = make([]byte, 4096), make([]byte, 4096)
 	}
@@ -156,7 +158,7 @@ func (s *fileScratch) fdXattrs(fd int) (Xattrs, error) {
 	if err != nil {
 		return nil, err
 	}
-	var list []Xattr
+	var list []object.Xattr
 	for name := range strings.SplitSeq(strings.TrimSuffix(string(names), "\x00"), "\x00") {
 		value, err := growXattr(&s.value, func(b []byte) (int, error) { return unix.Fgetxattr(fd, name, b) })
 		if errors.Is(err, unix.ENODATA) || err == nil && len(value) == 0 {
@@ -165,9 +167,9 @@ func (s *fileScratch) fdXattrs(fd int) (Xattrs, error) {
 		if err != nil {
 			return nil, fmt.Errorf("xattr %s: %w", name, err)
 		}
-		list = append(list, Xattr{Name: name, Value: append([]byte(nil), value...)})
+		list = append(list, object.Xattr{Name: name, Value: append([]byte(nil), value...)})
 	}
-	return NewXattrs(list), nil
+	return object.NewXattrs(list), nil
 }
 
 func (s *fileScratch) readlink(fd int) (string, error) {
@@ -195,14 +197,14 @@ type linkKey struct {
 
 type linkResult struct {
 	done chan struct{}
-	id   Checksum
+	id   object.Checksum
 	err  error
 }
 
-func (m *linkMemo) do(ctx context.Context, dev, ino uint64, h *FileHeader, hash func() (Checksum, error)) (Checksum, error) {
-	header, err := EncodeFileHeader(h)
+func (m *linkMemo) do(ctx context.Context, dev, ino uint64, h *object.FileHeader, hash func() (object.Checksum, error)) (object.Checksum, error) {
+	header, err := object.EncodeFileHeader(h)
 	if err != nil {
-		return Checksum{}, err
+		return object.Checksum{}, err
 	}
 	key := linkKey{dev: dev, ino: ino, header: string(header)}
 	m.mu.Lock()
@@ -221,6 +223,6 @@ func (m *linkMemo) do(ctx context.Context, dev, ino uint64, h *FileHeader, hash 
 	case <-r.done:
 		return r.id, r.err
 	case <-ctx.Done():
-		return Checksum{}, ctx.Err()
+		return object.Checksum{}, ctx.Err()
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // Keys of commit metadata.
@@ -29,7 +30,7 @@ var (
 func SourceDateEpoch(s string) (time.Time, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < 0 || s[0] == '+' {
-		return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH: %q is not a number of seconds since 1970", abbreviate(s))
+		return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH: %.80q is not a number of seconds since 1970", s)
 	}
 	return time.Unix(n, 0).UTC(), nil
 }
@@ -53,7 +54,7 @@ func MarkBootable(d gvariant.Dict, kernel string) gvariant.Dict {
 
 // FindKernel returns the version of the one kernel of a tree, given by its root dirtree. Other numbers of kernels are
 // errors that wrap [ErrNoKernel] or [ErrSeveralKernel].
-func FindKernel(ctx context.Context, src Source, tree Checksum) (string, error) {
+func FindKernel(ctx context.Context, src Source, tree object.Checksum) (string, error) {
 	at := treeItem{path: "/", dir: true, tree: tree}
 	for _, name := range []string{"usr", "lib", "modules"} {
 		next, ok, err := at.child(ctx, src, name)
@@ -65,7 +66,7 @@ func FindKernel(ctx context.Context, src Source, tree Checksum) (string, error) 
 		}
 		at = next
 	}
-	modules, err := loadDirTree(ctx, src, at.tree)
+	modules, err := LoadDirTree(ctx, src, at.tree)
 	if err != nil {
 		return "", err
 	}

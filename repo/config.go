@@ -142,7 +142,7 @@ func (p *configParser) seconds(group, key string, missing, least int64) time.Dur
 
 func (p *configParser) version() {
 	if v, ok := p.file.Get("core", "repo_version"); !ok || strings.TrimSpace(v) != "1" {
-		p.fail("core", "repo_version", fmt.Errorf("repository version %q, want 1", abbreviate(v)))
+		p.fail("core", "repo_version", fmt.Errorf("repository version %.80q, want 1", v))
 	}
 	if p.bool("core", "archive", false) {
 		p.fail("core", "archive", errors.New("this version of archive is no longer supported"))
@@ -166,10 +166,10 @@ func parseFreeSpaceSize(s string) (int64, error) {
 	shift, ok := shifts[unit]
 	n, err := strconv.ParseUint(digits, 10, 63)
 	if !ok || err != nil || digits[0] == '+' {
-		return 0, fmt.Errorf("%q is not a size such as 500MB", abbreviate(s))
+		return 0, fmt.Errorf("%.80q is not a size such as 500MB", s)
 	}
 	if n > (1<<63-1)>>shift {
-		return 0, fmt.Errorf("%q is too large", abbreviate(s))
+		return 0, fmt.Errorf("%.80q is too large", s)
 	}
 	return int64(n) << shift, nil
 }

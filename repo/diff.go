@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // TreeDiff is the difference between two commits as `ostree-ext` reports it. All lists are sorted. Paths begin with a
@@ -27,9 +29,9 @@ func (d *TreeDiff) String() string {
 // Diff compares the trees of two commits, or what is below a path that is a directory in both. The metadata of the root
 // itself do not count. A file that became a directory is a changed file; a directory that became a file was removed
 // and a file added.
-func Diff(ctx context.Context, src Source, from, to Checksum, subdir string) (*TreeDiff, error) {
+func Diff(ctx context.Context, src Source, from, to object.Checksum, subdir string) (*TreeDiff, error) {
 	var roots [2]treeItem
-	for i, c := range []Checksum{from, to} {
+	for i, c := range []object.Checksum{from, to} {
 		item, err := lookup(ctx, src, c, subdir)
 		if err != nil {
 			return nil, err
@@ -55,15 +57,15 @@ type diffWalk struct {
 	out *TreeDiff
 }
 
-func (w *diffWalk) walk(ctx context.Context, path string, a, b Checksum, depth int) error {
+func (w *diffWalk) walk(ctx context.Context, path string, a, b object.Checksum, depth int) error {
 	if a == b {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if depth > MaxTreeDepth {
-		return errTooDeep
+	if depth > object.MaxTreeDepth {
+		return object.ErrTooDeep
 	}
 	from, to, err := loadBoth(ctx, w.src, a, b)
 	if err != nil {
@@ -72,7 +74,7 @@ func (w *diffWalk) walk(ctx context.Context, path string, a, b Checksum, depth i
 	w.files(path, from, to)
 	for _, e := range from.Dirs {
 		child := joinTreePath(path, e.Name)
-		other, ok := to.dir(e.Name)
+		other, ok := to.Dir(e.Name)
 		if !ok {
 			w.out.RemovedDirs = append(w.out.RemovedDirs, child)
 			continue
@@ -85,8 +87,8 @@ func (w *diffWalk) walk(ctx context.Context, path string, a, b Checksum, depth i
 		}
 	}
 	for _, e := range to.Dirs {
-		_, wasDir := from.dir(e.Name)
-		_, wasFile := from.file(e.Name)
+		_, wasDir := from.Dir(e.Name)
+		_, wasFile := from.File(e.Name)
 		if !wasDir && !wasFile {
 			w.out.AddedDirs = append(w.out.AddedDirs, joinTreePath(path, e.Name))
 		}
@@ -94,31 +96,31 @@ func (w *diffWalk) walk(ctx context.Context, path string, a, b Checksum, depth i
 	return nil
 }
 
-func (w *diffWalk) files(path string, from, to *DirTree) {
+func (w *diffWalk) files(path string, from, to *object.DirTree) {
 	for _, f := range from.Files {
 		child := joinTreePath(path, f.Name)
-		if other, ok := to.file(f.Name); ok {
+		if other, ok := to.File(f.Name); ok {
 			if other.Checksum != f.Checksum {
 				w.out.ChangedFiles = append(w.out.ChangedFiles, child)
 			}
-		} else if _, ok := to.dir(f.Name); ok {
+		} else if _, ok := to.Dir(f.Name); ok {
 			w.out.ChangedFiles = append(w.out.ChangedFiles, child)
 		} else {
 			w.out.RemovedFiles = append(w.out.RemovedFiles, child)
 		}
 	}
 	for _, f := range to.Files {
-		if _, ok := from.file(f.Name); !ok {
+		if _, ok := from.File(f.Name); !ok {
 			w.out.AddedFiles = append(w.out.AddedFiles, joinTreePath(path, f.Name))
 		}
 	}
 }
 
-func loadBoth(ctx context.Context, src Source, a, b Checksum) (from, to *DirTree, err error) {
-	if from, err = loadDirTree(ctx, src, a); err != nil {
+func loadBoth(ctx context.Context, src Source, a, b object.Checksum) (from, to *object.DirTree, err error) {
+	if from, err = LoadDirTree(ctx, src, a); err != nil {
 		return nil, nil, err
 	}
-	to, err = loadDirTree(ctx, src, b)
+	to, err = LoadDirTree(ctx, src, b)
 	return from, to, err
 }
 
@@ -147,12 +149,12 @@ func (c *Changes) Lines() []string {
 }
 
 // DiffChanges compares the trees of two commits as `ostree diff` does.
-func DiffChanges(ctx context.Context, src Source, from, to Checksum) (*Changes, error) {
-	a, err := loadCommit(ctx, src, from)
+func DiffChanges(ctx context.Context, src Source, from, to object.Checksum) (*Changes, error) {
+	a, err := LoadCommit(ctx, src, from)
 	if err != nil {
 		return nil, err
 	}
-	b, err := loadCommit(ctx, src, to)
+	b, err := LoadCommit(ctx, src, to)
 	if err != nil {
 		return nil, err
 	}
@@ -165,15 +167,15 @@ type changeWalk struct {
 	out *Changes
 }
 
-func (w *changeWalk) walk(ctx context.Context, path string, a, b Checksum, depth int) error {
+func (w *changeWalk) walk(ctx context.Context, path string, a, b object.Checksum, depth int) error {
 	if a == b {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if depth > MaxTreeDepth {
-		return errTooDeep
+	if depth > object.MaxTreeDepth {
+		return object.ErrTooDeep
 	}
 	from, to, err := loadBoth(ctx, w.src, a, b)
 	if err != nil {
@@ -182,7 +184,7 @@ func (w *changeWalk) walk(ctx context.Context, path string, a, b Checksum, depth
 	w.oldFiles(path, from, to)
 	for _, e := range from.Dirs {
 		child := joinTreePath(path, e.Name)
-		other, ok := to.dir(e.Name)
+		other, ok := to.Dir(e.Name)
 		if !ok {
 			w.gone(child, e.Name, to)
 			continue
@@ -197,10 +199,10 @@ func (w *changeWalk) walk(ctx context.Context, path string, a, b Checksum, depth
 	return w.added(ctx, path, from, to, depth)
 }
 
-func (w *changeWalk) oldFiles(path string, from, to *DirTree) {
+func (w *changeWalk) oldFiles(path string, from, to *object.DirTree) {
 	for _, f := range from.Files {
 		child := joinTreePath(path, f.Name)
-		if other, ok := to.file(f.Name); !ok {
+		if other, ok := to.File(f.Name); !ok {
 			w.gone(child, f.Name, to)
 		} else if other.Checksum != f.Checksum {
 			w.out.Modified = append(w.out.Modified, child)
@@ -209,9 +211,9 @@ func (w *changeWalk) oldFiles(path string, from, to *DirTree) {
 }
 
 // gone notes a name that is not there as what it was. One that changed its type counts as modified.
-func (w *changeWalk) gone(child, name string, to *DirTree) {
-	_, file := to.file(name)
-	_, dir := to.dir(name)
+func (w *changeWalk) gone(child, name string, to *object.DirTree) {
+	_, file := to.File(name)
+	_, dir := to.Dir(name)
 	if file || dir {
 		w.out.Modified = append(w.out.Modified, child)
 	} else {
@@ -219,10 +221,10 @@ func (w *changeWalk) gone(child, name string, to *DirTree) {
 	}
 }
 
-func (w *changeWalk) added(ctx context.Context, path string, from, to *DirTree, depth int) error {
+func (w *changeWalk) added(ctx context.Context, path string, from, to *object.DirTree, depth int) error {
 	isNew := func(name string) bool {
-		_, file := from.file(name)
-		_, dir := from.dir(name)
+		_, file := from.File(name)
+		_, dir := from.Dir(name)
 		return !file && !dir
 	}
 	for _, f := range to.Files {
@@ -243,13 +245,13 @@ func (w *changeWalk) added(ctx context.Context, path string, from, to *DirTree, 
 	return nil
 }
 
-func (w *changeWalk) addAll(ctx context.Context, path string, tree Checksum, depth int) error {
-	if depth > MaxTreeDepth {
-		return errTooDeep
+func (w *changeWalk) addAll(ctx context.Context, path string, tree object.Checksum, depth int) error {
+	if depth > object.MaxTreeDepth {
+		return object.ErrTooDeep
 	}
-	d, err := loadDirTree(ctx, w.src, tree)
+	d, err := LoadDirTree(ctx, w.src, tree)
 	if err != nil {
 		return err
 	}
-	return w.added(ctx, path, &DirTree{}, d, depth)
+	return w.added(ctx, path, &object.DirTree{}, d, depth)
 }

@@ -1,9 +1,6 @@
 package repo
 
-import (
-	"errors"
-	"fmt"
-)
+import "errors"
 
 // Errors that callers branch on. They are wrapped, with what was asked for.
 var (
@@ -23,26 +20,6 @@ var (
 	ErrReadOnly = errors.New("repository is not writable")
 	// ErrReadOnlyMode says that repositories of a mode can only be read.
 	ErrReadOnlyMode = errors.New("repositories of this mode are read-only")
-	// ErrCorrupt says that stored or given bytes are not what their name or form says. See also [CorruptError].
-	ErrCorrupt = errors.New("corrupt")
-	// ErrInvalidName says that a name may not stand in a directory.
-	ErrInvalidName = errors.New("invalid name")
-	// ErrNotNormal says that an object is not in the one form in which it may be written.
-	ErrNotNormal = errors.New("not a valid object")
 	// ErrTxnDone says that a transaction was used after its end.
 	ErrTxnDone = errors.New("transaction is over")
 )
-
-// CorruptError is the error about an object whose bytes hash to another id than its name. It wraps [ErrCorrupt].
-type CorruptError struct {
-	Name   ObjectName
-	Actual Checksum
-}
-
-// Error implements error in libostree's words.
-func (e *CorruptError) Error() string {
-	return fmt.Sprintf("corrupted %s object; checksum expected='%s' actual='%s'", e.Name.Type, e.Name.Checksum, e.Actual)
-}
-
-// Unwrap returns [ErrCorrupt].
-func (e *CorruptError) Unwrap() error { return ErrCorrupt }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // A transaction stores a tree of one file and a commit of it, and sets a ref.
@@ -32,40 +33,40 @@ func ExampleRepo_Begin() {
 	// Output: fe50d9f7a8c9e1b0c2cf61c42114c2e98bc62f4b6ad76914d2dea7dad7c28877
 }
 
-func writeHello(ctx context.Context, r *repo.Repo) (repo.Checksum, error) {
+func writeHello(ctx context.Context, r *repo.Repo) (object.Checksum, error) {
 	txn, err := r.Begin(ctx)
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
 	defer txn.Abort() // does nothing after Commit
 
 	const hello = "hello world\n"
-	header := &repo.FileHeader{Mode: repo.ModeRegular | 0o644}
+	header := &object.FileHeader{Mode: object.ModeRegular | 0o644}
 	file, err := txn.WriteFile(ctx, header, int64(len(hello)), strings.NewReader(hello))
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
-	data, err := repo.EncodeDirTree(&repo.DirTree{Files: []repo.FileEntry{{Name: "hello", Checksum: file}}})
+	data, err := object.EncodeDirTree(&object.DirTree{Files: []object.FileEntry{{Name: "hello", Checksum: file}}})
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
-	tree, err := txn.WriteMetadata(ctx, repo.TypeDirTree, data)
+	tree, err := txn.WriteMetadata(ctx, object.TypeDirTree, data)
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
-	if data, err = repo.EncodeDirMeta(&repo.DirMeta{Mode: repo.ModeDir | 0o755}); err != nil {
-		return repo.Checksum{}, err
+	if data, err = object.EncodeDirMeta(&object.DirMeta{Mode: object.ModeDir | 0o755}); err != nil {
+		return object.Checksum{}, err
 	}
-	meta, err := txn.WriteMetadata(ctx, repo.TypeDirMeta, data)
+	meta, err := txn.WriteMetadata(ctx, object.TypeDirMeta, data)
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
-	commit, err := txn.WriteCommit(ctx, &repo.Commit{Subject: "first", Timestamp: 1700000000, Tree: tree, Meta: meta})
+	commit, err := txn.WriteCommit(ctx, &object.Commit{Subject: "first", Timestamp: 1700000000, Tree: tree, Meta: meta})
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
 	if err := txn.SetRef("os/stable", commit); err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
 	_, err = txn.Commit(ctx)
 	return commit, err
@@ -92,11 +93,11 @@ func ExampleRepo_OpenFile() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	commit, err := r.LoadCommit(ctx, id)
+	commit, err := repo.LoadCommit(ctx, r, id)
 	if err != nil {
 		log.Fatal(err)
 	}
-	tree, err := r.LoadDirTree(ctx, commit.Tree)
+	tree, err := repo.LoadDirTree(ctx, r, commit.Tree)
 	if err != nil {
 		log.Fatal(err)
 	}

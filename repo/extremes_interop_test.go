@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
@@ -25,7 +26,7 @@ func TestDirectoryOfManyEntries(t *testing.T) {
 		}
 	}
 	weCommitted, theyCommitted := repotest.Init(t, repo.ModeArchive), repotest.Init(t, repo.ModeBare)
-	c := commitDir(t, weCommitted, dir, "main", repo.Checksum{}, repo.TreeOptions{})
+	c := commitDir(t, weCommitted, dir, "main", object.Checksum{}, repo.TreeOptions{})
 	if want := ostreeCommit(t, theyCommitted, dir, "main"); c != want {
 		t.Fatalf("got %s, want %s", c, want)
 	}
@@ -71,7 +72,7 @@ func TestFileOfMoreThan4GiB(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := repotest.Init(t, repo.ModeBare)
-	c := commitDir(t, last, dir, "main", repo.Checksum{}, repo.TreeOptions{})
+	c := commitDir(t, last, dir, "main", object.Checksum{}, repo.TreeOptions{})
 	for _, hop := range []struct {
 		writer string
 		mode   repo.Mode

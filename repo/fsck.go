@@ -13,6 +13,8 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // FsckOptions say what [Repo.Fsck] checks and does.
@@ -33,11 +35,11 @@ type FsckOptions struct {
 // FsckProblem is something that is wrong.
 type FsckProblem struct {
 	// Object is zero for problems of refs.
-	Object ObjectName
+	Object object.Name
 	// Missing is whether the object is absent; else it is corrupt.
 	Missing bool
 	// Commits are those that need the object, sorted.
-	Commits []Checksum
+	Commits []object.Checksum
 	Err     error
 }
 
@@ -96,7 +98,7 @@ type fsck struct {
 	repo    *Repo
 	opts    FsckOptions
 	report  FsckReport
-	commits []Checksum // to check, sorted
+	commits []object.Checksum // to check, sorted
 
 	mu sync.Mutex // guards the problems in report
 }
@@ -134,7 +136,7 @@ func (f *fsck) stop() bool {
 	return !f.opts.All && len(f.report.Problems) > 0
 }
 
-func (f *fsck) found(n ObjectName, err error) {
+func (f *fsck) found(n object.Name, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.opts.All && len(f.report.Problems) > 0 {
@@ -146,16 +148,16 @@ func (f *fsck) found(n ObjectName, err error) {
 
 // findCommits sorts out which commits are to be checked.
 func (f *fsck) findCommits(ctx context.Context) error {
-	var all []Checksum
+	var all []object.Checksum
 	for n, err := range f.repo.Objects(ctx) {
 		if err != nil {
 			return err
 		}
-		if n.Type == TypeCommit {
+		if n.Type == object.TypeCommit {
 			all = append(all, n.Checksum)
 		}
 	}
-	slices.SortFunc(all, Checksum.Compare)
+	slices.SortFunc(all, object.Checksum.Compare)
 	for _, c := range all {
 		state, err := f.repo.IsPartial(c)
 		if err != nil {
@@ -179,25 +181,25 @@ func (f *fsck) findCommits(ctx context.Context) error {
 }
 
 // tombstone marks the parent of a commit as deleted if it is absent.
-func (f *fsck) tombstone(ctx context.Context, c Checksum) error {
+func (f *fsck) tombstone(ctx context.Context, c object.Checksum) error {
 	if !f.opts.AddTombstones {
 		return nil
 	}
-	commit, err := f.repo.LoadCommit(ctx, c)
+	commit, err := LoadCommit(ctx, f.repo, c)
 	if err != nil || commit.Parent.IsZero() {
 		// What is wrong with the commit is found below.
 		return nil
 	}
-	if ok, err := f.repo.Has(ObjectName{Checksum: commit.Parent, Type: TypeCommit}); ok || err != nil {
+	if ok, err := f.repo.Has(object.Name{Checksum: commit.Parent, Type: object.TypeCommit}); ok || err != nil {
 		return err
 	}
 	return f.repo.writeTombstone(commit.Parent)
 }
 
 // objects lists what the commits need. What cannot be read is in the list and found when it is checked.
-func (f *fsck) objects(ctx context.Context) []ObjectName {
-	var list []ObjectName
-	t := newTraverser(tolerantSource{f.repo}, func(n ObjectName) error {
+func (f *fsck) objects(ctx context.Context) []object.Name {
+	var list []object.Name
+	t := newTraverser(tolerantSource{f.repo}, func(n object.Name) error {
 		list = append(list, n)
 		return nil
 	})
@@ -210,29 +212,29 @@ func (f *fsck) objects(ctx context.Context) []ObjectName {
 // tolerantSource gives an empty directory for one that cannot be read.
 type tolerantSource struct{ *Repo }
 
-func (s tolerantSource) Metadata(ctx context.Context, n ObjectName) ([]byte, error) {
+func (s tolerantSource) Metadata(ctx context.Context, n object.Name) ([]byte, error) {
 	data, err := s.Repo.Metadata(ctx, n)
-	if n.Type == TypeDirTree && ctx.Err() == nil {
+	if n.Type == object.TypeDirTree && ctx.Err() == nil {
 		if err == nil {
-			_, err = parseDirTreeLoose(data)
+			_, err = object.ParseDirTreeLoose(data)
 		}
 		if err != nil {
-			return EncodeDirTree(&DirTree{})
+			return object.EncodeDirTree(&object.DirTree{})
 		}
 	}
 	return data, err
 }
 
 // needs visits a commit with its tree as far as it can be read.
-func (t *traverser) needs(ctx context.Context, c Checksum) {
+func (t *traverser) needs(ctx context.Context, c object.Checksum) {
 	if _, err := t.commit(ctx, c, false); err != nil {
 		// The commit itself is unreadable: there is nothing else to visit, and it is to be checked.
-		t.first(ObjectName{Checksum: c, Type: TypeCommit})
+		t.first(object.Name{Checksum: c, Type: object.TypeCommit})
 	}
 }
 
 // check hashes one object.
-func (f *fsck) check(ctx context.Context, n ObjectName) error {
+func (f *fsck) check(ctx context.Context, n object.Name) error {
 	if f.stop() {
 		return nil
 	}
@@ -248,34 +250,31 @@ func (f *fsck) check(ctx context.Context, n ObjectName) error {
 }
 
 // VerifyObject reads an object and compares its hash with its name, and its form with what its type may have. The error
-// about bytes that hash to another id is a [*CorruptError].
-func (r *Repo) VerifyObject(ctx context.Context, n ObjectName) error { return verifyObject(ctx, r, n) }
+// about bytes that hash to another id is a [*object.CorruptError].
+func (r *Repo) VerifyObject(ctx context.Context, n object.Name) error { return verifyObject(ctx, r, n) }
 
-func verifyObject(ctx context.Context, src Source, n ObjectName) error {
-	if n.Type == TypeFile {
+func verifyObject(ctx context.Context, src Source, n object.Name) error {
+	if n.Type == object.TypeFile {
 		return verifyFile(ctx, src, n)
 	}
 	data, err := src.Metadata(ctx, n)
 	if err != nil {
 		return err
 	}
-	if actual := HashMetadata(data); actual != n.Checksum {
-		return &CorruptError{Name: n, Actual: actual}
+	if actual := object.HashMetadata(data); actual != n.Checksum {
+		return &object.CorruptError{Name: n, Actual: actual}
 	}
 	switch n.Type {
-	case TypeDirTree:
-		var d *DirTree
-		if d, err = parseDirTreeLoose(data); err == nil {
+	case object.TypeDirTree:
+		var d *object.DirTree
+		if d, err = object.ParseDirTreeLoose(data); err == nil {
 			// libostree does not look at the order of names, and then cannot find some.
-			err = d.check()
+			err = d.Validate()
 		}
-	case TypeDirMeta:
-		var m *DirMeta
-		if m, err = parseDirMetaLoose(data); err == nil {
-			err = checkMode(m.Mode, ModeDir)
-		}
-	case TypeCommit:
-		_, err = ParseCommit(data)
+	case object.TypeDirMeta:
+		_, err = object.ParseDirMetaLoose(data)
+	case object.TypeCommit:
+		_, err = object.ParseCommit(data)
 	}
 	if err != nil {
 		return fmt.Errorf("object %s: %w", n, err)
@@ -283,22 +282,22 @@ func verifyObject(ctx context.Context, src Source, n ObjectName) error {
 	return nil
 }
 
-func verifyFile(ctx context.Context, src Source, n ObjectName) (err error) {
+func verifyFile(ctx context.Context, src Source, n object.Name) (err error) {
 	content, info, err := src.OpenFile(ctx, n.Checksum)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, content.Close()) }()
-	h, err := FileHasher(&info.FileHeader)
+	h, err := object.FileHasher(&info.FileHeader)
 	if err != nil {
-		return fmt.Errorf("object %s: %w: %w", n, ErrCorrupt, err)
+		return fmt.Errorf("object %s: %w: %w", n, object.ErrCorrupt, err)
 	}
 	if _, err := io.Copy(h, ctxReader{ctx, content}); err != nil {
 		return err
 	}
-	var actual Checksum
+	var actual object.Checksum
 	if h.Sum(actual[:0]); actual != n.Checksum {
-		return &CorruptError{Name: n, Actual: actual}
+		return &object.CorruptError{Name: n, Actual: actual}
 	}
 	return nil
 }
@@ -358,7 +357,7 @@ func (f *fsck) repair(ctx context.Context, p FsckProblem) error {
 		return nil
 	}
 	for _, c := range p.Commits {
-		if p.Object == (ObjectName{Checksum: c, Type: TypeCommit}) {
+		if p.Object == (object.Name{Checksum: c, Type: object.TypeCommit}) {
 			continue
 		}
 		if err := f.repo.replaceFile(partialMark(c), []byte("f")); err != nil {
@@ -380,7 +379,7 @@ func (f *fsck) refs(ctx context.Context) error {
 	}
 	bindings := f.opts.VerifyBindings || f.opts.VerifyBackRefs || f.repo.Config().CollectionID != ""
 	for _, ref := range refs {
-		commit, err := f.repo.LoadCommit(ctx, ref.Commit)
+		commit, err := LoadCommit(ctx, f.repo, ref.Commit)
 		if err == nil && bindings {
 			err = f.binding(ref, commit, known)
 		}
@@ -396,7 +395,7 @@ func (f *fsck) refs(ctx context.Context) error {
 	return nil
 }
 
-func (f *fsck) binding(ref Ref, commit *Commit, known map[string]bool) error {
+func (f *fsck) binding(ref Ref, commit *object.Commit, known map[string]bool) error {
 	v, ok := commit.Metadata.Lookup(metaRefBinding)
 	if !ok {
 		return nil

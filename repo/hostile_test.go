@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
@@ -120,7 +121,7 @@ func TestHostileObjects(t *testing.T) {
 	}
 }
 
-func objectFile(r *repo.Repo, c repo.Checksum) string {
+func objectFile(r *repo.Repo, c object.Checksum) string {
 	suffix := ".file"
 	if r.Mode() == repo.ModeArchive {
 		suffix = ".filez"
@@ -137,7 +138,7 @@ func TestObjectsAreNotFollowedOut(t *testing.T) {
 	if err := os.Symlink(filepath.Join(other.Path(), "objects", first), filepath.Join(r.Path(), "objects", first)); err != nil {
 		t.Fatal(err)
 	}
-	name := repo.ObjectName{Checksum: c, Type: repo.TypeCommit}
+	name := object.Name{Checksum: c, Type: object.TypeCommit}
 	if data, err := r.Metadata(t.Context(), name); err == nil {
 		t.Errorf("read %d bytes", len(data))
 	}
@@ -167,7 +168,7 @@ func TestTruncatedObjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	content := "hello world, hello world\n"
-	h := &repo.FileHeader{Mode: repo.ModeRegular | 0o644, Xattrs: repo.Xattrs{{Name: "user.a", Value: []byte("v")}}}
+	h := &object.FileHeader{Mode: object.ModeRegular | 0o644, Xattrs: object.Xattrs{{Name: "user.a", Value: []byte("v")}}}
 	c, err := txn.WriteFile(t.Context(), h, int64(len(content)), strings.NewReader(content))
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 func TestUpstream_KernelDirectory(t *testing.T) {
@@ -41,12 +42,12 @@ func TestUpstream_KernelDirectory(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer r.Close()
-			id := commitDir(t, r, filepath.Join(dir, "tree"), "", repo.Checksum{}, asRoot())
-			data, err := r.Metadata(t.Context(), repo.ObjectName{Checksum: id, Type: repo.TypeCommit})
+			id := commitDir(t, r, filepath.Join(dir, "tree"), "", object.Checksum{}, asRoot())
+			data, err := r.Metadata(t.Context(), object.Name{Checksum: id, Type: object.TypeCommit})
 			if err != nil {
 				t.Fatal(err)
 			}
-			commit, err := repo.ParseCommit(data)
+			commit, err := object.ParseCommit(data)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // ListOptions say what [List] visits.
@@ -20,26 +21,26 @@ type ListEntry struct {
 	// Path is absolute in the commit.
 	Path string
 	// FileInfo has the metadata of directories too.
-	FileInfo
+	object.FileInfo
 	// Checksum is the id of the file object or of the dirtree.
-	Checksum Checksum
+	Checksum object.Checksum
 	// DirMeta is zero for files.
-	DirMeta Checksum
+	DirMeta object.Checksum
 }
 
 // IsDir reports whether the entry is a directory.
-func (e *ListEntry) IsDir() bool { return e.Mode&ModeTypeMask == ModeDir }
+func (e *ListEntry) IsDir() bool { return e.Mode&object.ModeTypeMask == object.ModeDir }
 
 // Line returns the line, without its newline, that `ostree ls` prints of the entry with -C (checksums) and -X (xattrs).
 func (e *ListEntry) Line(checksums, xattrs bool) string {
 	typ := byte('-')
-	switch e.Mode & ModeTypeMask {
-	case ModeDir:
+	switch e.Mode & object.ModeTypeMask {
+	case object.ModeDir:
 		typ = 'd'
-	case ModeSymlink:
+	case object.ModeSymlink:
 		typ = 'l'
 	}
-	b := fmt.Appendf(nil, "%c%05o %d %d %6d ", typ, e.Mode&permMask, e.UID, e.GID, e.Size)
+	b := fmt.Appendf(nil, "%c%05o %d %d %6d ", typ, e.Mode&object.ModePermMask, e.UID, e.GID, e.Size)
 	if checksums {
 		b = fmt.Appendf(b, "%s ", e.Checksum)
 		if e.IsDir() {
@@ -47,7 +48,7 @@ func (e *ListEntry) Line(checksums, xattrs bool) string {
 		}
 	}
 	if xattrs {
-		v, err := gvariant.New("a(ayay)", EncodeXattrs(e.Xattrs))
+		v, err := gvariant.New("a(ayay)", object.EncodeXattrs(e.Xattrs))
 		if err == nil {
 			b = fmt.Appendf(b, "{ %s } ", v)
 		}
@@ -61,7 +62,7 @@ func (e *ListEntry) Line(checksums, xattrs bool) string {
 
 // List visits what is at a path of a commit, in the order of `ostree ls`: a directory first, then the files in it and
 // its subdirectories, each sorted by name. The error about a path that names nothing wraps [fs.ErrNotExist].
-func List(ctx context.Context, src Source, commit Checksum, path string, opts ListOptions, visit func(*ListEntry) error) error {
+func List(ctx context.Context, src Source, commit object.Checksum, path string, opts ListOptions, visit func(*ListEntry) error) error {
 	item, err := lookup(ctx, src, commit, path)
 	if err != nil {
 		return err
@@ -79,7 +80,7 @@ type lister struct {
 	visit func(*ListEntry) error
 }
 
-func (l *lister) file(ctx context.Context, path string, c Checksum) error {
+func (l *lister) file(ctx context.Context, path string, c object.Checksum) error {
 	info, err := l.src.FileInfo(ctx, c)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -87,26 +88,26 @@ func (l *lister) file(ctx context.Context, path string, c Checksum) error {
 	return l.visit(&ListEntry{Path: path, FileInfo: *info, Checksum: c})
 }
 
-func (l *lister) dir(ctx context.Context, path string, tree, meta Checksum, depth int) error {
+func (l *lister) dir(ctx context.Context, path string, tree, meta object.Checksum, depth int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if depth > MaxTreeDepth {
-		return errTooDeep
+	if depth > object.MaxTreeDepth {
+		return object.ErrTooDeep
 	}
-	m, err := loadDirMeta(ctx, l.src, meta)
+	m, err := LoadDirMeta(ctx, l.src, meta)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	h := FileHeader{UID: m.UID, GID: m.GID, Mode: m.Mode, Xattrs: m.Xattrs}
-	entry := &ListEntry{Path: path, FileInfo: FileInfo{FileHeader: h}, Checksum: tree, DirMeta: meta}
+	h := object.FileHeader{UID: m.UID, GID: m.GID, Mode: m.Mode, Xattrs: m.Xattrs}
+	entry := &ListEntry{Path: path, FileInfo: object.FileInfo{FileHeader: h}, Checksum: tree, DirMeta: meta}
 	if err := l.visit(entry); err != nil {
 		return err
 	}
 	if l.opts.DirectoryOnly || depth > 0 && !l.opts.Recursive {
 		return nil
 	}
-	d, err := loadDirTree(ctx, l.src, tree)
+	d, err := LoadDirTree(ctx, l.src, tree)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -125,9 +126,11 @@ func (l *lister) dir(ctx context.Context, path string, tree, meta Checksum, dept
 
 // Log visits a commit and its ancestors, the newest first. It ends with the first one that the source does not hold,
 // and then reports that there is more history.
-func Log(ctx context.Context, src Source, c Checksum, visit func(Checksum, *Commit) error) (more bool, err error) {
+func Log(
+	ctx context.Context, src Source, c object.Checksum, visit func(object.Checksum, *object.Commit) error,
+) (more bool, err error) {
 	for first := true; !c.IsZero(); first = false {
-		commit, err := loadCommit(ctx, src, c)
+		commit, err := LoadCommit(ctx, src, c)
 		if err != nil {
 			if !first && isMissing(err) {
 				return true, nil

@@ -2,13 +2,40 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
-	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-func loadFrom[T any](ctx context.Context, src Source, n ObjectName, parse func([]byte) (T, error)) (T, error) {
+// LoadCommit reads a commit.
+func LoadCommit(ctx context.Context, src Source, c object.Checksum) (*object.Commit, error) {
+	return load(ctx, src, object.Name{Checksum: c, Type: object.TypeCommit}, object.ParseCommit)
+}
+
+// LoadDirTree reads a dirtree.
+func LoadDirTree(ctx context.Context, src Source, c object.Checksum) (*object.DirTree, error) {
+	return load(ctx, src, object.Name{Checksum: c, Type: object.TypeDirTree}, object.ParseDirTree)
+}
+
+// LoadDirMeta reads a dirmeta.
+func LoadDirMeta(ctx context.Context, src Source, c object.Checksum) (*object.DirMeta, error) {
+	return load(ctx, src, object.Name{Checksum: c, Type: object.TypeDirMeta}, object.ParseDirMeta)
+}
+
+// LoadDetachedMetadata reads what is stored beside a commit, and returns nil where there is nothing.
+func LoadDetachedMetadata(ctx context.Context, src Source, c object.Checksum) (gvariant.Dict, error) {
+	d, err := load(ctx, src, object.Name{Checksum: c, Type: object.TypeCommitMeta}, gvariant.ParseDict)
+	if errors.Is(err, ErrObjectNotFound) {
+		return nil, nil
+	}
+	return d, err
+}
+
+// load reads a metadata object and parses it.
+func load[T any](ctx context.Context, src Source, n object.Name, parse func([]byte) (T, error)) (T, error) {
 	var none T
 	data, err := src.Metadata(ctx, n)
 	if err != nil {
@@ -21,30 +48,18 @@ func loadFrom[T any](ctx context.Context, src Source, n ObjectName, parse func([
 	return v, nil
 }
 
-func loadCommit(ctx context.Context, src Source, c Checksum) (*Commit, error) {
-	return loadFrom(ctx, src, ObjectName{Checksum: c, Type: TypeCommit}, ParseCommit)
-}
-
-func loadDirTree(ctx context.Context, src Source, c Checksum) (*DirTree, error) {
-	return loadFrom(ctx, src, ObjectName{Checksum: c, Type: TypeDirTree}, ParseDirTree)
-}
-
-func loadDirMeta(ctx context.Context, src Source, c Checksum) (*DirMeta, error) {
-	return loadFrom(ctx, src, ObjectName{Checksum: c, Type: TypeDirMeta}, ParseDirMeta)
-}
-
 // treeItem is what a path in a commit leads to.
 type treeItem struct {
 	path string // absolute
 	dir  bool
-	file Checksum
-	tree Checksum
-	meta Checksum
+	file object.Checksum
+	tree object.Checksum
+	meta object.Checksum
 }
 
 // lookup follows a path from the root of a commit. It does not follow symlinks.
-func lookup(ctx context.Context, src Source, c Checksum, path string) (treeItem, error) {
-	commit, err := loadCommit(ctx, src, c)
+func lookup(ctx context.Context, src Source, c object.Checksum, path string) (treeItem, error) {
+	commit, err := LoadCommit(ctx, src, c)
 	if err != nil {
 		return treeItem{}, err
 	}
@@ -70,34 +85,16 @@ func (i treeItem) child(ctx context.Context, src Source, name string) (treeItem,
 	if !i.dir {
 		return treeItem{}, false, nil
 	}
-	d, err := loadDirTree(ctx, src, i.tree)
+	d, err := LoadDirTree(ctx, src, i.tree)
 	if err != nil {
 		return treeItem{}, false, err
 	}
 	path := joinTreePath(i.path, name)
-	if e, ok := d.dir(name); ok {
+	if e, ok := d.Dir(name); ok {
 		return treeItem{path: path, dir: true, tree: e.Tree, meta: e.Meta}, true, nil
 	}
-	if e, ok := d.file(name); ok {
+	if e, ok := d.File(name); ok {
 		return treeItem{path: path, file: e.Checksum}, true, nil
 	}
 	return treeItem{}, false, nil
-}
-
-// dir finds a subdirectory by name.
-func (t *DirTree) dir(name string) (DirEntry, bool) {
-	i, ok := slices.BinarySearchFunc(t.Dirs, name, func(e DirEntry, n string) int { return strings.Compare(e.Name, n) })
-	if !ok {
-		return DirEntry{}, false
-	}
-	return t.Dirs[i], true
-}
-
-// file finds a file by name.
-func (t *DirTree) file(name string) (FileEntry, bool) {
-	i, ok := slices.BinarySearchFunc(t.Files, name, func(e FileEntry, n string) int { return strings.Compare(e.Name, n) })
-	if !ok {
-		return FileEntry{}, false
-	}
-	return t.Files[i], true
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
@@ -29,7 +30,7 @@ func boundRepo(t *testing.T) *repo.Repo {
 	return r
 }
 
-func object(r *repo.Repo, n repo.ObjectName) string {
+func objectOf(r *repo.Repo, n object.Name) string {
 	s := n.String()
 	return filepath.Join(r.Path(), "objects", s[:2], s[2:])
 }
@@ -81,7 +82,7 @@ func TestFsckFindsAndDoesWhatLibostreesDoes(t *testing.T) {
 	}
 	noParent := func(t *testing.T, r *repo.Repo) {
 		c, err := r.ResolveRev("main^")
-		if err := errors.Join(err, os.Remove(object(r, repo.ObjectName{Checksum: c, Type: repo.TypeCommit}))); err != nil {
+		if err := errors.Join(err, os.Remove(objectOf(r, object.Name{Checksum: c, Type: object.TypeCommit}))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -134,7 +135,7 @@ func TestPruneOfSingleBranchesEqualsLibostrees(t *testing.T) {
 	t.Parallel()
 	src, dir := repotest.Init(t, repo.ModeArchive), t.TempDir()
 	for _, ref := range []string{"one", "two", "three"} {
-		var parent repo.Checksum
+		var parent object.Checksum
 		for _, content := range []string{"1", "2", "3"} {
 			write(t, filepath.Join(dir, "f"), ref+content)
 			parent = commitDir(t, src, dir, ref, parent, repo.TreeOptions{})
@@ -220,7 +221,7 @@ func TestCommitModifiersGiveLibostreesCommit(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			theirs, ours := repotest.Init(t, repo.ModeArchive), repotest.Init(t, repo.ModeArchive)
-			want, got := ostreeCommit(t, theirs, dir, "main", test.args...), commitDir(t, ours, dir, "main", repo.Checksum{}, test.opts)
+			want, got := ostreeCommit(t, theirs, dir, "main", test.args...), commitDir(t, ours, dir, "main", object.Checksum{}, test.opts)
 			if got != want {
 				t.Errorf("(-theirs +ours): %s", cmp.Diff(listing(t, theirs, want), listing(t, ours, got)))
 			}
@@ -239,20 +240,20 @@ func TestBoundRefsAreWrittenAsLibostreeWritesThem(t *testing.T) {
 			args = append(args, "--bind-ref="+ref)
 		}
 		want := strings.TrimSpace(ostree(t, r.Path(), args...))
-		theirs, err := repo.ParseChecksum(want)
+		theirs, err := object.ParseChecksum(want)
 		if err != nil {
 			t.Fatal(err)
 		}
-		commit, err := r.LoadCommit(t.Context(), theirs)
+		commit, err := repo.LoadCommit(t.Context(), r, theirs)
 		if err != nil {
 			t.Fatal(err)
 		}
 		commit.Metadata = repo.BindRefs(nil, slices.Clone(refs), "")
-		data, err := repo.EncodeCommit(commit)
+		data, err := object.EncodeCommit(commit)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := repo.HashMetadata(data); got != theirs {
+		if got := object.HashMetadata(data); got != theirs {
 			t.Errorf("%q: got %s, want %s", refs, got, theirs)
 		}
 	}

@@ -44,7 +44,7 @@ func ParseMode(s string) (Mode, error) {
 			return Mode(m), nil
 		}
 	}
-	return 0, fmt.Errorf("%w %q: want bare, bare-user, bare-user-only or archive", ErrUnknownMode, abbreviate(s))
+	return 0, fmt.Errorf("%w %.80q: want bare, bare-user, bare-user-only or archive", ErrUnknownMode, s)
 }
 
 // String returns the name of the mode as libostree writes it to the key core.mode.

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // TreeOptions say how a directory on disk becomes a tree. They are applied in the order of the fields. Paths that
@@ -25,7 +27,7 @@ type TreeOptions struct {
 	// Skip names paths that are left out, with what is below them.
 	Skip *SkipList
 	// Filter may change owner and mode of an entry, but not its type, and reports whether to keep it. May be nil.
-	Filter func(path string, h *FileHeader) (keep bool, err error)
+	Filter func(path string, h *object.FileHeader) (keep bool, err error)
 	// CanonicalPermissions makes everything belong to root, with the permission bits 0755 at most and without xattrs,
 	// as repositories of mode bare-user-only demand, in which it is always set.
 	CanonicalPermissions bool
@@ -54,7 +56,7 @@ func (t *Txn) newModifier(opts TreeOptions) *treeModifier {
 }
 
 // stat applies what needs no xattrs. It reports false for what is to be left out.
-func (m *treeModifier) stat(path string, h *FileHeader) (bool, error) {
+func (m *treeModifier) stat(path string, h *object.FileHeader) (bool, error) {
 	if m.OwnerUID != nil {
 		h.UID = *m.OwnerUID
 	}
@@ -64,31 +66,31 @@ func (m *treeModifier) stat(path string, h *FileHeader) (bool, error) {
 	if m.Overrides != nil {
 		h.Mode = m.Overrides.apply(path, h.Mode)
 	}
-	if m.ReadOnlyExecutables && h.Mode&ModeTypeMask == ModeRegular && h.Mode&0o111 != 0 {
+	if m.ReadOnlyExecutables && h.Mode&object.ModeTypeMask == object.ModeRegular && h.Mode&0o111 != 0 {
 		h.Mode &^= 0o222
 	}
 	if m.Skip != nil && m.Skip.has(path) {
 		return false, nil
 	}
 	if m.Filter != nil {
-		typ := h.Mode & ModeTypeMask
+		typ := h.Mode & object.ModeTypeMask
 		keep, err := m.Filter(path, h)
 		if err != nil || !keep {
 			return false, err
 		}
-		h.Mode = typ | h.Mode&permMask
+		h.Mode = typ | h.Mode&object.ModePermMask
 	}
 	if m.CanonicalPermissions {
 		h.UID, h.GID = 0, 0
 		if !h.IsSymlink() {
-			h.Mode &= ModeTypeMask | 0o755
+			h.Mode &= object.ModeTypeMask | 0o755
 		}
 	}
 	return true, nil
 }
 
 // label replaces the SELinux label among the xattrs.
-func (m *treeModifier) label(path string, h *FileHeader) error {
+func (m *treeModifier) label(path string, h *object.FileHeader) error {
 	if m.Label == nil || m.CanonicalPermissions {
 		return nil
 	}
@@ -96,16 +98,16 @@ func (m *treeModifier) label(path string, h *FileHeader) error {
 	if err != nil {
 		return fmt.Errorf("SELinux label: %w", err)
 	}
-	list := make([]Xattr, 0, len(h.Xattrs)+1)
+	list := make([]object.Xattr, 0, len(h.Xattrs)+1)
 	for _, x := range h.Xattrs {
 		if x.Name != selinuxXattr {
 			list = append(list, x)
 		}
 	}
 	if label != "" {
-		list = append(list, Xattr{Name: selinuxXattr, Value: append([]byte(label), 0)})
+		list = append(list, object.Xattr{Name: selinuxXattr, Value: append([]byte(label), 0)})
 	}
-	h.Xattrs = NewXattrs(list)
+	h.Xattrs = object.NewXattrs(list)
 	return nil
 }
 
@@ -174,7 +176,7 @@ func ParseStatOverrides(r io.Reader) (*StatOverrides, error) {
 	return s, eachLine(r, func(line string) error {
 		bits, name, ok := strings.Cut(line, " ")
 		if !ok {
-			return fmt.Errorf("%q has no path: want MODE PATH", abbreviate(line))
+			return fmt.Errorf("%.80q has no path: want MODE PATH", line)
 		}
 		change := modeChange{replace: strings.HasPrefix(bits, "=")}
 		digits := strings.TrimPrefix(bits, "+")
@@ -182,8 +184,8 @@ func ParseStatOverrides(r io.Reader) (*StatOverrides, error) {
 			digits = bits[1:]
 		}
 		n, err := strconv.ParseUint(digits, 10, 32)
-		if err != nil || n > permMask {
-			return fmt.Errorf("%q is not a decimal number of permission bits", abbreviate(bits))
+		if err != nil || n > object.ModePermMask {
+			return fmt.Errorf("%.80q is not a decimal number of permission bits", bits)
 		}
 		change.bits = uint32(n)
 		s.set.add(path.Join("/", strings.TrimLeft(name, " ")), change)
@@ -197,7 +199,7 @@ func (s *StatOverrides) apply(path string, mode uint32) uint32 {
 	case !ok:
 		return mode
 	case change.replace:
-		return mode&ModeTypeMask | change.bits
+		return mode&object.ModeTypeMask | change.bits
 	default:
 		return mode | change.bits
 	}
@@ -223,19 +225,19 @@ func eachLine(r io.Reader, f func(line string) error) error {
 // metaCache stores each distinct dirmeta once.
 type metaCache struct {
 	txn  *Txn
-	seen map[string]Checksum
+	seen map[string]object.Checksum
 }
 
-func (c *metaCache) store(ctx context.Context, h *FileHeader) (Checksum, error) {
-	data, err := EncodeDirMeta(&DirMeta{UID: h.UID, GID: h.GID, Mode: h.Mode, Xattrs: h.Xattrs})
+func (c *metaCache) store(ctx context.Context, h *object.FileHeader) (object.Checksum, error) {
+	data, err := object.EncodeDirMeta(&object.DirMeta{UID: h.UID, GID: h.GID, Mode: h.Mode, Xattrs: h.Xattrs})
 	if err != nil {
-		return Checksum{}, err
+		return object.Checksum{}, err
 	}
 	if id, ok := c.seen[string(data)]; ok {
 		return id, nil
 	}
-	id := HashMetadata(data)
-	if err := c.txn.storeMetadata(ctx, ObjectName{Checksum: id, Type: TypeDirMeta}, data); err != nil {
+	id := object.HashMetadata(data)
+	if err := c.txn.storeMetadata(ctx, object.Name{Checksum: id, Type: object.TypeDirMeta}, data); err != nil {
 		return id, err
 	}
 	c.seen[string(data)] = id

@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // ErrEmptyTree says that a tree without a root directory was to be written.
@@ -27,15 +29,15 @@ var ErrConflict = errors.New("conflict")
 
 // treeNode is a directory. Until something in it is touched it is only the ids it was read with.
 type treeNode struct {
-	meta  Checksum // zero: not set yet
-	tree  Checksum // the dirtree that says the same, zero: changed since
-	src   Source   // where tree can be read, nil once it was
-	files map[string]Checksum
+	meta  object.Checksum // zero: not set yet
+	tree  object.Checksum // the dirtree that says the same, zero: changed since
+	src   Source          // where tree can be read, nil once it was
+	files map[string]object.Checksum
 	dirs  map[string]*treeNode
 }
 
 func newNode() *treeNode {
-	return &treeNode{files: map[string]Checksum{}, dirs: map[string]*treeNode{}}
+	return &treeNode{files: map[string]object.Checksum{}, dirs: map[string]*treeNode{}}
 }
 
 // NewMutableTree returns a tree that has not even a root directory's metadata.
@@ -43,15 +45,15 @@ func NewMutableTree() *MutableTree { return &MutableTree{root: newNode()} }
 
 // TreeFromCommit returns the tree of a commit. Directories are read when they are first touched, and those that are
 // not cost nothing.
-func TreeFromCommit(ctx context.Context, src Source, c Checksum) (*MutableTree, error) {
-	commit, err := loadCommit(ctx, src, c)
+func TreeFromCommit(ctx context.Context, src Source, c object.Checksum) (*MutableTree, error) {
+	commit, err := LoadCommit(ctx, src, c)
 	if err != nil {
 		return nil, err
 	}
 	return &MutableTree{root: lazyNode(src, commit.Tree, commit.Meta)}, nil
 }
 
-func lazyNode(src Source, tree, meta Checksum) *treeNode {
+func lazyNode(src Source, tree, meta object.Checksum) *treeNode {
 	return &treeNode{src: src, tree: tree, meta: meta}
 }
 
@@ -60,11 +62,11 @@ func (n *treeNode) load(ctx context.Context) error {
 	if n.src == nil {
 		return nil
 	}
-	d, err := loadDirTree(ctx, n.src, n.tree)
+	d, err := LoadDirTree(ctx, n.src, n.tree)
 	if err != nil {
 		return err
 	}
-	n.files = make(map[string]Checksum, len(d.Files))
+	n.files = make(map[string]object.Checksum, len(d.Files))
 	n.dirs = make(map[string]*treeNode, len(d.Dirs))
 	for _, f := range d.Files {
 		n.files[f.Name] = f.Checksum
@@ -77,7 +79,7 @@ func (n *treeNode) load(ctx context.Context) error {
 }
 
 func (n *treeNode) checkFile(ctx context.Context, name string) error {
-	if err := ValidateName(name); err != nil {
+	if err := object.ValidateName(name); err != nil {
 		return err
 	}
 	if err := n.load(ctx); err != nil {
@@ -89,16 +91,16 @@ func (n *treeNode) checkFile(ctx context.Context, name string) error {
 	return nil
 }
 
-func (n *treeNode) setFile(ctx context.Context, name string, c Checksum) error {
+func (n *treeNode) setFile(ctx context.Context, name string, c object.Checksum) error {
 	if err := n.checkFile(ctx, name); err != nil {
 		return err
 	}
-	n.files[name], n.tree = c, Checksum{}
+	n.files[name], n.tree = c, object.Checksum{}
 	return nil
 }
 
 func (n *treeNode) ensureDir(ctx context.Context, name string) (*treeNode, error) {
-	if err := ValidateName(name); err != nil {
+	if err := object.ValidateName(name); err != nil {
 		return nil, err
 	}
 	if err := n.load(ctx); err != nil {
@@ -113,7 +115,7 @@ func (n *treeNode) ensureDir(ctx context.Context, name string) (*treeNode, error
 		n.dirs[name] = d
 	}
 	// What happens inside the child changes this directory's dirtree too; whoever asks for it means to write.
-	n.tree = Checksum{}
+	n.tree = object.Checksum{}
 	return d, nil
 }
 
@@ -124,17 +126,15 @@ func splitTreePath(p string) ([]string, error) {
 		if name == "" || name == "." {
 			continue
 		}
-		if err := ValidateName(name); err != nil {
-			return nil, fmt.Errorf("path %q: %w", abbreviate(p), err)
+		if err := object.ValidateName(name); err != nil {
+			return nil, fmt.Errorf("path %.80q: %w", p, err)
 		}
-		if parts = append(parts, name); len(parts) > MaxTreeDepth {
-			return nil, fmt.Errorf("path %q: %w", abbreviate(p), errTooDeep)
+		if parts = append(parts, name); len(parts) > object.MaxTreeDepth {
+			return nil, fmt.Errorf("path %.80q: %w", p, object.ErrTooDeep)
 		}
 	}
 	return parts, nil
 }
-
-var errTooDeep = fmt.Errorf("more than %d directories inside each other", MaxTreeDepth)
 
 // dir finds or makes the directory of the given names.
 func (t *MutableTree) dir(ctx context.Context, parts []string) (*treeNode, error) {
@@ -161,7 +161,7 @@ func (t *MutableTree) EnsureDir(ctx context.Context, path string) error {
 }
 
 // SetFile puts a file object at a path, in the place of one that is there. Directories above it are made.
-func (t *MutableTree) SetFile(ctx context.Context, path string, c Checksum) error {
+func (t *MutableTree) SetFile(ctx context.Context, path string, c object.Checksum) error {
 	parts, err := splitTreePath(path)
 	if err != nil {
 		return err
@@ -177,7 +177,7 @@ func (t *MutableTree) SetFile(ctx context.Context, path string, c Checksum) erro
 }
 
 // SetDirMeta sets the dirmeta object of a directory, which is made where it is missing.
-func (t *MutableTree) SetDirMeta(ctx context.Context, path string, c Checksum) error {
+func (t *MutableTree) SetDirMeta(ctx context.Context, path string, c object.Checksum) error {
 	parts, err := splitTreePath(path)
 	if err != nil {
 		return err
@@ -210,7 +210,7 @@ func (t *MutableTree) Remove(ctx context.Context, path string) error {
 		return err
 	}
 	name := parts[len(parts)-1]
-	n.tree = Checksum{}
+	n.tree = object.Checksum{}
 	if e.Dir {
 		delete(n.dirs, name)
 	} else {
@@ -223,7 +223,7 @@ func (t *MutableTree) Remove(ctx context.Context, path string) error {
 type TreeEntry struct {
 	Dir bool
 	// File is the id of a file object, Meta that of a directory's dirmeta, which is zero before it is set.
-	File, Meta Checksum
+	File, Meta object.Checksum
 }
 
 // Lookup returns what is at a path. The error about a path that names nothing wraps [fs.ErrNotExist].
@@ -259,8 +259,8 @@ func (n *treeNode) walk(ctx context.Context, path string, depth int, visit func(
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if depth > MaxTreeDepth {
-		return errTooDeep
+	if depth > object.MaxTreeDepth {
+		return object.ErrTooDeep
 	}
 	if err := visit(path, TreeEntry{Dir: true, Meta: n.meta}); err != nil {
 		if errors.Is(err, fs.SkipDir) {
@@ -297,20 +297,20 @@ func joinTreePath(dir, name string) string {
 
 // Overlay puts the tree of a commit over what is there: files replace files, directories merge, and their metadata
 // are those of the commit.
-func (t *MutableTree) Overlay(ctx context.Context, src Source, c Checksum) error {
-	commit, err := loadCommit(ctx, src, c)
+func (t *MutableTree) Overlay(ctx context.Context, src Source, c object.Checksum) error {
+	commit, err := LoadCommit(ctx, src, c)
 	if err != nil {
 		return err
 	}
 	return t.root.overlay(ctx, src, commit.Tree, commit.Meta, 0)
 }
 
-func (n *treeNode) overlay(ctx context.Context, src Source, tree, meta Checksum, depth int) error {
+func (n *treeNode) overlay(ctx context.Context, src Source, tree, meta object.Checksum, depth int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if depth > MaxTreeDepth {
-		return errTooDeep
+	if depth > object.MaxTreeDepth {
+		return object.ErrTooDeep
 	}
 	n.meta = meta
 	if n.tree == tree {
@@ -320,7 +320,7 @@ func (n *treeNode) overlay(ctx context.Context, src Source, tree, meta Checksum,
 		*n = *lazyNode(src, tree, meta)
 		return nil
 	}
-	d, err := loadDirTree(ctx, src, tree)
+	d, err := LoadDirTree(ctx, src, tree)
 	if err != nil {
 		return err
 	}
@@ -344,7 +344,7 @@ func (n *treeNode) overlay(ctx context.Context, src Source, tree, meta Checksum,
 // WriteTo stores the dirtrees and returns the ids of the root. Directories that are as they were read are not written,
 // so the objects of a commit that the tree began as must be in the repository, or come there in the same transaction.
 // The error about a tree without a root wraps [ErrEmptyTree].
-func (t *MutableTree) WriteTo(ctx context.Context, txn *Txn) (tree, meta Checksum, err error) {
+func (t *MutableTree) WriteTo(ctx context.Context, txn *Txn) (tree, meta object.Checksum, err error) {
 	if t.root.meta.IsZero() {
 		return tree, meta, ErrEmptyTree
 	}
@@ -352,36 +352,36 @@ func (t *MutableTree) WriteTo(ctx context.Context, txn *Txn) (tree, meta Checksu
 	return tree, t.root.meta, err
 }
 
-func (n *treeNode) write(ctx context.Context, txn *Txn, path string, depth int) (Checksum, error) {
+func (n *treeNode) write(ctx context.Context, txn *Txn, path string, depth int) (object.Checksum, error) {
 	if !n.tree.IsZero() {
 		return n.tree, nil
 	}
-	if depth > MaxTreeDepth {
-		return Checksum{}, errTooDeep
+	if depth > object.MaxTreeDepth {
+		return object.Checksum{}, object.ErrTooDeep
 	}
-	d := &DirTree{Files: make([]FileEntry, 0, len(n.files)), Dirs: make([]DirEntry, 0, len(n.dirs))}
+	d := &object.DirTree{Files: make([]object.FileEntry, 0, len(n.files)), Dirs: make([]object.DirEntry, 0, len(n.dirs))}
 	for _, name := range slices.Sorted(maps.Keys(n.files)) {
-		d.Files = append(d.Files, FileEntry{Name: name, Checksum: n.files[name]})
+		d.Files = append(d.Files, object.FileEntry{Name: name, Checksum: n.files[name]})
 	}
 	for _, name := range slices.Sorted(maps.Keys(n.dirs)) {
 		child := n.dirs[name]
 		childPath := joinTreePath(path, name)
 		if child.meta.IsZero() {
-			return Checksum{}, fmt.Errorf("directory %s has no metadata", childPath)
+			return object.Checksum{}, fmt.Errorf("directory %s has no metadata", childPath)
 		}
 		tree, err := child.write(ctx, txn, childPath, depth+1)
 		if err != nil {
-			return Checksum{}, err
+			return object.Checksum{}, err
 		}
-		d.Dirs = append(d.Dirs, DirEntry{Name: name, Tree: tree, Meta: child.meta})
+		d.Dirs = append(d.Dirs, object.DirEntry{Name: name, Tree: tree, Meta: child.meta})
 	}
-	data, err := EncodeDirTree(d)
+	data, err := object.EncodeDirTree(d)
 	if err != nil {
-		return Checksum{}, fmt.Errorf("directory %s: %w", path, err)
+		return object.Checksum{}, fmt.Errorf("directory %s: %w", path, err)
 	}
-	c := HashMetadata(data)
-	if err := txn.storeMetadata(ctx, ObjectName{Checksum: c, Type: TypeDirTree}, data); err != nil {
-		return Checksum{}, err
+	c := object.HashMetadata(data)
+	if err := txn.storeMetadata(ctx, object.Name{Checksum: c, Type: object.TypeDirTree}, data); err != nil {
+		return object.Checksum{}, err
 	}
 	n.tree = c
 	return c, nil

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // PruneOptions say which objects are still needed. The zero value keeps every commit and deletes what no commit needs.
@@ -25,7 +27,7 @@ type PruneOptions struct {
 	OnlyBranches []string
 	// DeleteCommits are deleted first; it is an error if a ref names one. Commits deleted from then on leave
 	// tombstones: the configuration is changed so.
-	DeleteCommits []Checksum
+	DeleteCommits []object.Checksum
 	// CommitOnly deletes commits and leaves other objects.
 	CommitOnly bool
 	// NoPrune only counts. It cannot be combined with DeleteCommits.
@@ -69,7 +71,7 @@ func (r *Repo) Prune(ctx context.Context, opts PruneOptions) (stats PruneStats, 
 }
 
 // deleteCommit deletes a commit object that no ref names, and leaves a tombstone.
-func (r *Repo) deleteCommit(ctx context.Context, c Checksum) error {
+func (r *Repo) deleteCommit(ctx context.Context, c object.Checksum) error {
 	refs, err := r.Refs("")
 	if err != nil {
 		return err
@@ -84,16 +86,16 @@ func (r *Repo) deleteCommit(ctx context.Context, c Checksum) error {
 			return err
 		}
 	}
-	if ok, err := r.objects.has(ObjectName{Checksum: c, Type: TypeCommit}); err != nil {
+	if ok, err := r.objects.has(object.Name{Checksum: c, Type: object.TypeCommit}); err != nil {
 		return err
 	} else if !ok {
-		return notFound(ObjectName{Checksum: c, Type: TypeCommit})
+		return notFound(object.Name{Checksum: c, Type: object.TypeCommit})
 	}
-	return r.DeleteObject(ctx, ObjectName{Checksum: c, Type: TypeCommit})
+	return r.DeleteObject(ctx, object.Name{Checksum: c, Type: object.TypeCommit})
 }
 
 // needed returns every object that is to stay.
-func (r *Repo) needed(ctx context.Context, opts PruneOptions) (map[ObjectName]struct{}, error) {
+func (r *Repo) needed(ctx context.Context, opts PruneOptions) (map[object.Name]struct{}, error) {
 	t := newTraverser(r, nil)
 	composite := len(opts.RetainBranchDepth)+len(opts.OnlyBranches) > 0 || !opts.KeepYoungerThan.IsZero()
 	var err error
@@ -106,12 +108,12 @@ func (r *Repo) needed(ctx context.Context, opts PruneOptions) (map[ObjectName]st
 }
 
 func (r *Repo) neededByCommits(ctx context.Context, t *traverser, opts PruneOptions) error {
-	var commits []Checksum
+	var commits []object.Checksum
 	for n, err := range r.Objects(ctx) {
 		if err != nil {
 			return err
 		}
-		if n.Type == TypeCommit {
+		if n.Type == object.TypeCommit {
 			commits = append(commits, n.Checksum)
 		}
 	}
@@ -162,9 +164,9 @@ func (r *Repo) neededByRef(ctx context.Context, t *traverser, ref Ref, opts Prun
 }
 
 // young visits a commit, and its ancestors that are not older than the time asked for.
-func (t *traverser) young(ctx context.Context, c Checksum, opts PruneOptions) error {
+func (t *traverser) young(ctx context.Context, c object.Checksum, opts PruneOptions) error {
 	for head := true; !c.IsZero(); head = false {
-		commit, err := loadCommit(ctx, t.src, c)
+		commit, err := LoadCommit(ctx, t.src, c)
 		if isMissing(err) {
 			return nil
 		}
@@ -184,29 +186,29 @@ func (t *traverser) young(ctx context.Context, c Checksum, opts PruneOptions) er
 }
 
 // sweep deletes what is not needed. Commits go first, so that none is ever without its objects.
-func (r *Repo) sweep(ctx context.Context, needed map[ObjectName]struct{}, opts PruneOptions) (PruneStats, error) {
+func (r *Repo) sweep(ctx context.Context, needed map[object.Name]struct{}, opts PruneOptions) (PruneStats, error) {
 	var stats PruneStats
-	var commits, rest, strays []ObjectName
+	var commits, rest, strays []object.Name
 	for n, err := range r.Objects(ctx) {
 		if err != nil {
 			return stats, err
 		}
 		switch n.Type {
-		case TypeCommitMeta:
+		case object.TypeCommitMeta:
 			strays = append(strays, n)
 			continue
-		case TypeCommit, TypeDirTree, TypeDirMeta, TypeFile:
+		case object.TypeCommit, object.TypeDirTree, object.TypeDirMeta, object.TypeFile:
 		default:
 			continue
 		}
-		if opts.CommitOnly && n.Type != TypeCommit {
+		if opts.CommitOnly && n.Type != object.TypeCommit {
 			continue
 		}
 		stats.Total++
 		if _, ok := needed[n]; ok {
 			continue
 		}
-		if n.Type == TypeCommit {
+		if n.Type == object.TypeCommit {
 			commits = append(commits, n)
 		} else {
 			rest = append(rest, n)
@@ -223,7 +225,7 @@ func (r *Repo) sweep(ctx context.Context, needed map[ObjectName]struct{}, opts P
 	return stats, r.pruneStrays(ctx, strays)
 }
 
-func (r *Repo) pruneObject(ctx context.Context, n ObjectName, dry bool, stats *PruneStats) error {
+func (r *Repo) pruneObject(ctx context.Context, n object.Name, dry bool, stats *PruneStats) error {
 	var st unix.Stat_t
 	err := unix.Fstatat(r.objects.fd, loosePath(n, r.mode), &st, unix.AT_SYMLINK_NOFOLLOW)
 	if err != nil {
@@ -240,9 +242,9 @@ func (r *Repo) pruneObject(ctx context.Context, n ObjectName, dry bool, stats *P
 }
 
 // pruneStrays deletes detached metadata whose commit is gone, once it is old enough not to be waiting for its commit.
-func (r *Repo) pruneStrays(ctx context.Context, list []ObjectName) error {
+func (r *Repo) pruneStrays(ctx context.Context, list []object.Name) error {
 	for _, n := range list {
-		if ok, err := r.Has(ObjectName{Checksum: n.Checksum, Type: TypeCommit}); ok || err != nil {
+		if ok, err := r.Has(object.Name{Checksum: n.Checksum, Type: object.TypeCommit}); ok || err != nil {
 			if err != nil {
 				return err
 			}

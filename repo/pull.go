@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // PullOptions say how [Repo.PullLocal] copies.
@@ -59,7 +61,7 @@ type puller struct {
 	opts  PullOptions
 	share bool // hard links between the repositories are possible
 
-	complete []Checksum // commits that are not partial
+	complete []object.Checksum // commits that are not partial
 }
 
 // sameOwnerAndDevice reports whether files may be shared without giving somebody the power to change them.
@@ -75,7 +77,7 @@ func sameOwnerAndDevice(a, b *Repo) (bool, error) {
 }
 
 // resolve finds the commits, and notes the refs to write.
-func (p *puller) resolve(names []string) ([]Checksum, error) {
+func (p *puller) resolve(names []string) ([]object.Checksum, error) {
 	if len(names) == 0 {
 		refs, err := p.src.Refs("")
 		if err != nil {
@@ -87,9 +89,9 @@ func (p *puller) resolve(names []string) ([]Checksum, error) {
 			}
 		}
 	}
-	var commits []Checksum
+	var commits []object.Checksum
 	for _, name := range names {
-		c, err := ParseChecksum(name)
+		c, err := object.ParseChecksum(name)
 		if err == nil {
 			commits = append(commits, c)
 			continue
@@ -113,11 +115,11 @@ func (p *puller) resolve(names []string) ([]Checksum, error) {
 }
 
 // pull copies what the commits need. Other than what the walk reads, files are copied by several goroutines.
-func (p *puller) pull(ctx context.Context, commits []Checksum) error {
+func (p *puller) pull(ctx context.Context, commits []object.Checksum) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0) + 1)
-	err := Traverse(gctx, p.src, commits, TraverseOptions{Depth: p.opts.Depth, CommitOnly: p.opts.CommitOnly}, func(n ObjectName) error {
-		if n.Type == TypeCommit {
+	err := Traverse(gctx, p.src, commits, TraverseOptions{Depth: p.opts.Depth, CommitOnly: p.opts.CommitOnly}, func(n object.Name) error {
+		if n.Type == object.TypeCommit {
 			return p.commit(gctx, n.Checksum)
 		}
 		g.Go(func() error { return p.object(gctx, n) })
@@ -132,7 +134,7 @@ func (p *puller) pull(ctx context.Context, commits []Checksum) error {
 	}
 	// Beside partial commits an absent object was let pass, whoever needed it. Complete ones must not have lost any.
 	for _, c := range p.complete {
-		err := Traverse(ctx, p.txn, []Checksum{c}, TraverseOptions{}, func(n ObjectName) error {
+		err := Traverse(ctx, p.txn, []object.Checksum{c}, TraverseOptions{}, func(n object.Name) error {
 			have, err := p.txn.HasObject(n)
 			if err == nil && !have {
 				err = ErrObjectNotFound
@@ -149,14 +151,14 @@ func (p *puller) pull(ctx context.Context, commits []Checksum) error {
 	return nil
 }
 
-func (p *puller) commit(ctx context.Context, c Checksum) error {
+func (p *puller) commit(ctx context.Context, c object.Checksum) error {
 	state, err := p.src.IsPartial(c)
 	if err != nil {
 		return err
 	}
 	switch {
 	case p.opts.CommitOnly:
-		have, err := p.txn.HasObject(ObjectName{Checksum: c, Type: TypeCommit})
+		have, err := p.txn.HasObject(object.Name{Checksum: c, Type: object.TypeCommit})
 		if err != nil {
 			return err
 		}
@@ -169,10 +171,10 @@ func (p *puller) commit(ctx context.Context, c Checksum) error {
 		p.txn.UnmarkPartial(c)
 		p.complete = append(p.complete, c)
 	}
-	if err := p.object(ctx, ObjectName{Checksum: c, Type: TypeCommit}); err != nil || p.opts.NoDetached {
+	if err := p.object(ctx, object.Name{Checksum: c, Type: object.TypeCommit}); err != nil || p.opts.NoDetached {
 		return err
 	}
-	data, err := p.src.Metadata(ctx, ObjectName{Checksum: c, Type: TypeCommitMeta})
+	data, err := p.src.Metadata(ctx, object.Name{Checksum: c, Type: object.TypeCommitMeta})
 	if isMissing(err) {
 		return nil
 	}
@@ -183,13 +185,13 @@ func (p *puller) commit(ctx context.Context, c Checksum) error {
 }
 
 // object copies one object. One that a partial commit lacks is left out.
-func (p *puller) object(ctx context.Context, n ObjectName) error {
+func (p *puller) object(ctx context.Context, n object.Name) error {
 	have, err := p.txn.HasObject(n)
 	if have || err != nil {
 		return err
 	}
 	err = p.transfer(ctx, n)
-	if isMissing(err) && n.Type != TypeCommit {
+	if isMissing(err) && n.Type != object.TypeCommit {
 		if partial := p.anyPartial(); partial {
 			return nil
 		}
@@ -212,7 +214,7 @@ func (p *puller) anyPartial() bool {
 	return false
 }
 
-func (p *puller) transfer(ctx context.Context, n ObjectName) error {
+func (p *puller) transfer(ctx context.Context, n object.Name) error {
 	linkable, err := p.linkable(ctx, n)
 	if err != nil {
 		return err
@@ -228,7 +230,7 @@ func (p *puller) transfer(ctx context.Context, n ObjectName) error {
 			return err
 		}
 	}
-	if n.Type != TypeFile {
+	if n.Type != object.TypeFile {
 		data, err := p.src.Metadata(ctx, n)
 		if err != nil {
 			return err
@@ -243,15 +245,15 @@ func (p *puller) transfer(ctx context.Context, n ObjectName) error {
 }
 
 // linkable reports whether the object is stored alike in both repositories.
-func (p *puller) linkable(ctx context.Context, n ObjectName) (bool, error) {
+func (p *puller) linkable(ctx context.Context, n object.Name) (bool, error) {
 	to, from := p.txn.repo.mode, p.src.mode
 	switch {
 	case !p.share:
 		return false, nil
-	case n.Type == TypeDirMeta && to == ModeBareUserOnly:
+	case n.Type == object.TypeDirMeta && to == ModeBareUserOnly:
 		// It is small, and must be looked at.
 		return false, nil
-	case n.Type != TypeFile:
+	case n.Type != object.TypeFile:
 		return true, nil
 	case to != from:
 		return false, nil
@@ -271,7 +273,7 @@ func (p *puller) linkable(ctx context.Context, n ObjectName) (bool, error) {
 
 // linkObject stages an object of another repository as a further name of its file. It reports false where that is
 // impossible, or the object is in a parent of that repository.
-func (t *Txn) linkObject(ctx context.Context, from *objectDir, n ObjectName) (bool, error) {
+func (t *Txn) linkObject(ctx context.Context, from *objectDir, n object.Name) (bool, error) {
 	release, err := t.use(ctx)
 	if err != nil {
 		return false, err
@@ -291,7 +293,7 @@ func (t *Txn) linkObject(ctx context.Context, from *objectDir, n ObjectName) (bo
 		return false, err
 	}
 	t.known.stage(n)
-	if n.Type == TypeFile {
+	if n.Type == object.TypeFile {
 		t.stats.contentTotal.Add(1)
 		t.stats.contentWritten.Add(1)
 	} else {

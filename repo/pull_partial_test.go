@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
@@ -30,14 +31,14 @@ func TestPullDoesNotExcuseACompleteCommitForAPartialOneBesideIt(t *testing.T) {
 	if _, err := dst.PullLocal(t.Context(), src, []string{partial.String(), other.String()}, repo.PullOptions{}); err != nil {
 		t.Fatalf("a partial commit and a complete one: %v", err)
 	}
-	for c, want := range map[repo.Checksum]repo.PartialState{partial: repo.CommitPartial, other: repo.CommitComplete} {
+	for c, want := range map[object.Checksum]repo.PartialState{partial: repo.CommitPartial, other: repo.CommitComplete} {
 		if got, err := dst.IsPartial(c); err != nil || got != want {
 			t.Errorf("commit %s: state %v, %v, want %v", c, got, err, want)
 		}
 	}
 
 	// Now the complete one loses a file without anybody noting it.
-	var lost repo.Checksum
+	var lost object.Checksum
 	err = repo.List(t.Context(), src, other, "/", repo.ListOptions{Recursive: true}, func(e *repo.ListEntry) error {
 		if !e.IsDir() && e.Size > 0 {
 			lost = e.Checksum
@@ -56,7 +57,7 @@ func TestPullDoesNotExcuseACompleteCommitForAPartialOneBesideIt(t *testing.T) {
 	if !errors.Is(err, repo.ErrObjectNotFound) {
 		t.Errorf("got %v, want ErrObjectNotFound", err)
 	}
-	if have, err := fresh.Has(repo.ObjectName{Checksum: other, Type: repo.TypeCommit}); have || err != nil {
+	if have, err := fresh.Has(object.Name{Checksum: other, Type: object.TypeCommit}); have || err != nil {
 		t.Errorf("the incomplete commit is there: %v, %v", have, err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // A checkout that may not link shares the blocks of the objects where the filesystem can.
@@ -36,7 +37,7 @@ func TestCheckoutSharesExtents(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := commitDir(t, r, source, "", repo.Checksum{}, repo.TreeOptions{})
+		c := commitDir(t, r, source, "", object.Checksum{}, repo.TreeOptions{})
 		out := filepath.Join(mount, fmt.Sprintf("out-%s", mode))
 		if err := r.Checkout(t.Context(), c, out, repo.CheckoutOptions{User: true, ForceCopy: true}); err != nil {
 			t.Fatal(err)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 const (
@@ -31,7 +33,7 @@ const (
 type Ref struct {
 	// Name is "name" for local refs and "remote:name" for those of remotes.
 	Name   string
-	Commit Checksum
+	Commit object.Checksum
 	// Alias is the name of the ref that this one is a symlink to, or empty.
 	Alias string
 	// Collection is set for refs that are mirrored from another collection of that name. They are no part of the
@@ -43,11 +45,11 @@ type Ref struct {
 // none of which begins with "-" or ".". Errors wrap [ErrInvalidRef].
 func ValidateRef(name string) error {
 	if len(name) > maxRefLength || !utf8.ValidString(name) {
-		return fmt.Errorf("%w name %q", ErrInvalidRef, abbreviate(name))
+		return fmt.Errorf("%w name %.80q", ErrInvalidRef, name)
 	}
 	for part := range strings.SplitSeq(name, "/") {
 		if !validRefPart(part) {
-			return fmt.Errorf("%w name %q", ErrInvalidRef, abbreviate(name))
+			return fmt.Errorf("%w name %.80q", ErrInvalidRef, name)
 		}
 	}
 	return nil
@@ -73,7 +75,7 @@ func ParseRefspec(s string) (remote, ref string, err error) {
 	if !found {
 		remote, ref = "", s
 	} else if !validRefPart(remote) {
-		return "", "", fmt.Errorf("%w: refspec %q", ErrInvalidRef, abbreviate(s))
+		return "", "", fmt.Errorf("%w: refspec %.80q", ErrInvalidRef, s)
 	}
 	if err := ValidateRef(ref); err != nil {
 		return "", "", err
@@ -87,7 +89,7 @@ func parseRefPath(refspec string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := ParseChecksum(ref); err == nil {
+	if _, err := object.ParseChecksum(ref); err == nil {
 		return "", fmt.Errorf("%w: rev name '%s' looks like a checksum", ErrInvalidRef, ref)
 	}
 	return refFile(remote, ref), nil
@@ -102,28 +104,28 @@ func refFile(remote, ref string) string {
 
 // readRef reads the file of a ref, following aliases as far as they stay below refs/. ok is false where there is no
 // such ref.
-func (r *Repo) readRef(file string) (c Checksum, ok bool, err error) {
+func (r *Repo) readRef(file string) (c object.Checksum, ok bool, err error) {
 	refs, err := r.root.OpenRoot("refs")
 	if err != nil {
-		return Checksum{}, false, ignoreMissing(err)
+		return object.Checksum{}, false, ignoreMissing(err)
 	}
 	defer refs.Close()
 	name := strings.TrimPrefix(file, "refs/")
 	if info, err := refs.Stat(name); err != nil {
-		return Checksum{}, false, ignoreNoRef(err)
+		return object.Checksum{}, false, ignoreNoRef(err)
 	} else if info.IsDir() {
-		return Checksum{}, false, nil
+		return object.Checksum{}, false, nil
 	}
 	data, err := readSmallFile(refs, name, maxRefFile)
 	if err != nil {
 		if err := ignoreNoRef(err); err != nil {
-			return Checksum{}, false, fmt.Errorf("ref %s: %w", file, err)
+			return object.Checksum{}, false, fmt.Errorf("ref %s: %w", file, err)
 		}
-		return Checksum{}, false, nil
+		return object.Checksum{}, false, nil
 	}
-	c, err = ParseChecksum(strings.TrimRight(string(data), " \t\r\n\v\f"))
+	c, err = object.ParseChecksum(strings.TrimRight(string(data), " \t\r\n\v\f"))
 	if err != nil {
-		return Checksum{}, false, fmt.Errorf("ref %s: %w", file, err)
+		return object.Checksum{}, false, fmt.Errorf("ref %s: %w", file, err)
 	}
 	return c, true, nil
 }
@@ -177,7 +179,7 @@ func (l *refLister) list(prefix string) error {
 		}
 		return l.entry(path.Join(refsHeads, prefix), prefix, "", 0)
 	case !validRefPart(remote):
-		return fmt.Errorf("%w: refspec %q", ErrInvalidRef, abbreviate(prefix))
+		return fmt.Errorf("%w: refspec %.80q", ErrInvalidRef, prefix)
 	case ref == "":
 		return l.below(path.Join(refsRemotes, remote), remote+":", "", 0)
 	default:
@@ -257,5 +259,5 @@ func (r *Repo) aliasTarget(file string) (string, error) {
 	if ref, ok := strings.CutPrefix(full, refsRemotes+"/"); ok {
 		return strings.Replace(ref, "/", ":", 1), nil
 	}
-	return "", fmt.Errorf("ref %s: its symlink %q leads out of the refs", file, abbreviate(target))
+	return "", fmt.Errorf("ref %s: its symlink %.80q leads out of the refs", file, target)
 }

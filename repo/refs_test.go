@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
@@ -49,9 +50,9 @@ func TestRefspecs(t *testing.T) {
 }
 
 // padded returns a checksum that begins with the given digits.
-func padded(t testing.TB, digits string) repo.Checksum {
+func padded(t testing.TB, digits string) object.Checksum {
 	t.Helper()
-	c, err := repo.ParseChecksum(digits + strings.Repeat("0", 64-len(digits)))
+	c, err := object.ParseChecksum(digits + strings.Repeat("0", 64-len(digits)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +187,7 @@ func TestRevisions(t *testing.T) {
 	first, second := repotest.ReleaseCommit(1), repotest.ReleaseCommit(2)
 	digits := second.String()[:6]
 	setRef(t, r, first.String()[:5], "abc") // a ref that looks like the beginning of a commit
-	for rev, want := range map[string]repo.Checksum{
+	for rev, want := range map[string]object.Checksum{
 		"exampleos/x86_64/stable":  second,
 		"exampleos/x86_64/stable^": first,
 		second.String():            second,
@@ -239,11 +240,11 @@ func TestParentRepository(t *testing.T) {
 	if got, err := child.ResolveRev("exampleos/x86_64/stable"); got != c || err != nil {
 		t.Errorf("got %v, %v", got, err)
 	}
-	commit, err := child.LoadCommit(t.Context(), c)
+	commit, err := repo.LoadCommit(t.Context(), child, c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := child.LoadDirTree(t.Context(), commit.Tree)
+	tree, err := repo.LoadDirTree(t.Context(), child, commit.Tree)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +260,7 @@ func TestParentRepository(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := repo.ObjectName{Checksum: c, Type: repo.TypeCommit}
+	name := object.Name{Checksum: c, Type: object.TypeCommit}
 	if ok, err := txn.HasObject(name); ok || err != nil {
 		t.Errorf("got %v, %v, want false", ok, err)
 	}

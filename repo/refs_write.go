@@ -10,13 +10,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 var errNotDir error = unix.ENOTDIR
 
 // SetRef points a ref, "name" or "remote:name", at a commit, at once and durably. Refs that belong to new objects
 // are better set in a transaction.
-func (r *Repo) SetRef(ctx context.Context, refspec string, c Checksum) error {
+func (r *Repo) SetRef(ctx context.Context, refspec string, c object.Checksum) error {
 	if err := r.writableRef(ctx); err != nil {
 		return err
 	}
@@ -77,7 +79,7 @@ func (r *Repo) SetAlias(ctx context.Context, name, target string) error {
 		return err
 	}
 	if strings.Contains(name, ":") {
-		return fmt.Errorf("%w: alias %q: only local refs can be aliases", ErrInvalidRef, abbreviate(name))
+		return fmt.Errorf("%w: alias %.80q: only local refs can be aliases", ErrInvalidRef, name)
 	}
 	if _, ok, err := r.readRef(refFile("", target)); err != nil {
 		return err

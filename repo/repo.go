@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 const oNonblock = unix.O_NONBLOCK
@@ -96,7 +98,7 @@ func probeXattrs(root *os.Root) error {
 	if err != nil {
 		return err
 	}
-	err = unix.Fsetxattr(int(f.Fd()), userMetaXattr, make([]byte, ownerSize), 0)
+	err = unix.Fsetxattr(int(f.Fd()), userMetaXattr, object.EncodeUserMeta(&object.FileHeader{}), 0)
 	if err != nil {
 		err = fmt.Errorf("mode bare-user needs a filesystem that stores xattrs: %w", err)
 	}

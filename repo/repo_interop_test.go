@@ -18,6 +18,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/internal/fixtures"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
@@ -53,7 +54,7 @@ func TestLibostreeReadsOurRepositories(t *testing.T) {
 			t.Parallel()
 			r := repotest.Init(t, mode)
 			path := r.Path()
-			var last repo.Checksum
+			var last object.Checksum
 			for n := 1; n <= 2; n++ {
 				c := repotest.CommitRelease(t, r, n)
 				ostree(t, path, "fsck")
@@ -137,7 +138,7 @@ func TestWeReadLibostreesRepositories(t *testing.T) {
 			if err != nil || c.String() != id {
 				t.Fatalf("got %s, %v, want %s", c, err, id)
 			}
-			commit, err := r.LoadCommit(t.Context(), c)
+			commit, err := repo.LoadCommit(t.Context(), r, c)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -158,30 +159,30 @@ func rehash(t *testing.T, r *repo.Repo) {
 			t.Fatal(err)
 		}
 		switch {
-		case n.Type == repo.TypeFile:
+		case n.Type == object.TypeFile:
 			f, info, err := r.OpenFile(t.Context(), n.Checksum)
 			if err != nil {
 				t.Fatal(err)
 			}
-			h, err := repo.FileHasher(&info.FileHeader)
+			h, err := object.FileHasher(&info.FileHeader)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if _, err := io.Copy(h, f); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := repo.ChecksumFromBytes(h.Sum(nil)); got != n.Checksum || err != nil {
+			if got, err := object.ChecksumFromBytes(h.Sum(nil)); got != n.Checksum || err != nil {
 				t.Errorf("%s reads as %s, %v", n, got, err)
 			}
 			if err := f.Close(); err != nil {
 				t.Error(err)
 			}
-		case n.Type == repo.TypeCommit || n.Type == repo.TypeDirTree || n.Type == repo.TypeDirMeta:
+		case n.Type == object.TypeCommit || n.Type == object.TypeDirTree || n.Type == object.TypeDirMeta:
 			data, err := r.Metadata(t.Context(), n)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := repo.HashMetadata(data); got != n.Checksum {
+			if got := object.HashMetadata(data); got != n.Checksum {
 				t.Errorf("%s reads as %s", n, got)
 			}
 		}
@@ -350,7 +351,7 @@ func commitRound(ctx context.Context, r *repo.Repo, ref string, round int) error
 			e.Content = append(bytes.Clone(e.Content), byte(round))
 		}
 	}
-	c := repo.Commit{Subject: ref, Timestamp: uint64(round)}
+	c := object.Commit{Subject: ref, Timestamp: uint64(round)}
 	if c.Tree, c.Meta, err = repotest.Write(ctx, txn, tree); err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // minPrefix is how many digits of a commit's id are enough to look for it. libostree takes even none.
@@ -14,15 +16,15 @@ const minPrefix = 4
 // ResolveRef returns the commit that a ref points at: "remote:name", or "name" for a local ref or else one of any
 // remote, which may also be written "remote/name". It looks in parent repositories too. The error about a ref that
 // does not exist wraps [ErrRefNotFound].
-func (r *Repo) ResolveRef(refspec string) (Checksum, error) {
+func (r *Repo) ResolveRef(refspec string) (object.Checksum, error) {
 	remote, ref, err := ParseRefspec(refspec)
 	if err != nil {
-		return Checksum{}, err
+		return object.Checksum{}, err
 	}
 	for p := r; p != nil; p = p.parent {
 		files, err := p.refCandidates(remote, ref)
 		if err != nil {
-			return Checksum{}, err
+			return object.Checksum{}, err
 		}
 		for _, file := range files {
 			if c, ok, err := p.readRef(file); ok || err != nil {
@@ -30,7 +32,7 @@ func (r *Repo) ResolveRef(refspec string) (Checksum, error) {
 			}
 		}
 	}
-	return Checksum{}, fmt.Errorf("refspec '%s' %w", refspec, ErrRefNotFound)
+	return object.Checksum{}, fmt.Errorf("refspec '%s' %w", refspec, ErrRefNotFound)
 }
 
 // refCandidates are the files that may hold a ref, in the order in which they count.
@@ -60,27 +62,27 @@ func (r *Repo) refCandidates(remote, ref string) ([]string, error) {
 // before an id that begins with its name. Errors wrap [ErrRefNotFound] or [ErrNotUnique].
 //
 // A commit that is given by its whole id need not exist.
-func (r *Repo) ResolveRev(rev string) (Checksum, error) {
+func (r *Repo) ResolveRev(rev string) (object.Checksum, error) {
 	base := strings.TrimRight(rev, "^")
 	c, err := r.resolveBase(base)
 	if err != nil {
-		return Checksum{}, err
+		return object.Checksum{}, err
 	}
 	for range len(rev) - len(base) {
-		commit, err := r.LoadCommit(context.Background(), c)
+		commit, err := LoadCommit(context.Background(), r, c)
 		if err != nil {
-			return Checksum{}, err
+			return object.Checksum{}, err
 		}
 		if commit.Parent.IsZero() {
-			return Checksum{}, fmt.Errorf("commit %s has no parent: %w", c, ErrRefNotFound)
+			return object.Checksum{}, fmt.Errorf("commit %s has no parent: %w", c, ErrRefNotFound)
 		}
 		c = commit.Parent
 	}
 	return c, nil
 }
 
-func (r *Repo) resolveBase(rev string) (Checksum, error) {
-	if c, err := ParseChecksum(rev); err == nil {
+func (r *Repo) resolveBase(rev string) (object.Checksum, error) {
+	if c, err := object.ParseChecksum(rev); err == nil {
 		return c, nil
 	}
 	digits := len(rev) >= minPrefix && len(rev) < 64 && strings.Trim(rev, "0123456789abcdef") == ""
@@ -92,12 +94,12 @@ func (r *Repo) resolveBase(rev string) (Checksum, error) {
 		found, err := p.objects.withPrefix(rev)
 		switch {
 		case err != nil:
-			return Checksum{}, err
+			return object.Checksum{}, err
 		case len(found) > 1:
-			return Checksum{}, fmt.Errorf("refspec %s %w", rev, ErrNotUnique)
+			return object.Checksum{}, fmt.Errorf("refspec %s %w", rev, ErrNotUnique)
 		case len(found) == 1:
 			return found[0], nil
 		}
 	}
-	return Checksum{}, err
+	return object.Checksum{}, err
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
@@ -20,7 +21,7 @@ import (
 // complete. The xattrs of a file become an object, named by its own checksum and once more by the file's.
 func splitXattrs(t *testing.T, r *repo.Repo) *repo.Repo {
 	t.Helper()
-	object := func(c repo.Checksum, suffix string) string {
+	obj := func(c object.Checksum, suffix string) string {
 		id := c.String()
 		return filepath.Join(r.Path(), "objects", id[:2], id[2:]+suffix)
 	}
@@ -28,7 +29,7 @@ func splitXattrs(t *testing.T, r *repo.Repo) *repo.Repo {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n.Type != repo.TypeFile {
+		if n.Type != object.TypeFile {
 			continue
 		}
 		info, err := r.FileInfo(t.Context(), n.Checksum)
@@ -36,14 +37,14 @@ func splitXattrs(t *testing.T, r *repo.Repo) *repo.Repo {
 			t.Fatal(err)
 		}
 		for _, x := range info.Xattrs {
-			if err := unix.Lremovexattr(object(n.Checksum, ".file"), x.Name); err != nil {
+			if err := unix.Lremovexattr(obj(n.Checksum, ".file"), x.Name); err != nil {
 				t.Fatal(err)
 			}
 		}
-		data := repo.EncodeXattrs(info.Xattrs)
-		xattrs := object(sha256.Sum256(data), ".file-xattrs")
+		data := object.EncodeXattrs(info.Xattrs)
+		xattrs := obj(sha256.Sum256(data), ".file-xattrs")
 		if err := errors.Join(os.MkdirAll(filepath.Dir(xattrs), 0o755), os.WriteFile(xattrs, data, 0o644),
-			os.Link(xattrs, object(n.Checksum, ".file-xattrs-link"))); err != nil {
+			os.Link(xattrs, obj(n.Checksum, ".file-xattrs-link"))); err != nil {
 			t.Fatal(err)
 		}
 	}

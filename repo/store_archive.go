@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/flate"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 const (
@@ -57,7 +59,7 @@ func (i *inflater) Read(p []byte) (int, error) {
 	n, err := i.r.Read(p)
 	var damaged flate.CorruptInputError
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &damaged) {
-		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+		err = fmt.Errorf("%w: %w", object.ErrCorrupt, err)
 	}
 	return n, err
 }
@@ -91,7 +93,7 @@ func (d *deflater) finish() error {
 }
 
 // archiveInfo reads the header of a compressed file object, and little more of the file.
-func (d *objectDir) archiveInfo(c Checksum) (*FileInfo, error) {
+func (d *objectDir) archiveInfo(c object.Checksum) (*object.FileInfo, error) {
 	n := fileName(c)
 	f, size, err := d.openRegular(n)
 	if err != nil {
@@ -105,7 +107,7 @@ func (d *objectDir) archiveInfo(c Checksum) (*FileInfo, error) {
 }
 
 // openArchive opens a compressed file object.
-func (d *objectDir) openArchive(c Checksum) (io.ReadCloser, *FileInfo, error) {
+func (d *objectDir) openArchive(c object.Checksum) (io.ReadCloser, *object.FileInfo, error) {
 	n := fileName(c)
 	f, size, err := d.openRegular(n)
 	if err != nil {
@@ -129,23 +131,23 @@ func (d *objectDir) openArchive(c Checksum) (io.ReadCloser, *FileInfo, error) {
 	return newPackedFile(n, f, in, info.Size, free), info, nil
 }
 
-func newPackedFile(n ObjectName, f *os.File, in *inflater, size int64, free func()) *objectFile {
+func newPackedFile(n object.Name, f *os.File, in *inflater, size int64, free func()) *objectFile {
 	return &objectFile{exactReader: exactReader{r: in, left: size}, name: n, f: f, free: free}
 }
 
 // readArchiveHeader reads the framed header in front of compressed content. size is that of the whole file.
-func readArchiveHeader(r io.Reader, size int64) (*FileInfo, error) {
+func readArchiveHeader(r io.Reader, size int64) (*object.FileInfo, error) {
 	var frame [headerFrame]byte
 	if _, err := io.ReadFull(r, frame[:]); err != nil {
-		return nil, fmt.Errorf("%w: header: %w", ErrCorrupt, err)
+		return nil, fmt.Errorf("%w: header: %w", object.ErrCorrupt, err)
 	}
 	length := int64(binary.BigEndian.Uint32(frame[:]))
 	if length > maxFileHeader || length > size-headerFrame {
-		return nil, fmt.Errorf("%w: header of %d bytes", ErrCorrupt, length)
+		return nil, fmt.Errorf("%w: header of %d bytes", object.ErrCorrupt, length)
 	}
 	header := make([]byte, length)
 	if _, err := io.ReadFull(r, header); err != nil {
-		return nil, fmt.Errorf("%w: header: %w", ErrCorrupt, err)
+		return nil, fmt.Errorf("%w: header: %w", object.ErrCorrupt, err)
 	}
-	return ParseArchiveHeader(header)
+	return object.ParseArchiveHeader(header)
 }

@@ -7,12 +7,14 @@ import (
 	"errors"
 	"io"
 	"testing"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // The bytes of /etc/hello of the format document, as libostree compresses it.
 const helloObject = "0000001a00000000" + "000000000000000c000003e8000003e9000081a4000000000019" + "cb48cdc9c95728cf2fca49e10200"
 
-func readPacked(p *pools, data []byte) (*FileInfo, string, error) {
+func readPacked(p *pools, data []byte) (*object.FileInfo, string, error) {
 	in := p.inflaters.Get().(*inflater)
 	in.br = bufio.NewReader(bytes.NewReader(data))
 	info, err := readArchiveHeader(in.br, int64(len(data)))
@@ -65,7 +67,7 @@ func TestExactReader(t *testing.T) {
 	}{{"", 0, true}, {"abc", 3, true}, {"abc", 2, false}, {"abc", 4, false}, {"", 1, false}, {"a", 0, false}}
 	for _, test := range tests {
 		got, err := io.ReadAll(&exactReader{r: bytes.NewReader([]byte(test.content)), left: test.size})
-		if test.ok != (err == nil) || !test.ok && !errors.Is(err, ErrCorrupt) {
+		if test.ok != (err == nil) || !test.ok && !errors.Is(err, object.ErrCorrupt) {
 			t.Errorf("%q as %d bytes: got %q, %v", test.content, test.size, got, err)
 		}
 	}

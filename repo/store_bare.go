@@ -8,23 +8,23 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 const (
 	// userMetaXattr holds owner, mode and xattrs of the files of mode bare-user.
 	userMetaXattr = "user.ostreemeta"
-	// ownerSize is the length of uid, gid and mode in front of its xattrs, in bytes.
-	ownerSize = 12
 	// maxTarget bounds symlink targets, in bytes: the kernel takes no longer paths.
 	maxTarget = 4096
 	// maxXattrSize bounds the value of an xattr and the list of their names, in bytes, as the kernel does.
 	maxXattrSize = 64 << 10
 )
 
-func fileName(c Checksum) ObjectName { return ObjectName{Checksum: c, Type: TypeFile} }
+func fileName(c object.Checksum) object.Name { return object.Name{Checksum: c, Type: object.TypeFile} }
 
 // bareInfo reads a file object whose metadata are those of the file on disk.
-func (d *objectDir) bareInfo(c Checksum) (*FileInfo, error) {
+func (d *objectDir) bareInfo(c object.Checksum) (*object.FileInfo, error) {
 	n := fileName(c)
 	fd, err := openBeneath(d.fd, loosePath(n, d.mode), unix.O_PATH)
 	if err != nil {
@@ -38,7 +38,7 @@ func (d *objectDir) bareInfo(c Checksum) (*FileInfo, error) {
 }
 
 // openBare opens a file object of a mode that stores symlinks as symlinks.
-func (d *objectDir) openBare(c Checksum) (io.ReadCloser, *FileInfo, error) {
+func (d *objectDir) openBare(c object.Checksum) (io.ReadCloser, *object.FileInfo, error) {
 	n := fileName(c)
 	fd, err := openBeneath(d.fd, loosePath(n, d.mode), unix.O_RDONLY|unix.O_NONBLOCK)
 	if errors.Is(err, unix.ELOOP) {
@@ -61,21 +61,21 @@ func (d *objectDir) openBare(c Checksum) (io.ReadCloser, *FileInfo, error) {
 	return newObjectFile(n, os.NewFile(uintptr(fd), n.String()), info.Size), info, nil
 }
 
-func newObjectFile(n ObjectName, f *os.File, size int64) *objectFile {
+func newObjectFile(n object.Name, f *os.File, size int64) *objectFile {
 	return &objectFile{exactReader: exactReader{r: f, left: size}, name: n, f: f}
 }
 
 // describe reads the metadata of an open file, which may have been opened with O_PATH.
-func (d *objectDir) describe(fd int, c Checksum) (*FileInfo, error) {
+func (d *objectDir) describe(fd int, c object.Checksum) (*object.FileInfo, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, err
 	}
-	info := &FileInfo{FileHeader: FileHeader{UID: st.Uid, GID: st.Gid, Mode: st.Mode}}
-	switch st.Mode & ModeTypeMask {
-	case ModeRegular:
+	info := &object.FileInfo{FileHeader: object.FileHeader{UID: st.Uid, GID: st.Gid, Mode: st.Mode}}
+	switch st.Mode & object.ModeTypeMask {
+	case object.ModeRegular:
 		info.Size = st.Size
-	case ModeSymlink:
+	case object.ModeSymlink:
 		target := make([]byte, maxTarget+1)
 		n, err := unix.Readlinkat(fd, "", target)
 		if err != nil {
@@ -83,7 +83,7 @@ func (d *objectDir) describe(fd int, c Checksum) (*FileInfo, error) {
 		}
 		info.Target = string(target[:n])
 	default:
-		return nil, fmt.Errorf("%w: neither a regular file nor a symlink", ErrCorrupt)
+		return nil, fmt.Errorf("%w: neither a regular file nor a symlink", object.ErrCorrupt)
 	}
 	if d.mode == ModeBareUserOnly {
 		info.UID, info.GID = 0, 0
@@ -102,19 +102,19 @@ func (d *objectDir) describe(fd int, c Checksum) (*FileInfo, error) {
 }
 
 // splitXattrs reads the xattrs of a file object that are an object of their own. Without one there are none.
-func (d *objectDir) splitXattrs(c Checksum) (Xattrs, error) {
-	data, err := d.metadata(ObjectName{Checksum: c, Type: TypeFileXattrsLink})
+func (d *objectDir) splitXattrs(c object.Checksum) (object.Xattrs, error) {
+	data, err := d.metadata(object.Name{Checksum: c, Type: object.TypeFileXattrsLink})
 	if errors.Is(err, ErrObjectNotFound) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return storedXattrs(data)
+	return object.ParseXattrsLoose(data)
 }
 
 // readXattrs reads all xattrs of an open file. Those with empty values are left out, as libostree does.
-func readXattrs(fd int) (Xattrs, error) {
+func readXattrs(fd int) (object.Xattrs, error) {
 	path := procPath(fd)
 	buf := make([]byte, 4096)
 	names, err := growXattr(&buf, func(b []byte) (int, error) { return unix.Listxattr(path, b) })
@@ -124,7 +124,7 @@ func readXattrs(fd int) (Xattrs, error) {
 	if err != nil || len(names) == 0 {
 		return nil, err
 	}
-	var list []Xattr
+	var list []object.Xattr
 	for name := range strings.SplitSeq(strings.TrimSuffix(string(names), "\x00"), "\x00") {
 		value, err := growXattr(&buf, func(b []byte) (int, error) { return unix.Getxattr(path, name, b) })
 		if errors.Is(err, unix.ENODATA) || err == nil && len(value) == 0 {
@@ -133,9 +133,9 @@ func readXattrs(fd int) (Xattrs, error) {
 		if err != nil {
 			return nil, fmt.Errorf("xattr %s: %w", name, err)
 		}
-		list = append(list, Xattr{Name: name, Value: append([]byte(nil), value...)})
+		list = append(list, object.Xattr{Name: name, Value: append([]byte(nil), value...)})
 	}
-	return NewXattrs(list), nil
+	return object.NewXattrs(list), nil
 }
 
 // growXattr calls get with a buffer, once more with the largest possible one if it was too small.
@@ -153,7 +153,7 @@ func growXattr(buf *[]byte, get func([]byte) (int, error)) ([]byte, error) {
 
 // openBareUser opens a file object whose metadata are in an xattr. A symlink is a regular file that holds its target
 // and a NUL.
-func (d *objectDir) openBareUser(c Checksum) (io.ReadCloser, *FileInfo, error) {
+func (d *objectDir) openBareUser(c object.Checksum) (io.ReadCloser, *object.FileInfo, error) {
 	n := fileName(c)
 	f, size, err := d.openRegular(n)
 	if err != nil {
@@ -174,25 +174,25 @@ func (d *objectDir) openBareUser(c Checksum) (io.ReadCloser, *FileInfo, error) {
 }
 
 // userMeta reads the xattr of a file object of mode bare-user.
-func userMeta(f *os.File) (*FileInfo, error) {
+func userMeta(f *os.File) (*object.FileInfo, error) {
 	buf := make([]byte, 256)
 	data, err := growXattr(&buf, func(b []byte) (int, error) { return unix.Fgetxattr(int(f.Fd()), userMetaXattr, b) })
 	if errors.Is(err, unix.ENODATA) {
-		return nil, fmt.Errorf("%w: xattr %s is missing", ErrCorrupt, userMetaXattr)
+		return nil, fmt.Errorf("%w: xattr %s is missing", object.ErrCorrupt, userMetaXattr)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("xattr %s: %w", userMetaXattr, err)
 	}
-	h, err := parseUserMeta(data)
+	h, err := object.ParseUserMeta(data)
 	if err != nil {
 		return nil, fmt.Errorf("xattr %s: %w", userMetaXattr, err)
 	}
-	return &FileInfo{FileHeader: *h}, nil
+	return &object.FileInfo{FileHeader: *h}, nil
 }
 
 func userTarget(f *os.File, size int64) (string, error) {
 	if size > maxTarget+1 {
-		return "", fmt.Errorf("%w: symlink target of %d bytes", ErrCorrupt, size)
+		return "", fmt.Errorf("%w: symlink target of %d bytes", object.ErrCorrupt, size)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxTarget+1))
 	if err != nil {
@@ -200,7 +200,7 @@ func userTarget(f *os.File, size int64) (string, error) {
 	}
 	target := strings.TrimSuffix(string(data), "\x00")
 	if target == "" || strings.Contains(target, "\x00") {
-		return "", fmt.Errorf("%w: symlink target %q", ErrCorrupt, abbreviate(target))
+		return "", fmt.Errorf("%w: symlink target %.80q", object.ErrCorrupt, target)
 	}
 	return target, nil
 }

@@ -9,34 +9,36 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // looseTypes are the types that have files of their own below objects/, by file name extension. That of files
 // depends on the mode.
-func looseTypes(mode Mode) map[string]ObjectType {
-	types := map[string]ObjectType{mode.fileSuffix(): TypeFile}
-	for t := TypeDirTree; t <= TypeFileXattrsLink; t++ {
+func looseTypes(mode Mode) map[string]object.Type {
+	types := map[string]object.Type{mode.fileSuffix(): object.TypeFile}
+	for t := object.TypeDirTree; t <= object.TypeFileXattrsLink; t++ {
 		types["."+t.String()] = t
 	}
 	return types
 }
 
 // parseLoose reads the name of a file in the directory first below objects/. Other files are not objects.
-func parseLoose(first byte, name []byte, types map[string]ObjectType) (ObjectName, bool) {
+func parseLoose(first byte, name []byte, types map[string]object.Type) (object.Name, bool) {
 	const digits = 62
 	if len(name) <= digits {
-		return ObjectName{}, false
+		return object.Name{}, false
 	}
 	t, ok := types[string(name[digits:])]
 	if !ok {
-		return ObjectName{}, false
+		return object.Name{}, false
 	}
-	n := ObjectName{Type: t}
+	n := object.Name{Type: t}
 	n.Checksum[0] = first
 	for i := range digits / 2 {
 		hi, lo := hexDigit(name[2*i]), hexDigit(name[2*i+1])
 		if hi > 15 || lo > 15 {
-			return ObjectName{}, false
+			return object.Name{}, false
 		}
 		n.Checksum[i+1] = hi<<4 | lo
 	}
@@ -54,7 +56,7 @@ func hexDigit(b byte) byte {
 }
 
 // list calls visit with each object whose id begins with first.
-func (d *objectDir) list(first byte, buf []byte, types map[string]ObjectType, visit func(ObjectName) error) error {
+func (d *objectDir) list(first byte, buf []byte, types map[string]object.Type, visit func(object.Name) error) error {
 	fd, err := openDir(d.fd, hexByte(first))
 	if errors.Is(err, unix.ENOENT) {
 		return nil
@@ -75,13 +77,13 @@ var errStop = errors.New("stop")
 
 // Objects gives each object that lies in the repository itself, not in its parents, in no particular order. After
 // an error it gives nothing more. Hold a lock, or objects may vanish meanwhile.
-func (r *Repo) Objects(ctx context.Context) iter.Seq2[ObjectName, error] {
-	return func(yield func(ObjectName, error) bool) {
+func (r *Repo) Objects(ctx context.Context) iter.Seq2[object.Name, error] {
+	return func(yield func(object.Name, error) bool) {
 		buf, types := make([]byte, direntBuffer), looseTypes(r.mode)
 		for first := range 256 {
 			err := ctx.Err()
 			if err == nil {
-				err = r.objects.list(byte(first), buf, types, func(n ObjectName) error {
+				err = r.objects.list(byte(first), buf, types, func(n object.Name) error {
 					if !yield(n, nil) {
 						return errStop
 					}
@@ -92,7 +94,7 @@ func (r *Repo) Objects(ctx context.Context) iter.Seq2[ObjectName, error] {
 				return
 			}
 			if err != nil {
-				yield(ObjectName{}, err)
+				yield(object.Name{}, err)
 				return
 			}
 		}
@@ -100,15 +102,15 @@ func (r *Repo) Objects(ctx context.Context) iter.Seq2[ObjectName, error] {
 }
 
 // withPrefix returns the commits whose ids begin with the given hexadecimal digits, of which there are at least two.
-func (d *objectDir) withPrefix(digits string) ([]Checksum, error) {
+func (d *objectDir) withPrefix(digits string) ([]object.Checksum, error) {
 	first, ok := parseHexByte(digits[:2])
 	if !ok {
 		return nil, nil
 	}
-	var found []Checksum
+	var found []object.Checksum
 	rest := []byte(digits[2:])
-	err := d.list(first, make([]byte, direntBuffer), looseTypes(d.mode), func(n ObjectName) error {
-		if n.Type == TypeCommit && bytes.HasPrefix([]byte(n.Checksum.String()[2:]), rest) {
+	err := d.list(first, make([]byte, direntBuffer), looseTypes(d.mode), func(n object.Name) error {
+		if n.Type == object.TypeCommit && bytes.HasPrefix([]byte(n.Checksum.String()[2:]), rest) {
 			found = append(found, n.Checksum)
 		}
 		return nil
@@ -121,21 +123,21 @@ func (d *objectDir) withPrefix(digits string) ([]Checksum, error) {
 // objects from vanishing; those that others add meanwhile are found when ours is moved into their place.
 type presence struct {
 	dir    *objectDir
-	types  map[string]ObjectType
+	types  map[string]object.Type
 	shards [256]presenceShard
 }
 
 type presenceShard struct {
 	mu     sync.Mutex
 	loaded bool
-	known  map[Checksum]uint16 // bit t stands for type t
-	staged []ObjectName
+	known  map[object.Checksum]uint16 // bit t stands for type t
+	staged []object.Name
 }
 
 func newPresence(d *objectDir) *presence { return &presence{dir: d, types: looseTypes(d.mode)} }
 
 // has reports whether the object is staged or in objects/.
-func (p *presence) has(n ObjectName) (bool, error) {
+func (p *presence) has(n object.Name) (bool, error) {
 	s := &p.shards[n.Checksum[0]]
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,11 +152,11 @@ func (p *presence) load(s *presenceShard, first byte) error {
 		return nil
 	}
 	if s.known == nil {
-		s.known = make(map[Checksum]uint16)
+		s.known = make(map[object.Checksum]uint16)
 	}
 	buf := p.dir.pools.copies.Get().(*[]byte)
 	defer p.dir.pools.copies.Put(buf)
-	err := p.dir.list(first, *buf, p.types, func(n ObjectName) error {
+	err := p.dir.list(first, *buf, p.types, func(n object.Name) error {
 		s.known[n.Checksum] |= 1 << n.Type
 		return nil
 	})
@@ -163,12 +165,12 @@ func (p *presence) load(s *presenceShard, first byte) error {
 }
 
 // staged notes that the object was staged.
-func (p *presence) stage(n ObjectName) {
+func (p *presence) stage(n object.Name) {
 	s := &p.shards[n.Checksum[0]]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.known == nil {
-		s.known = make(map[Checksum]uint16)
+		s.known = make(map[object.Checksum]uint16)
 	}
 	s.known[n.Checksum] |= 1 << n.Type
 	s.staged = append(s.staged, n)

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // objectDir reads the objects below a directory that has the layout of objects/: the one of a repository or of a
@@ -20,39 +22,39 @@ type objectDir struct {
 }
 
 // loosePath is the path of an object below the directory.
-func loosePath(n ObjectName, mode Mode) string {
+func loosePath(n object.Name, mode Mode) string {
 	hex := n.Checksum.String()
 	return hex[:2] + "/" + hex[2:] + looseSuffix(n.Type, mode)
 }
 
 // looseBase is the name of an object in its directory.
-func looseBase(n ObjectName, mode Mode) string {
+func looseBase(n object.Name, mode Mode) string {
 	return n.Checksum.String()[2:] + looseSuffix(n.Type, mode)
 }
 
-func looseSuffix(t ObjectType, mode Mode) string {
-	if t == TypeFile {
+func looseSuffix(t object.Type, mode Mode) string {
+	if t == object.TypeFile {
 		return mode.fileSuffix()
 	}
 	return "." + t.String()
 }
 
-func notFound(n ObjectName) error { return fmt.Errorf("object %s: %w", n, ErrObjectNotFound) }
+func notFound(n object.Name) error { return fmt.Errorf("object %s: %w", n, ErrObjectNotFound) }
 
 // wrapOpen turns an error of opening the object into one that callers know.
-func wrapOpen(n ObjectName, err error) error {
+func wrapOpen(n object.Name, err error) error {
 	if errors.Is(err, unix.ENOENT) {
 		return notFound(n)
 	}
 	return fmt.Errorf("object %s: %w", n, err)
 }
 
-func corrupt(n ObjectName, format string, args ...any) error {
-	return fmt.Errorf("object %s: %w: %s", n, ErrCorrupt, fmt.Sprintf(format, args...))
+func corrupt(n object.Name, format string, args ...any) error {
+	return fmt.Errorf("object %s: %w: %s", n, object.ErrCorrupt, fmt.Sprintf(format, args...))
 }
 
 // has reports whether the object is in the directory.
-func (d *objectDir) has(n ObjectName) (bool, error) {
+func (d *objectDir) has(n object.Name) (bool, error) {
 	fd, err := openBeneath(d.fd, loosePath(n, d.mode), unix.O_PATH)
 	if errors.Is(err, unix.ENOENT) {
 		return false, nil
@@ -64,7 +66,7 @@ func (d *objectDir) has(n ObjectName) (bool, error) {
 }
 
 // openRegular opens the file that holds the object and returns its size. O_NONBLOCK: a planted FIFO must not hang.
-func (d *objectDir) openRegular(n ObjectName) (*os.File, int64, error) {
+func (d *objectDir) openRegular(n object.Name) (*os.File, int64, error) {
 	fd, err := openBeneath(d.fd, loosePath(n, d.mode), unix.O_RDONLY|unix.O_NONBLOCK)
 	if err != nil {
 		return nil, 0, wrapOpen(n, err)
@@ -73,19 +75,19 @@ func (d *objectDir) openRegular(n ObjectName) (*os.File, int64, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, 0, errors.Join(fmt.Errorf("object %s: %w", n, err), unix.Close(fd))
 	}
-	if st.Mode&ModeTypeMask != ModeRegular {
+	if st.Mode&object.ModeTypeMask != object.ModeRegular {
 		return nil, 0, errors.Join(corrupt(n, "not a regular file"), unix.Close(fd))
 	}
 	return os.NewFile(uintptr(fd), n.String()), st.Size, nil
 }
 
 // metadata reads an object that is stored verbatim.
-func (d *objectDir) metadata(n ObjectName) ([]byte, error) {
+func (d *objectDir) metadata(n object.Name) ([]byte, error) {
 	fd, err := openBeneath(d.fd, loosePath(n, d.mode), unix.O_RDONLY|unix.O_NONBLOCK)
 	if err != nil {
 		return nil, wrapOpen(n, err)
 	}
-	data, err := readRaw(fd, MaxMetadataSize)
+	data, err := readRaw(fd, object.MaxMetadataSize)
 	if err := errors.Join(err, unix.Close(fd)); err != nil {
 		return nil, fmt.Errorf("object %s: %w", n, err)
 	}
@@ -98,11 +100,11 @@ func readRaw(fd int, limit int64) ([]byte, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, err
 	}
-	if st.Mode&ModeTypeMask != ModeRegular {
-		return nil, fmt.Errorf("%w: not a regular file", ErrCorrupt)
+	if st.Mode&object.ModeTypeMask != object.ModeRegular {
+		return nil, fmt.Errorf("%w: not a regular file", object.ErrCorrupt)
 	}
 	if st.Size > limit {
-		return nil, fmt.Errorf("%w: %d bytes are more than %d", ErrCorrupt, st.Size, limit)
+		return nil, fmt.Errorf("%w: %d bytes are more than %d", object.ErrCorrupt, st.Size, limit)
 	}
 	data := make([]byte, st.Size)
 	for n := 0; n < len(data); {
@@ -121,7 +123,7 @@ func readRaw(fd int, limit int64) ([]byte, error) {
 }
 
 // fileInfo reads what the mode stores besides the content.
-func (d *objectDir) fileInfo(c Checksum) (*FileInfo, error) {
+func (d *objectDir) fileInfo(c object.Checksum) (*object.FileInfo, error) {
 	switch d.mode {
 	case ModeArchive:
 		return d.archiveInfo(c)
@@ -136,7 +138,7 @@ func (d *objectDir) fileInfo(c Checksum) (*FileInfo, error) {
 	}
 }
 
-func (d *objectDir) openFile(c Checksum) (io.ReadCloser, *FileInfo, error) {
+func (d *objectDir) openFile(c object.Checksum) (io.ReadCloser, *object.FileInfo, error) {
 	switch d.mode {
 	case ModeArchive:
 		return d.openArchive(c)
@@ -170,7 +172,7 @@ func (e *exactReader) Read(p []byte) (int, error) {
 	if err == io.EOF {
 		err = nil
 		if e.left > 0 {
-			err = fmt.Errorf("%w: content ends %d bytes early", ErrCorrupt, e.left)
+			err = fmt.Errorf("%w: content ends %d bytes early", object.ErrCorrupt, e.left)
 		}
 	}
 	e.err = err
@@ -183,7 +185,7 @@ func (e *exactReader) end() error {
 	for {
 		n, err := e.r.Read(probe[:])
 		if n > 0 {
-			return fmt.Errorf("%w: content is longer than its size", ErrCorrupt)
+			return fmt.Errorf("%w: content is longer than its size", object.ErrCorrupt)
 		}
 		if err != nil {
 			return err
@@ -194,7 +196,7 @@ func (e *exactReader) end() error {
 // objectFile is the open content of a file object. Its errors name the object.
 type objectFile struct {
 	exactReader
-	name ObjectName
+	name object.Name
 	f    *os.File
 	free func()
 }
@@ -232,7 +234,7 @@ func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
 
 // Metadata implements [Source] for commits, dirtrees, dirmetas, and what is named by a commit: detached metadata and
 // tombstones. The bytes are as stored; they are not hashed again.
-func (r *Repo) Metadata(ctx context.Context, name ObjectName) ([]byte, error) {
+func (r *Repo) Metadata(ctx context.Context, name object.Name) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -243,19 +245,19 @@ func (r *Repo) Metadata(ctx context.Context, name ObjectName) ([]byte, error) {
 }
 
 // FileInfo implements [Source].
-func (r *Repo) FileInfo(ctx context.Context, c Checksum) (*FileInfo, error) {
+func (r *Repo) FileInfo(ctx context.Context, c object.Checksum) (*object.FileInfo, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return fallThrough(r, func(r *Repo) (*FileInfo, error) { return r.objects.fileInfo(c) })
+	return fallThrough(r, func(r *Repo) (*object.FileInfo, error) { return r.objects.fileInfo(c) })
 }
 
 // OpenFile implements [Source].
-func (r *Repo) OpenFile(ctx context.Context, c Checksum) (io.ReadCloser, *FileInfo, error) {
+func (r *Repo) OpenFile(ctx context.Context, c object.Checksum) (io.ReadCloser, *object.FileInfo, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
-	var info *FileInfo
+	var info *object.FileInfo
 	f, err := fallThrough(r, func(r *Repo) (f io.ReadCloser, err error) {
 		f, info, err = r.objects.openFile(c)
 		return f, err
@@ -273,7 +275,7 @@ func fallThrough[T any](r *Repo, get func(*Repo) (T, error)) (T, error) {
 }
 
 // Has reports whether the repository or one of its parents holds an object.
-func (r *Repo) Has(n ObjectName) (bool, error) {
+func (r *Repo) Has(n object.Name) (bool, error) {
 	for ; r != nil; r = r.parent {
 		if ok, err := r.objects.has(n); ok || err != nil {
 			return ok, err

@@ -8,6 +8,8 @@ import (
 	"path"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // PartialState says whether objects of a commit may be absent.
@@ -23,10 +25,10 @@ const (
 	CommitFsckPartial
 )
 
-func partialMark(c Checksum) string { return path.Join("state", c.String()+".commitpartial") }
+func partialMark(c object.Checksum) string { return path.Join("state", c.String()+".commitpartial") }
 
 // IsPartial returns the state of a commit, which need not exist.
-func (r *Repo) IsPartial(c Checksum) (PartialState, error) {
+func (r *Repo) IsPartial(c object.Checksum) (PartialState, error) {
 	data, err := readSmallFile(r.root, partialMark(c), maxRefFile)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -40,7 +42,7 @@ func (r *Repo) IsPartial(c Checksum) (PartialState, error) {
 }
 
 // setPartialMark sets the mark or takes it away. One that is there keeps what it says.
-func (r *Repo) setPartialMark(c Checksum, set bool) error {
+func (r *Repo) setPartialMark(c object.Checksum, set bool) error {
 	if !set {
 		return ignoreMissing(r.root.Remove(partialMark(c)))
 	}
@@ -58,7 +60,7 @@ func (r *Repo) setPartialMark(c Checksum, set bool) error {
 }
 
 // remove deletes an object.
-func (d *objectDir) remove(n ObjectName) error {
+func (d *objectDir) remove(n object.Name) error {
 	dir, err := openDir(d.fd, hexByte(n.Checksum[0]))
 	if err != nil {
 		return wrapOpen(n, err)
@@ -73,14 +75,14 @@ func (d *objectDir) remove(n ObjectName) error {
 // DeleteObject deletes an object of the repository itself. With a commit go its detached metadata and its mark as
 // partial; a tombstone comes into its place where the configuration says so. Nothing is checked: hold an exclusive
 // lock, and know that nothing needs the object. The error about one that is not there wraps [ErrObjectNotFound].
-func (r *Repo) DeleteObject(ctx context.Context, n ObjectName) error {
+func (r *Repo) DeleteObject(ctx context.Context, n object.Name) error {
 	if !r.writable {
 		return r.readOnlyError()
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if n.Type != TypeCommit {
+	if n.Type != object.TypeCommit {
 		return r.objects.remove(n)
 	}
 	if ok, err := r.objects.has(n); err != nil {
@@ -96,7 +98,7 @@ func (r *Repo) DeleteObject(ctx context.Context, n ObjectName) error {
 	if err := r.objects.remove(n); err != nil {
 		return err
 	}
-	meta := ObjectName{Checksum: n.Checksum, Type: TypeCommitMeta}
+	meta := object.Name{Checksum: n.Checksum, Type: object.TypeCommitMeta}
 	if err := r.objects.remove(meta); err != nil && !errors.Is(err, ErrObjectNotFound) {
 		return err
 	}
@@ -104,9 +106,9 @@ func (r *Repo) DeleteObject(ctx context.Context, n ObjectName) error {
 }
 
 // writeTombstone leaves the mark of a deleted commit.
-func (r *Repo) writeTombstone(c Checksum) error {
-	n := ObjectName{Checksum: c, Type: TypeTombstone}
-	if err := r.replaceFile(path.Join("objects", loosePath(n, r.mode)), tombstone(c)); err != nil {
+func (r *Repo) writeTombstone(c object.Checksum) error {
+	n := object.Name{Checksum: c, Type: object.TypeTombstone}
+	if err := r.replaceFile(path.Join("objects", loosePath(n, r.mode)), object.EncodeTombstone(c)); err != nil {
 		return fmt.Errorf("object %s: %w", n, err)
 	}
 	return nil

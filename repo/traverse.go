@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // AllHistory is the depth that includes every ancestor of a commit.
@@ -19,14 +21,14 @@ type TraverseOptions struct {
 
 // partialSource is a source that knows commits some of whose objects may be absent.
 type partialSource interface {
-	IsPartial(c Checksum) (PartialState, error)
+	IsPartial(c object.Checksum) (PartialState, error)
 }
 
 // Traverse visits each object that commits reach once: commits, dirtrees, dirmetas and files, but not detached
 // metadata. History ends quietly where a parent is absent. Another absent object is an error that wraps
 // [ErrObjectNotFound], unless the commit is marked as partial, whose absent objects are left out. An error of visit ends
 // the walk and is returned.
-func Traverse(ctx context.Context, src Source, commits []Checksum, opts TraverseOptions, visit func(ObjectName) error) error {
+func Traverse(ctx context.Context, src Source, commits []object.Checksum, opts TraverseOptions, visit func(object.Name) error) error {
 	t := newTraverser(src, visit)
 	for _, c := range commits {
 		if err := t.history(ctx, c, opts, false); err != nil {
@@ -39,18 +41,18 @@ func Traverse(ctx context.Context, src Source, commits []Checksum, opts Traverse
 // traverser visits objects once, over several commits.
 type traverser struct {
 	src   Source
-	seen  map[ObjectName]struct{}
-	visit func(ObjectName) error
+	seen  map[object.Name]struct{}
+	visit func(object.Name) error
 	// depths holds how far the ancestors of a commit were followed.
-	depths map[Checksum]int
+	depths map[object.Checksum]int
 }
 
-func newTraverser(src Source, visit func(ObjectName) error) *traverser {
-	return &traverser{src: src, seen: map[ObjectName]struct{}{}, visit: visit, depths: map[Checksum]int{}}
+func newTraverser(src Source, visit func(object.Name) error) *traverser {
+	return &traverser{src: src, seen: map[object.Name]struct{}{}, visit: visit, depths: map[object.Checksum]int{}}
 }
 
 // first notes an object, and reports whether it is new.
-func (t *traverser) first(n ObjectName) (bool, error) {
+func (t *traverser) first(n object.Name) (bool, error) {
 	if _, ok := t.seen[n]; ok {
 		return false, nil
 	}
@@ -62,7 +64,7 @@ func (t *traverser) first(n ObjectName) (bool, error) {
 }
 
 // history visits a commit and its ancestors. optional is whether the commit itself may be absent.
-func (t *traverser) history(ctx context.Context, c Checksum, opts TraverseOptions, optional bool) error {
+func (t *traverser) history(ctx context.Context, c object.Checksum, opts TraverseOptions, optional bool) error {
 	for depth := max(opts.Depth, AllHistory); !c.IsZero(); {
 		if done, ok := t.depths[c]; ok && (done < 0 || depth >= 0 && done >= depth) {
 			return nil
@@ -87,12 +89,12 @@ func (t *traverser) history(ctx context.Context, c Checksum, opts TraverseOption
 }
 
 // commit visits one commit with its tree. A commit that could be read is returned with the error about its tree.
-func (t *traverser) commit(ctx context.Context, c Checksum, only bool) (*Commit, error) {
-	commit, err := loadCommit(ctx, t.src, c)
+func (t *traverser) commit(ctx context.Context, c object.Checksum, only bool) (*object.Commit, error) {
+	commit, err := LoadCommit(ctx, t.src, c)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := t.first(ObjectName{Checksum: c, Type: TypeCommit}); err != nil || only {
+	if _, err := t.first(object.Name{Checksum: c, Type: object.TypeCommit}); err != nil || only {
 		return commit, err
 	}
 	partial := false
@@ -107,22 +109,22 @@ func (t *traverser) commit(ctx context.Context, c Checksum, only bool) (*Commit,
 }
 
 // dir visits a directory. Objects are not checked for their presence, save those that must be read.
-func (t *traverser) dir(ctx context.Context, tree, meta Checksum, partial bool, depth int) error {
+func (t *traverser) dir(ctx context.Context, tree, meta object.Checksum, partial bool, depth int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if depth > MaxTreeDepth {
-		return errTooDeep
+	if depth > object.MaxTreeDepth {
+		return object.ErrTooDeep
 	}
-	if _, err := t.first(ObjectName{Checksum: meta, Type: TypeDirMeta}); err != nil {
+	if _, err := t.first(object.Name{Checksum: meta, Type: object.TypeDirMeta}); err != nil {
 		return err
 	}
-	n := ObjectName{Checksum: tree, Type: TypeDirTree}
+	n := object.Name{Checksum: tree, Type: object.TypeDirTree}
 	if fresh, err := t.first(n); err != nil || !fresh {
 		return err
 	}
 	// libostree lets trees pass that are not in normal form; none of their objects may be lost for that.
-	d, err := loadFrom(ctx, t.src, n, parseDirTreeLoose)
+	d, err := load(ctx, t.src, n, object.ParseDirTreeLoose)
 	if err != nil {
 		if partial && isMissing(err) {
 			return nil

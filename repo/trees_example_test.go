@@ -8,32 +8,33 @@ import (
 	"path/filepath"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // commitExample makes a directory with one file and commits it.
-func commitExample(ctx context.Context, r *repo.Repo, content string) (repo.Checksum, error) {
+func commitExample(ctx context.Context, r *repo.Repo, content string) (object.Checksum, error) {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
 	defer os.RemoveAll(dir)
 	if err := os.WriteFile(filepath.Join(dir, "hello"), []byte(content), 0o644); err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
 	txn, err := r.Begin(ctx)
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
 	defer txn.Abort() // does nothing after Commit
 	mt := repo.NewMutableTree()
 	if err := txn.AddDirectory(ctx, mt, dir, repo.TreeOptions{CanonicalPermissions: true}); err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
 	tree, meta, err := mt.WriteTo(ctx, txn)
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
-	c, err := txn.WriteCommit(ctx, &repo.Commit{Subject: "hello", Timestamp: 1700000000, Tree: tree, Meta: meta})
+	c, err := txn.WriteCommit(ctx, &object.Commit{Subject: "hello", Timestamp: 1700000000, Tree: tree, Meta: meta})
 	if err != nil {
 		return c, err
 	}

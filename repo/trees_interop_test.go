@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
@@ -64,10 +65,10 @@ func oddTree(t *testing.T, entries int) string {
 }
 
 // ostreeCommit commits as commitDir does.
-func ostreeCommit(t *testing.T, r *repo.Repo, dir, ref string, more ...string) repo.Checksum {
+func ostreeCommit(t *testing.T, r *repo.Repo, dir, ref string, more ...string) object.Checksum {
 	t.Helper()
 	args := append([]string{"commit", "-b", ref, "--no-bindings", "-s", "test", "--timestamp=@1700000000", dir}, more...)
-	c, err := repo.ParseChecksum(strings.TrimSpace(ostree(t, r.Path(), args...)))
+	c, err := object.ParseChecksum(strings.TrimSpace(ostree(t, r.Path(), args...)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +93,7 @@ func TestTreesEqualLibostrees(t *testing.T) {
 		t.Run(mode.String(), func(t *testing.T) {
 			theirs, ours := repotest.Init(t, mode), repotest.Init(t, mode)
 			want := ostreeCommit(t, theirs, dir, "main")
-			c := commitDir(t, ours, dir, "main", repo.Checksum{}, repo.TreeOptions{})
+			c := commitDir(t, ours, dir, "main", object.Checksum{}, repo.TreeOptions{})
 			if c != want {
 				t.Fatalf("got %s, want %s", c, want)
 			}
@@ -127,7 +128,7 @@ func TestVectorsFromADirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := repotest.Init(t, repo.ModeBare)
-	commit, err := r.LoadCommit(t.Context(), commitDir(t, r, dir, "", repo.Checksum{}, repo.TreeOptions{}))
+	commit, err := repo.LoadCommit(t.Context(), r, commitDir(t, r, dir, "", object.Checksum{}, repo.TreeOptions{}))
 	if err != nil || commit.Tree.String() != repotest.VectorTree || commit.Meta.String() != repotest.VectorMeta {
 		t.Errorf("got %+v, %v", commit, err)
 	}
@@ -190,8 +191,8 @@ func ownerReads(tree []repotest.Entry) []repotest.Entry {
 func TestPruneAndDiffEqualLibostrees(t *testing.T) {
 	dir := t.TempDir()
 	src := repotest.Init(t, repo.ModeArchive)
-	var parent repo.Checksum
-	var chain []repo.Checksum
+	var parent object.Checksum
+	var chain []object.Checksum
 	for i := range 4 {
 		write(t, filepath.Join(dir, "f"), fmt.Sprint(i))
 		write(t, filepath.Join(dir, fmt.Sprintf("d%d/e/f", i)), "x")

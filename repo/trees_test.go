@@ -13,11 +13,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
 // commitDir commits a directory, as owned by root, and returns the commit.
-func commitDir(t testing.TB, r *repo.Repo, dir, ref string, parent repo.Checksum, opts repo.TreeOptions) repo.Checksum {
+func commitDir(t testing.TB, r *repo.Repo, dir, ref string, parent object.Checksum, opts repo.TreeOptions) object.Checksum {
 	t.Helper()
 	txn, err := r.Begin(t.Context())
 	if err != nil {
@@ -32,7 +33,7 @@ func commitDir(t testing.TB, r *repo.Repo, dir, ref string, parent repo.Checksum
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := txn.WriteCommit(t.Context(), &repo.Commit{Parent: parent, Subject: "test", Timestamp: 1700000000, Tree: tree, Meta: meta})
+	c, err := txn.WriteCommit(t.Context(), &object.Commit{Parent: parent, Subject: "test", Timestamp: 1700000000, Tree: tree, Meta: meta})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +61,7 @@ func write(t testing.TB, name, content string) {
 	}
 }
 
-func listing(t testing.TB, src repo.Source, c repo.Checksum) string {
+func listing(t testing.TB, src repo.Source, c object.Checksum) string {
 	t.Helper()
 	var b strings.Builder
 	err := repo.List(t.Context(), src, c, "/", repo.ListOptions{Recursive: true}, func(e *repo.ListEntry) error {
@@ -96,7 +97,7 @@ func TestDirectoryOnDiskHasTheIdsOfItsTree(t *testing.T) {
 		want := repotest.Commit(t, r, tree, "")
 		opts := asRoot()
 		opts.NoXattrs = true
-		if got := commitDir(t, r, dir, "main", repo.Checksum{}, opts); got != want {
+		if got := commitDir(t, r, dir, "main", object.Checksum{}, opts); got != want {
 			t.Errorf("%s: got %s, want %s", mode, got, want)
 		}
 		if report, err := r.Fsck(t.Context(), repo.FsckOptions{}); err != nil || report.Commits != 1 {
@@ -106,7 +107,7 @@ func TestDirectoryOnDiskHasTheIdsOfItsTree(t *testing.T) {
 		if err := r.Checkout(t.Context(), want, out, repo.CheckoutOptions{User: true}); err != nil {
 			t.Fatal(err)
 		}
-		if got := commitDir(t, r, out, "", repo.Checksum{}, opts); got != want {
+		if got := commitDir(t, r, out, "", object.Checksum{}, opts); got != want {
 			t.Errorf("%s: checkout gives %s, want %s", mode, got, want)
 		}
 	}
@@ -129,7 +130,7 @@ func TestModifiersAreAppliedInOrder(t *testing.T) {
 	opts := asRoot()
 	opts.Overrides, opts.Skip = overrides, skip
 	r := repotest.Init(t, repo.ModeArchive)
-	c := commitDir(t, r, dir, "", repo.Checksum{}, opts)
+	c := commitDir(t, r, dir, "", object.Checksum{}, opts)
 	var got []string
 	err = repo.List(t.Context(), r, c, "", repo.ListOptions{Recursive: true}, func(e *repo.ListEntry) error {
 		got = append(got, e.Line(false, false))
@@ -173,7 +174,7 @@ func TestMutableTreeConflictsAndOverlay(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer txn.Abort()
-	commit, err := r.LoadCommit(ctx, c)
+	commit, err := repo.LoadCommit(ctx, r, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +194,7 @@ func TestDiff(t *testing.T) {
 	for _, name := range []string{"usr/bin/bash", "usr/bin/sh", "etc/conf", "becomes/dir"} {
 		write(t, filepath.Join(dir, name), "old")
 	}
-	from := commitDir(t, r, dir, "", repo.Checksum{}, asRoot())
+	from := commitDir(t, r, dir, "", object.Checksum{}, asRoot())
 	write(t, filepath.Join(dir, "usr/bin/newbin"), "new")
 	write(t, filepath.Join(dir, "usr/share/x/y"), "new")
 	write(t, filepath.Join(dir, "usr/bin/sh"), "new")
@@ -201,7 +202,7 @@ func TestDiff(t *testing.T) {
 		os.Chmod(filepath.Join(dir, "etc"), 0o700), os.WriteFile(filepath.Join(dir, "becomes"), nil, 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	to := commitDir(t, r, dir, "", repo.Checksum{}, asRoot())
+	to := commitDir(t, r, dir, "", object.Checksum{}, asRoot())
 	got, err := repo.Diff(t.Context(), r, from, to, "/")
 	if err != nil {
 		t.Fatal(err)
@@ -221,8 +222,8 @@ func TestPruneKeepsWhatRefsNeed(t *testing.T) {
 	t.Parallel()
 	r := repotest.Init(t, repo.ModeArchive)
 	dir := t.TempDir()
-	var parent repo.Checksum
-	var chain []repo.Checksum
+	var parent object.Checksum
+	var chain []object.Checksum
 	for _, content := range []string{"1", "2", "3"} {
 		write(t, filepath.Join(dir, "f"), content)
 		parent = commitDir(t, r, dir, "main", parent, asRoot())
@@ -245,7 +246,7 @@ func TestPruneKeepsWhatRefsNeed(t *testing.T) {
 	if s, err := r.Prune(ctx, repo.PruneOptions{DeleteCommits: chain[1:2]}); err != nil || s.Deleted != 2 {
 		t.Errorf("got %+v, %v", s, err)
 	}
-	if ok, err := r.Has(repo.ObjectName{Checksum: chain[1], Type: repo.TypeTombstone}); !ok || err != nil {
+	if ok, err := r.Has(object.Name{Checksum: chain[1], Type: object.TypeTombstone}); !ok || err != nil {
 		t.Errorf("no tombstone: %v", err)
 	}
 	if s, err := r.Prune(ctx, repo.PruneOptions{KeepYoungerThan: time.Now()}); err != nil || s.Deleted != 0 {
@@ -260,9 +261,9 @@ func TestFsckFindsMissingAndCorruptObjects(t *testing.T) {
 	t.Parallel()
 	r := repotest.Init(t, repo.ModeBareUserOnly)
 	c := repotest.CommitRelease(t, r, 1)
-	var files []repo.ObjectName
-	err := repo.Traverse(t.Context(), r, []repo.Checksum{c}, repo.TraverseOptions{}, func(n repo.ObjectName) error {
-		if info, err := r.FileInfo(t.Context(), n.Checksum); n.Type == repo.TypeFile && err == nil && info.Size > 0 {
+	var files []object.Name
+	err := repo.Traverse(t.Context(), r, []object.Checksum{c}, repo.TraverseOptions{}, func(n object.Name) error {
+		if info, err := r.FileInfo(t.Context(), n.Checksum); n.Type == object.TypeFile && err == nil && info.Size > 0 {
 			files = append(files, n)
 		}
 		return nil
@@ -270,7 +271,7 @@ func TestFsckFindsMissingAndCorruptObjects(t *testing.T) {
 	if err != nil || len(files) < 2 {
 		t.Fatal(len(files), err)
 	}
-	at := func(n repo.ObjectName) string {
+	at := func(n object.Name) string {
 		id := n.Checksum.String()
 		return filepath.Join(r.Path(), "objects", id[:2], id[2:]+".file")
 	}
@@ -333,7 +334,7 @@ func TestCheckoutOverwriting(t *testing.T) {
 	src := t.TempDir()
 	write(t, filepath.Join(src, "d/f"), "new")
 	write(t, filepath.Join(src, "d/g"), "new")
-	c := commitDir(t, r, src, "", repo.Checksum{}, asRoot())
+	c := commitDir(t, r, src, "", object.Checksum{}, asRoot())
 	for _, test := range []struct {
 		how   repo.Overwrite
 		links bool
@@ -362,7 +363,7 @@ func TestCheckoutNeverLeavesItsDestination(t *testing.T) {
 	r := repotest.Init(t, repo.ModeArchive)
 	src, outside, dest := t.TempDir(), t.TempDir(), t.TempDir()
 	write(t, filepath.Join(src, "d/f"), "new")
-	c := commitDir(t, r, src, "", repo.Checksum{}, asRoot())
+	c := commitDir(t, r, src, "", object.Checksum{}, asRoot())
 	if err := os.Symlink(outside, filepath.Join(dest, "d")); err != nil {
 		t.Fatal(err)
 	}
@@ -384,7 +385,7 @@ func TestCheckoutWhiteouts(t *testing.T) {
 	for _, name := range []string{"gone/a/b", "kept", "opaque/old"} {
 		write(t, filepath.Join(dest, name), "")
 	}
-	c := commitDir(t, r, src, "", repo.Checksum{}, asRoot())
+	c := commitDir(t, r, src, "", object.Checksum{}, asRoot())
 	err := r.Checkout(t.Context(), c, dest, repo.CheckoutOptions{User: true, Overwrite: repo.OverwriteUnion, Whiteouts: true})
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // publishers is how many directories of objects/ are worked on at once. The work is waiting for the disk.
@@ -38,9 +40,9 @@ type Txn struct {
 	stats txnStats
 
 	notes    sync.Mutex // guards what follows
-	detached map[Checksum][]byte
-	partial  map[Checksum]bool
-	refs     map[string]Checksum // zero: to delete
+	detached map[object.Checksum][]byte
+	partial  map[object.Checksum]bool
+	refs     map[string]object.Checksum // zero: to delete
 }
 
 var _ Source = (*Txn)(nil)
@@ -80,7 +82,7 @@ func (r *Repo) Begin(ctx context.Context) (*Txn, error) {
 	}
 	t := &Txn{
 		repo: r, lock: lock, known: newPresence(&r.objects),
-		detached: map[Checksum][]byte{}, partial: map[Checksum]bool{}, refs: map[string]Checksum{},
+		detached: map[object.Checksum][]byte{}, partial: map[object.Checksum]bool{}, refs: map[string]object.Checksum{},
 	}
 	if err := t.prepare(); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting a transaction: %w", err), t.end())
@@ -130,7 +132,7 @@ func (t *Txn) use(ctx context.Context) (func(), error) {
 
 // HasObject reports whether the object is staged or in the repository itself. Its parents do not count, since the
 // objects of a transaction do not rely on them.
-func (t *Txn) HasObject(name ObjectName) (bool, error) {
+func (t *Txn) HasObject(name object.Name) (bool, error) {
 	release, err := t.use(context.Background())
 	if err != nil {
 		return false, err
@@ -140,8 +142,8 @@ func (t *Txn) HasObject(name ObjectName) (bool, error) {
 }
 
 // Metadata implements [Source].
-func (t *Txn) Metadata(ctx context.Context, name ObjectName) ([]byte, error) {
-	if name.Type == TypeCommitMeta {
+func (t *Txn) Metadata(ctx context.Context, name object.Name) ([]byte, error) {
+	if name.Type == object.TypeCommitMeta {
 		t.notes.Lock()
 		data, ok := t.detached[name.Checksum]
 		t.notes.Unlock()
@@ -154,14 +156,14 @@ func (t *Txn) Metadata(ctx context.Context, name ObjectName) ([]byte, error) {
 }
 
 // FileInfo implements [Source].
-func (t *Txn) FileInfo(ctx context.Context, c Checksum) (*FileInfo, error) {
-	return staged(ctx, t, func() (*FileInfo, error) { return t.reads.fileInfo(c) },
-		func() (*FileInfo, error) { return t.repo.FileInfo(ctx, c) })
+func (t *Txn) FileInfo(ctx context.Context, c object.Checksum) (*object.FileInfo, error) {
+	return staged(ctx, t, func() (*object.FileInfo, error) { return t.reads.fileInfo(c) },
+		func() (*object.FileInfo, error) { return t.repo.FileInfo(ctx, c) })
 }
 
 // OpenFile implements [Source].
-func (t *Txn) OpenFile(ctx context.Context, c Checksum) (io.ReadCloser, *FileInfo, error) {
-	var info *FileInfo
+func (t *Txn) OpenFile(ctx context.Context, c object.Checksum) (io.ReadCloser, *object.FileInfo, error) {
+	var info *object.FileInfo
 	f, err := staged(ctx, t, func() (f io.ReadCloser, err error) {
 		f, info, err = t.reads.openFile(c)
 		return f, err
@@ -188,13 +190,13 @@ func staged[T any](ctx context.Context, t *Txn, own, repo func() (T, error)) (T,
 }
 
 // MarkPartial notes that objects of the commit may be absent. The mark is in place before the commit is visible.
-func (t *Txn) MarkPartial(c Checksum) { t.setPartial(c, true) }
+func (t *Txn) MarkPartial(c object.Checksum) { t.setPartial(c, true) }
 
 // UnmarkPartial notes that all objects of the commit are there once the transaction is committed, and so takes a
 // mark away, of this transaction or an earlier one.
-func (t *Txn) UnmarkPartial(c Checksum) { t.setPartial(c, false) }
+func (t *Txn) UnmarkPartial(c object.Checksum) { t.setPartial(c, false) }
 
-func (t *Txn) setPartial(c Checksum, partial bool) {
+func (t *Txn) setPartial(c object.Checksum, partial bool) {
 	t.notes.Lock()
 	defer t.notes.Unlock()
 	t.partial[c] = partial
@@ -202,17 +204,17 @@ func (t *Txn) setPartial(c Checksum, partial bool) {
 
 // SetRef notes that a ref, "name" or "remote:name", is to point at a commit. An invalid name is an error now; one
 // that is in the way of another ref is an error of Commit.
-func (t *Txn) SetRef(refspec string, c Checksum) error {
+func (t *Txn) SetRef(refspec string, c object.Checksum) error {
 	if c.IsZero() {
-		return fmt.Errorf("ref %s: %w: it must name a commit", refspec, ErrInvalidChecksum)
+		return fmt.Errorf("ref %s: %w: it must name a commit", refspec, object.ErrInvalidChecksum)
 	}
 	return t.noteRef(refspec, c)
 }
 
 // DeleteRef notes that a ref is to be deleted. One that does not exist is no error.
-func (t *Txn) DeleteRef(refspec string) error { return t.noteRef(refspec, Checksum{}) }
+func (t *Txn) DeleteRef(refspec string) error { return t.noteRef(refspec, object.Checksum{}) }
 
-func (t *Txn) noteRef(refspec string, c Checksum) error {
+func (t *Txn) noteRef(refspec string, c object.Checksum) error {
 	if _, err := parseRefPath(refspec); err != nil {
 		return err
 	}
@@ -297,11 +299,11 @@ func (t *Txn) publish(ctx context.Context) error {
 }
 
 // stagedObjects returns what is staged, by the first byte of the ids.
-func (t *Txn) stagedObjects() (rest, commits map[byte][]ObjectName) {
-	rest, commits = map[byte][]ObjectName{}, map[byte][]ObjectName{}
+func (t *Txn) stagedObjects() (rest, commits map[byte][]object.Name) {
+	rest, commits = map[byte][]object.Name{}, map[byte][]object.Name{}
 	for i := range t.known.shards {
 		for _, n := range t.known.shards[i].staged {
-			if n.Type == TypeCommit {
+			if n.Type == object.TypeCommit {
 				commits[byte(i)] = append(commits[byte(i)], n)
 			} else {
 				rest[byte(i)] = append(rest[byte(i)], n)
@@ -312,7 +314,7 @@ func (t *Txn) stagedObjects() (rest, commits map[byte][]ObjectName) {
 }
 
 // moveAll moves objects from the staging directory to objects/ and makes their names durable.
-func (t *Txn) moveAll(ctx context.Context, objects map[byte][]ObjectName) error {
+func (t *Txn) moveAll(ctx context.Context, objects map[byte][]object.Name) error {
 	if len(objects) == 0 {
 		return nil
 	}
@@ -330,7 +332,7 @@ func (t *Txn) moveAll(ctx context.Context, objects map[byte][]ObjectName) error 
 	return fsync(t.repo.objects.fd)
 }
 
-func (t *Txn) moveDir(ctx context.Context, first byte, names []ObjectName) error {
+func (t *Txn) moveDir(ctx context.Context, first byte, names []object.Name) error {
 	from, err := t.stage.dir(first)
 	if err != nil {
 		return err
@@ -343,7 +345,7 @@ func (t *Txn) moveDir(ctx context.Context, first byte, names []ObjectName) error
 		if err = ctx.Err(); err != nil {
 			break
 		}
-		if err = moveObject(from, to, looseBase(n, t.repo.mode), n.Type == TypeCommitMeta); err != nil {
+		if err = moveObject(from, to, looseBase(n, t.repo.mode), n.Type == object.TypeCommitMeta); err != nil {
 			err = fmt.Errorf("object %s: %w", n, err)
 			break
 		}
@@ -372,10 +374,10 @@ func moveObject(from, to int, base string, replace bool) error {
 }
 
 // dropTombstones removes the marks of deleted commits that are there again.
-func (t *Txn) dropTombstones(commits map[byte][]ObjectName) error {
+func (t *Txn) dropTombstones(commits map[byte][]object.Name) error {
 	for _, names := range commits {
 		for _, n := range names {
-			tombstone := ObjectName{Checksum: n.Checksum, Type: TypeTombstone}
+			tombstone := object.Name{Checksum: n.Checksum, Type: object.TypeTombstone}
 			if err := t.repo.objects.remove(tombstone); err != nil && !errors.Is(err, ErrObjectNotFound) {
 				return err
 			}

@@ -5,11 +5,13 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // stageFile writes an object that is stored in a regular file. h is nil for metadata. It reports false where the
 // object was there already.
-func (t *Txn) stageFile(n ObjectName, data []byte, h *FileHeader) (written bool, err error) {
+func (t *Txn) stageFile(n object.Name, data []byte, h *object.FileHeader) (written bool, err error) {
 	temp, err := t.stage.create()
 	if err != nil {
 		return false, err
@@ -22,7 +24,7 @@ func (t *Txn) stageFile(n ObjectName, data []byte, h *FileHeader) (written bool,
 }
 
 // finishFile gives a written file its metadata and its name.
-func (t *Txn) finishFile(temp *tempFile, n ObjectName, h *FileHeader) (bool, error) {
+func (t *Txn) finishFile(temp *tempFile, n object.Name, h *object.FileHeader) (bool, error) {
 	if err := t.setFileMeta(temp.fd, h); err != nil {
 		return false, fmt.Errorf("object %s: %w", n, err)
 	}
@@ -47,14 +49,14 @@ func (t *Txn) finishFile(temp *tempFile, n ObjectName, h *FileHeader) (bool, err
 
 // setFileMeta sets what the mode stores in the inode. The order matters: a change of owner clears the set-user-id
 // bit and security.capability.
-func (t *Txn) setFileMeta(fd int, h *FileHeader) error {
+func (t *Txn) setFileMeta(fd int, h *object.FileHeader) error {
 	if h == nil || t.repo.mode == ModeArchive {
 		return unix.Fchmod(fd, 0o644)
 	}
 	var perm uint32
 	switch t.repo.mode {
 	case ModeBareUser:
-		if err := unix.Fsetxattr(fd, userMetaXattr, encodeUserMeta(h), 0); err != nil {
+		if err := unix.Fsetxattr(fd, userMetaXattr, object.EncodeUserMeta(h), 0); err != nil {
 			return fmt.Errorf("xattr %s: %w", userMetaXattr, err)
 		}
 		perm = h.Mode&0o775 | 0o400
@@ -88,7 +90,7 @@ func setEpoch(path string) error {
 	return retry(func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, path, times, 0) })
 }
 
-func ownerError(h *FileHeader, err error) error {
+func ownerError(h *object.FileHeader, err error) error {
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("file of %d:%d: a repository of mode bare stores owners: run as root, or use mode bare-user: %w",
 			h.UID, h.GID, err)
@@ -97,7 +99,7 @@ func ownerError(h *FileHeader, err error) error {
 }
 
 // stageSymlink writes a symlink object of the modes that store it as one.
-func (t *Txn) stageSymlink(n ObjectName, h *FileHeader) (bool, error) {
+func (t *Txn) stageSymlink(n object.Name, h *object.FileHeader) (bool, error) {
 	temp := tempName("tmplink-")
 	if err := unix.Symlinkat(h.Target, t.stage.fd, temp); err != nil {
 		return false, fmt.Errorf("object %s: %w", n, err)
@@ -115,7 +117,7 @@ func (t *Txn) stageSymlink(n ObjectName, h *FileHeader) (bool, error) {
 	return written, nil
 }
 
-func (t *Txn) finishSymlink(temp string, n ObjectName, h *FileHeader) (bool, error) {
+func (t *Txn) finishSymlink(temp string, n object.Name, h *object.FileHeader) (bool, error) {
 	if t.repo.mode == ModeBare {
 		err := unix.Fchownat(t.stage.fd, temp, int(h.UID), int(h.GID), unix.AT_SYMLINK_NOFOLLOW)
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
@@ -112,47 +113,47 @@ func TestFreeSpaceIsKept(t *testing.T) {
 	}
 	txn := begin(t, r)
 	content := strings.Repeat("x", 12300)
-	h := &repo.FileHeader{Mode: repo.ModeRegular | 0o644}
+	h := &object.FileHeader{Mode: object.ModeRegular | 0o644}
 	_, err := txn.WriteFile(t.Context(), h, 12300, strings.NewReader(content))
 	const want = "min-free-space-size 8000000TB would be exceeded, at least 12.3 kB requested"
 	if !errors.Is(err, repo.ErrNoSpace) || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	// Metadata are exempt.
-	if _, err := txn.WriteMetadata(t.Context(), repo.TypeDirTree, []byte{0}); err != nil {
+	if _, err := txn.WriteMetadata(t.Context(), object.TypeDirTree, []byte{0}); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestFilesThatAModeCannotHold(t *testing.T) {
 	t.Parallel()
-	file, link := uint32(repo.ModeRegular), uint32(repo.ModeSymlink)
-	xattrs := repo.Xattrs{{Name: "user.a", Value: []byte("v")}}
+	file, link := uint32(object.ModeRegular), uint32(object.ModeSymlink)
+	xattrs := object.Xattrs{{Name: "user.a", Value: []byte("v")}}
 	all := []repo.Mode{repo.ModeArchive, repo.ModeBareUser, repo.ModeBareUserOnly}
 	only := []repo.Mode{repo.ModeBareUserOnly}
 	tests := []struct {
 		name    string
-		header  repo.FileHeader
+		header  object.FileHeader
 		size    int64
 		refused []repo.Mode
 	}{
-		{"set-user-id", repo.FileHeader{Mode: file | 0o4755}, 0, only},
-		{"world-writable", repo.FileHeader{Mode: file | 0o666}, 0, only},
-		{"group-writable", repo.FileHeader{Mode: file | 0o664}, 0, nil},
-		{"owner", repo.FileHeader{UID: 1, Mode: file | 0o644}, 0, only},
-		{"group", repo.FileHeader{GID: 1, Mode: file | 0o644}, 0, only},
-		{"xattrs", repo.FileHeader{Mode: file | 0o644, Xattrs: xattrs}, 0, only},
-		{"symlink", repo.FileHeader{Mode: link | 0o777, Target: "x"}, 0, nil},
-		{"symlink without target", repo.FileHeader{Mode: link | 0o777}, 0, all},
-		{"symlink with content", repo.FileHeader{Mode: link | 0o777, Target: "x"}, 1, all},
-		{"symlink to NUL", repo.FileHeader{Mode: link | 0o777, Target: "x\x00"}, 0, all},
-		{"symlink to a long path", repo.FileHeader{Mode: link | 0o777, Target: strings.Repeat("x", 4096)}, 0, all},
-		{"file with target", repo.FileHeader{Mode: file | 0o644, Target: "x"}, 0, all},
-		{"directory", repo.FileHeader{Mode: repo.ModeDir | 0o755}, 0, all},
-		{"no type", repo.FileHeader{Mode: 0o644}, 0, all},
-		{"other bits", repo.FileHeader{Mode: file | 0o1000644}, 0, all},
-		{"negative size", repo.FileHeader{Mode: file | 0o644}, -1, all},
-		{"huge size", repo.FileHeader{Mode: file | 0o644}, math.MaxInt64, all},
+		{"set-user-id", object.FileHeader{Mode: file | 0o4755}, 0, only},
+		{"world-writable", object.FileHeader{Mode: file | 0o666}, 0, only},
+		{"group-writable", object.FileHeader{Mode: file | 0o664}, 0, nil},
+		{"owner", object.FileHeader{UID: 1, Mode: file | 0o644}, 0, only},
+		{"group", object.FileHeader{GID: 1, Mode: file | 0o644}, 0, only},
+		{"xattrs", object.FileHeader{Mode: file | 0o644, Xattrs: xattrs}, 0, only},
+		{"symlink", object.FileHeader{Mode: link | 0o777, Target: "x"}, 0, nil},
+		{"symlink without target", object.FileHeader{Mode: link | 0o777}, 0, all},
+		{"symlink with content", object.FileHeader{Mode: link | 0o777, Target: "x"}, 1, all},
+		{"symlink to NUL", object.FileHeader{Mode: link | 0o777, Target: "x\x00"}, 0, all},
+		{"symlink to a long path", object.FileHeader{Mode: link | 0o777, Target: strings.Repeat("x", 4096)}, 0, all},
+		{"file with target", object.FileHeader{Mode: file | 0o644, Target: "x"}, 0, all},
+		{"directory", object.FileHeader{Mode: object.ModeDir | 0o755}, 0, all},
+		{"no type", object.FileHeader{Mode: 0o644}, 0, all},
+		{"other bits", object.FileHeader{Mode: file | 0o1000644}, 0, all},
+		{"negative size", object.FileHeader{Mode: file | 0o644}, -1, all},
+		{"huge size", object.FileHeader{Mode: file | 0o644}, math.MaxInt64, all},
 	}
 	for _, mode := range all {
 		txn := begin(t, repotest.Init(t, mode))
@@ -177,21 +178,21 @@ func modes(list []repo.Mode) []byte {
 func TestXattrsAreBroughtIntoOrder(t *testing.T) {
 	t.Parallel()
 	txn := begin(t, repotest.Init(t, repo.ModeArchive))
-	write := func(list ...repo.Xattr) repo.Checksum {
-		c, err := txn.WriteFile(t.Context(), &repo.FileHeader{Mode: repo.ModeRegular | 0o644, Xattrs: list}, 0, nil)
+	write := func(list ...object.Xattr) object.Checksum {
+		c, err := txn.WriteFile(t.Context(), &object.FileHeader{Mode: object.ModeRegular | 0o644, Xattrs: list}, 0, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return c
 	}
-	a, b := repo.Xattr{Name: "user.a", Value: []byte("1")}, repo.Xattr{Name: "user.b", Value: []byte("2")}
+	a, b := object.Xattr{Name: "user.a", Value: []byte("1")}, object.Xattr{Name: "user.b", Value: []byte("2")}
 	if write(a, b) != write(b, a) {
 		t.Error("the order of xattrs makes a difference")
 	}
-	if write(a) != write(a, repo.Xattr{Name: "user.empty"}) {
+	if write(a) != write(a, object.Xattr{Name: "user.empty"}) {
 		t.Error("an empty xattr makes a difference")
 	}
-	unsorted := &repo.FileHeader{Mode: repo.ModeRegular | 0o644, Xattrs: repo.Xattrs{b, a}}
+	unsorted := &object.FileHeader{Mode: object.ModeRegular | 0o644, Xattrs: object.Xattrs{b, a}}
 	if err := txn.WriteFileAs(t.Context(), write(a, b), unsorted, 0, nil); err == nil {
 		t.Error("a peer's object with unsorted xattrs was accepted")
 	}
@@ -209,7 +210,7 @@ func TestSplitXattrsAreReadOnly(t *testing.T) {
 	}
 	c := padded(t, "ab")
 	file := filepath.Join(dir, "objects/ab", c.String()[2:]+".file")
-	list := repo.EncodeXattrs(repo.Xattrs{{Name: "user.a", Value: []byte("v")}})
+	list := object.EncodeXattrs(object.Xattrs{{Name: "user.a", Value: []byte("v")}})
 	if err := errors.Join(os.Mkdir(filepath.Dir(file), 0o755), os.WriteFile(file, []byte("content"), 0o644),
 		os.WriteFile(file+"-xattrs-link", list, 0o644)); err != nil {
 		t.Fatal(err)
@@ -236,7 +237,7 @@ func TestDurableTransaction(t *testing.T) {
 		}
 	}
 	c := repotest.Commit(t, r, repotest.Vectors(), "os/stable")
-	commit, err := r.LoadCommit(t.Context(), c)
+	commit, err := repo.LoadCommit(t.Context(), r, c)
 	if err != nil {
 		t.Fatal(err)
 	}

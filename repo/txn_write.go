@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"hash"
 	"io"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // smallFile is the size in bytes up to which content is read into memory and hashed before anything is written, so
@@ -15,25 +17,26 @@ const smallFile = 128 << 10
 
 // WriteMetadata stores a commit, dirtree or dirmeta and returns its id. The bytes are brought into normal form
 // first, so the id may be another than that of the bytes.
-func (t *Txn) WriteMetadata(ctx context.Context, typ ObjectType, data []byte) (Checksum, error) {
-	normal, err := NormalizeMetadata(typ, data)
+func (t *Txn) WriteMetadata(ctx context.Context, typ object.Type, data []byte) (object.Checksum, error) {
+	normal, err := object.NormalizeMetadata(typ, data)
 	if err != nil {
-		return Checksum{}, err
+		return object.Checksum{}, err
 	}
-	c := HashMetadata(normal)
-	return c, t.storeMetadata(ctx, ObjectName{Checksum: c, Type: typ}, normal)
+	c := object.HashMetadata(normal)
+	return c, t.storeMetadata(ctx, object.Name{Checksum: c, Type: typ}, normal)
 }
 
 // WriteMetadataAs stores the bytes of a commit, dirtree or dirmeta as they are. Where they are not those of the
-// given id the error is a [*CorruptError]. A tombstone, which is not named by its content, is stored under any name.
-func (t *Txn) WriteMetadataAs(ctx context.Context, name ObjectName, data []byte) error {
+// given id the error is a [*object.CorruptError]. A tombstone, which is not named by its content, is stored under any
+// name.
+func (t *Txn) WriteMetadataAs(ctx context.Context, name object.Name, data []byte) error {
 	switch name.Type {
-	case TypeCommitMeta:
+	case object.TypeCommitMeta:
 		return t.WriteDetachedMetadata(ctx, name.Checksum, data)
-	case TypeTombstone:
-	case TypeCommit, TypeDirTree, TypeDirMeta:
-		if actual := HashMetadata(data); actual != name.Checksum {
-			return &CorruptError{Name: name, Actual: actual}
+	case object.TypeTombstone:
+	case object.TypeCommit, object.TypeDirTree, object.TypeDirMeta:
+		if actual := object.HashMetadata(data); actual != name.Checksum {
+			return &object.CorruptError{Name: name, Actual: actual}
 		}
 	default:
 		return fmt.Errorf("object %s is not metadata", name)
@@ -42,30 +45,30 @@ func (t *Txn) WriteMetadataAs(ctx context.Context, name ObjectName, data []byte)
 }
 
 // WriteCommit stores a commit and returns its id.
-func (t *Txn) WriteCommit(ctx context.Context, c *Commit) (Checksum, error) {
-	data, err := EncodeCommit(c)
+func (t *Txn) WriteCommit(ctx context.Context, c *object.Commit) (object.Checksum, error) {
+	data, err := object.EncodeCommit(c)
 	if err != nil {
-		return Checksum{}, err
+		return object.Checksum{}, err
 	}
-	id := HashMetadata(data)
-	return id, t.storeMetadata(ctx, ObjectName{Checksum: id, Type: TypeCommit}, data)
+	id := object.HashMetadata(data)
+	return id, t.storeMetadata(ctx, object.Name{Checksum: id, Type: object.TypeCommit}, data)
 }
 
 // storeMetadata stages bytes whose name is known to be right.
-func (t *Txn) storeMetadata(ctx context.Context, n ObjectName, data []byte) error {
+func (t *Txn) storeMetadata(ctx context.Context, n object.Name, data []byte) error {
 	release, err := t.use(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
-	if len(data) > MaxMetadataSize {
-		return fmt.Errorf("object %s: %d bytes are more than %d", n, len(data), MaxMetadataSize)
+	if len(data) > object.MaxMetadataSize {
+		return fmt.Errorf("object %s: %d bytes are more than %d", n, len(data), object.MaxMetadataSize)
 	}
 	t.stats.metadataTotal.Add(1)
 	if ok, err := t.known.has(n); ok || err != nil {
 		return err
 	}
-	if n.Type == TypeDirMeta && t.repo.mode == ModeBareUserOnly {
+	if n.Type == object.TypeDirMeta && t.repo.mode == ModeBareUserOnly {
 		if err := canonicalDirMeta(n, data); err != nil {
 			return err
 		}
@@ -79,14 +82,14 @@ func (t *Txn) storeMetadata(ctx context.Context, n ObjectName, data []byte) erro
 
 // WriteDetachedMetadata sets what is stored beside a commit and is not part of it: the bytes of an a{sv}. It
 // replaces what was there; nil stores that there is none.
-func (t *Txn) WriteDetachedMetadata(ctx context.Context, c Checksum, data []byte) error {
+func (t *Txn) WriteDetachedMetadata(ctx context.Context, c object.Checksum, data []byte) error {
 	release, err := t.use(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
-	if len(data) > MaxMetadataSize {
-		return fmt.Errorf("detached metadata of commit %s: %d bytes are more than %d", c, len(data), MaxMetadataSize)
+	if len(data) > object.MaxMetadataSize {
+		return fmt.Errorf("detached metadata of commit %s: %d bytes are more than %d", c, len(data), object.MaxMetadataSize)
 	}
 	t.notes.Lock()
 	defer t.notes.Unlock()
@@ -98,7 +101,7 @@ func (t *Txn) WriteDetachedMetadata(ctx context.Context, c Checksum, data []byte
 // the last one of each commit counts.
 func (t *Txn) stageDetached() error {
 	for c, data := range t.detached {
-		if _, err := t.stageFile(ObjectName{Checksum: c, Type: TypeCommitMeta}, data, nil); err != nil {
+		if _, err := t.stageFile(object.Name{Checksum: c, Type: object.TypeCommitMeta}, data, nil); err != nil {
 			return err
 		}
 	}
@@ -108,51 +111,53 @@ func (t *Txn) stageDetached() error {
 // WriteFile stores a file object and returns its id. r must give exactly size bytes. Xattrs are put into order, and
 // those with empty values left out, which mode bare could not store; so are all where the repository's
 // configuration disables them.
-func (t *Txn) WriteFile(ctx context.Context, h *FileHeader, size int64, r io.Reader) (Checksum, error) {
+func (t *Txn) WriteFile(ctx context.Context, h *object.FileHeader, size int64, r io.Reader) (object.Checksum, error) {
 	return t.writeFile(ctx, contentJob{header: t.cleanHeader(h), size: size, r: r})
 }
 
 // WriteFileAs stores a file object whose id is known. Where header and content hash to another one the error is a
-// [*CorruptError]. Content that is there already is read and hashed, but not written.
-func (t *Txn) WriteFileAs(ctx context.Context, want Checksum, h *FileHeader, size int64, r io.Reader) error {
+// [*object.CorruptError]. Content that is there already is read and hashed, but not written.
+func (t *Txn) WriteFileAs(
+	ctx context.Context, want object.Checksum, h *object.FileHeader, size int64, r io.Reader,
+) error {
 	_, err := t.writeFile(ctx, contentJob{header: h, size: size, r: r, want: want, prescribed: true})
 	return err
 }
 
 // contentJob is one file to write.
 type contentJob struct {
-	header     *FileHeader
+	header     *object.FileHeader
 	size       int64
 	r          io.Reader
-	want       Checksum
+	want       object.Checksum
 	prescribed bool
 	hash       hash.Hash
 }
 
 // id returns the id of what was hashed, if that is the one that was asked for.
-func (j *contentJob) id() (Checksum, error) {
-	var c Checksum
+func (j *contentJob) id() (object.Checksum, error) {
+	var c object.Checksum
 	j.hash.Sum(c[:0])
 	if j.prescribed && c != j.want {
-		return c, &CorruptError{Name: fileName(j.want), Actual: c}
+		return c, &object.CorruptError{Name: fileName(j.want), Actual: c}
 	}
 	return c, nil
 }
 
-func (t *Txn) writeFile(ctx context.Context, j contentJob) (Checksum, error) {
+func (t *Txn) writeFile(ctx context.Context, j contentJob) (object.Checksum, error) {
 	release, err := t.use(ctx)
 	if err != nil {
-		return Checksum{}, err
+		return object.Checksum{}, err
 	}
 	defer release()
 	if err := t.checkHeader(&j); err != nil {
-		return Checksum{}, err
+		return object.Checksum{}, err
 	}
 	if j.r == nil {
 		j.r = eofReader{}
 	}
-	if j.hash, err = FileHasher(j.header); err != nil {
-		return Checksum{}, err
+	if j.hash, err = object.FileHasher(j.header); err != nil {
+		return object.Checksum{}, err
 	}
 	t.stats.contentTotal.Add(1)
 	if j.size <= smallFile {
@@ -162,16 +167,16 @@ func (t *Txn) writeFile(ctx context.Context, j contentJob) (Checksum, error) {
 }
 
 // writeSmall handles content that fits into memory.
-func (t *Txn) writeSmall(j contentJob) (Checksum, error) {
+func (t *Txn) writeSmall(j contentJob) (object.Checksum, error) {
 	buf := t.reads.pools.copies.Get().(*[]byte)
 	defer t.reads.pools.copies.Put(buf)
 	content := (*buf)[:j.size]
 	exact := exactReader{r: j.r, left: j.size}
 	if _, err := io.ReadFull(&exact, content); err != nil {
-		return Checksum{}, inputError(err, j.size, exact.left)
+		return object.Checksum{}, inputError(err, j.size, exact.left)
 	}
 	if err := exact.end(); err != io.EOF {
-		return Checksum{}, inputError(err, j.size, 0)
+		return object.Checksum{}, inputError(err, j.size, 0)
 	}
 	j.hash.Write(content)
 	c, err := j.id()
@@ -204,16 +209,16 @@ func inputError(err error, size, left int64) error {
 	switch {
 	case left > 0 && errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%w with %d/%d bytes remaining", err, left, size)
-	case left > 0 && errors.Is(err, ErrCorrupt):
+	case left > 0 && errors.Is(err, object.ErrCorrupt):
 		return fmt.Errorf("%w with %d/%d bytes remaining", io.ErrUnexpectedEOF, left, size)
-	case errors.Is(err, ErrCorrupt):
-		return fmt.Errorf("%w: content is longer than %d bytes", ErrCorrupt, size)
+	case errors.Is(err, object.ErrCorrupt):
+		return fmt.Errorf("%w: content is longer than %d bytes", object.ErrCorrupt, size)
 	}
 	return err
 }
 
 // stageContent writes a file object whose content is in memory.
-func (t *Txn) stageContent(n ObjectName, h *FileHeader, content []byte) (bool, error) {
+func (t *Txn) stageContent(n object.Name, h *object.FileHeader, content []byte) (bool, error) {
 	switch {
 	case t.repo.mode == ModeArchive:
 		packed := t.reads.pools.packed.Get().(*bytes.Buffer)
@@ -233,12 +238,12 @@ func (t *Txn) stageContent(n ObjectName, h *FileHeader, content []byte) (bool, e
 }
 
 // pack appends the stored form of mode archive to w.
-func (t *Txn) pack(w io.Writer, h *FileHeader, content []byte) error {
-	header, err := EncodeArchiveHeader(&FileInfo{FileHeader: *h, Size: int64(len(content))})
+func (t *Txn) pack(w io.Writer, h *object.FileHeader, content []byte) error {
+	header, err := object.EncodeArchiveHeader(&object.FileInfo{FileHeader: *h, Size: int64(len(content))})
 	if err != nil {
 		return err
 	}
-	if _, err := w.Write(FrameHeader(header)); err != nil || h.IsSymlink() {
+	if _, err := w.Write(object.FrameHeader(header)); err != nil || h.IsSymlink() {
 		return err
 	}
 	d := t.reads.pools.deflaters.Get().(*deflater)
@@ -251,25 +256,25 @@ func (t *Txn) pack(w io.Writer, h *FileHeader, content []byte) error {
 }
 
 // writeLarge hashes and writes content as it comes. What turns out to be a duplicate is dropped.
-func (t *Txn) writeLarge(ctx context.Context, j contentJob) (Checksum, error) {
+func (t *Txn) writeLarge(ctx context.Context, j contentJob) (object.Checksum, error) {
 	if j.prescribed {
 		if ok, err := t.known.has(fileName(j.want)); err != nil {
-			return Checksum{}, err
+			return object.Checksum{}, err
 		} else if ok {
 			if err := t.pump(ctx, &j, io.Discard); err != nil {
-				return Checksum{}, err
+				return object.Checksum{}, err
 			}
 			return j.id()
 		}
 	}
 	if err := t.space.reserve(j.size); err != nil {
-		return Checksum{}, err
+		return object.Checksum{}, err
 	}
 	c, written, err := t.streamFile(ctx, &j)
 	return c, t.settle(written, j.size, err)
 }
 
-func (t *Txn) streamFile(ctx context.Context, j *contentJob) (c Checksum, written bool, err error) {
+func (t *Txn) streamFile(ctx context.Context, j *contentJob) (c object.Checksum, written bool, err error) {
 	temp, err := t.stage.create()
 	if err != nil {
 		return c, false, err
@@ -321,11 +326,11 @@ func (t *Txn) pump(ctx context.Context, j *contentJob, w io.Writer) error {
 
 // pumpPacked is pump for mode archive: it compresses what it hands on.
 func (t *Txn) pumpPacked(ctx context.Context, j *contentJob, w io.Writer) error {
-	header, err := EncodeArchiveHeader(&FileInfo{FileHeader: *j.header, Size: j.size})
+	header, err := object.EncodeArchiveHeader(&object.FileInfo{FileHeader: *j.header, Size: j.size})
 	if err != nil {
 		return err
 	}
-	if _, err := w.Write(FrameHeader(header)); err != nil {
+	if _, err := w.Write(object.FrameHeader(header)); err != nil {
 		return err
 	}
 	d := t.reads.pools.deflaters.Get().(*deflater)

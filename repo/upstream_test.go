@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
@@ -19,7 +20,7 @@ func TestUpstream_CommitsOfUpstreamsTests(t *testing.T) {
 			repotest.CommitExample(t, r, repotest.ExampleUpdate)
 			// That it is not bootable is said in the commit only.
 			for _, id := range []string{repotest.ExampleUnbootable, repotest.ExampleCommit} {
-				c, err := r.LoadCommit(t.Context(), repotest.CommitExample(t, r, id))
+				c, err := repo.LoadCommit(t.Context(), r, repotest.CommitExample(t, r, id))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -45,7 +46,7 @@ func TestUpstream_CommitsOfUpstreamsTests(t *testing.T) {
 	}
 }
 
-func rev(t *testing.T, r *repo.Repo, s string) repo.Checksum {
+func rev(t *testing.T, r *repo.Repo, s string) object.Checksum {
 	t.Helper()
 	c, err := r.ResolveRev(s)
 	if err != nil {
@@ -54,7 +55,7 @@ func rev(t *testing.T, r *repo.Repo, s string) repo.Checksum {
 	return c
 }
 
-func objectAt(t *testing.T, r *repo.Repo, commit repo.Checksum, path string) (c repo.Checksum) {
+func objectAt(t *testing.T, r *repo.Repo, commit object.Checksum, path string) (c object.Checksum) {
 	t.Helper()
 	if err := repo.List(t.Context(), r, commit, path, repo.ListOptions{}, func(e *repo.ListEntry) error { c = e.Checksum; return nil }); err != nil {
 		t.Fatal(err)
@@ -74,7 +75,7 @@ func TestUpstream_DiffOfTwoCommits(t *testing.T) {
 			continue
 		case "usr/bin/sh":
 			added := e
-			added.Path, added.Mode, added.Target, added.Content = "usr/bin/newbin", repo.ModeRegular|0o755, "", []byte("new")
+			added.Path, added.Mode, added.Target, added.Content = "usr/bin/newbin", object.ModeRegular|0o755, "", []byte("new")
 			tree = append(tree, added)
 		}
 		tree = append(tree, e)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
@@ -24,19 +25,19 @@ var workloads = []struct {
 }
 
 // workload stores a tree of files of one size and returns its commit with the number of bytes of content.
-func workload(b *testing.B, r *repo.Repo, files, size int) (repo.Checksum, int64) {
+func workload(b *testing.B, r *repo.Repo, files, size int) (object.Checksum, int64) {
 	b.Helper()
 	rnd := rand.New(rand.NewPCG(1, 2))
-	tree := []repotest.Entry{{Mode: repo.ModeDir | 0o755}}
+	tree := []repotest.Entry{{Mode: object.ModeDir | 0o755}}
 	for i := range files {
 		if i%100 == 0 {
-			tree = append(tree, repotest.Entry{Path: fmt.Sprintf("d%03d", i/100), Mode: repo.ModeDir | 0o755})
+			tree = append(tree, repotest.Entry{Path: fmt.Sprintf("d%03d", i/100), Mode: object.ModeDir | 0o755})
 		}
 		data := make([]byte, size)
 		for j := range data {
 			data[j] = byte(rnd.Uint32() & 15)
 		}
-		tree = append(tree, repotest.Entry{Path: fmt.Sprintf("d%03d/f%06d", i/100, i), Mode: repo.ModeRegular | 0o644, Content: data})
+		tree = append(tree, repotest.Entry{Path: fmt.Sprintf("d%03d/f%06d", i/100, i), Mode: object.ModeRegular | 0o644, Content: data})
 	}
 	return repotest.Commit(b, r, tree, ""), int64(files) * int64(size)
 }
@@ -69,7 +70,7 @@ func BenchmarkEncode(b *testing.B) {
 		copy(data, fmt.Sprint(i))
 		nodes = append(nodes, node{path: fmt.Sprintf("d%d/f%d", i/100, i), mode: 0o644, data: string(data)})
 	}
-	commit := src.addCommit(b, repo.Commit{}, repo.DirMeta{Mode: repo.ModeDir | 0o755}, nodes)
+	commit := src.addCommit(b, object.Commit{}, object.DirMeta{Mode: object.ModeDir | 0o755}, nodes)
 	b.SetBytes(5000 * 4 << 10)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
@@ -45,7 +46,7 @@ func ExampleExportCommit() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := tarfmt.VerifyComplete(ctx, txn, txn.HasObject, got); err != nil {
+	if err := txn.VerifyComplete(ctx, got); err != nil {
 		log.Fatal(err)
 	}
 	txn.UnmarkPartial(got)
@@ -59,30 +60,30 @@ func ExampleExportCommit() {
 	// Output: true
 }
 
-func commitEmptyTree(ctx context.Context, r *repo.Repo) (repo.Checksum, error) {
+func commitEmptyTree(ctx context.Context, r *repo.Repo) (object.Checksum, error) {
 	txn, err := r.Begin(ctx)
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
 	defer txn.Abort()
-	data, err := repo.EncodeDirTree(&repo.DirTree{})
+	data, err := object.EncodeDirTree(&object.DirTree{})
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
-	tree, err := txn.WriteMetadata(ctx, repo.TypeDirTree, data)
+	tree, err := txn.WriteMetadata(ctx, object.TypeDirTree, data)
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
-	if data, err = repo.EncodeDirMeta(&repo.DirMeta{Mode: repo.ModeDir | 0o755}); err != nil {
-		return repo.Checksum{}, err
+	if data, err = object.EncodeDirMeta(&object.DirMeta{Mode: object.ModeDir | 0o755}); err != nil {
+		return object.Checksum{}, err
 	}
-	meta, err := txn.WriteMetadata(ctx, repo.TypeDirMeta, data)
+	meta, err := txn.WriteMetadata(ctx, object.TypeDirMeta, data)
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
-	commit, err := txn.WriteCommit(ctx, &repo.Commit{Subject: "empty", Tree: tree, Meta: meta})
+	commit, err := txn.WriteCommit(ctx, &object.Commit{Subject: "empty", Tree: tree, Meta: meta})
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
 	_, err = txn.Commit(ctx)
 	return commit, err
@@ -103,7 +104,7 @@ func ExampleImportObjectSet() {
 
 	ctx := context.Background()
 	var layer bytes.Buffer
-	if err := tarfmt.ExportChunk(ctx, &layer, r, repo.Checksum{}, nil, tarfmt.ExportOptions{}); err != nil {
+	if err := tarfmt.ExportChunk(ctx, &layer, r, object.Checksum{}, nil, tarfmt.ExportOptions{}); err != nil {
 		log.Fatal(err)
 	}
 	txn, err := r.Begin(ctx)
@@ -116,6 +117,6 @@ func ExampleImportObjectSet() {
 		log.Fatal(err)
 	}
 	commit, _, _ := tarfmt.SyntheticCommit(objects)
-	fmt.Println(len(objects), "objects, held by", repo.HashMetadata(commit))
+	fmt.Println(len(objects), "objects, held by", object.HashMetadata(commit))
 	// Output: 0 objects, held by 6109d33e99f48e9b90cdf8ad037b8e5d20ef899697cfd3eb492cf78800aed498
 }

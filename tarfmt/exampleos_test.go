@@ -5,8 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // The commit of upstream's own tests, and its checksum.
@@ -14,22 +14,22 @@ const exampleCommit = "616069c200463abca9c1d3adc65b948f1f1d3ddd42bc2c8ea3308535a
 
 func sortedKeys[M ~map[string]V, V any](m M) []string { return slices.Sorted(maps.Keys(m)) }
 
-func label(kind string) repo.Xattrs {
-	return repo.Xattrs{{Name: "security.selinux", Value: []byte("system_u:object_r:" + kind + ":s0")}}
+func label(kind string) object.Xattrs {
+	return object.Xattrs{{Name: "security.selinux", Value: []byte("system_u:object_r:" + kind + ":s0")}}
 }
 
 // exampleOS builds the fixture of upstream's tests.
-func exampleOS(tb testing.TB) (*memSource, repo.Checksum) {
+func exampleOS(tb testing.TB) (*memSource, object.Checksum) {
 	tb.Helper()
 	file := func(path, data string) node { return node{path: path, mode: 0o644, data: data, xattrs: label("usr_t")} }
 	exec := func(path, data string) node { n := file(path, data); n.mode = 0o755; return n }
 	dir := func(path, kind string) node {
-		return node{path: path, mode: repo.ModeDir | 0o755, xattrs: label(kind)}
+		return node{path: path, mode: object.ModeDir | 0o755, xattrs: label(kind)}
 	}
 	link := func(path, target string) node { return node{path: path, target: target, xattrs: label("usr_t")} }
 	arping := exec("usr/bin/arping", "arping-binary")
-	arping.xattrs = repo.NewXattrs(append(slices.Clone(arping.xattrs),
-		repo.Xattr{Name: "security.capability", Value: []byte("0sAAAAAgAgAAAAAAAAAAAAAAAAAAA=")}))
+	arping.xattrs = object.NewXattrs(append(slices.Clone(arping.xattrs),
+		object.Xattr{Name: "security.capability", Value: []byte("0sAAAAAgAgAAAAAAAAAAAAAAAAAAA=")}))
 	nodes := []node{
 		file("usr/lib/modules/5.10.18-200.x86_64/vmlinuz", "this-is-a-kernel"),
 		file("usr/lib/modules/5.10.18-200.x86_64/initramfs", "this-is-an-initramfs"),
@@ -41,7 +41,7 @@ func exampleOS(tb testing.TB) (*memSource, repo.Checksum) {
 		link("opt", "var/opt"), dir("boot", "boot_t"), dir("run", "usr_t"), dir("tmp", "usr_t"),
 	}
 	m := newMemSource()
-	commit := m.addCommit(tb, repo.Commit{
+	commit := m.addCommit(tb, object.Commit{
 		Timestamp: 872879442,
 		Metadata: gvariant.Dict{
 			{Key: "buildsys.checksum", Value: gvariant.String("41af286dc0b172ed2f1ca934fd2278de4a1192302ffa07087cea2682e7d372e3")},
@@ -49,7 +49,7 @@ func exampleOS(tb testing.TB) (*memSource, repo.Checksum) {
 			{Key: "version", Value: gvariant.String("42.0")},
 			{Key: "ostree.bootable", Value: gvariant.Bool(true)},
 		},
-	}, repo.DirMeta{Mode: repo.ModeDir | 0o755, Xattrs: label("usr_t")}, nodes)
+	}, object.DirMeta{Mode: object.ModeDir | 0o755, Xattrs: label("usr_t")}, nodes)
 	if got := commit.String(); got != exampleCommit {
 		tb.Fatalf("the fixture's commit is %s, want %s", got, exampleCommit)
 	}
@@ -57,7 +57,7 @@ func exampleOS(tb testing.TB) (*memSource, repo.Checksum) {
 }
 
 // attachNote gives the commit the detached metadata of the vectors.
-func attachNote(m *memSource, commit repo.Checksum) {
+func attachNote(m *memSource, commit object.Checksum) {
 	d := gvariant.Dict{{Key: "my-detached-key", Value: gvariant.String("my-detached-value")}}
-	m.metadata[repo.ObjectName{Checksum: commit, Type: repo.TypeCommitMeta}] = d.Encode()
+	m.metadata[object.Name{Checksum: commit, Type: object.TypeCommitMeta}] = d.Encode()
 }

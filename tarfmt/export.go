@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // ExportOptions chooses between the versions of the layer format.
@@ -20,12 +21,12 @@ type ExportOptions struct {
 
 // ExportCommit writes a whole commit with its detached metadata, the stream of "tar export". Nothing below the root
 // directory "sysroot" is written, as in [ExportFinal].
-func ExportCommit(ctx context.Context, w io.Writer, src repo.Source, commit repo.Checksum) error {
+func ExportCommit(ctx context.Context, w io.Writer, src repo.Source, commit object.Checksum) error {
 	return export(ctx, w, src, plan{commit: commit, structure: true, files: true})
 }
 
 // ExportChunk writes a layer with the given file objects of a commit, and links to them at their paths.
-func ExportChunk(ctx context.Context, w io.Writer, src repo.Source, commit repo.Checksum, c Files, opts ExportOptions) error {
+func ExportChunk(ctx context.Context, w io.Writer, src repo.Source, commit object.Checksum, c repo.Files, opts ExportOptions) error {
 	return export(ctx, w, src, plan{commit: commit, chunk: c, parents: opts.ParentDirs})
 }
 
@@ -34,7 +35,7 @@ func ExportChunk(ctx context.Context, w io.Writer, src repo.Source, commit repo.
 //
 // Tree objects below the root directory "sysroot" are not written, since a container's own repository stands there. A
 // commit that has content below it does not survive the way through an image.
-func ExportFinal(ctx context.Context, w io.Writer, src repo.Source, commit repo.Checksum, remainder Files, opts ExportOptions) error {
+func ExportFinal(ctx context.Context, w io.Writer, src repo.Source, commit object.Checksum, remainder repo.Files, opts ExportOptions) error {
 	return export(ctx, w, src, plan{commit: commit, structure: true, chunk: remainder, parents: opts.ParentDirs})
 }
 
@@ -86,7 +87,7 @@ type exporter struct {
 	free chan<- *fetch
 
 	// The object of the last content step: the header as it was left by writing it, which links repeat.
-	current repo.Checksum
+	current object.Checksum
 	header  block
 	empty   bool // a regular file without content
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
@@ -22,7 +23,7 @@ func hexSum(b []byte) string {
 	return hex.EncodeToString(s[:])
 }
 
-func exportCommit(t testing.TB, src repo.Source, commit repo.Checksum) []byte {
+func exportCommit(t testing.TB, src repo.Source, commit object.Checksum) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := tarfmt.ExportCommit(t.Context(), &b, src, commit); err != nil {
@@ -31,7 +32,7 @@ func exportCommit(t testing.TB, src repo.Source, commit repo.Checksum) []byte {
 	return b.Bytes()
 }
 
-func exportChunk(t testing.TB, src repo.Source, commit repo.Checksum, c tarfmt.Content, parents bool) []byte {
+func exportChunk(t testing.TB, src repo.Source, commit object.Checksum, c repo.Content, parents bool) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := tarfmt.ExportChunk(t.Context(), &b, src, commit, c, tarfmt.ExportOptions{ParentDirs: parents}); err != nil {
@@ -40,7 +41,7 @@ func exportChunk(t testing.TB, src repo.Source, commit repo.Checksum, c tarfmt.C
 	return b.Bytes()
 }
 
-func exportFinal(t testing.TB, src repo.Source, commit repo.Checksum, c tarfmt.Content, parents bool) []byte {
+func exportFinal(t testing.TB, src repo.Source, commit object.Checksum, c repo.Content, parents bool) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := tarfmt.ExportFinal(t.Context(), &b, src, commit, c, tarfmt.ExportOptions{ParentDirs: parents}); err != nil {
@@ -49,9 +50,9 @@ func exportFinal(t testing.TB, src repo.Source, commit repo.Checksum, c tarfmt.C
 	return b.Bytes()
 }
 
-func content(t testing.TB, src repo.Source, commit repo.Checksum) tarfmt.Content {
+func content(t testing.TB, src repo.Source, commit object.Checksum) repo.Content {
 	t.Helper()
-	c, err := tarfmt.CommitContent(t.Context(), src, commit)
+	c, err := repo.CommitContent(t.Context(), src, commit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,8 +60,8 @@ func content(t testing.TB, src repo.Source, commit repo.Checksum) tarfmt.Content
 }
 
 // choose returns the objects that have one of the paths, all of their paths included.
-func choose(all tarfmt.Content, paths ...string) (chosen, rest tarfmt.Content) {
-	of := map[repo.Checksum]bool{}
+func choose(all repo.Content, paths ...string) (chosen, rest repo.Content) {
+	of := map[object.Checksum]bool{}
 	for _, f := range all {
 		if slices.Contains(paths, f.Path) {
 			of[f.Checksum] = true
@@ -190,7 +191,7 @@ func TestExportReports(t *testing.T) {
 	})
 	t.Run("parents that the commit has not", func(t *testing.T) {
 		t.Parallel()
-		c := tarfmt.Content{{Checksum: all[0].Checksum, Path: "/usr/nowhere/file"}}
+		c := repo.Content{{Checksum: all[0].Checksum, Path: "/usr/nowhere/file"}}
 		opts := tarfmt.ExportOptions{ParentDirs: true}
 		if err := tarfmt.ExportChunk(t.Context(), io.Discard, src, commit, c, opts); err == nil {
 			t.Error("the layer was written")

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // smallBuffer holds the content of most files.
@@ -15,13 +16,13 @@ const smallBuffer = 16 << 10
 // fetch is one file object on its way from the source to the stream. Slots of an exporter's window are used again and
 // again, so that memory is bounded by the window.
 type fetch struct {
-	checksum repo.Checksum
+	checksum object.Checksum
 	// infoOnly is set where the stream has the object already, and only another link needs its attributes.
 	infoOnly bool
 
 	// ready is signalled once by the worker when the rest is set.
 	ready  chan struct{}
-	info   *repo.FileInfo
+	info   *object.FileInfo
 	xattrs []byte // serialised
 	// data is the whole content, or nothing if the pieces of a large file come through more. It lies in small if it
 	// fits, else in large.
@@ -65,7 +66,7 @@ func (f *fetch) run(ctx context.Context, src repo.Source) {
 		return
 	}
 	defer r.Close()
-	f.info, f.xattrs = info, repo.EncodeXattrs(info.Xattrs)
+	f.info, f.xattrs = info, object.EncodeXattrs(info.Xattrs)
 	switch {
 	case info.IsSymlink():
 		// A symlink has no content.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/internal/fixtures"
 	"github.com/ostree-ext/ostree-ext-go/repo"
-	"github.com/ostree-ext/ostree-ext-go/tarfmt"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // layout is an OCI layout on disk.
@@ -57,7 +57,7 @@ func (l *layout) blob(t testing.TB, digest string) []byte {
 }
 
 // layers returns the uncompressed layers of an image, and the commit that its label names.
-func (l *layout) layers(t testing.TB, tag string) (layers [][]byte, commit repo.Checksum) {
+func (l *layout) layers(t testing.TB, tag string) (layers [][]byte, commit object.Checksum) {
 	t.Helper()
 	var manifest struct {
 		Config struct {
@@ -81,14 +81,14 @@ func (l *layout) layers(t testing.TB, tag string) (layers [][]byte, commit repo.
 		}
 		layers = append(layers, must(io.ReadAll(z)))
 	}
-	return layers, must(repo.ParseChecksum(config.Config.Labels["ostree.commit"]))
+	return layers, must(object.ParseChecksum(config.Config.Labels["ostree.commit"]))
 }
 
 // layerContent reads which objects a layer has, and at which paths, from its entries alone.
-func layerContent(t testing.TB, layer []byte) tarfmt.Content {
+func layerContent(t testing.TB, layer []byte) repo.Content {
 	t.Helper()
-	var c tarfmt.Content
-	var last repo.Checksum
+	var c repo.Content
+	var last object.Checksum
 	r := tar.NewReader(bytes.NewReader(layer))
 	for {
 		h, err := r.Next()
@@ -98,38 +98,38 @@ func layerContent(t testing.TB, layer []byte) tarfmt.Content {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rest, object := strings.CutPrefix(h.Name, "sysroot/ostree/repo/")
+		rest, obj := strings.CutPrefix(h.Name, "sysroot/ostree/repo/")
 		switch {
 		case h.Typeflag == tar.TypeDir:
-		case object && strings.HasSuffix(rest, ".file"):
+		case obj && strings.HasSuffix(rest, ".file"):
 			sum := strings.TrimSuffix(strings.ReplaceAll(strings.TrimPrefix(rest, "objects/"), "/", ""), ".file")
-			last = must(repo.ParseChecksum(sum))
-		case !object:
+			last = must(object.ParseChecksum(sum))
+		case !obj:
 			p := h.Name
 			if p = strings.TrimPrefix(p, "./"); strings.HasPrefix(p, "etc/") {
 				p = "usr/" + p
 			}
-			c = append(c, tarfmt.ObjectPath{Checksum: last, Path: "/" + p})
+			c = append(c, repo.ObjectPath{Checksum: last, Path: "/" + p})
 		}
 	}
 }
 
 // pathsOf returns the paths of each object in their order.
-func pathsOf(c tarfmt.Content) map[repo.Checksum][]string {
-	all := map[repo.Checksum][]string{}
+func pathsOf(c repo.Content) map[object.Checksum][]string {
+	all := map[object.Checksum][]string{}
 	for _, f := range c {
 		all[f.Checksum] = append(all[f.Checksum], f.Path)
 	}
 	return all
 }
 
-func revision(t testing.TB, name string) repo.Checksum {
+func revision(t testing.TB, name string) object.Checksum {
 	t.Helper()
 	data, err := os.ReadFile(fixtures.Dir(t, "upstream", name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return must(repo.ParseChecksum(strings.TrimSpace(string(data))))
+	return must(object.ParseChecksum(strings.TrimSpace(string(data))))
 }
 
 func TestExportEqualsUpstreamsStreams(t *testing.T) {
@@ -182,7 +182,7 @@ func TestExportEqualsUpstreamsLayers(t *testing.T) {
 }
 
 // checkPaths compares the paths in a layer with those of the commit, from which exclusive components may take some.
-func checkPaths(t *testing.T, layer tarfmt.Content, commit map[repo.Checksum][]string) {
+func checkPaths(t *testing.T, layer repo.Content, commit map[object.Checksum][]string) {
 	t.Helper()
 	for c, paths := range pathsOf(layer) {
 		for _, p := range paths {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
@@ -86,7 +87,7 @@ func raw(data ...byte) part { return func(b *streamBuilder) { b.s.write(data) } 
 
 // sample is a commit with one file, in pieces.
 type sample struct {
-	commit, tree, meta, file repo.Checksum
+	commit, tree, meta, file object.Checksum
 	commitData, treeData     []byte
 	metaData                 []byte
 	xattrs                   []byte
@@ -95,19 +96,19 @@ type sample struct {
 const hello = "hello"
 
 func newSample() *sample {
-	x := &sample{xattrs: repo.EncodeXattrs(repo.Xattrs{{Name: "user.a", Value: []byte("b")}})}
-	h := repo.FileHeader{Mode: repo.ModeRegular | 0o644, Xattrs: repo.Xattrs{{Name: "user.a", Value: []byte("b")}}}
-	hash, err := repo.FileHasher(&h)
+	x := &sample{xattrs: object.EncodeXattrs(object.Xattrs{{Name: "user.a", Value: []byte("b")}})}
+	h := object.FileHeader{Mode: object.ModeRegular | 0o644, Xattrs: object.Xattrs{{Name: "user.a", Value: []byte("b")}}}
+	hash, err := object.FileHasher(&h)
 	if err != nil {
 		panic(err)
 	}
 	_, _ = io.WriteString(hash, hello)
-	x.file = repo.Checksum(hash.Sum(nil))
-	x.treeData = must(repo.EncodeDirTree(&repo.DirTree{Files: []repo.FileEntry{{Name: "f", Checksum: x.file}}}))
-	x.metaData = must(repo.EncodeDirMeta(&repo.DirMeta{Mode: repo.ModeDir | 0o755}))
-	x.tree, x.meta = repo.HashMetadata(x.treeData), repo.HashMetadata(x.metaData)
-	x.commitData = must(repo.EncodeCommit(&repo.Commit{Tree: x.tree, Meta: x.meta}))
-	x.commit = repo.HashMetadata(x.commitData)
+	x.file = object.Checksum(hash.Sum(nil))
+	x.treeData = must(object.EncodeDirTree(&object.DirTree{Files: []object.FileEntry{{Name: "f", Checksum: x.file}}}))
+	x.metaData = must(object.EncodeDirMeta(&object.DirMeta{Mode: object.ModeDir | 0o755}))
+	x.tree, x.meta = object.HashMetadata(x.treeData), object.HashMetadata(x.metaData)
+	x.commitData = must(object.EncodeCommit(&object.Commit{Tree: x.tree, Meta: x.meta}))
+	x.commit = object.HashMetadata(x.commitData)
 	return x
 }
 
@@ -149,11 +150,11 @@ func importStream(t testing.TB, how reading, stream []byte) (*repo.Repo, error) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	var commit repo.Checksum
+	var commit object.Checksum
 	if how == asCommit {
 		commit, err = ImportCommit(t.Context(), txn, bytes.NewReader(stream), ImportOptions{})
 		if err == nil {
-			err = VerifyComplete(t.Context(), txn, txn.HasObject, commit)
+			err = txn.VerifyComplete(t.Context(), commit)
 		}
 	} else {
 		_, err = ImportObjectSet(t.Context(), txn, bytes.NewReader(stream))
@@ -167,7 +168,7 @@ func importStream(t testing.TB, how reading, stream []byte) (*repo.Repo, error) 
 func TestStreamsThatAreTaken(t *testing.T) {
 	t.Parallel()
 	x := newSample()
-	sum := repo.Checksum(sha256.Sum256(x.xattrs))
+	sum := object.Checksum(sha256.Sum256(x.xattrs))
 	for name, stream := range map[string][]byte{
 		"plain":                    x.stream(),
 		"without an end":           x.stream()[:len(x.stream())-1024],
@@ -199,7 +200,7 @@ func TestStreamsThatAreTaken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if ok, err := r.Has(repo.ObjectName{Checksum: x.commit, Type: repo.TypeCommit}); err != nil || !ok {
+			if ok, err := r.Has(object.Name{Checksum: x.commit, Type: object.TypeCommit}); err != nil || !ok {
 				t.Errorf("the commit is not there: %v", err)
 			}
 		})
@@ -209,12 +210,12 @@ func TestStreamsThatAreTaken(t *testing.T) {
 func TestStreamsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	x := newSample()
-	sum := repo.Checksum(sha256.Sum256(x.xattrs))
+	sum := object.Checksum(sha256.Sum256(x.xattrs))
 	file := objectPath(x.file, "file")
 	xlink := objectPath(x.file, "file-xattrs-link")
 	cs := x.file.String()
 	big := make([]byte, 11<<20)
-	zero := repo.Checksum{}
+	zero := object.Checksum{}
 	for _, tc := range []struct {
 		name   string
 		how    reading
@@ -385,7 +386,7 @@ func TestStreamsOfUpstreamsProgramsAreTaken(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		commit, _, _ := SyntheticCommit(objects)
-		if got := repo.HashMetadata(commit).String(); len(objects) != want.objects || got != want.commit {
+		if got := object.HashMetadata(commit).String(); len(objects) != want.objects || got != want.commit {
 			t.Errorf("%s: %d objects, commit %s", name, len(objects), got)
 		}
 		if err := txn.Abort(); err != nil {
@@ -398,7 +399,7 @@ func TestStreamsOfUpstreamsProgramsAreTaken(t *testing.T) {
 // for ever.
 func FuzzImport(f *testing.F) {
 	x := newSample()
-	sum := repo.Checksum(sha256.Sum256(x.xattrs))
+	sum := object.Checksum(sha256.Sum256(x.xattrs))
 	f.Add(x.stream())
 	f.Add(build(x.xattrPart(), x.filePart()))
 	f.Add(build(x.commitPart(), regular(objectPath(x.commit, "commitmeta"), nil), x.trees(), regular(objectPath(sum, "file-xattrs"), x.xattrs),
@@ -420,7 +421,7 @@ func FuzzImport(f *testing.F) {
 			if how == asCommit {
 				c, err := ImportCommit(t.Context(), txn, bytes.NewReader(stream), ImportOptions{})
 				if err == nil {
-					_ = VerifyComplete(t.Context(), txn, txn.HasObject, c)
+					_ = txn.VerifyComplete(t.Context(), c)
 				}
 			} else {
 				_, _ = ImportObjectSet(t.Context(), txn, bytes.NewReader(stream))

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // The limits of the format on what is held in memory whole.
@@ -24,18 +25,18 @@ const (
 type ImportOptions struct {
 	// Verify decides whether the commit's signatures are good. It is called with the bytes of the commit and of its
 	// detached metadata before anything is written. If it is nil, a commit needs no detached metadata.
-	Verify func(commit repo.Checksum, commitBytes, commitMeta []byte) error
+	Verify func(commit object.Checksum, commitBytes, commitMeta []byte) error
 	// Remote is whose keys Verify uses, for messages.
 	Remote string
 }
 
 // ImportCommit reads a stream with one commit, as [ExportCommit] and [ExportFinal] write it, and returns the commit's
 // checksum. The commit is marked as partial; the caller removes the mark, sets refs and ends the transaction. It may
-// want to see [VerifyComplete] pass before. After an error the transaction holds part of the objects and is to be
+// want to see [repo.Txn.VerifyComplete] pass before. After an error the transaction holds part of the objects and is to be
 // aborted.
 //
 // Reading stops at the end of the archive, give or take a buffer.
-func ImportCommit(ctx context.Context, txn *repo.Txn, r io.Reader, opts ImportOptions) (repo.Checksum, error) {
+func ImportCommit(ctx context.Context, txn *repo.Txn, r io.Reader, opts ImportOptions) (object.Checksum, error) {
 	im := newImporter(ctx, txn, r)
 	commit, err := im.commit(opts)
 	if err == nil {
@@ -50,32 +51,33 @@ func ImportCommit(ctx context.Context, txn *repo.Txn, r io.Reader, opts ImportOp
 // ImportObjectSet reads a stream of file objects, as [ExportChunk] writes it, and returns their checksums, sorted.
 // Objects that the repository had are among them. To keep the objects from being pruned, store a [SyntheticCommit] of
 // them. After an error the transaction is to be aborted.
-func ImportObjectSet(ctx context.Context, txn *repo.Txn, r io.Reader) ([]repo.Checksum, error) {
+func ImportObjectSet(ctx context.Context, txn *repo.Txn, r io.Reader) ([]object.Checksum, error) {
 	im := newImporter(ctx, txn, r)
-	im.set = map[repo.Checksum]struct{}{}
+	im.set = map[object.Checksum]struct{}{}
 	if err := im.pool.wait(im.rest()); err != nil {
 		return nil, err
 	}
-	objects := make([]repo.Checksum, 0, len(im.set))
+	objects := make([]object.Checksum, 0, len(im.set))
 	for c := range im.set {
 		objects = append(objects, c)
 	}
-	slices.SortFunc(objects, repo.Checksum.Compare)
+	slices.SortFunc(objects, object.Checksum.Compare)
 	return objects, nil
 }
 
 // SyntheticCommit returns the objects of a commit that holds file objects under their checksums in its root directory.
 // They depend on the set of objects alone.
-func SyntheticCommit(objects []repo.Checksum) (commit, dirtree, dirmeta []byte) {
+func SyntheticCommit(objects []object.Checksum) (commit, dirtree, dirmeta []byte) {
 	sorted := slices.Clone(objects)
-	slices.SortFunc(sorted, repo.Checksum.Compare)
-	var tree repo.DirTree
+	slices.SortFunc(sorted, object.Checksum.Compare)
+	var tree object.DirTree
 	for _, c := range slices.Compact(sorted) {
-		tree.Files = append(tree.Files, repo.FileEntry{Name: c.String(), Checksum: c})
+		tree.Files = append(tree.Files, object.FileEntry{Name: c.String(), Checksum: c})
 	}
-	dirtree = must(repo.EncodeDirTree(&tree))
-	dirmeta = must(repo.EncodeDirMeta(&repo.DirMeta{Mode: repo.ModeDir | 0o755}))
-	commit = must(repo.EncodeCommit(&repo.Commit{Tree: repo.HashMetadata(dirtree), Meta: repo.HashMetadata(dirmeta)}))
+	dirtree = must(object.EncodeDirTree(&tree))
+	dirmeta = must(object.EncodeDirMeta(&object.DirMeta{Mode: object.ModeDir | 0o755}))
+	root := object.Commit{Tree: object.HashMetadata(dirtree), Meta: object.HashMetadata(dirmeta)}
+	commit = must(object.EncodeCommit(&root))
 	return commit, dirtree, dirmeta
 }
 
@@ -97,14 +99,14 @@ type importer struct {
 	xattrs xattrCache
 
 	// set collects the file objects of an object set; nil while a commit is read.
-	set map[repo.Checksum]struct{}
+	set map[object.Checksum]struct{}
 	// pending is the reference to xattrs that the next file object takes.
 	pending *xattrRef
 }
 
 type xattrRef struct {
-	file repo.Checksum
-	body repo.Checksum
+	file object.Checksum
+	body object.Checksum
 }
 
 func newImporter(ctx context.Context, txn *repo.Txn, r io.Reader) *importer {
@@ -196,16 +198,16 @@ func (im *importer) object(e *entry) error {
 	case im.set != nil:
 		return invalidf("Found metadata object %s.%s in object set mode", c, kind)
 	case kind == kindDirTree:
-		return im.treeObject(e, repo.ObjectName{Checksum: c, Type: repo.TypeDirTree})
+		return im.treeObject(e, object.Name{Checksum: c, Type: object.TypeDirTree})
 	case kind == kindDirMeta:
-		return im.treeObject(e, repo.ObjectName{Checksum: c, Type: repo.TypeDirMeta})
+		return im.treeObject(e, object.Name{Checksum: c, Type: object.TypeDirMeta})
 	default:
 		return invalidf("Invalid metadata object type; expected dirtree or dirmeta, found %s", kind)
 	}
 }
 
 // metadata reads a metadata object whole.
-func (im *importer) metadata(e *entry, c repo.Checksum, kind objectKind) ([]byte, error) {
+func (im *importer) metadata(e *entry, c object.Checksum, kind objectKind) ([]byte, error) {
 	if e.size > maxMetadataSize {
 		return nil, invalidf("object of size %d exceeds %d bytes", e.size, maxMetadataSize)
 	}
@@ -215,13 +217,13 @@ func (im *importer) metadata(e *entry, c repo.Checksum, kind objectKind) ([]byte
 	return im.tar.all()
 }
 
-func (im *importer) treeObject(e *entry, name repo.ObjectName) error {
+func (im *importer) treeObject(e *entry, name object.Name) error {
 	data, err := im.metadata(e, name.Checksum, objectKind(name.Type.String()))
 	if err != nil {
 		return err
 	}
 	return im.pool.submit(int64(len(data)), func() error {
-		data, err := repo.NormalizeMetadata(name.Type, data)
+		data, err := object.NormalizeMetadata(name.Type, data)
 		if err != nil {
 			return invalid(err, "object %s", name)
 		}
@@ -230,12 +232,12 @@ func (im *importer) treeObject(e *entry, name repo.ObjectName) error {
 }
 
 // xattrBody reads a body that later references name by its checksum.
-func (im *importer) xattrBody(e *entry, want repo.Checksum) error {
+func (im *importer) xattrBody(e *entry, want object.Checksum) error {
 	data, err := im.readXattrs(e)
 	if err != nil {
 		return err
 	}
-	if got := repo.Checksum(sha256.Sum256(data)); got != want {
+	if got := object.Checksum(sha256.Sum256(data)); got != want {
 		return invalidf("Checksum mismatch, expected '%s' but computed '%s'", want, got)
 	}
 	im.xattrs.add(want, data)
@@ -253,11 +255,11 @@ func (im *importer) readXattrs(e *entry) ([]byte, error) {
 }
 
 // xattrLink reads what says which xattrs the next file object has. The current form holds them.
-func (im *importer) xattrLink(e *entry, file repo.Checksum, kind objectKind) error {
+func (im *importer) xattrLink(e *entry, file object.Checksum, kind objectKind) error {
 	if im.pending != nil {
 		return invalidf("Found previous dangling xattrs for file object '%s'", im.pending.file)
 	}
-	var body repo.Checksum
+	var body object.Checksum
 	var err error
 	switch {
 	case kind == kindXattrsV0:
@@ -284,7 +286,7 @@ func (im *importer) xattrLink(e *entry, file repo.Checksum, kind objectKind) err
 	return nil
 }
 
-func (im *importer) file(e *entry, c repo.Checksum) error {
+func (im *importer) file(e *entry, c object.Checksum) error {
 	ref := im.pending
 	if ref == nil {
 		return invalidf("Missing xattrs reference for file object %s", c)
@@ -299,7 +301,7 @@ func (im *importer) file(e *entry, c repo.Checksum) error {
 		}
 		im.set[c] = struct{}{}
 	}
-	if has, err := im.txn.HasObject(repo.ObjectName{Checksum: c, Type: repo.TypeFile}); err != nil || has {
+	if has, err := im.txn.HasObject(object.Name{Checksum: c, Type: object.TypeFile}); err != nil || has {
 		return err
 	}
 	h, err := im.fileHeader(e, c, ref.body)
@@ -318,7 +320,7 @@ func (im *importer) file(e *entry, c repo.Checksum) error {
 	})
 }
 
-func (im *importer) fileHeader(e *entry, c, body repo.Checksum) (*repo.FileHeader, error) {
+func (im *importer) fileHeader(e *entry, c, body object.Checksum) (*object.FileHeader, error) {
 	xattrs, err := im.xattrs.get(body)
 	if err != nil {
 		return nil, invalid(err, "file object %s", c)
@@ -326,15 +328,15 @@ func (im *importer) fileHeader(e *entry, c, body repo.Checksum) (*repo.FileHeade
 	if e.uid > math.MaxUint32 || e.gid > math.MaxUint32 || e.mode > math.MaxUint32 {
 		return nil, invalidf("file object %s: out of range integral type conversion attempted", c)
 	}
-	h := &repo.FileHeader{UID: uint32(e.uid), GID: uint32(e.gid), Xattrs: xattrs}
+	h := &object.FileHeader{UID: uint32(e.uid), GID: uint32(e.gid), Xattrs: xattrs}
 	switch {
 	case isRegular(e.typ):
-		h.Mode = repo.ModeRegular | uint32(e.mode)
-		if h.Mode&^0o7777 != repo.ModeRegular {
+		h.Mode = object.ModeRegular | uint32(e.mode)
+		if h.Mode&^0o7777 != object.ModeRegular {
 			return nil, invalidf("file object %s: invalid mode %o", c, e.mode)
 		}
 	case e.typ == typeSymlink:
-		h.Mode = repo.ModeSymlink | 0o777
+		h.Mode = object.ModeSymlink | 0o777
 		h.Target = e.link
 		if h.Target == "" || !utf8.ValidString(h.Target) {
 			return nil, invalidf("file object %s: invalid symlink target %q", c, shown(h.Target))

@@ -5,33 +5,34 @@ import (
 	"io"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // commit reads the first two entries of a commit stream: the commit, and its detached metadata or another object.
-func (im *importer) commit(opts ImportOptions) (repo.Checksum, error) {
+func (im *importer) commit(opts ImportOptions) (object.Checksum, error) {
 	e, err := im.next()
 	if errors.Is(err, io.EOF) {
-		return repo.Checksum{}, invalidf("Commit object not found")
+		return object.Checksum{}, invalidf("Commit object not found")
 	}
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
 	commit, kind, err := parseMetadataPath(e)
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
 	if kind != kindCommit {
-		return repo.Checksum{}, invalidf("Expected commit object, not %s", kind)
+		return object.Checksum{}, invalidf("Expected commit object, not %s", kind)
 	}
 	data, err := im.metadata(e, commit, kind)
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
 	return commit, im.afterCommit(commit, data, opts)
 }
 
 // afterCommit decides on the commit by the entry that follows it. Nothing is written before.
-func (im *importer) afterCommit(commit repo.Checksum, data []byte, opts ImportOptions) error {
+func (im *importer) afterCommit(commit object.Checksum, data []byte, opts ImportOptions) error {
 	e, err := im.next()
 	if errors.Is(err, io.EOF) {
 		return invalidf("End of stream after commit object")
@@ -64,7 +65,7 @@ func (im *importer) afterCommit(commit repo.Checksum, data []byte, opts ImportOp
 			return invalid(err, "Verifying ostree commit in tar stream")
 		}
 	}
-	normal, err := repo.NormalizeMetadata(repo.TypeCommitMeta, detached)
+	normal, err := object.NormalizeMetadata(object.TypeCommitMeta, detached)
 	if err != nil {
 		return invalid(err, "object %s.%s", c, kind)
 	}
@@ -75,9 +76,9 @@ func (im *importer) afterCommit(commit repo.Checksum, data []byte, opts ImportOp
 }
 
 // writeCommit marks the commit before it becomes visible: it stays partial until a caller knows that all is there.
-func (im *importer) writeCommit(commit repo.Checksum, data []byte) error {
-	name := repo.ObjectName{Checksum: commit, Type: repo.TypeCommit}
-	if _, err := repo.ParseCommit(data); err != nil {
+func (im *importer) writeCommit(commit object.Checksum, data []byte) error {
+	name := object.Name{Checksum: commit, Type: object.TypeCommit}
+	if _, err := object.ParseCommit(data); err != nil {
 		return invalid(err, "object %s", name)
 	}
 	im.txn.MarkPartial(commit)
@@ -86,23 +87,23 @@ func (im *importer) writeCommit(commit repo.Checksum, data []byte) error {
 
 // fillSysroot writes the dirtree of an empty /sysroot. Exporters leave it out, so that a commit without another empty
 // directory would never be complete.
-func (im *importer) fillSysroot(commit repo.Checksum) error {
-	c, err := loadCommit(im.ctx, im.txn, commit)
+func (im *importer) fillSysroot(commit object.Checksum) error {
+	c, err := repo.LoadCommit(im.ctx, im.txn, commit)
 	if err != nil {
 		return err
 	}
-	root, _, err := loadDirTree(im.ctx, im.txn, c.Tree)
+	root, err := repo.LoadDirTree(im.ctx, im.txn, c.Tree)
 	if errors.Is(err, repo.ErrObjectNotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	empty, err := repo.EncodeDirTree(&repo.DirTree{})
+	empty, err := object.EncodeDirTree(&object.DirTree{})
 	if err != nil {
 		return err
 	}
-	name := repo.ObjectName{Checksum: repo.HashMetadata(empty), Type: repo.TypeDirTree}
+	name := object.Name{Checksum: object.HashMetadata(empty), Type: object.TypeDirTree}
 	for _, d := range root.Dirs {
 		if d.Name == "sysroot" && d.Tree == name.Checksum {
 			return im.txn.WriteMetadataAs(im.ctx, name, empty)
@@ -112,7 +113,7 @@ func (im *importer) fillSysroot(commit repo.Checksum) error {
 }
 
 // parseMetadataPath reads the path of one of the first two entries, which are objects wherever they stand.
-func parseMetadataPath(e *entry) (repo.Checksum, objectKind, error) {
+func parseMetadataPath(e *entry) (object.Checksum, objectKind, error) {
 	c, kind, err := parseObjectPath(e.object)
 	if err != nil {
 		return c, kind, err

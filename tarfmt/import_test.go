@@ -14,6 +14,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/internal/fixtures"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
@@ -34,12 +35,12 @@ func begin(t testing.TB, r *repo.Repo) *repo.Txn {
 }
 
 // importCommit does all that a stand-alone import does.
-func importCommit(ctx context.Context, t testing.TB, r *repo.Repo, stream []byte, opts tarfmt.ImportOptions) (repo.Checksum, error) {
+func importCommit(ctx context.Context, t testing.TB, r *repo.Repo, stream []byte, opts tarfmt.ImportOptions) (object.Checksum, error) {
 	t.Helper()
 	txn := begin(t, r)
 	commit, err := tarfmt.ImportCommit(ctx, txn, bytes.NewReader(stream), opts)
 	if err == nil {
-		err = tarfmt.VerifyComplete(ctx, txn, txn.HasObject, commit)
+		err = txn.VerifyComplete(ctx, commit)
 	}
 	if err != nil {
 		return commit, errors.Join(err, txn.Abort())
@@ -89,7 +90,7 @@ func TestUpstream_ImportOfAnExport(t *testing.T) {
 			if err != nil || got != commit {
 				t.Fatalf("got %s, %v, want %s", got, err, commit)
 			}
-			c, err := r.LoadCommit(t.Context(), commit)
+			c, err := repo.LoadCommit(t.Context(), r, commit)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -99,7 +100,7 @@ func TestUpstream_ImportOfAnExport(t *testing.T) {
 			if kernel, err := repo.FindKernel(t.Context(), r, c.Tree); err != nil || kernel != "5.10.18-200.x86_64" {
 				t.Errorf("got kernel %q, %v", kernel, err)
 			}
-			d, err := r.DetachedMetadata(t.Context(), commit)
+			d, err := repo.LoadDetachedMetadata(t.Context(), r, commit)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -146,7 +147,7 @@ func TestUpstream_SignedImport(t *testing.T) {
 		r := repotest.Init(t, repo.ModeArchive)
 		_, err := importCommit(t.Context(), t, r, stripped, tarfmt.ImportOptions{
 			Remote: "myremote",
-			Verify: func(repo.Checksum, []byte, []byte) error { t.Error("there is nothing to verify"); return nil },
+			Verify: func(object.Checksum, []byte, []byte) error { t.Error("there is nothing to verify"); return nil },
 		})
 		if err == nil || !strings.Contains(err.Error(), "Using remote myremote for verification; Expected commitmeta object, not ") {
 			t.Errorf("got %v, want that the commitmeta object is missing", err)
@@ -157,7 +158,7 @@ func TestUpstream_SignedImport(t *testing.T) {
 		t.Parallel()
 		r := repotest.Init(t, repo.ModeArchive)
 		_, err := importCommit(t.Context(), t, r, noted, tarfmt.ImportOptions{
-			Verify: func(repo.Checksum, []byte, []byte) error { return refuse },
+			Verify: func(object.Checksum, []byte, []byte) error { return refuse },
 		})
 		if !errors.Is(err, refuse) || !strings.HasPrefix(err.Error(), "Verifying ostree commit in tar stream: ") {
 			t.Errorf("got %v, want %v", err, refuse)
@@ -169,13 +170,13 @@ func TestUpstream_SignedImport(t *testing.T) {
 		r := repotest.Init(t, repo.ModeArchive)
 		called := 0
 		_, err := importCommit(t.Context(), t, r, noted, tarfmt.ImportOptions{
-			Verify: func(c repo.Checksum, data, detached []byte) error {
+			Verify: func(c object.Checksum, data, detached []byte) error {
 				called++
 				wantEmpty(t, r)
-				if c != commit || repo.HashMetadata(data) != commit {
-					t.Errorf("asked to verify %s with bytes of %s", c, repo.HashMetadata(data))
+				if c != commit || object.HashMetadata(data) != commit {
+					t.Errorf("asked to verify %s with bytes of %s", c, object.HashMetadata(data))
 				}
-				name := repo.ObjectName{Checksum: commit, Type: repo.TypeCommitMeta}
+				name := object.Name{Checksum: commit, Type: object.TypeCommitMeta}
 				if !bytes.Equal(detached, src.metadata[name]) {
 					t.Errorf("got commitmeta %x", detached)
 				}
@@ -302,15 +303,15 @@ func TestImportOfUpstreamsLayers(t *testing.T) {
 					t.Fatalf("got %s, %v, want %s", commit, err, want)
 				}
 				for i, layer := range layers[1:] {
-					var missing *tarfmt.IncompleteError
-					if err := tarfmt.VerifyComplete(t.Context(), txn, txn.HasObject, commit); !errors.As(err, &missing) && i == 0 {
+					var missing *repo.IncompleteError
+					if err := txn.VerifyComplete(t.Context(), commit); !errors.As(err, &missing) && i == 0 {
 						t.Errorf("after %d of %d layers: got %v, want that an object is missing", i+1, len(layers), err)
 					}
 					if _, err := tarfmt.ImportObjectSet(t.Context(), txn, bytes.NewReader(layer)); err != nil {
 						t.Fatal(err)
 					}
 				}
-				if err := tarfmt.VerifyComplete(t.Context(), txn, txn.HasObject, commit); err != nil {
+				if err := txn.VerifyComplete(t.Context(), commit); err != nil {
 					t.Error(err)
 				}
 			})
@@ -327,7 +328,7 @@ func TestUpstream_ObjectSetsHaveSyntheticCommits(t *testing.T) {
 	pkgdb, unpackaged := choose(rest, "/usr/lib/pkgdb/pkgdb")
 	for _, tc := range []struct {
 		name      string
-		content   tarfmt.Content
+		content   repo.Content
 		synthetic string
 	}{
 		{"nothing", nil, "6109d33e99f48e9b90cdf8ad037b8e5d20ef899697cfd3eb492cf78800aed498"},
@@ -345,7 +346,7 @@ func TestUpstream_ObjectSetsHaveSyntheticCommits(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := []repo.Checksum{}
+			want := []object.Checksum{}
 			for _, o := range tc.content {
 				want = append(want, o.Checksum)
 			}
@@ -355,7 +356,7 @@ func TestUpstream_ObjectSetsHaveSyntheticCommits(t *testing.T) {
 			}
 			slices.Reverse(got)
 			commit, _, _ := tarfmt.SyntheticCommit(append(got, got...))
-			if sum := repo.HashMetadata(commit).String(); sum != tc.synthetic {
+			if sum := object.HashMetadata(commit).String(); sum != tc.synthetic {
 				t.Errorf("got synthetic commit %s, want %s", sum, tc.synthetic)
 			}
 			again, err := tarfmt.ImportObjectSet(t.Context(), txn, bytes.NewReader(layer))
@@ -369,16 +370,16 @@ func TestUpstream_ObjectSetsHaveSyntheticCommits(t *testing.T) {
 
 func TestUpstream_SyntheticCommitVectors(t *testing.T) {
 	t.Parallel()
-	hello := must(repo.ParseChecksum("afd2231b1fa521726d822282338af4736b56a2a4b3f121b5e2446458bb8c4e10"))
-	commit, dirtree, dirmeta := tarfmt.SyntheticCommit([]repo.Checksum{hello})
-	if got, want := repo.HashMetadata(commit).String(), "71abe15a8e00a789ffd22775174b4381a52372f70f2c6ec9aa930b4375b8e7dd"; got != want {
+	hello := must(object.ParseChecksum("afd2231b1fa521726d822282338af4736b56a2a4b3f121b5e2446458bb8c4e10"))
+	commit, dirtree, dirmeta := tarfmt.SyntheticCommit([]object.Checksum{hello})
+	if got, want := object.HashMetadata(commit).String(), "71abe15a8e00a789ffd22775174b4381a52372f70f2c6ec9aa930b4375b8e7dd"; got != want {
 		t.Errorf("got commit %s, want %s", got, want)
 	}
-	if got, want := repo.HashMetadata(dirmeta).String(), "446a0ef11b7cc167f3b603e585c7eeeeb675faa412d5ec73f62988eb0b6c5488"; got != want {
+	if got, want := object.HashMetadata(dirmeta).String(), "446a0ef11b7cc167f3b603e585c7eeeeb675faa412d5ec73f62988eb0b6c5488"; got != want {
 		t.Errorf("got dirmeta %s, want %s", got, want)
 	}
-	c := must(repo.ParseCommit(commit))
-	if c.Tree != repo.HashMetadata(dirtree) {
+	c := must(object.ParseCommit(commit))
+	if c.Tree != object.HashMetadata(dirtree) {
 		t.Error("the commit has another tree")
 	}
 	if empty, _, _ := tarfmt.SyntheticCommit(nil); len(empty) != 86 {
@@ -404,12 +405,12 @@ func TestOddCommitsSurviveTheRoundTrip(t *testing.T) {
 	if _, err := tarfmt.ImportObjectSet(t.Context(), txn, bytes.NewReader(exportChunk(t, src, commit, all, true))); err != nil {
 		t.Fatal(err)
 	}
-	if err := tarfmt.VerifyComplete(t.Context(), txn, txn.HasObject, commit); err != nil {
+	if err := txn.VerifyComplete(t.Context(), commit); err != nil {
 		t.Error(err)
 	}
 }
 
-func oddCommit(t testing.TB) (*memSource, repo.Checksum) {
+func oddCommit(t testing.TB) (*memSource, object.Checksum) {
 	t.Helper()
 	var nodes []node
 	for _, target := range []string{
@@ -427,14 +428,14 @@ func oddCommit(t testing.TB) (*memSource, repo.Checksum) {
 	deep := "deep" + strings.Repeat("/directory", 30)
 	nodes = append(nodes,
 		node{path: deep + "/f", mode: 0o600, data: "deep", uid: 4294967294, gid: 2097152},
-		node{path: "owners", mode: repo.ModeDir | 0o1700, uid: 2097151, gid: 2097152},
+		node{path: "owners", mode: object.ModeDir | 0o1700, uid: 2097151, gid: 2097152},
 		node{path: "owners/f", mode: 0o7777, data: "o", uid: 2097152, gid: 1},
-		node{path: "xattrs", mode: 0o644, data: "same", xattrs: repo.Xattrs{{Name: "user.a", Value: []byte("\n12 size=5\n\x00")}}},
-		node{path: "usr/etc/passwd", mode: 0o644, data: "root"}, node{path: "var/tmp", mode: repo.ModeDir | 0o755},
+		node{path: "xattrs", mode: 0o644, data: "same", xattrs: object.Xattrs{{Name: "user.a", Value: []byte("\n12 size=5\n\x00")}}},
+		node{path: "usr/etc/passwd", mode: 0o644, data: "root"}, node{path: "var/tmp", mode: object.ModeDir | 0o755},
 		node{path: "again", mode: 0o644, data: "same"}, node{path: "usr/again", mode: 0o644, data: "same"},
 	)
 	m := newMemSource()
-	return m, m.addCommit(t, repo.Commit{}, repo.DirMeta{Mode: repo.ModeDir | 0o755}, nodes)
+	return m, m.addCommit(t, object.Commit{}, object.DirMeta{Mode: object.ModeDir | 0o755}, nodes)
 }
 
 func TestImportStopsWithItsContext(t *testing.T) {
@@ -451,11 +452,11 @@ func TestImportStopsWithItsContext(t *testing.T) {
 
 func TestSysroot(t *testing.T) {
 	t.Parallel()
-	def := repo.DirMeta{Mode: repo.ModeDir | 0o755}
+	def := object.DirMeta{Mode: object.ModeDir | 0o755}
 	t.Run("empty, and the only empty directory", func(t *testing.T) {
 		t.Parallel()
 		src := newMemSource()
-		commit := src.addCommit(t, repo.Commit{}, def, []node{{path: "sysroot", mode: repo.ModeDir | 0o755}, {path: "usr/f", mode: 0o644}})
+		commit := src.addCommit(t, object.Commit{}, def, []node{{path: "sysroot", mode: object.ModeDir | 0o755}, {path: "usr/f", mode: 0o644}})
 		r := repotest.Init(t, repo.ModeArchive)
 		if got, err := importCommit(t.Context(), t, r, exportCommit(t, src, commit), tarfmt.ImportOptions{}); err != nil || got != commit {
 			t.Errorf("got %s, %v, want %s", got, err, commit)
@@ -464,10 +465,10 @@ func TestSysroot(t *testing.T) {
 	t.Run("with content, which streams do not carry", func(t *testing.T) {
 		t.Parallel()
 		src := newMemSource()
-		commit := src.addCommit(t, repo.Commit{}, def, []node{{path: "sysroot/f", mode: 0o644}})
+		commit := src.addCommit(t, object.Commit{}, def, []node{{path: "sysroot/f", mode: 0o644}})
 		r := repotest.Init(t, repo.ModeArchive)
 		_, err := importCommit(t.Context(), t, r, exportCommit(t, src, commit), tarfmt.ImportOptions{})
-		var missing *tarfmt.IncompleteError
+		var missing *repo.IncompleteError
 		if !errors.As(err, &missing) || missing.Path != "/sysroot" || !errors.Is(err, repo.ErrObjectNotFound) {
 			t.Errorf("got %v, want that /sysroot is missing", err)
 		}

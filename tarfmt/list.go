@@ -10,13 +10,14 @@ import (
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // ListObjectSet reads a layer of file objects, as [ExportChunk] writes it, and says which objects it has at which paths, in its
 // order. Content is passed over and nothing of it is checked: who relies on the list compares the layer's digest with that of
 // what it would write. An error is the last that is said.
-func ListObjectSet(ctx context.Context, r io.Reader) iter.Seq2[ObjectPath, error] {
-	return func(yield func(ObjectPath, error) bool) {
+func ListObjectSet(ctx context.Context, r io.Reader) iter.Seq2[repo.ObjectPath, error] {
+	return func(yield func(repo.ObjectPath, error) bool) {
 		l := objectLister{in: tar.NewReader(r)}
 		for {
 			f, err := l.next(ctx)
@@ -29,22 +30,22 @@ func ListObjectSet(ctx context.Context, r io.Reader) iter.Seq2[ObjectPath, error
 
 type objectLister struct {
 	in    *tar.Reader
-	last  repo.Checksum // the object before
+	last  object.Checksum // the object before
 	paths int
 }
 
 // next returns the next path, or [io.EOF].
-func (l *objectLister) next(ctx context.Context) (ObjectPath, error) {
+func (l *objectLister) next(ctx context.Context) (repo.ObjectPath, error) {
 	for {
 		if err := ctx.Err(); err != nil {
-			return ObjectPath{}, err
+			return repo.ObjectPath{}, err
 		}
 		h, err := l.in.Next()
 		if errors.Is(err, io.EOF) {
-			return ObjectPath{}, io.EOF
+			return repo.ObjectPath{}, io.EOF
 		}
 		if err != nil {
-			return ObjectPath{}, invalid(err, "reading the archive")
+			return repo.ObjectPath{}, invalid(err, "reading the archive")
 		}
 		f, err := l.entry(h)
 		if err != nil || f.Path != "" {
@@ -54,7 +55,7 @@ func (l *objectLister) next(ctx context.Context) (ObjectPath, error) {
 }
 
 // entry returns the path that an entry of the archive stands for, if it does.
-func (l *objectLister) entry(h *tar.Header) (f ObjectPath, err error) {
+func (l *objectLister) entry(h *tar.Header) (f repo.ObjectPath, err error) {
 	if rest, ok := repoPath(h.Name); ok {
 		if h.Typeflag != tar.TypeDir && strings.HasPrefix(rest, "objects/") && strings.HasSuffix(rest, "."+string(kindFile)) {
 			l.last, _, err = parseObjectPath(rest)
@@ -79,16 +80,16 @@ func (l *objectLister) entry(h *tar.Header) (f ObjectPath, err error) {
 	return f, nil
 }
 
-func (l *objectLister) at(c repo.Checksum, name string) (f ObjectPath, err error) {
+func (l *objectLister) at(c object.Checksum, name string) (f repo.ObjectPath, err error) {
 	if c.IsZero() {
 		return f, invalidf("%s comes before any object", shown(name))
 	}
-	if l.paths++; l.paths > maxEntries {
-		return f, errTooManyEntries
+	if l.paths++; l.paths > object.MaxTreeEntries {
+		return f, object.ErrTooMany
 	}
 	p := path.Join("/", name)
 	if p == "/etc" || strings.HasPrefix(p, "/etc/") {
 		p = "/usr" + p
 	}
-	return ObjectPath{c, p}, nil
+	return repo.ObjectPath{Checksum: c, Path: p}, nil
 }

@@ -3,7 +3,7 @@ package tarfmt
 import (
 	"strings"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // objectKind is what the extension of an object's file says.
@@ -82,14 +82,14 @@ func trimTrailing(s string) string {
 }
 
 // parseObjectPath reads the checksum and kind from the path of an object, of which only the last two components count.
-func parseObjectPath(p string) (repo.Checksum, objectKind, error) {
+func parseObjectPath(p string) (object.Checksum, objectKind, error) {
 	parent, name := lastComponents(p)
 	if len(parent) != 2 || !isASCII(parent) {
-		return repo.Checksum{}, "", invalidf("Invalid checksum parent %s", shown(parent))
+		return object.Checksum{}, "", invalidf("Invalid checksum parent %s", shown(parent))
 	}
 	dot := strings.LastIndexByte(name, '.')
 	if dot <= 0 || name == ".." {
-		return repo.Checksum{}, "", invalidf("Invalid objpath %s", shown(p))
+		return object.Checksum{}, "", invalidf("Invalid objpath %s", shown(p))
 	}
 	c, err := parseShardedChecksum(parent, name[:dot])
 	return c, objectKind(name[dot+1:]), err
@@ -97,23 +97,23 @@ func parseObjectPath(p string) (repo.Checksum, objectKind, error) {
 
 // parseLinkTarget reads the checksum from the target of a link to an xattr body; only the parent and the name without
 // extension count.
-func parseLinkTarget(target string) (repo.Checksum, error) {
+func parseLinkTarget(target string) (object.Checksum, error) {
 	c, _, err := parseObjectPath(target)
 	return c, err
 }
 
-func parseShardedChecksum(parent, stem string) (repo.Checksum, error) {
+func parseShardedChecksum(parent, stem string) (object.Checksum, error) {
 	for strings.HasSuffix(stem, ".file") {
 		stem = strings.TrimSuffix(stem, ".file")
 	}
 	if len(stem) != 62 || !isASCII(stem) {
-		return repo.Checksum{}, invalidf("Invalid checksum part %s", shown(stem))
+		return object.Checksum{}, invalidf("Invalid checksum part %s", shown(stem))
 	}
 	return parseChecksum(parent + stem)
 }
 
-func parseChecksum(s string) (repo.Checksum, error) {
-	c, err := repo.ParseChecksum(s)
+func parseChecksum(s string) (object.Checksum, error) {
+	c, err := object.ParseChecksum(s)
 	switch {
 	case err != nil && len(s) != 64:
 		return c, invalidf("Invalid sha256 checksum (len) %s", shown(s))
@@ -144,4 +144,12 @@ func shown(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// mapEtc turns a path in a commit, relative to the root and without "./", into the one in a layer.
+func mapEtc(p string) string {
+	if p == "usr/etc" || strings.HasPrefix(p, "usr/etc/") {
+		return p[len("usr/"):]
+	}
+	return p
 }

@@ -10,15 +10,16 @@ import (
 	"unicode/utf8"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // plan says what a stream holds besides the skeleton.
 type plan struct {
-	commit    repo.Checksum
-	structure bool  // the commit, its trees and directories
-	files     bool  // with structure: each directory's files follow its dirtree
-	chunk     Files // written last; may be nil
-	parents   bool  // with chunk: directory entries before files
+	commit    object.Checksum
+	structure bool       // the commit, its trees and directories
+	files     bool       // with structure: each directory's files follow its dirtree
+	chunk     repo.Files // written last; may be nil
+	parents   bool       // with chunk: directory entries before files
 }
 
 type stepKind uint8
@@ -49,10 +50,10 @@ type planner struct {
 	jobs  chan *fetch
 	free  chan *fetch
 
-	metadata map[repo.ObjectName]bool   // written trees
-	objects  map[repo.Checksum]struct{} // written files; chunks hold none twice
-	dirs     map[string]bool            // directories in front of files of the chunk, mapped
-	metas    map[string]repo.Checksum   // dirmetas of all directories, by path in the commit without leading "/"
+	metadata map[object.Name]bool         // written trees
+	objects  map[object.Checksum]struct{} // written files; chunks hold none twice
+	dirs     map[string]bool              // directories in front of files of the chunk, mapped
+	metas    map[string]object.Checksum   // dirmetas of all directories, by path in the commit without leading "/"
 	varTmp   bool
 }
 
@@ -72,8 +73,8 @@ func (p *planner) run(ctx context.Context) error {
 		}
 		return p.chunkBody(ctx)
 	}
-	p.metadata = map[repo.ObjectName]bool{}
-	p.objects = map[repo.Checksum]struct{}{}
+	p.metadata = map[object.Name]bool{}
+	p.objects = map[object.Checksum]struct{}{}
 	if err := p.commitBody(ctx); err != nil {
 		return fmt.Errorf("commit %s: %w", p.commit, err)
 	}
@@ -81,26 +82,23 @@ func (p *planner) run(ctx context.Context) error {
 }
 
 func (p *planner) commitBody(ctx context.Context) error {
-	name := repo.ObjectName{Checksum: p.commit, Type: repo.TypeCommit}
-	data, err := p.src.Metadata(ctx, name)
+	commit, err := repo.LoadCommit(ctx, p.src, p.commit)
 	if err != nil {
 		return err
 	}
-	commit, err := repo.ParseCommit(data)
+	rootMeta, err := repo.LoadDirMeta(ctx, p.src, commit.Meta)
 	if err != nil {
 		return err
 	}
-	rootMeta, rootMetaData, err := loadDirMeta(ctx, p.src, commit.Meta)
-	if err != nil {
-		return err
-	}
-	root := step{kind: stepDir, path: "./", attrs: dirAttributes(rootMeta)}
-	for _, s := range []step{root, {kind: stepSkeleton}, metadataStep(name, data)} {
+	for _, s := range []step{{kind: stepDir, path: "./", attrs: dirAttributes(rootMeta)}, {kind: stepSkeleton}} {
 		if err := p.send(ctx, s); err != nil {
 			return err
 		}
 	}
-	detached := repo.ObjectName{Checksum: p.commit, Type: repo.TypeCommitMeta}
+	if err := p.once(ctx, object.Name{Checksum: p.commit, Type: object.TypeCommit}, nil); err != nil {
+		return err
+	}
+	detached := object.Name{Checksum: p.commit, Type: object.TypeCommitMeta}
 	switch data, err := p.src.Metadata(ctx, detached); {
 	case err == nil:
 		if err := p.send(ctx, metadataStep(detached, data)); err != nil {
@@ -109,7 +107,7 @@ func (p *planner) commitBody(ctx context.Context) error {
 	case !errors.Is(err, repo.ErrObjectNotFound):
 		return err
 	}
-	if err := p.once(ctx, repo.ObjectName{Checksum: commit.Meta, Type: repo.TypeDirMeta}, rootMetaData); err != nil {
+	if err := p.once(ctx, object.Name{Checksum: commit.Meta, Type: object.TypeDirMeta}, nil); err != nil {
 		return err
 	}
 	if err := p.tree(ctx, commit.Tree); err != nil {
@@ -121,39 +119,43 @@ func (p *planner) commitBody(ctx context.Context) error {
 	return p.send(ctx, step{kind: stepDir, path: "var/tmp", attrs: attributes{mode: 0o1777}})
 }
 
-func (p *planner) tree(ctx context.Context, root repo.Checksum) error {
-	w := treeWalk{
-		src: p.src,
-		tree: func(tree repo.Checksum, data []byte) error {
-			return p.once(ctx, repo.ObjectName{Checksum: tree, Type: repo.TypeDirTree}, data)
-		},
-		dir: func(parent string, d repo.DirEntry) (bool, error) { return p.directory(ctx, parent, d) },
-	}
-	if p.files {
-		w.files = func(dir string, list []repo.FileEntry) error {
-			for _, f := range list {
-				_, written := p.objects[f.Checksum]
-				p.objects[f.Checksum] = struct{}{}
-				if err := p.content(ctx, f.Checksum, written); err != nil {
-					return err
-				}
-				if err := p.send(ctx, step{kind: stepLink, path: "./" + mapEtc(path.Join(dir, f.Name)[1:])}); err != nil {
-					return err
-				}
+func (p *planner) tree(ctx context.Context, root object.Checksum) error {
+	return repo.WalkTree(ctx, p.src, root, repo.TreeVisitor{
+		Tree: func(d *repo.TreeDir) error {
+			if err := p.once(ctx, object.Name{Checksum: d.Checksum, Type: object.TypeDirTree}, d.Data); err != nil {
+				return err
 			}
-			return nil
+			if !p.files {
+				return nil
+			}
+			return p.filesOf(ctx, d)
+		},
+		Dir: func(parent string, d object.DirEntry) (bool, error) { return p.directory(ctx, parent, d) },
+	})
+}
+
+// filesOf writes the files of a directory.
+func (p *planner) filesOf(ctx context.Context, d *repo.TreeDir) error {
+	for _, f := range d.Files {
+		_, written := p.objects[f.Checksum]
+		p.objects[f.Checksum] = struct{}{}
+		if err := p.content(ctx, f.Checksum, written); err != nil {
+			return err
+		}
+		if err := p.send(ctx, step{kind: stepLink, path: "./" + mapEtc(path.Join(d.Path, f.Name)[1:])}); err != nil {
+			return err
 		}
 	}
-	return w.walk(ctx, "/", root, 0)
+	return nil
 }
 
 // directory writes a directory and its dirmeta. What lies below the root's sysroot is left out.
-func (p *planner) directory(ctx context.Context, parent string, d repo.DirEntry) (skip bool, err error) {
-	meta, data, err := loadDirMeta(ctx, p.src, d.Meta)
+func (p *planner) directory(ctx context.Context, parent string, d object.DirEntry) (skip bool, err error) {
+	meta, err := repo.LoadDirMeta(ctx, p.src, d.Meta)
 	if err != nil {
 		return false, err
 	}
-	if err := p.once(ctx, repo.ObjectName{Checksum: d.Meta, Type: repo.TypeDirMeta}, data); err != nil {
+	if err := p.once(ctx, object.Name{Checksum: d.Meta, Type: object.TypeDirMeta}, nil); err != nil {
 		return false, err
 	}
 	if parent == "/" && d.Name == "sysroot" {
@@ -166,17 +168,22 @@ func (p *planner) directory(ctx context.Context, parent string, d repo.DirEntry)
 	return false, p.send(ctx, step{kind: stepDir, path: dest, attrs: dirAttributes(meta)})
 }
 
-// once writes a tree object unless the stream has it.
-func (p *planner) once(ctx context.Context, name repo.ObjectName, data []byte) error {
+// once writes a metadata object unless the stream has it. Data that is nil is read.
+func (p *planner) once(ctx context.Context, name object.Name, data []byte) (err error) {
 	if p.metadata[name] {
 		return nil
 	}
 	p.metadata[name] = true
+	if data == nil {
+		if data, err = p.src.Metadata(ctx, name); err != nil {
+			return err
+		}
+	}
 	return p.send(ctx, metadataStep(name, data))
 }
 
 // content takes a free slot, which waits for the writer to catch up, and gives it to the workers.
-func (p *planner) content(ctx context.Context, c repo.Checksum, infoOnly bool) error {
+func (p *planner) content(ctx context.Context, c object.Checksum, infoOnly bool) error {
 	select {
 	case f := <-p.free:
 		f.checksum, f.infoOnly = c, infoOnly
@@ -242,7 +249,7 @@ func (p *planner) parentDirs(ctx context.Context, rel, dest string) error {
 		if !ok {
 			return fmt.Errorf("commit %s has no directory %q", p.commit, "/"+source)
 		}
-		meta, _, err := loadDirMeta(ctx, p.src, sum)
+		meta, err := repo.LoadDirMeta(ctx, p.src, sum)
 		if err != nil {
 			return err
 		}
@@ -255,36 +262,35 @@ func (p *planner) parentDirs(ctx context.Context, rel, dest string) error {
 
 // loadDirs finds the dirmeta of every directory of the commit.
 func (p *planner) loadDirs(ctx context.Context) error {
-	commit, err := loadCommit(ctx, p.src, p.commit)
+	commit, err := repo.LoadCommit(ctx, p.src, p.commit)
 	if err != nil {
 		return err
 	}
-	p.dirs, p.metas = map[string]bool{}, map[string]repo.Checksum{}
-	w := treeWalk{src: p.src, dir: func(parent string, d repo.DirEntry) (bool, error) {
+	p.dirs, p.metas = map[string]bool{}, map[string]object.Checksum{}
+	return repo.WalkTree(ctx, p.src, commit.Tree, repo.TreeVisitor{Dir: func(parent string, d object.DirEntry) (bool, error) {
 		p.metas[path.Join(parent, d.Name)[1:]] = d.Meta
 		return false, nil
-	}}
-	return w.walk(ctx, "/", commit.Tree, 0)
+	}})
 }
 
-func dirAttributes(m *repo.DirMeta) attributes {
+func dirAttributes(m *object.DirMeta) attributes {
 	return attributes{uid: m.UID, gid: m.GID, mode: m.Mode}
 }
 
-func metadataStep(name repo.ObjectName, data []byte) step {
+func metadataStep(name object.Name, data []byte) step {
 	return step{kind: stepMetadata, path: objectPath(name.Checksum, name.Type.String()), data: data}
 }
 
 const objectsPrefix = "sysroot/ostree/repo/objects/"
 
-func objectPath(c repo.Checksum, extension string) string {
+func objectPath(c object.Checksum, extension string) string {
 	hex := c.String()
 	return objectsPrefix + hex[:2] + "/" + hex[2:] + "." + extension
 }
 
 // paxXattrs returns the records by which container engines set a file's xattrs. Labels are left out: a host labels by
 // its own policy, and the sidecar of the object has them.
-func paxXattrs(xattrs repo.Xattrs) ([]byte, error) {
+func paxXattrs(xattrs object.Xattrs) ([]byte, error) {
 	var records []byte
 	for _, x := range xattrs {
 		if x.Name == "security.selinux" {

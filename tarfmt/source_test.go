@@ -17,24 +17,25 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // memSource is a repository in memory.
 type memSource struct {
-	metadata map[repo.ObjectName][]byte
-	files    map[repo.Checksum]memFile
+	metadata map[object.Name][]byte
+	files    map[object.Checksum]memFile
 }
 
 type memFile struct {
-	info repo.FileInfo
+	info object.FileInfo
 	data []byte
 }
 
 func newMemSource() *memSource {
-	return &memSource{metadata: map[repo.ObjectName][]byte{}, files: map[repo.Checksum]memFile{}}
+	return &memSource{metadata: map[object.Name][]byte{}, files: map[object.Checksum]memFile{}}
 }
 
-func (m *memSource) Metadata(_ context.Context, name repo.ObjectName) ([]byte, error) {
+func (m *memSource) Metadata(_ context.Context, name object.Name) ([]byte, error) {
 	data, ok := m.metadata[name]
 	if !ok {
 		return nil, fmt.Errorf("%w: %s", repo.ErrObjectNotFound, name)
@@ -42,7 +43,7 @@ func (m *memSource) Metadata(_ context.Context, name repo.ObjectName) ([]byte, e
 	return data, nil
 }
 
-func (m *memSource) FileInfo(_ context.Context, c repo.Checksum) (*repo.FileInfo, error) {
+func (m *memSource) FileInfo(_ context.Context, c object.Checksum) (*object.FileInfo, error) {
 	f, ok := m.files[c]
 	if !ok {
 		return nil, fmt.Errorf("%w: %s.file", repo.ErrObjectNotFound, c)
@@ -51,7 +52,7 @@ func (m *memSource) FileInfo(_ context.Context, c repo.Checksum) (*repo.FileInfo
 	return &info, nil
 }
 
-func (m *memSource) OpenFile(ctx context.Context, c repo.Checksum) (io.ReadCloser, *repo.FileInfo, error) {
+func (m *memSource) OpenFile(ctx context.Context, c object.Checksum) (io.ReadCloser, *object.FileInfo, error) {
 	info, err := m.FileInfo(ctx, c)
 	if err != nil {
 		return nil, nil, err
@@ -59,21 +60,21 @@ func (m *memSource) OpenFile(ctx context.Context, c repo.Checksum) (io.ReadClose
 	return io.NopCloser(bytes.NewReader(m.files[c].data)), info, nil
 }
 
-func (m *memSource) addMetadata(t repo.ObjectType, data []byte) repo.Checksum {
-	c := repo.HashMetadata(data)
-	m.metadata[repo.ObjectName{Checksum: c, Type: t}] = data
+func (m *memSource) addMetadata(t object.Type, data []byte) object.Checksum {
+	c := object.HashMetadata(data)
+	m.metadata[object.Name{Checksum: c, Type: t}] = data
 	return c
 }
 
-func (m *memSource) addFile(tb testing.TB, h repo.FileHeader, data []byte) repo.Checksum {
+func (m *memSource) addFile(tb testing.TB, h object.FileHeader, data []byte) object.Checksum {
 	tb.Helper()
-	hash, err := repo.FileHasher(&h)
+	hash, err := object.FileHasher(&h)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	hash.Write(data)
-	c := repo.Checksum(hash.Sum(nil))
-	m.files[c] = memFile{info: repo.FileInfo{FileHeader: h, Size: int64(len(data))}, data: data}
+	c := object.Checksum(hash.Sum(nil))
+	m.files[c] = memFile{info: object.FileInfo{FileHeader: h, Size: int64(len(data))}, data: data}
 	return c
 }
 
@@ -85,18 +86,18 @@ type node struct {
 	target string
 	uid    uint32
 	gid    uint32
-	xattrs repo.Xattrs
+	xattrs object.Xattrs
 }
 
 // addTree stores a tree and returns its root. The attributes of directories without a node are those of def.
-func (m *memSource) addTree(tb testing.TB, def repo.DirMeta, nodes []node) (tree, meta repo.Checksum) {
+func (m *memSource) addTree(tb testing.TB, def object.DirMeta, nodes []node) (tree, meta object.Checksum) {
 	tb.Helper()
 	type dir struct {
-		meta  repo.DirMeta
-		files map[string]repo.Checksum
+		meta  object.DirMeta
+		files map[string]object.Checksum
 		dirs  map[string]*dir
 	}
-	newDir := func() *dir { return &dir{meta: def, files: map[string]repo.Checksum{}, dirs: map[string]*dir{}} }
+	newDir := func() *dir { return &dir{meta: def, files: map[string]object.Checksum{}, dirs: map[string]*dir{}} }
 	root := newDir()
 	find := func(p string) *dir {
 		d := root
@@ -112,36 +113,36 @@ func (m *memSource) addTree(tb testing.TB, def repo.DirMeta, nodes []node) (tree
 		return d
 	}
 	for _, n := range nodes {
-		if n.mode&repo.ModeTypeMask == repo.ModeDir {
-			find(n.path).meta = repo.DirMeta{UID: n.uid, GID: n.gid, Mode: n.mode, Xattrs: n.xattrs}
+		if n.mode&object.ModeTypeMask == object.ModeDir {
+			find(n.path).meta = object.DirMeta{UID: n.uid, GID: n.gid, Mode: n.mode, Xattrs: n.xattrs}
 			continue
 		}
-		h := repo.FileHeader{UID: n.uid, GID: n.gid, Mode: repo.ModeRegular | n.mode, Xattrs: n.xattrs}
+		h := object.FileHeader{UID: n.uid, GID: n.gid, Mode: object.ModeRegular | n.mode, Xattrs: n.xattrs}
 		if n.target != "" {
-			h.Mode, h.Target = repo.ModeSymlink|0o777, n.target
+			h.Mode, h.Target = object.ModeSymlink|0o777, n.target
 		}
 		find(path.Dir(n.path)).files[path.Base(n.path)] = m.addFile(tb, h, []byte(n.data))
 	}
-	var store func(d *dir) (tree, meta repo.Checksum)
-	store = func(d *dir) (repo.Checksum, repo.Checksum) {
-		var dt repo.DirTree
+	var store func(d *dir) (tree, meta object.Checksum)
+	store = func(d *dir) (object.Checksum, object.Checksum) {
+		var dt object.DirTree
 		for _, name := range sortedKeys(d.files) {
-			dt.Files = append(dt.Files, repo.FileEntry{Name: name, Checksum: d.files[name]})
+			dt.Files = append(dt.Files, object.FileEntry{Name: name, Checksum: d.files[name]})
 		}
 		for _, name := range sortedKeys(d.dirs) {
 			tree, meta := store(d.dirs[name])
-			dt.Dirs = append(dt.Dirs, repo.DirEntry{Name: name, Tree: tree, Meta: meta})
+			dt.Dirs = append(dt.Dirs, object.DirEntry{Name: name, Tree: tree, Meta: meta})
 		}
-		return m.addMetadata(repo.TypeDirTree, must(repo.EncodeDirTree(&dt))),
-			m.addMetadata(repo.TypeDirMeta, must(repo.EncodeDirMeta(&d.meta)))
+		return m.addMetadata(object.TypeDirTree, must(object.EncodeDirTree(&dt))),
+			m.addMetadata(object.TypeDirMeta, must(object.EncodeDirMeta(&d.meta)))
 	}
 	return store(root)
 }
 
-func (m *memSource) addCommit(tb testing.TB, c repo.Commit, def repo.DirMeta, nodes []node) repo.Checksum {
+func (m *memSource) addCommit(tb testing.TB, c object.Commit, def object.DirMeta, nodes []node) object.Checksum {
 	tb.Helper()
 	c.Tree, c.Meta = m.addTree(tb, def, nodes)
-	return m.addMetadata(repo.TypeCommit, must(repo.EncodeCommit(&c)))
+	return m.addMetadata(object.TypeCommit, must(object.EncodeCommit(&c)))
 }
 
 func must[T any](v T, err error) T {
@@ -170,14 +171,14 @@ func loadArchive(tb testing.TB, file string) *memSource {
 		}
 		data := must(io.ReadAll(r))
 		sum, ext, _ := strings.Cut(strings.Replace(rest, "/", "", 1), ".")
-		c := must(repo.ParseChecksum(sum))
+		c := must(object.ParseChecksum(sum))
 		if ext == "filez" {
 			m.files[c] = parseFilez(tb, data)
 			continue
 		}
-		for _, t := range []repo.ObjectType{repo.TypeCommit, repo.TypeCommitMeta, repo.TypeDirTree, repo.TypeDirMeta} {
+		for _, t := range []object.Type{object.TypeCommit, object.TypeCommitMeta, object.TypeDirTree, object.TypeDirMeta} {
 			if ext == t.String() {
-				m.metadata[repo.ObjectName{Checksum: c, Type: t}] = data
+				m.metadata[object.Name{Checksum: c, Type: t}] = data
 			}
 		}
 	}
@@ -186,7 +187,7 @@ func loadArchive(tb testing.TB, file string) *memSource {
 func parseFilez(tb testing.TB, data []byte) memFile {
 	tb.Helper()
 	n := binary.BigEndian.Uint32(data)
-	info, err := repo.ParseArchiveHeader(data[8 : 8+n])
+	info, err := object.ParseArchiveHeader(data[8 : 8+n])
 	if err != nil {
 		tb.Fatal(err)
 	}

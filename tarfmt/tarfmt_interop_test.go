@@ -12,6 +12,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/internal/fixtures"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
@@ -73,7 +74,7 @@ func TestOSTreeAcceptsImportedLayers(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := tarfmt.VerifyComplete(t.Context(), txn, txn.HasObject, commit); err != nil {
+			if err := txn.VerifyComplete(t.Context(), commit); err != nil {
 				t.Fatal(err)
 			}
 			txn.UnmarkPartial(commit)
@@ -100,12 +101,12 @@ func TestOSTreeKeepsTheObjectsOfSyntheticCommits(t *testing.T) {
 		t.Fatal(err)
 	}
 	data, dirtree, dirmeta := tarfmt.SyntheticCommit(objects)
-	for typ, data := range map[repo.ObjectType][]byte{repo.TypeCommit: data, repo.TypeDirTree: dirtree, repo.TypeDirMeta: dirmeta} {
+	for typ, data := range map[object.Type][]byte{object.TypeCommit: data, object.TypeDirTree: dirtree, object.TypeDirMeta: dirmeta} {
 		if _, err := txn.WriteMetadata(t.Context(), typ, data); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := txn.SetRef("layer", repo.HashMetadata(data)); err != nil {
+	if err := txn.SetRef("layer", object.HashMetadata(data)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := txn.Commit(t.Context()); err != nil {
@@ -114,7 +115,7 @@ func TestOSTreeKeepsTheObjectsOfSyntheticCommits(t *testing.T) {
 	ostree(t, "prune", "--repo="+r.Path(), "--refs-only")
 	wantSound(t, r)
 	for _, o := range objects {
-		if ok, err := r.Has(repo.ObjectName{Checksum: o, Type: repo.TypeFile}); err != nil || !ok {
+		if ok, err := r.Has(object.Name{Checksum: o, Type: object.TypeFile}); err != nil || !ok {
 			t.Errorf("object %s is gone, %v", o, err)
 		}
 	}
@@ -138,8 +139,8 @@ func TestLibarchiveReadsSymlinkTargets(t *testing.T) {
 	}
 }
 
-func linksOnly(t *testing.T, src *memSource, commit repo.Checksum) tarfmt.Content {
-	var c tarfmt.Content
+func linksOnly(t *testing.T, src *memSource, commit object.Checksum) repo.Content {
+	var c repo.Content
 	for _, o := range content(t, src, commit) {
 		if f := src.files[o.Checksum]; f.info.IsSymlink() {
 			c = append(c, o)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/internal/fixtures"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
@@ -93,19 +94,19 @@ func TestUpstream_RepositoriesOfUpstreamsTests(t *testing.T) {
 					t.Errorf("%s is %s, %v, want %s", rev, got, err, want)
 				}
 			}
-			id, err := repo.ParseChecksum(tt.first)
+			id, err := object.ParseChecksum(tt.first)
 			if err != nil {
 				t.Fatal(err)
 			}
-			data, err := r.Metadata(t.Context(), repo.ObjectName{Checksum: id, Type: repo.TypeCommit})
+			data, err := r.Metadata(t.Context(), object.Name{Checksum: id, Type: object.TypeCommit})
 			if err != nil {
 				t.Fatal(err)
 			}
-			commit, err := repo.ParseCommit(data)
+			commit, err := object.ParseCommit(data)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := repo.Checksum(sha256.Sum256(append(commit.Tree[:], commit.Meta[:]...))); got.String() != tt.content {
+			if got := object.Checksum(sha256.Sum256(append(commit.Tree[:], commit.Meta[:]...))); got.String() != tt.content {
 				t.Errorf("the content checksum is %s, want %s", got, tt.content)
 			}
 			all := content(t, r, id)
@@ -131,12 +132,12 @@ func TestUpstream_DenormalTargetsOfSymlinks(t *testing.T) {
 	t.Parallel()
 	for _, target := range []string{"../../usr/sbin//chkconfig", "foo//bar/baz", "/", "../usr/bin/blah", "a/./b/", "//", strings.Repeat("d//", 60) + "f"} {
 		src := newMemSource()
-		tree, meta := src.addTree(t, repo.DirMeta{Mode: repo.ModeDir | 0o755}, []node{{path: "usr/link", target: target}})
-		data, err := repo.EncodeCommit(&repo.Commit{Tree: tree, Meta: meta})
+		tree, meta := src.addTree(t, object.DirMeta{Mode: object.ModeDir | 0o755}, []node{{path: "usr/link", target: target}})
+		data, err := object.EncodeCommit(&object.Commit{Tree: tree, Meta: meta})
 		if err != nil {
 			t.Fatal(err)
 		}
-		commit := src.addMetadata(repo.TypeCommit, data)
+		commit := src.addMetadata(object.TypeCommit, data)
 		r, err := repo.Init(filepath.Join(t.TempDir(), "repo"), repo.ModeArchive)
 		if err != nil {
 			t.Fatal(err)
@@ -150,7 +151,7 @@ func TestUpstream_DenormalTargetsOfSymlinks(t *testing.T) {
 			t.Errorf("%q: commit %s, %v, want %s", target, got, err, commit)
 		}
 		// The checksum of an object covers its target.
-		if err := tarfmt.VerifyComplete(t.Context(), txn, txn.HasObject, commit); err != nil {
+		if err := txn.VerifyComplete(t.Context(), commit); err != nil {
 			t.Errorf("%q: %v", target, err)
 		}
 		if err := errors.Join(txn.Abort(), r.Close()); err != nil {

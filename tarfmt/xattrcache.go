@@ -3,7 +3,7 @@ package tarfmt
 import (
 	"container/list"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // maxXattrCache bounds the memory of an [xattrCache]. An operating system has a few hundred distinct sets of some
@@ -13,28 +13,28 @@ const maxXattrCache = 32 << 20
 // xattrCache holds xattr bodies by their checksums. It forgets the body that was not used for longest when it would
 // grow beyond its bound.
 type xattrCache struct {
-	bodies map[repo.Checksum]*list.Element
+	bodies map[object.Checksum]*list.Element
 	recent list.List // of *xattrBody, the last used in front
 	size   int
 }
 
 type xattrBody struct {
-	sum    repo.Checksum
+	sum    object.Checksum
 	data   []byte
-	xattrs repo.Xattrs
+	xattrs object.Xattrs
 	parsed bool
 }
 
 // cost estimates the memory of a body, with what is parsed of it.
 func (b *xattrBody) cost() int { return 512 + 4*len(b.data) }
 
-func (c *xattrCache) add(sum repo.Checksum, data []byte) {
+func (c *xattrCache) add(sum object.Checksum, data []byte) {
 	if el, ok := c.bodies[sum]; ok {
 		c.recent.MoveToFront(el)
 		return
 	}
 	if c.bodies == nil {
-		c.bodies = map[repo.Checksum]*list.Element{}
+		c.bodies = map[object.Checksum]*list.Element{}
 	}
 	b := &xattrBody{sum: sum, data: data}
 	c.bodies[sum] = c.recent.PushFront(b)
@@ -47,7 +47,7 @@ func (c *xattrCache) add(sum repo.Checksum, data []byte) {
 	}
 }
 
-func (c *xattrCache) get(sum repo.Checksum) (repo.Xattrs, error) {
+func (c *xattrCache) get(sum object.Checksum) (object.Xattrs, error) {
 	el, ok := c.bodies[sum]
 	if !ok {
 		return nil, invalidf("Failed to find xattrs content %s", sum)
@@ -55,7 +55,7 @@ func (c *xattrCache) get(sum repo.Checksum) (repo.Xattrs, error) {
 	c.recent.MoveToFront(el)
 	b := el.Value.(*xattrBody)
 	if !b.parsed {
-		xattrs, err := repo.ParseXattrs(b.data)
+		xattrs, err := object.ParseXattrs(b.data)
 		if err != nil {
 			return nil, invalid(err, "xattrs %s", sum)
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -49,7 +50,7 @@ type opened struct {
 
 	// repo and commit are set where the image holds a commit and nothing else.
 	repo   *repo.Repo
-	commit repo.Checksum
+	commit object.Checksum
 }
 
 // open opens what the flags name.

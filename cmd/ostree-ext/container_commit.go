@@ -6,12 +6,13 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
 // heldCommit is the commit that an image is of.
 type heldCommit struct {
-	commit  repo.Checksum
+	commit  object.Checksum
 	dropped []rootfs.Dropped
 	// write stores it in a repository and sets a ref unless that is empty.
 	write func(ctx context.Context, r *repo.Repo, ref string) error
@@ -30,7 +31,7 @@ func newlyCommitted(c *plan.Committed) *heldCommit {
 }
 
 // alreadyCommitted is a commit that an image holds.
-func alreadyCommitted(src *repo.Repo, commit repo.Checksum) *heldCommit {
+func alreadyCommitted(src *repo.Repo, commit object.Checksum) *heldCommit {
 	return &heldCommit{commit: commit, write: func(ctx context.Context, r *repo.Repo, ref string) error {
 		if _, err := r.PullLocal(ctx, src, []string{commit.String()}, repo.PullOptions{}); err != nil || ref == "" {
 			return err

@@ -15,6 +15,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // encapsulateFlags are the options as they are written.
@@ -140,7 +141,7 @@ func (a *app) encapsulate(
 
 // useContentMeta takes over what content metadata say. Those of upstream's command line name the layers, so that the
 // packing is upstream's unless another is asked for; those of its library name components.
-func (f *encapsulateFlags) useContentMeta(cmd *cobra.Command, r *repo.Repo, rev repo.Checksum, opts *plan.Options) error {
+func (f *encapsulateFlags) useContentMeta(cmd *cobra.Command, r *repo.Repo, rev object.Checksum, opts *plan.Options) error {
 	if f.contentMeta == "" {
 		return nil
 	}

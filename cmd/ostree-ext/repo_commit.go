@@ -14,6 +14,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // commitFlags are the options of a commit as they are written.
@@ -97,38 +98,38 @@ type committed struct {
 	ContentBytes    int64  `json:"contentBytes"`
 }
 
-func (f *commitFlags) commit(ctx context.Context, r *repo.Repo, dirs []string) (repo.Checksum, repo.Stats, error) {
+func (f *commitFlags) commit(ctx context.Context, r *repo.Repo, dirs []string) (object.Checksum, repo.Stats, error) {
 	var none repo.Stats
 	opts, err := f.treeOptions()
 	if err != nil {
-		return repo.Checksum{}, none, err
+		return object.Checksum{}, none, err
 	}
-	c := &repo.Commit{Subject: f.subject, Body: f.body}
+	c := &object.Commit{Subject: f.subject, Body: f.body}
 	if c.Timestamp, err = commitTime(f.timestamp); err != nil {
-		return repo.Checksum{}, none, err
+		return object.Checksum{}, none, err
 	}
 	if c.Parent, err = f.resolveParent(r); err != nil {
-		return repo.Checksum{}, none, err
+		return object.Checksum{}, none, err
 	}
 	txn, err := r.Begin(ctx)
 	if err != nil {
-		return repo.Checksum{}, none, err
+		return object.Checksum{}, none, err
 	}
 	defer txn.Abort()
 	if err := f.writeTree(ctx, r, txn, c, dirs, opts); err != nil {
-		return repo.Checksum{}, none, err
+		return object.Checksum{}, none, err
 	}
 	if f.skipIfUnchanged && !c.Parent.IsZero() {
-		old, err := r.LoadCommit(ctx, c.Parent)
+		old, err := repo.LoadCommit(ctx, r, c.Parent)
 		if err != nil {
-			return repo.Checksum{}, none, err
+			return object.Checksum{}, none, err
 		}
 		if old.Tree == c.Tree && old.Meta == c.Meta {
 			return c.Parent, none, nil
 		}
 	}
 	if c.Metadata, err = f.metadata(ctx, txn, r, c); err != nil {
-		return repo.Checksum{}, none, err
+		return object.Checksum{}, none, err
 	}
 	rev, err := txn.WriteCommit(ctx, c)
 	if err != nil {
@@ -152,7 +153,7 @@ func (f *commitFlags) commit(ctx context.Context, r *repo.Repo, dirs []string) (
 	return rev, stats, err
 }
 
-func (f *commitFlags) writeTree(ctx context.Context, r *repo.Repo, txn *repo.Txn, c *repo.Commit, dirs []string, opts repo.TreeOptions) error {
+func (f *commitFlags) writeTree(ctx context.Context, r *repo.Repo, txn *repo.Txn, c *object.Commit, dirs []string, opts repo.TreeOptions) error {
 	tree := repo.NewMutableTree()
 	if f.base != "" {
 		base, err := r.ResolveRev(f.base)
@@ -217,24 +218,24 @@ func (f *commitFlags) treeOptions() (o repo.TreeOptions, err error) {
 	)
 }
 
-func (f *commitFlags) resolveParent(r *repo.Repo) (repo.Checksum, error) {
+func (f *commitFlags) resolveParent(r *repo.Repo) (object.Checksum, error) {
 	switch {
 	case f.parent == "none":
-		return repo.Checksum{}, nil
+		return object.Checksum{}, nil
 	case f.parent != "":
 		return r.ResolveRev(f.parent)
 	case f.orphan:
-		return repo.Checksum{}, nil
+		return object.Checksum{}, nil
 	}
 	rev, err := r.ResolveRef(f.branch)
 	if errors.Is(err, repo.ErrRefNotFound) {
-		return repo.Checksum{}, nil
+		return object.Checksum{}, nil
 	}
 	return rev, err
 }
 
 // metadata is the commit's metadata in the order in which libostree's own program writes it.
-func (f *commitFlags) metadata(ctx context.Context, src repo.Source, r *repo.Repo, c *repo.Commit) (gvariant.Dict, error) {
+func (f *commitFlags) metadata(ctx context.Context, src repo.Source, r *repo.Repo, c *object.Commit) (gvariant.Dict, error) {
 	d, err := addStrings(nil, f.strings)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 func newRepoShowCommand(a *app) *cobra.Command {
@@ -25,11 +26,11 @@ func newRepoShowCommand(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				commit, err := r.LoadCommit(cmd.Context(), rev)
+				commit, err := repo.LoadCommit(cmd.Context(), r, rev)
 				if err != nil {
 					return err
 				}
-				detached, err := r.DetachedMetadata(cmd.Context(), rev)
+				detached, err := repo.LoadDetachedMetadata(cmd.Context(), r, rev)
 				if err != nil {
 					return err
 				}
@@ -62,7 +63,7 @@ func (a *app) printKey(what string, d gvariant.Dict, key string) error {
 }
 
 // commitText is a commit for people. Integers in the metadata are printed as the little-endian numbers that they are.
-func commitText(rev repo.Checksum, c *repo.Commit, detached gvariant.Dict) string {
+func commitText(rev object.Checksum, c *object.Commit, detached gvariant.Dict) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "commit %s\n", rev)
 	if !c.Parent.IsZero() {
@@ -96,7 +97,7 @@ type shown struct {
 	Detached        map[string]string `json:"detachedMetadata,omitempty"`
 }
 
-func shownCommit(rev repo.Checksum, c *repo.Commit, detached gvariant.Dict) shown {
+func shownCommit(rev object.Checksum, c *object.Commit, detached gvariant.Dict) shown {
 	texts := func(d gvariant.Dict) map[string]string {
 		m := make(map[string]string, len(d))
 		for _, e := range d {

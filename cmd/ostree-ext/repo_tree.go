@@ -9,6 +9,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 func newRepoLsCommand(a *app) *cobra.Command {
@@ -217,7 +218,7 @@ func newRepoPruneCommand(a *app) *cobra.Command {
 					if err != nil {
 						return err
 					}
-					opts.DeleteCommits = []repo.Checksum{rev}
+					opts.DeleteCommits = []object.Checksum{rev}
 				}
 				stats, err := r.Prune(cmd.Context(), opts)
 				if err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
@@ -92,28 +93,28 @@ func newTarImportCommand(a *app) *cobra.Command {
 	return c
 }
 
-func importTar(cmd *cobra.Command, r *repo.Repo, in io.Reader, ref string) (repo.Checksum, error) {
+func importTar(cmd *cobra.Command, r *repo.Repo, in io.Reader, ref string) (object.Checksum, error) {
 	ctx := cmd.Context()
 	txn, err := r.Begin(ctx)
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
 	defer txn.Abort()
 	rev, err := tarfmt.ImportCommit(ctx, txn, bufio.NewReaderSize(in, 256<<10), tarfmt.ImportOptions{})
 	if err != nil {
-		return repo.Checksum{}, fmt.Errorf("reading the tar stream: %w", err)
+		return object.Checksum{}, fmt.Errorf("reading the tar stream: %w", err)
 	}
-	if err := tarfmt.VerifyComplete(ctx, txn, txn.HasObject, rev); err != nil {
-		return repo.Checksum{}, fmt.Errorf("the stream does not hold all of commit %s: %w", rev, err)
+	if err := txn.VerifyComplete(ctx, rev); err != nil {
+		return object.Checksum{}, fmt.Errorf("the stream does not hold all of commit %s: %w", rev, err)
 	}
 	txn.UnmarkPartial(rev)
 	if ref != "" {
 		if err := txn.SetRef(ref, rev); err != nil {
-			return repo.Checksum{}, err
+			return object.Checksum{}, err
 		}
 	}
 	if _, err := txn.Commit(ctx); err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
 	return rev, nil
 }
@@ -126,7 +127,7 @@ type imported struct {
 }
 
 // printImported prints the line that upstream prints.
-func (a *app) printImported(rev repo.Checksum, ref string) error {
+func (a *app) printImported(rev object.Checksum, ref string) error {
 	if ref == "" {
 		return a.printf("Imported: %s\n", rev)
 	}

@@ -6,7 +6,7 @@ import (
 	"io/fs"
 	"strings"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/overlay"
 )
@@ -25,7 +25,7 @@ func isSpare(tree *overlay.Tree[content]) (bool, error) {
 	objects := map[*overlay.File[content]]bool{}
 	err := tree.Walk(func(dir, name string, f *overlay.File[content]) error {
 		inside := strings.HasPrefix(dir+"/", repositoryDir+"/"+repositoryName+"/")
-		if inside && strings.HasSuffix(name, ".file") && f.Mode&repo.ModeTypeMask == repo.ModeRegular {
+		if inside && strings.HasSuffix(name, ".file") && f.Mode&object.ModeTypeMask == object.ModeRegular {
 			objects[f] = true
 		}
 		if dir == "/" && name != repositoryDir[1:] && name != "" {

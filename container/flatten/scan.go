@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // Scanner checks the layers of an image without keeping the contents of their files.
@@ -33,8 +33,8 @@ func (l *Layer) Special() string {
 		if e.File == nil {
 			continue
 		}
-		switch e.File.Mode & repo.ModeTypeMask {
-		case repo.ModeRegular, repo.ModeDir, repo.ModeSymlink:
+		switch e.File.Mode & object.ModeTypeMask {
+		case object.ModeRegular, object.ModeDir, object.ModeSymlink:
 		default:
 			return e.Path
 		}

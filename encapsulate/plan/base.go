@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/plain"
 )
@@ -47,5 +47,5 @@ func same(a, b rootfs.Entry) bool {
 	if !a.IsDir() || !b.IsDir() {
 		return !a.IsDir() && !b.IsDir() && a.Object == b.Object
 	}
-	return a.UID == b.UID && a.GID == b.GID && a.Mode == b.Mode && string(repo.EncodeXattrs(a.Xattrs)) == string(repo.EncodeXattrs(b.Xattrs))
+	return a.UID == b.UID && a.GID == b.GID && a.Mode == b.Mode && string(object.EncodeXattrs(a.Xattrs)) == string(object.EncodeXattrs(b.Xattrs))
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
-	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
 // Plan says what an image will be. The fields are for showing; they are not to be changed.
@@ -60,7 +60,7 @@ func (p *Plan) imageOptions(at int) encapsulate.Options {
 const formatOSTree = "ostree-1"
 
 // Commit plans the image of a commit. Without components to be found, all of it goes into one layer.
-func Commit(ctx context.Context, src repo.Source, commit repo.Checksum, opts Options) (*Plan, error) {
+func Commit(ctx context.Context, src repo.Source, commit object.Checksum, opts Options) (*Plan, error) {
 	c := &commitBuild{src: src, commit: commit}
 	p := &Plan{opts: opts, image: c.image}
 	if opts.SingleLayer {
@@ -99,7 +99,7 @@ func anyOwner(set *component.Set) bool {
 
 type commitBuild struct {
 	src    repo.Source
-	commit repo.Checksum
+	commit object.Checksum
 	plan   *chunking.Plan
 }
 
@@ -140,7 +140,7 @@ func (c *commitBuild) arrange(ctx context.Context, p *Plan) error {
 
 // firstKey is the key of the first layer: that of the commit, with all metadata.
 func (c *commitBuild) firstKey(ctx context.Context, parentDirs bool) (k chunking.Key, err error) {
-	meta, err := c.src.Metadata(ctx, repo.ObjectName{Checksum: c.commit, Type: repo.TypeCommitMeta})
+	meta, err := c.src.Metadata(ctx, object.Name{Checksum: c.commit, Type: object.TypeCommitMeta})
 	if err != nil && !errors.Is(err, repo.ErrObjectNotFound) {
 		return k, err
 	}
@@ -183,7 +183,7 @@ func (c *commitBuild) packUpstream(ctx context.Context, p *Plan) error {
 			return fmt.Errorf("prior image: %w: leave it out with --prior=none", err)
 		}
 	}
-	content, err := tarfmt.CommitContent(ctx, c.src, c.commit)
+	content, err := repo.CommitContent(ctx, c.src, c.commit)
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,8 @@ import (
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
-	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
 // content is what of a commit goes into a layer: some entries of its tree, whose paths and objects are not kept once more.
@@ -16,7 +16,7 @@ type content struct {
 	order   []uint32
 }
 
-var _ tarfmt.Files = (*content)(nil)
+var _ repo.Files = (*content)(nil)
 
 func newContent(entries *rootfs.List, indexes []uint32) *content {
 	c := &content{entries, slices.Clone(indexes)}
@@ -29,13 +29,13 @@ func newContent(entries *rootfs.List, indexes []uint32) *content {
 	return c
 }
 
-// Len implements [tarfmt.Files].
+// Len implements [repo.Files].
 func (c *content) Len() int { return len(c.order) }
 
-// Checksum implements [tarfmt.Files].
-func (c *content) Checksum(i int) repo.Checksum { return c.entries.Object(int(c.order[i])) }
+// Checksum implements [repo.Files].
+func (c *content) Checksum(i int) object.Checksum { return c.entries.Object(int(c.order[i])) }
 
-// Path implements [tarfmt.Files].
+// Path implements [repo.Files].
 func (c *content) Path(i int) string { return c.entries.At(int(c.order[i])).Path() }
 
 // compareWalked says which of two files a walk meets first: the files of a directory stand before its subdirectories, both sorted

@@ -7,8 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
-	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
 // A layer's bytes depend on the order of an object's paths, which is that of a walk and not that of the tree's list.
@@ -37,7 +37,7 @@ func TestContentOfALayerIsInTheOrderOfAWalk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := tarfmt.CommitContent(t.Context(), c.Source, c.Commit)
+	want, err := repo.CommitContent(t.Context(), c.Source, c.Commit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,9 +52,9 @@ func TestContentOfALayerIsInTheOrderOfAWalk(t *testing.T) {
 		}
 	}
 	files := newContent(tree.Entries(), indexes)
-	var got tarfmt.Content
+	var got repo.Content
 	for i := range files.Len() {
-		got = append(got, tarfmt.ObjectPath{Checksum: files.Checksum(i), Path: files.Path(i)})
+		got = append(got, repo.ObjectPath{Checksum: files.Checksum(i), Path: files.Path(i)})
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

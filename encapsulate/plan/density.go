@@ -14,7 +14,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/internal/deflate"
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -76,7 +76,7 @@ func (s *sampler) density(ctx context.Context, u *chunking.Unit) (int, error) {
 	slices.SortFunc(files, func(i, j uint32) int {
 		return cmp.Or(cmp.Compare(entries.At(int(j)).Size, entries.At(int(i)).Size), cmp.Compare(i, j))
 	})
-	seen := map[repo.Checksum]bool{}
+	seen := map[object.Checksum]bool{}
 	var size, left uint64 // whole numbers, as every machine has to find the same
 	for _, i := range files {
 		e := entries.At(int(i))

@@ -11,6 +11,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -40,7 +41,7 @@ func mappedSet(tree rootfs.Tree, m *chunking.Mapping) (*component.Set, error) {
 	for _, c := range m.Components {
 		names[c.ID] = c.Name
 	}
-	owner := map[repo.Checksum]int32{}
+	owner := map[object.Checksum]int32{}
 	for _, o := range m.Objects {
 		name, ok := names[o.Component]
 		if !ok {
@@ -75,8 +76,8 @@ func mappedSet(tree rootfs.Tree, m *chunking.Mapping) (*component.Set, error) {
 // upstreamMapping says what was found in upstream's terms. Of an object with several owners all names go to one.
 func upstreamMapping(tree rootfs.Tree, set *component.Set) *chunking.Mapping {
 	m := &chunking.Mapping{}
-	owner, sizes := map[repo.Checksum]int32{}, map[int32]uint64{}
-	size := map[repo.Checksum]int64{}
+	owner, sizes := map[object.Checksum]int32{}, map[int32]uint64{}
+	size := map[object.Checksum]int64{}
 	for i, e := range tree.Entries().All() {
 		c := set.Claims[i].Component
 		if c < 0 {
@@ -87,7 +88,7 @@ func upstreamMapping(tree rootfs.Tree, set *component.Set) *chunking.Mapping {
 			owner[e.Object] = c
 		}
 	}
-	objects := slices.SortedFunc(maps.Keys(owner), repo.Checksum.Compare)
+	objects := slices.SortedFunc(maps.Keys(owner), object.Checksum.Compare)
 	for _, o := range objects {
 		c := owner[o]
 		sizes[c] += uint64(size[o])

@@ -6,7 +6,7 @@ import (
 	"io"
 	"iter"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/plain"
@@ -55,27 +55,27 @@ func (m *matcher) file(f *plain.File) (bool, error) {
 		return false, nil
 	}
 	e := m.index.Entry(i)
-	object := f.Object
+	obj := f.Object
 	if f.Link != "" {
 		j, ok := m.index.Find(f.Link)
 		if !ok || !m.seen[j] {
 			return false, fmt.Errorf("%.200s: %w: a link to %.200s, which is not in the layer", f.Path, tarfmt.ErrInvalidStream, f.Link)
 		}
-		object = m.index.Entry(j).Object
+		obj = m.index.Entry(j).Object
 	}
 	if e.IsDir() {
-		return f.Link == "" && sameDirectory(e, object), nil
+		return f.Link == "" && sameDirectory(e, obj), nil
 	}
 	if m.seen[i] {
 		return false, fmt.Errorf("%.200s: %w: it is there twice", f.Path, tarfmt.ErrInvalidStream)
 	}
 	m.seen[i] = true
 	m.entries = append(m.entries, uint32(i))
-	return e.Object == object, nil
+	return e.Object == obj, nil
 }
 
 // sameDirectory reports whether a directory has this dirmeta.
-func sameDirectory(e rootfs.Entry, want repo.Checksum) bool {
-	data, err := repo.EncodeDirMeta(&repo.DirMeta{UID: e.UID, GID: e.GID, Mode: e.Mode, Xattrs: e.Xattrs})
-	return err == nil && repo.HashMetadata(data) == want
+func sameDirectory(e rootfs.Entry, want object.Checksum) bool {
+	data, err := object.EncodeDirMeta(&object.DirMeta{UID: e.UID, GID: e.GID, Mode: e.Mode, Xattrs: e.Xattrs})
+	return err == nil && object.HashMetadata(data) == want
 }

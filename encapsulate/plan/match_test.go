@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/plain"
@@ -20,8 +20,8 @@ import (
 type owned struct{ rootfs.Tree }
 
 func (o owned) Entries() *rootfs.List {
-	return o.Tree.Entries().WithHeaders(func(h *repo.FileHeader) *repo.FileHeader {
-		other := repo.FileHeader{Mode: h.Mode&repo.ModeTypeMask | 0o755, Target: h.Target}
+	return o.Tree.Entries().WithHeaders(func(h *object.FileHeader) *object.FileHeader {
+		other := object.FileHeader{Mode: h.Mode&object.ModeTypeMask | 0o755, Target: h.Target}
 		if other.IsSymlink() {
 			other.Mode = h.Mode
 		}

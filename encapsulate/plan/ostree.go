@@ -14,6 +14,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 	"github.com/ostree-ext/ostree-ext-go/repo/selinux"
 )
@@ -32,7 +33,7 @@ type OSTreeOptions struct {
 // Committed is a root filesystem that was committed where it lies.
 type Committed struct {
 	Source *rootfs.Source
-	Commit repo.Checksum
+	Commit object.Checksum
 	// Dropped is what the commit does not keep.
 	Dropped []rootfs.Dropped
 }
@@ -65,7 +66,7 @@ func CommitTree(ctx context.Context, tree rootfs.Tree, opts OSTreeOptions) (*Com
 			metadata = metadata.Set("version", gvariant.String(v))
 		}
 	}
-	c := repo.Commit{Subject: opts.Subject, Metadata: metadata}
+	c := object.Commit{Subject: opts.Subject, Metadata: metadata}
 	if t := opts.Time.Unix(); t > 0 {
 		c.Timestamp = uint64(t)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/plain"
 )
@@ -100,7 +100,7 @@ func (t *treeBuild) firstKey() (k chunking.Key) {
 	for _, e := range t.tree.Entries().All() {
 		if e.IsDir() {
 			fmt.Fprintf(h, "%q %d %d %o ", e.Path(), e.UID, e.GID, e.Mode)
-			h.Write(repo.EncodeXattrs(e.Xattrs))
+			h.Write(object.EncodeXattrs(e.Xattrs))
 		}
 	}
 	if t.base != nil {

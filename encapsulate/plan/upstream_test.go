@@ -13,6 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
@@ -60,7 +61,7 @@ func TestUpstream_PackingUpstreamGivesUpstreamsImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	var repos [3]*repo.Repo
-	var commits [3]repo.Checksum
+	var commits [3]object.Checksum
 	for _, n := range []int{1, 2} {
 		repos[n] = repotest.Init(t, repo.ModeArchive)
 		commits[n] = repotest.CommitRelease(t, repos[n], n)

@@ -19,6 +19,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
@@ -49,10 +50,10 @@ func layersOf(t *testing.T, m made) (layers []builtLayer, config *v1.ConfigFile)
 }
 
 // examplePackages is the mapping that upstream's tests give: packages that always change, in at most seven layers.
-func examplePackages(t *testing.T, r *repo.Repo, commit repo.Checksum) *chunking.Mapping {
+func examplePackages(t *testing.T, r *repo.Repo, commit object.Checksum) *chunking.Mapping {
 	t.Helper()
 	m := &chunking.Mapping{MaxLayers: 7}
-	packages, objects := map[string]bool{}, map[repo.Checksum]bool{}
+	packages, objects := map[string]bool{}, map[object.Checksum]bool{}
 	for _, f := range repotest.ExampleFiles() {
 		if !packages[f.Package] {
 			packages[f.Package] = true
@@ -69,7 +70,7 @@ func examplePackages(t *testing.T, r *repo.Repo, commit repo.Checksum) *chunking
 	return m
 }
 
-func objectAt(t *testing.T, r *repo.Repo, commit repo.Checksum, path string) (c repo.Checksum) {
+func objectAt(t *testing.T, r *repo.Repo, commit object.Checksum, path string) (c object.Checksum) {
 	t.Helper()
 	if err := repo.List(t.Context(), r, commit, path, repo.ListOptions{}, func(e *repo.ListEntry) error { c = e.Checksum; return nil }); err != nil {
 		t.Fatal(err)
@@ -163,11 +164,11 @@ func TestUpstream_ChunkStructure(t *testing.T) {
 	t.Parallel()
 	r, m := buildExample(t, repotest.ExampleCommit, true)
 	pkgdb := objectAt(t, r, mustParse(t, repotest.ExampleCommit), "/usr/lib/pkgdb/pkgdb").String()
-	object := "sysroot/ostree/repo/objects/" + pkgdb[:2] + "/" + pkgdb[2:] + ".file"
+	obj := "sysroot/ostree/repo/objects/" + pkgdb[:2] + "/" + pkgdb[2:] + ".file"
 	for i, want := range []map[string]string{
-		{"./": "5 755 ", "sysroot/ostree/repo/objects/00": "5 755 ", "sysroot/ostree/repo/config": "0 644 ", object: "", "usr/lib/pkgdb/pkgdb": ""},
-		{"sysroot/ostree/repo/objects/00": "5 755 ", object: "0 644 ", "usr/lib/pkgdb/pkgdb": "1 644 " + object, "usr/lib/sysimage/pkgdb": "1 644 " + object},
-		{"sysroot/ostree/repo/objects/00": "5 755 ", object: "", "usr/lib/pkgdb/pkgdb": ""},
+		{"./": "5 755 ", "sysroot/ostree/repo/objects/00": "5 755 ", "sysroot/ostree/repo/config": "0 644 ", obj: "", "usr/lib/pkgdb/pkgdb": ""},
+		{"sysroot/ostree/repo/objects/00": "5 755 ", obj: "0 644 ", "usr/lib/pkgdb/pkgdb": "1 644 " + obj, "usr/lib/sysimage/pkgdb": "1 644 " + obj},
+		{"sysroot/ostree/repo/objects/00": "5 755 ", obj: "", "usr/lib/pkgdb/pkgdb": ""},
 	} {
 		entries := entriesOf(t, m.blobs[m.manifest.Layers[i].Digest])
 		for name, w := range want {
@@ -206,9 +207,9 @@ func entriesOf(t *testing.T, blob []byte) map[string]string {
 	}
 }
 
-func mustParse(t *testing.T, s string) repo.Checksum {
+func mustParse(t *testing.T, s string) object.Checksum {
 	t.Helper()
-	c, err := repo.ParseChecksum(s)
+	c, err := object.ParseChecksum(s)
 	if err != nil {
 		t.Fatal(err)
 	}

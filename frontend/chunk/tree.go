@@ -3,7 +3,7 @@ package chunk
 import (
 	"slices"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -18,8 +18,8 @@ func (u *unlabelled) Entries() *rootfs.List { return u.entries }
 // withoutLabels hides the SELinux labels of a tree in the builder: they are those that the builder's system gives to the
 // files of containers, and would make an image depend on where it was built.
 func withoutLabels(tree rootfs.Tree) rootfs.Tree {
-	labelled := func(x repo.Xattr) bool { return x.Name == "security.selinux" }
-	return &unlabelled{tree, tree.Entries().WithHeaders(func(h *repo.FileHeader) *repo.FileHeader {
+	labelled := func(x object.Xattr) bool { return x.Name == "security.selinux" }
+	return &unlabelled{tree, tree.Entries().WithHeaders(func(h *object.FileHeader) *object.FileHeader {
 		if !slices.ContainsFunc(h.Xattrs, labelled) {
 			return h
 		}

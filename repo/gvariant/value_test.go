@@ -192,7 +192,7 @@ func FuzzValue(f *testing.F) {
 	f.Add("(uuuusa(ayay))", unhex(f, "000003e8 000003e9 000081a4 00000000 00 11"))
 	f.Add("v", []byte("x\x00\x00s"))
 	f.Add("mmas", []byte{0})
-	for _, seed := range testfiles.Read(f, "../testdata/objects/*") {
+	for _, seed := range testfiles.Read(f, "../object/testdata/objects/*") {
 		if typ := objectTypes[filepath.Ext(seed.Name)]; typ != "" {
 			f.Add(typ, seed.Data)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // The commits of upstream's own tests: the first, one that differs from it in not being bootable, and an update of
@@ -72,19 +73,19 @@ func ExampleTree() []Entry {
 		if e.Path == "boot" {
 			kind = "boot_t"
 		}
-		e.Xattrs = repo.Xattrs{{Name: "security.selinux", Value: []byte("system_u:object_r:" + kind + ":s0")}}
+		e.Xattrs = object.Xattrs{{Name: "security.selinux", Value: []byte("system_u:object_r:" + kind + ":s0")}}
 	}
 	// The value is not decoded there either.
 	arping := b.byPath["usr/bin/arping"]
-	arping.Xattrs = append(repo.Xattrs{{Name: "security.capability", Value: []byte("0sAAAAAgAgAAAAAAAAAAAAAAAAAAA=")}}, arping.Xattrs...)
+	arping.Xattrs = append(object.Xattrs{{Name: "security.capability", Value: []byte("0sAAAAAgAgAAAAAAAAAAAAAAAAAAA=")}}, arping.Xattrs...)
 	return b.sorted()
 }
 
 // CommitExample stores one of the commits of upstream's tests, by its id, without detached metadata, and sets
 // [ExampleRef]. Only an update's parent is not stored with it.
-func CommitExample(t testing.TB, r *repo.Repo, want string) repo.Checksum {
+func CommitExample(t testing.TB, r *repo.Repo, want string) object.Checksum {
 	t.Helper()
-	c := &repo.Commit{
+	c := &object.Commit{
 		Timestamp: 872879442,
 		Metadata: gvariant.Dict{
 			{Key: "buildsys.checksum", Value: gvariant.String(buildsysChecksum)},
@@ -98,14 +99,14 @@ func CommitExample(t testing.TB, r *repo.Repo, want string) repo.Checksum {
 	case ExampleUnbootable:
 		c.Metadata = c.Metadata[:3]
 	case ExampleUpdate:
-		parent, err := repo.ParseChecksum(ExampleCommit)
+		parent, err := object.ParseChecksum(ExampleCommit)
 		if err != nil {
 			t.Fatal(err)
 		}
 		c.Parent = parent
 		c.Timestamp += 24 * 60 * 60
 		bash := &tree[slices.IndexFunc(tree, func(e Entry) bool { return e.Path == "usr/bin/bash" })]
-		bash.Mode, bash.Content = repo.ModeRegular|0o644, []byte("bash-v0")
+		bash.Mode, bash.Content = object.ModeRegular|0o644, []byte("bash-v0")
 	}
 	id := commit(t, r, tree, ExampleRef, c, nil)
 	if id.String() != want {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // Suite checks that repositories of a mode keep what the package promises. Mode bare takes root.
@@ -71,9 +72,9 @@ func finish(t testing.TB, txn *repo.Txn) repo.Stats {
 	return stats
 }
 
-func put(t testing.TB, txn *repo.Txn, content string) repo.Checksum {
+func put(t testing.TB, txn *repo.Txn, content string) object.Checksum {
 	t.Helper()
-	h := &repo.FileHeader{Mode: repo.ModeRegular | 0o644}
+	h := &object.FileHeader{Mode: object.ModeRegular | 0o644}
 	c, err := txn.WriteFile(t.Context(), h, int64(len(content)), strings.NewReader(content))
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +82,7 @@ func put(t testing.TB, txn *repo.Txn, content string) repo.Checksum {
 	return c
 }
 
-func readFile(t testing.TB, src repo.Source, c repo.Checksum) (string, *repo.FileInfo) {
+func readFile(t testing.TB, src repo.Source, c object.Checksum) (string, *object.FileInfo) {
 	t.Helper()
 	f, info, err := src.OpenFile(t.Context(), c)
 	if err != nil {
@@ -94,13 +95,13 @@ func readFile(t testing.TB, src repo.Source, c repo.Checksum) (string, *repo.Fil
 	return string(data), info
 }
 
-func file(c repo.Checksum) repo.ObjectName {
-	return repo.ObjectName{Checksum: c, Type: repo.TypeFile}
+func file(c object.Checksum) object.Name {
+	return object.Name{Checksum: c, Type: object.TypeFile}
 }
 
-func objects(t testing.TB, r *repo.Repo) []repo.ObjectName {
+func objects(t testing.TB, r *repo.Repo) []object.Name {
 	t.Helper()
-	var all []repo.ObjectName
+	var all []object.Name
 	for n, err := range r.Objects(t.Context()) {
 		if err != nil {
 			t.Fatal(err)
@@ -112,7 +113,7 @@ func objects(t testing.TB, r *repo.Repo) []repo.ObjectName {
 
 func readsBack(t *testing.T, r *repo.Repo) {
 	txn := begin(t, r)
-	written := map[repo.Checksum]Entry{}
+	written := map[object.Checksum]Entry{}
 	for _, e := range slices.Concat(For(r.Mode(), Release(1)), For(r.Mode(), Vectors())) {
 		if e.IsDir() {
 			continue
@@ -125,7 +126,7 @@ func readsBack(t *testing.T, r *repo.Repo) {
 	}
 	finish(t, txn)
 	for c, e := range written {
-		want := &repo.FileInfo{FileHeader: *e.Header(), Size: int64(len(e.Content))}
+		want := &object.FileInfo{FileHeader: *e.Header(), Size: int64(len(e.Content))}
 		alone, err := r.FileInfo(t.Context(), c)
 		if err != nil {
 			t.Fatal(err)
@@ -158,7 +159,7 @@ func unreadable(r *repo.Repo, e *Entry) bool {
 // largeReadsBack is about content that is not held in memory, around the sizes of the buffers.
 func largeReadsBack(t *testing.T, r *repo.Repo) {
 	txn := begin(t, r)
-	written := map[repo.Checksum]string{}
+	written := map[object.Checksum]string{}
 	for _, size := range []int{64 << 10, 128 << 10, 128<<10 + 1, 256 << 10, 256<<10 + 1, 1 << 20} {
 		content := strings.Repeat("0123456789abcde\n", size/16+1)[:size]
 		written[put(t, txn, content)] = content
@@ -178,7 +179,7 @@ func writesOnce(t *testing.T, r *repo.Repo) {
 		c := put(t, txn, large)
 		put(t, txn, "small")
 		put(t, txn, "small")
-		h := &repo.FileHeader{Mode: repo.ModeRegular | 0o644}
+		h := &object.FileHeader{Mode: object.ModeRegular | 0o644}
 		if err := txn.WriteFileAs(t.Context(), c, h, int64(len(large)), strings.NewReader(large)); err != nil {
 			t.Fatal(err)
 		}
@@ -239,7 +240,7 @@ func abortLeavesNothing(t *testing.T, r *repo.Repo) {
 	if _, err := r.FileInfo(t.Context(), c); !errors.Is(err, repo.ErrObjectNotFound) {
 		t.Errorf("got %v, want ErrObjectNotFound", err)
 	}
-	h := &repo.FileHeader{Mode: repo.ModeRegular | 0o644}
+	h := &object.FileHeader{Mode: object.ModeRegular | 0o644}
 	if _, err := txn.WriteFile(t.Context(), h, 0, nil); !errors.Is(err, repo.ErrTxnDone) {
 		t.Errorf("write after the end: got %v, want ErrTxnDone", err)
 	}
@@ -265,7 +266,7 @@ func readsStaged(t *testing.T, r *repo.Repo) {
 	finish(t, first)
 	txn := begin(t, r)
 	staged := put(t, txn, "staged")
-	for c, want := range map[repo.Checksum]string{old: "old", staged: "staged"} {
+	for c, want := range map[object.Checksum]string{old: "old", staged: "staged"} {
 		if got, _ := readFile(t, txn, c); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
@@ -280,7 +281,7 @@ func readsStaged(t *testing.T, r *repo.Repo) {
 
 func refusesLength(t *testing.T, r *repo.Repo) {
 	txn := begin(t, r)
-	h := &repo.FileHeader{Mode: repo.ModeRegular | 0o644}
+	h := &object.FileHeader{Mode: object.ModeRegular | 0o644}
 	for _, size := range []int64{0, 1, 4, 6, 1 << 20} {
 		if _, err := txn.WriteFile(t.Context(), h, size, strings.NewReader("12345")); err == nil {
 			t.Errorf("5 bytes written as %d", size)
@@ -300,10 +301,10 @@ func refusesLength(t *testing.T, r *repo.Repo) {
 
 func refusesChecksum(t *testing.T, r *repo.Repo) {
 	txn := begin(t, r)
-	h := &repo.FileHeader{Mode: repo.ModeRegular | 0o644}
+	h := &object.FileHeader{Mode: object.ModeRegular | 0o644}
 	for _, content := range []string{"small", strings.Repeat("large", 64<<10)} {
 		err := txn.WriteFileAs(t.Context(), ReleaseCommit(1), h, int64(len(content)), strings.NewReader(content))
-		var corrupt *repo.CorruptError
+		var corrupt *object.CorruptError
 		if !errors.As(err, &corrupt) || corrupt.Name.Checksum != ReleaseCommit(1) {
 			t.Errorf("%d bytes: got %v, want a CorruptError", len(content), err)
 		}
@@ -316,12 +317,12 @@ func refusesChecksum(t *testing.T, r *repo.Repo) {
 
 func refusesMetadata(t *testing.T, r *repo.Repo) {
 	txn := begin(t, r)
-	name := repo.ObjectName{Checksum: ReleaseCommit(1), Type: repo.TypeDirTree}
+	name := object.Name{Checksum: ReleaseCommit(1), Type: object.TypeDirTree}
 	err := txn.WriteMetadataAs(t.Context(), name, []byte{0})
-	if !errors.Is(err, repo.ErrCorrupt) {
+	if !errors.Is(err, object.ErrCorrupt) {
 		t.Errorf("got %v, want ErrCorrupt", err)
 	}
-	if _, err := txn.WriteMetadata(t.Context(), repo.TypeDirTree, []byte("garbage")); err == nil {
+	if _, err := txn.WriteMetadata(t.Context(), object.TypeDirTree, []byte("garbage")); err == nil {
 		t.Error("garbage was taken for a dirtree")
 	}
 }
@@ -333,7 +334,7 @@ func manyWriters(t *testing.T, r *repo.Repo) {
 		g.Go(func() error { // each writes the same objects
 			for i := range 200 {
 				content := strings.Repeat(string(rune('a'+i%26)), i)
-				h := &repo.FileHeader{Mode: repo.ModeRegular | 0o644}
+				h := &object.FileHeader{Mode: object.ModeRegular | 0o644}
 				if _, err := txn.WriteFile(ctx, h, int64(i), strings.NewReader(content)); err != nil {
 					return err
 				}
@@ -362,7 +363,7 @@ func sideBySide(t *testing.T, r *repo.Repo) {
 	if a != b {
 		t.Errorf("got %s and %s", a, b)
 	}
-	for _, c := range []repo.Checksum{a, only} {
+	for _, c := range []object.Checksum{a, only} {
 		readFile(t, r, c)
 	}
 	wantTidy(t, r)
@@ -388,7 +389,7 @@ func cancelled(t *testing.T, r *repo.Repo) {
 
 func replacesDetached(t *testing.T, r *repo.Repo) {
 	c := CommitRelease(t, r, 1)
-	dict, err := r.DetachedMetadata(t.Context(), c)
+	dict, err := repo.LoadDetachedMetadata(t.Context(), r, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -400,7 +401,7 @@ func replacesDetached(t *testing.T, r *repo.Repo) {
 		t.Fatal(err)
 	}
 	finish(t, txn)
-	if dict, err = r.DetachedMetadata(t.Context(), c); len(dict) != 0 || err != nil {
+	if dict, err = repo.LoadDetachedMetadata(t.Context(), r, c); len(dict) != 0 || err != nil {
 		t.Errorf("got %v, %v, want nothing", dict, err)
 	}
 }
@@ -425,25 +426,25 @@ func deletesCommit(t *testing.T, r *repo.Repo) {
 		t.Fatal(err)
 	}
 	c := CommitRelease(t, r, 1)
-	name := repo.ObjectName{Checksum: c, Type: repo.TypeCommit}
+	name := object.Name{Checksum: c, Type: object.TypeCommit}
 	if err := r.DeleteObject(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.DeleteObject(t.Context(), name); !errors.Is(err, repo.ErrObjectNotFound) {
 		t.Errorf("second time: got %v, want ErrObjectNotFound", err)
 	}
-	has := func(typ repo.ObjectType) bool {
-		ok, err := r.Has(repo.ObjectName{Checksum: c, Type: typ})
+	has := func(typ object.Type) bool {
+		ok, err := r.Has(object.Name{Checksum: c, Type: typ})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return ok
 	}
-	if has(repo.TypeCommit) || has(repo.TypeCommitMeta) || !has(repo.TypeTombstone) {
+	if has(object.TypeCommit) || has(object.TypeCommitMeta) || !has(object.TypeTombstone) {
 		t.Error("want a tombstone in place of the commit and its metadata")
 	}
 	CommitRelease(t, r, 1)
-	if !has(repo.TypeCommit) || has(repo.TypeTombstone) {
+	if !has(object.TypeCommit) || has(object.TypeTombstone) {
 		t.Error("want the commit in place of the tombstone")
 	}
 }
@@ -451,21 +452,21 @@ func deletesCommit(t *testing.T, r *repo.Repo) {
 func releases(t *testing.T, r *repo.Repo) {
 	for n := 1; n <= 2; n++ {
 		c := CommitRelease(t, r, n)
-		commit, err := r.LoadCommit(t.Context(), c)
+		commit, err := repo.LoadCommit(t.Context(), r, c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got, err := r.ResolveRev("exampleos/x86_64/stable"); got != c || err != nil {
 			t.Errorf("release %d: got %v, %v", n, got, err)
 		}
-		tree, err := r.LoadDirTree(t.Context(), commit.Tree)
+		tree, err := repo.LoadDirTree(t.Context(), r, commit.Tree)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(tree.Dirs) == 0 || len(tree.Files) == 0 {
 			t.Errorf("release %d: empty root", n)
 		}
-		if _, err := r.LoadDirMeta(t.Context(), commit.Meta); err != nil {
+		if _, err := repo.LoadDirMeta(t.Context(), r, commit.Meta); err != nil {
 			t.Error(err)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 //go:embed testdata
@@ -26,9 +27,9 @@ type Entry struct {
 	// Path has no slash in front; that of the root is empty.
 	Path     string
 	UID, GID uint32
-	// Mode has the type of the entry and its permissions, as [repo.FileHeader] has.
+	// Mode has the type of the entry and its permissions, as [object.FileHeader] has.
 	Mode    uint32
-	Xattrs  repo.Xattrs
+	Xattrs  object.Xattrs
 	Target  string
 	Content []byte
 	// HardLink is the path of the file that this one shares an inode with on disk, or empty. Content and metadata
@@ -37,12 +38,12 @@ type Entry struct {
 }
 
 // Header returns what a file object of the entry holds besides the content.
-func (e *Entry) Header() *repo.FileHeader {
-	return &repo.FileHeader{UID: e.UID, GID: e.GID, Mode: e.Mode, Target: e.Target, Xattrs: e.Xattrs}
+func (e *Entry) Header() *object.FileHeader {
+	return &object.FileHeader{UID: e.UID, GID: e.GID, Mode: e.Mode, Target: e.Target, Xattrs: e.Xattrs}
 }
 
 // IsDir reports whether the entry is a directory.
-func (e *Entry) IsDir() bool { return e.Mode&repo.ModeTypeMask == repo.ModeDir }
+func (e *Entry) IsDir() bool { return e.Mode&object.ModeTypeMask == object.ModeDir }
 
 // Release returns the source tree of upstream's fixtures, the first or the second. The entries are sorted so that
 // directories come before what is in them, and complete: the root comes first.
@@ -57,8 +58,8 @@ func Release(n int) []Entry {
 }
 
 // ReleaseCommit returns the id of the commit that upstream made of a release.
-func ReleaseCommit(n int) repo.Checksum {
-	c, err := repo.ParseChecksum(strings.TrimSpace(string(read(fmt.Sprintf("rev%d", n)))))
+func ReleaseCommit(n int) object.Checksum {
+	c, err := object.ParseChecksum(strings.TrimSpace(string(read(fmt.Sprintf("rev%d", n)))))
 	if err != nil {
 		panic(err)
 	}
@@ -134,17 +135,17 @@ func (b *builder) add(l listEntry) {
 	b.parents(l.Path)
 	e := &Entry{Path: l.Path, UID: l.UID, GID: l.GID, Mode: l.Mode}
 	for name, value := range l.Xattrs {
-		e.Xattrs = append(e.Xattrs, repo.Xattr{Name: name, Value: unhex(value)})
+		e.Xattrs = append(e.Xattrs, object.Xattr{Name: name, Value: unhex(value)})
 	}
-	slices.SortFunc(e.Xattrs, func(a, b repo.Xattr) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(e.Xattrs, func(a, b object.Xattr) int { return strings.Compare(a.Name, b.Name) })
 	switch l.Type {
 	case "dir":
-		e.Mode |= repo.ModeDir
+		e.Mode |= object.ModeDir
 	case "file":
-		e.Mode |= repo.ModeRegular
+		e.Mode |= object.ModeRegular
 		e.Content = l.Content.bytes()
 	case "symlink":
-		e.Mode, e.Target = repo.ModeSymlink|0o777, l.Target
+		e.Mode, e.Target = object.ModeSymlink|0o777, l.Target
 	case "hardlink":
 		same := *b.byPath[l.Target]
 		e = &same
@@ -162,7 +163,7 @@ func (b *builder) parents(name string) {
 			name = ""
 		}
 		if b.byPath[name] == nil {
-			b.byPath[name] = &Entry{Path: name, Mode: repo.ModeDir | 0o755}
+			b.byPath[name] = &Entry{Path: name, Mode: object.ModeDir | 0o755}
 		}
 	}
 }
@@ -217,8 +218,8 @@ func Canonical(tree []Entry) []Entry {
 	for i := range tree {
 		e := &tree[i]
 		e.UID, e.GID, e.Xattrs = 0, 0, nil
-		if e.Mode&repo.ModeTypeMask != repo.ModeSymlink {
-			e.Mode &= repo.ModeTypeMask | 0o755
+		if e.Mode&object.ModeTypeMask != object.ModeSymlink {
+			e.Mode &= object.ModeTypeMask | 0o755
 			if os.Geteuid() != 0 {
 				e.Mode |= 0o400
 			}

@@ -15,15 +15,16 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // Write stores a tree as [Release] gives it and returns the ids of its root.
-func Write(ctx context.Context, txn *repo.Txn, tree []Entry) (root, meta repo.Checksum, err error) {
+func Write(ctx context.Context, txn *repo.Txn, tree []Entry) (root, meta object.Checksum, err error) {
 	// Backwards, what is in a directory comes before it.
-	dirs := map[string]*repo.DirTree{}
-	at := func(p string) *repo.DirTree {
+	dirs := map[string]*object.DirTree{}
+	at := func(p string) *object.DirTree {
 		if dirs[p] == nil {
-			dirs[p] = &repo.DirTree{}
+			dirs[p] = &object.DirTree{}
 		}
 		return dirs[p]
 	}
@@ -35,7 +36,7 @@ func Write(ctx context.Context, txn *repo.Txn, tree []Entry) (root, meta repo.Ch
 			}
 			if e.Path != "" {
 				up := at(parent(e.Path))
-				up.Dirs = append([]repo.DirEntry{{Name: path.Base(e.Path), Tree: root, Meta: meta}}, up.Dirs...)
+				up.Dirs = append([]object.DirEntry{{Name: path.Base(e.Path), Tree: root, Meta: meta}}, up.Dirs...)
 			}
 			continue
 		}
@@ -44,7 +45,7 @@ func Write(ctx context.Context, txn *repo.Txn, tree []Entry) (root, meta repo.Ch
 			return root, meta, fmt.Errorf("%s: %w", e.Path, err)
 		}
 		up := at(parent(e.Path))
-		up.Files = append([]repo.FileEntry{{Name: path.Base(e.Path), Checksum: c}}, up.Files...)
+		up.Files = append([]object.FileEntry{{Name: path.Base(e.Path), Checksum: c}}, up.Files...)
 	}
 	return root, meta, nil
 }
@@ -56,26 +57,26 @@ func parent(p string) string {
 	return p
 }
 
-func writeDir(ctx context.Context, txn *repo.Txn, e *Entry, d *repo.DirTree) (tree, meta repo.Checksum, err error) {
-	data, err := repo.EncodeDirTree(d)
+func writeDir(ctx context.Context, txn *repo.Txn, e *Entry, d *object.DirTree) (tree, meta object.Checksum, err error) {
+	data, err := object.EncodeDirTree(d)
 	if err != nil {
 		return tree, meta, err
 	}
-	if tree, err = txn.WriteMetadata(ctx, repo.TypeDirTree, data); err != nil {
+	if tree, err = txn.WriteMetadata(ctx, object.TypeDirTree, data); err != nil {
 		return tree, meta, err
 	}
-	m := &repo.DirMeta{UID: e.UID, GID: e.GID, Mode: e.Mode, Xattrs: e.Xattrs}
-	if data, err = repo.EncodeDirMeta(m); err != nil {
+	m := &object.DirMeta{UID: e.UID, GID: e.GID, Mode: e.Mode, Xattrs: e.Xattrs}
+	if data, err = object.EncodeDirMeta(m); err != nil {
 		return tree, meta, err
 	}
-	meta, err = txn.WriteMetadata(ctx, repo.TypeDirMeta, data)
+	meta, err = txn.WriteMetadata(ctx, object.TypeDirMeta, data)
 	return tree, meta, err
 }
 
 // Commit stores a tree and a commit of it without metadata, sets the ref if it is not empty, and returns the commit.
-func Commit(t testing.TB, r *repo.Repo, tree []Entry, ref string) repo.Checksum {
+func Commit(t testing.TB, r *repo.Repo, tree []Entry, ref string) object.Checksum {
 	t.Helper()
-	return commit(t, r, tree, ref, &repo.Commit{Subject: "test", Timestamp: 1700000000}, nil)
+	return commit(t, r, tree, ref, &object.Commit{Subject: "test", Timestamp: 1700000000}, nil)
 }
 
 // releaseFacts are what upstream put into the commits.
@@ -87,7 +88,7 @@ var releaseFacts = map[int]struct{ version, date string }{
 // CommitRelease stores the tree and the commit of upstream's fixtures with its detached metadata, sets their ref
 // exampleos/x86_64/stable, and returns the commit, which is [ReleaseCommit] except in mode bare-user-only. The
 // second one's parent is the first, which is not stored with it.
-func CommitRelease(t testing.TB, r *repo.Repo, n int) repo.Checksum {
+func CommitRelease(t testing.TB, r *repo.Repo, n int) object.Checksum {
 	t.Helper()
 	const ref = "exampleos/x86_64/stable"
 	facts := releaseFacts[n]
@@ -95,7 +96,7 @@ func CommitRelease(t testing.TB, r *repo.Repo, n int) repo.Checksum {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &repo.Commit{
+	c := &object.Commit{
 		Subject: fmt.Sprintf("Release %d", n), Body: fmt.Sprintf("Body of release %d", n),
 		Timestamp: uint64(date.Unix()),
 		Metadata: gvariant.Dict{
@@ -119,7 +120,7 @@ func CommitRelease(t testing.TB, r *repo.Repo, n int) repo.Checksum {
 
 const buildsysChecksum = "41af286dc0b172ed2f1ca934fd2278de4a1192302ffa07087cea2682e7d372e3"
 
-func commit(t testing.TB, r *repo.Repo, tree []Entry, ref string, c *repo.Commit, detached []byte) repo.Checksum {
+func commit(t testing.TB, r *repo.Repo, tree []Entry, ref string, c *object.Commit, detached []byte) object.Checksum {
 	t.Helper()
 	ctx := t.Context()
 	txn, err := r.Begin(ctx)

@@ -6,7 +6,7 @@ import (
 	"hash/maphash"
 	"slices"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // ErrTooLong says that the names of a tree have more bytes than a list can have.
@@ -20,14 +20,14 @@ type Builder struct {
 	lastID uint32
 	seed   maphash.Seed
 	known  map[uint64]uint32 // headers by hash
-	large  map[*repo.FileHeader]uint32
+	large  map[*object.FileHeader]uint32
 }
 
 // NewBuilder returns a builder for about so many entries.
 func NewBuilder(size int) *Builder { return newBuilder(size, names{}) }
 
 func newBuilder(size int, names names) *Builder {
-	b := &Builder{dirs: map[string]uint32{}, seed: maphash.MakeSeed(), known: map[uint64]uint32{}, large: map[*repo.FileHeader]uint32{}}
+	b := &Builder{dirs: map[string]uint32{}, seed: maphash.MakeSeed(), known: map[uint64]uint32{}, large: map[*object.FileHeader]uint32{}}
 	b.list = List{names: names.clone(), places: make([]place, 0, size), sizes: sizes{list: make([]uint32, 0, size)}}
 	return b
 }
@@ -51,7 +51,7 @@ func (b *Builder) put(name, header uint32, e *Entry) {
 	l.places = append(l.places, place{name: name, dir: b.dir(e.Dir), header: header})
 	l.sizes.add(e.Size)
 	if l.objects == nil && !e.Object.IsZero() {
-		l.objects = make([]repo.Checksum, len(l.places)-1, cap(l.places))
+		l.objects = make([]object.Checksum, len(l.places)-1, cap(l.places))
 	}
 	if l.objects != nil {
 		l.objects = append(l.objects, e.Object)
@@ -74,7 +74,7 @@ func (b *Builder) dir(p string) uint32 {
 
 // header returns where a header is in the table. One whose hash is taken by another is there several times. One that is large is
 // hashed once: a few bytes of a hostile tree can name it a million times.
-func (b *Builder) header(f *repo.FileHeader, device uint64) uint32 {
+func (b *Builder) header(f *object.FileHeader, device uint64) uint32 {
 	if !isLargeHeader(f) {
 		return b.hashed(f, device)
 	}
@@ -87,7 +87,7 @@ func (b *Builder) header(f *repo.FileHeader, device uint64) uint32 {
 }
 
 // isLargeHeader reports whether hashing a header takes long.
-func isLargeHeader(f *repo.FileHeader) bool {
+func isLargeHeader(f *object.FileHeader) bool {
 	if len(f.Xattrs) > 16 {
 		return true
 	}
@@ -98,7 +98,7 @@ func isLargeHeader(f *repo.FileHeader) bool {
 	return size > 1<<10
 }
 
-func (b *Builder) hashed(f *repo.FileHeader, device uint64) uint32 {
+func (b *Builder) hashed(f *object.FileHeader, device uint64) uint32 {
 	var h maphash.Hash
 	h.SetSeed(b.seed)
 	maphash.WriteComparable(&h, [...]uint64{uint64(f.UID)<<32 | uint64(f.GID), uint64(f.Mode), device, uint64(len(f.Target))})
@@ -123,9 +123,9 @@ func (b *Builder) hashed(f *repo.FileHeader, device uint64) uint32 {
 	return id
 }
 
-func sameHeader(a, b *repo.FileHeader) bool {
+func sameHeader(a, b *object.FileHeader) bool {
 	return a.UID == b.UID && a.GID == b.GID && a.Mode == b.Mode && a.Target == b.Target &&
-		slices.EqualFunc(a.Xattrs, b.Xattrs, func(a, b repo.Xattr) bool { return a.Name == b.Name && string(a.Value) == string(b.Value) })
+		slices.EqualFunc(a.Xattrs, b.Xattrs, func(a, b object.Xattr) bool { return a.Name == b.Name && string(a.Value) == string(b.Value) })
 }
 
 // List returns the list, and for each of its entries which one it was in the order of adding. compare says of two that were

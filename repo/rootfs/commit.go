@@ -7,11 +7,8 @@ import (
 	"path"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
-
-// maxEntries bounds the paths of one tree. A few bytes of dirtrees can name more than fit in any memory; no real tree comes
-// near.
-const maxEntries = 10_000_000
 
 // commitTree is the tree of a commit.
 type commitTree struct {
@@ -20,27 +17,26 @@ type commitTree struct {
 }
 
 // Commit returns the tree of a commit. Names of one object are links of one file; nothing has a time.
-func Commit(ctx context.Context, src repo.Source, commit repo.Checksum) (Tree, error) {
-	data, err := src.Metadata(ctx, repo.ObjectName{Checksum: commit, Type: repo.TypeCommit})
+func Commit(ctx context.Context, src repo.Source, commit object.Checksum) (Tree, error) {
+	c, err := repo.LoadCommit(ctx, src, commit)
 	if err != nil {
 		return nil, err
-	}
-	c, err := repo.ParseCommit(data)
-	if err != nil {
-		return nil, fmt.Errorf("commit %s: %w", commit, err)
 	}
 	if s, ok := src.(*Source); ok && c.Tree == s.Tree && c.Meta == s.Meta {
 		return s.committed(), nil
 	}
-	w := commitWalk{src: src, metas: map[repo.Checksum]*repo.FileHeader{}}
+	w := commitWalk{src: src, metas: map[object.Checksum]*object.FileHeader{}}
 	// Counted first: a list of a million entries that grows is there twice.
-	n, err := w.count(ctx, "/", c.Tree, 0)
-	if err != nil {
+	n := 1
+	if err := repo.WalkTree(ctx, src, c.Tree, repo.TreeVisitor{Tree: func(d *repo.TreeDir) error {
+		n += len(d.Files) + len(d.Dirs)
+		return nil
+	}}); err != nil {
 		return nil, fmt.Errorf("commit %s: %w", commit, err)
 	}
 	w.out = NewBuilder(n)
-	w.out.list.objects = make([]repo.Checksum, 0, n)
-	if err := w.dir(ctx, "/", c.Tree, c.Meta, 0); err != nil {
+	w.out.list.objects = make([]object.Checksum, 0, n)
+	if err := w.tree(ctx, c); err != nil {
 		return nil, fmt.Errorf("commit %s: %w", commit, err)
 	}
 	w.out.sort()
@@ -66,41 +62,7 @@ func (t *commitTree) Open(ctx context.Context, index int) (io.ReadCloser, error)
 type commitWalk struct {
 	src   repo.Source
 	out   *Builder
-	metas map[repo.Checksum]*repo.FileHeader
-}
-
-// list reads the directory of a commit.
-func (w *commitWalk) list(ctx context.Context, tree repo.Checksum, depth int) (*repo.DirTree, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if depth > repo.MaxTreeDepth {
-		return nil, fmt.Errorf("more than %d directories deep", repo.MaxTreeDepth)
-	}
-	data, err := w.src.Metadata(ctx, repo.ObjectName{Checksum: tree, Type: repo.TypeDirTree})
-	if err != nil {
-		return nil, err
-	}
-	return repo.ParseDirTree(data)
-}
-
-// count counts the paths of a directory, with itself.
-func (w *commitWalk) count(ctx context.Context, dir string, tree repo.Checksum, depth int) (int, error) {
-	list, err := w.list(ctx, tree, depth)
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", dir, err)
-	}
-	n := 1 + len(list.Files)
-	for _, d := range list.Dirs {
-		below, err := w.count(ctx, path.Join(dir, d.Name), d.Tree, depth+1)
-		if err != nil {
-			return 0, err
-		}
-		if n += below; n > maxEntries {
-			return 0, fmt.Errorf("more than %d files and directories", maxEntries)
-		}
-	}
-	return n, nil
+	metas map[object.Checksum]*object.FileHeader
 }
 
 // files reads what is known of the file objects, each once, and finds the names of one object.
@@ -122,8 +84,29 @@ func (w *commitWalk) files(ctx context.Context) error {
 	return nil
 }
 
-// dir adds a directory and what is in it. Files have the header of none until [commitWalk.files].
-func (w *commitWalk) dir(ctx context.Context, dir string, tree, meta repo.Checksum, depth int) error {
+// tree adds the directories and files. Files have the header of none until [commitWalk.files].
+func (w *commitWalk) tree(ctx context.Context, c *object.Commit) error {
+	if err := w.dir(ctx, "/", c.Meta); err != nil {
+		return err
+	}
+	return repo.WalkTree(ctx, w.src, c.Tree, repo.TreeVisitor{
+		Tree: func(d *repo.TreeDir) error {
+			for _, f := range d.Files {
+				e := Entry{Dir: d.Path, Name: f.Name, FileHeader: &object.FileHeader{}, Object: f.Checksum}
+				if err := w.out.Add(e); err != nil {
+					return fmt.Errorf("%s: %w", d.Path, err)
+				}
+			}
+			return nil
+		},
+		Dir: func(parent string, d object.DirEntry) (skip bool, err error) {
+			return false, w.dir(ctx, path.Join(parent, d.Name), d.Meta)
+		},
+	})
+}
+
+// dir adds a directory.
+func (w *commitWalk) dir(ctx context.Context, dir string, meta object.Checksum) error {
 	header, err := w.dirMeta(ctx, meta)
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
@@ -133,36 +116,18 @@ func (w *commitWalk) dir(ctx context.Context, dir string, tree, meta repo.Checks
 	if err := w.out.Add(e); err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
-	list, err := w.list(ctx, tree, depth)
-	if err != nil {
-		return fmt.Errorf("%s: %w", dir, err)
-	}
-	for _, f := range list.Files {
-		if err := w.out.Add(Entry{Dir: dir, Name: f.Name, FileHeader: &repo.FileHeader{}, Object: f.Checksum}); err != nil {
-			return fmt.Errorf("%s: %w", dir, err)
-		}
-	}
-	for _, d := range list.Dirs {
-		if err := w.dir(ctx, path.Join(dir, d.Name), d.Tree, d.Meta, depth+1); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
-func (w *commitWalk) dirMeta(ctx context.Context, c repo.Checksum) (*repo.FileHeader, error) {
+func (w *commitWalk) dirMeta(ctx context.Context, c object.Checksum) (*object.FileHeader, error) {
 	if h, ok := w.metas[c]; ok {
 		return h, nil
 	}
-	data, err := w.src.Metadata(ctx, repo.ObjectName{Checksum: c, Type: repo.TypeDirMeta})
+	m, err := repo.LoadDirMeta(ctx, w.src, c)
 	if err != nil {
 		return nil, err
 	}
-	m, err := repo.ParseDirMeta(data)
-	if err != nil {
-		return nil, err
-	}
-	h := &repo.FileHeader{UID: m.UID, GID: m.GID, Mode: m.Mode, Xattrs: m.Xattrs}
+	h := &object.FileHeader{UID: m.UID, GID: m.GID, Mode: m.Mode, Xattrs: m.Xattrs}
 	w.metas[c] = h
 	return h, nil
 }

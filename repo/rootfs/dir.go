@@ -14,7 +14,7 @@ import (
 	"github.com/pkg/xattr"
 	"golang.org/x/sys/unix"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // Directory is the tree of a directory on disk. It holds the directory open until it is closed.
@@ -82,8 +82,8 @@ type dirWalk struct {
 // dir reads one directory, which it closes.
 func (d *dirWalk) dir(ctx context.Context, f *os.File, p string, depth int) (err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if depth > repo.MaxTreeDepth {
-		return fmt.Errorf("%s: more than %d directories deep", p, repo.MaxTreeDepth)
+	if depth > object.MaxTreeDepth {
+		return fmt.Errorf("%s: %w", p, object.ErrTooDeep)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -103,8 +103,8 @@ func (d *dirWalk) dir(ctx context.Context, f *os.File, p string, depth int) (err
 	if err != nil {
 		return err
 	}
-	if len(d.inodes)+len(names) > maxEntries {
-		return fmt.Errorf("more than %d files and directories", maxEntries)
+	if len(d.inodes)+len(names) > object.MaxTreeEntries {
+		return fmt.Errorf("%s: %w", p, object.ErrTooMany)
 	}
 	for _, name := range names {
 		at := path.Join(p, name)
@@ -130,7 +130,7 @@ func (d *dirWalk) dir(ctx context.Context, f *os.File, p string, depth int) (err
 
 // add adds what stands at a name of an open directory as the entry of a name in the tree's.
 func (d *dirWalk) add(dir *os.File, at, parent, name string, st *unix.Stat_t) error {
-	h := repo.FileHeader{UID: st.Uid, GID: st.Gid, Mode: st.Mode}
+	h := object.FileHeader{UID: st.Uid, GID: st.Gid, Mode: st.Mode}
 	e := Entry{Dir: parent, Name: name, FileHeader: &h, Device: st.Rdev}
 	var err error
 	switch st.Mode & unix.S_IFMT {
@@ -165,7 +165,7 @@ func readlinkat(fd int, name string) (string, error) {
 }
 
 // readXattrs reads the xattrs of a file that is not followed. Attributes that the file system cannot have are none.
-func readXattrs(p string) (repo.Xattrs, error) {
+func readXattrs(p string) (object.Xattrs, error) {
 	names, err := xattr.LList(p)
 	if err != nil {
 		if errors.Is(err, unix.ENOTSUP) {
@@ -173,7 +173,7 @@ func readXattrs(p string) (repo.Xattrs, error) {
 		}
 		return nil, err
 	}
-	var list []repo.Xattr
+	var list []object.Xattr
 	for _, n := range names {
 		value, err := xattr.LGet(p, n)
 		if errors.Is(err, unix.ENODATA) {
@@ -182,9 +182,9 @@ func readXattrs(p string) (repo.Xattrs, error) {
 		if err != nil {
 			return nil, fmt.Errorf("xattr %s: %w", n, err)
 		}
-		list = append(list, repo.Xattr{Name: n, Value: value})
+		list = append(list, object.Xattr{Name: n, Value: value})
 	}
-	return repo.NewXattrs(list), nil
+	return object.NewXattrs(list), nil
 }
 
 // Open implements [Tree]. A file that is no longer the one that was seen is an error that wraps [ErrChanged].

@@ -7,7 +7,7 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // Entry is one path of a tree.
@@ -17,7 +17,7 @@ type Entry struct {
 	Dir, Name string
 	// FileHeader has owner, type, permissions, symlink target and xattrs, also of directories and special files. Entries share
 	// it: it must not be changed.
-	*repo.FileHeader
+	*object.FileHeader
 	// Size is the length of a regular file's content in bytes, and 0 for everything else.
 	Size int64
 	// Link is the index of the first entry that is the same file under another name (a hard link, or the same object of
@@ -26,7 +26,7 @@ type Entry struct {
 	// Device is the device number of a block or character device.
 	Device uint64
 	// Object is the file object's checksum, if the tree knows it, else zero.
-	Object repo.Checksum
+	Object object.Checksum
 }
 
 // Path is absolute and clean; that of the root is "/".
@@ -46,10 +46,10 @@ func (e Entry) AppendPath(b []byte) []byte {
 }
 
 // IsDir reports whether the entry is a directory.
-func (e Entry) IsDir() bool { return e.Mode&repo.ModeTypeMask == repo.ModeDir }
+func (e Entry) IsDir() bool { return e.Mode&object.ModeTypeMask == object.ModeDir }
 
 // IsRegular reports whether the entry is a regular file.
-func (e Entry) IsRegular() bool { return e.Mode&repo.ModeTypeMask == repo.ModeRegular }
+func (e Entry) IsRegular() bool { return e.Mode&object.ModeTypeMask == object.ModeRegular }
 
 // Split splits an absolute, clean path as in [Entry].
 func Split(p string) (dir, name string) {
@@ -70,7 +70,7 @@ type List struct {
 	places  []place
 	sizes   sizes
 	links   links
-	objects []repo.Checksum // nil if none is known
+	objects []object.Checksum // nil if none is known
 }
 
 // place says where an entry stands in the tables of a list.
@@ -78,7 +78,7 @@ type place struct{ name, dir, header uint32 }
 
 // header is what entries have in common with others, as a rule.
 type header struct {
-	repo.FileHeader
+	object.FileHeader
 	device uint64
 }
 
@@ -95,7 +95,7 @@ func (l *List) At(i int) Entry {
 }
 
 // Object returns the object of an entry, which is zero if it is not known.
-func (l *List) Object(i int) (c repo.Checksum) {
+func (l *List) Object(i int) (c object.Checksum) {
 	if l.objects != nil {
 		c = l.objects[i]
 	}
@@ -114,7 +114,7 @@ func (l *List) All() iter.Seq2[int, Entry] {
 }
 
 // WithHeaders returns the list with other headers, where change returns another than it was given. Such entries have no object.
-func (l *List) WithHeaders(change func(*repo.FileHeader) *repo.FileHeader) *List {
+func (l *List) WithHeaders(change func(*object.FileHeader) *object.FileHeader) *List {
 	out := *l
 	out.headers = slices.Clone(l.headers)
 	changed := make([]bool, len(l.headers))
@@ -135,7 +135,7 @@ func (l *List) WithoutObjects(of func(i int) bool) *List {
 	out.objects = slices.Clone(l.objects)
 	for i := range out.objects {
 		if of(i) {
-			out.objects[i] = repo.Checksum{}
+			out.objects[i] = object.Checksum{}
 		}
 	}
 	return &out
@@ -145,7 +145,7 @@ func (l *List) WithoutObjects(of func(i int) bool) *List {
 func (l *List) withObjects() *List {
 	out := *l
 	if out.objects = slices.Clone(l.objects); out.objects == nil {
-		out.objects = make([]repo.Checksum, len(l.places))
+		out.objects = make([]object.Checksum, len(l.places))
 	}
 	return &out
 }
@@ -158,7 +158,7 @@ func (l *List) linkedByObject() *List {
 }
 
 func (l *List) isDir(i int) bool {
-	return l.headers[l.places[i].header].Mode&repo.ModeTypeMask == repo.ModeDir
+	return l.headers[l.places[i].header].Mode&object.ModeTypeMask == object.ModeDir
 }
 
 // isBelow reports whether an entry is below a directory, whose path is given without a slash at the end.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -101,7 +101,7 @@ func TestAListOfManyNamesHasThemAll(t *testing.T) {
 	t.Parallel()
 	b := rootfs.NewBuilder(0)
 	const n = 50_000 // more bytes than one piece of memory has
-	header := &repo.FileHeader{Mode: repo.ModeRegular | 0o644}
+	header := &object.FileHeader{Mode: object.ModeRegular | 0o644}
 	for i := range n {
 		if err := b.Add(rootfs.Entry{Dir: fmt.Sprintf("/d%02d", i%100), Name: fmt.Sprintf("name-%06d", i), FileHeader: header, Size: int64(i)}); err != nil {
 			t.Fatal(err)
@@ -123,7 +123,7 @@ func TestSizesAreKeptHoweverLarge(t *testing.T) {
 	sizes := []int64{1 << 40, 0, 1<<32 - 2, 1<<32 - 1, 1 << 32, 7}
 	b := rootfs.NewBuilder(0)
 	for i, size := range sizes {
-		e := rootfs.Entry{Dir: "/", Name: fmt.Sprint(len(sizes) - i), FileHeader: &repo.FileHeader{Mode: repo.ModeRegular}, Size: size}
+		e := rootfs.Entry{Dir: "/", Name: fmt.Sprint(len(sizes) - i), FileHeader: &object.FileHeader{Mode: object.ModeRegular}, Size: size}
 		if err := b.Add(e); err != nil {
 			t.Fatal(err)
 		}
@@ -140,16 +140,16 @@ func TestAnEntryWithAnotherHeaderHasNoObject(t *testing.T) {
 	t.Parallel()
 	b := rootfs.NewBuilder(0)
 	for i, name := range []string{"a", "b"} {
-		xattrs := repo.NewXattrs([]repo.Xattr{{Name: "user." + name, Value: []byte("x")}})
-		e := rootfs.Entry{Dir: "/", Name: name, FileHeader: &repo.FileHeader{Mode: repo.ModeRegular, Xattrs: xattrs}, Object: repo.Checksum{byte(i + 1)}}
+		xattrs := object.NewXattrs([]object.Xattr{{Name: "user." + name, Value: []byte("x")}})
+		e := rootfs.Entry{Dir: "/", Name: name, FileHeader: &object.FileHeader{Mode: object.ModeRegular, Xattrs: xattrs}, Object: object.Checksum{byte(i + 1)}}
 		if err := b.Add(e); err != nil {
 			t.Fatal(err)
 		}
 	}
 	list, _ := b.List(nil)
-	changed := list.WithHeaders(func(h *repo.FileHeader) *repo.FileHeader {
+	changed := list.WithHeaders(func(h *object.FileHeader) *object.FileHeader {
 		if h.Xattrs[0].Name == "user.a" {
-			return &repo.FileHeader{Mode: h.Mode}
+			return &object.FileHeader{Mode: h.Mode}
 		}
 		return h
 	})

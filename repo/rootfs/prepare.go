@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // PrepareOptions says how a root filesystem becomes that of an OSTree commit.
@@ -215,7 +215,7 @@ func (p *preparation) put(i int, name uint32, e Entry) error {
 		p.headers[key] = h
 	}
 	if h.changed {
-		e.Object = repo.Checksum{}
+		e.Object = object.Checksum{}
 	}
 	p.out.put(name, h.id, &e)
 	p.inner = append(p.inner, uint32(i))
@@ -224,7 +224,7 @@ func (p *preparation) put(i int, name uint32, e Entry) error {
 
 // headerKey is what the header of a prepared entry is made of.
 type headerKey struct {
-	header *repo.FileHeader
+	header *object.FileHeader
 	label  string
 }
 
@@ -235,8 +235,8 @@ type preparedHeader struct {
 }
 
 // xattrs are those that a commit keeps.
-func (p *preparation) xattrs(h *repo.FileHeader, label string) repo.Xattrs {
-	var list []repo.Xattr
+func (p *preparation) xattrs(h *object.FileHeader, label string) object.Xattrs {
+	var list []object.Xattr
 	for _, x := range h.Xattrs {
 		switch {
 		case x.Name == "user.component", x.Name == "user.update-interval":
@@ -247,9 +247,9 @@ func (p *preparation) xattrs(h *repo.FileHeader, label string) repo.Xattrs {
 		}
 	}
 	if label != "" {
-		list = append(list, repo.Xattr{Name: selinux, Value: append([]byte(label), 0)})
+		list = append(list, object.Xattr{Name: selinux, Value: append([]byte(label), 0)})
 	}
-	return repo.NewXattrs(list)
+	return object.NewXattrs(list)
 }
 
 const selinux = "security.selinux"
@@ -263,11 +263,11 @@ func (p *preparation) layout() error {
 		if i, ok := p.x.Find("/" + name); ok && kept(p.entries.At(i)) {
 			continue
 		}
-		if err := p.addNamed(0, Entry{Dir: "/", Name: name, FileHeader: &repo.FileHeader{Mode: repo.ModeDir | 0o755}}); err != nil {
+		if err := p.addNamed(0, Entry{Dir: "/", Name: name, FileHeader: &object.FileHeader{Mode: object.ModeDir | 0o755}}); err != nil {
 			return err
 		}
 	}
-	return p.addNamed(0, Entry{Dir: "/", Name: "ostree", FileHeader: &repo.FileHeader{Mode: repo.ModeSymlink | 0o777, Target: "sysroot/ostree"}})
+	return p.addNamed(0, Entry{Dir: "/", Name: "ostree", FileHeader: &object.FileHeader{Mode: object.ModeSymlink | 0o777, Target: "sysroot/ostree"}})
 }
 
 // finish makes the view, and finds the links anew: what is added is no link, and links whose labels differ are no longer one file.

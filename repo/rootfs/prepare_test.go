@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -22,7 +22,7 @@ func treeOf(t testing.TB, names ...string) files {
 	t.Helper()
 	b, seen := rootfs.NewBuilder(0), map[string]bool{}
 	var same []string
-	add := func(p, file string, h repo.FileHeader) {
+	add := func(p, file string, h object.FileHeader) {
 		if seen[p] {
 			return
 		}
@@ -39,23 +39,23 @@ func treeOf(t testing.TB, names ...string) files {
 		name, target, link := strings.Cut(name, " -> ")
 		p := path.Clean(name)
 		for dir := path.Dir(p); ; dir = path.Dir(dir) {
-			add(dir, dir, repo.FileHeader{Mode: repo.ModeDir | 0o755})
+			add(dir, dir, object.FileHeader{Mode: object.ModeDir | 0o755})
 			if dir == "/" {
 				break
 			}
 		}
 		switch {
 		case link:
-			add(p, p, repo.FileHeader{Mode: repo.ModeSymlink | 0o777, Target: target})
+			add(p, p, object.FileHeader{Mode: object.ModeSymlink | 0o777, Target: target})
 		case strings.HasSuffix(name, "/"):
-			add(p, p, repo.FileHeader{Mode: repo.ModeDir | 0o700})
+			add(p, p, object.FileHeader{Mode: object.ModeDir | 0o700})
 		case strings.HasSuffix(name, "|"):
-			add(strings.TrimSuffix(p, "|"), p, repo.FileHeader{Mode: 0o010644})
+			add(strings.TrimSuffix(p, "|"), p, object.FileHeader{Mode: 0o010644})
 		default:
 			if file == "" {
 				file = p
 			}
-			add(p, file, repo.FileHeader{Mode: repo.ModeRegular | 0o644})
+			add(p, file, object.FileHeader{Mode: object.ModeRegular | 0o644})
 		}
 	}
 	list, _ := b.List(func(i, j int) int { return strings.Compare(same[i], same[j]) })
@@ -181,7 +181,7 @@ func TestATreeWithoutADirectoryCannotBeCommitted(t *testing.T) {
 	t.Parallel()
 	b := rootfs.NewBuilder(0)
 	for _, p := range []string{"/", "/usr/a"} {
-		e := rootfs.Entry{FileHeader: &repo.FileHeader{Mode: repo.ModeDir | 0o755}}
+		e := rootfs.Entry{FileHeader: &object.FileHeader{Mode: object.ModeDir | 0o755}}
 		e.Dir, e.Name = rootfs.Split(p)
 		if err := b.Add(e); err != nil {
 			t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -118,7 +119,7 @@ func TestPathsAreResolvedInsideTheTree(t *testing.T) {
 }
 
 // commit makes the commit of a directory where it lies.
-func commit(t *testing.T, dir string) (*rootfs.Source, repo.Checksum) {
+func commit(t *testing.T, dir string) (*rootfs.Source, object.Checksum) {
 	t.Helper()
 	hashed, err := rootfs.Hash(t.Context(), open(t, dir))
 	if err != nil {
@@ -128,7 +129,7 @@ func commit(t *testing.T, dir string) (*rootfs.Source, repo.Checksum) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := src.AddCommit(repo.Commit{Subject: "in place"})
+	c, err := src.AddCommit(object.Commit{Subject: "in place"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,46 +208,46 @@ func TestContentThatChangesAfterHashingIsAnErrorOfReading(t *testing.T) {
 }
 
 // objects is a repository without files.
-type objects map[repo.ObjectName][]byte
+type objects map[object.Name][]byte
 
-func (o objects) put(t repo.ObjectType, data []byte) repo.Checksum {
-	c := repo.HashMetadata(data)
-	o[repo.ObjectName{Checksum: c, Type: t}] = data
+func (o objects) put(t object.Type, data []byte) object.Checksum {
+	c := object.HashMetadata(data)
+	o[object.Name{Checksum: c, Type: t}] = data
 	return c
 }
 
-func (o objects) Metadata(_ context.Context, name repo.ObjectName) ([]byte, error) {
+func (o objects) Metadata(_ context.Context, name object.Name) ([]byte, error) {
 	if data, ok := o[name]; ok {
 		return data, nil
 	}
 	return nil, repo.ErrObjectNotFound
 }
 
-func (o objects) FileInfo(context.Context, repo.Checksum) (*repo.FileInfo, error) {
+func (o objects) FileInfo(context.Context, object.Checksum) (*object.FileInfo, error) {
 	return nil, repo.ErrObjectNotFound
 }
 
-func (o objects) OpenFile(context.Context, repo.Checksum) (io.ReadCloser, *repo.FileInfo, error) {
+func (o objects) OpenFile(context.Context, object.Checksum) (io.ReadCloser, *object.FileInfo, error) {
 	return nil, nil, repo.ErrObjectNotFound
 }
 
 func TestACommitWhoseFilesAreNotThereIsAnError(t *testing.T) {
 	t.Parallel()
-	for _, c := range []repo.Checksum{{}, {1}} {
+	for _, c := range []object.Checksum{{}, {1}} {
 		src := objects{}
-		tree, err := repo.EncodeDirTree(&repo.DirTree{Files: []repo.FileEntry{{Name: "a", Checksum: c}, {Name: "b", Checksum: c}}})
+		tree, err := object.EncodeDirTree(&object.DirTree{Files: []object.FileEntry{{Name: "a", Checksum: c}, {Name: "b", Checksum: c}}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		meta, err := repo.EncodeDirMeta(&repo.DirMeta{Mode: repo.ModeDir | 0o755})
+		meta, err := object.EncodeDirMeta(&object.DirMeta{Mode: object.ModeDir | 0o755})
 		if err != nil {
 			t.Fatal(err)
 		}
-		data, err := repo.EncodeCommit(&repo.Commit{Tree: src.put(repo.TypeDirTree, tree), Meta: src.put(repo.TypeDirMeta, meta)})
+		data, err := object.EncodeCommit(&object.Commit{Tree: src.put(object.TypeDirTree, tree), Meta: src.put(object.TypeDirMeta, meta)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := rootfs.Commit(t.Context(), src, src.put(repo.TypeCommit, data)); !errors.Is(err, repo.ErrObjectNotFound) {
+		if _, err := rootfs.Commit(t.Context(), src, src.put(object.TypeCommit, data)); !errors.Is(err, repo.ErrObjectNotFound) {
 			t.Errorf("%s: got %v, want ErrObjectNotFound", c, err)
 		}
 	}
@@ -256,31 +257,31 @@ func TestACommitWhoseFilesAreNotThereIsAnError(t *testing.T) {
 func TestManyDirectoriesMayHaveOneLargeHeader(t *testing.T) {
 	t.Parallel()
 	src := objects{}
-	xattrs := repo.NewXattrs([]repo.Xattr{{Name: "user.large", Value: make([]byte, 8<<20)}})
-	metadata, err := repo.EncodeDirMeta(&repo.DirMeta{Mode: repo.ModeDir | 0o755, Xattrs: xattrs})
+	xattrs := object.NewXattrs([]object.Xattr{{Name: "user.large", Value: make([]byte, 8<<20)}})
+	metadata, err := object.EncodeDirMeta(&object.DirMeta{Mode: object.ModeDir | 0o755, Xattrs: xattrs})
 	if err != nil {
 		t.Fatal(err)
 	}
-	meta := src.put(repo.TypeDirMeta, metadata)
-	var tree repo.Checksum
+	meta := src.put(object.TypeDirMeta, metadata)
+	var tree object.Checksum
 	for level := range 5 {
-		list := &repo.DirTree{}
+		list := &object.DirTree{}
 		for i := range 10 {
 			if level > 0 {
-				list.Dirs = append(list.Dirs, repo.DirEntry{Name: strconv.Itoa(i), Tree: tree, Meta: meta})
+				list.Dirs = append(list.Dirs, object.DirEntry{Name: strconv.Itoa(i), Tree: tree, Meta: meta})
 			}
 		}
-		data, err := repo.EncodeDirTree(list)
+		data, err := object.EncodeDirTree(list)
 		if err != nil {
 			t.Fatal(err)
 		}
-		tree = src.put(repo.TypeDirTree, data)
+		tree = src.put(object.TypeDirTree, data)
 	}
-	data, err := repo.EncodeCommit(&repo.Commit{Tree: tree, Meta: meta})
+	data, err := object.EncodeCommit(&object.Commit{Tree: tree, Meta: meta})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := rootfs.Commit(t.Context(), src, src.put(repo.TypeCommit, data))
+	got, err := rootfs.Commit(t.Context(), src, src.put(object.TypeCommit, data))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // ErrNoObject says that something is neither file, symlink nor directory, and so cannot be in a commit.
@@ -67,9 +68,9 @@ func Hash(ctx context.Context, tree Tree) (*Hashed, error) {
 const hashBuffer = 128 << 10
 
 // HeaderObject is the object of an entry without content: that of a symlink, or one that stands for what a special file is.
-func HeaderObject(e Entry) (c repo.Checksum, err error) {
+func HeaderObject(e Entry) (c object.Checksum, err error) {
 	if e.IsSymlink() {
-		s, err := repo.FileHasher(e.FileHeader)
+		s, err := object.FileHasher(e.FileHeader)
 		if err != nil {
 			return c, fmt.Errorf("%s: %w", e.Path(), err)
 		}
@@ -78,14 +79,14 @@ func HeaderObject(e Entry) (c repo.Checksum, err error) {
 	}
 	s := sha256.New()
 	fmt.Fprintf(s, "special %o %d %d %d", e.Mode, e.UID, e.GID, e.Device)
-	s.Write(repo.EncodeXattrs(e.Xattrs))
+	s.Write(object.EncodeXattrs(e.Xattrs))
 	s.Sum(c[:0])
 	return c, nil
 }
 
-func hashContent(ctx context.Context, tree Tree, i int, buf []byte) (c repo.Checksum, err error) {
+func hashContent(ctx context.Context, tree Tree, i int, buf []byte) (c object.Checksum, err error) {
 	e := tree.Entries().At(i)
-	s, err := repo.FileHasher(e.FileHeader)
+	s, err := object.FileHasher(e.FileHeader)
 	if err != nil {
 		return c, fmt.Errorf("%s: %w", e.Path(), err)
 	}
@@ -115,7 +116,7 @@ func hashContent(ctx context.Context, tree Tree, i int, buf []byte) (c repo.Chec
 // what is not as it was is an error of reading. Dirtrees are made when they are asked for, since those of a large tree are large.
 type Source struct {
 	// Tree is the root's dirtree, Meta its dirmeta.
-	Tree, Meta repo.Checksum
+	Tree, Meta object.Checksum
 
 	tree  *Hashed
 	x     *Index
@@ -126,7 +127,7 @@ type Source struct {
 	once   sync.Once // for linked
 	linked *List     // as in the commit: names of one object are links of one file
 	mu     sync.RWMutex
-	meta   map[repo.ObjectName][]byte // dirmetas and commits
+	meta   map[object.Name][]byte // dirmetas and commits
 }
 
 var _ repo.Source = (*Source)(nil)
@@ -134,12 +135,12 @@ var _ repo.Source = (*Source)(nil)
 // directory is a directory of a tree and its objects.
 type directory struct {
 	entry      uint32
-	tree, meta repo.Checksum
+	tree, meta object.Checksum
 }
 
 // NewSource makes the tree objects of a tree. An error wraps [ErrNoObject] if there is something in it that no commit can have.
 func NewSource(tree *Hashed) (*Source, error) {
-	s := &Source{tree: tree, x: NewIndex(tree), meta: map[repo.ObjectName][]byte{}}
+	s := &Source{tree: tree, x: NewIndex(tree), meta: map[object.Name][]byte{}}
 	for i, e := range tree.entries.All() {
 		switch {
 		case e.IsDir():
@@ -174,11 +175,11 @@ func NewSource(tree *Hashed) (*Source, error) {
 	return s, nil
 }
 
-func (s *Source) object(entry uint32) repo.Checksum { return s.tree.entries.objects[entry] }
-func (s *Source) dirTree(dir uint32) repo.Checksum  { return s.dirs[dir].tree }
+func (s *Source) object(entry uint32) object.Checksum { return s.tree.entries.objects[entry] }
+func (s *Source) dirTree(dir uint32) object.Checksum  { return s.dirs[dir].tree }
 
 // sortBy sorts a list by what sum says, and keeps the first of several that are equal.
-func sortBy(list []uint32, sum func(uint32) repo.Checksum) []uint32 {
+func sortBy(list []uint32, sum func(uint32) object.Checksum) []uint32 {
 	slices.SortFunc(list, func(a, b uint32) int { return cmp.Or(sum(a).Compare(sum(b)), cmp.Compare(a, b)) })
 	return slices.Clip(slices.CompactFunc(list, func(a, b uint32) bool { return sum(a) == sum(b) }))
 }
@@ -186,36 +187,36 @@ func sortBy(list []uint32, sum func(uint32) repo.Checksum) []uint32 {
 // makeDirectory makes the objects of a directory, and returns how many entries are in it.
 func (s *Source) makeDirectory(d *directory) (children int, err error) {
 	e := s.tree.entries.At(int(d.entry))
-	meta, err := repo.EncodeDirMeta(&repo.DirMeta{UID: e.UID, GID: e.GID, Mode: e.Mode, Xattrs: e.Xattrs})
+	meta, err := object.EncodeDirMeta(&object.DirMeta{UID: e.UID, GID: e.GID, Mode: e.Mode, Xattrs: e.Xattrs})
 	if err != nil {
 		return 0, err
 	}
-	d.meta = s.put(repo.TypeDirMeta, meta)
+	d.meta = s.put(object.TypeDirMeta, meta)
 	tree, children, err := s.encodeTree(d)
-	d.tree = repo.HashMetadata(tree)
+	d.tree = object.HashMetadata(tree)
 	return children, err
 }
 
 // encodeTree makes the dirtree of a directory, those in which are made.
 func (s *Source) encodeTree(d *directory) (data []byte, children int, err error) {
-	list := &repo.DirTree{}
+	list := &object.DirTree{}
 	for i := range s.x.Children(s.tree.entries.At(int(d.entry)).Path()) {
 		children++
 		e := s.tree.entries.At(i)
 		if !e.IsDir() {
-			list.Files = append(list.Files, repo.FileEntry{Name: e.Name, Checksum: e.Object})
+			list.Files = append(list.Files, object.FileEntry{Name: e.Name, Checksum: e.Object})
 			continue
 		}
 		n, _ := slices.BinarySearchFunc(s.dirs, uint32(i), func(d directory, i uint32) int { return cmp.Compare(d.entry, i) })
-		list.Dirs = append(list.Dirs, repo.DirEntry{Name: e.Name, Tree: s.dirs[n].tree, Meta: s.dirs[n].meta})
+		list.Dirs = append(list.Dirs, object.DirEntry{Name: e.Name, Tree: s.dirs[n].tree, Meta: s.dirs[n].meta})
 	}
-	data, err = repo.EncodeDirTree(list)
+	data, err = object.EncodeDirTree(list)
 	return data, children, err
 }
 
 // find returns the entry with a file object.
-func (s *Source) find(c repo.Checksum) (int, error) {
-	n, ok := slices.BinarySearchFunc(s.files, c, func(i uint32, c repo.Checksum) int { return s.object(i).Compare(c) })
+func (s *Source) find(c object.Checksum) (int, error) {
+	n, ok := slices.BinarySearchFunc(s.files, c, func(i uint32, c object.Checksum) int { return s.object(i).Compare(c) })
 	if !ok {
 		return 0, fmt.Errorf("file object %s: %w", c, repo.ErrObjectNotFound)
 	}
@@ -228,28 +229,28 @@ func (s *Source) committed() *commitTree {
 	return &commitTree{src: s, entries: s.linked}
 }
 
-func (s *Source) put(t repo.ObjectType, data []byte) repo.Checksum {
-	c := repo.HashMetadata(data)
+func (s *Source) put(t object.Type, data []byte) object.Checksum {
+	c := object.HashMetadata(data)
 	s.mu.Lock()
-	s.meta[repo.ObjectName{Checksum: c, Type: t}] = data
+	s.meta[object.Name{Checksum: c, Type: t}] = data
 	s.mu.Unlock()
 	return c
 }
 
 // AddCommit adds a commit of the tree. Tree and Meta of the commit are set.
-func (s *Source) AddCommit(c repo.Commit) (repo.Checksum, error) {
+func (s *Source) AddCommit(c object.Commit) (object.Checksum, error) {
 	c.Tree, c.Meta = s.Tree, s.Meta
-	data, err := repo.EncodeCommit(&c)
+	data, err := object.EncodeCommit(&c)
 	if err != nil {
-		return repo.Checksum{}, err
+		return object.Checksum{}, err
 	}
-	return s.put(repo.TypeCommit, data), nil
+	return s.put(object.TypeCommit, data), nil
 }
 
 // Metadata implements [repo.Source].
-func (s *Source) Metadata(_ context.Context, name repo.ObjectName) ([]byte, error) {
-	if name.Type == repo.TypeDirTree {
-		if n, ok := slices.BinarySearchFunc(s.trees, name.Checksum, func(i uint32, c repo.Checksum) int { return s.dirTree(i).Compare(c) }); ok {
+func (s *Source) Metadata(_ context.Context, name object.Name) ([]byte, error) {
+	if name.Type == object.TypeDirTree {
+		if n, ok := slices.BinarySearchFunc(s.trees, name.Checksum, func(i uint32, c object.Checksum) int { return s.dirTree(i).Compare(c) }); ok {
 			data, _, err := s.encodeTree(&s.dirs[s.trees[n]])
 			return data, err
 		}
@@ -263,27 +264,27 @@ func (s *Source) Metadata(_ context.Context, name repo.ObjectName) ([]byte, erro
 }
 
 // FileInfo implements [repo.Source].
-func (s *Source) FileInfo(_ context.Context, c repo.Checksum) (*repo.FileInfo, error) {
+func (s *Source) FileInfo(_ context.Context, c object.Checksum) (*object.FileInfo, error) {
 	i, err := s.find(c)
 	if err != nil {
 		return nil, err
 	}
 	e := s.tree.entries.At(i)
-	return &repo.FileInfo{FileHeader: *e.FileHeader, Size: e.Size}, nil
+	return &object.FileInfo{FileHeader: *e.FileHeader, Size: e.Size}, nil
 }
 
 // OpenFile implements [repo.Source].
-func (s *Source) OpenFile(ctx context.Context, c repo.Checksum) (io.ReadCloser, *repo.FileInfo, error) {
+func (s *Source) OpenFile(ctx context.Context, c object.Checksum) (io.ReadCloser, *object.FileInfo, error) {
 	i, err := s.find(c)
 	if err != nil {
 		return nil, nil, err
 	}
 	e := s.tree.entries.At(i)
-	h, err := repo.FileHasher(e.FileHeader)
+	h, err := object.FileHasher(e.FileHeader)
 	if err != nil {
 		return nil, nil, err
 	}
-	info := &repo.FileInfo{FileHeader: *e.FileHeader, Size: e.Size}
+	info := &object.FileInfo{FileHeader: *e.FileHeader, Size: e.Size}
 	if info.IsSymlink() {
 		return noContent{}, info, nil
 	}
@@ -304,7 +305,7 @@ func (noContent) Close() error             { return nil }
 type rehashed struct {
 	io.ReadCloser
 	h    hash.Hash
-	want repo.Checksum
+	want object.Checksum
 	path string
 	left int64
 }
@@ -314,7 +315,7 @@ func (r *rehashed) Read(p []byte) (int, error) {
 	r.h.Write(p[:n])
 	r.left -= int64(n)
 	if r.left == 0 && (err == nil || err == io.EOF) && (n > 0 || err == io.EOF) {
-		var got repo.Checksum
+		var got object.Checksum
 		r.h.Sum(got[:0])
 		if got != r.want {
 			return n, fmt.Errorf("%s: %w", r.path, ErrChanged)
@@ -330,7 +331,7 @@ func (s *Source) WriteTo(ctx context.Context, txn *repo.Txn) error {
 	for _, i := range s.files {
 		c := s.object(i)
 		g.Go(func() (err error) {
-			if had, err := txn.HasObject(repo.ObjectName{Checksum: c, Type: repo.TypeFile}); had || err != nil {
+			if had, err := txn.HasObject(object.Name{Checksum: c, Type: object.TypeFile}); had || err != nil {
 				return err
 			}
 			r, info, err := s.OpenFile(run, c)
@@ -347,7 +348,7 @@ func (s *Source) WriteTo(ctx context.Context, txn *repo.Txn) error {
 	for _, i := range s.trees {
 		data, _, err := s.encodeTree(&s.dirs[i])
 		if err == nil {
-			err = txn.WriteMetadataAs(ctx, repo.ObjectName{Checksum: s.dirTree(i), Type: repo.TypeDirTree}, data)
+			err = txn.WriteMetadataAs(ctx, object.Name{Checksum: s.dirTree(i), Type: object.TypeDirTree}, data)
 		}
 		if err != nil {
 			return fmt.Errorf("storing the tree: %w", err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 	"github.com/ostree-ext/ostree-ext-go/repo/selinux"
 )
@@ -146,7 +147,7 @@ func committed(t *testing.T, root string) map[string]string {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	c, err := repo.ParseChecksum(strings.TrimSpace(commit))
+	c, err := object.ParseChecksum(strings.TrimSpace(commit))
 	if err != nil {
 		t.Fatal(err)
 	}

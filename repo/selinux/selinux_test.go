@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 	"github.com/ostree-ext/ostree-ext-go/repo/selinux"
 )
@@ -18,13 +18,13 @@ import (
 type files map[string]string
 
 func (f files) Entries() *rootfs.List {
-	directory := rootfs.Entry{FileHeader: &repo.FileHeader{Mode: repo.ModeDir | 0o755}}
+	directory := rootfs.Entry{FileHeader: &object.FileHeader{Mode: object.ModeDir | 0o755}}
 	all := map[string]rootfs.Entry{"/": directory}
 	for name, content := range f {
 		for dir := path.Dir(name); dir != "/"; dir = path.Dir(dir) {
 			all[dir] = directory
 		}
-		all[name] = rootfs.Entry{FileHeader: &repo.FileHeader{Mode: repo.ModeRegular | 0o644}, Size: int64(len(content))}
+		all[name] = rootfs.Entry{FileHeader: &object.FileHeader{Mode: object.ModeRegular | 0o644}, Size: int64(len(content))}
 	}
 	b := rootfs.NewBuilder(len(all))
 	for name, e := range all {

@@ -7,7 +7,7 @@ import (
 	"path"
 	"strings"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
@@ -221,8 +221,8 @@ func (t *Tree[C]) resolve(p string, wait func(p string) bool) (again bool, err e
 			l.nodes = l.nodes[:min(len(l.nodes), len(l.names)+1)]
 		default:
 			l.names = append(l.names, name)
-			if len(l.names) >= repo.MaxTreeDepth {
-				return false, fmt.Errorf("%w: more than %d directories deep", tarfmt.ErrInvalidStream, repo.MaxTreeDepth)
+			if len(l.names) >= object.MaxTreeDepth {
+				return false, fmt.Errorf("%w: more than %d directories deep", tarfmt.ErrInvalidStream, object.MaxTreeDepth)
 			}
 			at := l.nodes[len(l.nodes)-1]
 			if len(l.nodes) != len(l.names) || at.children[name] == nil {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/overlay"
 )
 
@@ -82,7 +82,7 @@ func (m *model) add(e entry) error {
 	p := path.Join(dir, name)
 	for at := dir; at != "/"; at = path.Dir(at) {
 		if f := m.files[at]; f == nil {
-			m.files[at] = &file{FileHeader: repo.FileHeader{Mode: repo.ModeDir | 0o755}}
+			m.files[at] = &file{FileHeader: object.FileHeader{Mode: object.ModeDir | 0o755}}
 		} else if !f.IsDir() {
 			return errModel
 		}
@@ -176,11 +176,11 @@ func decode(data []byte) (layers [][]entry) {
 			layers = append(layers, nil)
 			continue
 		case 1, 2:
-			e.File = &file{FileHeader: repo.FileHeader{Mode: repo.ModeDir | uint32(value)}}
+			e.File = &file{FileHeader: object.FileHeader{Mode: object.ModeDir | uint32(value)}}
 		case 3, 4:
-			e.File = &file{FileHeader: repo.FileHeader{Mode: repo.ModeRegular}, Content: fmt.Sprint(value)}
+			e.File = &file{FileHeader: object.FileHeader{Mode: object.ModeRegular}, Content: fmt.Sprint(value)}
 		case 5, 6:
-			e.File = &file{FileHeader: repo.FileHeader{Mode: repo.ModeSymlink}}
+			e.File = &file{FileHeader: object.FileHeader{Mode: object.ModeSymlink}}
 			e.File.Target = targets[int(data[0])%len(targets)] + name(value)[1:]
 		case 7:
 			e.Link = name(value)

@@ -30,14 +30,14 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
 // File is a file, directory, symlink or special file without its names. Hard links share one. C is a handle of the
 // content, which belongs to the caller.
 type File[C any] struct {
-	repo.FileHeader
+	object.FileHeader
 	// Size is the length of a regular file's content in bytes.
 	Size int64
 	// Device is the device number of a block or character device, as Linux composes it.
@@ -47,7 +47,7 @@ type File[C any] struct {
 }
 
 // IsDir reports whether a file is a directory.
-func (f *File[C]) IsDir() bool { return f.Mode&repo.ModeTypeMask == repo.ModeDir }
+func (f *File[C]) IsDir() bool { return f.Mode&object.ModeTypeMask == object.ModeDir }
 
 // Mark tells entries that hide something from those that are something.
 type Mark uint8
@@ -132,7 +132,7 @@ func (t *Tree[C]) put(p string, f *File[C]) error {
 
 // directory returns an empty directory that the layer has, but does not describe.
 func (t *Tree[C]) directory() *node[C] {
-	f := &File[C]{FileHeader: repo.FileHeader{Mode: repo.ModeDir | 0o755}}
+	f := &File[C]{FileHeader: object.FileHeader{Mode: object.ModeDir | 0o755}}
 	return &node[C]{file: f, children: map[string]*node[C]{}, layer: t.layer, pure: t.layer}
 }
 

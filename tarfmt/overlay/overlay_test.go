@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/overlay"
 )
@@ -35,21 +35,21 @@ func parse(s string) entry {
 	i := strings.IndexAny(s, "=>&")
 	if i < 0 {
 		name, mode, _ := strings.Cut(s, " ")
-		f := &file{FileHeader: repo.FileHeader{Mode: repo.ModeDir | 0o755}}
+		f := &file{FileHeader: object.FileHeader{Mode: object.ModeDir | 0o755}}
 		if mode != "" {
 			if _, err := fmt.Sscanf(mode, "%o", &f.Mode); err != nil {
 				panic(err)
 			}
-			f.Mode |= repo.ModeDir
+			f.Mode |= object.ModeDir
 		}
 		return entry{Path: path.Clean("/" + name), File: f}
 	}
 	e, value := entry{Path: "/" + s[:i]}, s[i+1:]
 	switch s[i] {
 	case '=':
-		e.File = &file{FileHeader: repo.FileHeader{Mode: repo.ModeRegular | 0o644}, Content: value}
+		e.File = &file{FileHeader: object.FileHeader{Mode: object.ModeRegular | 0o644}, Content: value}
 	case '>':
-		e.File = &file{FileHeader: repo.FileHeader{Mode: repo.ModeSymlink | 0o777, Target: value}}
+		e.File = &file{FileHeader: object.FileHeader{Mode: object.ModeSymlink | 0o777, Target: value}}
 	case '&':
 		e.Link = "/" + value
 	}
@@ -96,7 +96,7 @@ func show(t *testing.T, tree *tree) string {
 			p += "=" + f.Content
 		default:
 			p += "/"
-			if f.Mode != repo.ModeDir|0o755 {
+			if f.Mode != object.ModeDir|0o755 {
 				p += fmt.Sprintf(",%o", f.Mode&0o7777)
 			}
 		}
@@ -181,7 +181,7 @@ func TestLayersAreAppliedInTheOrderOfTheirEntries(t *testing.T) {
 }
 
 func TestLayersThatCannotBeAppliedAreErrors(t *testing.T) {
-	deep := strings.Repeat("d/", repo.MaxTreeDepth)
+	deep := strings.Repeat("d/", object.MaxTreeDepth)
 	chain := "l0>t "
 	for i := range 255 {
 		chain += fmt.Sprintf("l%d>l%d ", i+1, i)
@@ -342,7 +342,7 @@ func TestAWalkIsInOrderAndLeavesOutWhatItIsTold(t *testing.T) {
 func TestManyMarksOfALargeDirectoryAreCheap(t *testing.T) {
 	var l []entry
 	for i := range 100_000 {
-		l = append(l, entry{Path: fmt.Sprintf("/d/%d", i), File: &file{FileHeader: repo.FileHeader{Mode: repo.ModeRegular}}})
+		l = append(l, entry{Path: fmt.Sprintf("/d/%d", i), File: &file{FileHeader: object.FileHeader{Mode: object.ModeRegular}}})
 		l = append(l, entry{Mark: overlay.Opaque, Path: "/d"}, entry{Mark: overlay.Whiteout, Path: "/d"})
 	}
 	tree, err := apply(t.Context(), []string{"d/a=1"})

@@ -8,7 +8,7 @@ import (
 	"iter"
 	"strings"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/overlay"
@@ -20,7 +20,7 @@ type File struct {
 	Path string
 	// Object is what [rootfs.Hash] gives an entry like this, or for a directory the checksum of its dirmeta. It is
 	// zero for a hard link.
-	Object repo.Checksum
+	Object object.Checksum
 	// Link is the path of the file that a hard link is another name of, else empty.
 	Link string
 }
@@ -66,30 +66,30 @@ func listed(e *overlay.Entry[struct{}], content io.Reader) (f File, err error) {
 	}
 	f.Path, f.Link = e.Path, e.Link
 	if f.Link == "" {
-		f.Object, err = object(e.Path, e.File, content)
+		f.Object, err = objectOf(e.Path, e.File, content)
 	}
 	return f, err
 }
 
-// object returns the checksum of a file as it is in the view of a tree.
-func object(p string, f *overlay.File[struct{}], content io.Reader) (c repo.Checksum, err error) {
+// objectOf returns the checksum of a file as it is in the view of a tree.
+func objectOf(p string, f *overlay.File[struct{}], content io.Reader) (c object.Checksum, err error) {
 	e := rootfs.Entry{FileHeader: &f.FileHeader, Device: f.Device}
 	e.Xattrs = keptXattrs(e.Xattrs)
 	e.Dir, e.Name = rootfs.Split(p)
 	switch {
 	case e.IsDir():
-		data, err := repo.EncodeDirMeta(&repo.DirMeta{UID: e.UID, GID: e.GID, Mode: e.Mode, Xattrs: e.Xattrs})
+		data, err := object.EncodeDirMeta(&object.DirMeta{UID: e.UID, GID: e.GID, Mode: e.Mode, Xattrs: e.Xattrs})
 		if err != nil {
 			return c, fmt.Errorf("%w: %w", tarfmt.ErrInvalidStream, err)
 		}
-		return repo.HashMetadata(data), nil
+		return object.HashMetadata(data), nil
 	case !e.IsRegular():
 		if c, err = rootfs.HeaderObject(e); err != nil {
 			return c, fmt.Errorf("%w: %w", tarfmt.ErrInvalidStream, err)
 		}
 		return c, nil
 	}
-	s, err := repo.FileHasher(e.FileHeader)
+	s, err := object.FileHasher(e.FileHeader)
 	if err != nil {
 		return c, fmt.Errorf("%w: %w", tarfmt.ErrInvalidStream, err)
 	}

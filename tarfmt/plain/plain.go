@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -54,7 +54,7 @@ type view struct {
 // View returns a tree as it will be in layers: without xattrs that stay out of images, and with the times in Python's compiled
 // files that go with those of layers. Indexes stay the same; objects that no longer fit are zero.
 func View(tree rootfs.Tree) rootfs.Tree {
-	kept := tree.Entries().WithHeaders(func(h *repo.FileHeader) *repo.FileHeader {
+	kept := tree.Entries().WithHeaders(func(h *object.FileHeader) *object.FileHeader {
 		xattrs := keptXattrs(h.Xattrs)
 		if len(xattrs) == len(h.Xattrs) {
 			return h
@@ -89,8 +89,8 @@ func isBytecode(entries *rootfs.List, i int) bool {
 	return e.IsRegular() && strings.HasSuffix(entries.At(e.Link).Name, bytecodeSuffix)
 }
 
-func keptXattrs(all repo.Xattrs) repo.Xattrs {
-	var kept repo.Xattrs
+func keptXattrs(all object.Xattrs) object.Xattrs {
+	var kept object.Xattrs
 	for _, x := range all {
 		if !dropped(x.Name) {
 			kept = append(kept, x)
@@ -196,7 +196,7 @@ func (l *writer) entry(ctx context.Context, i int) error {
 			return nil
 		}
 		l.dirs[p] = true
-	case e.Mode&repo.ModeTypeMask == modeSocket:
+	case e.Mode&object.ModeTypeMask == modeSocket:
 		return nil
 	}
 	h, err := header(e)
@@ -245,22 +245,22 @@ func header(e rootfs.Entry) (*tar.Header, error) {
 	h := &tar.Header{
 		Name: e.Path()[1:], Mode: int64(e.Mode & 0o7777), Uid: int(e.UID), Gid: int(e.GID), ModTime: epoch,
 	}
-	switch e.Mode & repo.ModeTypeMask {
-	case repo.ModeRegular:
+	switch e.Mode & object.ModeTypeMask {
+	case object.ModeRegular:
 		h.Typeflag, h.Size = tar.TypeReg, e.Size
-	case repo.ModeDir:
+	case object.ModeDir:
 		h.Typeflag = tar.TypeDir
 		h.Name += "/"
 		if e.Name == "" {
 			h.Name = "./"
 		}
-	case repo.ModeSymlink:
+	case object.ModeSymlink:
 		h.Typeflag, h.Linkname = tar.TypeSymlink, e.Target
 	case modeFIFO:
 		h.Typeflag = tar.TypeFifo
 	case modeChar, modeBlock:
 		h.Typeflag = tar.TypeChar
-		if e.Mode&repo.ModeTypeMask == modeBlock {
+		if e.Mode&object.ModeTypeMask == modeBlock {
 			h.Typeflag = tar.TypeBlock
 		}
 		h.Devmajor, h.Devminor = device(e.Device)

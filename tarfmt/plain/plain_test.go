@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ostree-ext/ostree-ext-go/internal/testfiles"
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/plain"
@@ -58,10 +58,10 @@ func tree(t *testing.T) *rootfs.Hashed {
 type owned struct{ rootfs.Tree }
 
 func (o owned) Entries() *rootfs.List {
-	return o.Tree.Entries().WithHeaders(func(h *repo.FileHeader) *repo.FileHeader {
+	return o.Tree.Entries().WithHeaders(func(h *object.FileHeader) *object.FileHeader {
 		other := *h
 		other.UID, other.GID = 0, 0
-		if h.Mode&repo.ModeTypeMask == repo.ModeDir {
+		if h.Mode&object.ModeTypeMask == object.ModeDir {
 			other.Mode = 0o40755
 		}
 		return &other

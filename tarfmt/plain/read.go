@@ -10,7 +10,7 @@ import (
 	"path"
 	"strings"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/overlay"
 )
@@ -110,7 +110,7 @@ func (r *Reader[C]) file(h *tar.Header) (f *overlay.File[C], err error) {
 	f.UID, f.GID, f.Mode, f.Xattrs = uint32(h.Uid), uint32(h.Gid), uint32(h.Mode&0o7777), xattrs(h)
 	switch h.Typeflag {
 	case tar.TypeReg:
-		f.Mode |= repo.ModeRegular
+		f.Mode |= object.ModeRegular
 		f.Size = h.Size
 		if r.opts.NoSparse && isSparse(h) {
 			return nil, invalidf("a sparse file")
@@ -119,9 +119,9 @@ func (r *Reader[C]) file(h *tar.Header) (f *overlay.File[C], err error) {
 			err = r.opts.Content(h.Size)
 		}
 	case tar.TypeDir:
-		f.Mode |= repo.ModeDir
+		f.Mode |= object.ModeDir
 	case tar.TypeSymlink:
-		f.Mode, f.Target = repo.ModeSymlink|0o777, h.Linkname
+		f.Mode, f.Target = object.ModeSymlink|0o777, h.Linkname
 		if h.Linkname == "" || len(h.Linkname) >= maxPath {
 			return nil, invalidf("a symlink with a target of %d bytes", len(h.Linkname))
 		}
@@ -192,14 +192,14 @@ func mark(p string) (overlay.Mark, string) {
 
 const paxXattr = "SCHILY.xattr."
 
-func xattrs(h *tar.Header) repo.Xattrs {
-	var list []repo.Xattr
+func xattrs(h *tar.Header) object.Xattrs {
+	var list []object.Xattr
 	for key, value := range h.PAXRecords {
 		if name, ok := strings.CutPrefix(key, paxXattr); ok && name != "" {
-			list = append(list, repo.Xattr{Name: name, Value: []byte(value)})
+			list = append(list, object.Xattr{Name: name, Value: []byte(value)})
 		}
 	}
-	return repo.NewXattrs(list)
+	return object.NewXattrs(list)
 }
 
 // isSparse reports whether a file is sparse. Those of GNU's old format have a type of their own.

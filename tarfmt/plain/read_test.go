@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/overlay"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/plain"
@@ -59,15 +59,15 @@ func TestEntriesAreReadAsTheyAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	type file = overlay.File[string]
-	xattrs := repo.Xattrs{{Name: "user.a", Value: []byte("1")}, {Name: "user.b", Value: []byte("2")}}
+	xattrs := object.Xattrs{{Name: "user.a", Value: []byte("1")}, {Name: "user.b", Value: []byte("2")}}
 	want := []overlay.Entry[string]{
-		{Path: "/d", File: &file{FileHeader: repo.FileHeader{Mode: 0o41777, UID: 1, GID: 4294967294}}},
-		{Path: "/d/f", File: &file{FileHeader: repo.FileHeader{Mode: 0o104755, Xattrs: xattrs}, Size: 4, Content: "d//f"}},
-		{Path: "/s", File: &file{FileHeader: repo.FileHeader{Mode: 0o120777, Target: "../d"}}},
+		{Path: "/d", File: &file{FileHeader: object.FileHeader{Mode: 0o41777, UID: 1, GID: 4294967294}}},
+		{Path: "/d/f", File: &file{FileHeader: object.FileHeader{Mode: 0o104755, Xattrs: xattrs}, Size: 4, Content: "d//f"}},
+		{Path: "/s", File: &file{FileHeader: object.FileHeader{Mode: 0o120777, Target: "../d"}}},
 		{Path: "/h", Link: "/d/f"},
-		{Path: "/p", File: &file{FileHeader: repo.FileHeader{Mode: 0o10600}}},
-		{Path: "/c", File: &file{FileHeader: repo.FileHeader{Mode: 0o20000}, Device: 0x103}},
-		{Path: "/b", File: &file{FileHeader: repo.FileHeader{Mode: 0o60000}, Device: 0x11110370}},
+		{Path: "/p", File: &file{FileHeader: object.FileHeader{Mode: 0o10600}}},
+		{Path: "/c", File: &file{FileHeader: object.FileHeader{Mode: 0o20000}, Device: 0x103}},
+		{Path: "/b", File: &file{FileHeader: object.FileHeader{Mode: 0o60000}, Device: 0x11110370}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -83,22 +83,22 @@ func New(files Files) *Tree {
 		if f.LinkTo != "" {
 			first, f = f.LinkTo, all[f.LinkTo]
 		}
-		e := rootfs.Entry{FileHeader: &repo.FileHeader{Mode: f.Mode, Target: f.Target}}
+		e := rootfs.Entry{FileHeader: &object.FileHeader{Mode: f.Mode, Target: f.Target}}
 		e.Dir, e.Name = rootfs.Split(p)
 		switch {
 		case f.Dir:
-			e.Mode = repo.ModeDir | max(f.Mode, 0o755)
+			e.Mode = object.ModeDir | max(f.Mode, 0o755)
 		case f.Target != "":
-			e.Mode = repo.ModeSymlink | 0o777
+			e.Mode = object.ModeSymlink | 0o777
 		default:
-			e.Mode = repo.ModeRegular | max(f.Mode, 0o644)
+			e.Mode = object.ModeRegular | max(f.Mode, 0o644)
 			e.Size = max(f.Size, int64(len(f.Content)))
 		}
-		var xattrs []repo.Xattr
+		var xattrs []object.Xattr
 		for name, value := range f.Xattrs {
-			xattrs = append(xattrs, repo.Xattr{Name: name, Value: []byte(value)})
+			xattrs = append(xattrs, object.Xattr{Name: name, Value: []byte(value)})
 		}
-		e.Xattrs = repo.NewXattrs(xattrs)
+		e.Xattrs = object.NewXattrs(xattrs)
 		if err := b.Add(e); err != nil {
 			panic(err)
 		}

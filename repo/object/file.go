@@ -1,4 +1,4 @@
-package repo
+package object
 
 import (
 	"bytes"
@@ -25,12 +25,23 @@ func (h *FileHeader) check() error {
 		case h.Mode != ModeSymlink|0o777:
 			return fmt.Errorf("%w: symlink of mode %o", ErrNotNormal, h.Mode)
 		case h.Target == "" || len(h.Target) > maxTargetLength || strings.Contains(h.Target, "\x00") || !utf8.ValidString(h.Target):
-			return fmt.Errorf("%w: symlink target %q", ErrNotNormal, abbreviate(h.Target))
+			return fmt.Errorf("%w: symlink target %.80q", ErrNotNormal, h.Target)
 		}
 	} else if h.Target != "" {
 		return fmt.Errorf("%w: regular file with a symlink target", ErrNotNormal)
 	}
-	return h.Xattrs.check()
+	return h.Xattrs.Validate()
+}
+
+// Validate reports why no file object can have this header and size. The error wraps [ErrNotNormal].
+func (f *FileInfo) Validate() error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	if f.Size < 0 || f.IsSymlink() && f.Size != 0 {
+		return fmt.Errorf("%w: size %d", ErrNotNormal, f.Size)
+	}
+	return nil
 }
 
 // appendHeader appends the fields that the hashed and the archived header share. base is where the header begins.
@@ -55,11 +66,8 @@ func EncodeFileHeader(h *FileHeader) ([]byte, error) {
 
 // EncodeArchiveHeader returns the header that a .filez begins with, of type (tuuuusa(ayay)), without the frame before it.
 func EncodeArchiveHeader(f *FileInfo) ([]byte, error) {
-	if err := f.check(); err != nil {
+	if err := f.Validate(); err != nil {
 		return nil, fmt.Errorf("file header: %w", err)
-	}
-	if f.Size < 0 || f.IsSymlink() && f.Size != 0 {
-		return nil, fmt.Errorf("file header: %w: size %d", ErrNotNormal, f.Size)
 	}
 	return f.appendHeader(binary.BigEndian.AppendUint64(nil, uint64(f.Size)), 0), nil
 }
@@ -121,10 +129,7 @@ func ParseArchiveHeader(data []byte) (*FileInfo, error) {
 	}
 	h.Xattrs = sortXattrs(h.Xattrs)
 	f := &FileInfo{FileHeader: *h, Size: int64(binary.BigEndian.Uint64(size.Data()))}
-	if f.Size < 0 || f.IsSymlink() && f.Size != 0 {
-		return nil, fmt.Errorf("file header: %w: size %d", ErrNotNormal, uint64(f.Size))
-	}
-	if err := f.check(); err != nil {
+	if err := f.Validate(); err != nil {
 		return nil, fmt.Errorf("file header: %w", err)
 	}
 	return f, nil

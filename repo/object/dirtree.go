@@ -1,8 +1,9 @@
-package repo
+package object
 
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -19,7 +20,7 @@ func ValidateName(name string) error {
 	case name == "", name == ".", name == "..":
 		return fmt.Errorf("%w: %q", ErrInvalidName, name)
 	case len(name) > maxNameLength:
-		return fmt.Errorf("%w: %q has %d bytes, more than %d", ErrInvalidName, abbreviate(name), len(name), maxNameLength)
+		return fmt.Errorf("%w: %.80q has %d bytes, more than %d", ErrInvalidName, name, len(name), maxNameLength)
 	case strings.ContainsAny(name, "/\x00"):
 		return fmt.Errorf("%w: %q has a slash or NUL", ErrInvalidName, name)
 	case !utf8.ValidString(name):
@@ -28,8 +29,9 @@ func ValidateName(name string) error {
 	return nil
 }
 
-// check reports what makes the directory unfit to be written: bad names, names out of order or given twice.
-func (t *DirTree) check() error {
+// Validate reports what makes the directory unfit to be written: bad names, names out of order or given twice. The
+// error wraps [ErrInvalidName] or [ErrNotNormal].
+func (t *DirTree) Validate() error {
 	for i, f := range t.Files {
 		if err := ValidateName(f.Name); err != nil {
 			return err
@@ -56,10 +58,28 @@ func (t *DirTree) check() error {
 	return nil
 }
 
+// Dir finds a subdirectory by name.
+func (t *DirTree) Dir(name string) (DirEntry, bool) {
+	i, ok := slices.BinarySearchFunc(t.Dirs, name, func(e DirEntry, n string) int { return strings.Compare(e.Name, n) })
+	if !ok {
+		return DirEntry{}, false
+	}
+	return t.Dirs[i], true
+}
+
+// File finds a file by name.
+func (t *DirTree) File(name string) (FileEntry, bool) {
+	i, ok := slices.BinarySearchFunc(t.Files, name, func(e FileEntry, n string) int { return strings.Compare(e.Name, n) })
+	if !ok {
+		return FileEntry{}, false
+	}
+	return t.Files[i], true
+}
+
 // EncodeDirTree returns the bytes of a dirtree object, of type (a(say)a(sayay)). Names that may not stand there or are
 // out of order are an error that wraps [ErrInvalidName] or [ErrNotNormal].
 func EncodeDirTree(t *DirTree) ([]byte, error) {
-	if err := t.check(); err != nil {
+	if err := t.Validate(); err != nil {
 		return nil, fmt.Errorf("dirtree: %w", err)
 	}
 	size := 0
@@ -103,7 +123,7 @@ func EncodeDirTree(t *DirTree) ([]byte, error) {
 // ParseDirTree reads a dirtree object. It demands what [DirTree] promises and normal form; the error wraps
 // [ErrInvalidName] or [ErrNotNormal].
 func ParseDirTree(data []byte) (*DirTree, error) {
-	t, err := parseDirTreeLoose(data)
+	t, err := ParseDirTreeLoose(data)
 	if err != nil {
 		return nil, fmt.Errorf("dirtree: %w", err)
 	}
@@ -117,7 +137,9 @@ func ParseDirTree(data []byte) (*DirTree, error) {
 	return t, nil
 }
 
-func parseDirTreeLoose(data []byte) (*DirTree, error) {
+// ParseDirTreeLoose reads a dirtree object in whatever form it is, as libostree does. [DirTree.Validate] says whether
+// its names may be relied on.
+func ParseDirTreeLoose(data []byte) (*DirTree, error) {
 	v, err := gvariant.New("(a(say)a(sayay))", data)
 	if err != nil {
 		return nil, err

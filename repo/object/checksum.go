@@ -1,14 +1,10 @@
-package repo
+package object
 
 import (
 	"bytes"
 	"encoding/hex"
-	"errors"
 	"fmt"
 )
-
-// ErrInvalidChecksum is wrapped by errors about text that is not 64 lower-case hexadecimal digits.
-var ErrInvalidChecksum = errors.New("invalid checksum")
 
 // Checksum is a SHA-256 digest: the id of an object. The zero value stands for "none", as the empty parent of a
 // commit does in the serialised form.
@@ -19,7 +15,7 @@ type Checksum [32]byte
 func ParseChecksum(s string) (Checksum, error) {
 	var c Checksum
 	if len(s) != hex.EncodedLen(len(c)) {
-		return Checksum{}, fmt.Errorf("%w: %q has %d characters, not 64", ErrInvalidChecksum, abbreviate(s), len(s))
+		return Checksum{}, fmt.Errorf("%w: %.80q has %d characters, not 64", ErrInvalidChecksum, s, len(s))
 	}
 	for i := range len(s) {
 		if d := s[i]; (d < '0' || d > '9') && (d < 'a' || d > 'f') {
@@ -57,12 +53,4 @@ func (c Checksum) MarshalText() ([]byte, error) { return []byte(c.String()), nil
 func (c *Checksum) UnmarshalText(b []byte) (err error) {
 	*c, err = ParseChecksum(string(b))
 	return err
-}
-
-// abbreviate keeps hostile text from filling an error message.
-func abbreviate(s string) string {
-	if len(s) > 80 {
-		return s[:80] + "…"
-	}
-	return s
 }

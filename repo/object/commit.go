@@ -1,4 +1,4 @@
-package repo
+package object
 
 import (
 	"bytes"
@@ -161,19 +161,24 @@ func parseCommit(data []byte) (*Commit, error) {
 	return c, c.check()
 }
 
+// EncodeTombstone returns the content of the mark of a deleted commit.
+func EncodeTombstone(c Checksum) []byte {
+	return gvariant.Dict{{Key: "commit", Value: gvariant.ByteArray(append([]byte(c.String()), 0))}}.Encode()
+}
+
 // HashMetadata is the id of a metadata object.
 func HashMetadata(data []byte) Checksum { return sha256.Sum256(data) }
 
 // NormalizeMetadata brings a dirtree, dirmeta, commit or detached metadata into normal form, as libostree does before it
-// writes an object from elsewhere. What is no object of the type is an error.
-func NormalizeMetadata(t ObjectType, data []byte) ([]byte, error) {
+// writes an object from elsewhere. What is not an object of the type is an error.
+func NormalizeMetadata(t Type, data []byte) ([]byte, error) {
 	if len(data) > MaxMetadataSize {
 		return nil, fmt.Errorf("%s: %d bytes are more than %d", t, len(data), MaxMetadataSize)
 	}
 	var again []byte
 	switch t {
 	case TypeDirTree:
-		tree, err := parseDirTreeLoose(data)
+		tree, err := ParseDirTreeLoose(data)
 		if err == nil {
 			again, err = EncodeDirTree(tree)
 		}
@@ -181,7 +186,7 @@ func NormalizeMetadata(t ObjectType, data []byte) ([]byte, error) {
 			return nil, fmt.Errorf("dirtree: %w", err)
 		}
 	case TypeDirMeta:
-		meta, err := parseDirMetaLoose(data)
+		meta, err := ParseDirMetaLoose(data)
 		if err == nil {
 			again, err = EncodeDirMeta(meta)
 		}

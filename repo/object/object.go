@@ -1,25 +1,21 @@
-package repo
+package object
 
-import (
-	"context"
-	"fmt"
-	"io"
-)
+import "fmt"
 
-// ObjectType says what kind of object a checksum names. The numbers are libostree's.
-type ObjectType uint8
+// Type says what kind of object a checksum names. The numbers are libostree's.
+type Type uint8
 
 // The object types that exist on disk.
 const (
-	TypeFile           ObjectType = 1 // regular file or symlink, with owner, mode and xattrs
-	TypeDirTree        ObjectType = 2 // names of a directory
-	TypeDirMeta        ObjectType = 3 // owner, mode and xattrs of a directory
-	TypeCommit         ObjectType = 4
-	TypeTombstone      ObjectType = 5 // mark of a deleted commit; named by the commit, not hashed
-	TypeCommitMeta     ObjectType = 6 // detached metadata; named by the commit, not hashed
-	TypePayloadLink    ObjectType = 7
-	TypeFileXattrs     ObjectType = 8
-	TypeFileXattrsLink ObjectType = 9
+	TypeFile           Type = 1 // regular file or symlink, with owner, mode and xattrs
+	TypeDirTree        Type = 2 // names of a directory
+	TypeDirMeta        Type = 3 // owner, mode and xattrs of a directory
+	TypeCommit         Type = 4
+	TypeTombstone      Type = 5 // mark of a deleted commit; named by the commit, not hashed
+	TypeCommitMeta     Type = 6 // detached metadata; named by the commit, not hashed
+	TypePayloadLink    Type = 7
+	TypeFileXattrs     Type = 8
+	TypeFileXattrsLink Type = 9
 )
 
 var typeNames = [...]string{
@@ -29,7 +25,7 @@ var typeNames = [...]string{
 }
 
 // String returns the file name extension of the type, which for files is that of the bare modes.
-func (t ObjectType) String() string {
+func (t Type) String() string {
 	if int(t) < len(typeNames) && typeNames[t] != "" {
 		return typeNames[t]
 	}
@@ -37,23 +33,26 @@ func (t ObjectType) String() string {
 }
 
 // IsMetadata reports whether objects of the type are GVariant bytes that are stored alike in every mode.
-func (t ObjectType) IsMetadata() bool { return t >= TypeDirTree && t <= TypeCommitMeta }
+func (t Type) IsMetadata() bool { return t >= TypeDirTree && t <= TypeCommitMeta }
 
-// ObjectName identifies an object.
-type ObjectName struct {
+// Name identifies an object.
+type Name struct {
 	Checksum Checksum
-	Type     ObjectType
+	Type     Type
 }
 
 // String returns "<checksum>.<type>", as libostree prints object names.
-func (n ObjectName) String() string { return n.Checksum.String() + "." + n.Type.String() }
+func (n Name) String() string { return n.Checksum.String() + "." + n.Type.String() }
 
 // The limits that readers of untrusted data apply.
 const (
 	// MaxMetadataSize is libostree's limit on the size in bytes of a metadata object.
 	MaxMetadataSize = 128 << 20
-	// MaxTreeDepth bounds the nesting of directories.
+	// MaxTreeDepth bounds the nesting of directories. What exceeds it is an [ErrTooDeep].
 	MaxTreeDepth = 2048
+	// MaxTreeEntries bounds the files and directories of one tree. A few bytes of dirtrees can name more paths than fit
+	// in any memory; no real tree comes near. What exceeds it is an [ErrTooMany].
+	MaxTreeEntries = 10_000_000
 )
 
 // File types in the mode of file objects and dirmetas (octal, as in stat(2)).
@@ -62,6 +61,8 @@ const (
 	ModeRegular  = 0o100000
 	ModeDir      = 0o040000
 	ModeSymlink  = 0o120000
+	// ModePermMask has the bits of a mode that are not its file type.
+	ModePermMask = 0o7777
 )
 
 // Xattr is one extended attribute. Name has no trailing NUL.
@@ -120,18 +121,4 @@ type DirEntry struct {
 	Name string
 	Tree Checksum // dirtree
 	Meta Checksum // dirmeta
-}
-
-// Source reads the objects that commits are made of. A [Repo] is one; so is a root filesystem that is hashed where
-// it lies. Everything above this package reads through it and never asks which it is. Implementations are safe for
-// concurrent use. An absent object is an error that wraps [ErrObjectNotFound].
-type Source interface {
-	// Metadata returns the stored bytes of a commit, dirtree or dirmeta, or the detached metadata of a commit. The
-	// caller must not change them.
-	Metadata(ctx context.Context, name ObjectName) ([]byte, error)
-	// FileInfo returns the header and size of a file object.
-	FileInfo(ctx context.Context, c Checksum) (*FileInfo, error)
-	// OpenFile returns the same with the content, which is empty for symlinks. The content has exactly Size bytes;
-	// a shorter or longer one is an error of Read. It is not hashed again.
-	OpenFile(ctx context.Context, c Checksum) (io.ReadCloser, *FileInfo, error)
 }

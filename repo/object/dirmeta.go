@@ -1,4 +1,4 @@
-package repo
+package object
 
 import (
 	"bytes"
@@ -8,25 +8,23 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
 )
 
-const permMask = 0o7777
-
 // checkMode reports a mode with another type than wanted, or with bits that no file has.
 func checkMode(mode uint32, types ...uint32) error {
 	for _, t := range types {
-		if mode&^permMask == t {
+		if mode&^ModePermMask == t {
 			return nil
 		}
 	}
 	return fmt.Errorf("%w: mode %o", ErrNotNormal, mode)
 }
 
-// EncodeDirMeta returns the bytes of a dirmeta object, of type (uuua(ayay)). A mode that is none of a directory, or
+// EncodeDirMeta returns the bytes of a dirmeta object, of type (uuua(ayay)). A mode that is not one of a directory, or
 // xattrs that are out of order, are an error that wraps [ErrNotNormal].
 func EncodeDirMeta(m *DirMeta) ([]byte, error) {
 	if err := checkMode(m.Mode, ModeDir); err != nil {
 		return nil, fmt.Errorf("dirmeta: %w", err)
 	}
-	if err := m.Xattrs.check(); err != nil {
+	if err := m.Xattrs.Validate(); err != nil {
 		return nil, fmt.Errorf("dirmeta: %w", err)
 	}
 	b := binary.BigEndian.AppendUint32(nil, m.UID)
@@ -37,7 +35,7 @@ func EncodeDirMeta(m *DirMeta) ([]byte, error) {
 
 // ParseDirMeta reads a dirmeta object. It demands normal form; the error wraps [ErrNotNormal].
 func ParseDirMeta(data []byte) (*DirMeta, error) {
-	m, err := parseDirMetaLoose(data)
+	m, err := ParseDirMetaLoose(data)
 	if err != nil {
 		return nil, fmt.Errorf("dirmeta: %w", err)
 	}
@@ -51,7 +49,8 @@ func ParseDirMeta(data []byte) (*DirMeta, error) {
 	return m, nil
 }
 
-func parseDirMetaLoose(data []byte) (*DirMeta, error) {
+// ParseDirMetaLoose reads a dirmeta object in whatever form it is. Its mode is that of a directory.
+func ParseDirMetaLoose(data []byte) (*DirMeta, error) {
 	v, err := gvariant.New("(uuua(ayay))", data)
 	if err != nil {
 		return nil, err
@@ -65,7 +64,7 @@ func parseDirMetaLoose(data []byte) (*DirMeta, error) {
 	if m.Xattrs, err = xattrsMember(v, 3); err != nil {
 		return nil, err
 	}
-	return m, nil
+	return m, checkMode(m.Mode, ModeDir)
 }
 
 func bigEndian32(v gvariant.Value, i int) (uint32, error) {

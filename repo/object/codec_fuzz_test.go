@@ -1,4 +1,4 @@
-package repo_test
+package object_test
 
 import (
 	"bytes"
@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // realObjects are small objects of a repository that ostree wrote, by file name. Those of archived files are without
@@ -38,47 +38,47 @@ func realObjects(t testing.TB) map[string][]byte {
 // codecs parse strictly and write again, by the extension of the object.
 var codecs = map[string]func([]byte) ([]byte, error){
 	".dirtree": func(data []byte) ([]byte, error) {
-		v, err := repo.ParseDirTree(data)
+		v, err := object.ParseDirTree(data)
 		if err != nil {
 			return nil, err
 		}
-		return repo.EncodeDirTree(v)
+		return object.EncodeDirTree(v)
 	},
 	".dirmeta": func(data []byte) ([]byte, error) {
-		v, err := repo.ParseDirMeta(data)
+		v, err := object.ParseDirMeta(data)
 		if err != nil {
 			return nil, err
 		}
-		return repo.EncodeDirMeta(v)
+		return object.EncodeDirMeta(v)
 	},
 	".commit": func(data []byte) ([]byte, error) {
-		v, err := repo.ParseCommit(data)
+		v, err := object.ParseCommit(data)
 		if err != nil {
 			return nil, err
 		}
-		return repo.EncodeCommit(v)
+		return object.EncodeCommit(v)
 	},
 	".commitmeta": func(data []byte) ([]byte, error) {
 		v, err := gvariant.ParseDict(data)
 		return v.Encode(), err
 	},
 	".filez": func(data []byte) ([]byte, error) {
-		v, err := repo.ParseArchiveHeader(data)
+		v, err := object.ParseArchiveHeader(data)
 		if err != nil {
 			return nil, err
 		}
-		return repo.EncodeArchiveHeader(v)
+		return object.EncodeArchiveHeader(v)
 	},
 	".header": func(data []byte) ([]byte, error) {
-		v, err := repo.ParseFileHeader(data)
+		v, err := object.ParseFileHeader(data)
 		if err != nil {
 			return nil, err
 		}
-		return repo.EncodeFileHeader(v)
+		return object.EncodeFileHeader(v)
 	},
 	".xattrs": func(data []byte) ([]byte, error) {
-		v, err := repo.ParseXattrs(data)
-		return repo.EncodeXattrs(v), err
+		v, err := object.ParseXattrs(data)
+		return object.EncodeXattrs(v), err
 	},
 }
 
@@ -91,7 +91,7 @@ func TestRealObjectsAreWrittenAgainAsTheyWere(t *testing.T) {
 		if ext == ".filez" || ext == ".commitmeta" {
 			continue // not named by these bytes
 		}
-		if got := repo.HashMetadata(data).String(); got != strings.TrimSuffix(name, ext) {
+		if got := object.HashMetadata(data).String(); got != strings.TrimSuffix(name, ext) {
 			t.Errorf("%s hashes to %s", name, got)
 		}
 	}
@@ -134,8 +134,8 @@ func FuzzParseDirMeta(f *testing.F) { fuzzCodec(f, ".dirmeta", nil) }
 func zeroParent(t testing.TB) []byte {
 	t.Helper()
 	c := vectorCommit(t)
-	c.Parent = repo.Checksum{0xff}
-	data, err := repo.EncodeCommit(c)
+	c.Parent = object.Checksum{0xff}
+	data, err := object.EncodeCommit(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func zeroParent(t testing.TB) []byte {
 }
 
 func TestACommitWithAParentOfZerosIsRefused(t *testing.T) {
-	if c, err := repo.ParseCommit(zeroParent(t)); !errors.Is(err, repo.ErrNotNormal) {
+	if c, err := object.ParseCommit(zeroParent(t)); !errors.Is(err, object.ErrNotNormal) {
 		t.Errorf("reads as %+v, %v, want ErrNotNormal", c, err)
 	}
 }
@@ -157,11 +157,11 @@ func FuzzParseFileHeader(f *testing.F) {
 	var seeds [][]byte
 	for name, data := range realObjects(f) {
 		if filepath.Ext(name) == ".filez" {
-			info, err := repo.ParseArchiveHeader(data)
+			info, err := object.ParseArchiveHeader(data)
 			if err != nil {
 				f.Fatal(err)
 			}
-			header, err := repo.EncodeFileHeader(&info.FileHeader)
+			header, err := object.EncodeFileHeader(&info.FileHeader)
 			if err != nil {
 				f.Fatal(err)
 			}
@@ -178,7 +178,7 @@ func FuzzParseXattrs(f *testing.F) {
 			seeds = append(seeds, data[12:])
 		}
 	}
-	fuzzCodec(f, ".xattrs", nil, append(seeds, repo.EncodeXattrs(repo.Xattrs{{Name: "user.a", Value: []byte("b")}, {Name: "user.c"}}))...)
+	fuzzCodec(f, ".xattrs", nil, append(seeds, object.EncodeXattrs(object.Xattrs{{Name: "user.a", Value: []byte("b")}, {Name: "user.c"}}))...)
 }
 
 // FuzzParseArchiveHeader: unsorted xattrs and other forms are read, but what was written from them stays as it is.
@@ -209,20 +209,20 @@ func FuzzNormalizeMetadata(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(gvariant.Dict{{Key: "k", Value: padded}}.Encode())
-	types := map[repo.ObjectType]string{
-		repo.TypeDirTree: "(a(say)a(sayay))", repo.TypeDirMeta: "(uuua(ayay))",
-		repo.TypeCommit: "(a{sv}aya(say)sstayay)", repo.TypeCommitMeta: "a{sv}",
+	types := map[object.Type]string{
+		object.TypeDirTree: "(a(say)a(sayay))", object.TypeDirMeta: "(uuua(ayay))",
+		object.TypeCommit: "(a{sv}aya(say)sstayay)", object.TypeCommitMeta: "a{sv}",
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for typ, text := range types {
-			normal, err := repo.NormalizeMetadata(typ, data)
+			normal, err := object.NormalizeMetadata(typ, data)
 			if err != nil {
 				continue
 			}
 			if !normalForm(text)(normal) {
 				t.Errorf("%s %x becomes %x, which is not in normal form", typ, data, normal)
 			}
-			if again, err := repo.NormalizeMetadata(typ, normal); err != nil || !bytes.Equal(again, normal) {
+			if again, err := object.NormalizeMetadata(typ, normal); err != nil || !bytes.Equal(again, normal) {
 				t.Errorf("%s %x becomes %x, %v", typ, normal, again, err)
 			}
 		}

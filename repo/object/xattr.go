@@ -1,4 +1,4 @@
-package repo
+package object
 
 import (
 	"bytes"
@@ -38,8 +38,8 @@ func (x Xattrs) Get(name string) ([]byte, bool) {
 	return nil, false
 }
 
-// check reports what makes the list unfit to be hashed.
-func (x Xattrs) check() error {
+// Validate reports what makes the list unfit to be hashed. The error wraps [ErrNotNormal].
+func (x Xattrs) Validate() error {
 	for i, a := range x {
 		if a.Name == "" || strings.Contains(a.Name, "\x00") {
 			return fmt.Errorf("%w: xattr name %q", ErrNotNormal, a.Name)
@@ -77,7 +77,7 @@ func ParseXattrs(data []byte) (Xattrs, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := x.check(); err != nil {
+	if err := x.Validate(); err != nil {
 		return nil, err
 	}
 	if !bytes.Equal(EncodeXattrs(x), data) {
@@ -86,14 +86,20 @@ func ParseXattrs(data []byte) (Xattrs, error) {
 	return x, nil
 }
 
-// ParseXattrsLoose reads what old writers stored, too: any order, names without their NUL. The result is as
-// [NewXattrs] makes it.
+// ParseXattrsLoose reads what old writers stored, too: any order, names without their NUL. The result is sorted. Empty
+// values stay, since they count for the id of an object.
 func ParseXattrsLoose(data []byte) (Xattrs, error) {
-	x, err := parseXattrsLoose(data)
+	list, err := parseXattrsLoose(data)
 	if err != nil {
 		return nil, err
 	}
-	return NewXattrs(x), nil
+	return sortXattrs(list), nil
+}
+
+// sortXattrs brings stored xattrs into the order in which they are hashed.
+func sortXattrs(list Xattrs) Xattrs {
+	slices.SortStableFunc(list, func(a, b Xattr) int { return strings.Compare(a.Name, b.Name) })
+	return list
 }
 
 func parseXattrsLoose(data []byte) (Xattrs, error) {
