@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ostree-ext/ostree-ext-go/container"
+	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
@@ -14,6 +15,9 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/testreg"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
+
+// plainHTTP is for the registry of the tests.
+var plainHTTP = access.Options{InsecureSkipTLSVerify: true}
 
 func TestACommitComesBackThroughEveryTransport(t *testing.T) {
 	t.Parallel()
@@ -37,12 +41,12 @@ func TestACommitComesBackThroughEveryTransport(t *testing.T) {
 				t.Fatal(err)
 			}
 			ref := imgref.ImageReference{Transport: transport, Name: name}
-			d, err := dest.Write(t.Context(), img, ref, dest.Options{})
+			d, err := dest.Write(t.Context(), img, ref, dest.Options{Registry: plainHTTP})
 			if err != nil {
 				t.Fatalf("%s: %v", ref, err)
 			}
 			to := newRepo(t, repo.ModeBareUser)
-			res, err := container.Unencapsulate(t.Context(), to, unverified(transport, name), source.Options{InsecureSkipTLSVerify: true}, container.ImportOptions{WriteRef: "os"})
+			res, err := container.Unencapsulate(t.Context(), to, unverified(transport, name), source.Options{Registry: plainHTTP}, container.ImportOptions{WriteRef: "os"})
 			if err != nil {
 				t.Errorf("%s: %v", ref, err)
 				continue

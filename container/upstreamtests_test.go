@@ -23,7 +23,7 @@ func writeExample(t *testing.T, id string, to imgref.ImageReference, compression
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := dest.Write(t.Context(), img, to, dest.Options{InsecureSkipTLSVerify: true})
+	d, err := dest.Write(t.Context(), img, to, dest.Options{Registry: plainHTTP})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestUpstream_TheDigestIsThatOfTheFetchedImage(t *testing.T) {
 		{Transport: imgref.Registry, Name: testreg.New(t).Host + "/exampleos:latest"},
 	} {
 		want := writeExample(t, repotest.ExampleCommit, ref, encapsulate.Gzip)
-		info, err := readInfo(t, unverified(ref.Transport, ref.Name), source.Options{InsecureSkipTLSVerify: true})
+		info, err := readInfo(t, unverified(ref.Transport, ref.Name), source.Options{Registry: plainHTTP})
 		if err != nil {
 			t.Fatal(err)
 		}

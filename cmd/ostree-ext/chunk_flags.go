@@ -87,7 +87,7 @@ func (f *chunkFlags) openPrior(
 		if ref, err = parseEitherReference(f.prior); err != nil {
 			return nil, fmt.Errorf("--prior: %w", err)
 		}
-	case destination != nil:
+	case destination != nil && !dest.IsStream(*destination):
 		ref = imgref.Unverified(*destination)
 	default:
 		return nil, nil
@@ -111,7 +111,7 @@ func (f *chunkFlags) openPrior(
 
 func fetchPrior(ctx context.Context, ref imgref.OstreeImageReference, pushes bool, fetch source.Options) (_ *oci.Image, err error) {
 	if pushes {
-		if fetch.Credentials, err = dest.Credentials(ref.Image, pushOptions(fetch)); err != nil {
+		if fetch.Registry.Credentials, err = fetch.Registry.WriteCredentials(ref.Image); err != nil {
 			return nil, err
 		}
 	}

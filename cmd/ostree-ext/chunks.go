@@ -1,10 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 
@@ -15,6 +15,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/report"
+	"github.com/ostree-ext/ostree-ext-go/internal/output"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
@@ -36,28 +37,18 @@ func (f *form) add(fs *pflag.FlagSet, withHTML bool) {
 	}
 }
 
-func (a *app) printLayers(r *report.Layers, f form, title string) error {
+func (a *app) printLayers(ctx context.Context, r *report.Layers, f form, title string) error {
 	switch {
 	case f.html != "":
-		return writeTo(f.html, func(w io.Writer) error { return r.WriteHTML(w, title) })
+		var page bytes.Buffer
+		if err := r.WriteHTML(&page, title); err != nil {
+			return err
+		}
+		return output.WriteFile(ctx, f.html, page.Bytes())
 	case f.asJSON:
 		return a.printJSON(r)
 	}
 	return r.WriteTable(a.out)
-}
-
-// writeTo makes a file.
-func writeTo(name string, write func(io.Writer) error) (err error) {
-	out, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if closeErr := out.Close(); err == nil {
-			err = closeErr
-		}
-	}()
-	return write(out)
 }
 
 // contentFlags name what is to be split.
@@ -73,7 +64,7 @@ func (f *contentFlags) add(c *cobra.Command) {
 	fs.StringVar(&f.repo, "repo", "", "`REPO` with the commit")
 	f.tree.add(fs)
 	f.chunk.add(fs)
-	fetchFlags(fs, &f.fetch)
+	fetchFlags(fs, &f.fetch.Registry)
 }
 
 // plan plans what the flags and the arguments before the last n name.
@@ -149,7 +140,7 @@ besides the commit's, and --max-layers is their number.`,
 				if err != nil {
 					return err
 				}
-				return a.printLayers(r, out, path.Base(list))
+				return a.printLayers(cmd.Context(), r, out, path.Base(list))
 			}
 			p, release, err := f.plan(cmd.Context(), a, args)
 			if release != nil {
@@ -161,7 +152,7 @@ besides the commit's, and --max-layers is their number.`,
 			for _, w := range p.Warnings {
 				a.warn(w)
 			}
-			return a.printLayers(report.OfPlan(p), out, "Planned layers")
+			return a.printLayers(cmd.Context(), report.OfPlan(p), out, "Planned layers")
 		},
 	}
 	f.add(c)
@@ -191,7 +182,7 @@ func (f *contentFlags) planList(name string) (*report.Layers, error) {
 
 // withImage opens an image to look at.
 func withImage(ctx context.Context, arg string, fetch source.Options, use func(*oci.Image) error) (err error) {
-	if err := checkFetch(&fetch); err != nil {
+	if err := checkFetch(&fetch.Registry); err != nil {
 		return err
 	}
 	image, err := openImage(ctx, arg, fetch)
@@ -215,11 +206,11 @@ writes, and what ostree-ext, rpm-ostree and chunkah note in annotations.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withImage(cmd.Context(), args[0], fetch, func(image *oci.Image) error {
-				return a.printLayers(report.OfImage(image), out, args[0])
+				return a.printLayers(cmd.Context(), report.OfImage(image), out, args[0])
 			})
 		},
 	}
-	fetchFlags(c.Flags(), &fetch)
+	fetchFlags(c.Flags(), &fetch.Registry)
 	out.add(c.Flags(), true)
 	return c
 }
@@ -241,7 +232,7 @@ and which components changed, came or went.`,
 					d := report.Diff(from, to)
 					if out.html != "" {
 						title := args[0] + " to " + args[1] + ": " + sizes.Format(int64(d.Download)) + " to download"
-						return a.printLayers(report.Update(from, to), out, title)
+						return a.printLayers(cmd.Context(), report.Update(from, to), out, title)
 					}
 					if out.asJSON {
 						return a.printJSON(d)
@@ -251,7 +242,7 @@ and which components changed, came or went.`,
 			})
 		},
 	}
-	fetchFlags(c.Flags(), &fetch)
+	fetchFlags(c.Flags(), &fetch.Registry)
 	out.add(c.Flags(), true)
 	return c
 }

@@ -4,8 +4,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/ostree-ext/ostree-ext-go/container/dest"
-	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/container/access"
 )
 
 func newContainerCommand(a *app) *cobra.Command {
@@ -14,21 +13,21 @@ func newContainerCommand(a *app) *cobra.Command {
 }
 
 // fetchFlags are the options of every command that reads an image.
-func fetchFlags(fs *pflag.FlagSet, o *source.Options) {
+func fetchFlags(fs *pflag.FlagSet, o *access.Options) {
 	fs.StringVar(&o.AuthFile, "authfile", "", "`FILE` with credentials (default: $REGISTRY_AUTH_FILE, else ostree's auth.json, else none)")
 	fs.BoolVar(&o.Anonymous, "auth-anonymous", false, "use no credentials, whatever is configured")
 	fs.StringVar(&o.CertDir, "cert-dir", "", "`DIR` with certificates and keys for the registry")
-	fs.BoolVar(&o.InsecureSkipTLSVerify, "insecure-skip-tls-verification", false, "accept any certificate, and plain HTTP")
+	insecureFlag(fs, o)
 }
 
-// pushOptions are the options of fetching for the way back.
-func pushOptions(o source.Options) dest.Options {
-	return dest.Options{AuthFile: o.AuthFile, Anonymous: o.Anonymous, CertDir: o.CertDir, InsecureSkipTLSVerify: o.InsecureSkipTLSVerify}
+func insecureFlag(fs *pflag.FlagSet, o *access.Options) {
+	fs.BoolVar(&o.InsecureSkipTLSVerify, "insecure-skip-tls-verification", false,
+		"accept any certificate, and plain HTTP where HTTPS is not answered")
 }
 
 // checkFetch refuses what cannot be meant together.
-func checkFetch(o *source.Options) error {
-	if o.Anonymous && o.AuthFile != "" {
+func checkFetch(o *access.Options) error {
+	if o.Check() != nil {
 		return usagef("--auth-anonymous and --authfile: choose one")
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -206,7 +207,9 @@ With --format=plain (the default) the image is an ordinary one. All times in its
 installed again changes nothing. With --format=ostree the tree is committed as that of an operating system and the commit
 encapsulated: /etc becomes /usr/etc; /run, /tmp, /proc, /sys, /dev and /boot are emptied; what cannot be kept is listed.
 
---keep-base leaves the layers of a base image as they are and splits only what is above them.`,
+--keep-base leaves the layers of a base image as they are and splits only what is above them.
+
+` + aboutStdout,
 		Example: `  ostree-ext container build --rootfs=rootfs docker://registry.example/app:latest
   ostree-ext container build --from=docker://registry.example/os:build --format=ostree docker://registry.example/os:latest
   ostree-ext container build --from=oci:app --keep-base=docker://docker.io/library/debian:12 docker://registry.example/app:latest`,
@@ -224,7 +227,9 @@ func newRechunkCommand(a *app) *cobra.Command {
 		Use:   "rechunk SRC DST",
 		Short: "Split an image anew by content, and print the new image's digest",
 		Long: `Reads the image SRC, splits its content by packages and writes the image DST: "container build --from=SRC DST". An image that
-holds a commit becomes one again.`,
+holds a commit becomes one again.
+
+` + aboutStdout,
 		Example: `  ostree-ext rechunk docker://registry.example/app:build docker://registry.example/app:latest`,
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -248,7 +253,7 @@ func (f *buildFlags) add(c *cobra.Command) {
 	f.chunk.add(fs)
 	f.chunk.addCheckPrior(fs)
 	f.image.add(fs)
-	fetchFlags(fs, &f.fetch)
+	fetchFlags(fs, &f.fetch.Registry)
 	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
 }
@@ -265,7 +270,7 @@ type built struct {
 
 func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 	ctx := cmd.Context()
-	if err := checkFetch(&f.fetch); err != nil {
+	if err := checkFetch(&f.fetch.Registry); err != nil {
 		return err
 	}
 	if f.repo != "" && f.tree.format == "plain" || f.writeRef != "" && f.repo == "" {
@@ -276,6 +281,9 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 	}
 	ref, err := parseImageReference(arg)
 	if err != nil {
+		return err
+	}
+	if err := a.checkArchive(ref); err != nil {
 		return err
 	}
 	opts := plan.Options{}
@@ -312,16 +320,11 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	if f.digestFile != "" {
-		if err := os.WriteFile(f.digestFile, []byte(result.Digest), 0o644); err != nil {
-			return fmt.Errorf("the image is written, its digest is not: %w", err)
-		}
-	}
+	var printed any
 	if f.asJSON {
-		return a.printJSON(result)
+		printed = result
 	}
-	a.tellContinued(result.continued)
-	return a.printf("%s\n", result.Digest)
+	return a.report(ctx, ref, digest.Digest(result.Digest), result.continued, f.digestFile, printed)
 }
 
 // buildOpened plans, makes and writes the image.
@@ -345,11 +348,11 @@ func (a *app) buildOpened(ctx context.Context, f *buildFlags, o *opened, base *p
 	if err != nil {
 		return nil, err
 	}
-	digest, err := dest.Write(ctx, img, ref, pushOptions(f.fetch))
+	d, err := dest.Write(ctx, img, ref, dest.Options{Registry: f.fetch.Registry, Stdout: a.out})
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", ref, err)
 	}
-	result.Digest = digest.String()
+	result.Digest = d.String()
 	result.continued, err = a.continuedFrom(opts.Prior, img)
 	return result, err
 }

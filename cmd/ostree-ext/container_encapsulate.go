@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
@@ -19,11 +20,12 @@ import (
 
 // encapsulateFlags are the options as they are written.
 type encapsulateFlags struct {
-	repo, contentMeta, authFile, digestFile string
-	copyMeta, copyMetaOpt                   []string
-	asJSON, insecure                        bool
-	image                                   imageFlags
-	chunk                                   chunkFlags
+	repo, contentMeta, digestFile string
+	copyMeta, copyMetaOpt         []string
+	asJSON                        bool
+	registry                      access.Options
+	image                         imageFlags
+	chunk                         chunkFlags
 }
 
 func newEncapsulateCommand(a *app) *cobra.Command {
@@ -39,7 +41,9 @@ on the commit and the options alone.
 The content is split into layers by the packages that own it, so that an update downloads little. What goes where is
 remembered in a label: while IMGREF names the image of the last build, or --prior does, the layers whose content did not
 change are neither made nor sent again. A commit in which no packages are found becomes a single layer. With --contentmeta
-the content is split as that file says.`,
+the content is split as that file says.
+
+` + aboutStdout,
 		Example: `  ostree-ext container encapsulate --repo=repo exampleos/x86_64/stable docker://registry.example/os:latest
   ostree-ext container encapsulate --repo=repo --label=vendor=Example --cmd=/usr/bin/bash --compression=zstd \
       exampleos/x86_64/stable oci-archive:os.ociarchive`,
@@ -53,6 +57,9 @@ the content is split as that file says.`,
 			if err != nil {
 				return err
 			}
+			if err := a.checkArchive(ref); err != nil {
+				return err
+			}
 			return withRepo(f.repo, func(r *repo.Repo) error { return a.encapsulate(cmd, r, args[0], ref, opts, &f) })
 		},
 	}
@@ -64,8 +71,8 @@ the content is split as that file says.`,
 	f.image.add(fs)
 	f.chunk.add(fs)
 	f.chunk.addCheckPrior(fs)
-	fs.StringVar(&f.authFile, "authfile", "", "`FILE` with credentials for the registry (default: $REGISTRY_AUTH_FILE, else those of podman and docker)")
-	fs.BoolVar(&f.insecure, "insecure-skip-tls-verification", false, "accept any certificate, and plain HTTP")
+	fs.StringVar(&f.registry.AuthFile, "authfile", "", "`FILE` with credentials for the registry (default: $REGISTRY_AUTH_FILE, else those of podman and docker)")
+	insecureFlag(fs, &f.registry)
 	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
 	return c
@@ -103,7 +110,7 @@ func (a *app) encapsulate(
 	if err := f.useContentMeta(cmd, r, rev, &opts); err != nil {
 		return err
 	}
-	fetch := source.Options{AuthFile: f.authFile, InsecureSkipTLSVerify: f.insecure, Platform: image.Platform}
+	fetch := source.Options{Registry: f.registry, Platform: image.Platform}
 	if opts.Prior, err = f.chunk.openPrior(ctx, a, &ref, fetch); err != nil {
 		return err
 	}
@@ -116,25 +123,20 @@ func (a *app) encapsulate(
 		show.stop()
 		return fmt.Errorf("making an image of commit %s: %w", rev, err)
 	}
-	digest, err := dest.Write(ctx, img, ref, pushOptions(fetch))
+	digest, err := dest.Write(ctx, img, ref, dest.Options{Registry: f.registry, Stdout: a.out})
 	show.stop()
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", ref, err)
-	}
-	if f.digestFile != "" {
-		if err := os.WriteFile(f.digestFile, []byte(digest.String()), 0o644); err != nil {
-			return fmt.Errorf("the image is written, its digest is not: %w", err)
-		}
 	}
 	continued, err := a.continuedFrom(opts.Prior, img)
 	if err != nil {
 		return err
 	}
+	var result any
 	if f.asJSON {
-		return a.printJSON(encapsulated{Image: ref.String(), Digest: digest.String(), Commit: rev.String(), continued: continued})
+		result = encapsulated{Image: ref.String(), Digest: digest.String(), Commit: rev.String(), continued: continued}
 	}
-	a.tellContinued(continued)
-	return a.printf("%s\n", digest)
+	return a.report(ctx, ref, digest, continued, f.digestFile, result)
 }
 
 // useContentMeta takes over what content metadata say. Those of upstream's command line name the layers, so that the

@@ -31,7 +31,7 @@ ostree-unverified-image:TRANSPORT:NAME. References that ask for signatures are r
   ostree-ext container unencapsulate --repo=repo ostree-unverified-image:oci-archive:os.ociarchive`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkFetch(&fetch); err != nil {
+			if err := checkFetch(&fetch.Registry); err != nil {
 				return err
 			}
 			from, err := parseOstreeReference(args[0])
@@ -60,7 +60,7 @@ ostree-unverified-image:TRANSPORT:NAME. References that ask for signatures are r
 	repoFlag(c, &repoPath)
 	c.Flags().StringVar(&ref, "write-ref", "", "`REF` to set to the commit")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
-	fetchFlags(c.Flags(), &fetch)
+	fetchFlags(c.Flags(), &fetch.Registry)
 	return c
 }
 
@@ -101,7 +101,7 @@ func newInfoCommand(a *app) *cobra.Command {
 		Example: "  ostree-ext container info ostree-unverified-registry:registry.example/os:latest",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkFetch(&fetch); err != nil {
+			if err := checkFetch(&fetch.Registry); err != nil {
 				return err
 			}
 			ref, err := parseOstreeReference(args[0])
@@ -119,7 +119,7 @@ func newInfoCommand(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
-	fetchFlags(c.Flags(), &fetch)
+	fetchFlags(c.Flags(), &fetch.Registry)
 	return c
 }
 
@@ -142,7 +142,7 @@ func newCompareCommand(a *app) *cobra.Command {
       ostree-unverified-registry:registry.example/os:2`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkFetch(&fetch); err != nil {
+			if err := checkFetch(&fetch.Registry); err != nil {
 				return err
 			}
 			var infos [2]*container.ImageInfo
@@ -163,7 +163,7 @@ func newCompareCommand(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
-	fetchFlags(c.Flags(), &fetch)
+	fetchFlags(c.Flags(), &fetch.Registry)
 	return c
 }
 

@@ -28,7 +28,7 @@ the command ends. Signatures are not looked at.`,
   ostree-ext container verify --json oci:layout:latest`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkFetch(&fetch); err != nil {
+			if err := checkFetch(&fetch.Registry); err != nil {
 				return err
 			}
 			image, err := openImage(cmd.Context(), args[0], fetch)
@@ -55,7 +55,7 @@ the command ends. Signatures are not looked at.`,
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
-	fetchFlags(c.Flags(), &fetch)
+	fetchFlags(c.Flags(), &fetch.Registry)
 	return c
 }
 

@@ -13,20 +13,66 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-ext/ostree-ext-go/container/dest/layout"
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/internal/output"
 )
 
+// contextReader ends reading when the context does.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// ErrNoStandardOutput says that "-" names the place of an archive, and that [Options] has no standard output.
+var ErrNoStandardOutput = errors.New(`"-" is standard output, and there is none here: name a file`)
+
+// openArchive finds out where an archive goes.
+func openArchive(name string, stdout io.Writer) (*output.File, error) {
+	switch {
+	case name != "-":
+		return output.Open(name)
+	case stdout == nil:
+		return nil, ErrNoStandardOutput
+	}
+	return output.Standard(stdout), nil
+}
+
+// IsStream reports whether an image is written as a stream: an archive that goes to "-", which is standard output, or
+// to a pipe, a device or an open file descriptor. Nothing can be read there.
+func IsStream(ref imgref.ImageReference) bool {
+	if ref.Transport != imgref.OCIArchive && ref.Transport != imgref.DockerArchive {
+		return false
+	}
+	name, _ := ref.PathAndTag()
+	if name == "-" {
+		return true
+	}
+	f, err := output.Open(name)
+	return err == nil && f.Stream()
+}
+
 // writeOCIArchive writes an archive of an OCI image layout with this one image.
-func writeOCIArchive(ctx context.Context, img v1.Image, name, tag string) (d digest.Digest, err error) {
-	stage, err := newStage(name)
+func writeOCIArchive(ctx context.Context, img v1.Image, to *output.File, tag string) (d digest.Digest, err error) {
+	output.Sweep(to.Dir())
+	stage, err := output.TempDir(to.Dir())
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, stage.close()) }()
-	layout := filepath.Join(stage.dir, "layout")
-	if d, err = writeOCIDir(ctx, img, layout, tag); err != nil {
+	defer func() { err = errors.Join(err, stage.Remove()) }()
+	dir := filepath.Join(stage.Name, "layout")
+	if d, err = layout.Write(ctx, img, dir, tag); err != nil {
 		return "", err
 	}
-	blobs, err := os.ReadDir(filepath.Join(layout, "blobs", "sha256"))
+	blobs, err := os.ReadDir(filepath.Join(dir, "blobs", "sha256"))
 	if err != nil {
 		return "", err
 	}
@@ -34,53 +80,30 @@ func writeOCIArchive(ctx context.Context, img v1.Image, name, tag string) (d dig
 	for _, b := range blobs { // sorted by name
 		members = append(members, "blobs/sha256/"+b.Name())
 	}
-	err = stage.replace(func(w *tarWriter) error {
+	return d, writeTar(ctx, to, func(w *tarWriter) error {
 		for _, dir := range []string{"blobs/", "blobs/sha256/"} {
 			if err := w.dir(dir); err != nil {
 				return err
 			}
 		}
 		for _, m := range members {
-			if err := w.copyFile(ctx, m, filepath.Join(layout, m)); err != nil {
+			if err := w.copyFile(ctx, m, filepath.Join(dir, m)); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	return d, err
 }
 
-// stage is a directory beside a file that is to be replaced.
-type stage struct{ dir, target string }
-
-func newStage(target string) (*stage, error) {
-	if st, err := os.Stat(target); err == nil && !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file, as an archive has to be", target)
-	}
-	dir, err := os.MkdirTemp(filepath.Dir(target), "."+filepath.Base(target)+"-")
-	if err != nil {
-		return nil, err
-	}
-	return &stage{dir: dir, target: target}, nil
-}
-
-func (s *stage) close() error { return os.RemoveAll(s.dir) }
-
-// replace makes the archive and puts it in the target's place.
-func (s *stage) replace(fill func(*tarWriter) error) error {
-	f, err := os.Create(filepath.Join(s.dir, "archive"))
-	if err != nil {
-		return err
-	}
-	w := &tarWriter{tar.NewWriter(f)}
-	err = fill(w)
-	if err == nil {
-		err = errors.Join(w.tar.Close(), f.Chmod(0o644))
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), s.target)
+// writeTar writes an archive to its place.
+func writeTar(ctx context.Context, to *output.File, fill func(*tarWriter) error) error {
+	return to.Write(ctx, func(out io.Writer) error {
+		w := &tarWriter{tar.NewWriter(out)}
+		if err := fill(w); err != nil {
+			return err
+		}
+		return w.tar.Close()
+	})
 }
 
 // tarWriter writes entries that belong to root and have no times.

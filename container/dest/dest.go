@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ostree-ext/ostree-ext-go/container/access"
+	"github.com/ostree-ext/ostree-ext-go/container/dest/layout"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 )
 
@@ -16,23 +19,17 @@ var (
 	// ErrUnsupportedTransport is wrapped by errors about references whose transport cannot be written.
 	ErrUnsupportedTransport = errors.New("transport is not supported")
 	// ErrNotAnImageDir says that a directory has other content than an image, which will not be overwritten.
-	ErrNotAnImageDir = errors.New("directory is neither empty nor an image")
+	ErrNotAnImageDir = layout.ErrNotAnImageDir
 	// ErrMismatch says that a layer gave other bytes than the image's manifest says.
-	ErrMismatch = errors.New("layer does not match its digest")
+	ErrMismatch = layout.ErrMismatch
 )
 
 // Options says how to write an image. The zero value is what most callers need.
 type Options struct {
-	// AuthFile names the file with credentials for the registry, the only one that is read then. Otherwise the file
-	// that REGISTRY_AUTH_FILE names is, else those of podman and docker.
-	AuthFile string
-	// Anonymous forbids credentials, those in AuthFile as well.
-	Anonymous bool
-	// CertDir is a directory with *.crt, *.cert and *.key files for the registry. Otherwise it is the one in certs.d of the
-	// container tools.
-	CertDir string
-	// InsecureSkipTLSVerify accepts any certificate and plain HTTP.
-	InsecureSkipTLSVerify bool
+	// Registry says how to speak to registries.
+	Registry access.Options
+	// Stdout is where an archive goes whose name is "-".
+	Stdout io.Writer
 }
 
 // Write writes an image and returns the digest of its manifest as a reader of the destination finds it. That is the
@@ -41,18 +38,22 @@ type Options struct {
 func Write(ctx context.Context, img v1.Image, ref imgref.ImageReference, opts Options) (digest.Digest, error) {
 	switch ref.Transport {
 	case imgref.Registry:
-		return writeRegistry(ctx, img, ref.Name, opts)
+		return writeRegistry(ctx, img, ref.Name, opts.Registry)
 	case imgref.OCIDir:
 		dir, tag := ref.PathAndTag()
-		return writeOCIDir(ctx, img, dir, tag)
-	case imgref.OCIArchive:
+		return layout.Write(ctx, img, dir, tag)
+	case imgref.OCIArchive, imgref.DockerArchive:
 		name, tag := ref.PathAndTag()
-		return writeOCIArchive(ctx, img, name, tag)
+		to, err := openArchive(name, opts.Stdout)
+		if err != nil {
+			return "", err
+		}
+		if ref.Transport == imgref.DockerArchive {
+			return writeDockerArchive(ctx, img, to, tag)
+		}
+		return writeOCIArchive(ctx, img, to, tag)
 	case imgref.Dir:
-		return writeDir(ctx, img, ref.Name)
-	case imgref.DockerArchive:
-		name, tag := ref.PathAndTag()
-		return writeDockerArchive(ctx, img, name, tag)
+		return layout.WriteDir(ctx, img, ref.Name)
 	case imgref.ContainersStorage:
 		return writeStorage(ctx, img, ref.Name)
 	default:

@@ -62,7 +62,7 @@ func realImage(t *testing.T) v1.Image {
 func TestInterop_SkopeoReadsWhatIsWritten(t *testing.T) {
 	for name, ref := range destinations(t) {
 		t.Run(name, func(t *testing.T) {
-			d, err := dest.Write(t.Context(), realImage(t), ref, dest.Options{})
+			d, err := dest.Write(t.Context(), realImage(t), ref, dest.Options{Registry: plainHTTP})
 			if err != nil {
 				t.Fatal(err)
 			}

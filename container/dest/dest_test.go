@@ -24,6 +24,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
@@ -124,6 +125,9 @@ func newImage(t *testing.T, layers ...*lazyLayer) v1.Image {
 	return img
 }
 
+// plainHTTP is for the registry of the tests.
+var plainHTTP = access.Options{InsecureSkipTLSVerify: true}
+
 // destinations are places of every transport that needs no tool.
 func destinations(t *testing.T) map[string]imgref.ImageReference {
 	dir := t.TempDir()
@@ -146,11 +150,11 @@ func TestWhatIsWrittenIsReadBack(t *testing.T) {
 			t.Parallel()
 			layers := []*lazyLayer{newLazyLayer(1, 300_000), newLazyLayer(2, 0), newLazyLayer(3, 70_000), newLazyLayer(2, 0)}
 			img := newImage(t, layers...)
-			d, err := dest.Write(t.Context(), img, ref, dest.Options{})
+			d, err := dest.Write(t.Context(), img, ref, dest.Options{Registry: plainHTTP})
 			if err != nil {
 				t.Fatal(err)
 			}
-			src, err := source.Open(t.Context(), imgref.Unverified(ref), source.Options{InsecureSkipTLSVerify: true})
+			src, err := source.Open(t.Context(), imgref.Unverified(ref), source.Options{Registry: plainHTTP})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -306,10 +310,10 @@ func TestAFailureShowsNoImage(t *testing.T) {
 			bad := newLazyLayer(2, 1000)
 			bad.fail = broken
 			img := newImage(t, newLazyLayer(1, 1000), bad)
-			if _, err := dest.Write(t.Context(), img, ref, dest.Options{}); !errors.Is(err, broken) {
+			if _, err := dest.Write(t.Context(), img, ref, dest.Options{Registry: plainHTTP}); !errors.Is(err, broken) {
 				t.Fatalf("got %v", err)
 			}
-			src, err := source.Open(t.Context(), imgref.Unverified(ref), source.Options{})
+			src, err := source.Open(t.Context(), imgref.Unverified(ref), source.Options{Registry: plainHTTP})
 			if err == nil {
 				src.Close()
 				t.Error("there is an image")
@@ -388,21 +392,51 @@ func TestCredentialsComeFromTheFileThatIsNamed(t *testing.T) {
 		if err := os.WriteFile(auth, []byte(`{"auths":{"`+key+`":{"auth":"bWU6c2VjcmV0"}}}`), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := dest.Write(t.Context(), newImage(t, newLazyLayer(1, 100)), ref, dest.Options{AuthFile: auth})
+		_, err := dest.Write(t.Context(), newImage(t, newLazyLayer(1, 100)), ref, dest.Options{Registry: access.Options{AuthFile: auth, InsecureSkipTLSVerify: true}})
 		if (err == nil) != ok {
 			t.Errorf("%s: got %v", key, err)
 		}
 		if !ok {
 			continue
 		}
-		src, err := source.Open(t.Context(), imgref.Unverified(ref), source.Options{AuthFile: auth, InsecureSkipTLSVerify: true})
+		src, err := source.Open(t.Context(), imgref.Unverified(ref), source.Options{Registry: access.Options{AuthFile: auth, InsecureSkipTLSVerify: true}})
 		if err != nil {
 			t.Errorf("%s: reading: %v", key, err)
 			continue
 		}
 		src.Close()
 	}
-	if _, err := dest.Write(t.Context(), newImage(t, newLazyLayer(1, 100)), ref, dest.Options{AuthFile: auth + ".none"}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := dest.Write(t.Context(), newImage(t, newLazyLayer(1, 100)), ref, dest.Options{Registry: access.Options{AuthFile: auth + ".none", InsecureSkipTLSVerify: true}}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file that is not there: got %v", err)
+	}
+}
+
+func TestAnArchiveGoesToAStream(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	img := newImage(t, newLazyLayer(1, 100_000))
+	for _, transport := range []string{"oci-archive", "docker-archive"} {
+		file := filepath.Join(dir, transport)
+		want := write(t, img, transport+":"+file+":a/b:c")
+		var got bytes.Buffer
+		d, err := dest.Write(t.Context(), img, parse(t, transport+":-:a/b:c"), dest.Options{Stdout: &got})
+		if err != nil || d != want {
+			t.Errorf("%s: got %s, %v; want %s", transport, d, err, want)
+		}
+		if data, err := os.ReadFile(file); err != nil || !bytes.Equal(data, got.Bytes()) {
+			t.Errorf("%s: standard output got %d other bytes than the file's %d, %v", transport, got.Len(), len(data), err)
+		}
+		_, err = dest.Write(t.Context(), img, parse(t, transport+":-"), dest.Options{})
+		if !errors.Is(err, dest.ErrNoStandardOutput) {
+			t.Errorf("%s: got %v", transport, err)
+		}
+	}
+	for ref, want := range map[string]bool{
+		"oci-archive:-:x": true, "docker-archive:-": true, "oci-archive:/dev/null": true,
+		"oci-archive:" + dir + "/oci-archive": false, "oci-archive:" + dir + "/none": false, "oci:-": false, "dir:-": false, "docker://-": false,
+	} {
+		if got := dest.IsStream(parse(t, ref)); got != want {
+			t.Errorf("%s: got %v", ref, got)
+		}
 	}
 }

@@ -14,6 +14,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/stream"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/ostree-ext/ostree-ext-go/container/dest/layout"
+	"github.com/ostree-ext/ostree-ext-go/internal/output"
 )
 
 // plainLayer is what a Docker archive says of a layer: it holds the uncompressed stream.
@@ -24,7 +27,7 @@ type plainLayer struct {
 
 // writeDockerArchive writes what "docker save" would. A tar header needs the size of a layer before its content, so
 // the layers are made twice: to measure, and to write.
-func writeDockerArchive(ctx context.Context, img v1.Image, target, tag string) (d digest.Digest, err error) {
+func writeDockerArchive(ctx context.Context, img v1.Image, to *output.File, tag string) (digest.Digest, error) {
 	tags, err := repoTags(tag)
 	if err != nil {
 		return "", err
@@ -33,26 +36,21 @@ func writeDockerArchive(ctx context.Context, img v1.Image, target, tag string) (
 	if err != nil {
 		return "", err
 	}
-	plain, err := measure(ctx, img, len(layers))
+	plain, err := measure(ctx, layers)
 	if err != nil {
 		return "", err
 	}
-	config, err := finishedConfig(ctx, img)
+	config, err := finishedConfig(ctx, img, layers)
 	if err != nil {
 		return "", err
 	}
-	stage, err := newStage(target)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, stage.close()) }()
 	sum := sha256.Sum256(config)
 	configName := hex.EncodeToString(sum[:]) + ".json"
 	list, err := json.Marshal([]dockerManifest{{Config: configName, RepoTags: tags, Layers: layerNames(plain)}})
 	if err != nil {
 		return "", err
 	}
-	err = stage.replace(func(w *tarWriter) error {
+	err = writeTar(ctx, to, func(w *tarWriter) error {
 		done := map[string]bool{}
 		for i, l := range layers {
 			if p := plain[i]; !done[p.diffID] {
@@ -96,9 +94,9 @@ func repoTags(ref string) ([]string, error) {
 	return []string{t.Name()}, nil
 }
 
-func measure(ctx context.Context, img v1.Image, n int) ([]plainLayer, error) {
-	plain := make([]plainLayer, n)
-	err := eachLayer(ctx, img, func(ctx context.Context, i int, l v1.Layer) error {
+func measure(ctx context.Context, layers []v1.Layer) ([]plainLayer, error) {
+	plain := make([]plainLayer, len(layers))
+	err := layout.EachLayer(ctx, layers, func(ctx context.Context, i int, l v1.Layer) error {
 		r, err := l.Uncompressed()
 		if err != nil {
 			return err
@@ -116,12 +114,12 @@ func measure(ctx context.Context, img v1.Image, n int) ([]plainLayer, error) {
 
 // finishedConfig returns the configuration. An image that knows its diff-ids only once its layers were read in their
 // compressed form has them read.
-func finishedConfig(ctx context.Context, img v1.Image) ([]byte, error) {
+func finishedConfig(ctx context.Context, img v1.Image, layers []v1.Layer) ([]byte, error) {
 	config, err := img.RawConfigFile()
 	if !errors.Is(err, stream.ErrNotComputed) {
 		return config, err
 	}
-	err = eachLayer(ctx, img, func(ctx context.Context, _ int, l v1.Layer) error {
+	err = layout.EachLayer(ctx, layers, func(ctx context.Context, _ int, l v1.Layer) error {
 		r, err := l.Compressed()
 		if err != nil {
 			return err

@@ -12,6 +12,9 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/ostree-ext/ostree-ext-go/container/dest/layout"
+	"github.com/ostree-ext/ostree-ext-go/internal/output"
 )
 
 // ErrNoTool says that no program that knows containers-storage is installed.
@@ -31,14 +34,18 @@ func writeStorage(ctx context.Context, img v1.Image, ref string) (d digest.Diges
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	file := filepath.Join(dir, "image")
 	if noSkopeo == nil {
-		if d, err = writeOCIDir(ctx, img, file, ""); err != nil {
+		if d, err = layout.Write(ctx, img, file, ""); err != nil {
 			return "", err
 		}
 		_, err = run(ctx, skopeo, "copy", "-q", "oci:"+file, "containers-storage:"+ref)
 		return d, err
 	}
 	// An archive, as podman calls the image from a directory by the directory's path, if that can be a name, and else fails.
-	if d, err = writeOCIArchive(ctx, img, file, ""); err != nil {
+	to, err := output.Open(file)
+	if err != nil {
+		return "", err
+	}
+	if d, err = writeOCIArchive(ctx, img, to, ""); err != nil {
 		return "", err
 	}
 	id, err := run(ctx, podman, "pull", "-q", "oci-archive:"+file)

@@ -12,8 +12,5 @@
 // that is compressed is decompressed to a temporary file by the library. Images in containers-storage are copied out by
 // the host's own skopeo or podman to a temporary directory.
 //
-// Credentials are those of [Options], else of the file that REGISTRY_AUTH_FILE names, else of ostree's auth.json
-// (/run/ostree, /etc/ostree, /usr/lib/ostree; for users other than root $XDG_RUNTIME_DIR/ostree and ~/.config/ostree).
-// Where there is none, access is anonymous on purpose: the files of the container tools are not consulted, so that a host
-// fetches the same way whoever happens to be logged in.
+// Package access says how a registry is spoken to: HTTPS, certificates, credentials.
 package source

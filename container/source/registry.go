@@ -16,15 +16,15 @@ import (
 	"go.podman.io/image/v5/docker/archive"
 	"go.podman.io/image/v5/pkg/blobinfocache/none"
 	"go.podman.io/image/v5/types"
+
+	"github.com/ostree-ext/ostree-ext-go/container/access"
 )
 
-const (
-	userAgent = "ostree-ext-go"
-	attempts  = 4
-)
+// attempts is how often something is tried that may pass.
+const attempts = 4
 
 // openRegistry opens an image in a registry. The digest is the one that the name holds, or empty.
-func openRegistry(ctx context.Context, name string, opts Options) (backend, digest.Digest, error) {
+func openRegistry(ctx context.Context, name string, opts access.Options) (backend, digest.Digest, error) {
 	name, want, err := splitDigest(name)
 	if err != nil {
 		return nil, "", err
@@ -33,7 +33,7 @@ func openRegistry(ctx context.Context, name string, opts Options) (backend, dige
 	if err != nil {
 		return nil, "", fmt.Errorf("image name %s: %w", name, err)
 	}
-	sys, err := systemContext(opts, hostAuth())
+	sys, err := opts.SystemContext(name)
 	if err != nil {
 		return nil, "", err
 	}
@@ -43,7 +43,7 @@ func openRegistry(ctx context.Context, name string, opts Options) (backend, dige
 		return err
 	})
 	if err != nil {
-		return nil, "", absent(err)
+		return nil, "", access.Explain(absent(err))
 	}
 	return &library{src: src}, want, nil
 }
@@ -63,26 +63,6 @@ func splitDigest(name string) (string, digest.Digest, error) {
 		base = base[:i]
 	}
 	return base + "@" + text, d, nil
-}
-
-func systemContext(opts Options, host authSearch) (*types.SystemContext, error) {
-	sys := &types.SystemContext{DockerCertPath: opts.CertDir, DockerRegistryUserAgent: userAgent}
-	if opts.InsecureSkipTLSVerify {
-		sys.DockerInsecureSkipTLSVerify = types.OptionalBoolTrue
-	}
-	if c := opts.Credentials; c != nil && !opts.Anonymous {
-		sys.DockerAuthConfig = &types.DockerAuthConfig{Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken}
-		sys.DockerBearerRegistryToken = c.RegistryToken
-		return sys, nil
-	}
-	file, err := host.find(opts)
-	if err != nil {
-		return nil, err
-	}
-	if sys.AuthFilePath = file; file == "" {
-		sys.DockerAuthConfig = &types.DockerAuthConfig{} // anonymous on purpose, not "look elsewhere"
-	}
-	return sys, nil
 }
 
 func openDockerArchive(ctx context.Context, name string) (backend, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
@@ -19,29 +20,15 @@ import (
 // ErrUnsupportedTransport is wrapped by errors about references whose transport cannot be read.
 var ErrUnsupportedTransport = errors.New("transport is not supported")
 
-// ErrAuthConflict says that [Options] asks for credentials and for none.
-var ErrAuthConflict = errors.New("conflicting authentication options: an auth file and anonymous access")
-
 // Options says how to read an image. The zero value is what most callers need.
 type Options struct {
-	// AuthFile names the file with credentials for the registry, the only one that is read then.
-	AuthFile string
-	// Credentials are those for the registry. Nothing else is looked up then, nor do mirrors get them.
-	Credentials *Credentials
-	// Anonymous forbids credentials. It excludes AuthFile.
-	Anonymous bool
-	// CertDir is a directory with *.crt, *.cert and *.key files for the registry.
-	CertDir string
-	// InsecureSkipTLSVerify accepts any certificate and plain HTTP.
-	InsecureSkipTLSVerify bool
+	// Registry says how to speak to registries.
+	Registry access.Options
 	// Platform is wanted where the reference names an image for several; nil is this machine's.
 	Platform *ocispec.Platform
 	// Admission decides which images may come in; nil is [Unverified].
 	Admission Admission
 }
-
-// Credentials are what a registry asks for: a name with a password, or one of the tokens.
-type Credentials struct{ Username, Password, IdentityToken, RegistryToken string }
 
 // backend fetches bytes. It checks nothing.
 type backend interface {
@@ -57,8 +44,8 @@ type backend interface {
 // reference asks to vouch for the image decides first, and is asked again as soon as the manifest is there. The caller closes
 // the image.
 func Open(ctx context.Context, ref imgref.OstreeImageReference, opts Options) (*oci.Image, error) {
-	if opts.Anonymous && opts.AuthFile != "" {
-		return nil, ErrAuthConflict
+	if err := opts.Registry.Check(); err != nil {
+		return nil, err
 	}
 	admission := opts.Admission
 	if admission == nil {
@@ -98,7 +85,7 @@ type opener struct {
 func (o *opener) start(ctx context.Context) (err error) {
 	switch ref := o.ref.Image; ref.Transport {
 	case imgref.Registry:
-		o.backend, o.want, err = openRegistry(ctx, ref.Name, o.opts)
+		o.backend, o.want, err = openRegistry(ctx, ref.Name, o.opts.Registry)
 	case imgref.DockerArchive:
 		o.backend, err = openDockerArchive(ctx, ref.Name)
 		o.uncompressed = true

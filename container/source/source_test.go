@@ -25,6 +25,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
@@ -32,7 +33,7 @@ import (
 )
 
 // plainHTTP is how the registries of the tests are reached.
-var plainHTTP = source.Options{InsecureSkipTLSVerify: true}
+var plainHTTP = source.Options{Registry: access.Options{InsecureSkipTLSVerify: true}}
 
 // newLayout writes an OCI layout with a blob as its only layer.
 func newLayout(t *testing.T, blob []byte) (dir string, manifest ocispec.Manifest) {
@@ -184,7 +185,7 @@ func TestOtherTransportsAndContradictionsAreRefused(t *testing.T) {
 	if _, err := open(t, "docker-daemon:x:y", source.Options{}); !errors.Is(err, source.ErrUnsupportedTransport) {
 		t.Errorf("docker-daemon: got %v", err)
 	}
-	if _, err := open(t, "dir:/", source.Options{Anonymous: true, AuthFile: "x"}); !errors.Is(err, source.ErrAuthConflict) {
+	if _, err := open(t, "dir:/", source.Options{Registry: access.Options{Anonymous: true, AuthFile: "x"}}); !errors.Is(err, access.ErrAuthConflict) {
 		t.Errorf("got %v", err)
 	}
 	gz := filepath.Join(t.TempDir(), "x.tar.gz")

@@ -19,8 +19,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
-	"github.com/ostree-ext/ostree-ext-go/container/dest"
-	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/dest/layout"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
@@ -286,10 +285,9 @@ func write(ctx context.Context, img *encapsulate.Image, dir string) error {
 	}
 	made := slices.DeleteFunc(slices.Clone(layers), func(l v1.Layer) bool { return img.Held(slices.Index(layers, l)) != nil })
 	if len(made) < len(layers) {
-		return dest.WriteLayers(ctx, made, dir)
+		return layout.WriteLayers(ctx, made, dir)
 	}
-	ref := imgref.ImageReference{Transport: imgref.OCIDir, Name: dir}
-	_, err = dest.Write(ctx, img, ref, dest.Options{})
+	_, err = layout.Write(ctx, img, dir, "")
 	return err
 }
 

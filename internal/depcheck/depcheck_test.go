@@ -17,7 +17,12 @@ const module = "github.com/ostree-ext/ostree-ext-go/"
 // layers are our packages from the bottom up. A package imports its own layer and those before it; of two entries that
 // match, the first counts.
 var layers = [][]string{
-	{"internal/canonjson", "internal/deflate", "internal/fixtures", "internal/heaplimit", "internal/inflate", "internal/progress", "internal/sizes", "internal/testfiles", "internal/testreg"}, {"repo/gvariant", "repo/keyfile", "repo/object"}, {"repo"}, {"tarfmt"}, {"chunking"}, {"encapsulate"}, {"container"}, {"frontend"}, {"cmd", "internal/simulate"},
+	{
+		"internal/canonjson", "internal/deflate", "internal/fixtures", "internal/heaplimit", "internal/inflate",
+		"internal/output", "internal/progress", "internal/sizes", "internal/testfiles", "internal/testreg",
+	},
+	{"repo/gvariant", "repo/keyfile", "repo/object"}, {"repo"}, {"tarfmt"}, {"chunking"}, {"encapsulate"}, {"container"},
+	{"frontend"}, {"cmd", "internal/simulate"},
 }
 
 // allowed says which packages may import a module, and why no other does.
@@ -26,7 +31,7 @@ var allowed = []struct {
 	by     []string
 	why    string
 }{
-	{"go.podman.io/", []string{"container/source"}, "one place fetches images, so that auth, TLS and limits mean one thing"},
+	{"go.podman.io/", []string{"container/access", "container/source"}, "one place fetches images, so that auth, TLS and limits mean one thing"},
 	{"github.com/google/go-containerregistry", []string{"encapsulate", "container", "internal/testreg", "frontend"}, "the layers below know nothing of images"},
 	{"github.com/opencontainers/", []string{"encapsulate", "container", "internal/testreg", "frontend", "cmd"}, "the layers below know nothing of images"},
 	{"github.com/moby/buildkit", []string{"frontend", "cmd/frontend"}, "only the frontend speaks to BuildKit"},
@@ -35,7 +40,7 @@ var allowed = []struct {
 	{"github.com/sirupsen/logrus", []string{"cmd"}, "libraries do not log"},
 	{"log", []string{"cmd", "internal/testreg", "internal/simulate/cmd"}, "libraries return values and events"},
 	{"log/slog", []string{"cmd"}, "libraries return values and events"},
-	{"net", []string{"container", "encapsulate", "internal/testreg", "frontend", "cmd"}, "a repository is local"},
+	{"net", []string{"container", "encapsulate", "internal/output", "internal/testreg", "frontend", "cmd"}, "a repository is local"},
 	{"net/http", []string{"container", "encapsulate", "internal/testreg", "frontend", "cmd"}, "a repository is local"},
 }
 
@@ -53,6 +58,30 @@ func TestImportsGoDownOnly(t *testing.T) {
 				if matches(imp, rule.module) && !slices.ContainsFunc(rule.by, func(by string) bool { return within(own, by) }) {
 					t.Errorf("%s imports %s: %s", own, imp, rule.why)
 				}
+			}
+		}
+	}
+}
+
+// absent says which modules are not linked into a program, not even through others.
+var absent = []struct {
+	program, module string
+	why             string
+}{
+	{"cmd/ostree-ext", "github.com/moby/buildkit", "only the frontend speaks to BuildKit"},
+	{"cmd/frontend", "go.podman.io/", "the builder fetches images, and the frontend writes directories alone"},
+	{"cmd/frontend", "github.com/ostree-ext/ostree-ext-go/container/access", "the frontend speaks to registries through the builder"},
+}
+
+func TestProgramsLinkWhatTheyNeed(t *testing.T) {
+	for _, rule := range absent {
+		out, err := exec.Command("go", "list", "-deps", module+rule.program).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for dep := range strings.Lines(string(out)) {
+			if strings.HasPrefix(dep, rule.module) {
+				t.Errorf("%s links %s: %s", rule.program, strings.TrimSpace(dep), rule.why)
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package source
+package access
 
 import (
 	"crypto/tls"
@@ -12,9 +12,10 @@ import (
 	"go.podman.io/storage/pkg/unshare"
 )
 
-// Certificates adds to a TLS configuration what is trusted and shown when this package reads from a registry: *.crt, *.cert
-// and *.key files of dir, or if that is empty, of the first directory certs.d/HOST of the container tools that exists.
-func Certificates(c *tls.Config, dir, host string) error {
+// addCertificates adds to a TLS configuration what is trusted and shown where the library reads from a registry: *.crt,
+// *.cert and *.key files of dir, or if that is empty, of the first directory certs.d/HOST of the container tools that
+// exists.
+func addCertificates(c *tls.Config, dir, host string) error {
 	if dir != "" {
 		return tlsclientconfig.SetupCertificates(dir, c)
 	}

@@ -1,15 +1,17 @@
-package dest
+package layout
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/output"
 )
 
 const (
@@ -18,23 +20,33 @@ const (
 	dirManifest    = "manifest.json"
 )
 
-// writeDir writes the layout of "dir:": blobs beside the manifest. What an older image left is removed at the end.
-func writeDir(ctx context.Context, img v1.Image, dir string) (digest.Digest, error) {
-	old, err := imageDirEntries(dir)
-	if err != nil {
+// WriteDir writes the layout of the transport "dir:", where blobs lie beside the manifest. The directory is made if
+// it is not there; what an older image left in it is removed at the end. Others who write into it wait until then.
+func WriteDir(ctx context.Context, img v1.Image, dir string) (d digest.Digest, err error) {
+	if _, err := imageDirEntries(dir); err != nil {
 		return "", err
 	}
 	if err := mkdir(dir); err != nil {
 		return "", err
 	}
-	if err := writeFile(filepath.Join(dir, dirVersionFile), []byte(dirVersion)); err != nil {
+	unlock, err := output.Lock(ctx, dir)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	output.Sweep(dir)
+	old, err := imageDirEntries(dir)
+	if err != nil {
+		return "", err
+	}
+	if err := output.WriteFile(ctx, filepath.Join(dir, dirVersionFile), []byte(dirVersion)); err != nil {
 		return "", err
 	}
 	manifest, err := blobDir{dir}.putImage(ctx, img)
 	if err != nil {
 		return "", err
 	}
-	if err := writeFile(filepath.Join(dir, dirManifest), manifest); err != nil {
+	if err := output.WriteFile(ctx, filepath.Join(dir, dirManifest), manifest); err != nil {
 		return "", err
 	}
 	keep, err := dirMembers(img)
@@ -54,22 +66,12 @@ func writeDir(ctx context.Context, img v1.Image, dir string) (digest.Digest, err
 
 // imageDirEntries lists what is in the directory, and refuses one that holds something else than an image.
 func imageDirEntries(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	names, err := names(dir)
+	if err != nil || len(names) == 0 {
 		return nil, err
 	}
-	names := make([]string, 0, len(entries))
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	if len(names) == 0 {
-		return nil, nil
-	}
 	version, err := os.ReadFile(filepath.Join(dir, dirVersionFile))
-	if err != nil || len(version) < len("Directory Transport Version: ") || string(version[:len("Directory Transport Version: ")]) != "Directory Transport Version: " {
+	if err != nil || !bytes.HasPrefix(version, []byte("Directory Transport Version: ")) {
 		return nil, fmt.Errorf("%s: %w", dir, ErrNotAnImageDir)
 	}
 	return names, nil

@@ -1,4 +1,4 @@
-package dest
+package layout
 
 import (
 	"bytes"
@@ -15,6 +15,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/stream"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/output"
 )
 
 // blobDir is a directory of blobs, each under the digits of its digest.
@@ -41,24 +43,21 @@ func (b blobDir) path(h v1.Hash) string { return filepath.Join(b.dir, h.Hex) }
 
 // put stores what r gives.
 func (b blobDir) put(ctx context.Context, r io.Reader) (h v1.Hash, size int64, err error) {
-	f, err := os.CreateTemp(b.dir, ".tmp-")
+	f, err := output.Temp(b.dir)
 	if err != nil {
 		return h, 0, err
 	}
 	defer func() {
-		err = errors.Join(err, f.Close())
 		if err != nil {
 			err = errors.Join(err, os.Remove(f.Name()))
 		}
+		err = errors.Join(err, f.Close())
 	}()
 	sum := sha256.New()
 	if size, err = io.Copy(io.MultiWriter(f, sum), contextReader{ctx, r}); err != nil {
 		return h, 0, err
 	}
 	h = v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum.Sum(nil))}
-	if err := f.Chmod(0o644); err != nil {
-		return h, 0, err
-	}
 	return h, size, os.Rename(f.Name(), b.path(h))
 }
 
@@ -100,18 +99,13 @@ func (b blobDir) putLayer(ctx context.Context, l v1.Layer) error {
 	return nil
 }
 
-// WriteLayers stores the blobs of layers in the directory of an OCI image layout, which has no image yet.
-func WriteLayers(ctx context.Context, layers []v1.Layer, dir string) error {
-	blobs := blobDir{filepath.Join(dir, "blobs", "sha256")}
-	if err := mkdir(dir, filepath.Dir(blobs.dir), blobs.dir); err != nil {
-		return err
-	}
-	return each(ctx, layers, func(ctx context.Context, _ int, l v1.Layer) error { return blobs.putLayer(ctx, l) })
-}
-
-// putImage stores layers, configuration and manifest, and returns the manifest.
+// putImage stores layers and configuration, and returns the manifest.
 func (b blobDir) putImage(ctx context.Context, img v1.Image) ([]byte, error) {
-	if err := eachLayer(ctx, img, func(ctx context.Context, _ int, l v1.Layer) error { return b.putLayer(ctx, l) }); err != nil {
+	layers, err := img.Layers()
+	if err != nil {
+		return nil, err
+	}
+	if err := b.putLayers(ctx, layers); err != nil {
 		return nil, err
 	}
 	config, err := img.RawConfigFile()
@@ -124,21 +118,17 @@ func (b blobDir) putImage(ctx context.Context, img v1.Image) ([]byte, error) {
 	return img.RawManifest()
 }
 
-// sideBySide is how many layers are made and sent at once: each takes some memory.
-func sideBySide() int { return min(runtime.GOMAXPROCS(0), 4) }
-
-// eachLayer calls f for the layers side by side.
-func eachLayer(ctx context.Context, img v1.Image, f func(context.Context, int, v1.Layer) error) error {
-	layers, err := img.Layers()
-	if err != nil {
-		return err
-	}
-	return each(ctx, layers, f)
+func (b blobDir) putLayers(ctx context.Context, layers []v1.Layer) error {
+	return EachLayer(ctx, layers, func(ctx context.Context, _ int, l v1.Layer) error { return b.putLayer(ctx, l) })
 }
 
-func each(ctx context.Context, layers []v1.Layer, f func(context.Context, int, v1.Layer) error) error {
+// SideBySide is how many layers are made and sent at once: each takes some memory.
+func SideBySide() int { return min(runtime.GOMAXPROCS(0), 4) }
+
+// EachLayer calls f for layers, [SideBySide] at once, and returns the first error.
+func EachLayer(ctx context.Context, layers []v1.Layer, f func(ctx context.Context, i int, l v1.Layer) error) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(sideBySide())
+	g.SetLimit(SideBySide())
 	for i, l := range layers {
 		g.Go(func() error {
 			if err := ctx.Err(); err != nil {
@@ -164,23 +154,6 @@ func (c contextReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return c.r.Read(p)
-}
-
-// writeFile puts a file in place in one step.
-func writeFile(name string, data []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(name), ".tmp-")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }
 
 // mkdir makes a directory, but not its parents: a mistyped path is to fail.

@@ -1,0 +1,131 @@
+package access
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"go.podman.io/image/v5/docker/reference"
+	"go.podman.io/image/v5/pkg/sysregistriesv2"
+	"go.podman.io/image/v5/types"
+)
+
+// ErrPlainHTTP is wrapped by errors about requests that would have gone over plain HTTP. Nothing was sent.
+var ErrPlainHTTP = errors.New("plain HTTP is not allowed: --insecure-skip-tls-verification allows it, " +
+	"as does insecure = true for this host in registries.conf")
+
+// rule says which hosts may be spoken to over plain HTTP and without a valid certificate.
+type rule struct {
+	// all says that every host may.
+	all bool
+	// hosts are those that registries.conf allows for the repository.
+	hosts map[string]bool
+}
+
+// newRule applies registries.conf to a repository and its mirrors, as the library does that reads.
+func newRule(o Options, repository reference.Named) (rule, error) {
+	r := rule{all: o.InsecureSkipTLSVerify, hosts: map[string]bool{}}
+	conf, err := sysregistriesv2.FindRegistry(nil, repository.Name())
+	if err != nil || conf == nil {
+		return r, registriesError(err)
+	}
+	if conf.Blocked {
+		return r, fmt.Errorf("registry %s is blocked in %s", conf.Prefix, sysregistriesv2.ConfigurationSourceDescription(nil))
+	}
+	r.hosts[reference.Domain(repository)] = conf.Insecure
+	sources, err := conf.PullSourcesFromReference(repository)
+	if err != nil {
+		return r, registriesError(err)
+	}
+	for _, s := range sources {
+		if s.Endpoint.Insecure {
+			r.hosts[reference.Domain(s.Reference)] = true
+		}
+	}
+	return r, nil
+}
+
+func registriesError(err error) error {
+	if err != nil {
+		return fmt.Errorf("registries.conf: %w", err)
+	}
+	return nil
+}
+
+// insecure reports whether a host is exempt.
+func (r rule) insecure(host string) (bool, error) {
+	if r.all || r.hosts[host] {
+		return true, nil
+	}
+	conf, err := sysregistriesv2.FindRegistry(nil, host)
+	return conf != nil && conf.Insecure, registriesError(err)
+}
+
+// check returns an error that wraps [ErrPlainHTTP] for a request that must not be made.
+func (r rule) check(u *url.URL) error {
+	if u.Scheme == "https" {
+		return nil
+	}
+	if ok, err := r.insecure(u.Host); ok || err != nil {
+		return err
+	}
+	return fmt.Errorf("%s: %w", u.Host, ErrPlainHTTP)
+}
+
+// proxy is the proxy for a request, or the rule's refusal. It is the one place where the library that reads can be
+// stopped: it asks for each request, also for redirects and tokens.
+func (r rule) proxy(u *url.URL) (*url.URL, error) {
+	if err := r.check(u); err != nil {
+		return nil, err
+	}
+	return http.ProxyFromEnvironment(&http.Request{URL: u})
+}
+
+// Explain adds [ErrPlainHTTP] to the error about a server that does not speak TLS.
+func Explain(err error) error {
+	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
+	if (noTLS || errors.Is(err, http.ErrSchemeMismatch)) && !errors.Is(err, ErrPlainHTTP) {
+		return fmt.Errorf("%w: %w", ErrPlainHTTP, err)
+	}
+	return err
+}
+
+// SystemContext returns the options for the library that reads, for a repository with a tag or a digest.
+func (o Options) SystemContext(repository string) (*types.SystemContext, error) {
+	named, err := parseName(repository)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newRule(o, named)
+	if err != nil {
+		return nil, err
+	}
+	sys := &types.SystemContext{DockerCertPath: o.CertDir, DockerRegistryUserAgent: UserAgent, DockerProxy: r.proxy}
+	if o.InsecureSkipTLSVerify {
+		sys.DockerInsecureSkipTLSVerify = types.OptionalBoolTrue
+	}
+	if c := o.Credentials; c != nil && !o.Anonymous {
+		sys.DockerAuthConfig = &types.DockerAuthConfig{
+			Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken,
+		}
+		sys.DockerBearerRegistryToken = c.RegistryToken
+		return sys, nil
+	}
+	if sys.AuthFilePath, err = thisHost().readFile(o); err != nil {
+		return nil, err
+	}
+	if sys.AuthFilePath == "" {
+		sys.DockerAuthConfig = &types.DockerAuthConfig{} // anonymous on purpose, not "look elsewhere"
+	}
+	return sys, nil
+}
+
+func parseName(repository string) (reference.Named, error) {
+	named, err := reference.ParseNormalizedNamed(repository)
+	if err != nil {
+		return nil, fmt.Errorf("image name %s: %w", repository, err)
+	}
+	return named, nil
+}

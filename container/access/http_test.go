@@ -1,0 +1,320 @@
+package access_test
+
+import (
+	"encoding/pem"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"go.podman.io/image/v5/pkg/sysregistriesv2"
+
+	"github.com/ostree-ext/ostree-ext-go/container/access"
+	"github.com/ostree-ext/ostree-ext-go/container/dest"
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/source"
+)
+
+// answer answers a request, or reports false to leave it to the registry.
+type answer func(http.ResponseWriter, *http.Request) bool
+
+// server is a registry on loopback that counts requests, and those with credentials.
+type server struct {
+	*httptest.Server
+	host string
+
+	mu           sync.Mutex
+	asked, shown int
+	bend         answer
+}
+
+func newServer(t *testing.T, secure bool) *server {
+	t.Helper()
+	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	s := &server{}
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		s.asked++
+		if r.Header.Get("Authorization") != "" {
+			s.shown++
+		}
+		bend := s.bend
+		s.mu.Unlock()
+		if bend == nil || !bend(w, r) {
+			inner.ServeHTTP(w, r)
+		}
+	})
+	s.Server = httptest.NewUnstartedServer(h)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	if secure {
+		s.StartTLS()
+	} else {
+		s.Start()
+	}
+	t.Cleanup(s.Close)
+	_, s.host, _ = strings.Cut(s.URL, "://")
+	return s
+}
+
+func (s *server) set(bend answer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked, s.shown, s.bend = 0, 0, bend
+}
+
+func (s *server) counts() (asked, shown int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked, s.shown
+}
+
+func (s *server) ref() imgref.ImageReference {
+	return imgref.ImageReference{Transport: imgref.Registry, Name: s.host + "/a/b:c"}
+}
+
+// trust makes a directory with the certificate of a server.
+func trust(t *testing.T, s *server) string {
+	t.Helper()
+	dir := t.TempDir()
+	data := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	if err := os.WriteFile(filepath.Join(dir, "ca.crt"), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func image(t *testing.T) v1.Image {
+	t.Helper()
+	img, err := random.Image(1000, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+func write(t *testing.T, s *server, o access.Options) error {
+	t.Helper()
+	_, err := dest.Write(t.Context(), image(t), s.ref(), dest.Options{Registry: o})
+	return err
+}
+
+// read reads an image with all its layers.
+func read(t *testing.T, s *server, o access.Options) (err error) {
+	t.Helper()
+	src, err := source.Open(t.Context(), imgref.Unverified(s.ref()), source.Options{Registry: o})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, src.Close()) }()
+	for _, l := range src.Manifest.Layers {
+		r, err := src.Blob(t.Context(), l)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, r)
+		if err := errors.Join(err, r.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var both = map[string]func(*testing.T, *server, access.Options) error{"reading": read, "writing": write}
+
+var secret = &access.Credentials{Username: "me", Password: "secret"}
+
+func unauthorized(challenge string) answer {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("Authorization") != "" {
+			return false
+		}
+		w.Header().Set("WWW-Authenticate", challenge)
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	}
+}
+
+// The address does not matter: loopback is no better than another one.
+func TestNothingGoesToAServerThatSpeaksPlainHTTP(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, false)
+	s.set(unauthorized(`Basic realm="x"`))
+	for name, do := range both {
+		for _, host := range []string{s.host, strings.Replace(s.host, "127.0.0.1", "localhost", 1)} {
+			s.host = host
+			err := do(t, s, access.Options{Credentials: secret})
+			if !errors.Is(err, access.ErrPlainHTTP) || !strings.Contains(err.Error(), "--insecure-skip-tls-verification") {
+				t.Errorf("%s %s: got %v", name, host, err)
+			}
+		}
+	}
+	if asked, _ := s.counts(); asked != 0 {
+		t.Errorf("%d requests were sent", asked)
+	}
+}
+
+// Some servers answer a TLS handshake with something that is not even HTTP.
+func TestAServerThatDoesNotSpeakTLS(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Write([]byte("<html>what was that?</html>\n"))
+			_ = c.Close()
+		}
+	}()
+	for name, do := range both {
+		if err := do(t, &server{host: l.Addr().String()}, access.Options{}); !errors.Is(err, access.ErrPlainHTTP) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestARegistryCannotLeadToPlainHTTP(t *testing.T) {
+	t.Parallel()
+	redirect := func(to *server, method, part string) answer {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method != method || !strings.Contains(r.URL.Path, part) {
+				return unauthorized(`Basic realm="http://name"`)(w, r)
+			}
+			http.Redirect(w, r, to.URL+r.URL.Path, http.StatusTemporaryRedirect)
+			return true
+		}
+	}
+	for _, c := range []struct {
+		name string
+		do   []string
+		bend func(plain *server) answer
+	}{
+		{"the first request is redirected", []string{"reading", "writing"}, func(p *server) answer {
+			return redirect(p, http.MethodGet, "/v2/")
+		}},
+		{"a manifest is redirected", []string{"reading"}, func(p *server) answer {
+			return redirect(p, http.MethodGet, "/manifests/")
+		}},
+		{"a blob is redirected", []string{"reading"}, func(p *server) answer {
+			return redirect(p, http.MethodGet, "/blobs/")
+		}},
+		{"the upload of a manifest is redirected", []string{"writing"}, func(p *server) answer {
+			return redirect(p, http.MethodPut, "/manifests/")
+		}},
+		{"blobs are to be uploaded elsewhere", []string{"writing"}, func(p *server) answer {
+			return func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method != http.MethodPost {
+					return unauthorized(`Basic realm="x"`)(w, r)
+				}
+				w.Header().Set("Location", p.URL+"/v2/a/b/blobs/uploads/1")
+				w.WriteHeader(http.StatusAccepted)
+				return true
+			}
+		}},
+		{"the token server speaks plain HTTP", []string{"reading", "writing"}, func(p *server) answer {
+			return unauthorized(`Bearer service="x",realm="` + p.URL + `/token"`)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			secure, plain := newServer(t, true), newServer(t, false)
+			opts := access.Options{Credentials: secret, CertDir: trust(t, secure)}
+			if err := write(t, secure, opts); err != nil {
+				t.Fatal(err)
+			}
+			secure.set(c.bend(plain))
+			for _, name := range c.do {
+				if err := both[name](t, secure, opts); !errors.Is(err, access.ErrPlainHTTP) {
+					t.Errorf("%s: got %v", name, err)
+				}
+			}
+			if asked, _ := plain.counts(); asked != 0 {
+				t.Errorf("%d requests were sent", asked)
+			}
+		})
+	}
+}
+
+// The flag means any certificate, and plain HTTP only where there is nothing better.
+func TestTheFlagTakesHTTPSWhereItIsAnswered(t *testing.T) {
+	t.Parallel()
+	for _, secure := range []bool{true, false} {
+		s := newServer(t, secure)
+		for _, name := range []string{"writing", "reading"} {
+			s.set(unauthorized(`Basic realm="x"`))
+			if err := both[name](t, s, access.Options{Credentials: secret}); err == nil {
+				t.Errorf("%s without the flag: no error", name)
+			}
+			if _, shown := s.counts(); shown != 0 {
+				t.Errorf("%s without the flag: credentials were sent", name)
+			}
+			if err := both[name](t, s, access.Options{Credentials: secret, InsecureSkipTLSVerify: true}); err != nil {
+				t.Errorf("%s with the flag: %v", name, err)
+			}
+			if _, shown := s.counts(); shown == 0 {
+				t.Errorf("%s with the flag: no credentials were sent", name)
+			}
+		}
+	}
+}
+
+// registriesConf makes a registries.conf for this test that sets a key of one location.
+func registriesConf(t *testing.T, location, key string) {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "registries.conf")
+	text := "[[registry]]\nlocation = \"" + location + "\"\n" + key + " = true\n"
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CONTAINERS_REGISTRIES_CONF", name)
+	sysregistriesv2.InvalidateCache()
+	t.Cleanup(sysregistriesv2.InvalidateCache)
+}
+
+func TestRegistriesConfAllowsPlainHTTPForOneRegistry(t *testing.T) {
+	named, other, secure := newServer(t, false), newServer(t, false), newServer(t, true)
+	registriesConf(t, named.host+"/a", "insecure")
+	for _, name := range []string{"writing", "reading"} {
+		if err := both[name](t, named, access.Options{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := both[name](t, other, access.Options{}); !errors.Is(err, access.ErrPlainHTTP) {
+			t.Errorf("%s another one: got %v", name, err)
+		}
+		secure.set(func(w http.ResponseWriter, r *http.Request) bool {
+			http.Redirect(w, r, other.URL+r.URL.Path, http.StatusTemporaryRedirect)
+			return true
+		})
+		if err := both[name](t, secure, access.Options{CertDir: trust(t, secure)}); !errors.Is(err, access.ErrPlainHTTP) {
+			t.Errorf("%s, redirected: got %v", name, err)
+		}
+	}
+}
+
+func TestABlockedRegistryIsNeitherReadNorWritten(t *testing.T) {
+	s := newServer(t, true)
+	registriesConf(t, s.host, "blocked")
+	for name, do := range both {
+		if err := do(t, s, access.Options{CertDir: trust(t, s)}); err == nil || !strings.Contains(err.Error(), "blocked") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if asked, _ := s.counts(); asked != 0 {
+		t.Errorf("%d requests were sent", asked)
+	}
+}

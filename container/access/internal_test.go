@@ -1,0 +1,140 @@
+package access
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestUpstream_AuthFileOrder(t *testing.T) {
+	t.Parallel()
+	top, user := t.TempDir(), t.TempDir()
+	touch := func(name string) string {
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	env := map[string]string{}
+	root := host{env: func(k string) string { return env[k] }, root: true, top: top}
+	find := func(h host, opts Options, want string) {
+		t.Helper()
+		if got, err := h.readFile(opts); err != nil || got != want {
+			t.Errorf("got %q, %v; want %q", got, err, want)
+		}
+	}
+	find(root, Options{}, "")
+	find(root, Options{}, touch(top+"/usr/lib/ostree/auth.json"))
+	find(root, Options{}, touch(top+"/etc/ostree/auth.json"))
+	find(root, Options{}, touch(top+"/run/ostree/auth.json"))
+	env["REGISTRY_AUTH_FILE"] = touch(user + "/registry.json")
+	find(root, Options{}, env["REGISTRY_AUTH_FILE"])
+	find(root, Options{AuthFile: touch(user + "/mine")}, user+"/mine")
+	find(root, Options{Anonymous: true}, "")
+	if _, err := root.readFile(Options{AuthFile: user + "/none"}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a named file that is absent: %v", err)
+	}
+
+	clear(env)
+	plain := host{env: func(k string) string { return env[k] }, home: user, top: top}
+	find(plain, Options{}, "")
+	find(plain, Options{}, touch(user+"/.config/ostree/auth.json"))
+	env["XDG_RUNTIME_DIR"] = user + "/run"
+	find(plain, Options{}, user+"/.config/ostree/auth.json")
+	find(plain, Options{}, touch(user+"/run/ostree/auth.json"))
+}
+
+// Links to the file are followed; one that leads nowhere is as good as no file.
+func TestUpstream_AuthFileLinks(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		links map[string]string // below the root; a target that starts with a slash is below it, too
+		want  string
+	}{
+		{"relative", map[string]string{"etc/ostree/auth.json": "../../usr/lib/container-auth.json"}, "etc/ostree/auth.json"},
+		{"absolute", map[string]string{"run/ostree/auth.json": "/usr/lib/container-auth.json"}, "run/ostree/auth.json"},
+		{"dangling, with a file behind it", map[string]string{"run/ostree/auth.json": "/run/nosuch", "etc/ostree/auth.json": "../../usr/lib/container-auth.json"}, "etc/ostree/auth.json"},
+		{"dangling, relative", map[string]string{"run/ostree/auth.json": "../nosuch"}, ""},
+		{"a directory that is a link", map[string]string{"etc/ostree": "/usr/lib/credentials"}, "etc/ostree/auth.json"},
+		{"nothing", nil, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			top := t.TempDir()
+			for _, name := range []string{"usr/lib/container-auth.json", "usr/lib/credentials/auth.json"} {
+				name = filepath.Join(top, name)
+				if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte("{}"), 0o600)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for name, target := range c.links {
+				if filepath.IsAbs(target) {
+					target = filepath.Join(top, target)
+				}
+				name = filepath.Join(top, name)
+				if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.Symlink(target, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want := c.want
+			if want != "" {
+				want = filepath.Join(top, want)
+			}
+			h := host{env: func(string) string { return "" }, root: true, top: top}
+			// What was found is as good when it is given back as the file to use.
+			got, err := h.readFile(Options{})
+			if err != nil || got != want {
+				t.Fatalf("got %q, %v; want %q", got, err, want)
+			}
+			if again, err := h.readFile(Options{AuthFile: got}); err != nil || again != got {
+				t.Errorf("the second time: got %q, %v; want %q", again, err, got)
+			}
+		})
+	}
+}
+
+// Writing looks at the files of podman first and then at docker's, and not at ostree's.
+func TestTheOrderForWriting(t *testing.T) {
+	t.Parallel()
+	top, user := t.TempDir(), t.TempDir()
+	env := map[string]string{}
+	h := host{env: func(k string) string { return env[k] }, home: user, top: top}
+	all := []string{
+		filepath.Join(top, "run/containers", strconv.Itoa(os.Getuid()), "auth.json"),
+		user + "/.config/containers/auth.json",
+		user + "/.docker/config.json",
+	}
+	for _, name := range append(all, user+"/.config/ostree/auth.json", user+"/run/containers/auth.json", user+"/d/config.json") {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte("{}"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name string
+		env  map[string]string
+		opts Options
+		want []string
+	}{
+		{"usual files", nil, Options{}, all},
+		{"a directory of this session", map[string]string{"XDG_RUNTIME_DIR": user + "/run"}, Options{}, []string{user + "/run/containers/auth.json", all[1], all[2]}},
+		{"docker's own variable", map[string]string{"DOCKER_CONFIG": user + "/d"}, Options{}, []string{all[0], all[1], user + "/d/config.json"}},
+		{"a file that is named", nil, Options{AuthFile: all[2]}, all[2:]},
+		{"none", map[string]string{"REGISTRY_AUTH_FILE": all[2]}, Options{Anonymous: true}, nil},
+	} {
+		clear(env)
+		maps.Copy(env, c.env)
+		got, err := h.authFiles(c.opts, WriteOrder)
+		if diff := cmp.Diff(c.want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", c.name, err, diff)
+		}
+	}
+}

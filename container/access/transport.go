@@ -1,0 +1,138 @@
+package access
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"go.podman.io/image/v5/docker/reference"
+)
+
+// probeTime bounds how long a registry has to answer HTTPS before plain HTTP is tried, where that is allowed.
+const probeTime = 5 * time.Second
+
+// Transport carries the requests that write to one registry, and refuses those that the rule forbids.
+type Transport struct {
+	inner *http.Transport
+	rule  rule
+	host  string
+	plain bool
+}
+
+// Transport returns what carries requests to the registry of a repository. It must be closed.
+func (o Options) Transport(ctx context.Context, repository string) (*Transport, error) {
+	named, err := parseName(repository)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newRule(o, named)
+	if err != nil {
+		return nil, err
+	}
+	base, ok := remote.DefaultTransport.(*http.Transport)
+	if !ok {
+		return nil, errors.New("the HTTP client was replaced")
+	}
+	t := &Transport{inner: base.Clone(), rule: r, host: reference.Domain(named)}
+	insecure, err := r.insecure(t.host)
+	if err != nil {
+		return nil, err
+	}
+	t.inner.TLSClientConfig = &tls.Config{
+		MinVersion: tls.VersionTLS12, InsecureSkipVerify: insecure, //nolint:gosec // asked for by the user
+	}
+	if err := addCertificates(t.inner.TLSClientConfig, o.CertDir, t.host); err != nil {
+		return nil, fmt.Errorf("certificates for %s: %w", t.host, err)
+	}
+	err = Explain(t.probe(ctx))
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	switch {
+	case insecure:
+		t.plain = err != nil
+	case untrusted, errors.Is(err, ErrPlainHTTP):
+		// The library would try plain HTTP next on a local address, and mix the two errors.
+		return nil, fmt.Errorf("%s: %w", t.host, err)
+	}
+	return t, nil
+}
+
+// Plain reports whether the registry is spoken to over plain HTTP.
+func (t *Transport) Plain() bool { return t.plain }
+
+// Close ends idle connections.
+func (t *Transport) Close() { t.inner.CloseIdleConnections() }
+
+// probe asks the registry over HTTPS, without credentials. Any answer is fine.
+func (t *Transport) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+t.host+"/v2/", nil)
+	if err != nil {
+		return err
+	}
+	res, err := t.inner.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	_ = res.Body.Close()
+	return nil
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := t.check(req.URL); err != nil {
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		return nil, err
+	}
+	res, err := t.inner.RoundTrip(req)
+	if err != nil {
+		if t.plain {
+			return nil, err
+		}
+		return nil, Explain(err)
+	}
+	if err := t.checkRealms(res); err != nil {
+		_ = res.Body.Close()
+		return nil, err
+	}
+	return res, nil
+}
+
+func (t *Transport) check(u *url.URL) error {
+	if err := t.rule.check(u); err != nil {
+		return err
+	}
+	if u.Scheme != "https" && u.Host == t.host && !t.plain {
+		// The library tries both at once on local addresses.
+		return fmt.Errorf("%s answers HTTPS, and so is not asked over plain HTTP", u.Host)
+	}
+	return nil
+}
+
+// realms finds the address of the token server in a challenge.
+var realms = regexp.MustCompile(`(?i)\bbearer\s+(?:[^"]*"[^"]*",\s*)*?realm="([^"]*)"`)
+
+// checkRealms refuses a token server that must not be asked. The library would, too, in words that do not help.
+func (t *Transport) checkRealms(res *http.Response) error {
+	if res.StatusCode != http.StatusUnauthorized {
+		return nil
+	}
+	for _, h := range res.Header.Values("WWW-Authenticate") {
+		for _, m := range realms.FindAllStringSubmatch(h, -1) {
+			if u, err := url.Parse(m[1]); err == nil && u.Scheme == "http" {
+				if err := t.rule.check(u); err != nil {
+					return fmt.Errorf("the registry's token server %w", err)
+				}
+			}
+		}
+	}
+	return nil
+}

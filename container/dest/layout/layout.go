@@ -1,0 +1,174 @@
+package layout
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/output"
+)
+
+// Errors that callers branch on.
+var (
+	// ErrNotAnImageDir says that a directory has other content than an image, which will not be overwritten.
+	ErrNotAnImageDir = errors.New("directory is neither empty nor an image")
+	// ErrMismatch says that a layer gave other bytes than its digest says.
+	ErrMismatch = errors.New("layer does not match its digest")
+)
+
+const layoutFile = `{"imageLayoutVersion":"1.0.0"}`
+
+// Write writes an image into the OCI image layout in dir, which is made if it is not there, and returns the digest of
+// the manifest. With a tag the image joins those that are there, in the place of one with the same tag; without, it
+// becomes the only one. Several may write into one layout at once.
+func Write(ctx context.Context, img v1.Image, dir, tag string) (digest.Digest, error) {
+	blobs, err := openBlobs(dir)
+	if err != nil {
+		return "", err
+	}
+	manifest, err := blobs.putImage(ctx, img)
+	if err != nil {
+		return "", err
+	}
+	if _, err := blobs.putBytes(ctx, manifest); err != nil {
+		return "", err
+	}
+	d, err := describe(img, manifest)
+	if err != nil {
+		return "", err
+	}
+	return d.Digest, enter(ctx, dir, tag, d)
+}
+
+// WriteLayers stores the compressed bytes of layers as blobs in the OCI image layout in dir, which is made if it is not
+// there. No image refers to them.
+func WriteLayers(ctx context.Context, layers []v1.Layer, dir string) error {
+	blobs, err := openBlobs(dir)
+	if err != nil {
+		return err
+	}
+	return blobs.putLayers(ctx, layers)
+}
+
+// openBlobs makes the directories of a layout, and removes what others left there that were killed.
+func openBlobs(dir string) (blobDir, error) {
+	blobs := blobDir{filepath.Join(dir, ocispec.ImageBlobsDir, "sha256")}
+	if err := checkLayoutDir(dir); err != nil {
+		return blobs, err
+	}
+	if err := mkdir(dir, filepath.Dir(blobs.dir), blobs.dir); err != nil {
+		return blobs, err
+	}
+	output.Sweep(blobs.dir)
+	return blobs, nil
+}
+
+// enter puts an image into the index. Nobody else changes it meanwhile.
+func enter(ctx context.Context, dir, tag string, d ocispec.Descriptor) (err error) {
+	unlock, err := output.Lock(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	index, err := readIndex(dir, tag)
+	if err != nil {
+		return err
+	}
+	if tag != "" {
+		d.Annotations = map[string]string{ocispec.AnnotationRefName: tag}
+		index.Manifests = slices.DeleteFunc(index.Manifests, func(old ocispec.Descriptor) bool {
+			return old.Annotations[ocispec.AnnotationRefName] == tag
+		})
+	}
+	index.Manifests = append(index.Manifests, d)
+	data, err := json.Marshal(index)
+	if err != nil {
+		return err
+	}
+	if err := output.WriteFile(ctx, filepath.Join(dir, ocispec.ImageLayoutFile), []byte(layoutFile)); err != nil {
+		return err
+	}
+	return output.WriteFile(ctx, filepath.Join(dir, ocispec.ImageIndexFile), data)
+}
+
+// checkLayoutDir refuses to mix blobs into a directory of something else.
+func checkLayoutDir(dir string) error {
+	names, err := names(dir)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	for _, n := range names {
+		if n == ocispec.ImageLayoutFile || n == ocispec.ImageIndexFile || n == ocispec.ImageBlobsDir {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: %w", dir, ErrNotAnImageDir)
+}
+
+// names lists a directory, without what others are working on. A directory that is not there is empty.
+func names(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		if !output.IsTemp(e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// readIndex returns the index to add to, which is an empty one where nothing is to stay.
+func readIndex(dir, tag string) (ocispec.Index, error) {
+	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}}
+	if tag == "" {
+		return index, nil
+	}
+	data, err := os.ReadFile(filepath.Join(dir, ocispec.ImageIndexFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return index, nil
+	}
+	if err != nil {
+		return index, err
+	}
+	if err := json.Unmarshal(data, &index); err != nil {
+		return index, fmt.Errorf("%s: %w", ocispec.ImageIndexFile, err)
+	}
+	index.SchemaVersion = 2
+	return index, nil
+}
+
+// describe is what the index says of an image.
+func describe(img v1.Image, manifest []byte) (ocispec.Descriptor, error) {
+	d := ocispec.Descriptor{
+		MediaType: ocispec.MediaTypeImageManifest,
+		Digest:    digest.FromBytes(manifest),
+		Size:      int64(len(manifest)),
+	}
+	if mt, err := img.MediaType(); err == nil && mt != "" {
+		d.MediaType = string(mt)
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		return d, err
+	}
+	if config.OS != "" && config.Architecture != "" {
+		d.Platform = &ocispec.Platform{OS: config.OS, Architecture: config.Architecture, Variant: config.Variant}
+	}
+	return d, nil
+}
