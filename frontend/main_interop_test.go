@@ -31,6 +31,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/frontend/image"
+	"github.com/ostree-ext/ostree-ext-go/internal/aptsources"
 )
 
 // env is what the tests share: programs, a registry with the frontend and a base image, and a daemon.
@@ -109,10 +110,8 @@ func pushBase(ctx context.Context, dir string) error {
 	file := filepath.Join(dir, "base.tar")
 	if made := os.Getenv("OSTREE_EXT_TEST_BASE"); made != "" {
 		file = made
-	} else if out, err := exec.CommandContext(ctx, "mmdebstrap", "--quiet", "--variant=minbase", "--include=attr,libcap2-bin",
-		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/man/*",
-		"--dpkgopt=path-exclude=/usr/share/zoneinfo/*", "--dpkgopt=path-exclude=/usr/lib/*/gconv/*", "bookworm", file).CombinedOutput(); err != nil {
-		return fmt.Errorf("mmdebstrap: %w: %s", err, out)
+	} else if err := debian(ctx, file); err != nil {
+		return err
 	}
 	layer, err := tarball.LayerFromFile(file, tarball.WithMediaType(types.OCILayer), tarball.WithCompressionLevel(1))
 	if err != nil {
@@ -126,6 +125,23 @@ func pushBase(ctx context.Context, dir string) error {
 		return err
 	}
 	return pushScanner(img)
+}
+
+// debian makes a small Debian system, as a tar file.
+func debian(ctx context.Context, file string) error {
+	mirror, err := aptsources.Find("bookworm")
+	if err != nil {
+		return err
+	}
+	args := []string{"--quiet", "--variant=minbase", "--include=attr,libcap2-bin"}
+	for _, unneeded := range []string{"share/doc", "share/locale", "share/man", "share/zoneinfo", "lib/*/gconv"} {
+		args = append(args, "--dpkgopt=path-exclude=/usr/"+unneeded+"/*")
+	}
+	args = append(append(args, "bookworm", file), mirror.All()...)
+	if out, err := exec.CommandContext(ctx, "mmdebstrap", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("mmdebstrap: %w: %s", err, out)
+	}
+	return nil
 }
 
 // pushScanner puts a program that makes an SBOM into the registry.

@@ -30,14 +30,13 @@ func diff(t *testing.T, from, to string) (d difference) {
 func release(t *testing.T, updates bool) string {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "root")
-	args := []string{"--quiet", "--variant=minbase",
-		"--include=systemd,systemd-sysv,dbus,linux-image-amd64,python3,perl,openssl,openssh-server,curl,git,rsync,vim,nginx",
-		"bookworm", root, "deb http://deb.debian.org/debian bookworm main"}
+	lines := bookworm(t).Release
 	if updates {
-		args = append(args, "deb http://deb.debian.org/debian bookworm-updates main",
-			"deb http://deb.debian.org/debian-security bookworm-security main")
+		lines = bookworm(t).All()
 	}
-	must(t, "mmdebstrap", args...)
+	must(t, "mmdebstrap", append([]string{"--quiet", "--variant=minbase",
+		"--include=systemd,systemd-sysv,dbus,linux-image-amd64,python3,perl,openssl,openssh-server,curl,git,rsync,vim,nginx",
+		"bookworm", root}, lines...)...)
 	return root
 }
 
