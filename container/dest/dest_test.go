@@ -312,7 +312,7 @@ func TestAFailureShowsNoImage(t *testing.T) {
 			}
 			src, err := source.Open(t.Context(), ref, source.Options{})
 			if err == nil {
-				src.Close()
+				defer src.Close()
 				t.Error("there is an image")
 			}
 		})
@@ -401,7 +401,7 @@ func TestCredentialsComeFromTheFileThatIsNamed(t *testing.T) {
 			t.Errorf("%s: reading: %v", key, err)
 			continue
 		}
-		src.Close()
+		defer src.Close()
 	}
 	if _, err := dest.Write(t.Context(), newImage(t, newLazyLayer(1, 100)), ref, dest.Options{AuthFile: auth + ".none"}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file that is not there: got %v", err)
