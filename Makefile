@@ -2,7 +2,7 @@
 BIN     := bin/ostree-ext
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
 
-.PHONY: build demo test quick lint fmt man help clean frontend-image playground
+.PHONY: build demo test quick fuzz lint fmt man help clean frontend-image playground
 
 build: ## the static program, in bin/
 	$(GOBUILD) -o $(BIN) ./cmd/ostree-ext
@@ -16,6 +16,9 @@ test: ## every test; installs what they need on Debian
 
 quick: ## the tests that need neither root nor other programs
 	go test ./...
+
+fuzz: ## each fuzz target for a while: TIME=1h (default 6s), ONLY=PATTERN
+	tools/fuzz '$(or $(TIME),6s)' '$(or $(ONLY),.)'
 
 lint: ## gofmt, go vet, staticcheck and others: see .golangci.yml
 	go tool -modfile=tools/lint/go.mod golangci-lint run

@@ -14,7 +14,7 @@ import (
 )
 
 // block returns the block of docs/formats.md that has a name.
-func block(t *testing.T, name string) string {
+func block(t testing.TB, name string) string {
 	t.Helper()
 	data, err := os.ReadFile("../docs/formats.md")
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"testing"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/testfiles"
 )
 
 // The bytes of /etc/hello of the format document, as libostree compresses it.
@@ -44,6 +46,9 @@ func FuzzCompressedObject(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(data)
+	for _, object := range testfiles.Read(f, "testdata/objects/*.filez") {
+		f.Add(object.Data)
+	}
 	p := newPools(6)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		info, content, err := readPacked(p, data)
