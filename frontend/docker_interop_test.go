@@ -24,6 +24,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/frontend/image"
+	"github.com/ostree-ext/ostree-ext-go/internal/testproc"
 )
 
 // engine is a Docker Engine with a registry, both in a network namespace of their own: the engine makes bridges and rules.
@@ -96,7 +97,7 @@ func (e *engine) start(name string, cmd *exec.Cmd) int {
 	}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
-	if err := cmd.Start(); err != nil {
+	if err := testproc.Start(cmd); err != nil {
 		e.t.Fatal(err)
 	}
 	e.t.Cleanup(func() {

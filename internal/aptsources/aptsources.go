@@ -1,5 +1,5 @@
-// Package aptsources finds the mirror that the machine's own apt uses, so that tests which make a Debian system fetch its
-// packages from there and name no host themselves.
+// Package aptsources finds the mirror that the machine's own apt uses. Tests that make a Debian system fetch its packages from
+// there, and name no host themselves.
 package aptsources
 
 import (
@@ -23,6 +23,13 @@ type Debian struct {
 
 // All is the release with its updates.
 func (d Debian) All() []string { return slices.Concat(d.Release, d.Updates) }
+
+// Mmdebstrap returns the arguments of mmdebstrap that make a minimal system of a release, from some of its lines. The system is
+// not safe from a loss of power while it is made: that is what half of the time goes into otherwise.
+func Mmdebstrap(codename, target string, lines []string, options ...string) []string {
+	args := append([]string{"--quiet", "--variant=minbase", "--dpkgopt=force-unsafe-io"}, options...)
+	return append(append(args, codename, target), lines...)
+}
 
 // ErrNone says that apt on this machine has no source of Debian's packages. It is wrapped.
 var ErrNone = errors.New("no source of Debian's packages")

@@ -107,3 +107,11 @@ func filesystem(files map[string]string) fstest.MapFS {
 	}
 	return m
 }
+
+func TestMmdebstrapGetsTheLines(t *testing.T) {
+	got := Mmdebstrap("bookworm", "/root", []string{"deb a", "deb b"}, "--include=x")
+	want := []string{"--quiet", "--variant=minbase", "--dpkgopt=force-unsafe-io", "--include=x", "bookworm", "/root", "deb a", "deb b"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -35,8 +35,8 @@ func debian(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, "mmdebstrap", append([]string{"--quiet", "--variant=minbase",
-		"--include=selinux-policy-default,policycoreutils,systemd,openssh-server,perl", "bookworm", root}, mirror.All()...)...)
+	run(t, "mmdebstrap", aptsources.Mmdebstrap("bookworm", root, mirror.All(),
+		"--include=selinux-policy-default,policycoreutils,systemd,openssh-server,perl")...)
 	// Debian's ostree puts the label behind the ACLs of this directory, which is no order that newer ones accept.
 	run(t, "bash", "-euc", `cd "$1"; rm -rf dev/* run/* var/log/journal
 		cd etc/selinux/default/contexts/files
