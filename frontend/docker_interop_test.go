@@ -42,8 +42,10 @@ const engineRegistry = "localhost:5000"
 func newEngine(t *testing.T, flags ...string) *engine {
 	t.Helper()
 	tool := func(modfile, name string) string {
+		cmd := exec.CommandContext(t.Context(), "go", "tool", "-modfile=../tools/"+modfile, "-n", name)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=") // the default: drivers of the engine are in C
 		// On the other stream it tells what it fetches to build the program.
-		out, err := exec.CommandContext(t.Context(), "go", "tool", "-modfile=../tools/"+modfile, "-n", name).Output()
+		out, err := cmd.Output()
 		if err != nil {
 			t.Fatalf("building %s: %v", name, err)
 		}
