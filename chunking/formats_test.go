@@ -60,7 +60,9 @@ func TestTheSchemaNamesTheFieldsOfAPlan(t *testing.T) {
 	if err := json.Unmarshal([]byte(block(t, "schema")), &schema); err != nil {
 		t.Fatal(err)
 	}
-	record := &chunking.Record{Format: "plain-1", Layers: []chunking.RecordLayer{{}}, Components: map[string]chunking.Known{"a": {}}}
+	record := &chunking.Record{
+		Format: "plain-1", Layers: []chunking.RecordLayer{{}}, Components: map[string]chunking.Known{"a": {}},
+	}
 	text, err := record.Encode()
 	if err != nil {
 		t.Fatal(err)

@@ -24,10 +24,12 @@ func TestEachProgramDoesWhatItSays(t *testing.T) {
 	if got := must(t, program("unencapsulate"), "ostree-unverified-image:oci:"+layout, host, "os/stable"); got != commit {
 		t.Errorf("unencapsulate printed %q, want %s", got, commit)
 	}
-	if got := must(t, program("list"), host); !strings.HasPrefix(got, "os/stable "+commit) || !strings.HasSuffix(got, " /hello") {
+	got := must(t, program("list"), host)
+	if !strings.HasPrefix(got, "os/stable "+commit) || !strings.HasSuffix(got, " /hello") {
 		t.Errorf("list printed %q", got)
 	}
-	if got := must(t, program("split"), newTree(t), filepath.Join(dir, "chunked")); !strings.Contains(got, "bytes, changed by") {
+	got = must(t, program("split"), newTree(t), filepath.Join(dir, "chunked"))
+	if !strings.Contains(got, "bytes, changed by") {
 		t.Errorf("split printed %q", got)
 	}
 }

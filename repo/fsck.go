@@ -226,7 +226,8 @@ func (s tolerantSource) Metadata(ctx context.Context, n ObjectName) ([]byte, err
 // needs visits a commit with its tree as far as it can be read.
 func (t *traverser) needs(ctx context.Context, c Checksum) {
 	if _, err := t.commit(ctx, c, false); err != nil {
-		// The commit itself is unreadable: there is nothing else to visit, and it is to be checked. The visitor of a check does not fail.
+		// The commit itself is unreadable: there is nothing else to visit, and it is to be checked. The visitor of a
+		// check does not fail.
 		_, _ = t.first(ObjectName{Checksum: c, Type: TypeCommit})
 	}
 }

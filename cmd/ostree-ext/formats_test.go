@@ -75,11 +75,12 @@ func TestEveryCommandThatPrintsJSONIsDocumented(t *testing.T) {
 	}
 }
 
-// check compares an object with what is documented of the fields whose paths begin with a prefix. Nothing is documented of the
-// fields of an object that is specified elsewhere.
+// check compares an object with what is documented of the fields whose paths begin with a prefix. Nothing is documented
+// of the fields of an object that is specified elsewhere.
 func (d *documented) check(t *testing.T, prefix string, object map[string]any) {
 	t.Helper()
-	if prefix != "" && !slices.ContainsFunc(slices.Collect(maps.Keys(d.types)), func(key string) bool { return strings.HasPrefix(key, prefix) }) {
+	below := func(key string) bool { return strings.HasPrefix(key, prefix) }
+	if prefix != "" && !slices.ContainsFunc(slices.Collect(maps.Keys(d.types)), below) {
 		return
 	}
 	for name, v := range object {
@@ -196,7 +197,7 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	s := &session{t, t.TempDir(), readFormats(t)}
 	files := map[string]string{
 		"usr/bin/hello": "hello", "usr/lib/motd": "welcome", "run/lock": "x",
-		"var/lib/dpkg/status":          "Package: hello\nStatus: install ok installed\nArchitecture: amd64\nVersion: 2.10-3\n\n",
+		"var/lib/dpkg/status":          "Package: hello\nStatus: install ok installed\nArchitecture: amd64\n\n",
 		"var/lib/dpkg/info/hello.list": "/usr/bin/hello\n",
 	}
 	for name, content := range files {
@@ -211,7 +212,8 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	s.run(exitOK, "", "repo init --repo=@repo --mode=bare-user-only")
 	s.json(exitOK, "repo commit", "--repo=@repo --branch=os --no-bindings @rootfs")
 	writeTestFile(t, filepath.Join(s.dir, "rootfs/usr/bin/new"), "new")
-	s.json(exitOK, "repo commit", "--repo=@repo --branch=os --add-metadata-string=version=2 --add-detached-metadata-string=signed=no @rootfs")
+	s.json(exitOK, "repo commit",
+		"--repo=@repo --branch=os --add-metadata-string=version=2 --add-detached-metadata-string=signed=no @rootfs")
 	s.json(exitOK, "repo show", "--repo=@repo os")
 	s.json(exitOK, "repo ls", "--repo=@repo -R os /")
 	s.json(exitOK, "repo refs", "--repo=@repo")
@@ -273,7 +275,8 @@ func (s *session) derive(from, to string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if _, err := layout.Write(filepath.Join(s.dir, to), mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: img})); err != nil {
+	out := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: img})
+	if _, err := layout.Write(filepath.Join(s.dir, to), out); err != nil {
 		s.t.Fatal(err)
 	}
 }

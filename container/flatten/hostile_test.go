@@ -235,7 +235,8 @@ func TestLayersOfOtherProgramsAreApplied(t *testing.T) {
 	}
 }
 
-// unpadded is a tar stream without the blocks of zeros behind its end that fill a record: a fuzzer spends its time on them.
+// unpadded is a tar stream without the blocks of zeros behind its end that fill a record: a fuzzer spends its time on
+// them.
 func unpadded(stream []byte) []byte {
 	const block = 512
 	end := (len(bytes.TrimRight(stream, "\x00")) + block - 1) / block * block
@@ -257,7 +258,8 @@ func FuzzLayers(f *testing.F) {
 	f.Add(withSparse(layer(f, sparse("a", 1<<50)), 1<<50), base)
 	temp := f.TempDir()
 	f.Fuzz(func(t *testing.T, lower, upper []byte) {
-		img, err := flatten.Open(t.Context(), image(t, plainBlobs(lower, upper)), flatten.Options{TempDir: temp, MaxSize: 1 << 20})
+		opts := flatten.Options{TempDir: temp, MaxSize: 1 << 20}
+		img, err := flatten.Open(t.Context(), image(t, plainBlobs(lower, upper)), opts)
 		if err != nil {
 			return
 		}

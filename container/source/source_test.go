@@ -135,7 +135,9 @@ func TestDamagedLayoutsAreNoticed(t *testing.T) {
 		{"layer longer", func(dir string, m ocispec.Manifest) {
 			writeFile(t, blobFile(dir, m.Layers[0].Digest), append(blob, 'x'))
 		}, source.ErrMismatch},
-		{"layer absent", func(dir string, m ocispec.Manifest) { remove(t, blobFile(dir, m.Layers[0].Digest)) }, os.ErrNotExist},
+		{"layer absent", func(dir string, m ocispec.Manifest) {
+			remove(t, blobFile(dir, m.Layers[0].Digest))
+		}, os.ErrNotExist},
 		{"config flipped", func(dir string, m ocispec.Manifest) {
 			writeFile(t, blobFile(dir, m.Config.Digest), []byte(`{"os":"linus"}`))
 		}, source.ErrMismatch},

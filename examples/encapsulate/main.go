@@ -36,7 +36,8 @@ func run(ctx context.Context, path, ref, layout string) error {
 		return err
 	}
 	// The layers are made while they are written.
-	image, err := encapsulate.Build(ctx, r, commit, encapsulate.Options{Labels: map[string]string{"made-by": "an example"}})
+	opts := encapsulate.Options{Labels: map[string]string{"made-by": "an example"}}
+	image, err := encapsulate.Build(ctx, r, commit, opts)
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,8 @@
-// Package aptsources finds the mirror that the machine's own apt uses. Tests that make a Debian system fetch its packages from
-// there, and name no host themselves.
+// Package aptsources finds the mirror that the machine's own apt uses. Tests that make a Debian system fetch its
+// packages from there, and name no host themselves.
 package aptsources
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,8 +23,8 @@ type Debian struct {
 // All is the release with its updates.
 func (d Debian) All() []string { return slices.Concat(d.Release, d.Updates) }
 
-// Mmdebstrap returns the arguments of mmdebstrap that make a minimal system of a release, from some of its lines. The system is
-// not safe from a loss of power while it is made: that is what half of the time goes into otherwise.
+// Mmdebstrap returns the arguments of mmdebstrap that make a minimal system of a release, from some of its lines. The
+// system is not safe from a loss of power while it is made: that is what half of the time goes into otherwise.
 func Mmdebstrap(codename, target string, lines []string, options ...string) []string {
 	args := append([]string{"--quiet", "--variant=minbase", "--dpkgopt=force-unsafe-io"}, options...)
 	return append(append(args, codename, target), lines...)
@@ -34,8 +33,9 @@ func Mmdebstrap(codename, target string, lines []string, options ...string) []st
 // ErrNone says that apt on this machine has no source of Debian's packages. It is wrapped.
 var ErrNone = errors.New("no source of Debian's packages")
 
-// Find returns a release, named by its code name, on the mirror of this machine. Which release the machine itself runs does not
-// matter. The error wraps [ErrNone] where /etc/apt names no mirror of the main archive, or none of the security updates.
+// Find returns a release, named by its code name, on the mirror of this machine. Which release the machine itself runs
+// does not matter. The error wraps [ErrNone] where /etc/apt names no mirror of the main archive, or none of the
+// security updates.
 func Find(codename string) (Debian, error) {
 	return find(os.DirFS("/etc/apt"), codename)
 }
@@ -55,8 +55,8 @@ func find(etc fs.FS, codename string) (Debian, error) {
 		}
 	}
 	if archive == nil || security == nil {
-		return Debian{}, fmt.Errorf("%w: /etc/apt/sources.list and sources.list.d must name a mirror for a release of Debian, "+
-			"and one for its security updates", ErrNone)
+		return Debian{}, fmt.Errorf("%w: /etc/apt/sources.list and sources.list.d must name a mirror "+
+			"for a release of Debian, and one for its security updates", ErrNone)
 	}
 	return Debian{
 		Release: []string{archive.line(codename)},
@@ -83,8 +83,8 @@ const (
 	isSecurity
 )
 
-// releases are the names that a suite of Debian's own archive can have. Others than Debian use such names with other words
-// before or after them.
+// releases are the names that a suite of Debian's own archive can have. Others than Debian use such names with other
+// words before or after them.
 var releases = []string{
 	"bullseye", "bookworm", "trixie", "forky", "duke", "sid", "oldoldstable", "oldstable", "stable", "testing", "unstable",
 }
@@ -100,8 +100,8 @@ func (s source) kind() int {
 	return isArchive
 }
 
-// read returns the sources with the component main, in the order in which apt reads them: sources.list, then the files of
-// sources.list.d by name.
+// read returns the sources with the component main, in the order in which apt reads them: sources.list, then the files
+// of sources.list.d by name.
 func read(etc fs.FS) ([]source, error) {
 	names, err := fs.Glob(etc, "sources.list.d/*")
 	if err != nil {
@@ -161,8 +161,8 @@ var kept = []string{"signed-by", "trusted", "check-valid-until"}
 // parseParagraphs reads the form of deb822: paragraphs of fields, each with several values.
 func parseParagraphs(text string) (all []source) {
 	for _, paragraph := range paragraphs(text) {
-		if !slices.Contains(strings.Fields(paragraph["types"]), "deb") || strings.EqualFold(cmp.Or(paragraph["enabled"], "yes"), "no") ||
-			!slices.Contains(strings.Fields(paragraph["components"]), "main") {
+		has := func(field, value string) bool { return slices.Contains(strings.Fields(paragraph[field]), value) }
+		if !has("types", "deb") || !has("components", "main") || strings.EqualFold(paragraph["enabled"], "no") {
 			continue
 		}
 		var options []string

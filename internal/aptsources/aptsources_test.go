@@ -12,7 +12,9 @@ func TestTheMirrorIsTheOneThatAptUses(t *testing.T) {
 	want := func(archive, security, options string) Debian {
 		return Debian{
 			Release: []string{"deb " + options + archive + " bookworm main"},
-			Updates: []string{"deb " + options + archive + " bookworm-updates main", "deb " + options + security + " bookworm-security main"},
+			Updates: []string{
+				"deb " + options + archive + " bookworm-updates main", "deb " + options + security + " bookworm-security main",
+			},
 		}
 	}
 	const archive, security = "http://mirror.example/debian", "http://security.example/debian-security"
@@ -38,8 +40,8 @@ func TestTheMirrorIsTheOneThatAptUses(t *testing.T) {
 				"deb [trusted=yes lang=de] " + security + " bookworm-security main\n",
 		}, want(archive, security, "[trusted=yes] ")},
 		{"paragraphs", map[string]string{
-			"sources.list.d/debian.sources": "Types: deb deb-src\n# the archive\nURIs: " + archive + "\nSuites: bookworm bookworm-updates\n" +
-				"Components: main\nSigned-By: /usr/share/keyrings/debian.gpg\n\nTypes: deb\nURIs: " + security +
+			"sources.list.d/debian.sources": "Types: deb deb-src\n# the archive\nURIs: " + archive +
+				"\nSuites: bookworm bookworm-updates\nComponents: main\nSigned-By: /usr/share/keyrings/debian.gpg\n\nTypes: deb\nURIs: " + security +
 				"\nSuites: bookworm-security\nComponents: main\nSigned-By: /usr/share/keyrings/debian.gpg\n",
 		}, want(archive, security, "[signed-by=/usr/share/keyrings/debian.gpg] ")},
 		{"paragraphs with fields of several lines", map[string]string{
@@ -48,8 +50,9 @@ func TestTheMirrorIsTheOneThatAptUses(t *testing.T) {
 				"Types: deb\nURIs: " + security + "\nSuites: trixie-security\nComponents: main\n",
 		}, want(archive, security, "")},
 		{"a paragraph that is switched off", map[string]string{
-			"sources.list.d/a.sources": "Types: deb\nURIs: http://other.example\nSuites: bookworm\nComponents: main\nEnabled: no\n",
-			"sources.list.d/b.list":    lines,
+			"sources.list.d/a.sources": "Types: deb\nURIs: http://other.example\nSuites: bookworm\nComponents: main\n" +
+				"Enabled: no\n",
+			"sources.list.d/b.list": lines,
 		}, want(archive, security, "")},
 		{"the first file counts, and only files that apt reads", map[string]string{
 			"sources.list.d/a.list.disabled": "deb http://other.example bookworm main\n",
@@ -57,8 +60,10 @@ func TestTheMirrorIsTheOneThatAptUses(t *testing.T) {
 			"sources.list.d/c.list":          "deb http://other.example bookworm main\n",
 		}, want(archive, security, "")},
 		{"mirrors of others are passed over", map[string]string{
-			"sources.list":          "deb http://other.example cloud-sdk-bookworm main\ndeb http://other.example bookworm stable\n",
-			"sources.list.d/x.list": "deb http://other.example nodistro main\ndeb http://other.example bookworm-pgdg main\n" + lines,
+			"sources.list": "deb http://other.example cloud-sdk-bookworm main\n" +
+				"deb http://other.example bookworm stable\n",
+			"sources.list.d/x.list": "deb http://other.example nodistro main\n" +
+				"deb http://other.example bookworm-pgdg main\n" + lines,
 		}, want(archive, security, "")},
 	}
 	for _, tt := range tests {
@@ -76,11 +81,13 @@ func TestTheMirrorIsTheOneThatAptUses(t *testing.T) {
 
 func TestAMachineWithoutAMirrorIsAnError(t *testing.T) {
 	for name, files := range map[string]map[string]string{
-		"no file":              {},
-		"no security updates":  {"sources.list": "deb http://mirror.example/debian bookworm main\n"},
-		"no archive":           {"sources.list": "deb http://mirror.example/debian bookworm-security main\n"},
-		"another distribution": {"sources.list": "deb http://mirror.example noble main\ndeb http://mirror.example noble-security main\n"},
-		"brackets left open":   {"sources.list": "deb [trusted=yes http://mirror.example bookworm main\n"},
+		"no file":             {},
+		"no security updates": {"sources.list": "deb http://mirror.example/debian bookworm main\n"},
+		"no archive":          {"sources.list": "deb http://mirror.example/debian bookworm-security main\n"},
+		"another distribution": {
+			"sources.list": "deb http://mirror.example noble main\ndeb http://mirror.example noble-security main\n",
+		},
+		"brackets left open": {"sources.list": "deb [trusted=yes http://mirror.example bookworm main\n"},
 		"a paragraph of nothing": {
 			"sources.list.d/x.sources": " \n:\n continued\nTypes\n",
 		},
@@ -110,7 +117,9 @@ func filesystem(files map[string]string) fstest.MapFS {
 
 func TestMmdebstrapGetsTheLines(t *testing.T) {
 	got := Mmdebstrap("bookworm", "/root", []string{"deb a", "deb b"}, "--include=x")
-	want := []string{"--quiet", "--variant=minbase", "--dpkgopt=force-unsafe-io", "--include=x", "bookworm", "/root", "deb a", "deb b"}
+	want := []string{
+		"--quiet", "--variant=minbase", "--dpkgopt=force-unsafe-io", "--include=x", "bookworm", "/root", "deb a", "deb b",
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

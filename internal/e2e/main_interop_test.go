@@ -147,7 +147,8 @@ func debianRoot(t testing.TB) string {
 	}
 	debian.dir = dir
 	root := filepath.Join(dir, "root")
-	must(t, "mmdebstrap", aptsources.Mmdebstrap("bookworm", root, bookworm(t).All(), "--include=systemd,linux-image-amd64")...)
+	lines := bookworm(t).All()
+	must(t, "mmdebstrap", aptsources.Mmdebstrap("bookworm", root, lines, "--include=systemd,linux-image-amd64")...)
 	sh(t, `cd "$1" && mv etc usr/etc && find . \( -type b -o -type c -o -type p -o -type s \) -delete
 		setcap cap_net_raw+ep usr/bin/ls && setfattr -n user.note -v "made for the test" usr/bin/cat`, root)
 	debian.root = root

@@ -20,8 +20,9 @@ var starter = sync.OnceValue(func() chan<- func() {
 	return work
 })
 
-// Start starts a program that gets SIGTERM when this process ends, however it ends: a test that takes too long panics and runs no
-// clean-up. The kernel sends the signal when the thread ends that started the program, so one thread starts them all.
+// Start starts a program that gets SIGTERM when this process ends, however it ends: a test that takes too long panics
+// and runs no clean-up. The kernel sends the signal when the thread ends that started the program, so one thread starts
+// them all.
 func Start(cmd *exec.Cmd) error {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
