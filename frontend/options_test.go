@@ -91,17 +91,3 @@ func TestOptionsThatMakeNoSenseAreErrorsThatSayWhatDoes(t *testing.T) {
 		})
 	}
 }
-
-func FuzzParseOptions(f *testing.F) {
-	f.Add("img format=ostree max-layers=40", "MAX_LAYERS", "3")
-	f.Add("", "PRIOR", "")
-	f.Fuzz(func(t *testing.T, cmdline, arg, value string) {
-		o, err := frontend.ParseOptions(map[string]string{"cmdline": cmdline, "build-arg:OSTREE_EXT_" + arg: value})
-		if err == nil {
-			err = o.Check(asked.Frontend, asked.Image)
-		}
-		if err != nil && !errors.Is(err, asked.ErrOption) {
-			t.Errorf("error %v does not wrap ErrOption", err)
-		}
-	})
-}

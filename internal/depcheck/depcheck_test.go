@@ -17,12 +17,13 @@ const module = "github.com/ostree-ext/ostree-ext-go/"
 // layers are our packages from the bottom up. A package imports its own layer and those before it; of two entries that
 // match, the first counts.
 var layers = [][]string{
+	{"internal/aptsources", "internal/testproc"},
 	{
 		"internal/canonjson", "internal/deflate", "internal/fixtures", "internal/heaplimit", "internal/inflate",
 		"internal/output", "internal/progress", "internal/sizes", "internal/testfiles", "internal/testreg",
 	},
 	{"repo/gvariant", "repo/keyfile", "repo/object"}, {"repo"}, {"tarfmt"}, {"chunking"}, {"encapsulate"}, {"container"},
-	{"frontend"}, {"cmd", "internal/simulate"},
+	{"frontend"}, {"cmd", "examples", "internal/simulate"},
 }
 
 // allowed says which packages may import a module, and why no other does.
