@@ -143,11 +143,10 @@ func (r *Request) open(ctx context.Context, dirs Dirs) (in request.Opened, close
 		return in, nil, err
 	}
 	in.Tree = withoutLabels(dir)
-	closeBase := func() error { return nil }
-	if in.Base, closeBase, err = r.base(ctx, dirs.Base, in.Tree); err != nil {
+	if in.Base, err = r.base(ctx, dirs.Base, in.Tree); err != nil {
 		return in, nil, errors.Join(err, dir.Close())
 	}
-	return in, func() error { return errors.Join(dir.Close(), closeBase()) }, nil
+	return in, dir.Close, nil
 }
 
 // openCommit opens the repository and finds the commit that the option ref names.
@@ -195,23 +194,20 @@ func findRepo(in, given string) (string, error) {
 }
 
 // base compares the root filesystem with that of the base image, if there is one.
-func (r *Request) base(ctx context.Context, dir string, tree rootfs.Tree) (*plan.Base, func() error, error) {
+func (r *Request) base(ctx context.Context, dir string, tree rootfs.Tree) (*plan.Base, error) {
 	if len(r.Base) == 0 {
-		return nil, func() error { return nil }, nil
+		return nil, nil
 	}
 	image, err := held(r.Base, nil)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the base image: %w", err)
+		return nil, fmt.Errorf("the base image: %w", err)
 	}
 	below, err := rootfs.Dir(ctx, dir)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	base, err := plan.Above(ctx, image, withoutLabels(below), tree)
-	if err != nil {
-		return nil, nil, errors.Join(err, below.Close())
-	}
-	return base, below.Close, nil
+	return base, errors.Join(err, below.Close())
 }
 
 // write stores the blobs of the layers that are made, and where that is all of them, a whole layout.
