@@ -13,7 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/container/flatten"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
-	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
@@ -188,11 +188,11 @@ func (w *checker) run(ctx context.Context, commitLayers int, label, temp string)
 // read reads all layers, as many at a time as there are processors if the source allows. What is wrong with one is kept; the
 // others are read all the same.
 func (w *checker) read(ctx context.Context, use func(int) func(io.Reader) error) error {
-	plan := progress.Event{Kind: progress.Planned, Layer: len(w.img.Layers)}
+	planned := progress.Event{Kind: progress.Planned, Image: w.img.Name, Layer: len(w.img.Layers)}
 	for _, l := range w.img.Layers {
-		plan.Total += l.Descriptor.Size
+		planned.Total += l.Descriptor.Size
 	}
-	w.emit(plan)
+	w.emit(planned)
 	w.bad = map[int]error{}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(sideBySide(w.img))

@@ -20,7 +20,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
-	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
@@ -284,11 +284,16 @@ func TestEqualInputGivesEqualBytes(t *testing.T) {
 	}
 }
 
-func TestProgressTellsOfEveryLayer(t *testing.T) {
+func TestProgressTellsOfEveryLayerAndNamesTheImage(t *testing.T) {
 	t.Parallel()
 	r, commit := release(t, 1)
 	var kinds []progress.Kind
-	img, err := encapsulate.Build(t.Context(), r, commit, encapsulate.Options{Progress: func(e progress.Event) { kinds = append(kinds, e.Kind) }})
+	img, err := encapsulate.Build(t.Context(), r, commit, encapsulate.Options{Name: "the image", Progress: func(e progress.Event) {
+		kinds = append(kinds, e.Kind)
+		if e.Image != "the image" {
+			t.Errorf("an event of the image %q", e.Image)
+		}
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
-	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
@@ -106,15 +106,15 @@ func (i *Image) addLayers(ctx context.Context, layers []LayerSpec, opts *Options
 	emit := progress.Serialize(opts.Progress)
 	for n, spec := range layers {
 		l := &layer{
-			ctx: ctx, index: n, name: spec.Name, size: spec.Size, compressor: i.compressor, write: spec.Write, emit: emit,
-			history: spec.History,
+			ctx: ctx, image: opts.Name, index: n, name: spec.Name, size: spec.Size, compressor: i.compressor,
+			write: spec.Write, emit: emit, history: spec.History,
 		}
 		if spec.Packages != nil {
 			l.annotations = componentsAnnotation(spec.Packages)
 		}
 		i.layers = append(i.layers, l)
 	}
-	emit(progress.Event{Kind: progress.Planned, Layer: len(i.layers)})
+	emit(progress.Event{Kind: progress.Planned, Image: opts.Name, Layer: len(i.layers)})
 	return i.reuse(ctx, layers, opts)
 }
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
-	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
 )
 
 // Options says what an image is to be beside its commit. The zero value gives an image of one gzip layer for this
@@ -48,7 +48,9 @@ type Options struct {
 	// Compression is that of the layers, and Level how hard it tries, 0 being its default.
 	Compression Compression
 	Level       int
-	// Progress, unless nil, is called by one goroutine at a time.
+	// Name is what events of progress call the image, mostly the reference that it is to have. It is not in the image.
+	Name string
+	// Progress, unless nil, is told of the layers; see package progress. It is called by one goroutine at a time.
 	Progress func(progress.Event)
 }
 

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
-	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
 )
 
 // Held is a layer that is there already, in an image.
@@ -88,7 +88,9 @@ func (l *layer) take(h Held) {
 		l.sums = &sums{digest: d.Digest, size: d.Size}
 	}
 	l.mu.Unlock()
-	l.emit(progress.Event{Kind: progress.Present, Layer: l.index, Name: l.name, Total: h.Layer.Descriptor.Size})
+	l.emit(progress.Event{
+		Kind: progress.Present, Image: l.image, Layer: l.index, Name: l.name, Total: h.Layer.Descriptor.Size,
+	})
 }
 
 // Held returns where the layer at an index is already, or nil if it is made.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
 )
 
 // ErrLayerMismatch is wrapped by errors about layers that are not what manifest or configuration say.
@@ -59,7 +59,9 @@ func (i *Image) ReadLayer(ctx context.Context, l *Layer, opts ReadOptions, use f
 	if emit == nil {
 		emit = func(progress.Event) {}
 	}
-	event := progress.Event{Kind: progress.Started, Layer: l.Index, Name: l.Title(), Total: l.Descriptor.Size}
+	event := progress.Event{
+		Kind: progress.Started, Image: i.Name, Layer: l.Index, Name: l.Title(), Total: l.Descriptor.Size,
+	}
 	if stream, err := i.stream(ctx, l); stream != nil || err != nil {
 		if err != nil {
 			return err

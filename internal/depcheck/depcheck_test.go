@@ -19,9 +19,9 @@ const module = "github.com/ostree-ext/ostree-ext-go/"
 var layers = [][]string{
 	{
 		"internal/canonjson", "internal/deflate", "internal/fixtures", "internal/heaplimit", "internal/inflate",
-		"internal/output", "internal/progress", "internal/sizes", "internal/testfiles", "internal/testreg",
+		"internal/output", "internal/sizes", "internal/testfiles", "internal/testreg",
 	},
-	{"repo/gvariant", "repo/keyfile", "repo/object"}, {"repo"}, {"tarfmt"}, {"chunking"}, {"encapsulate"}, {"container"},
+	{"repo/gvariant", "repo/keyfile", "repo/object"}, {"repo"}, {"tarfmt"}, {"chunking"}, {"encapsulate/progress"}, {"encapsulate"}, {"container"},
 	{"frontend"}, {"cmd", "internal/simulate"},
 }
 
