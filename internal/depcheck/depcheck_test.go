@@ -18,7 +18,7 @@ const module = "github.com/ostree-ext/ostree-ext-go/"
 // match, the first counts.
 var layers = [][]string{
 	{
-		"internal/canonjson", "internal/deflate", "internal/fixtures", "internal/heaplimit", "internal/inflate",
+		"internal/canonjson", "internal/ctxio", "internal/deflate", "internal/fixtures", "internal/heaplimit", "internal/hosttool", "internal/inflate",
 		"internal/output", "internal/sizes", "internal/testfiles", "internal/testreg",
 	},
 	{"repo/gvariant", "repo/keyfile", "repo/object"}, {"repo"}, {"tarfmt"}, {"chunking"}, {"encapsulate/progress"}, {"encapsulate"}, {"container"},
