@@ -160,7 +160,7 @@ func (r *Record) Encode() (string, error) {
 		for _, id := range l.Components {
 			n, ok := number[id]
 			if !ok {
-				return "", fmt.Errorf("%w: %w: %s", ErrRecord, ErrUnknownComponent, id)
+				return "", fmt.Errorf("%w: a layer has the unknown component %s", ErrRecord, id)
 			}
 			members = append(members, n)
 		}

@@ -158,7 +158,7 @@ func TestOptionsThatCannotBeMet(t *testing.T) {
 		{"a level of gzip", encapsulate.Options{Level: 10}, "levels 1 to 9"},
 		{"a level of zstd", encapsulate.Options{Compression: encapsulate.Zstd, Level: 23}, "levels 1 to 22"},
 		{"a level of nothing", encapsulate.Options{Compression: encapsulate.Uncompressed, Level: 1}, "no level"},
-		{"a plan without the content", encapsulate.Options{Plan: &chunking.Plan{}}, "invalid plan"},
+		{"a split without the content", encapsulate.Options{Split: &chunking.Split{}}, "invalid split"},
 	} {
 		if _, err := encapsulate.Build(t.Context(), r, commit, c.opts); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want an error with %q", c.name, err, c.says)

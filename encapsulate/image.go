@@ -47,8 +47,8 @@ func Build(ctx context.Context, src repo.Source, commit object.Checksum, opts Op
 		return nil, err
 	}
 	layerCount := 1
-	if opts.Plan != nil {
-		layerCount += len(opts.Plan.Layers)
+	if opts.Split != nil {
+		layerCount += len(opts.Split.Layers)
 	}
 	i, err := newImage(&opts, layerCount)
 	if err != nil {
@@ -67,21 +67,21 @@ func Build(ctx context.Context, src repo.Source, commit object.Checksum, opts Op
 	if err := checkContainer(i.container); err != nil {
 		return nil, err
 	}
-	plan := opts.Plan
-	if plan == nil {
+	split := opts.Split
+	if split == nil {
 		content, err := repo.CommitContent(ctx, src, commit)
 		if err != nil {
 			return nil, err
 		}
-		plan = chunking.SingleLayer(content)
-	} else if err := plan.Check(ctx, src, commit); err != nil {
+		split = chunking.SingleLayer(content)
+	} else if err := split.Check(ctx, src, commit); err != nil {
 		return nil, err
 	}
 	export := tarfmt.ExportOptions{ParentDirs: opts.ParentDirs}
-	layers := []LayerSpec{{Name: historyText(commit, c), Expected: plan.FirstExpected, Write: func(w io.Writer) error {
-		return tarfmt.ExportFinal(ctx, w, src, commit, plan.Remainder, export)
+	layers := []LayerSpec{{Name: historyText(commit, c), Expected: split.FirstExpected, Write: func(w io.Writer) error {
+		return tarfmt.ExportFinal(ctx, w, src, commit, split.Remainder, export)
 	}}}
-	for _, l := range plan.Layers {
+	for _, l := range split.Layers {
 		packages := l.Packages
 		if packages == nil {
 			packages = []string{}

@@ -41,8 +41,8 @@ type Options struct {
 	// CheckHeld, unless nil, is asked before a layer of the prior image is taken over whether its blob is what its diff-id
 	// says, which otherwise is the prior image's word. If not, the layer is made.
 	CheckHeld func(context.Context, Held) (bool, error)
-	// Plan splits the content into layers; nil puts all of it into one.
-	Plan *chunking.Plan
+	// Split says which file objects go into which layer; nil puts all of them into one.
+	Split *chunking.Split
 	// ParentDirs writes the directories above its files into every layer.
 	ParentDirs bool
 	// Compression is that of the layers, and Level how hard it tries, 0 being its default.

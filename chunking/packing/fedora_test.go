@@ -16,7 +16,7 @@ import (
 // build has 0.9999.
 func fedora(t testing.TB, d float64) (components []packing.Component, chances map[string]float64) {
 	t.Helper()
-	f, err := os.Open("testdata/fedora-coreos-contentmeta.json.gz")
+	f, err := os.Open("../upstream/testdata/fedora-coreos-contentmeta.json.gz")
 	if err != nil {
 		t.Fatal(err)
 	}
