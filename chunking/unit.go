@@ -13,7 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// Unit is a component with the files of a tree that a plan moves as one.
+// Unit is a component with the files of a tree that an arrangement moves as one.
 type Unit struct {
 	component.Component
 	// Entries are indexes into the tree's list, ascending.

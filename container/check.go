@@ -85,9 +85,9 @@ func (w *checker) problem(format string, args ...any) {
 // labels checks the labels as far as that goes without the layers, and returns how many layers hold the commit.
 func (w *checker) labels() (commitLayers int) {
 	labels := w.img.Config.Labels
-	if plan, ok := labels[chunking.LabelPlan]; ok {
+	if plan, ok := labels[chunking.LabelRecord]; ok {
 		if _, err := chunking.ParseRecord(plan); err != nil {
-			w.problem("label %s: %v: the next build cannot continue from this image", chunking.LabelPlan, err)
+			w.problem("label %s: %v: the next build cannot continue from this image", chunking.LabelRecord, err)
 		}
 	}
 	l, err := w.img.CommitLayers()

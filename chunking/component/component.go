@@ -5,7 +5,7 @@
 // remainder by top directory. The databases of package managers are read by the packages below this one. All of it is
 // hostile until checked: a database that is broken is a warning and its files fall to the remainder.
 //
-// What comes out says nothing of layers; package chunking makes a plan of it.
+// What comes out says nothing of layers; package chunking arranges it in layers.
 package component
 
 import (

@@ -77,7 +77,7 @@ func (m *Mapping) Measure(ctx context.Context, src repo.Source) error {
 	return nil
 }
 
-// Plan makes the split that upstream makes for a commit's content. prior is as for [Pack].
+// Split makes the split that upstream makes for a commit's content. prior is as for [Pack].
 func (m *Mapping) Split(content repo.Content, prior [][]string) (*chunking.Split, error) {
 	limit := m.MaxChunks
 	if limit == 0 {

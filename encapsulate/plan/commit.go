@@ -51,7 +51,7 @@ func (p *Plan) imageOptions(at int) encapsulate.Options {
 				return nil, err
 			}
 			text, err := record.Encode()
-			return map[string]string{chunking.LabelPlan: text}, err
+			return map[string]string{chunking.LabelRecord: text}, err
 		}
 	}
 	return opts
@@ -116,8 +116,8 @@ func (c *commitBuild) arrange(ctx context.Context, p *Plan) error {
 	}
 	p.Warnings = append(p.Warnings, warnings...)
 	a, err := chunking.Arrange(p.Tree, p.Set, chunking.ArrangeOptions{
-		MaxLayers: limit - 1, Format: formatOSTree, ParentDirs: p.opts.Image.ParentDirs, Sharing: chunking.ShareObjects,
-		UpdateInterval: p.opts.UpdateInterval, Rebalance: p.opts.Rebalance, Prior: prior.plan,
+		MaxChunks: limit - 1, Format: formatOSTree, ParentDirs: p.opts.Image.ParentDirs, Sharing: chunking.ShareObjects,
+		UpdateInterval: p.opts.UpdateInterval, Rebalance: p.opts.Rebalance, Prior: prior.known,
 		Density: densities(ctx, p.Tree, p.opts.Image.Compression),
 	})
 	if err != nil {

@@ -95,7 +95,7 @@ func OfImage(image *oci.Image) *Layers {
 // recordOf returns the record of an image and the position of its first layer, if it is of the layers that the image has. One
 // that does not say so is believed where their numbers agree: that is good enough for telling people.
 func recordOf(image *oci.Image) (record *chunking.Record, first int) {
-	record, err := chunking.ParseRecord(image.Config.Labels[chunking.LabelPlan])
+	record, err := chunking.ParseRecord(image.Config.Labels[chunking.LabelRecord])
 	if err != nil {
 		return nil, 0
 	}
@@ -156,24 +156,24 @@ func PlanList(data []byte, opts plan.Options) (*Layers, error) {
 	if limit == 0 {
 		limit = plan.DefaultMaxLayers - 1
 	}
-	params := packing.Params{MaxLayers: limit, Overhead: packing.DefaultOverhead}
+	params := packing.Params{MaxBins: limit, Overhead: packing.DefaultOverhead}
 	if opts.UpdateInterval > 0 {
 		params.Horizons = []int{opts.UpdateInterval}
 	}
 	sizes := map[string]uint64{}
-	components := make([]packing.Component, len(list))
+	items := make([]packing.Item, len(list))
 	for i, c := range list {
-		components[i] = packing.Component{ID: c.ID, Size: c.Size, Changes: c.changes()}
+		items[i] = packing.Item{ID: c.ID, Size: c.Size, Changes: c.changes()}
 		sizes[c.ID] = c.Size
 	}
-	plan, err := packing.Pack(components, params)
+	packed, err := packing.Pack(items, params)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrList, err)
 	}
-	r := &Layers{Layers: []Layer{}, Expected: plan.Expected, Bound: plan.Bound}
-	for _, l := range plan.Layers {
-		layer := Layer{Components: l.Components, Bytes: l.Size, Probability: l.Probability}
-		for _, id := range l.Components {
+	r := &Layers{Layers: []Layer{}, Expected: packed.Expected, Bound: packed.Bound}
+	for _, b := range packed.Bins {
+		layer := Layer{Components: b.Items, Bytes: b.Size, Probability: b.Probability}
+		for _, id := range b.Items {
 			layer.Sizes = append(layer.Sizes, sizes[id])
 		}
 		r.Layers = append(r.Layers, layer)
