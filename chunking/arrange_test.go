@@ -312,7 +312,22 @@ func TestRecordsThatMakeNoSenseAreErrors(t *testing.T) {
 }
 
 func FuzzParseRecord(f *testing.F) {
-	f.Add(`{"v":1,"f":"plain","ref":3,"first":"AAAAAAAAAAAAAAAAAAAAAA==","components":[["a","AAAAAAAAAAA=",0,0,0,0]],"layers":[{"c":[0],"k":"AAAAAAAAAAAAAAAAAAAAAA=="}]}`)
+	plan := block(f, "plan")
+	f.Add(plan)
+	long, err := chunking.ParseRecord(plan)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for i := range 200 {
+		long.Components[fmt.Sprintf("deb/package-%d", i)] = chunking.Known{Size: uint64(i)}
+	}
+	compressed, err := long.Encode()
+	if err != nil || strings.HasPrefix(compressed, "{") {
+		f.Fatalf("the label is not compressed: %.40s, %v", compressed, err)
+	}
+	f.Add(compressed)
+	f.Add(`{"v":1,"format":"ostree-1","ref":0,"first":"AAAAAAAAAAAAAAAAAAAAAA==","layers":null,"components":null}`)
+	f.Add(`{"v":2}`)
 	f.Fuzz(func(t *testing.T, label string) {
 		r, err := chunking.ParseRecord(label)
 		if err != nil {

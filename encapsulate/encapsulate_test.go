@@ -265,7 +265,9 @@ func TestEqualInputGivesEqualBytes(t *testing.T) {
 			if _, err := io.Copy(h, rc); err != nil {
 				t.Fatal(err)
 			}
-			rc.Close()
+			if err := rc.Close(); err != nil {
+				t.Fatal(err)
+			}
 			sums[hex.EncodeToString(h.Sum(nil))] = true
 		}
 		if len(sums) != 1 {

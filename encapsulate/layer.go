@@ -125,7 +125,7 @@ func (l *layer) compress(w io.Writer) error {
 	}
 	raw := &meter{w: z, h: diffID, event: event, emit: l.emit}
 	if err := l.write(raw); err != nil {
-		z.Close()
+		_ = z.Close()
 		return fmt.Errorf("layer %q: %w", l.name, err)
 	}
 	if err := z.Close(); err != nil {

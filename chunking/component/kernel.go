@@ -83,7 +83,7 @@ func (g *generator) kernelPart(i int, p string) bool {
 // bootRelease is the release of the kernel that a file in /boot belongs to: the one in its name, else the only one there is. It
 // may be empty.
 func (g *generator) bootRelease(p string) (release string, ok bool) {
-	dir, rest := "", ""
+	var dir, rest string
 	for _, dir = range []string{"/boot/", "/usr/lib/ostree-boot/"} {
 		if rest, ok = strings.CutPrefix(p, dir); ok {
 			break

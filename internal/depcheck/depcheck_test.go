@@ -20,6 +20,7 @@ const module = "github.com/ostree-ext/ostree-ext-go/"
 // docs/architecture.md shows the same drawing.
 const plan = `
 cmd          ostree-ext  frontend  frontend/image
+examples     examples  encapsulate  list  split  unencapsulate
 internal     depcheck  simulate/cmd
              simulate
 
@@ -36,7 +37,7 @@ container    deploy
              access
              imgref
 
-encapsulate  report
+encapsulate  report  request
              plan
              encapsulate
              oci
@@ -61,6 +62,7 @@ repo         selinux  sysroot
 
 internal     canonjson  ctxio  deflate  heaplimit  hosttool  inflate  output  sizes
              fixtures  testfiles  testreg
+             aptsources  testproc
 `
 
 // future are packages that have a place in the plan and need not exist yet.
@@ -71,6 +73,7 @@ var future = []string{
 // below says which of the rooms below a room its packages import.
 var below = map[string][]string{
 	"cmd":         {"frontend", "container", "encapsulate", "chunking", "tarfmt", "repo", "internal"},
+	"examples":    {"container", "encapsulate", "chunking", "tarfmt", "repo"},
 	"frontend":    {"container/dest/layout", "encapsulate", "chunking", "tarfmt", "repo", "internal"},
 	"container":   {"encapsulate", "chunking", "tarfmt", "repo", "internal"},
 	"encapsulate": {"chunking", "tarfmt", "repo", "internal"},

@@ -38,7 +38,7 @@ const (
 // The error wraps [fs.ErrNotExist] where there is no database, and [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge].
 func Read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
 	r := &reader{x: x}
-	err := error(fs.ErrNotExist)
+	err := fs.ErrNotExist
 	for _, r.home = range homes {
 		if err = r.read(ctx); !errors.Is(err, fs.ErrNotExist) {
 			break

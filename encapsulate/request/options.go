@@ -1,11 +1,7 @@
-// Package chunk is the step of a build that runs in a container of the builder: it reads the root filesystem or the
-// repository that the Containerfile left, and writes an image of it as an OCI layout. It knows nothing of BuildKit. What
-// it is to do comes in a [Request], and what became of it is told in a [Result].
-package chunk
+package request
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,22 +10,20 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 )
 
-// ErrOption is wrapped by errors about options that do not exist or have no such value.
-var ErrOption = errors.New("invalid option")
-
 // Formats of images.
 const (
-	FormatPlain  = "plain"
-	FormatOSTree = "ostree"
+	Plain  = "plain"
+	OSTree = "ostree"
 )
 
-// Outputs of builds.
+// Outputs of builds with BuildKit.
 const (
 	OutputImage  = "image"
 	OutputLayout = "layout"
 )
 
-// Options are what a user can choose, by the names that the command line's flags have. The zero value is the default.
+// Options are what a user can choose, by the names that the command line's flags have. The zero value is the default. Values
+// that do not exist are refused by [Options.Set], and those that do not go together by [Options.Check].
 type Options struct {
 	Format         string   `json:"format,omitempty"`
 	Ref            string   `json:"ref,omitempty"`
@@ -48,12 +42,16 @@ type Options struct {
 	CopyMeta       []string `json:"copymeta,omitempty"`
 	CopyMetaOpt    []string `json:"copymeta-opt,omitempty"`
 
-	// The rest is for the frontend alone: it hands files over, and does not let names be part of a cache key.
+	// The rest names files and images, which whoever opens them hands over. Names are not part of a cache key.
 	Mapping     string `json:"-"`
 	ContentMeta string `json:"-"`
 	Prior       string `json:"-"`
 	KeepBase    string `json:"-"`
-	Output      string `json:"-"`
+
+	// Output is for builds with BuildKit, Store and WriteRef for the command line: where to keep the commit, too.
+	Output   string `json:"-"`
+	Store    string `json:"-"`
+	WriteRef string `json:"-"`
 }
 
 // An option has a name and a way to be set.
@@ -68,13 +66,13 @@ type option struct {
 var options = []option{
 	{"compression", "gzip, zstd or none", parsed(func(o *Options) *string { return &o.Compression }, encapsulate.ParseCompression)},
 	{"compression-fast", "true or false", boolean(func(o *Options) *bool { return &o.Fast })},
-	{"compression-level", "a number from 1 on", number(func(o *Options) *int { return &o.Level }, 1, 22)},
-	{"contentmeta", "a file of the build context", text(func(o *Options) *string { return &o.ContentMeta })},
+	{"compression-level", "a number from 1 to 22", number(func(o *Options) *int { return &o.Level }, 1, 22)},
+	{"contentmeta", "a file", text(func(o *Options) *string { return &o.ContentMeta })},
 	{"copymeta", "keys of the commit's metadata, separated by commas", list(func(o *Options) *[]string { return &o.CopyMeta })},
 	{"copymeta-opt", "keys of the commit's metadata, separated by commas", list(func(o *Options) *[]string { return &o.CopyMetaOpt })},
-	{"format", "plain or ostree", choice(func(o *Options) *string { return &o.Format }, FormatPlain, FormatOSTree)},
+	{"format", "plain or ostree", choice(func(o *Options) *string { return &o.Format }, Plain, OSTree)},
 	{"keep-base", "true, false, or an image", text(func(o *Options) *string { return &o.KeepBase })},
-	{"mapping", "a file of the build context", text(func(o *Options) *string { return &o.Mapping })},
+	{"mapping", "a file", text(func(o *Options) *string { return &o.Mapping })},
 	{"max-layers", "a number from 2 to 499", number(func(o *Options) *int { return &o.MaxLayers }, 2, plan.MaxLayersLimit)},
 	{"output", "image or layout", choice(func(o *Options) *string { return &o.Output }, OutputImage, OutputLayout)},
 	{"packing", "cost or upstream", parsed(func(o *Options) *string { return &o.Packing }, plan.ParsePacking)},
@@ -98,44 +96,14 @@ func Names() []string {
 	return names
 }
 
-// Set sets an option. An error wraps [ErrOption] and says what is allowed.
+// Set sets an option. The error is an [*Error], which says what is allowed.
 func (o *Options) Set(name, value string) error {
 	i := slices.IndexFunc(options, func(c option) bool { return c.name == name })
 	if i < 0 {
-		return fmt.Errorf("%w %q: there are %s", ErrOption, name, strings.Join(Names(), ", "))
+		return &Error{Unknown: name}
 	}
 	if err := options[i].set(o, value); err != nil {
-		return fmt.Errorf("%w: %s=%s: give %s", ErrOption, name, value, options[i].values)
-	}
-	return nil
-}
-
-// Check reports options that contradict each other. An error wraps [ErrOption].
-func (o *Options) Check() error {
-	commit := o.Ref != ""
-	for _, c := range []struct {
-		wrong bool
-		why   string
-	}{
-		{commit && o.Format == FormatPlain, "ref names a commit, which format=plain does not take: leave out one of them"},
-		{!commit && o.Repo != "", "repo says where the repository is, and ref which commit of it: give ref, too"},
-		{!commit && o.ContentMeta != "", "contentmeta is for commits: give ref, too"},
-		{!commit && len(o.CopyMeta)+len(o.CopyMetaOpt) > 0, "copymeta and copymeta-opt are for commits: give ref, too"},
-		{o.Format != FormatOSTree && (o.Var != "" || o.SELinux != ""), "var and selinux are for format=ostree"},
-		{commit && (o.Var != "" || o.SELinux != ""), "var and selinux are for root filesystems, not for a ref that is committed already"},
-		{o.keepsBase() && (commit || o.Format == FormatOSTree), "keep-base is for format=plain: a commit has no base"},
-		{o.keepsBase() && o.SingleLayer, "keep-base and single-layer: choose one"},
-		{o.keepsBase() && o.Output == OutputLayout, "keep-base and output=layout: choose one, as the base's layers are not in a layout"},
-		{o.Prior != "" && o.Prior != "none" && o.Packing == "upstream", "prior is for packing=cost"},
-		{o.SingleLayer && o.MaxLayers != 0, "single-layer and max-layers: choose one"},
-		{o.SingleLayer && o.ContentMeta != "", "single-layer and contentmeta: choose one"},
-		{o.Fast && o.Level != 0, "compression-fast and compression-level: choose one"},
-		{o.Compression == "none" && (o.Fast || o.Level != 0), "compression=none has no level"},
-		{!commit && o.Format != FormatOSTree && o.Packing == "upstream", "packing=upstream is for commits: use packing=cost or format=ostree"},
-	} {
-		if c.wrong {
-			return fmt.Errorf("%w: %s", ErrOption, c.why)
-		}
+		return &Error{Options: []string{name}, Value: &value, Why: "give " + options[i].values}
 	}
 	return nil
 }
