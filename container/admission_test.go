@@ -13,6 +13,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // gate keeps an account of what it is asked, and refuses at one of the questions.
@@ -41,12 +43,31 @@ func (g *gate) Commit(_ context.Context, id string, commit, detached []byte) err
 	return g.ask("commit " + id[:8])
 }
 
+// signed is a commit that has metadata beside it, as signatures are.
+func signed(t *testing.T, r *repo.Repo) object.Checksum {
+	t.Helper()
+	commit := commitFiles(t, r, "one", "two", "three", "four")
+	txn, err := r.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer txn.Abort()
+	beside := gvariant.Dict{}.Set("signed", gvariant.String("by nobody")).Encode()
+	if err := txn.WriteDetachedMetadata(t.Context(), commit, beside); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := txn.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return commit
+}
+
 // TestAnImageComesInOnlyIfEveryQuestionIsAnsweredYes: whichever question is answered no, nothing of the image is in the
 // repository, and nothing was to be seen there while the questions were asked.
 func TestAnImageComesInOnlyIfEveryQuestionIsAnsweredYes(t *testing.T) {
 	t.Parallel()
-	img := newTestImage(t)
-	img.detach(t)
+	from := newRepo(t, repo.ModeArchive)
+	img := encapsulated(t, from, signed(t, from))
 	ref := img.write(t)
 	ref.Signature = imgref.SignatureSource{Kind: imgref.ContainerPolicy}
 	commit := "commit " + img.commit.String()[:8]

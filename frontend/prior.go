@@ -77,9 +77,9 @@ func unplanned(config []byte) string {
 	if err != nil {
 		return "is not understood"
 	}
-	label, ok := img.Config.Labels[chunking.LabelPlan]
+	label, ok := img.Config.Labels[chunking.LabelRecord]
 	if !ok {
-		return fmt.Sprintf("was not made by ostree-ext, as it has no label %s", chunking.LabelPlan)
+		return fmt.Sprintf("was not made by ostree-ext, as it has no label %s", chunking.LabelRecord)
 	}
 	if _, err := chunking.ParseRecord(label); err != nil {
 		return fmt.Sprintf("has a plan that is not understood (%v)", err)

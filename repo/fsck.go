@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ostree-ext/ostree-ext-go/internal/ctxio"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
@@ -293,7 +294,7 @@ func verifyFile(ctx context.Context, src Source, n object.Name) (err error) {
 	if err != nil {
 		return fmt.Errorf("object %s: %w: %w", n, object.ErrCorrupt, err)
 	}
-	if _, err := io.Copy(h, ctxReader{ctx, content}); err != nil {
+	if _, err := io.Copy(h, ctxio.Reader(ctx, content)); err != nil {
 		return err
 	}
 	var actual object.Checksum
@@ -301,19 +302,6 @@ func verifyFile(ctx context.Context, src Source, n object.Name) (err error) {
 		return &object.CorruptError{Name: n, Actual: actual}
 	}
 	return nil
-}
-
-// ctxReader ends when the context does.
-type ctxReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r ctxReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
 }
 
 // settle names the commits that each problem concerns, and does what was asked for about them.

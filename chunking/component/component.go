@@ -5,10 +5,11 @@
 // remainder by top directory. The databases of package managers are read by the packages below this one. All of it is
 // hostile until checked: a database that is broken is a warning and its files fall to the remainder.
 //
-// What comes out says nothing of layers; package chunking makes a plan of it.
+// What comes out says nothing of layers; package chunking arranges it in layers.
 package component
 
 import (
+	"math"
 	"time"
 
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
@@ -31,11 +32,15 @@ type Component struct {
 	Interval float64
 	// Probability is the chance to change in one update, as the user said; nil if nobody said.
 	Probability *float64
-	// Frequency is upstream's relative number of changes, from content metadata; 0 if not known.
+	// Frequency is upstream's relative number of changes, from content metadata; 0 if not known, [AlwaysChanges] for what
+	// changes with every build.
 	Frequency uint32
 	// Exclusive asks for a layer that holds nothing else.
 	Exclusive bool
 }
+
+// AlwaysChanges is the frequency of what changes with every build.
+const AlwaysChanges = math.MaxUint32
 
 // Claim says which component an entry of the tree belongs to. There is one for each of up to millions of entries.
 type Claim struct {

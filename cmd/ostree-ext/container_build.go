@@ -156,7 +156,7 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 		a.checkHeld(&opts, o.Strict)
 	}
 	show := a.newProgress()
-	opts.Image.Progress = show.event
+	opts.Image.Name, opts.Image.Progress = ref.String(), show.event
 	result, err := a.buildOpened(ctx, f, &o, files, in, opts, ref)
 	show.stop()
 	if err != nil {

@@ -123,7 +123,7 @@ func (a *app) encapsulate(
 		a.checkHeld(&opts, o.Strict)
 	}
 	show := a.newProgress()
-	opts.Image.Progress = show.event
+	opts.Image.Name, opts.Image.Progress = ref.String(), show.event
 	img, err := a.plannedImage(ctx, func() (*request.Planned, error) { return o.Plan(ctx, opts, files, in) })
 	if err != nil {
 		show.stop()

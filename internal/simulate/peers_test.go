@@ -12,7 +12,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/fixtures"
 )
 
-const fedoraList = "../../chunking/packing/testdata/fedora-coreos-contentmeta.json.gz"
+const fedoraList = "../../chunking/upstream/testdata/fedora-coreos-contentmeta.json.gz"
 
 // The comparison is worth something only if the other side is what it says: the bins are those of upstream's program.
 func TestUpstreamPacksAsUpstreamDoes(t *testing.T) {

@@ -1,5 +1,14 @@
-// Package progress defines the events by which long work on layers tells what it does. Libraries emit them to a
-// callback; only the commands print.
+// Package progress defines the events by which long work on the layers of an image tells what it does. Libraries give
+// them to a function of the caller; only the commands print.
+//
+// [Planned] comes first and once. Then each layer has either one [Present], or [Started], any number of [Advanced] and
+// [Finished], in this order; the events of several layers mix. A layer that fails has no [Finished]. A layer whose upload
+// failed is made again, and has a second [Started], which takes back what was told of it before.
+//
+// The function is called by one goroutine at a time, so it needs no lock of its own, but not always by the same one. The
+// work waits for it: it must return soon, and must not call back into the work. It is not called any more when the work
+// has returned. One function may be given to work on several images side by side: [Event.Image] tells them apart, and
+// [Serialize] keeps the calls of one image apart from each other, not from those of another image.
 package progress
 
 import (
@@ -28,6 +37,9 @@ const (
 // Event is one thing that happened.
 type Event struct {
 	Kind Kind
+	// Image is the name of the image: the reference that it was opened by, or what its maker was told to call it. It is
+	// empty where nobody named the image.
+	Image string
 	// Layer is the position of the layer in the manifest.
 	Layer int
 	// Name is what to call the layer: its description, or its digest where it has none.
@@ -37,8 +49,8 @@ type Event struct {
 	Done, Total int64
 }
 
-// Serialize returns a function that calls f with one event at a time, whoever calls it. A nil f gives a function that
-// does nothing.
+// Serialize returns a function that calls f with one event at a time, whichever goroutines call it. A nil f gives a
+// function that does nothing.
 func Serialize(f func(Event)) func(Event) {
 	if f == nil {
 		return func(Event) {}
@@ -54,7 +66,8 @@ func Serialize(f func(Event)) func(Event) {
 // step is how many bytes go through between two events of a layer.
 const step = 256 << 10
 
-// Reader reports the bytes that are read through it. The event gives the layer, its name and its size.
+// Reader reports the bytes that are read through it as [Advanced] events. The event gives the image, the layer, its name
+// and its size.
 func Reader(r io.Reader, e Event, emit func(Event)) io.Reader {
 	e.Kind, e.Done = Advanced, 0
 	return &reader{r: r, event: e, emit: emit}

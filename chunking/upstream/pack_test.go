@@ -1,4 +1,4 @@
-package chunking_test
+package upstream_test
 
 import (
 	"compress/gzip"
@@ -16,12 +16,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/chunking/component"
+	"github.com/ostree-ext/ostree-ext-go/chunking/upstream"
 	"github.com/ostree-ext/ostree-ext-go/internal/fixtures"
 )
 
 // fedora is the list of the 396 packages of a Fedora CoreOS.
-func fedora(t testing.TB) []chunking.Component {
+func fedora(t testing.TB) []upstream.Package {
 	t.Helper()
 	f, err := os.Open("testdata/fedora-coreos-contentmeta.json.gz")
 	if err != nil {
@@ -32,7 +33,7 @@ func fedora(t testing.TB) []chunking.Component {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out []chunking.Component
+	var out []upstream.Package
 	if err := json.NewDecoder(z).Decode(&out); err != nil {
 		t.Fatal(err)
 	}
@@ -50,8 +51,8 @@ func load(t testing.TB, path string, v any) {
 	}
 }
 
-// ids are the components' IDs by bin, as rows of text.
-func ids(bins [][]chunking.Component) []string {
+// ids are the packages' IDs by bin, as rows of text.
+func ids(bins [][]upstream.Package) []string {
 	rows := make([]string, len(bins))
 	for i, bin := range bins {
 		var row []string
@@ -66,7 +67,7 @@ func ids(bins [][]chunking.Component) []string {
 // TestUpstream_PackingOfFedoraCoreOS has the sums over the bins that upstream's program makes of the list.
 func TestUpstream_PackingOfFedoraCoreOS(t *testing.T) {
 	t.Parallel()
-	components := fedora(t)
+	packages := fedora(t)
 	for _, c := range []struct {
 		layers, bins int
 		sum          string
@@ -84,7 +85,7 @@ func TestUpstream_PackingOfFedoraCoreOS(t *testing.T) {
 		{397, 397, "61c2eb735a203de87e92dab86e5cda4d6477e36289107eeb7d579fb271b410cc"},
 		{500, 397, "61c2eb735a203de87e92dab86e5cda4d6477e36289107eeb7d579fb271b410cc"},
 	} {
-		bins, err := chunking.PackUpstream(components, c.layers, nil)
+		bins, err := upstream.Pack(packages, c.layers, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,18 +100,18 @@ func TestUpstream_PackingOfFedoraCoreOS(t *testing.T) {
 func TestUpstream_PackingOfEveryFixture(t *testing.T) {
 	t.Parallel()
 	dir := fixtures.Dir(t, "packing")
-	var next []chunking.Component
+	var next []upstream.Package
 	load(t, filepath.Join(dir, "fcos-next.json"), &next)
-	check := func(file string, components []chunking.Component, layers int, prior string) {
+	check := func(file string, packages []upstream.Package, layers int, prior string) {
 		t.Run(file, func(t *testing.T) {
 			var bins [][]string
 			if prior != "" {
 				var err error
-				if bins, err = chunking.PriorBins(annotations(t, filepath.Join(dir, prior))); err != nil {
+				if bins, err = upstream.PriorBins(annotations(t, filepath.Join(dir, prior))); err != nil {
 					t.Fatal(err)
 				}
 			}
-			packed, err := chunking.PackUpstream(components, layers, bins)
+			packed, err := upstream.Pack(packages, layers, bins)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -150,16 +151,16 @@ func annotations(t testing.TB, path string) (out []map[string]string) {
 	return out
 }
 
-// list makes components of lines "id frequency size"; the frequency MAX stands for AlwaysChanges.
-func list(lines ...string) (out []chunking.Component) {
+// list makes packages of lines "id frequency size"; the frequency MAX stands for component.AlwaysChanges.
+func list(lines ...string) (out []upstream.Package) {
 	for _, l := range lines {
-		var c chunking.Component
+		var c upstream.Package
 		var frequency string
 		if _, err := fmt.Sscan(l, &c.ID, &frequency, &c.Size); err != nil {
 			panic(err)
 		}
 		if frequency == "MAX" {
-			c.ChangeFrequency = chunking.AlwaysChanges
+			c.ChangeFrequency = component.AlwaysChanges
 		} else if _, err := fmt.Sscan(frequency, &c.ChangeFrequency); err != nil {
 			panic(err)
 		}
@@ -175,9 +176,9 @@ func TestUpstream_PackingOfSmallLists(t *testing.T) {
 	letters := list("a 5 1000", "b 50 900", "c 5 800", "d 500 90", "e 5 80", "f 40 70", "g 30 60", "h 20 50", "i 10 40", "j 1 30", "k 2 20", "l 3 10", "m MAX 5", "n 1 0")
 	advanced := list("1 MAX 100000", "2 MAX 99999", "3 30 99998", "4 100 99997", "10 51 1000", "8 50 500", "9 1 200", "11 100000 199", "6 30 2", "7 30 1")
 	for _, c := range []struct {
-		components []chunking.Component
-		layers     int
-		want       string
+		packages []upstream.Package
+		layers   int
+		want     string
 	}{
 		{nil, 4, ""},
 		{list("a 1 1"), 4, "a|"},
@@ -193,9 +194,9 @@ func TestUpstream_PackingOfSmallLists(t *testing.T) {
 		{letters, 10, "a|b|c|n|d|j,k|g,f|l,e,i,h|m|"},
 		{advanced, 6, "3|4|6,7,11|9,8,10|1,2|"},
 	} {
-		bins, err := chunking.PackUpstream(c.components, c.layers, nil)
+		bins, err := upstream.Pack(c.packages, c.layers, nil)
 		if got := strings.Join(ids(bins), "|"); err != nil || got != c.want {
-			t.Errorf("%d components in %d layers: %s, %v, want %s", len(c.components), c.layers, got, err, c.want)
+			t.Errorf("%d components in %d layers: %s, %v, want %s", len(c.packages), c.layers, got, err, c.want)
 		}
 	}
 }
@@ -205,12 +206,12 @@ func TestUpstream_PackingWithPriorBuild(t *testing.T) {
 	t.Parallel()
 	prior := [][]string{{"pkg3"}, {"pkg4"}, {"pkg6", "pkg7", "pkg11"}, {"pkg9", "pkg8", "pkg10"}, {"pkg1", "pkg2"}, {""}}
 	second := list("1.1 MAX 100000", "2 MAX 99999", "3 30 99998", "4 100 99997", "10 51 1000", "8 50 500", "9 1 200", "11 100000 199", "6 30 2", "5 30 1")
-	bins, err := chunking.PackUpstream(second, 6, prior)
+	bins, err := upstream.Pack(second, 6, prior)
 	if got, want := strings.Join(ids(bins), "|"), "3|4|6,11|9,8,10|1.1,2|5"; err != nil || got != want {
 		t.Errorf("second image: %s, %v, want %s", got, err, want)
 	}
 	third := append(slices.Clone(second), list("12 2 0")...)
-	bins, err = chunking.PackUpstream(third, 6, [][]string{{"pkg3"}, {"pkg4"}, {"pkg6", "pkg11"}, {"pkg9", "pkg8", "pkg10"}, {"pkg1", "pkg2"}, {"pkg5"}})
+	bins, err = upstream.Pack(third, 6, [][]string{{"pkg3"}, {"pkg4"}, {"pkg6", "pkg11"}, {"pkg9", "pkg8", "pkg10"}, {"pkg1", "pkg2"}, {"pkg5"}})
 	if got, want := strings.Join(ids(bins), "|"), "3|4|6,11|9,8,10|1.1,2|5,12"; err != nil || got != want {
 		t.Errorf("third image: %s, %v, want %s", got, err, want)
 	}
@@ -218,48 +219,48 @@ func TestUpstream_PackingWithPriorBuild(t *testing.T) {
 
 func TestPackingThatHasNoAnswerIsAnError(t *testing.T) {
 	t.Parallel()
-	always := make([]chunking.Component, 0, 71)
+	always := make([]upstream.Package, 0, 71)
 	for i := range 70 {
-		always = append(always, chunking.Component{ID: fmt.Sprint("m", i), ChangeFrequency: chunking.AlwaysChanges, Size: 100})
+		always = append(always, upstream.Package{ID: fmt.Sprint("m", i), ChangeFrequency: component.AlwaysChanges, Size: 100})
 	}
-	always = append(always, chunking.Component{ID: "one", Size: 1})
+	always = append(always, upstream.Package{ID: "one", Size: 1})
 	for _, c := range []struct {
-		name       string
-		components []chunking.Component
-		layers     int
-		prior      [][]string
-		want       error
+		name     string
+		packages []upstream.Package
+		layers   int
+		prior    [][]string
+		want     error
 	}{
-		{"one layer", list("a 1 1"), 1, nil, chunking.ErrTooFewLayers},
-		{"three layers", list("a 1 1"), 3, nil, chunking.ErrTooFewLayers},
-		{"no component of medium size", always, 64, nil, chunking.ErrCannotPack},
-		{"a name twice", []chunking.Component{{ID: "1", Name: "n"}, {ID: "2", Name: "n"}}, 4, [][]string{{"n"}, {""}}, chunking.ErrCannotPack},
+		{"one layer", list("a 1 1"), 1, nil, upstream.ErrTooFewLayers},
+		{"three layers", list("a 1 1"), 3, nil, upstream.ErrTooFewLayers},
+		{"no component of medium size", always, 64, nil, upstream.ErrCannotPack},
+		{"a name twice", []upstream.Package{{ID: "1", Name: "n"}, {ID: "2", Name: "n"}}, 4, [][]string{{"n"}, {""}}, upstream.ErrCannotPack},
 	} {
-		if bins, err := chunking.PackUpstream(c.components, c.layers, c.prior); !errors.Is(err, c.want) {
+		if bins, err := upstream.Pack(c.packages, c.layers, c.prior); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, %v, want %v", c.name, ids(bins), err, c.want)
 		}
 	}
-	if _, err := chunking.PriorBins([]map[string]string{{}, {chunking.AnnotationComponents: "a"}, {}}); err == nil {
+	if _, err := upstream.PriorBins([]map[string]string{{}, {upstream.AnnotationComponents: "a"}, {}}); err == nil {
 		t.Error("a prior image with a layer that names no components passes")
 	}
 }
 
-// TestPackingKeepsEveryComponent: whatever the components, each is in one bin, and there are no more bins than asked for.
+// TestPackingKeepsEveryComponent: whatever the packages, each is in one bin, and there are no more bins than asked for.
 func TestPackingKeepsEveryComponent(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		n, layers := rapid.IntRange(0, 80).Draw(t, "n"), rapid.IntRange(4, 40).Draw(t, "layers")
-		var components []chunking.Component
+		var packages []upstream.Package
 		for i := range n {
-			c := chunking.Component{ID: fmt.Sprint(i), Size: rapid.Uint64Range(0, 1<<30).Draw(t, "size"), ChangeFrequency: rapid.Uint32Range(0, 300).Draw(t, "frequency")}
+			c := upstream.Package{ID: fmt.Sprint(i), Size: rapid.Uint64Range(0, 1<<30).Draw(t, "size"), ChangeFrequency: rapid.Uint32Range(0, 300).Draw(t, "frequency")}
 			if rapid.IntRange(0, 9).Draw(t, "always") == 0 {
-				c.ChangeFrequency = chunking.AlwaysChanges
+				c.ChangeFrequency = component.AlwaysChanges
 			}
-			components = append(components, c)
+			packages = append(packages, c)
 		}
-		slices.SortStableFunc(components, func(a, b chunking.Component) int { return int(int64(b.Size) - int64(a.Size)) })
-		bins, err := chunking.PackUpstream(components, layers, nil)
-		if errors.Is(err, chunking.ErrCannotPack) {
+		slices.SortStableFunc(packages, func(a, b upstream.Package) int { return int(int64(b.Size) - int64(a.Size)) })
+		bins, err := upstream.Pack(packages, layers, nil)
+		if errors.Is(err, upstream.ErrCannotPack) {
 			return
 		}
 		if err != nil {
@@ -274,7 +275,7 @@ func TestPackingKeepsEveryComponent(t *testing.T) {
 				seen[c.ID]++
 			}
 		}
-		for _, c := range components {
+		for _, c := range packages {
 			if seen[c.ID] != 1 {
 				t.Errorf("component %s is in %d bins", c.ID, seen[c.ID])
 			}

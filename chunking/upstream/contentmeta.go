@@ -1,4 +1,4 @@
-package chunking
+package upstream
 
 import (
 	"bytes"
@@ -8,13 +8,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ostree-ext/ostree-ext-go/chunking/component"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // ErrContentMeta says that content metadata are not what they should be. It is wrapped.
 var ErrContentMeta = errors.New("invalid content metadata")
 
-// AnnotationComponents is the annotation of a layer that holds the names of its components, joined by commas.
+// AnnotationComponents is the annotation of a layer that names what is in it, joined by commas: of each [Package] the name.
 const AnnotationComponents = "ostree.components"
 
 // PriorBins reads the bins of an image from the annotations of its layers, in the manifest's order. The first layer is that of
@@ -69,15 +70,15 @@ func ParseContentMeta(data []byte) (*ContentMeta, error) {
 	if doc.Ordered != nil && *doc.Ordered {
 		return nil, fmt.Errorf("%w: ordered mapping not currently supported", ErrContentMeta)
 	}
-	m := &ContentMeta{Created: doc.Created, Labels: doc.Labels, Mapping: Mapping{MaxLayers: len(doc.Layers) + 1}}
+	m := &ContentMeta{Created: doc.Created, Labels: doc.Labels, Mapping: Mapping{MaxChunks: len(doc.Layers) + 1}}
 	known := map[string]bool{}
 	for _, l := range doc.Layers {
-		c := Component{ID: l.key, Source: l.key, Name: l.value, Size: 1, ChangeFrequency: 1, ChangeTimeOffset: 1}
+		c := Package{ID: l.key, Source: l.key, Name: l.value, Size: 1, ChangeFrequency: 1, ChangeTimeOffset: 1}
 		if l.key == unpackaged {
-			c.ChangeFrequency = AlwaysChanges
+			c.ChangeFrequency = component.AlwaysChanges
 		}
 		known[l.key] = true
-		m.Mapping.Components = append(m.Mapping.Components, c)
+		m.Mapping.Packages = append(m.Mapping.Packages, c)
 	}
 	for _, o := range doc.Mapping {
 		c, err := object.ParseChecksum(o.key)
@@ -85,31 +86,31 @@ func ParseContentMeta(data []byte) (*ContentMeta, error) {
 			return nil, fmt.Errorf("%w: mapping: %w", ErrContentMeta, err)
 		}
 		if !known[o.value] {
-			return nil, fmt.Errorf("%w: %w: object %s is mapped to layer %q", ErrContentMeta, ErrUnknownComponent, o.key, o.value)
+			return nil, fmt.Errorf("%w: %w: object %s is mapped to layer %q", ErrContentMeta, ErrUnknownPackage, o.key, o.value)
 		}
-		m.Mapping.Objects = append(m.Mapping.Objects, Assignment{Object: c, Component: o.value})
+		m.Mapping.Objects = append(m.Mapping.Objects, Assignment{Object: c, Package: o.value})
 	}
 	return m, nil
 }
 
-// ParseLibraryContentMeta reads the form that upstream's library takes from rpm-ostree: components with what is known of their
+// ParseLibraryContentMeta reads the form that upstream's library takes from rpm-ostree: packages with what is known of their
 // changes, and possibly exclusive ones. The sizes are missing; see [Mapping.Measure].
 func ParseLibraryContentMeta(data []byte) (*Mapping, error) {
 	var doc struct {
-		Components []Component            `json:"components"`
-		Map        orderedStrings         `json:"map"`
-		Specific   map[string][][2]string `json:"specific"`
+		Packages []Package              `json:"components"`
+		Map      orderedStrings         `json:"map"`
+		Specific map[string][][2]string `json:"specific"`
 	}
 	if err := json.Unmarshal(data, &doc); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrContentMeta, err)
 	}
-	m := &Mapping{Components: doc.Components}
+	m := &Mapping{Packages: doc.Packages}
 	for _, o := range doc.Map {
 		c, err := object.ParseChecksum(o.key)
 		if err != nil {
 			return nil, fmt.Errorf("%w: map: %w", ErrContentMeta, err)
 		}
-		m.Objects = append(m.Objects, Assignment{Object: c, Component: o.value})
+		m.Objects = append(m.Objects, Assignment{Object: c, Package: o.value})
 	}
 	for id, list := range doc.Specific {
 		if m.Exclusive == nil {

@@ -1,4 +1,4 @@
-package chunking
+package upstream
 
 import (
 	"cmp"
@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking/component"
 )
 
 // minBins is how many layers upstream's packing needs.
@@ -15,21 +17,21 @@ const minBins = 4
 var (
 	// ErrTooFewLayers says that the packing cannot do with so few layers.
 	ErrTooFewLayers = errors.New("too few layers")
-	// ErrCannotPack says that the components or the prior image are such that upstream's program crashes over them.
+	// ErrCannotPack says that the packages or the prior image are such that upstream's program crashes over them.
 	ErrCannotPack = errors.New("upstream's packing has no answer")
 )
 
-// PackUpstream distributes components over at most limit bins as upstream's ostree-ext does. The components are in
-// descending order of size. prior, unless nil, are the components' names in the bins of the image that is to be continued:
+// Pack distributes packages over at most limit bins as upstream's ostree-ext does. The packages are in
+// descending order of size. prior, unless nil, are the packages' names in the bins of the image that is to be continued:
 // then names stay where they are and new ones go to the last bin.
 //
-// The bins are in the order of the layers. Empty ones occur: the last one is kept for components that come later.
-func PackUpstream(components []Component, limit int, prior [][]string) ([][]Component, error) {
+// The bins are in the order of the layers. Empty ones occur: the last one is kept for packages that come later.
+func Pack(packages []Package, limit int, prior [][]string) ([][]Package, error) {
 	if limit < minBins {
 		return nil, fmt.Errorf("%w: %d, and the packing needs %d", ErrTooFewLayers, limit, minBins)
 	}
 	if len(prior) > 0 {
-		bins, err := continuePrior(components, prior)
+		bins, err := continuePrior(packages, prior)
 		if err != nil {
 			return nil, err
 		}
@@ -37,13 +39,13 @@ func PackUpstream(components []Component, limit int, prior [][]string) ([][]Comp
 			return bins, nil
 		}
 	}
-	return packAfresh(components, limit)
+	return packAfresh(packages, limit)
 }
 
-// continuePrior places components by name.
-func continuePrior(components []Component, prior [][]string) ([][]Component, error) {
-	byName := map[string]Component{}
-	for _, c := range slices.Backward(components) { // the first one of a name wins
+// continuePrior places packages by name.
+func continuePrior(packages []Package, prior [][]string) ([][]Package, error) {
+	byName := map[string]Package{}
+	for _, c := range slices.Backward(packages) { // the first one of a name wins
 		byName[c.Name] = c
 	}
 	known := map[string]bool{}
@@ -60,14 +62,14 @@ func continuePrior(components []Component, prior [][]string) ([][]Component, err
 	}
 	slices.Sort(added)
 
-	var bins [][]Component
+	var bins [][]Package
 	placed := 0
 	for i, names := range prior {
 		last := i == len(prior)-1
 		if last {
 			names = slices.Concat(names, added)
 		}
-		var bin []Component
+		var bin []Package
 		for _, name := range names {
 			if c, ok := byName[name]; ok && name != "" {
 				bin = append(bin, c)
@@ -78,30 +80,30 @@ func continuePrior(components []Component, prior [][]string) ([][]Component, err
 		}
 		placed += len(bin)
 	}
-	if placed != len(components) {
+	if placed != len(packages) {
 		return nil, fmt.Errorf("%w: %d of %d components have a place by their name; names must be unique, in the components and in the prior image",
-			ErrCannotPack, placed, len(components))
+			ErrCannotPack, placed, len(packages))
 	}
 	return bins, nil
 }
 
-func packAfresh(components []Component, limit int) ([][]Component, error) {
-	if len(components) == 0 {
+func packAfresh(packages []Package, limit int) ([][]Package, error) {
+	if len(packages) == 0 {
 		return nil, nil
 	}
-	if len(components) < limit {
-		return append(singles(components), nil), nil
+	if len(packages) < limit {
+		return append(singles(packages), nil), nil
 	}
-	var always, others []Component
-	for _, c := range components {
-		if c.ChangeFrequency == AlwaysChanges {
+	var always, others []Package
+	for _, c := range packages {
+		if c.ChangeFrequency == component.AlwaysChanges {
 			always = append(always, c)
 		} else {
 			others = append(others, c)
 		}
 	}
 	shared := min(len(always), 1)
-	var bins [][]Component
+	var bins [][]Package
 	if len(others) > 0 {
 		low := 2 + shared
 		// Upstream computes in single precision.
@@ -120,22 +122,22 @@ func packAfresh(components []Component, limit int) ([][]Component, error) {
 	return append(bins, nil), nil
 }
 
-func singles(components []Component) [][]Component {
-	var bins [][]Component
-	for _, c := range components {
-		bins = append(bins, []Component{c})
+func singles(packages []Package) [][]Package {
+	var bins [][]Package
+	for _, c := range packages {
+		bins = append(bins, []Package{c})
 	}
 	return bins
 }
 
-// binPartitions gives large components a bin each, small ones one for all, and cuts the classes between into pieces.
-func binPartitions(components []Component, high, medium int) ([][]Component, error) {
-	p, err := partition(components, high)
+// binPartitions gives large packages a bin each, small ones one for all, and cuts the classes between into pieces.
+func binPartitions(packages []Package, high, medium int) ([][]Package, error) {
+	p, err := partition(packages, high)
 	if err != nil {
 		return nil, err
 	}
 	// Below zero upstream's number wraps to a huge one.
-	per := len(components) - high - len(p.low)
+	per := len(packages) - high - len(p.low)
 	if per < 0 {
 		per = math.MaxInt
 	} else {
@@ -157,23 +159,23 @@ func binPartitions(components []Component, high, medium int) ([][]Component, err
 	return bins, nil
 }
 
-// partitions are components by size, and those of medium size by how often they change and their size again.
+// partitions are packages by size, and those of medium size by how often they change and their size again.
 type partitions struct {
-	high, low []Component
-	classes   [9][]Component // by frequency high, medium, low, and in each by size high, low, medium
+	high, low []Package
+	classes   [9][]Package // by frequency high, medium, low, and in each by size high, low, medium
 }
 
-func partition(components []Component, high int) (*partitions, error) {
-	sizes := make([]float64, len(components))
-	for i, c := range components {
+func partition(packages []Package, high int) (*partitions, error) {
+	sizes := make([]float64, len(packages))
+	for i, c := range packages {
 		sizes[i] = float64(c.Size)
 	}
 	med, mad := medianAbsoluteDeviation(sizes)
 	upper, lower := med+2*mad, 0.5*math.Abs(med-2*mad)
 
 	p := &partitions{}
-	var rest, medium []Component
-	for _, c := range components {
+	var rest, medium []Package
+	for _, c := range packages {
 		switch size := float64(c.Size); {
 		case size >= upper && len(p.high) < high:
 			p.high = append(p.high, c)
@@ -187,12 +189,12 @@ func partition(components []Component, high int) (*partitions, error) {
 	}
 	rest = append(rest, medium...)
 	if len(rest) == 0 {
-		return nil, fmt.Errorf("%w: none of the %d components is of medium size", ErrCannotPack, len(components))
+		return nil, fmt.Errorf("%w: none of the %d components is of medium size", ErrCannotPack, len(packages))
 	}
-	slices.SortStableFunc(rest, func(a, b Component) int { return cmp.Compare(a.ChangeFrequency, b.ChangeFrequency) })
+	slices.SortStableFunc(rest, func(a, b Package) int { return cmp.Compare(a.ChangeFrequency, b.ChangeFrequency) })
 
-	frequency := classify(rest, func(c Component) float64 { return float64(c.ChangeFrequency) })
-	size := classify(rest, func(c Component) float64 { return float64(c.Size) })
+	frequency := classify(rest, func(c Package) float64 { return float64(c.ChangeFrequency) })
+	size := classify(rest, func(c Package) float64 { return float64(c.Size) })
 	// The names of upstream's partitions sort sizes as high, low, medium.
 	column := [3]int{0, 2, 1}
 	for i, c := range rest {
@@ -202,10 +204,10 @@ func partition(components []Component, high int) (*partitions, error) {
 	return p, nil
 }
 
-// classify says for each component whether its value is high (0), medium (1) or low (2) among all.
-func classify(components []Component, value func(Component) float64) []int {
-	values := make([]float64, len(components))
-	for i, c := range components {
+// classify says for each package whether its value is high (0), medium (1) or low (2) among all.
+func classify(packages []Package, value func(Package) float64) []int {
+	values := make([]float64, len(packages))
+	for i, c := range packages {
 		values[i] = value(c)
 	}
 	mean, sigma := meanAndDeviation(values)
@@ -226,7 +228,7 @@ func classify(components []Component, value func(Component) float64) []int {
 
 // mergePairs joins neighbours from the end until there are no more bins than the limit. A union lands one place behind
 // the hole that it leaves, as upstream's does.
-func mergePairs(bins [][]Component, from, limit int) ([][]Component, error) {
+func mergePairs(bins [][]Package, from, limit int) ([][]Package, error) {
 	for len(bins) > limit {
 		before := len(bins)
 		var places []int

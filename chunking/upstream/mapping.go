@@ -1,4 +1,4 @@
-package chunking
+package upstream
 
 import (
 	"cmp"
@@ -9,17 +9,18 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// DefaultMaxLayers is upstream's number of layers besides the first: half of what Docker allows.
-const DefaultMaxLayers = 64
+// DefaultMaxChunks is upstream's number of layers besides the first: half of what Docker allows.
+const DefaultMaxChunks = 64
 
-// Assignment says which component an object belongs to.
+// Assignment says which package an object belongs to.
 type Assignment struct {
-	Object    object.Checksum
-	Component string // its ID
+	Object  object.Checksum
+	Package string // its ID
 }
 
 // PathObject is a path of a commit and the object there.
@@ -28,28 +29,28 @@ type PathObject struct {
 	Object object.Checksum
 }
 
-// Mapping says which component each object of a commit belongs to.
+// Mapping says which package each object of a commit belongs to.
 type Mapping struct {
-	// Components in descending order of size; see [Mapping.Measure].
-	Components []Component
+	// Packages in descending order of size; see [Mapping.Measure].
+	Packages []Package
 	// Objects in the order in which they enter their layers. Every object of the commit occurs once.
 	Objects []Assignment
-	// Exclusive components have a layer for themselves and are given path by path.
+	// Exclusive packages have a layer for themselves and are given path by path.
 	Exclusive map[string][]PathObject
-	// MaxLayers is the number of layers besides the first, [DefaultMaxLayers] if it is 0.
-	MaxLayers int
+	// MaxChunks is the number of layers besides the first, [DefaultMaxChunks] if it is 0.
+	MaxChunks int
 }
 
 // Errors about mappings. They are wrapped.
 var (
-	// ErrUnknownComponent says that an object is assigned to a component that is not listed.
-	ErrUnknownComponent = errors.New("unknown component")
-	// ErrUnmapped says that an object of the commit belongs to no component.
+	// ErrUnknownPackage says that an object is assigned to a package that is not listed.
+	ErrUnknownPackage = errors.New("unknown component")
+	// ErrUnmapped says that an object of the commit belongs to no package.
 	ErrUnmapped = errors.New("object belongs to no component")
 )
 
-// Measure sets the components' sizes from the commit and brings them into the order that the packing expects: by size,
-// equal sizes by ID. Components without objects go away.
+// Measure sets the packages' sizes from the commit and brings them into the order that the packing expects: by size,
+// equal sizes by ID. Packages without objects go away.
 func (m *Mapping) Measure(ctx context.Context, src repo.Source) error {
 	sizes := map[string]uint64{}
 	for _, a := range m.Objects {
@@ -57,56 +58,56 @@ func (m *Mapping) Measure(ctx context.Context, src repo.Source) error {
 		if err != nil {
 			return err
 		}
-		sizes[a.Component] += uint64(info.Size)
+		sizes[a.Package] += uint64(info.Size)
 	}
-	byID := map[string]Component{}
-	for _, c := range m.Components {
+	byID := map[string]Package{}
+	for _, c := range m.Packages {
 		byID[c.ID] = c
 	}
-	m.Components = nil
+	m.Packages = nil
 	for _, id := range slices.Sorted(maps.Keys(sizes)) {
 		c, ok := byID[id]
 		if !ok {
-			return fmt.Errorf("%w: failed to find %s in content set", ErrUnknownComponent, id)
+			return fmt.Errorf("%w: failed to find %s in content set", ErrUnknownPackage, id)
 		}
 		c.Size = sizes[id]
-		m.Components = append(m.Components, c)
+		m.Packages = append(m.Packages, c)
 	}
-	slices.SortStableFunc(m.Components, func(a, b Component) int { return cmp.Compare(b.Size, a.Size) })
+	slices.SortStableFunc(m.Packages, func(a, b Package) int { return cmp.Compare(b.Size, a.Size) })
 	return nil
 }
 
-// Plan makes upstream's plan for a commit's content. prior is as for [PackUpstream].
-func (m *Mapping) Plan(content repo.Content, prior [][]string) (*Plan, error) {
-	limit := m.MaxLayers
+// Split makes the split that upstream makes for a commit's content. prior is as for [Pack].
+func (m *Mapping) Split(content repo.Content, prior [][]string) (*chunking.Split, error) {
+	limit := m.MaxChunks
 	if limit == 0 {
-		limit = DefaultMaxLayers
+		limit = DefaultMaxChunks
 	}
 	left := newRemainder(content)
-	plan := &Plan{}
+	split := &chunking.Split{}
 	for _, id := range slices.Sorted(maps.Keys(m.Exclusive)) {
 		var layer layerContent
 		for _, p := range m.Exclusive[id] {
 			left.movePath(&layer, p)
 		}
-		plan.Layers = append(plan.Layers, Layer{Name: id, Packages: []string{id}, Content: layer.sorted()})
+		split.Layers = append(split.Layers, chunking.Layer{Name: id, Packages: []string{id}, Content: layer.sorted()})
 	}
-	var regular []Component
-	for _, c := range m.Components {
+	var regular []Package
+	for _, c := range m.Packages {
 		if _, exclusive := m.Exclusive[c.ID]; !exclusive {
 			regular = append(regular, c)
 		}
 	}
 	if len(regular) == 0 && len(left.paths) == 0 {
-		return plan, nil
+		return split, nil
 	}
-	bins, err := PackUpstream(regular, limit-len(m.Exclusive), prior)
+	bins, err := Pack(regular, limit-len(m.Exclusive), prior)
 	if err != nil {
 		return nil, err
 	}
 	objects := map[string][]object.Checksum{}
 	for _, a := range m.Objects {
-		objects[a.Component] = append(objects[a.Component], a.Object)
+		objects[a.Package] = append(objects[a.Package], a.Object)
 	}
 	for _, bin := range bins {
 		var layer layerContent
@@ -117,18 +118,18 @@ func (m *Mapping) Plan(content repo.Content, prior [][]string) (*Plan, error) {
 				left.moveObject(&layer, o)
 			}
 		}
-		plan.Layers = append(plan.Layers, Layer{Name: binName(bin), Packages: packages, Content: layer.sorted()})
+		split.Layers = append(split.Layers, chunking.Layer{Name: binName(bin), Packages: packages, Content: layer.sorted()})
 	}
 	for _, f := range content {
 		if paths := left.paths[f.Checksum]; len(paths) > 0 {
 			return nil, fmt.Errorf("%w: %s, at %s", ErrUnmapped, f.Checksum, paths[0])
 		}
 	}
-	return plan, nil
+	return split, nil
 }
 
 // binName is what the history calls a layer.
-func binName(bin []Component) string {
+func binName(bin []Package) string {
 	switch n := len(bin); {
 	case n == 0:
 		return "Reserved for new packages"

@@ -1,4 +1,4 @@
-package chunking_test
+package upstream_test
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/chunking/upstream"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
@@ -36,23 +36,23 @@ func (sizes) OpenFile(context.Context, object.Checksum) (io.ReadCloser, *object.
 // TestUpstream_ComponentsAreOrderedBySizeThenID: so upstream's packing gets them, whatever the order of the list.
 func TestUpstream_ComponentsAreOrderedBySizeThenID(t *testing.T) {
 	t.Parallel()
-	m := chunking.Mapping{
-		Components: []chunking.Component{{ID: "z", Name: "Z"}, {ID: "empty"}, {ID: "big", Size: 1}, {ID: "a"}},
-		Objects:    []chunking.Assignment{{objectA, "z"}, {objectB, "a"}, {objectC, "big"}, {object.Checksum{0xd}, "big"}},
+	m := upstream.Mapping{
+		Packages: []upstream.Package{{ID: "z", Name: "Z"}, {ID: "empty"}, {ID: "big", Size: 1}, {ID: "a"}},
+		Objects:  []upstream.Assignment{{objectA, "z"}, {objectB, "a"}, {objectC, "big"}, {object.Checksum{0xd}, "big"}},
 	}
 	if err := m.Measure(t.Context(), sizes{objectA: 5, objectB: 5, objectC: 4, {0xd}: 2}); err != nil {
 		t.Fatal(err)
 	}
-	want := []chunking.Component{{ID: "big", Size: 6}, {ID: "a", Size: 5}, {ID: "z", Name: "Z", Size: 5}}
-	if diff := cmp.Diff(want, m.Components); diff != "" {
+	want := []upstream.Package{{ID: "big", Size: 6}, {ID: "a", Size: 5}, {ID: "z", Name: "Z", Size: 5}}
+	if diff := cmp.Diff(want, m.Packages); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestMeasuringNeedsComponentsAndObjects(t *testing.T) {
 	t.Parallel()
-	m := chunking.Mapping{Objects: []chunking.Assignment{{objectA, "nosuch"}}}
-	if err := m.Measure(t.Context(), sizes{objectA: 1}); !errors.Is(err, chunking.ErrUnknownComponent) {
+	m := upstream.Mapping{Objects: []upstream.Assignment{{objectA, "nosuch"}}}
+	if err := m.Measure(t.Context(), sizes{objectA: 1}); !errors.Is(err, upstream.ErrUnknownPackage) {
 		t.Errorf("got %v, want ErrUnknownComponent", err)
 	}
 	if err := m.Measure(t.Context(), sizes{}); !errors.Is(err, repo.ErrObjectNotFound) {
@@ -64,7 +64,7 @@ func TestMeasuringNeedsComponentsAndObjects(t *testing.T) {
 func TestUpstream_BinsOfExclusiveComponentsLeaveThePriorBuild(t *testing.T) {
 	t.Parallel()
 	prior := [][]string{{"pkg1"}, {"pkg2"}, {"pkg3", "pkg4"}, {"pkg5", "pkg6"}, {""}}
-	bins, err := chunking.PackUpstream(list("3 1 4", "4 1 3", "5 1 2", "6 1 1"), 4, prior)
+	bins, err := upstream.Pack(list("3 1 4", "4 1 3", "5 1 2", "6 1 1"), 4, prior)
 	if got, want := strings.Join(ids(bins), "|"), "3,4|5,6|"; err != nil || got != want {
 		t.Errorf("%s, %v, want %s", got, err, want)
 	}
@@ -73,7 +73,7 @@ func TestUpstream_BinsOfExclusiveComponentsLeaveThePriorBuild(t *testing.T) {
 // TestUpstream_PackingKeepsEveryByte of the Fedora CoreOS.
 func TestUpstream_PackingKeepsEveryByte(t *testing.T) {
 	t.Parallel()
-	bins, err := chunking.PackUpstream(fedora(t), 64, nil)
+	bins, err := upstream.Pack(fedora(t), 64, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
