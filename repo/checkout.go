@@ -15,46 +15,47 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// Overwrite says what a checkout does with what is in the destination already.
+// Overwrite says what a checkout does with files that exist in the destination.
 type Overwrite uint8
 
 // The ways of dealing with existing files.
 const (
 	// OverwriteNone makes an existing destination an error.
 	OverwriteNone Overwrite = iota
-	// OverwriteUnion replaces files and goes into directories, whose metadata stay.
+	// OverwriteUnion replaces files and merges directories, which keep their metadata.
 	OverwriteUnion
-	// OverwriteUnionAdd keeps what is there.
+	// OverwriteUnionAdd keeps existing files and adds the others.
 	OverwriteUnionAdd
-	// OverwriteUnionIdentical takes files that are equal to those of the commit, and makes others an error. It needs
+	// OverwriteUnionIdentical accepts existing files that equal those of the commit; others are an error. It needs
 	// RequireHardlinks.
 	OverwriteUnionIdentical
 )
 
-// CheckoutOptions say how a commit is written to disk. The zero value restores everything, which takes root.
+// CheckoutOptions say how a commit is written to disk. The zero value restores everything, which requires root.
 type CheckoutOptions struct {
 	// User leaves out owners, xattrs and the set-id bits of copied files, and makes all files readable by their owner.
 	// It is always set in mode bare-user-only.
 	User      bool
 	Overwrite Overwrite
-	// Subpath is what of the commit to check out: the content of a directory, or a file, which comes into the
+	// Subpath selects the part of the commit to check out: the content of a directory, or one file, which is put into the
 	// destination directory.
 	Subpath string
-	// Whiteouts makes a file ".wh.NAME" remove NAME from the destination, and ".wh..wh..opq" everything in its
-	// directory. With OverwriteUnion, files and directories replace each other.
+	// Whiteouts makes a file ".wh.NAME" remove NAME from the destination, and ".wh..wh..opq" everything in its directory.
+	// With OverwriteUnion, a file replaces a directory and the reverse.
 	Whiteouts bool
 	// PassthroughWhiteouts makes a file ".ostree-wh.NAME" a whiteout of overlayfs: the device 0:0 of that name.
 	PassthroughWhiteouts bool
-	// ForceCopy never makes hard links to the repository, RequireHardlinks fails where it would copy, save empty files.
+	// ForceCopy never makes hard links to the repository. RequireHardlinks fails where a file would be copied; empty files
+	// are exempt.
 	ForceCopy, RequireHardlinks bool
-	// BareUserOnlyDirs gives directories only the permission bits 0775, as is always so in mode bare-user-only.
+	// BareUserOnlyDirs limits directories to the permission bits 0775. Mode bare-user-only always does.
 	BareUserOnlyDirs bool
-	// Filter reports whether to check out a path, absolute below Subpath, and what is below it. May be nil. It is
-	// called from one goroutine.
+	// Filter, if not nil, reports whether to check out a path and everything below it. The path is absolute, with Subpath
+	// as its root. Filter is called from one goroutine.
 	Filter func(path string) bool
 }
 
-// ErrCannotLink says that hard links were demanded where they are impossible.
+// ErrCannotLink says that hard links are required but impossible.
 var ErrCannotLink = errors.New("cannot hard link")
 
 const (
@@ -63,9 +64,9 @@ const (
 	passthroughPrefix = ".ostree-wh."
 )
 
-// Checkout writes the tree of a commit to the directory dest, whose parent must exist. Nothing outside of dest is
-// touched, whatever the commit holds or dest has in it: symlinks there are not followed. All new files and directories
-// have the time of modification 0, so that two checkouts are equal. Where it fails, what was written stays.
+// Checkout writes the tree of a commit to the directory dest, whose parent must exist. Nothing outside dest is touched,
+// whatever the commit or dest contains: symlinks in dest are not followed. New files and directories have the
+// modification time 0, so that two checkouts are equal. After an error, what was written stays.
 func (r *Repo) Checkout(ctx context.Context, c object.Checksum, dest string, opts CheckoutOptions) (err error) {
 	if opts.Overwrite == OverwriteUnionIdentical && !opts.RequireHardlinks {
 		return errors.New("union-identical needs hard links to be required")
@@ -74,7 +75,7 @@ func (r *Repo) Checkout(ctx context.Context, c object.Checksum, dest string, opt
 		return errors.New("copies and hard links cannot both be demanded")
 	}
 	if r.mode == ModeBareUserOnly {
-		// Nothing else makes sense: there are neither owners nor xattrs to restore.
+		// The mode stores neither owners nor xattrs, so there is nothing to restore.
 		opts.User = true
 	}
 	if err := opts.linkable(r.mode); err != nil {
@@ -93,14 +94,15 @@ func (r *Repo) Checkout(ctx context.Context, c object.Checksum, dest string, opt
 	if err != nil {
 		return fmt.Errorf("checkout: %w", err)
 	}
-	co := &checkout{repo: r, opts: opts, jobs: make(chan checkoutJob, hashQueue), skipDirs: r.mode == ModeBareUserOnly || opts.BareUserOnlyDirs}
+	co := &checkout{repo: r, opts: opts, jobs: make(chan checkoutJob, hashQueue),
+		skipDirs: r.mode == ModeBareUserOnly || opts.BareUserOnlyDirs}
 	if err := co.run(ctx, item, fd, existed); err != nil {
 		return fmt.Errorf("checkout to %s: %w", dest, err)
 	}
 	return nil
 }
 
-// linkable refuses early what cannot be linked at all.
+// linkable returns an error early if no file of the repository can be linked.
 func (o *CheckoutOptions) linkable(mode Mode) error {
 	if !o.RequireHardlinks {
 		return nil
@@ -131,7 +133,8 @@ func openDest(dest string, how Overwrite) (fd int, existed bool, err error) {
 	return fd, existed, nil
 }
 
-// checkout is one run. One goroutine makes the directories and removes what is in the way, others the files.
+// checkout is the state of one checkout. One goroutine makes the directories and removes what is in the way; others
+// write the files.
 type checkout struct {
 	repo     *Repo
 	opts     CheckoutOptions
@@ -146,12 +149,12 @@ type checkoutJob struct {
 	file object.Checksum
 }
 
-// outDir is a directory of the destination. It gets its metadata when the last thing in it is done.
+// outDir is a directory of the destination. Its metadata is set once everything in it is written.
 type outDir struct {
 	fd     int
 	parent *outDir
 	refs   atomic.Int32
-	meta   *object.DirMeta // nil: it was there before and stays as it is
+	meta   *object.DirMeta // nil if the directory existed before: it stays as it is
 }
 
 func (co *checkout) run(ctx context.Context, item TreeItem, fd int, existed bool) error {
@@ -189,7 +192,7 @@ func (co *checkout) root(ctx context.Context, item TreeItem, fd int, existed boo
 	return co.fill(ctx, dir, "/", item.Tree, 0)
 }
 
-// fill checks out a directory into an open one, which it lets go of.
+// fill checks out a directory into an open one, and releases that.
 func (co *checkout) fill(ctx context.Context, dir *outDir, path string, tree object.Checksum, depth int) (err error) {
 	defer func() { err = errors.Join(err, co.release(dir)) }()
 	if depth > object.MaxTreeDepth {
@@ -224,7 +227,8 @@ func (co *checkout) fill(ctx context.Context, dir *outDir, path string, tree obj
 	return nil
 }
 
-// whiteouts removes what the files of a directory say, before any of its files is written, and returns the others.
+// whiteouts applies the whiteouts among the files of a directory, before any file is written, and returns the other
+// files.
 func (co *checkout) whiteouts(
 	ctx context.Context, dir *outDir, path string, d *object.DirTree,
 ) ([]object.FileEntry, error) {
@@ -273,7 +277,7 @@ func (co *checkout) queue(ctx context.Context, dir *outDir, path string, f objec
 	}
 }
 
-// makeDir makes a subdirectory, or opens the one that is there.
+// makeDir makes a subdirectory, or opens the existing one.
 func (co *checkout) makeDir(ctx context.Context, dir *outDir, e object.DirEntry) (*outDir, error) {
 	meta, err := LoadDirMeta(ctx, co.repo, e.Meta)
 	if err != nil {
@@ -306,7 +310,7 @@ func (co *checkout) makeDir(ctx context.Context, dir *outDir, e object.DirEntry)
 	return sub, nil
 }
 
-// release lets go of a directory. The last one to do so finishes it, and then lets go of its parent.
+// release ends one use of a directory. The last release finishes the directory and releases its parent.
 func (co *checkout) release(dir *outDir) error {
 	var errs []error
 	for dir != nil && dir.refs.Add(-1) == 0 {

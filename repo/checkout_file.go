@@ -14,7 +14,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// writeFiles works off the queue. After an error, whoever's, the rest of it is only given back.
+// writeFiles writes the files of the queue. After an error in any goroutine it only releases the rest of the queue.
 func (co *checkout) writeFiles(ctx context.Context, cancel context.CancelCauseFunc) error {
 	var first error
 	for job := range co.jobs {
@@ -82,7 +82,7 @@ func (co *checkout) link(ctx context.Context, job checkoutJob) (bool, error) {
 	return false, notFound(fileName(job.file))
 }
 
-// canLink reports whether the object is stored as the file is to be. Empty files are never linked, since programs use
+// canLink reports whether the object is stored as the file shall be. Empty files are never linked, since programs use
 // their inodes as marks.
 func (co *checkout) canLink(r *Repo, c object.Checksum) (bool, error) {
 	switch {
@@ -108,7 +108,7 @@ func (co *checkout) canLink(r *Repo, c object.Checksum) (bool, error) {
 	}
 }
 
-// place calls create, which makes the new file under the name it is given, and sees to what is there already.
+// place calls create to make the new file under a name, and deals with an existing file of that name.
 func (co *checkout) place(ctx context.Context, job checkoutJob, create func(name string) error) error {
 	err := create(job.name)
 	if !errors.Is(err, unix.EEXIST) {
@@ -133,15 +133,15 @@ func (co *checkout) place(ctx context.Context, job checkoutJob, create func(name
 			err = unix.Renameat(job.dir.fd, temp, job.dir.fd, job.name)
 		}
 	}
-	// Renaming one name of a file over another one of the same file does nothing at all, so the temporary one may be
-	// left, in that case as after an error.
+	// Renaming one name of a file over another name of the same file does nothing, so the temporary name may remain, as
+	// after an error.
 	if e := unix.Unlinkat(job.dir.fd, temp, 0); !errors.Is(e, unix.ENOENT) {
 		err = errors.Join(err, e)
 	}
 	return err
 }
 
-// copy writes the file anew.
+// copy writes the file as a copy of the object.
 func (co *checkout) copy(ctx context.Context, job checkoutJob) error {
 	content, info, err := co.repo.OpenFile(ctx, job.file)
 	if err != nil {
@@ -199,7 +199,7 @@ func (co *checkout) fillFile(ctx context.Context, fd int, content io.Reader, inf
 	return setEpoch(procPath(fd))
 }
 
-// writeContent copies, sharing the blocks of an uncompressed object where the filesystem can.
+// writeContent copies the content. It shares the blocks of an uncompressed object where the filesystem can.
 func (co *checkout) writeContent(ctx context.Context, fd int, content io.Reader) error {
 	if p, ok := content.(*plainFile); ok && p.clone(fd) {
 		return nil
@@ -241,7 +241,7 @@ func (co *checkout) symlink(dirfd int, name string, info *object.FileInfo) error
 	return unix.UtimesNanoAt(dirfd, name, times, unix.AT_SYMLINK_NOFOLLOW)
 }
 
-// passthrough makes a whiteout of overlayfs.
+// passthrough makes an overlayfs whiteout.
 func (co *checkout) passthrough(ctx context.Context, job checkoutJob, info *object.FileInfo) error {
 	job.name = strings.TrimPrefix(job.name, passthroughPrefix)
 	if err := object.ValidateName(job.name); err != nil {
@@ -266,8 +266,7 @@ func (co *checkout) passthrough(ctx context.Context, job checkoutJob, info *obje
 	})
 }
 
-// identical makes sure that the file that is there is the one of the commit, as far as this checkout would have
-// written it.
+// identical returns an error unless the existing file equals the one that this checkout would write.
 func (co *checkout) identical(ctx context.Context, job checkoutJob) (err error) {
 	differs := fmt.Errorf("existing file differs: %w", os.ErrExist)
 	fd, err := openBeneath(job.dir.fd, job.name, unix.O_PATH)

@@ -16,7 +16,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
-// checkoutTree has what the options of a checkout are about.
+// checkoutTree has files that each option of a checkout acts on.
 func checkoutTree(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -26,9 +26,11 @@ func checkoutTree(t *testing.T) string {
 	} {
 		write(t, filepath.Join(dir, name), content)
 	}
-	if err := errors.Join(os.Symlink("sh", filepath.Join(dir, "usr/bin/bash")), os.Chown(filepath.Join(dir, "usr/etc/conf"), 12, 34),
+	if err := errors.Join(os.Symlink("sh", filepath.Join(dir, "usr/bin/bash")),
+		os.Chown(filepath.Join(dir, "usr/etc/conf"), 12, 34),
 		unix.Chmod(filepath.Join(dir, "usr/bin/sh"), 0o755), unix.Chmod(filepath.Join(dir, "odd"), 0o3777),
-		unix.Chmod(filepath.Join(dir, "overlay/.ostree-wh.gone"), 0o640), os.Chown(filepath.Join(dir, "overlay/.ostree-wh.gone"), 5, 6),
+		unix.Chmod(filepath.Join(dir, "overlay/.ostree-wh.gone"), 0o640),
+		os.Chown(filepath.Join(dir, "overlay/.ostree-wh.gone"), 5, 6),
 		unix.Setxattr(filepath.Join(dir, "overlay/.ostree-wh.gone"), "security.test", []byte("x"), 0)); err != nil {
 		t.Fatal(err)
 	}
@@ -43,11 +45,12 @@ func TestCheckoutOptionsDoWhatLibostreesDo(t *testing.T) {
 		name  string
 		args  []string
 		opts  repo.CheckoutOptions
-		there map[string]string // what is in the destination before; nil: it does not exist
+		there map[string]string // content of the destination before; nil if it does not exist
 		fails bool
 	}{
 		{"subpath", []string{"--subpath=/usr/etc"}, repo.CheckoutOptions{Subpath: "/usr/etc"}, nil, false},
-		{"subpath of a file", []string{"--subpath=/usr/etc/conf"}, repo.CheckoutOptions{Subpath: "/usr/etc/conf"}, nil, false},
+		{"subpath of a file", []string{"--subpath=/usr/etc/conf"}, repo.CheckoutOptions{Subpath: "/usr/etc/conf"}, nil,
+			false},
 		{"subpath that is absent", []string{"--subpath=/nowhere"}, repo.CheckoutOptions{Subpath: "/nowhere"}, nil, true},
 		{"copies", []string{"-C"}, repo.CheckoutOptions{ForceCopy: true}, nil, false},
 		{"copies for users", []string{"-C", "-U"}, repo.CheckoutOptions{ForceCopy: true, User: true}, nil, false},
@@ -59,12 +62,16 @@ func TestCheckoutOptionsDoWhatLibostreesDo(t *testing.T) {
 		{"whiteouts", []string{"--whiteouts", "--union", "--subpath=/layer"},
 			repo.CheckoutOptions{Whiteouts: true, Overwrite: repo.OverwriteUnion, Subpath: "/layer"}, old, false},
 		{"whiteouts are files", []string{"--union", "--subpath=/layer"},
-			repo.CheckoutOptions{Overwrite: repo.OverwriteUnion, Subpath: "/layer"}, map[string]string{"old": "old", "opaque/was": "was"}, false},
+			repo.CheckoutOptions{Overwrite: repo.OverwriteUnion, Subpath: "/layer"},
+			map[string]string{"old": "old", "opaque/was": "was"}, false},
 		{"union", []string{"--union", "--subpath=/usr/etc"},
-			repo.CheckoutOptions{Overwrite: repo.OverwriteUnion, Subpath: "/usr/etc"}, map[string]string{"conf": "mine", "more": "more"}, false},
+			repo.CheckoutOptions{Overwrite: repo.OverwriteUnion, Subpath: "/usr/etc"},
+			map[string]string{"conf": "mine", "more": "more"}, false},
 		{"union-add", []string{"--union-add", "--subpath=/usr/etc"},
-			repo.CheckoutOptions{Overwrite: repo.OverwriteUnionAdd, Subpath: "/usr/etc"}, map[string]string{"conf": "mine", "more": "more"}, false},
-		{"nothing may be there", []string{"--subpath=/usr/etc"}, repo.CheckoutOptions{Subpath: "/usr/etc"}, map[string]string{"conf": "mine"}, true},
+			repo.CheckoutOptions{Overwrite: repo.OverwriteUnionAdd, Subpath: "/usr/etc"},
+			map[string]string{"conf": "mine", "more": "more"}, false},
+		{"nothing may be there", []string{"--subpath=/usr/etc"}, repo.CheckoutOptions{Subpath: "/usr/etc"},
+			map[string]string{"conf": "mine"}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -149,7 +156,8 @@ func TestUnionIdenticalTakesWhatLibostreeTakes(t *testing.T) {
 			if (err != nil) != test.fails {
 				t.Errorf("ostree: %v: %s", err, said)
 			}
-			err = r.Checkout(t.Context(), c, ours, repo.CheckoutOptions{Overwrite: repo.OverwriteUnionIdentical, RequireHardlinks: true})
+			err = r.Checkout(t.Context(), c, ours,
+				repo.CheckoutOptions{Overwrite: repo.OverwriteUnionIdentical, RequireHardlinks: true})
 			if (err != nil) != test.fails {
 				t.Errorf("got %v", err)
 			}

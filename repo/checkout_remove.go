@@ -9,8 +9,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// removeAll removes a name below an open directory, and what is in it if it is a directory. Symlinks are removed, not
-// followed. A name that does not exist is no error.
+// removeAll removes a name in an open directory, and everything below it if it is a directory. Symlinks are removed,
+// not followed. It is not an error if the name does not exist.
 func removeAll(ctx context.Context, dirfd int, name string, depth int) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
-// files maps the files below a directory to their content, and its directories, with a slash, to nothing.
+// files maps the files below a directory to their content. Directories have a trailing slash and no content.
 func files(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -46,7 +46,7 @@ func TestCheckoutInto(t *testing.T) {
 		name          string
 		commit, there tree
 		opts          repo.CheckoutOptions
-		want          tree // nil: an error
+		want          tree // nil if an error is expected
 	}{
 		{"a filter sees every path below the subpath and leaves out what is below a directory",
 			tree{"s/keep/f": "f", "s/keep/skip": "", "s/skip/f": "f", "other": ""}, nil,
@@ -59,25 +59,32 @@ func TestCheckoutInto(t *testing.T) {
 			tree{"keep/": "", "keep/f": "f"}},
 		{"a filter is asked about a file that is the subpath", tree{"s/f": "f"}, nil,
 			repo.CheckoutOptions{Subpath: "/s/f", Filter: func(p string) bool { return p != "/f" }}, tree{}},
-		{"union-identical takes equal files and adds others", tree{"d/f": "f", "d/g": "g", "e": ""}, tree{"d/f": "f", "mine": "m", "e": ""},
+		{"union-identical takes equal files and adds others", tree{"d/f": "f", "d/g": "g", "e": ""},
+			tree{"d/f": "f", "mine": "m", "e": ""},
 			repo.CheckoutOptions{Overwrite: repo.OverwriteUnionIdentical, RequireHardlinks: true},
 			tree{"d/": "", "d/f": "f", "d/g": "g", "mine": "m", "e": ""}},
 		{"union-identical refuses others", tree{"f": "new"}, tree{"f": "old"},
 			repo.CheckoutOptions{Overwrite: repo.OverwriteUnionIdentical, RequireHardlinks: true}, nil},
-		{"union-identical without links makes no sense", tree{"f": ""}, tree{}, repo.CheckoutOptions{Overwrite: repo.OverwriteUnionIdentical}, nil},
-		{"links and copies exclude each other", tree{"f": ""}, tree{}, repo.CheckoutOptions{ForceCopy: true, RequireHardlinks: true}, nil},
+		{"union-identical requires links", tree{"f": ""}, tree{},
+			repo.CheckoutOptions{Overwrite: repo.OverwriteUnionIdentical}, nil},
+		{"links and copies exclude each other", tree{"f": ""}, tree{},
+			repo.CheckoutOptions{ForceCopy: true, RequireHardlinks: true}, nil},
 		{"union-add keeps files and goes into directories", tree{"d/f": "new", "d/g": "new"}, tree{"d/f": "old"},
 			repo.CheckoutOptions{Overwrite: repo.OverwriteUnionAdd}, tree{"d/": "", "d/f": "old", "d/g": "new"}},
-		{"union makes no directory of a file", tree{"x/f": "f"}, tree{"x": "file"}, repo.CheckoutOptions{Overwrite: repo.OverwriteUnion}, nil},
-		{"with whiteouts files and directories replace each other", tree{"x/f": "f", "y": "file"}, tree{"x": "file", "y/d/f": "f"},
+		{"union does not replace a file by a directory", tree{"x/f": "f"}, tree{"x": "file"},
+			repo.CheckoutOptions{Overwrite: repo.OverwriteUnion}, nil},
+		{"with whiteouts files and directories replace each other", tree{"x/f": "f", "y": "file"},
+			tree{"x": "file", "y/d/f": "f"},
 			repo.CheckoutOptions{Overwrite: repo.OverwriteUnion, Whiteouts: true}, tree{"x/": "", "x/f": "f", "y": "file"}},
-		{"a whiteout of nothing is no error", tree{".wh.absent": "", "f": ""}, tree{},
+		{"a whiteout of nothing is not an error", tree{".wh.absent": "", "f": ""}, tree{},
 			repo.CheckoutOptions{Overwrite: repo.OverwriteUnion, Whiteouts: true}, tree{"f": ""}},
-		{"a whiteout without a name is one", tree{".wh.": ""}, tree{}, repo.CheckoutOptions{Overwrite: repo.OverwriteUnion, Whiteouts: true}, nil},
-		{"a whiteout of the directory itself is one", tree{"d/.wh..": ""}, tree{"d/f": ""},
+		{"a whiteout without a name is an error", tree{".wh.": ""}, tree{},
 			repo.CheckoutOptions{Overwrite: repo.OverwriteUnion, Whiteouts: true}, nil},
-		{"a passthrough whiteout of the parent is one", tree{"d/.ostree-wh...": ""}, nil, repo.CheckoutOptions{PassthroughWhiteouts: true}, nil},
-		{"a subpath below a file is none", tree{"f": ""}, nil, repo.CheckoutOptions{Subpath: "/f/x"}, nil},
+		{"a whiteout of the directory itself is an error", tree{"d/.wh..": ""}, tree{"d/f": ""},
+			repo.CheckoutOptions{Overwrite: repo.OverwriteUnion, Whiteouts: true}, nil},
+		{"a passthrough whiteout of the parent is an error", tree{"d/.ostree-wh...": ""}, nil,
+			repo.CheckoutOptions{PassthroughWhiteouts: true}, nil},
+		{"a subpath below a file is an error", tree{"f": ""}, nil, repo.CheckoutOptions{Subpath: "/f/x"}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -152,7 +159,7 @@ func TestCheckoutLinksOrCopies(t *testing.T) {
 	}
 }
 
-// links lists the numbers of names of the regular files below a directory.
+// links lists the regular files below a directory with their link counts.
 func links(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder

@@ -17,12 +17,12 @@ import (
 // hashQueue is how many files may wait to be hashed. Their directories are held open.
 const hashQueue = 256
 
-// AddDirectory stores the files below a directory on disk and puts them into mt, over what is there. Several files are
-// read and hashed at a time. Symlinks are stored, never followed, except that dir itself may be one; files with several
-// names are read once. Everything must be a regular file, a symlink or a directory, and must not change meanwhile: a
-// file whose size does is an error.
+// AddDirectory stores the files below a directory on disk and adds them to mt, replacing entries of the same name.
+// Several files are read and hashed at a time. Symlinks are stored, never followed, except that dir itself may be one;
+// a file with several names is read once. Everything must be a regular file, a symlink or a directory, and must not
+// change meanwhile: a file whose size changes is an error.
 //
-// After an error mt is of no use.
+// After an error mt must not be used.
 func (t *Txn) AddDirectory(ctx context.Context, mt *MutableTree, dir string, opts TreeOptions) error {
 	fd, err := openat(unix.AT_FDCWD, dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -46,7 +46,7 @@ func (t *Txn) AddDirectory(ctx context.Context, mt *MutableTree, dir string, opt
 		return err
 	})
 	if err := g.Wait(); err != nil {
-		// The others fail because of the first that does.
+		// The other goroutines fail because of the first error.
 		return fmt.Errorf("adding %s: %w", dir, context.Cause(run))
 	}
 	return a.fill(ctx)
@@ -58,8 +58,8 @@ func cancelOn(cancel context.CancelCauseFunc, err error) {
 	}
 }
 
-// dirAdder walks a directory in one goroutine, which alone touches the tree, while others hash the files that it
-// finds. What they hash is put into the tree at the end.
+// dirAdder walks a directory in one goroutine, while others hash the files that it finds. Only the walking goroutine
+// touches the tree; the hashed files are added to it at the end.
 type dirAdder struct {
 	txn     *Txn
 	mod     *treeModifier
@@ -68,14 +68,14 @@ type dirAdder struct {
 	links   linkMemo
 	dirents []byte
 	found   []*foundFiles
-	scratch fileScratch // of the walking goroutine
+	scratch fileScratch // used by the walking goroutine only
 }
 
 // foundFiles are the files of one directory.
 type foundFiles struct {
 	node  *treeNode
 	names []string
-	ids   []object.Checksum // zero: left out
+	ids   []object.Checksum // zero if left out
 }
 
 // fileJob is one file to hash.
@@ -121,7 +121,7 @@ func (a *dirAdder) addDir(ctx context.Context, node *treeNode, dir *dirHandle, p
 	return nil
 }
 
-// errSkipDir is the answer of addDir for a directory that is to be left out.
+// errSkipDir is what addDir returns for a directory that is left out.
 var errSkipDir = errors.New("left out")
 
 func (a *dirAdder) addSubdir(ctx context.Context, node *treeNode, dir *dirHandle, path, name string, depth int) error {
@@ -135,7 +135,7 @@ func (a *dirAdder) addSubdir(ctx context.Context, node *treeNode, dir *dirHandle
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	// Whether the directory is wanted shows only when its metadata were read, so the tree gets it afterwards.
+	// Only its metadata tells whether the directory is wanted, so it is added to the tree after that was read.
 	if err := node.load(ctx); err != nil {
 		return errors.Join(err, unix.Close(fd))
 	}
@@ -158,7 +158,7 @@ func (a *dirAdder) addSubdir(ctx context.Context, node *treeNode, dir *dirHandle
 	return nil
 }
 
-// setMeta gives the node the metadata of the open directory, and reports false if it is to be left out.
+// setMeta sets the node's metadata to that of the open directory. It reports false if the directory is left out.
 func (a *dirAdder) setMeta(ctx context.Context, node *treeNode, fd int, path string) (bool, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -205,7 +205,8 @@ func (a *dirAdder) list(fd int) ([]direntry, error) {
 	return entries, err
 }
 
-func (a *dirAdder) queueFiles(ctx context.Context, node *treeNode, dir *dirHandle, path string, entries []direntry) error {
+func (a *dirAdder) queueFiles(ctx context.Context, node *treeNode, dir *dirHandle, path string,
+	entries []direntry) error {
 	files := &foundFiles{node: node}
 	for _, e := range entries {
 		switch e.typ {
@@ -238,7 +239,7 @@ func (a *dirAdder) queueFiles(ctx context.Context, node *treeNode, dir *dirHandl
 	return nil
 }
 
-// fill puts the hashed files into the tree.
+// fill adds the hashed files to the tree.
 func (a *dirAdder) fill(ctx context.Context) error {
 	for _, f := range a.found {
 		for i, name := range f.names {

@@ -14,7 +14,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// dirHandle is an open directory that is closed when its last user is done.
+// dirHandle is an open directory that is closed by its last user.
 type dirHandle struct {
 	fd   int
 	refs atomic.Int32
@@ -35,7 +35,7 @@ func (d *dirHandle) release() error {
 	return unix.Close(d.fd)
 }
 
-// hashFiles works off the queue. After an error, whoever's, the rest of it is only given back.
+// hashFiles hashes the files of the queue. After an error in any goroutine it only releases the rest of the queue.
 func (a *dirAdder) hashFiles(ctx context.Context, cancel context.CancelCauseFunc) error {
 	var scratch fileScratch
 	var first error
@@ -63,9 +63,10 @@ func (a *dirAdder) hashFile(ctx context.Context, s *fileScratch, job fileJob) er
 	return nil
 }
 
-// openAndHash returns the zero id for what is to be left out.
-func (a *dirAdder) openAndHash(ctx context.Context, s *fileScratch, dirfd int, name, path string) (c object.Checksum, err error) {
-	// The type is known from the directory; what comes into its place is refused below. O_NONBLOCK: a FIFO must not hang.
+// openAndHash returns the zero id for a file that is left out.
+func (a *dirAdder) openAndHash(ctx context.Context, s *fileScratch, dirfd int, name, path string) (c object.Checksum,
+	err error) {
+	// The directory told the type; a file of another type is refused below. O_NONBLOCK: a FIFO must not hang.
 	flags := unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	fd, err := openat(dirfd, name, flags, 0)
 	symlink := errors.Is(err, unix.ELOOP)
@@ -125,7 +126,7 @@ func (a *dirAdder) write(ctx context.Context, h *object.FileHeader, fd int, size
 	return c, err
 }
 
-// fdReader reads a raw descriptor that somebody else closes. Other than an [os.File] it costs nothing to make.
+// fdReader reads a raw descriptor, which the caller closes. Unlike an [os.File] it costs nothing to make.
 type fdReader int
 
 func (r fdReader) Read(p []byte) (int, error) {
@@ -146,7 +147,7 @@ func (r fdReader) Read(p []byte) (int, error) {
 // fileScratch holds the buffers of one goroutine.
 type fileScratch struct{ names, value, target []byte }
 
-// fdXattrs is readXattrs without the way through /proc, and with buffers that are kept.
+// fdXattrs is readXattrs without the detour through /proc, and with buffers that are reused.
 func (s *fileScratch) fdXattrs(fd int) (object.Xattrs, error) {
 	if s.names == nil {
 		s.names, s.value = make([]byte, 4096), make([]byte, 4096)
@@ -183,7 +184,7 @@ func (s *fileScratch) readlink(fd int) (string, error) {
 	return string(s.target[:n]), nil
 }
 
-// linkMemo keeps files with several names from being read several times. The header counts, since what is done to
+// linkMemo makes sure that a file with several names is read once. The header is part of the key, since changes to
 // metadata may depend on the path.
 type linkMemo struct {
 	mu   sync.Mutex
@@ -201,7 +202,8 @@ type linkResult struct {
 	err  error
 }
 
-func (m *linkMemo) do(ctx context.Context, dev, ino uint64, h *object.FileHeader, hash func() (object.Checksum, error)) (object.Checksum, error) {
+func (m *linkMemo) do(ctx context.Context, dev, ino uint64, h *object.FileHeader,
+	hash func() (object.Checksum, error)) (object.Checksum, error) {
 	header, err := object.EncodeFileHeader(h)
 	if err != nil {
 		return object.Checksum{}, err

@@ -36,8 +36,8 @@ func SourceDateEpoch(s string) (time.Time, error) {
 	return time.Unix(n, 0).UTC(), nil
 }
 
-// BindRefs appends the refs that a commit may be found under, sorted, and the collection that they belong
-// to, if that is not empty. It is the last that `ostree commit` adds to the metadata.
+// BindRefs appends the ref binding: the sorted refs that may name the commit, and their collection if that is not
+// empty. `ostree commit` adds it to the metadata last.
 func BindRefs(d gvariant.Dict, refs []string, collection string) gvariant.Dict {
 	sorted := slices.Clone(refs)
 	slices.Sort(sorted)
@@ -48,13 +48,14 @@ func BindRefs(d gvariant.Dict, refs []string, collection string) gvariant.Dict {
 	return d
 }
 
-// MarkBootable appends what says that the tree can be booted: the version of its kernel, as [FindKernel] gives it.
+// MarkBootable appends the keys that mark the tree as bootable, with the version of its kernel as [FindKernel] returns
+// it.
 func MarkBootable(d gvariant.Dict, kernel string) gvariant.Dict {
 	return d.Set(metaBootable, gvariant.Bool(true)).Set(metaLinux, gvariant.String(kernel))
 }
 
-// FindKernel returns the version of the one kernel of a tree, given by its root dirtree. Other numbers of kernels are
-// errors that wrap [ErrNoKernel] or [ErrSeveralKernel].
+// FindKernel returns the version of the only kernel of a tree, given the root dirtree. If there are none or several,
+// the error wraps [ErrNoKernel] or [ErrSeveralKernel].
 func FindKernel(ctx context.Context, src Source, tree object.Checksum) (string, error) {
 	v := ViewTree(src, tree, object.Checksum{})
 	modules, err := v.Lookup(ctx, "/usr/lib/modules")

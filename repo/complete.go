@@ -8,10 +8,10 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// IncompleteError says that a commit reaches an object that is not there. It wraps [ErrObjectNotFound].
+// IncompleteError says that a commit needs an object that is missing. It wraps [ErrObjectNotFound].
 type IncompleteError struct {
 	Commit object.Checksum
-	// Object is the first one missing, in the order of a walk, and Path where it stands.
+	// Object is the first missing object in the order of a walk, and Path its path in the commit.
 	Object object.Name
 	Path   string
 }
@@ -24,8 +24,8 @@ func (e *IncompleteError) Error() string {
 // Unwrap returns [ErrObjectNotFound].
 func (e *IncompleteError) Unwrap() error { return ErrObjectNotFound }
 
-// VerifyComplete checks that every object which a commit reaches is staged or in the repository itself, and returns an
-// [*IncompleteError] about the first that is not. It reads tree metadata only, each object once.
+// VerifyComplete checks that every object of a commit is staged or in the repository itself. It returns an
+// [*IncompleteError] about the first one that is not. It reads only commits, dirtrees and dirmetas, each once.
 func (t *Txn) VerifyComplete(ctx context.Context, commit object.Checksum) error {
 	c, err := LoadCommit(ctx, t, commit)
 	if err != nil {
@@ -42,9 +42,8 @@ func (t *Txn) VerifyComplete(ctx context.Context, commit object.Checksum) error 
 	return err
 }
 
-// Complete makes sure that a commit which came in is complete, as [Txn.VerifyComplete] does, takes away its mark as
-// partial, and notes that a ref is to point at it, unless refspec is empty. The transaction goes on: several commits
-// may share it.
+// Complete checks that a commit is complete, as [Txn.VerifyComplete] does, removes its partial mark and sets a ref to
+// it, unless refspec is empty. It does not end the transaction: several commits may share one.
 func (t *Txn) Complete(ctx context.Context, commit object.Checksum, refspec string) error {
 	if err := t.VerifyComplete(ctx, commit); err != nil {
 		return err
@@ -56,14 +55,14 @@ func (t *Txn) Complete(ctx context.Context, commit object.Checksum, refspec stri
 	return t.SetRef(refspec, commit)
 }
 
-// completeness looks at the objects of a commit.
+// completeness checks that the objects of a commit exist.
 type completeness struct {
 	txn    *Txn
 	commit object.Checksum
 	seen   map[object.Name]struct{}
 }
 
-// check looks at one object of a directory, unless that was done before.
+// check checks one object of a directory, unless it did so before.
 func (v *completeness) check(n object.Name, dir, name string) error {
 	if _, ok := v.seen[n]; ok {
 		return nil
@@ -88,7 +87,7 @@ func (v *completeness) files(d *TreeDir) error {
 	return nil
 }
 
-// dir looks at the two objects of a directory.
+// dir checks the two objects of a directory.
 func (v *completeness) dir(parent string, d object.DirEntry) error {
 	if err := v.check(object.Name{Checksum: d.Meta, Type: object.TypeDirMeta}, parent, d.Name); err != nil {
 		return err
@@ -96,7 +95,7 @@ func (v *completeness) dir(parent string, d object.DirEntry) error {
 	return v.check(object.Name{Checksum: d.Tree, Type: object.TypeDirTree}, parent, d.Name)
 }
 
-// subdir passes over trees that were looked at elsewhere.
+// subdir skips trees that were checked at another path.
 func (v *completeness) subdir(parent string, d object.DirEntry) (skip bool, err error) {
 	_, skip = v.seen[object.Name{Checksum: d.Tree, Type: object.TypeDirTree}]
 	return skip, v.dir(parent, d)

@@ -12,18 +12,18 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/keyfile"
 )
 
-// ErrInvalidConfig is wrapped by errors about the file config of a repository.
+// ErrInvalidConfig is wrapped by errors about the config file of a repository.
 var ErrInvalidConfig = errors.New("invalid repository configuration")
 
 // maxConfigSize bounds the configuration, which other programs may have written, in bytes.
 const maxConfigSize = 4 << 20
 
-// Config is the typed view of the file config. It does not change: [Repo.SetConfig] replaces it.
+// Config is the typed view of the config file. It is immutable: [Repo.SetConfig] replaces it.
 type Config struct {
 	Mode Mode
 	// Fsync is whether transactions make objects durable before they are visible.
 	Fsync bool
-	// PerObjectFsync is whether each object is made durable when it is written, besides.
+	// PerObjectFsync is whether each object is also made durable when it is written.
 	PerObjectFsync bool
 	// DisableXattrs is whether xattrs are left out when files are read from and written to disk.
 	DisableXattrs bool
@@ -31,19 +31,19 @@ type Config struct {
 	Locking bool
 	// LockTimeout is how long to wait for a lock; negative waits for ever.
 	LockTimeout time.Duration
-	// MinFreeSpacePercent of the filesystem are kept free. It is 0 where MinFreeSpaceSize counts.
+	// MinFreeSpacePercent is the percentage of the filesystem that is kept free. It is 0 where MinFreeSpaceSize applies.
 	MinFreeSpacePercent int
-	// MinFreeSpaceSize is how many bytes are kept free, if positive.
+	// MinFreeSpaceSize is the number of bytes that are kept free, if positive.
 	MinFreeSpaceSize int64
 	// TmpExpiry is the age at which forgotten temporary files are deleted.
 	TmpExpiry time.Duration
-	// Parent is the path of a repository that objects and refs are looked up in when this one lacks them, or empty.
+	// Parent is the path of the repository that is searched for objects and refs which this one lacks, or empty.
 	Parent string
-	// CollectionID is what the refs of the repository belong to, or empty.
+	// CollectionID is the collection that the refs of the repository belong to, or empty.
 	CollectionID string
-	// TombstoneCommits is whether deleted commits leave a mark.
+	// TombstoneCommits is whether deleted commits leave a tombstone.
 	TombstoneCommits bool
-	// ZlibLevel is the level of compression of file objects in mode archive.
+	// ZlibLevel is the compression level of file objects in mode archive.
 	ZlibLevel int
 
 	// minFreeSpaceText is MinFreeSpaceSize as it was written, for messages.
@@ -51,7 +51,7 @@ type Config struct {
 	file             *keyfile.File
 }
 
-// Get returns the value of any key, for those that have no field here, such as those of remotes.
+// Get returns the value of any key. It serves keys that have no field here, such as those of remotes.
 func (c *Config) Get(group, key string) (string, bool) { return c.file.Get(group, key) }
 
 // Groups returns the names of all groups in order.
@@ -60,7 +60,7 @@ func (c *Config) Groups() []string { return c.file.Groups() }
 // Keys returns the keys of a group in order.
 func (c *Config) Keys(group string) []string { return c.file.Keys(group) }
 
-// parseConfig reads and checks the bytes of a file config.
+// parseConfig parses and checks the content of a config file.
 func parseConfig(data []byte) (*Config, error) {
 	file, err := keyfile.Parse(data)
 	if err != nil {
@@ -174,7 +174,7 @@ func parseFreeSpaceSize(s string) (int64, error) {
 	return int64(n) << shift, nil
 }
 
-// readConfig reads the file config of the repository.
+// readConfig reads the config file of the repository.
 func readConfig(root *os.Root) (*Config, error) {
 	data, err := readSmallFile(root, "config", maxConfigSize)
 	if err != nil {
@@ -203,9 +203,9 @@ func readSmallFile(root *os.Root, name string, limit int64) ([]byte, error) {
 	return data, err
 }
 
-// SetConfig sets a key in the file config, keeping everything else in it as it is. An error leaves it as it was;
-// values that the repository could not be opened with again are errors. The parent, the level of compression and
-// whether xattrs are read count from the next [Open] on.
+// SetConfig sets a key in the config file and keeps everything else as it is. A value with which the repository could
+// not be opened is an error; after an error the file is unchanged. The parent, the compression level and
+// core.disable-xattrs take effect at the next [Open].
 func (r *Repo) SetConfig(group, key, value string) error {
 	if !r.writable {
 		return r.readOnlyError()

@@ -84,7 +84,7 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-// testdata/config has files that ostree 2026.4's "init", "remote add" and "config set" wrote.
+// The files of testdata/config were written by ostree 2026.4 with "init", "remote add" and "config set".
 func realConfigs(t testing.TB) map[string][]byte {
 	t.Helper()
 	files, err := filepath.Glob("testdata/config/*")
@@ -114,7 +114,8 @@ func TestInitWritesWhatLibostreeWrites(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got, err := os.ReadFile(filepath.Join(path, "config")); string(got) != string(configs[mode.String()]) || err != nil {
+		if got, err := os.ReadFile(filepath.Join(path,
+			"config")); string(got) != string(configs[mode.String()]) || err != nil {
 			t.Errorf("%s: got %q, %v", mode, got, err)
 		}
 	}
@@ -131,7 +132,8 @@ func TestWhatLibostreeWritesIsRead(t *testing.T) {
 		if mode, err := ParseMode(name); err == nil && c.Mode != mode {
 			t.Errorf("%s: got mode %s", name, c.Mode)
 		}
-		if name == "settings" && (c.Mode != ModeBare || c.Fsync || !c.PerObjectFsync || c.MinFreeSpaceSize != 500<<20 || len(c.Keys(`remote "mirror"`)) != 6) {
+		if name == "settings" && (c.Mode != ModeBare || c.Fsync || !c.PerObjectFsync || c.MinFreeSpaceSize != 500<<20 ||
+			len(c.Keys(`remote "mirror"`)) != 6) {
 			t.Errorf("%s: got %+v", name, c)
 		}
 	}

@@ -9,19 +9,19 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// Files lists file objects with their paths in a commit, sorted by checksum. [Content] is one; others may make the
-// paths when they are asked for. Implementations are safe for concurrent use.
+// Files lists file objects with their paths in a commit, sorted by checksum. [Content] implements it; other
+// implementations may compute the paths on demand. Implementations are safe for concurrent use.
 type Files interface {
 	// Len is the number of paths.
 	Len() int
-	// Checksum returns the object of one.
+	// Checksum returns the file object of path i.
 	Checksum(i int) object.Checksum
-	// Path is absolute in the commit ("/usr/bin/bash"). The paths of one object are in the order in which a walk meets
-	// them: the files of a directory before its subdirectories, each in stored order.
+	// Path returns path i, absolute in the commit ("/usr/bin/bash"). The paths of one object are in the order of a walk:
+	// the files of a directory before its subdirectories, each in stored order.
 	Path(i int) string
 }
 
-// ObjectPath is a path of a commit with the file object there.
+// ObjectPath is a path in a commit and its file object.
 type ObjectPath struct {
 	Checksum object.Checksum
 	Path     string
@@ -43,7 +43,7 @@ func (c Content) Path(i int) string { return c[i].Path }
 
 // CommitContent returns every file of a commit.
 func CommitContent(ctx context.Context, src Source, commit object.Checksum) (Content, error) {
-	// Counted first: a tree may have a million files, and a list that grows is there twice.
+	// Count first: a tree may have a million files, and growing a list holds it in memory twice.
 	n := 0
 	if err := eachDirectory(ctx, src, commit, func(_ string, list []object.FileEntry) error {
 		n += len(list)
@@ -65,7 +65,7 @@ func CommitContent(ctx context.Context, src Source, commit object.Checksum) (Con
 	return content, nil
 }
 
-// EachFile calls f for every file of a commit in the order of a walk, and ends with its error.
+// EachFile calls f for every file of a commit in the order of a walk. It stops at the first error of f and returns it.
 func EachFile(ctx context.Context, src Source, commit object.Checksum, f func(ObjectPath) error) error {
 	return eachDirectory(ctx, src, commit, func(dir string, list []object.FileEntry) error {
 		paths := joinAll(dir, list)
@@ -98,7 +98,7 @@ func eachDirectory(
 	return nil
 }
 
-// joinAll returns the paths of a directory's files, which share their memory.
+// joinAll returns the paths of a directory's files. The strings share one piece of memory.
 func joinAll(dir string, files []object.FileEntry) []string {
 	if dir != "/" {
 		dir += "/"

@@ -74,7 +74,7 @@ func TestUncompressedContentIsReadAtRandom(t *testing.T) {
 	}
 }
 
-// A file that has become shorter behind our back is not the end of the content.
+// A file that was truncated meanwhile does not look like the end of the content.
 func TestContentThatIsCutOffIsAnErrorAtRandomToo(t *testing.T) {
 	t.Parallel()
 	r := repotest.Init(t, repo.ModeBareUser)

@@ -9,7 +9,7 @@ import (
 )
 
 // TreeDiff is the difference between two commits as `ostree-ext` reports it. All lists are sorted. Paths begin with a
-// slash and are relative to the subdirectory. What is in a directory that was added or removed is not listed.
+// slash and are relative to the subdirectory. The content of a directory that was added or removed is not listed.
 type TreeDiff struct {
 	Subdir       string
 	AddedFiles   []string
@@ -17,18 +17,18 @@ type TreeDiff struct {
 	RemovedFiles []string
 	RemovedDirs  []string
 	ChangedFiles []string
-	ChangedDirs  []string // those whose owner, mode or xattrs changed
+	ChangedDirs  []string // owner, mode or xattrs changed
 }
 
-// String returns the numbers in one line.
+// String returns the counts in one line.
 func (d *TreeDiff) String() string {
 	return fmt.Sprintf("files(added:%d removed:%d changed:%d) dirs(added:%d removed:%d changed:%d)",
 		len(d.AddedFiles), len(d.RemovedFiles), len(d.ChangedFiles), len(d.AddedDirs), len(d.RemovedDirs), len(d.ChangedDirs))
 }
 
-// Diff compares the trees of two commits, or what is below a path that is a directory in both. The metadata of the root
-// itself do not count. A file that became a directory is a changed file; a directory that became a file was removed
-// and a file added.
+// Diff compares the trees of two commits, or the subtrees at a path that is a directory in both. The metadata of the
+// root itself is ignored. A file that became a directory is a changed file; a directory that became a file is a removed
+// directory and an added file.
 func Diff(ctx context.Context, src Source, from, to object.Checksum, subdir string) (*TreeDiff, error) {
 	var roots [2]TreeItem
 	for i, c := range []object.Checksum{from, to} {
@@ -46,7 +46,8 @@ func Diff(ctx context.Context, src Source, from, to object.Checksum, subdir stri
 	if err := w.walk(ctx, "/", roots[0].Tree, roots[1].Tree, 0); err != nil {
 		return nil, err
 	}
-	for _, list := range []*[]string{&d.AddedFiles, &d.AddedDirs, &d.RemovedFiles, &d.RemovedDirs, &d.ChangedFiles, &d.ChangedDirs} {
+	for _, list := range []*[]string{&d.AddedFiles, &d.AddedDirs, &d.RemovedFiles, &d.RemovedDirs, &d.ChangedFiles,
+		&d.ChangedDirs} {
 		slices.Sort(*list)
 	}
 	return d, nil
@@ -126,11 +127,11 @@ func loadBoth(ctx context.Context, src Source, a, b object.Checksum) (from, to *
 
 // Changes are the differences between two commits as `ostree diff` prints them, in its order. All paths are absolute.
 type Changes struct {
-	// Modified are files and directories whose content or metadata changed.
+	// Modified lists files and directories whose content or metadata changed.
 	Modified []string
-	// Removed does not list what is in a removed directory.
+	// Removed does not list the content of a removed directory.
 	Removed []string
-	// Added lists what is in an added directory too.
+	// Added lists the content of an added directory too.
 	Added []string
 }
 
@@ -210,7 +211,7 @@ func (w *changeWalk) oldFiles(path string, from, to *object.DirTree) {
 	}
 }
 
-// gone notes a name that is not there as what it was. One that changed its type counts as modified.
+// gone records a name that was removed. If the name exists with another type, it is modified instead.
 func (w *changeWalk) gone(child, name string, to *object.DirTree) {
 	_, file := to.File(name)
 	_, dir := to.Dir(name)

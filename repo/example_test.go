@@ -13,7 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// A transaction stores a tree of one file and a commit of it, and sets a ref.
+// This example stores a tree of one file and a commit of it in one transaction, and sets a ref.
 func ExampleRepo_Begin() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
@@ -72,7 +72,7 @@ func writeHello(ctx context.Context, r *repo.Repo) (object.Checksum, error) {
 	return commit, err
 }
 
-// A file is found through the commit that a ref names.
+// This example finds a file through the commit that a ref names.
 func ExampleRepo_OpenFile() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "example")

@@ -14,13 +14,13 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
-// Committing so many takes each program long, so that it is done once, and the other modes get the commit by a pull.
+// Committing this many files takes long, so it is done once; the other modes pull the commit.
 func TestDirectoryOfManyEntries(t *testing.T) {
 	t.Parallel()
 	const entries = 100_000
 	dir := t.TempDir()
 	for i := range entries {
-		// Most are empty: libostree takes minutes to find out that the others are equal.
+		// Most files are empty: libostree takes minutes to find out that the others are equal.
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), make([]byte, max(0, 10-i)), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -61,8 +61,8 @@ func TestDirectoryOfManyEntries(t *testing.T) {
 	}
 }
 
-// A file of more than 4 GiB goes from repository to repository, in turn written by us and by ostree, so that each
-// program writes every mode and reads every mode as the other wrote it. Whatever we read we hash; ostree does at the end.
+// A file of more than 4 GiB is pulled from repository to repository, in turn by us and by ostree, so that each program
+// writes every mode and reads every mode that the other wrote. We hash whatever we read; ostree does so at the end.
 func TestFileOfMoreThan4GiB(t *testing.T) {
 	t.Parallel()
 	const size = 4<<30 + 1

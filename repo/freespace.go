@@ -10,8 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spaceError is the error about the free space that the configuration wants to keep. It wraps [ErrNoSpace], and the error
-// that the system has for this.
+// spaceError says that less space would remain free than the configuration demands. It wraps [ErrNoSpace] and ENOSPC.
 type spaceError struct {
 	limit string // the key and value
 	want  int64  // bytes
@@ -25,7 +24,7 @@ func (e *spaceError) Error() string {
 // Unwrap returns both.
 func (e *spaceError) Unwrap() []error { return []error{ErrNoSpace, unix.ENOSPC} }
 
-// formatSize spells a number of bytes with decimal units, as GLib does.
+// formatSize formats a number of bytes with decimal units, as GLib does.
 func formatSize(n int64) string {
 	if n < 1000 {
 		return fmt.Sprintf("%d bytes", n)
@@ -37,8 +36,8 @@ func formatSize(n int64) string {
 	return fmt.Sprintf("%.1f %cB", v, " kMGTPE"[unit])
 }
 
-// spaceBudget is how many blocks a transaction may still write. It is counted, not measured again, and what other
-// processes write is not in it.
+// spaceBudget counts the blocks that a transaction may still write. The free space is measured once, so writes of other
+// processes are not counted.
 type spaceBudget struct {
 	limit     string
 	blockSize int64
@@ -72,7 +71,7 @@ func newSpaceBudget(rootFD int, c *Config) (*spaceBudget, error) {
 	return b, nil
 }
 
-// percentOf is percent of so many fragments, in blocks.
+// percentOf returns a percentage of a number of fragments, in blocks.
 func percentOf(fragments, fragmentSize, blockSize, percent uint64) uint64 {
 	hi, lo := bits.Mul64(fragments, fragmentSize)
 	if hi >= blockSize {
@@ -82,7 +81,7 @@ func percentOf(fragments, fragmentSize, blockSize, percent uint64) uint64 {
 	return blocks / 100 * percent
 }
 
-// hasAdminBounding reports whether the blocks that are reserved for root are ours to use. In containers root often
+// hasAdminBounding reports whether this process may use the blocks that are reserved for root. In containers root often
 // lacks the capability.
 func hasAdminBounding() bool {
 	v, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, unix.CAP_SYS_ADMIN, 0, 0, 0)
@@ -91,7 +90,7 @@ func hasAdminBounding() bool {
 
 func (b *spaceBudget) blocks(size int64) int64 { return size/b.blockSize + 1 }
 
-// reserve takes the space for so many bytes of content out of the budget.
+// reserve takes the space for size bytes of content out of the budget.
 func (b *spaceBudget) reserve(size int64) error {
 	if b == nil {
 		return nil
@@ -103,7 +102,7 @@ func (b *spaceBudget) reserve(size int64) error {
 	return nil
 }
 
-// giveBack returns space that was not needed after all.
+// giveBack returns space that was not used to the budget.
 func (b *spaceBudget) giveBack(size int64) {
 	if b != nil {
 		b.left.Add(b.blocks(size))

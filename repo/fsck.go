@@ -24,22 +24,22 @@ type FsckOptions struct {
 	All bool
 	// Delete removes corrupt objects. It implies All, and takes the exclusive lock.
 	Delete bool
-	// VerifyBindings checks that each commit that a ref names is bound to it. It is implied where the repository has a
+	// VerifyBindings checks that each commit is bound to the refs that name it. It is implied if the repository has a
 	// collection id.
 	VerifyBindings bool
-	// VerifyBackRefs checks that the refs that such a commit is bound to exist. It implies VerifyBindings.
+	// VerifyBackRefs checks that the refs which a commit is bound to exist. It implies VerifyBindings.
 	VerifyBackRefs bool
 	// AddTombstones leaves tombstones for absent parents.
 	AddTombstones bool
 }
 
-// FsckProblem is something that is wrong.
+// FsckProblem is one problem that a check found.
 type FsckProblem struct {
 	// Object is zero for problems of refs.
 	Object object.Name
-	// Missing is whether the object is absent; else it is corrupt.
+	// Missing is whether the object is absent; otherwise it is corrupt.
 	Missing bool
-	// Commits are those that need the object, sorted.
+	// Commits are the commits that need the object, sorted.
 	Commits []object.Checksum
 	Err     error
 }
@@ -58,20 +58,20 @@ func (p FsckProblem) String() string {
 
 // FsckReport says what was checked and what was found.
 type FsckReport struct {
-	// Commits were checked, Partial ones were left out, FsckPartial of them because an earlier check found objects
-	// corrupt or missing.
+	// Commits is how many commits were checked and Partial how many were left out; FsckPartial counts those of Partial
+	// that an earlier check marked because of corrupt or missing objects.
 	Commits, Partial, FsckPartial int
 	Objects                       int
-	// Problems are in the order of the objects.
+	// Problems is sorted by object.
 	Problems []FsckProblem
 }
 
-// ErrRepositoryCorrupt is what [Repo.Fsck] returns when a check found something.
+// ErrRepositoryCorrupt is returned by [Repo.Fsck] when it found a problem.
 var ErrRepositoryCorrupt = errors.New("repository corruption encountered")
 
 // Fsck reads and hashes each object that a commit needs, several at a time, and checks the refs. Commits that are
-// marked as partial are left out. Where it finds a problem, the error wraps [ErrRepositoryCorrupt] and the report is
-// valid; commits that lack objects are then marked as partial, if the repository is writable.
+// marked as partial are left out. If it finds a problem, the error wraps [ErrRepositoryCorrupt] and the report is
+// valid; commits that lack objects are then marked as partial if the repository is writable.
 func (r *Repo) Fsck(ctx context.Context, opts FsckOptions) (report FsckReport, err error) {
 	kind := LockShared
 	if opts.Delete {
@@ -99,9 +99,9 @@ type fsck struct {
 	repo    *Repo
 	opts    FsckOptions
 	report  FsckReport
-	commits []object.Checksum // to check, sorted
+	commits []object.Checksum // objects to check, sorted
 
-	mu sync.Mutex // guards the problems in report
+	mu sync.Mutex // guards report.Problems
 }
 
 func (f *fsck) run(ctx context.Context) error {
@@ -130,7 +130,7 @@ func (f *fsck) run(ctx context.Context) error {
 	return f.settle(ctx)
 }
 
-// stop reports whether enough was found.
+// stop reports whether the check may end.
 func (f *fsck) stop() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -141,13 +141,13 @@ func (f *fsck) found(n object.Name, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.opts.All && len(f.report.Problems) > 0 {
-		// Another object was being checked when the first problem was found.
+		// This object was being checked when the first problem was found.
 		return
 	}
 	f.report.Problems = append(f.report.Problems, FsckProblem{Object: n, Missing: isMissing(err), Err: err})
 }
 
-// findCommits sorts out which commits are to be checked.
+// findCommits decides which commits are checked.
 func (f *fsck) findCommits(ctx context.Context) error {
 	var all []object.Checksum
 	for n, err := range f.repo.Objects(ctx) {
@@ -188,7 +188,7 @@ func (f *fsck) tombstone(ctx context.Context, c object.Checksum) error {
 	}
 	commit, err := LoadCommit(ctx, f.repo, c)
 	if err != nil || commit.Parent.IsZero() {
-		// What is wrong with the commit is found below.
+		// The check of the commit itself reports what is wrong with it.
 		return nil
 	}
 	if ok, err := f.repo.Has(object.Name{Checksum: commit.Parent, Type: object.TypeCommit}); ok || err != nil {
@@ -197,7 +197,7 @@ func (f *fsck) tombstone(ctx context.Context, c object.Checksum) error {
 	return f.repo.writeTombstone(commit.Parent)
 }
 
-// objects lists what the commits need. What cannot be read is in the list and found when it is checked.
+// objects lists the objects that the commits need, including those that cannot be read: the check finds them.
 func (f *fsck) objects(ctx context.Context) []object.Name {
 	var list []object.Name
 	t := newTraverser(tolerantSource{f.repo}, func(n object.Name) error {
@@ -210,7 +210,7 @@ func (f *fsck) objects(ctx context.Context) []object.Name {
 	return list
 }
 
-// tolerantSource gives an empty directory for one that cannot be read.
+// tolerantSource replaces a directory that cannot be read by an empty one.
 type tolerantSource struct{ *Repo }
 
 func (s tolerantSource) Metadata(ctx context.Context, n object.Name) ([]byte, error) {
@@ -226,11 +226,11 @@ func (s tolerantSource) Metadata(ctx context.Context, n object.Name) ([]byte, er
 	return data, err
 }
 
-// needs visits a commit with its tree as far as it can be read.
+// needs visits a commit and its tree as far as they can be read.
 func (t *traverser) needs(ctx context.Context, c object.Checksum) {
 	if _, err := t.commit(ctx, c, false); err != nil {
-		// The commit itself is unreadable: there is nothing else to visit, and it is to be checked. The visitor of a
-		// check does not fail.
+		// The commit itself is unreadable, so there is nothing else to visit. It is checked below.
+		// The visitor of a check does not fail.
 		_, _ = t.first(object.Name{Checksum: c, Type: object.TypeCommit})
 	}
 }
@@ -251,8 +251,8 @@ func (f *fsck) check(ctx context.Context, n object.Name) error {
 	return nil
 }
 
-// VerifyObject reads an object and compares its hash with its name, and its form with what its type may have. The error
-// about bytes that hash to another id is a [*object.CorruptError].
+// VerifyObject reads an object, compares its hash with its name and checks that its bytes are valid for its type. The
+// error about bytes that hash to another id is a [*object.CorruptError].
 func (r *Repo) VerifyObject(ctx context.Context, n object.Name) error { return verifyObject(ctx, r, n) }
 
 func verifyObject(ctx context.Context, src Source, n object.Name) error {
@@ -270,7 +270,7 @@ func verifyObject(ctx context.Context, src Source, n object.Name) error {
 	case object.TypeDirTree:
 		var d *object.DirTree
 		if d, err = object.ParseDirTreeLoose(data); err == nil {
-			// libostree does not look at the order of names, and then cannot find some.
+			// Libostree does not check the order of names, and then cannot find some of them.
 			err = d.Validate()
 		}
 	case object.TypeDirMeta:
@@ -304,7 +304,7 @@ func verifyFile(ctx context.Context, src Source, n object.Name) (err error) {
 	return nil
 }
 
-// settle names the commits that each problem concerns, and does what was asked for about them.
+// settle records the commits that each problem concerns, and deletes or marks as the options say.
 func (f *fsck) settle(ctx context.Context) error {
 	problems := f.report.Problems
 	if len(problems) == 0 {
@@ -356,7 +356,7 @@ func (f *fsck) repair(ctx context.Context, p FsckProblem) error {
 	return nil
 }
 
-// refs checks that refs name commits, and what the commits say about refs.
+// refs checks that refs name commits, and the ref bindings of these commits.
 func (f *fsck) refs(ctx context.Context) error {
 	refs, err := f.repo.Refs("")
 	if err != nil {
@@ -377,7 +377,8 @@ func (f *fsck) refs(ctx context.Context) error {
 				return e
 			}
 			f.mu.Lock()
-			f.report.Problems = append(f.report.Problems, FsckProblem{Err: fmt.Errorf("loading commit for ref %s: %w", ref.Name, err)})
+			f.report.Problems = append(f.report.Problems,
+				FsckProblem{Err: fmt.Errorf("loading commit for ref %s: %w", ref.Name, err)})
 			f.mu.Unlock()
 		}
 	}

@@ -11,7 +11,7 @@ import (
 // userOnlyPerm are the permission bits that files and directories of mode bare-user-only may have.
 const userOnlyPerm = 0o775
 
-// cleanHeader brings the xattrs of a header into the form in which they are hashed.
+// cleanHeader converts the xattrs of a header to the form in which they are hashed.
 func (t *Txn) cleanHeader(h *object.FileHeader) *object.FileHeader {
 	clean := *h
 	if t.repo.Config().DisableXattrs {
@@ -26,7 +26,7 @@ func hasEmptyXattr(list object.Xattrs) bool {
 	return slices.ContainsFunc(list, func(x object.Xattr) bool { return len(x.Value) == 0 })
 }
 
-// checkHeader refuses what is not a file object, and what the mode could not give back.
+// checkHeader refuses a header that is not that of a file object, or that the mode cannot store.
 func (t *Txn) checkHeader(j *contentJob) error {
 	err := (&object.FileInfo{FileHeader: *j.header, Size: j.size}).Validate()
 	if err == nil {
@@ -38,7 +38,7 @@ func (t *Txn) checkHeader(j *contentJob) error {
 	return err
 }
 
-// storable refuses file objects that would read back as others, and so fail every check from then on.
+// storable refuses headers that would read back differently, and so fail every later check.
 func (t *Txn) storable(h *object.FileHeader) error {
 	switch t.repo.mode {
 	case ModeBare:
@@ -54,7 +54,7 @@ func (t *Txn) storable(h *object.FileHeader) error {
 	return nil
 }
 
-// canonical refuses what mode bare-user-only does not hold.
+// canonical refuses headers that mode bare-user-only cannot store.
 func canonical(uid, gid, mode uint32, xattrs object.Xattrs) error {
 	perm := uint32(userOnlyPerm)
 	if mode&object.ModeTypeMask == object.ModeSymlink {

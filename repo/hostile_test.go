@@ -91,7 +91,9 @@ func TestHostileObjects(t *testing.T) {
 			"a FIFO":       func(file string) error { return unix.Mkfifo(file, 0o644) },
 			"a directory":  func(file string) error { return os.Mkdir(file, 0o755) },
 			"short header": func(file string) error { return os.WriteFile(file, []byte{0, 0, 0, 26}, 0o644) },
-			"huge header":  func(file string) error { return os.WriteFile(file, []byte("\xff\xff\xff\xff\x00\x00\x00\x00"), 0o644) },
+			"huge header": func(file string) error {
+				return os.WriteFile(file, []byte("\xff\xff\xff\xff\x00\x00\x00\x00"), 0o644)
+			},
 		}
 		if mode != repo.ModeBareUserOnly {
 			tests["a symlink"] = func(file string) error { return os.Symlink("/etc/passwd", file) }
@@ -129,13 +131,14 @@ func objectFile(r *repo.Repo, c object.Checksum) string {
 	return filepath.Join(r.Path(), "objects", c.String()[:2], c.String()[2:]+suffix)
 }
 
-// Objects behind a symlink are not the repository's.
+// Objects behind a symlink do not belong to the repository.
 func TestObjectsAreNotFollowedOut(t *testing.T) {
 	t.Parallel()
 	other, r := repotest.Init(t, repo.ModeArchive), repotest.Init(t, repo.ModeArchive)
 	c := repotest.CommitRelease(t, other, 1)
 	first := c.String()[:2]
-	if err := os.Symlink(filepath.Join(other.Path(), "objects", first), filepath.Join(r.Path(), "objects", first)); err != nil {
+	if err := os.Symlink(filepath.Join(other.Path(), "objects", first),
+		filepath.Join(r.Path(), "objects", first)); err != nil {
 		t.Fatal(err)
 	}
 	name := object.Name{Checksum: c, Type: object.TypeCommit}
@@ -159,7 +162,7 @@ func TestObjectsAreNotFollowedOut(t *testing.T) {
 	}
 }
 
-// Every truncation of an object is an error at some point, and none makes a reader panic.
+// Reading a truncated object returns an error, wherever it was cut, and never panics.
 func TestTruncatedObjects(t *testing.T) {
 	t.Parallel()
 	r := repotest.Init(t, repo.ModeArchive)

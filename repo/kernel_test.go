@@ -14,7 +14,7 @@ func TestUpstream_KernelDirectory(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name  string
-		files []string // those that end in a slash are directories
+		files []string // paths that end in a slash are directories
 		want  string
 		err   error
 	}{
@@ -24,7 +24,8 @@ func TestUpstream_KernelDirectory(t *testing.T) {
 		{"modules without a kernel", []string{"usr/lib/modules/1.0/modules.dep"}, "", repo.ErrNoKernel},
 		{"a directory in the kernel's place", []string{"usr/lib/modules/1.0/vmlinuz/"}, "", repo.ErrNoKernel},
 		{"one kernel", []string{"usr/lib/modules/1.0/vmlinuz"}, "1.0", nil},
-		{"one kernel beside a directory without", []string{"usr/lib/modules/0.9/", "usr/lib/modules/1.0/vmlinuz", "usr/lib/modules/2.0/modules.dep"}, "1.0", nil},
+		{"one kernel beside a directory without",
+			[]string{"usr/lib/modules/0.9/", "usr/lib/modules/1.0/vmlinuz", "usr/lib/modules/2.0/modules.dep"}, "1.0", nil},
 		{"two kernels", []string{"usr/lib/modules/1.0/vmlinuz", "usr/lib/modules/2.0/vmlinuz"}, "", repo.ErrSeveralKernel},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

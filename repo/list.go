@@ -12,7 +12,7 @@ import (
 type ListOptions struct {
 	// Recursive is whether to descend into subdirectories.
 	Recursive bool
-	// DirectoryOnly is whether to visit a directory itself and nothing in it.
+	// DirectoryOnly is whether to visit a directory itself but not its content.
 	DirectoryOnly bool
 }
 
@@ -20,7 +20,7 @@ type ListOptions struct {
 type ListEntry struct {
 	// Path is absolute in the commit.
 	Path string
-	// FileInfo has the metadata of directories too.
+	// FileInfo holds the metadata of files and directories.
 	object.FileInfo
 	// Checksum is the id of the file object or of the dirtree.
 	Checksum object.Checksum
@@ -31,7 +31,8 @@ type ListEntry struct {
 // IsDir reports whether the entry is a directory.
 func (e *ListEntry) IsDir() bool { return e.Mode&object.ModeTypeMask == object.ModeDir }
 
-// Line returns the line, without its newline, that `ostree ls` prints of the entry with -C (checksums) and -X (xattrs).
+// Line returns the line, without its newline, that `ostree ls` prints for the entry, with -C if checksums is set and
+// with -X if xattrs is.
 func (e *ListEntry) Line(checksums, xattrs bool) string {
 	typ := byte('-')
 	switch e.Mode & object.ModeTypeMask {
@@ -60,9 +61,11 @@ func (e *ListEntry) Line(checksums, xattrs bool) string {
 	return string(b)
 }
 
-// List visits what is at a path of a commit, in the order of `ostree ls`: a directory first, then the files in it and
-// its subdirectories, each sorted by name. The error about a path that names nothing wraps [fs.ErrNotExist].
-func List(ctx context.Context, src Source, commit object.Checksum, path string, opts ListOptions, visit func(*ListEntry) error) error {
+// List visits the entry at a path of a commit, and if it is a directory its content, in the order of `ostree ls`: a
+// directory first, then its files and then its subdirectories, each sorted by name. If the path does not exist, the
+// error wraps [fs.ErrNotExist].
+func List(ctx context.Context, src Source, commit object.Checksum, path string, opts ListOptions,
+	visit func(*ListEntry) error) error {
 	item, err := lookupIn(ctx, src, commit, path)
 	if err != nil {
 		return err
@@ -124,8 +127,8 @@ func (l *lister) dir(ctx context.Context, path string, tree, meta object.Checksu
 	return nil
 }
 
-// Log visits a commit and its ancestors, the newest first. It ends with the first one that the source does not hold,
-// and then reports that there is more history.
+// Log visits a commit and its ancestors, newest first. It stops at the first commit that the source lacks, and then
+// reports that there is more history.
 func Log(
 	ctx context.Context, src Source, c object.Checksum, visit func(object.Checksum, *object.Commit) error,
 ) (more bool, err error) {

@@ -24,7 +24,7 @@ func LoadDirMeta(ctx context.Context, src Source, c object.Checksum) (*object.Di
 	return load(ctx, src, object.Name{Checksum: c, Type: object.TypeDirMeta}, object.ParseDirMeta)
 }
 
-// LoadDetachedMetadata reads what is stored beside a commit, and returns nil where there is nothing.
+// LoadDetachedMetadata reads the detached metadata of a commit. It returns nil if there is none.
 func LoadDetachedMetadata(ctx context.Context, src Source, c object.Checksum) (gvariant.Dict, error) {
 	d, err := load(ctx, src, object.Name{Checksum: c, Type: object.TypeCommitMeta}, gvariant.ParseDict)
 	if errors.Is(err, ErrObjectNotFound) {

@@ -11,18 +11,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LockKind says what a lock on a repository keeps others from doing.
+// LockKind is the kind of a lock on a repository.
 type LockKind uint8
 
 // The kinds of lock.
 const (
-	// LockShared keeps objects from being deleted. Any number of users hold it at once.
+	// LockShared keeps others from deleting objects. Any number of users may hold it at once.
 	LockShared LockKind = iota + 1
-	// LockExclusive keeps everybody else from holding any lock. Prune takes it.
+	// LockExclusive keeps others from holding any lock. Prune takes it.
 	LockExclusive
 )
 
-// String returns the kind as error messages spell it.
+// String returns the kind as it appears in error messages.
 func (k LockKind) String() string {
 	if k == LockExclusive {
 		return "exclusive"
@@ -43,9 +43,9 @@ type Lock struct {
 // of them.
 type repoLock struct {
 	mu     sync.Mutex
-	fd     int // of .lock, opened for the first lock; -1 before
+	fd     int // of .lock, which the first lock opens; -1 before
 	kernel int16
-	shared int // those of transactions too
+	shared int // including those of transactions
 	excl   int
 	txns   int
 	flock  bool // the kernel has no OFD locks
@@ -56,14 +56,14 @@ const (
 	lockPollMax = time.Second
 )
 
-// Lock takes libostree's lock on the repository, and so waits for other processes, whichever program they run, for
-// other Repo values, and for as long as the key core.lock-timeout-secs says; then the error wraps [ErrLocked].
+// Lock takes libostree's lock on the repository. It waits for other Repo values and for other processes, including
+// those of libostree. After the time that core.lock-timeout-secs sets, it returns an error that wraps [ErrLocked].
 //
-// Locks of one Repo are counted and do not exclude each other, so that a function that needs a lock may be called by
-// one that holds it. The exception are transactions: [Repo.Begin] waits while this Repo holds an exclusive lock and
-// the reverse, since a prune would take away what the transaction counts on.
+// Locks of one Repo are counted and do not exclude each other, so a function that takes a lock may be called with the
+// lock held. Transactions are an exception: [Repo.Begin] waits while this Repo holds an exclusive lock, and the
+// reverse, since a prune would delete objects that the transaction relies on.
 //
-// Where locking is switched off, or the user may not write to the repository, Lock does nothing.
+// If locking is disabled, or the user may not write to the repository, Lock does nothing.
 func (r *Repo) Lock(ctx context.Context, kind LockKind) (*Lock, error) {
 	return r.acquire(ctx, &Lock{repo: r, kind: kind})
 }
@@ -101,7 +101,7 @@ func (r *Repo) acquire(ctx context.Context, l *Lock) (*Lock, error) {
 	}
 }
 
-// Unlock gives the lock back. Further calls do nothing.
+// Unlock releases the lock. Further calls do nothing.
 func (l *Lock) Unlock() error {
 	if l.repo == nil {
 		return nil
@@ -110,7 +110,7 @@ func (l *Lock) Unlock() error {
 	return l.err
 }
 
-// try takes the lock if that is possible at once.
+// try takes the lock if it is free.
 func (k *repoLock) try(rootFD int, l *Lock) (bool, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -162,7 +162,7 @@ func (k *repoLock) count(l *Lock, by int) {
 	}
 }
 
-// set brings the kernel's lock to the given type, and reports false where another holder is in the way.
+// set changes the kernel's lock to the given type. It reports false if another holder prevents that.
 func (k *repoLock) set(typ int16) (bool, error) {
 	if typ == k.kernel {
 		return true, nil

@@ -15,7 +15,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
-// impatient returns a repository that does not wait for locks, and a second one at the same path.
+// impatient returns two Repos of one path that do not wait for locks.
 func impatient(t *testing.T) (one, two *repo.Repo) {
 	t.Helper()
 	one = repotest.Init(t, repo.ModeArchive)
@@ -69,7 +69,7 @@ func TestLocksOfTwoUsersExcludeEachOther(t *testing.T) {
 	wantLocked(t, two, repo.LockShared)
 	wantLocked(t, two, repo.LockExclusive)
 	unlock(t, l)
-	unlock(t, l) // once more does nothing
+	unlock(t, l) // a second call does nothing
 
 	l = lock(t, one, repo.LockShared)
 	unlock(t, lock(t, two, repo.LockShared))
@@ -93,7 +93,7 @@ func TestLocksOfOneUserAreCounted(t *testing.T) {
 	unlock(t, lock(t, two, repo.LockExclusive))
 }
 
-// A prune must not run while a transaction counts on what is there, not even one of the same Repo.
+// A prune must not run while a transaction relies on existing objects, not even one of the same Repo.
 func TestTransactionsAndExclusiveLocksExcludeEachOther(t *testing.T) {
 	t.Parallel()
 	one, two := impatient(t)

@@ -11,7 +11,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
-// A commit goes from a repository that serves to one of a host, of another mode.
+// This example copies a commit from a server's repository to a host's, which has another mode.
 func ExampleRepo_PullLocal() {
 	ctx := context.Background()
 	server, dir, done := exampleRepo()
@@ -38,7 +38,7 @@ func ExampleRepo_PullLocal() {
 	// Output: true 3 objects of metadata, 1 of content
 }
 
-// What no ref needs any more is deleted, after a look at how much that is.
+// This example counts the objects that no ref needs any more, and then deletes them.
 func ExampleRepo_Prune() {
 	ctx := context.Background()
 	r, _, done := exampleRepo()
@@ -62,7 +62,7 @@ func ExampleRepo_Prune() {
 	// 0 of 4 objects
 }
 
-// A file object is damaged, and found.
+// This example damages a file object, which Fsck finds.
 func ExampleRepo_Fsck() {
 	ctx := context.Background()
 	r, dir, done := exampleRepo()

@@ -51,7 +51,7 @@ func damage(t *testing.T, r *repo.Repo) {
 	}
 }
 
-// partial are the marks of partial commits.
+// partial lists the marks of partial commits.
 func partial(t *testing.T, r *repo.Repo) []string {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join(r.Path(), "state"))
@@ -69,8 +69,8 @@ func partial(t *testing.T, r *repo.Repo) []string {
 	return names
 }
 
-// Tombstones are not compared: libostree 2022.7 promises one for a commit that is missing and deletes the child instead, so that
-// its ref names nothing. Ours are those of the manual page; a script of the command line shows them.
+// Tombstones are not compared: libostree 2022.7 deletes the child of a missing commit instead of leaving a tombstone,
+// so that its ref names nothing. We do what the manual page says; a script test of the command covers it.
 func TestFsckFindsAndDoesWhatLibostreesDoes(t *testing.T) {
 	t.Parallel()
 	nothing := func(*testing.T, *repo.Repo) {}
@@ -97,7 +97,8 @@ func TestFsckFindsAndDoesWhatLibostreesDoes(t *testing.T) {
 		{"bindings", nothing, []string{"--verify-bindings"}, repo.FsckOptions{VerifyBindings: true}, false},
 		{"back-refs", nothing, []string{"--verify-back-refs"}, repo.FsckOptions{VerifyBackRefs: true}, true},
 		{"a ref more", unboundRef, nil, repo.FsckOptions{}, false},
-		{"a ref that a commit is not bound to", unboundRef, []string{"--verify-bindings"}, repo.FsckOptions{VerifyBindings: true}, true},
+		{"a ref that a commit is not bound to", unboundRef, []string{"--verify-bindings"},
+			repo.FsckOptions{VerifyBindings: true}, true},
 		{"no parent", noParent, nil, repo.FsckOptions{}, false},
 		{"corrupt", damage, nil, repo.FsckOptions{}, true},
 		{"all that is corrupt", damage, []string{"--all"}, repo.FsckOptions{All: true}, true},
@@ -148,10 +149,14 @@ func TestPruneOfSingleBranchesEqualsLibostrees(t *testing.T) {
 		fails bool
 	}{
 		{[]string{"--only-branch=one", "--depth=0"}, repo.PruneOptions{OnlyBranches: []string{"one"}, Depth: &zero}, false},
-		{[]string{"--only-branch=one", "--only-branch=two", "--depth=1"}, repo.PruneOptions{OnlyBranches: []string{"one", "two"}, Depth: &one}, false},
-		{[]string{"--only-branch=nosuch", "--depth=0"}, repo.PruneOptions{OnlyBranches: []string{"nosuch"}, Depth: &zero}, true},
-		{[]string{"--retain-branch-depth=one=1", "--depth=0"}, repo.PruneOptions{RetainBranchDepth: map[string]int{"one": 1}, Depth: &zero}, false},
-		{[]string{"--only-branch=one", "--keep-younger-than=2020-01-01"}, repo.PruneOptions{OnlyBranches: []string{"one"}, KeepYoungerThan: time.Unix(1577836800, 0)}, false},
+		{[]string{"--only-branch=one", "--only-branch=two", "--depth=1"},
+			repo.PruneOptions{OnlyBranches: []string{"one", "two"}, Depth: &one}, false},
+		{[]string{"--only-branch=nosuch", "--depth=0"}, repo.PruneOptions{OnlyBranches: []string{"nosuch"}, Depth: &zero},
+			true},
+		{[]string{"--retain-branch-depth=one=1", "--depth=0"},
+			repo.PruneOptions{RetainBranchDepth: map[string]int{"one": 1}, Depth: &zero}, false},
+		{[]string{"--only-branch=one", "--keep-younger-than=2020-01-01"},
+			repo.PruneOptions{OnlyBranches: []string{"one"}, KeepYoungerThan: time.Unix(1577836800, 0)}, false},
 	} {
 		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
 			t.Parallel()
@@ -161,7 +166,8 @@ func TestPruneOfSingleBranchesEqualsLibostrees(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if said, err := tryOstree(t.Context(), theirs.Path(), append([]string{"prune"}, test.args...)...); (err != nil) != test.fails {
+			if said, err := tryOstree(t.Context(), theirs.Path(),
+				append([]string{"prune"}, test.args...)...); (err != nil) != test.fails {
 				t.Errorf("ostree: %v: %s", err, said)
 			}
 			if _, err := ours.Prune(t.Context(), test.opts); (err != nil) != test.fails {
@@ -210,7 +216,8 @@ func TestCommitModifiersGiveLibostreesCommit(t *testing.T) {
 		{"skip-list", []string{"--skip-list=" + file(skip)}, both(parseSkip)},
 		{"no-xattrs", []string{"--no-xattrs"}, repo.TreeOptions{NoXattrs: true}},
 		{"canonical-permissions", []string{"--canonical-permissions"}, repo.TreeOptions{CanonicalPermissions: true}},
-		{"all", []string{"--mode-ro-executables", "--statoverride=" + file(overrides), "--skip-list=" + file(skip), "--owner-uid=7", "--owner-gid=8"},
+		{"all", []string{"--mode-ro-executables", "--statoverride=" + file(overrides), "--skip-list=" + file(skip),
+			"--owner-uid=7", "--owner-gid=8"},
 			both(func(o *repo.TreeOptions) {
 				parseOverrides(o)
 				parseSkip(o)
@@ -221,7 +228,8 @@ func TestCommitModifiersGiveLibostreesCommit(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			theirs, ours := repotest.Init(t, repo.ModeArchive), repotest.Init(t, repo.ModeArchive)
-			want, got := ostreeCommit(t, theirs, dir, "main", test.args...), commitDir(t, ours, dir, "main", object.Checksum{}, test.opts)
+			want, got := ostreeCommit(t, theirs, dir, "main", test.args...),
+				commitDir(t, ours, dir, "main", object.Checksum{}, test.opts)
 			if got != want {
 				t.Errorf("(-theirs +ours): %s", cmp.Diff(listing(t, theirs, want), listing(t, ours, got)))
 			}

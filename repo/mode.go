@@ -5,24 +5,23 @@ import (
 	"fmt"
 )
 
-// Mode says how a repository stores file objects. Metadata objects are stored alike in all modes, and the ids of
-// objects do not depend on the mode, except that [ModeBareUserOnly] holds canonical files only.
+// Mode says how a repository stores file objects. Metadata objects are stored alike in all modes. The ids of objects do
+// not depend on the mode, but [ModeBareUserOnly] holds canonical files only.
 type Mode uint8
 
 // The modes of repositories.
 const (
-	// ModeBare stores files as they are checked out, with their owners and xattrs. Writing other users' files takes
+	// ModeBare stores files as they are checked out, with their owners and xattrs. Writing other users' files requires
 	// root.
 	ModeBare Mode = iota + 1
 	// ModeBareUser stores content as plain files and the rest in the xattr user.ostreemeta, so that any user can
 	// write every file.
 	ModeBareUser
-	// ModeBareUserOnly stores files that belong to root, have no xattrs and only the permission bits 0775. Nothing
-	// else can be written.
+	// ModeBareUserOnly stores only files that belong to root and have no xattrs, with the permission bits 0775 at most.
 	ModeBareUserOnly
 	// ModeArchive stores files compressed, with their metadata in front.
 	ModeArchive
-	// ModeBareSplitXattrs is as ModeBare with xattrs in objects of their own. Such repositories are only read.
+	// ModeBareSplitXattrs is ModeBare with xattrs in objects of their own. Such repositories can only be read.
 	ModeBareSplitXattrs
 )
 
@@ -34,7 +33,7 @@ var modeNames = [...]string{
 // ErrUnknownMode is wrapped by errors about a repository mode that does not exist.
 var ErrUnknownMode = errors.New("unknown repository mode")
 
-// ParseMode reads the name of a mode as the key core.mode spells it. "archive" and "archive-z2" are the same mode.
+// ParseMode parses the name of a mode, as in the key core.mode. "archive" and "archive-z2" are the same mode.
 func ParseMode(s string) (Mode, error) {
 	if s == "archive" {
 		return ModeArchive, nil

@@ -15,8 +15,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// TreeOptions say how a directory on disk becomes a tree. They are applied in the order of the fields. Paths that
-// functions get are absolute in the tree, such as "/usr/bin/sh"; the functions are called from several goroutines.
+// TreeOptions say how a directory on disk becomes a tree. They are applied in the order of the fields. Functions get
+// absolute paths in the tree, such as "/usr/bin/sh", and are called from several goroutines.
 type TreeOptions struct {
 	// OwnerUID and OwnerGID replace the owner of everything, if set.
 	OwnerUID, OwnerGID *uint32
@@ -24,17 +24,17 @@ type TreeOptions struct {
 	Overrides *StatOverrides
 	// ReadOnlyExecutables clears the write bits of regular files that have any execute bit.
 	ReadOnlyExecutables bool
-	// Skip names paths that are left out, with what is below them.
+	// Skip names paths that are left out, with everything below them.
 	Skip *SkipList
-	// Filter may change owner and mode of an entry, but not its type, and reports whether to keep it. May be nil.
+	// Filter, if not nil, may change the owner and mode of an entry, but not its type. It reports whether to keep it.
 	Filter func(path string, h *object.FileHeader) (keep bool, err error)
-	// CanonicalPermissions makes everything belong to root, with the permission bits 0755 at most and without xattrs,
-	// as repositories of mode bare-user-only demand, in which it is always set.
+	// CanonicalPermissions makes everything belong to root, with the permission bits 0755 at most and without xattrs. It
+	// is implied for repositories of mode bare-user-only, which demand this.
 	CanonicalPermissions bool
 	// NoXattrs leaves xattrs out.
 	NoXattrs bool
-	// Label returns the SELinux label of a path, without a NUL, to be stored instead of the one on disk; the empty
-	// label stands for none. mode has the type of the entry. May be nil: labels are then what they are on disk.
+	// Label, if not nil, returns the SELinux label to store for a path instead of the one on disk, without a NUL; an empty
+	// label stores none. mode includes the file type.
 	Label func(path string, mode uint32) (string, error)
 }
 
@@ -55,7 +55,7 @@ func (t *Txn) newModifier(opts TreeOptions) *treeModifier {
 	return m
 }
 
-// stat applies what needs no xattrs. It reports false for what is to be left out.
+// stat applies the options that do not concern xattrs. It reports false for an entry that is left out.
 func (m *treeModifier) stat(path string, h *object.FileHeader) (bool, error) {
 	if m.OwnerUID != nil {
 		h.UID = *m.OwnerUID
@@ -111,7 +111,7 @@ func (m *treeModifier) label(path string, h *object.FileHeader) error {
 	return nil
 }
 
-// pathSet is a set of paths that remembers which were met.
+// pathSet is a set of paths that remembers which were found.
 type pathSet[T any] struct {
 	mu      sync.Mutex
 	entries map[string]T
@@ -144,7 +144,7 @@ func (s *pathSet[T]) unmatched() []string {
 // SkipList is a set of paths to leave out.
 type SkipList struct{ set pathSet[struct{}] }
 
-// ParseSkipList reads a path per line.
+// ParseSkipList parses a list with one path per line.
 func ParseSkipList(r io.Reader) (*SkipList, error) {
 	s := &SkipList{}
 	return s, eachLine(r, func(line string) error {
@@ -158,7 +158,7 @@ func (s *SkipList) has(path string) bool {
 	return ok
 }
 
-// Unmatched returns the paths that nothing was left out for so far, sorted. `ostree commit` makes them an error.
+// Unmatched returns the paths that were not found so far, sorted. `ostree commit` treats them as an error.
 func (s *SkipList) Unmatched() []string { return s.set.unmatched() }
 
 // StatOverrides are changes to the modes of paths.
@@ -169,8 +169,8 @@ type modeChange struct {
 	replace bool
 }
 
-// ParseStatOverrides reads lines of the form "+BITS PATH", "BITS PATH" or "=BITS PATH". The bits, a decimal number, are
-// added to the mode, or with "=" take the place of its permission bits.
+// ParseStatOverrides parses lines of the form "+BITS PATH", "BITS PATH" or "=BITS PATH". BITS is a decimal number. It
+// is added to the mode, or with "=" replaces its permission bits.
 func ParseStatOverrides(r io.Reader) (*StatOverrides, error) {
 	s := &StatOverrides{}
 	return s, eachLine(r, func(line string) error {
@@ -205,7 +205,7 @@ func (s *StatOverrides) apply(path string, mode uint32) uint32 {
 	}
 }
 
-// Unmatched returns the paths that were not met so far, sorted. `ostree commit` makes them an error.
+// Unmatched returns the paths that were not found so far, sorted. `ostree commit` treats them as an error.
 func (s *StatOverrides) Unmatched() []string { return s.set.unmatched() }
 
 // eachLine calls f with each line that is not empty.

@@ -12,26 +12,26 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// ErrEmptyTree says that a tree without a root directory was to be written.
+// ErrEmptyTree says that a tree to be written has no root directory.
 var ErrEmptyTree = errors.New("cannot commit an empty tree: nothing was added to it")
 
-// MutableTree is a directory tree in memory, which names objects by their ids. Fill it, then write it with
-// [MutableTree.WriteTo] to get the ids of a commit's root.
+// MutableTree is a directory tree in memory that refers to objects by their ids. Fill it, then call
+// [MutableTree.WriteTo] to write it and get the ids of a commit's root.
 //
-// Paths are relative to the root, with or without a slash in front; "" and "/" are the root itself. A file never
-// takes the place of a directory or the reverse, unless it was removed before: such an error wraps [ErrConflict].
+// Paths are relative to the root, with or without a slash in front; "" and "/" are the root itself. A file does not
+// replace a directory, nor the reverse: the error wraps [ErrConflict]. Remove the old entry first.
 //
 // A MutableTree is not safe for concurrent use.
 type MutableTree struct{ root *treeNode }
 
-// ErrConflict says that a directory was to take the place of a file, or the reverse.
+// ErrConflict says that a directory would replace a file, or the reverse.
 var ErrConflict = errors.New("conflict")
 
-// treeNode is a directory. Until something in it is touched it is only the ids it was read with.
+// treeNode is a directory. Until something in it is touched it has only the ids that it was read with.
 type treeNode struct {
-	meta  object.Checksum // zero: not set yet
-	tree  object.Checksum // the dirtree that says the same, zero: changed since
-	src   Source          // where tree can be read, nil once it was
+	meta  object.Checksum // zero if not set yet
+	tree  object.Checksum // the dirtree of this content, zero once that changed
+	src   Source          // where tree can be read; nil once it was read
 	files map[string]object.Checksum
 	dirs  map[string]*treeNode
 }
@@ -40,11 +40,10 @@ func newNode() *treeNode {
 	return &treeNode{files: map[string]object.Checksum{}, dirs: map[string]*treeNode{}}
 }
 
-// NewMutableTree returns a tree that has not even a root directory's metadata.
+// NewMutableTree returns an empty tree. Not even the metadata of its root directory is set.
 func NewMutableTree() *MutableTree { return &MutableTree{root: newNode()} }
 
-// TreeFromCommit returns the tree of a commit. Directories are read when they are first touched, and those that are
-// not cost nothing.
+// TreeFromCommit returns the tree of a commit. A directory is read when it is first touched.
 func TreeFromCommit(ctx context.Context, src Source, c object.Checksum) (*MutableTree, error) {
 	commit, err := LoadCommit(ctx, src, c)
 	if err != nil {
@@ -57,7 +56,7 @@ func lazyNode(src Source, tree, meta object.Checksum) *treeNode {
 	return &treeNode{src: src, tree: tree, meta: meta}
 }
 
-// load reads a directory that was not touched before.
+// load reads a directory if it was not read before.
 func (n *treeNode) load(ctx context.Context) error {
 	if n.src == nil {
 		return nil
@@ -114,7 +113,7 @@ func (n *treeNode) ensureDir(ctx context.Context, name string) (*treeNode, error
 		d = newNode()
 		n.dirs[name] = d
 	}
-	// What happens inside the child changes this directory's dirtree too; whoever asks for it means to write.
+	// A change inside the child changes this directory's dirtree too. Callers ask for the child in order to change it.
 	n.tree = object.Checksum{}
 	return d, nil
 }
@@ -149,8 +148,8 @@ func (t *MutableTree) dir(ctx context.Context, parts []string) (*treeNode, error
 	return n, nil
 }
 
-// EnsureDir makes a directory and those above it, where they are missing. Directories that were made need their
-// metadata set before the tree can be written.
+// EnsureDir makes a directory and its parents if they are missing. The metadata of new directories must be set before
+// the tree is written.
 func (t *MutableTree) EnsureDir(ctx context.Context, path string) error {
 	parts, err := splitTreePath(path)
 	if err != nil {
@@ -160,7 +159,7 @@ func (t *MutableTree) EnsureDir(ctx context.Context, path string) error {
 	return err
 }
 
-// SetFile puts a file object at a path, in the place of one that is there. Directories above it are made.
+// SetFile sets the file object at a path, replacing an existing one. Missing parent directories are made.
 func (t *MutableTree) SetFile(ctx context.Context, path string, c object.Checksum) error {
 	parts, err := splitTreePath(path)
 	if err != nil {
@@ -176,7 +175,7 @@ func (t *MutableTree) SetFile(ctx context.Context, path string, c object.Checksu
 	return n.setFile(ctx, parts[len(parts)-1], c)
 }
 
-// SetDirMeta sets the dirmeta object of a directory, which is made where it is missing.
+// SetDirMeta sets the dirmeta object of a directory, which is made if it is missing.
 func (t *MutableTree) SetDirMeta(ctx context.Context, path string, c object.Checksum) error {
 	parts, err := splitTreePath(path)
 	if err != nil {
@@ -190,7 +189,7 @@ func (t *MutableTree) SetDirMeta(ctx context.Context, path string, c object.Chec
 	return nil
 }
 
-// Remove takes away a file or a directory with all in it. The error about one that is not there wraps
+// Remove removes a file, or a directory with everything in it. If the path does not exist, the error wraps
 // [fs.ErrNotExist].
 func (t *MutableTree) Remove(ctx context.Context, path string) error {
 	parts, err := splitTreePath(path)
@@ -222,11 +221,11 @@ func (t *MutableTree) Remove(ctx context.Context, path string) error {
 // TreeEntry is a file or directory of a [MutableTree].
 type TreeEntry struct {
 	Dir bool
-	// File is the id of a file object, Meta that of a directory's dirmeta, which is zero before it is set.
+	// File is the id of a file object. Meta is the id of a directory's dirmeta, or zero before it is set.
 	File, Meta object.Checksum
 }
 
-// Lookup returns what is at a path. The error about a path that names nothing wraps [fs.ErrNotExist].
+// Lookup returns the entry at a path. If the path does not exist, the error wraps [fs.ErrNotExist].
 func (t *MutableTree) Lookup(ctx context.Context, path string) (TreeEntry, error) {
 	parts, err := splitTreePath(path)
 	if err != nil {
@@ -249,8 +248,8 @@ func (t *MutableTree) Lookup(ctx context.Context, path string) (TreeEntry, error
 	return TreeEntry{Dir: true, Meta: n.meta}, nil
 }
 
-// Walk calls visit with each entry: a directory before what is in it, in the order of the names. The path of the root
-// is "/". An error of visit ends the walk and is returned; [fs.SkipDir] for a directory leaves out what is in it.
+// Walk calls visit for each entry: a directory before its content, in the order of the names. The path of the root is
+// "/". An error of visit ends the walk and is returned, but [fs.SkipDir] for a directory skips its content.
 func (t *MutableTree) Walk(ctx context.Context, visit func(path string, e TreeEntry) error) error {
 	return t.root.walk(ctx, "/", 0, visit)
 }
@@ -295,8 +294,8 @@ func joinTreePath(dir, name string) string {
 	return dir + "/" + name
 }
 
-// Overlay puts the tree of a commit over what is there: files replace files, directories merge, and their metadata
-// are those of the commit.
+// Overlay adds the tree of a commit: its files replace existing files, and directories merge and get the metadata of
+// the commit.
 func (t *MutableTree) Overlay(ctx context.Context, src Source, c object.Checksum) error {
 	commit, err := LoadCommit(ctx, src, c)
 	if err != nil {
@@ -346,9 +345,9 @@ type MetadataWriter interface {
 	WriteMetadataAs(ctx context.Context, name object.Name, data []byte) error
 }
 
-// WriteTo stores the dirtrees and returns the ids of the root. Directories that are as they were read are not written,
-// so the objects of a commit that the tree began as must be in the repository, or come there in the same transaction.
-// The error about a tree without a root wraps [ErrEmptyTree].
+// WriteTo stores the dirtrees and returns the ids of the root. Unchanged directories are not written, so the objects of
+// a commit that the tree was read from must be in the repository, or be written in the same transaction. If the tree
+// has no root, the error wraps [ErrEmptyTree].
 func (t *MutableTree) WriteTo(ctx context.Context, w MetadataWriter) (tree, meta object.Checksum, err error) {
 	if t.root.meta.IsZero() {
 		return tree, meta, ErrEmptyTree

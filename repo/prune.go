@@ -15,28 +15,28 @@ import (
 
 // PruneOptions say which objects are still needed. The zero value keeps every commit and deletes what no commit needs.
 type PruneOptions struct {
-	// RefsOnly keeps only commits that refs lead to. It is implied by the fields below except CommitOnly.
+	// RefsOnly keeps only commits that can be reached from refs. The fields below imply it, except CommitOnly.
 	RefsOnly bool
-	// Depth is how many ancestors of what a ref names are kept; nil keeps all of them. It counts with RefsOnly.
+	// Depth is how many ancestors of a ref's commit are kept; nil keeps all of them. It has an effect with RefsOnly.
 	Depth *int
 	// KeepYoungerThan, if set, keeps the commit that each ref names, and its ancestors up to the first older one.
 	KeepYoungerThan time.Time
 	// RetainBranchDepth is Depth for single refs.
 	RetainBranchDepth map[string]int
-	// OnlyBranches, if not empty, names the refs whose history is cut; others keep theirs.
+	// OnlyBranches, if not empty, names the refs whose history is cut; other refs keep theirs.
 	OnlyBranches []string
-	// DeleteCommits are deleted first; it is an error if a ref names one. Commits deleted from then on leave
-	// tombstones: the configuration is changed so.
+	// DeleteCommits are deleted first; it is an error if a ref names one of them. It also sets core.tombstone-commits, so
+	// that commits deleted from then on leave tombstones.
 	DeleteCommits []object.Checksum
 	// CommitOnly deletes commits and leaves other objects.
 	CommitOnly bool
-	// NoPrune only counts. It cannot be combined with DeleteCommits.
+	// NoPrune counts what would be deleted and deletes nothing. It cannot be combined with DeleteCommits.
 	NoPrune bool
 }
 
 // PruneStats says what was or would be deleted.
 type PruneStats struct {
-	Total   int // objects that were looked at
+	Total   int // objects that were considered
 	Deleted int
 	Bytes   int64 // size of what was deleted
 }
@@ -44,8 +44,8 @@ type PruneStats struct {
 // ErrCommitInUse says that a commit cannot be deleted because a ref names it.
 var ErrCommitInUse = errors.New("commit is in use")
 
-// Prune deletes the objects that are not needed any more. It holds the exclusive lock, and so waits for transactions and
-// keeps others waiting. Objects of parent repositories are never deleted.
+// Prune deletes the objects that are not needed any more. It holds the exclusive lock, so it waits for transactions,
+// and new ones wait for it. It never deletes objects of parent repositories.
 func (r *Repo) Prune(ctx context.Context, opts PruneOptions) (stats PruneStats, err error) {
 	if !r.writable && !opts.NoPrune {
 		return stats, r.readOnlyError()
@@ -94,7 +94,7 @@ func (r *Repo) deleteCommit(ctx context.Context, c object.Checksum) error {
 	return r.DeleteObject(ctx, object.Name{Checksum: c, Type: object.TypeCommit})
 }
 
-// needed returns every object that is to stay.
+// needed returns the objects to keep.
 func (r *Repo) needed(ctx context.Context, opts PruneOptions) (map[object.Name]struct{}, error) {
 	t := newTraverser(r, nil)
 	composite := len(opts.RetainBranchDepth)+len(opts.OnlyBranches) > 0 || !opts.KeepYoungerThan.IsZero()
@@ -163,7 +163,7 @@ func (r *Repo) neededByRef(ctx context.Context, t *traverser, ref Ref, opts Prun
 	return t.history(ctx, ref.Commit, walk, true)
 }
 
-// young visits a commit, and its ancestors that are not older than the time asked for.
+// young visits a commit, and its ancestors up to the first that is older than opts.KeepYoungerThan.
 func (t *traverser) young(ctx context.Context, c object.Checksum, opts PruneOptions) error {
 	for head := true; !c.IsZero(); head = false {
 		commit, err := LoadCommit(ctx, t.src, c)
@@ -185,7 +185,7 @@ func (t *traverser) young(ctx context.Context, c object.Checksum, opts PruneOpti
 	return nil
 }
 
-// sweep deletes what is not needed. Commits go first, so that none is ever without its objects.
+// sweep deletes the objects that are not needed. Commits are deleted first, so that no commit ever lacks its objects.
 func (r *Repo) sweep(ctx context.Context, needed map[object.Name]struct{}, opts PruneOptions) (PruneStats, error) {
 	var stats PruneStats
 	var commits, rest, strays []object.Name
@@ -241,7 +241,8 @@ func (r *Repo) pruneObject(ctx context.Context, n object.Name, dry bool, stats *
 	return nil
 }
 
-// pruneStrays deletes detached metadata whose commit is gone, once it is old enough not to be waiting for its commit.
+// pruneStrays deletes detached metadata without a commit. Young ones stay, since their commit may be about to be
+// written.
 func (r *Repo) pruneStrays(ctx context.Context, list []object.Name) error {
 	for _, n := range list {
 		if ok, err := r.Has(object.Name{Checksum: n.Checksum, Type: object.TypeCommit}); ok || err != nil {

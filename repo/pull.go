@@ -14,27 +14,27 @@ import (
 
 // PullOptions say how [Repo.PullLocal] copies.
 type PullOptions struct {
-	// Remote is the remote whose refs are written; empty writes local ones.
+	// Remote is the remote whose refs are written. If it is empty, local refs are written.
 	Remote string
-	// Depth is how many ancestors of each commit are copied besides it, [AllHistory] for all.
+	// Depth is how many ancestors of each commit are copied too; [AllHistory] copies all of them.
 	Depth int
-	// Untrusted verifies objects also where they could be linked or copied as they are.
+	// Untrusted verifies all objects, even those that could be linked or copied as they are.
 	Untrusted bool
-	// CommitOnly copies the commit objects alone, which are then marked as partial.
+	// CommitOnly copies only the commit objects, which are then marked as partial.
 	CommitOnly bool
 	// NoDetached leaves out detached metadata.
 	NoDetached bool
-	// Verify decides whether a commit may come in. It is called with the bytes of each commit, whose hash was checked,
-	// and those of its detached metadata, nil for none, also where NoDetached is set or the commit is here already.
-	// Nothing of a commit is visible before it and all others were admitted. A signature says something about the
-	// trees and files only if Untrusted is set, too.
+	// Verify, if not nil, decides whether a commit is accepted. It is called for each commit, even if NoDetached is set or
+	// the commit exists already, with its bytes, whose hash was checked, and those of its detached metadata, which are nil
+	// if there is none. No object becomes visible before all commits were accepted. A signature covers the trees and files
+	// only if Untrusted is set too.
 	Verify func(ctx context.Context, commit object.Checksum, data, detached []byte) error
 }
 
-// PullLocal copies commits with all that they need from another repository of any mode, and then sets the refs among
-// what was asked for. Names are refs of src or ids of commits; without any, all local refs of src are meant. Objects are
-// linked where both repositories store them alike on one filesystem. Whatever is not, and everything if Untrusted is
-// set, is verified. A repository of mode bare-user-only takes only objects that it can hold.
+// PullLocal copies commits and all their objects from another repository of any mode, and then sets the refs among
+// names. Names are refs of src or ids of commits; none means all local refs of src. Objects are hard-linked if both
+// repositories store them alike on one filesystem. Objects that are not linked are verified, and all are if Untrusted
+// is set. A repository of mode bare-user-only accepts only objects that it can store.
 func (r *Repo) PullLocal(ctx context.Context, src *Repo, names []string, opts PullOptions) (stats Stats, err error) {
 	lock, err := src.Lock(ctx, LockShared)
 	if err != nil {
@@ -69,7 +69,7 @@ type puller struct {
 	complete []object.Checksum // commits that are not partial
 }
 
-// sameOwnerAndDevice reports whether files may be shared without giving somebody the power to change them.
+// sameOwnerAndDevice reports whether the repositories can share files without letting another user change them.
 func sameOwnerAndDevice(a, b *Repo) (bool, error) {
 	var x, y unix.Stat_t
 	if err := unix.Fstat(a.objects.fd, &x); err != nil {
@@ -81,7 +81,7 @@ func sameOwnerAndDevice(a, b *Repo) (bool, error) {
 	return x.Dev == y.Dev && x.Uid == y.Uid, nil
 }
 
-// resolve finds the commits, and notes the refs to write.
+// resolve finds the commits and records the refs to write.
 func (p *puller) resolve(names []string) ([]object.Checksum, error) {
 	if len(names) == 0 {
 		refs, err := p.src.Refs("")
@@ -119,25 +119,28 @@ func (p *puller) resolve(names []string) ([]object.Checksum, error) {
 	return commits, nil
 }
 
-// pull copies what the commits need. Other than what the walk reads, files are copied by several goroutines.
+// pull copies the objects of the commits. The walk copies the metadata objects that it reads; other goroutines copy the
+// files.
 func (p *puller) pull(ctx context.Context, commits []object.Checksum) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0) + 1)
-	err := Traverse(gctx, p.src, commits, TraverseOptions{Depth: p.opts.Depth, CommitOnly: p.opts.CommitOnly}, func(n object.Name) error {
-		if n.Type == object.TypeCommit {
-			return p.commit(gctx, n.Checksum)
-		}
-		g.Go(func() error { return p.object(gctx, n) })
-		return nil
-	})
+	err := Traverse(gctx, p.src, commits, TraverseOptions{Depth: p.opts.Depth, CommitOnly: p.opts.CommitOnly},
+		func(n object.Name) error {
+			if n.Type == object.TypeCommit {
+				return p.commit(gctx, n.Checksum)
+			}
+			g.Go(func() error { return p.object(gctx, n) })
+			return nil
+		})
 	if e := g.Wait(); e != nil {
-		// It is what made the walk stop, too.
+		// This error made the walk stop too.
 		return e
 	}
 	if err != nil || p.opts.CommitOnly || !p.anyPartial() {
 		return err
 	}
-	// Beside partial commits an absent object was let pass, whoever needed it. Complete ones must not have lost any.
+	// With partial commits around, absent objects were left out, whichever commit needed them. Complete commits must not
+	// lack any.
 	for _, c := range p.complete {
 		err := Traverse(ctx, p.txn, []object.Checksum{c}, TraverseOptions{}, func(n object.Name) error {
 			have, err := p.txn.HasObject(n)
@@ -190,7 +193,7 @@ func (p *puller) commit(ctx context.Context, c object.Checksum) error {
 	return p.txn.WriteDetachedMetadata(ctx, c, detached)
 }
 
-// admit copies a commit object. Where it is to be verified, the bytes that were are what is stored.
+// admit copies a commit object. If it is verified, the very bytes that were verified are stored.
 func (p *puller) admit(ctx context.Context, c object.Checksum, detached []byte) error {
 	n := object.Name{Checksum: c, Type: object.TypeCommit}
 	if p.opts.Verify == nil {
@@ -209,7 +212,7 @@ func (p *puller) admit(ctx context.Context, c object.Checksum, detached []byte) 
 	return p.txn.WriteMetadataAs(ctx, n, data)
 }
 
-// object copies one object. One that a partial commit lacks is left out.
+// object copies one object. An object that a partial commit lacks is left out.
 func (p *puller) object(ctx context.Context, n object.Name) error {
 	have, err := p.txn.HasObject(n)
 	if have || err != nil {
@@ -227,7 +230,7 @@ func (p *puller) object(ctx context.Context, n object.Name) error {
 	return nil
 }
 
-// anyPartial reports whether an absent object may be none of a complete commit.
+// anyPartial reports whether an absent object may belong to a partial commit.
 func (p *puller) anyPartial() bool {
 	p.txn.notes.Lock()
 	defer p.txn.notes.Unlock()
@@ -276,14 +279,14 @@ func (p *puller) linkable(ctx context.Context, n object.Name) (bool, error) {
 	case !p.share:
 		return false, nil
 	case n.Type == object.TypeDirMeta && to == ModeBareUserOnly:
-		// It is small, and must be looked at.
+		// Metadata is small, and must be read anyway.
 		return false, nil
 	case n.Type != object.TypeFile:
 		return true, nil
 	case to != from:
 		return false, nil
 	case to == ModeBareUserOnly:
-		// libostree puts files there that the mode cannot hold.
+		// Libostree may have stored files there that the mode cannot hold.
 		info, err := p.src.objects.fileInfo(n.Checksum)
 		if isMissing(err) {
 			return false, nil
@@ -296,8 +299,8 @@ func (p *puller) linkable(ctx context.Context, n object.Name) (bool, error) {
 	return true, nil
 }
 
-// linkObject stages an object of another repository as a further name of its file. It reports false where that is
-// impossible, or the object is in a parent of that repository.
+// linkObject stages a hard link to an object of another repository. It reports false if that is impossible, or if the
+// object is in a parent of that repository.
 func (t *Txn) linkObject(ctx context.Context, from *objectDir, n object.Name) (bool, error) {
 	release, err := t.use(ctx)
 	if err != nil {

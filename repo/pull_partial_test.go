@@ -11,7 +11,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
-// TestPullDoesNotExcuseACompleteCommitForAPartialOneBesideIt: only a commit that is marked as partial may lack objects.
+// Only a commit that is marked as partial may lack objects, even if a partial commit is pulled with it.
 func TestPullDoesNotExcuseACompleteCommitForAPartialOneBesideIt(t *testing.T) {
 	t.Parallel()
 	src := repotest.Init(t, repo.ModeArchive)
@@ -28,7 +28,8 @@ func TestPullDoesNotExcuseACompleteCommitForAPartialOneBesideIt(t *testing.T) {
 	other := repotest.CommitRelease(t, src, 1)
 
 	dst := repotest.Init(t, repo.ModeArchive)
-	if _, err := dst.PullLocal(t.Context(), src, []string{partial.String(), other.String()}, repo.PullOptions{}); err != nil {
+	if _, err := dst.PullLocal(t.Context(), src, []string{partial.String(), other.String()},
+		repo.PullOptions{}); err != nil {
 		t.Fatalf("a partial commit and a complete one: %v", err)
 	}
 	for c, want := range map[object.Checksum]repo.PartialState{partial: repo.CommitPartial, other: repo.CommitComplete} {
@@ -37,7 +38,7 @@ func TestPullDoesNotExcuseACompleteCommitForAPartialOneBesideIt(t *testing.T) {
 		}
 	}
 
-	// Now the complete one loses a file without anybody noting it.
+	// Now the complete commit loses a file.
 	var lost object.Checksum
 	err = repo.List(t.Context(), src, other, "/", repo.ListOptions{Recursive: true}, func(e *repo.ListEntry) error {
 		if !e.IsDir() && e.Size > 0 {

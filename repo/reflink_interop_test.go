@@ -31,7 +31,7 @@ func btrfs(t *testing.T) string {
 	return mount
 }
 
-// sharesBlocks reports whether all or some of the blocks of a file are another's too.
+// sharesBlocks reports whether a file shares all or some of its blocks with another.
 func sharesBlocks(t *testing.T, file string) bool {
 	t.Helper()
 	extents, err := exec.Command("filefrag", "-s", "-v", file).CombinedOutput()
@@ -41,7 +41,7 @@ func sharesBlocks(t *testing.T, file string) bool {
 	return strings.Contains(string(extents), "shared")
 }
 
-// A header that is rewritten, as with another label, does not double the content where the filesystem can share it.
+// Rewriting a header, for example with another label, does not copy the content if the filesystem can share it.
 func TestARewrittenHeaderSharesExtents(t *testing.T) {
 	t.Parallel()
 	mount := btrfs(t)
@@ -69,7 +69,7 @@ func TestARewrittenHeaderSharesExtents(t *testing.T) {
 	}
 }
 
-// A checkout that may not link shares the blocks of the objects where the filesystem can.
+// A checkout without hard links shares the blocks of the objects if the filesystem can.
 func TestCheckoutSharesExtents(t *testing.T) {
 	t.Parallel()
 	mount := btrfs(t)

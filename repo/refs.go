@@ -21,11 +21,11 @@ const (
 	refsMirrors = "refs/mirrors"
 	// maxRefFile bounds the file of a ref, which holds 64 digits and a newline, in bytes.
 	maxRefFile = 256
-	// maxRefPart bounds the parts of a ref's name, which are names of files, in bytes.
+	// maxRefPart bounds each part of a ref's name, which is a file name, in bytes.
 	maxRefPart = 255
 	// maxRefLength bounds the whole name, in bytes.
 	maxRefLength = 2048
-	// maxRefDepth bounds how deep directories of refs are searched.
+	// maxRefDepth bounds the depth to which directories of refs are searched.
 	maxRefDepth = 256
 )
 
@@ -36,13 +36,12 @@ type Ref struct {
 	Commit object.Checksum
 	// Alias is the name of the ref that this one is a symlink to, or empty.
 	Alias string
-	// Collection is set for refs that are mirrored from another collection of that name. They are no part of the
-	// names that [Repo.ResolveRev] knows.
+	// Collection is set for a ref that is mirrored from another collection. [Repo.ResolveRev] does not find such refs.
 	Collection string
 }
 
-// ValidateRef checks the name of a ref without a remote: parts of letters, digits, "_", "-" and "." joined by "/",
-// none of which begins with "-" or ".". Errors wrap [ErrInvalidRef].
+// ValidateRef checks the name of a ref without a remote: parts joined by "/", each made of letters, digits, "_", "-"
+// and ".", none beginning with "-" or ".". Errors wrap [ErrInvalidRef].
 func ValidateRef(name string) error {
 	if len(name) > maxRefLength || !utf8.ValidString(name) {
 		return fmt.Errorf("%w name %.80q", ErrInvalidRef, name)
@@ -68,7 +67,7 @@ func validRefPart(part string) bool {
 	return true
 }
 
-// ParseRefspec splits "remote:ref" or "ref", for which remote is empty, and checks both. Errors wrap
+// ParseRefspec splits "remote:ref" or "ref" and checks both parts. remote is empty for a local ref. Errors wrap
 // [ErrInvalidRef].
 func ParseRefspec(s string) (remote, ref string, err error) {
 	remote, ref, found := strings.Cut(s, ":")
@@ -102,8 +101,7 @@ func refFile(remote, ref string) string {
 	return path.Join(refsRemotes, remote, ref)
 }
 
-// readRef reads the file of a ref, following aliases as far as they stay below refs/. ok is false where there is no
-// such ref.
+// readRef reads the file of a ref. It follows aliases that stay below refs/. ok is false if there is no such ref.
 func (r *Repo) readRef(file string) (c object.Checksum, ok bool, err error) {
 	refs, err := r.root.OpenRoot("refs")
 	if err != nil {
@@ -130,7 +128,7 @@ func (r *Repo) readRef(file string) (c object.Checksum, ok bool, err error) {
 	return c, true, nil
 }
 
-// ignoreNoRef drops the errors that say that a path names nothing: also where a part of it is a file.
+// ignoreNoRef drops errors that say that a path does not exist, or that a part of it is a file.
 func ignoreNoRef(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotDir) {
 		return nil
@@ -138,9 +136,9 @@ func ignoreNoRef(err error) error {
 	return err
 }
 
-// Refs returns the refs of the repository itself, sorted by name. With a prefix, "name" or "remote:name", they are
-// the ref of that very name and those below it; "remote:" stands for all refs of a remote. Without one the refs
-// that are mirrored from other collections are among them.
+// Refs returns the refs of the repository itself, sorted by name. A prefix, "name" or "remote:name", selects the ref of
+// that name and those below it; "remote:" selects all refs of a remote. Only an empty prefix includes the refs that are
+// mirrored from other collections.
 func (r *Repo) Refs(prefix string) ([]Ref, error) {
 	l := refLister{repo: r}
 	if err := l.list(prefix); err != nil {
@@ -190,7 +188,7 @@ func (l *refLister) list(prefix string) error {
 	}
 }
 
-// eachDir calls visit with each name in a directory. A directory that does not exist is empty.
+// eachDir calls visit with each name in a directory. A missing directory counts as empty.
 func (l *refLister) eachDir(dir string, visit func(name string) error) error {
 	f, err := l.repo.root.Open(dir)
 	if err != nil {

@@ -85,7 +85,8 @@ func TestRefsAreWrittenListedAndResolved(t *testing.T) {
 		t.Fatal(err)
 	}
 	lists := map[string][]string{
-		"":          {"alias/of/stable", "b.x:z", "mirrored/ref", "origin:main", "origin:os/stable", "os-other", "os/stable", "os/testing"},
+		"": {"alias/of/stable", "b.x:z", "mirrored/ref", "origin:main", "origin:os/stable", "os-other", "os/stable",
+			"os/testing"},
 		"os":        {"os/stable", "os/testing"},
 		"os/stable": {"os/stable"},
 		"origin:":   {"origin:main", "origin:os/stable"},
@@ -138,7 +139,7 @@ func TestRefConflicts(t *testing.T) {
 	if err := r.DeleteRef(t.Context(), "x/y"); err != nil {
 		t.Fatal(err)
 	}
-	setRef(t, r, "x", "3") // the empty directory gives way
+	setRef(t, r, "x", "3") // the empty directory is replaced
 	if got, err := r.ResolveRef("x"); got != padded(t, "3") || err != nil {
 		t.Errorf("got %v, %v", got, err)
 	}
@@ -255,7 +256,7 @@ func TestParentRepository(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}
-	// What is written stands on its own.
+	// The written ref is a file of its own.
 	txn, err := child.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -276,13 +277,17 @@ func FuzzParseRefspec(f *testing.F) {
 	for _, s := range []string{"a/b", "origin:a/b", "ünïcode", "a..b", "a:b:c", "../x", "a\n"} {
 		f.Add(s)
 	}
-	// Refs that systems in the field have: Fedora's and GNOME's, of applications, and what ostree and upstream's program
-	// write themselves.
+	// These refs occur on real systems: those of Fedora and GNOME, of applications, and those that ostree and upstream's
+	// program write themselves.
 	for _, s := range []string{
-		"fedora/x86_64/coreos/stable", "fedora:fedora/41/x86_64/silverblue", "fedora-iot:fedora/stable/aarch64/iot", "eos:os/eos/amd64/latest1",
-		"gnome-os/master/x86_64-user", "flathub:app/org.gnome.Maps/x86_64/stable", "runtime/org.freedesktop.Platform.GL.default/x86_64/23.08-extra",
-		"ostree/0/1/0", "ostree/1/0/0", "ostree-metadata", "rpmostree/base/0", "rpmostree/pkg/bash/5.2.26-3.fc40.x86__64", "ostree/container/image/docker_3A__2F__2F_quay_2E_io/fedora/fedora-coreos_3A_stable",
-		"ostree/container/blob/sha256_3A_02fdfe0819d2096fc528b2337969cb769070733ddb52e09d8f2e9595264e853c", "ostree/container/image/oci_3A__2F_var/tmp/x_3A_tag", "ostree/container/baseimage/0",
+		"fedora/x86_64/coreos/stable", "fedora:fedora/41/x86_64/silverblue", "fedora-iot:fedora/stable/aarch64/iot",
+		"eos:os/eos/amd64/latest1",
+		"gnome-os/master/x86_64-user", "flathub:app/org.gnome.Maps/x86_64/stable",
+		"runtime/org.freedesktop.Platform.GL.default/x86_64/23.08-extra",
+		"ostree/0/1/0", "ostree/1/0/0", "ostree-metadata", "rpmostree/base/0", "rpmostree/pkg/bash/5.2.26-3.fc40.x86__64",
+		"ostree/container/image/docker_3A__2F__2F_quay_2E_io/fedora/fedora-coreos_3A_stable",
+		"ostree/container/blob/sha256_3A_02fdfe0819d2096fc528b2337969cb769070733ddb52e09d8f2e9595264e853c",
+		"ostree/container/image/oci_3A__2F_var/tmp/x_3A_tag", "ostree/container/baseimage/0",
 	} {
 		if _, _, err := repo.ParseRefspec(s); err != nil {
 			f.Errorf("%s: %v", s, err)

@@ -16,8 +16,8 @@ import (
 
 var errNotDir error = unix.ENOTDIR
 
-// SetRef points a ref, "name" or "remote:name", at a commit, at once and durably. Refs that belong to new objects
-// are better set in a transaction.
+// SetRef sets a ref, "name" or "remote:name", to a commit at once and durably. Use [Txn.SetRef] for refs to new
+// objects.
 func (r *Repo) SetRef(ctx context.Context, refspec string, c object.Checksum) error {
 	if err := r.writableRef(ctx); err != nil {
 		return err
@@ -35,7 +35,7 @@ func (r *Repo) SetRef(ctx context.Context, refspec string, c object.Checksum) er
 	return r.refsChanged(file)
 }
 
-// DeleteRef deletes a ref. One that does not exist is no error; one that an alias points to is.
+// DeleteRef deletes a ref. It is not an error if the ref does not exist; it is one if an alias points to it.
 func (r *Repo) DeleteRef(ctx context.Context, refspec string) error {
 	if err := r.writableRef(ctx); err != nil {
 		return err
@@ -66,7 +66,7 @@ func (r *Repo) DeleteRef(ctx context.Context, refspec string) error {
 	return r.refsChanged(file)
 }
 
-// SetAlias makes the local ref name another name of the local ref target, whatever that points at from now on.
+// SetAlias makes the local ref name an alias of the local ref target: it follows later changes of target.
 func (r *Repo) SetAlias(ctx context.Context, name, target string) error {
 	if err := r.writableRef(ctx); err != nil {
 		return err
@@ -109,7 +109,7 @@ func (r *Repo) writableRef(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// refuseAliased keeps aliases from dangling.
+// refuseAliased returns an error if an alias points to the ref, which would dangle.
 func (r *Repo) refuseAliased(ref string) error {
 	l := refLister{repo: r}
 	if err := l.below(refsHeads, "", "", 0); err != nil {
@@ -123,7 +123,7 @@ func (r *Repo) refuseAliased(ref string) error {
 	return nil
 }
 
-// clearRefPath makes the directories that a ref lies in, and takes away empty ones that are in its place.
+// clearRefPath makes the parent directories of a ref's file, and removes empty directories in its place.
 func (r *Repo) clearRefPath(file string) error {
 	name := displayRef(file)
 	if err := r.root.MkdirAll(path.Dir(file), 0o777); err != nil {
@@ -146,7 +146,7 @@ func (r *Repo) clearRefPath(file string) error {
 	return r.removeEmptyDirs(file)
 }
 
-// removeEmptyDirs removes a directory in which there are only directories.
+// removeEmptyDirs removes a directory that contains only directories.
 func (r *Repo) removeEmptyDirs(dir string) error {
 	f, err := r.root.Open(dir)
 	if err != nil {
@@ -170,7 +170,7 @@ func (r *Repo) removeEmptyDirs(dir string) error {
 	return r.root.Remove(dir)
 }
 
-// displayRef is the name of the ref that a file would hold.
+// displayRef returns the name of the ref that a file holds.
 func displayRef(file string) string {
 	if ref, ok := strings.CutPrefix(file, refsHeads+"/"); ok {
 		return ref
@@ -178,8 +178,8 @@ func displayRef(file string) string {
 	return strings.Replace(strings.TrimPrefix(file, refsRemotes+"/"), "/", ":", 1)
 }
 
-// refsChanged makes the directories above a new ref durable, and lets libostree's caches know by the time of the
-// repository's directory.
+// refsChanged makes the directories above a new ref durable. It updates the time of the repository's directory, which
+// invalidates libostree's caches.
 func (r *Repo) refsChanged(file string) error {
 	for dir := path.Dir(path.Dir(file)); dir != "refs" && dir != "."; dir = path.Dir(dir) {
 		if err := r.syncDir(dir); err != nil {

@@ -20,7 +20,7 @@ const oNonblock = unix.O_NONBLOCK
 // maxParents bounds the chain of parent repositories, which may be a ring.
 const maxParents = 8
 
-// Repo is an open repository. It is safe for concurrent use. Close it when nothing uses it any more.
+// Repo is an open repository. It is safe for concurrent use. Call Close when it is no longer used.
 type Repo struct {
 	path     string
 	mode     Mode
@@ -31,14 +31,14 @@ type Repo struct {
 	parent   *Repo
 	lock     repoLock
 
-	configMu sync.Mutex // held while the file config is rewritten
+	configMu sync.Mutex // held while the config file is rewritten
 	config   atomic.Pointer[Config]
 }
 
 var _ Source = (*Repo)(nil)
 
-// Init makes a repository at path, whose parent directory must exist, and opens it. A repository that is there
-// already is opened as it is, whatever its mode.
+// Init makes a repository at path, whose parent directory must exist, and opens it. An existing repository is opened as
+// it is, whatever its mode.
 func Init(path string, mode Mode) (*Repo, error) {
 	if !mode.writable() {
 		return nil, fmt.Errorf("repository %s: %s: %w", path, mode, ErrReadOnlyMode)
@@ -69,7 +69,7 @@ func initLayout(path string, mode Mode) error {
 	if err := initConfig(root, mode); err != nil {
 		return err
 	}
-	// The directory objects comes last: it is what makes a repository of it.
+	// The directory objects is made last: it marks the directory as a repository.
 	dirs := []string{"tmp", "extensions", "state", "refs", "refs/heads", "refs/mirrors", "refs/remotes", "objects"}
 	for _, dir := range dirs {
 		if err := root.Mkdir(dir, 0o775); err != nil && !errors.Is(err, os.ErrExist) {
@@ -91,7 +91,7 @@ func initConfig(root *os.Root, mode Mode) error {
 	return errors.Join(err, f.Close())
 }
 
-// probeXattrs finds out early that the filesystem cannot hold the objects of mode bare-user.
+// probeXattrs returns an error if the filesystem cannot store the objects of mode bare-user.
 func probeXattrs(root *os.Root) error {
 	name := tempName("xattr-test-")
 	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -155,7 +155,7 @@ func (r *Repo) openDirFD(name string) (int, error) {
 	return fdOf(f)
 }
 
-// Close gives back what the repository and its parents hold open. Locks that are still held are lost.
+// Close closes the repository and its parents, and releases locks that are still held.
 func (r *Repo) Close() error {
 	errs := []error{r.lock.close()}
 	for _, fd := range []*int{&r.rootFD, &r.objects.fd} {
@@ -177,16 +177,16 @@ func (r *Repo) Mode() Mode { return r.mode }
 // Path returns the path that the repository was opened with.
 func (r *Repo) Path() string { return r.path }
 
-// Config returns the configuration as it is now. The caller must not change it.
+// Config returns the current configuration. The caller must not change it.
 func (r *Repo) Config() *Config { return r.config.Load() }
 
-// Parent returns the repository that objects and refs are looked up in when this one lacks them, or nil.
+// Parent returns the repository that is searched for objects and refs which this one lacks, or nil.
 func (r *Repo) Parent() *Repo { return r.parent }
 
-// readOnlyError is why nothing can be written.
+// readOnlyError says why the repository cannot be written.
 func (r *Repo) readOnlyError() error { return fmt.Errorf("repository %s: %w", r.path, ErrReadOnly) }
 
-// tempName returns a name that no other file is likely to have.
+// tempName returns a random name.
 func tempName(prefix string) string {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 	name := []byte(prefix)
@@ -196,8 +196,8 @@ func tempName(prefix string) string {
 	return string(name)
 }
 
-// replaceFile writes a file of the repository so that others see the old or the new content and nothing else, also
-// after a crash.
+// replaceFile replaces a file of the repository atomically: readers see either the old or the new content, even after a
+// crash.
 func (r *Repo) replaceFile(name string, data []byte) error {
 	temp := filepath.Join("tmp", tempName("file-"))
 	if err := r.root.Mkdir("tmp", 0o775); err != nil && !errors.Is(err, os.ErrExist) {
@@ -246,7 +246,7 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// hexByte spells the directory of objects whose ids begin with b.
+// hexByte returns the name of the directory of objects whose ids begin with b.
 func hexByte(b byte) string {
 	const digits = "0123456789abcdef"
 	return string([]byte{digits[b>>4], digits[b&15]})

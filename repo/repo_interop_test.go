@@ -22,7 +22,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
-// These tests run libostree's own program beside ours. They need root for mode bare.
+// These tests compare with libostree's own program. They need root for mode bare.
 
 var writableModes = []repo.Mode{repo.ModeBare, repo.ModeBareUser, repo.ModeBareUserOnly, repo.ModeArchive}
 
@@ -71,7 +71,8 @@ func TestLibostreeReadsOurRepositories(t *testing.T) {
 				r.SetRef(t.Context(), "origin:remote/ref", last)); err != nil {
 				t.Fatal(err)
 			}
-			if got, want := ostree(t, path, "refs"), "alias\nexampleos/x86_64/stable\norigin:remote/ref\n"; sortLines(got) != want {
+			if got, want := ostree(t, path, "refs"),
+				"alias\nexampleos/x86_64/stable\norigin:remote/ref\n"; sortLines(got) != want {
 				t.Errorf("got refs %q, want %q", got, want)
 			}
 			if got := ostree(t, path, "refs", "-A"); got != "alias -> exampleos/x86_64/stable\n" {
@@ -80,7 +81,8 @@ func TestLibostreeReadsOurRepositories(t *testing.T) {
 			dest := filepath.Join(t.TempDir(), "checkout")
 			ostree(t, path, "checkout", "-U", last.String(), dest)
 			checkTree(t, dest, repotest.For(mode, repotest.Release(2)))
-			if got := ostree(t, path, "show", "--print-detached-metadata-key=detached.note", last.String()); got != "'hello-2'\n" {
+			if got := ostree(t, path, "show", "--print-detached-metadata-key=detached.note",
+				last.String()); got != "'hello-2'\n" {
 				t.Errorf("got detached metadata %q", got)
 			}
 		})
@@ -126,7 +128,8 @@ func TestWeReadLibostreesRepositories(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "repo")
 			ostree(t, path, "init", "--mode="+mode.String())
-			id := strings.TrimSpace(ostree(t, path, "commit", "-b", "os/stable", "-s", "subject", "--timestamp=@1700000000", source))
+			id := strings.TrimSpace(ostree(t, path, "commit", "-b", "os/stable", "-s", "subject", "--timestamp=@1700000000",
+				source))
 			r := open(t, path)
 			ours := repotest.Init(t, mode)
 			txn := begin(t, ours)
@@ -150,7 +153,7 @@ func TestWeReadLibostreesRepositories(t *testing.T) {
 	}
 }
 
-// rehash checks that every object reads as what its name says.
+// rehash checks that every object hashes to its name.
 func rehash(t *testing.T, r *repo.Repo) {
 	t.Helper()
 	count := 0
@@ -207,7 +210,7 @@ func TestWeReadUpstreamsRepository(t *testing.T) {
 	}
 }
 
-// Locks of either program make the other wait.
+// A lock of either program makes the other wait.
 func TestLibostreeHonoursOurLock(t *testing.T) {
 	t.Parallel()
 	r := repotest.Init(t, repo.ModeArchive)
@@ -286,7 +289,7 @@ func ignoreExit(err error) error {
 	return err
 }
 
-// Writers of both programs and prune work on one repository at once, and what has a ref survives.
+// Writers of both programs and a prune work on one repository at once. What has a ref survives.
 func TestConcurrentWritersAndPrune(t *testing.T) {
 	t.Parallel()
 	source := t.TempDir()
@@ -338,7 +341,7 @@ func concurrentWriters(t *testing.T, r *repo.Repo, source string) {
 	}
 }
 
-// commitRound commits a tree of which a part is new each time.
+// commitRound commits a tree, part of which is new each time.
 func commitRound(ctx context.Context, r *repo.Repo, ref string, round int) error {
 	txn, err := r.Begin(ctx)
 	if err != nil {
@@ -382,7 +385,7 @@ func TestCrashHelper(t *testing.T) {
 	}
 }
 
-// Whenever a writer is killed, the repository is sound and the next writer of either program goes on.
+// Whenever a writer is killed, the repository is valid and the next writer of either program succeeds.
 func TestKilledWriters(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []repo.Mode{repo.ModeBare, repo.ModeArchive} {
@@ -417,7 +420,8 @@ func TestKilledWriters(t *testing.T) {
 	}
 }
 
-// age makes what is in a directory older than it is: what is young may be libostree's that has just begun.
+// age backdates the content of a directory, since we leave young files alone: they may belong to a libostree that has
+// just started.
 func age(t *testing.T, dir string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

@@ -10,12 +10,12 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// minPrefix is how many digits of a commit's id are enough to look for it. libostree takes even none.
+// minPrefix is the least number of digits of a commit's id that are looked up. Libostree has no such minimum.
 const minPrefix = 4
 
-// ResolveRef returns the commit that a ref points at: "remote:name", or "name" for a local ref or else one of any
-// remote, which may also be written "remote/name". It looks in parent repositories too. The error about a ref that
-// does not exist wraps [ErrRefNotFound].
+// ResolveRef returns the commit that a ref points to. A ref is "remote:name", "remote/name", or "name" for a local ref
+// or else one of any remote. Parent repositories are searched too. If the ref does not exist, the error wraps
+// [ErrRefNotFound].
 func (r *Repo) ResolveRef(refspec string) (object.Checksum, error) {
 	remote, ref, err := ParseRefspec(refspec)
 	if err != nil {
@@ -35,7 +35,7 @@ func (r *Repo) ResolveRef(refspec string) (object.Checksum, error) {
 	return object.Checksum{}, fmt.Errorf("refspec '%s' %w", refspec, ErrRefNotFound)
 }
 
-// refCandidates are the files that may hold a ref, in the order in which they count.
+// refCandidates returns the files that may hold a ref, in order of precedence.
 func (r *Repo) refCandidates(remote, ref string) ([]string, error) {
 	files := []string{refFile(remote, ref)}
 	if remote != "" {
@@ -57,11 +57,11 @@ func (r *Repo) refCandidates(remote, ref string) ([]string, error) {
 	return files, nil
 }
 
-// ResolveRev returns the commit that a user means: the 64 digits of its id, a ref as [Repo.ResolveRef] knows it, or
-// the first digits of an id, at least four; and with each "^" behind it the parent of that. An existing ref counts
-// before an id that begins with its name. Errors wrap [ErrRefNotFound] or [ErrNotUnique].
+// ResolveRev returns the commit that a revision names: the 64 digits of its id, a ref as in [Repo.ResolveRef], or the
+// first digits of an id, at least four. Each "^" appended stands for the parent. A ref takes precedence over an
+// abbreviated id. Errors wrap [ErrRefNotFound] or [ErrNotUnique].
 //
-// A commit that is given by its whole id need not exist.
+// A commit given by its full id need not exist.
 func (r *Repo) ResolveRev(rev string) (object.Checksum, error) {
 	base := strings.TrimRight(rev, "^")
 	c, err := r.resolveBase(base)

@@ -7,17 +7,17 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// Source reads the objects that commits are made of. A [Repo] is one; so is a root filesystem that is hashed where
-// it lies. Everything above this package reads through it and never asks which it is. Implementations are safe for
-// concurrent use. An absent object is an error that wraps [ErrObjectNotFound].
+// Source reads the objects of commits. A [Repo] is one; so is a root filesystem on disk that is hashed in place. The
+// packages above this one read through it and do not depend on which it is. Implementations are safe for concurrent
+// use. If an object is absent, the error wraps [ErrObjectNotFound].
 type Source interface {
 	// Metadata returns the stored bytes of a commit, dirtree or dirmeta, or the detached metadata of a commit. The
 	// caller must not change them.
 	Metadata(ctx context.Context, name object.Name) ([]byte, error)
 	// FileInfo returns the header and size of a file object.
 	FileInfo(ctx context.Context, c object.Checksum) (*object.FileInfo, error)
-	// OpenFile returns the same with the content, which is empty for symlinks. The content has exactly Size bytes;
-	// a shorter or longer one is an error of Read. It is not hashed again. Content that the source can read at random
-	// is an [io.ReaderAt] and an [io.Seeker] as well, as that of repositories which store it uncompressed.
+	// OpenFile returns the header, size and content of a file object; symlinks have no content. Read returns an error if
+	// the content is not exactly Size bytes long. The content is not hashed again. It also implements [io.ReaderAt] and
+	// [io.Seeker] if the source supports random access, as repositories that store it uncompressed do.
 	OpenFile(ctx context.Context, c object.Checksum) (io.ReadCloser, *object.FileInfo, error)
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
-// splitXattrs turns a repository of mode bare into one of mode bare-split-xattrs: ostree itself writes none that is
-// complete. The xattrs of a file become an object, named by its own checksum and once more by the file's.
+// splitXattrs turns a repository of mode bare into one of mode bare-split-xattrs; ostree itself cannot write a complete
+// one. The xattrs of a file become an object that is stored twice: under its own checksum and under that of the file.
 func splitXattrs(t *testing.T, r *repo.Repo) *repo.Repo {
 	t.Helper()
 	obj := func(c object.Checksum, suffix string) string {

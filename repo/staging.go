@@ -15,12 +15,12 @@ import (
 const (
 	stagingPrefix = "staging-"
 	lockSuffix    = "-lock"
-	// stagingGrace is the age in which an empty staging directory may be one that its maker has not locked yet,
-	// which takes libostree two system calls.
+	// stagingGrace is the age up to which an empty staging directory is left alone. Libostree locks a staging directory
+	// only after it made it.
 	stagingGrace = 5 * time.Second
 )
 
-// bootID names the boot of the machine. What an earlier boot staged may never have reached the disk.
+// bootID identifies the current boot. What an earlier boot staged may never have reached the disk.
 func bootID() (string, error) {
 	if id := os.Getenv("OSTREE_BOOTID"); id != "" && !strings.Contains(id, "/") {
 		return id, nil
@@ -36,7 +36,7 @@ type stagingLock struct {
 	f    *os.File
 }
 
-// lockStaging takes the lock of a staging directory, and returns nil where somebody holds it.
+// lockStaging takes the lock of a staging directory. It returns nil if somebody else holds it.
 func lockStaging(tmp *os.Root, name string) (*stagingLock, error) {
 	name += lockSuffix
 	f, err := tmp.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
@@ -47,7 +47,7 @@ func lockStaging(tmp *os.Root, name string) (*stagingLock, error) {
 	var flock bool
 	ok, err := tryLockFile(int(f.Fd()), unix.F_WRLCK, &flock)
 	if err == nil && ok {
-		// Who releases a lock deletes its file: what we hold may have no name any more.
+		// Releasing a lock deletes its file, so the file that we locked may be deleted already.
 		ok, err = l.current()
 	}
 	if !ok || err != nil {
@@ -56,7 +56,7 @@ func lockStaging(tmp *os.Root, name string) (*stagingLock, error) {
 	return l, nil
 }
 
-// current reports whether the file that is locked is still the one of that name.
+// current reports whether the locked file still has its name.
 func (l *stagingLock) current() (bool, error) {
 	held, err := l.f.Stat()
 	if err != nil {
@@ -69,13 +69,13 @@ func (l *stagingLock) current() (bool, error) {
 	return os.SameFile(held, named), nil
 }
 
-// release deletes the lock file and lets go of the lock.
+// release deletes the lock file and releases the lock.
 func (l *stagingLock) release() error {
 	return errors.Join(ignoreMissing(l.tmp.Remove(l.name)), l.f.Close())
 }
 
-// staging is the directory in which a transaction collects its objects. It is always a new one: libostree would go
-// on with what a dead transaction left, but nobody has verified that.
+// staging is the directory in which a transaction collects its objects. It is always new: libostree would reuse the
+// directory of a dead transaction, but the objects there are not verified.
 type staging struct {
 	tmp   *os.Root
 	name  string
@@ -87,7 +87,7 @@ type staging struct {
 
 type stagingDir struct {
 	mu sync.Mutex
-	fd int // plus one, so that zero means none
+	fd int // plus one; zero means none
 }
 
 func newStaging(tmp *os.Root) (*staging, error) {
@@ -131,7 +131,7 @@ func (s *staging) open() error {
 	return err
 }
 
-// dir returns the directory for objects whose ids begin with first. The staging directory owns it.
+// dir returns the directory for objects whose ids begin with first. The caller must not close it.
 func (s *staging) dir(first byte) (int, error) {
 	d := &s.dirs[first]
 	d.mu.Lock()
@@ -146,7 +146,7 @@ func (s *staging) dir(first byte) (int, error) {
 	return d.fd - 1, nil
 }
 
-// remove deletes the directory with everything in it and gives up its lock.
+// remove deletes the directory with everything in it and releases its lock.
 func (s *staging) remove() error {
 	errs := []error{s.tmp.RemoveAll(s.name), s.lock.release()}
 	for i := range s.dirs {
@@ -162,11 +162,11 @@ func (s *staging) remove() error {
 	return errors.Join(errs...)
 }
 
-// tempFile is a file that is being written, most often one that has no name yet.
+// tempFile is a file that is being written. Most often it has no name yet.
 type tempFile struct {
 	staging *staging
 	fd      int
-	name    string // empty for none
+	name    string // empty if the file has none
 }
 
 // create opens a new file for writing.
@@ -176,7 +176,7 @@ func (s *staging) create() (*tempFile, error) {
 		if err == nil {
 			return &tempFile{staging: s, fd: fd}, nil
 		}
-		// What kernels and filesystems without O_TMPFILE answer.
+		// These are the errors of kernels and filesystems without O_TMPFILE.
 		if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EISDIR) && !errors.Is(err, unix.ENOENT) {
 			return nil, err
 		}
@@ -190,7 +190,7 @@ func (s *staging) create() (*tempFile, error) {
 	return &tempFile{staging: s, fd: fd, name: name}, nil
 }
 
-// link gives the file its name. It reports false where the name is taken.
+// link gives the file its name. It reports false if the name is taken.
 func (t *tempFile) link(dirfd int, name string) (bool, error) {
 	var err error
 	if t.name == "" {
@@ -204,7 +204,7 @@ func (t *tempFile) link(dirfd int, name string) (bool, error) {
 	return err == nil, err
 }
 
-// close ends the work on the file. Without a link there is nothing left of it.
+// close closes the file. Unless link was called, the file is gone then.
 func (t *tempFile) close() error {
 	err := unix.Close(t.fd)
 	if t.name != "" {
@@ -213,11 +213,11 @@ func (t *tempFile) close() error {
 	return err
 }
 
-// tidyTmp deletes what transactions that are gone have left in tmp/, of this program or of libostree: staging
-// directories that nobody holds, and whatever else is older than the expiry time.
+// tidyTmp deletes what dead transactions of this program or of libostree left in tmp/: staging directories that are not
+// locked, and everything else that is older than the expiry time.
 //
-// libostree keeps lockable staging directories of the current boot in order to go on with them. We never do, and so
-// delete them, or those of killed processes would pile up until the next boot.
+// Libostree keeps unlocked staging directories of the current boot in order to reuse them. We never reuse them, so we
+// delete them; otherwise those of killed processes would pile up until the next boot.
 func tidyTmp(tmp *os.Root, expiry time.Duration) error {
 	boot, err := bootID()
 	if err != nil {
@@ -242,7 +242,7 @@ func tidyTmp(tmp *os.Root, expiry time.Duration) error {
 			continue
 		}
 		err = tidyEntry(tmp, info, now.Sub(info.ModTime()), expiry, stagingPrefix+boot+"-")
-		if err != nil && !errors.Is(err, os.ErrPermission) { // what is another user's is theirs to tidy
+		if err != nil && !errors.Is(err, os.ErrPermission) { // files of another user are theirs to delete
 			return fmt.Errorf("tmp/%s: %w", name, err)
 		}
 	}
@@ -269,8 +269,8 @@ func tidyEntry(tmp *os.Root, info os.FileInfo, age, expiry time.Duration, ours s
 	return nil
 }
 
-// tidyStaging deletes a staging directory that nobody holds. A young and empty one may be libostree's, which makes
-// the directory before it takes the lock.
+// tidyStaging deletes a staging directory that is not locked. It keeps a young and empty one: libostree makes the
+// directory before it takes the lock.
 func tidyStaging(tmp *os.Root, name string, young bool) error {
 	lock, err := lockStaging(tmp, name)
 	if err != nil || lock == nil {

@@ -20,15 +20,15 @@ const (
 	copyBuffer = 256 << 10
 	// packedBuffer is the size of the buffers between compressed files and the codec, in bytes.
 	packedBuffer = 64 << 10
-	// maxFileHeader bounds the header in front of compressed content, in bytes. The kernel lets a file have less.
+	// maxFileHeader bounds the header before compressed content, in bytes. The kernel allows less.
 	maxFileHeader = 16 << 20
-	// headerBuffer holds the headers of nearly all files, in bytes.
+	// headerBuffer is the size in bytes of a buffer that the headers of nearly all files fit into.
 	headerBuffer = 512
-	// headerFrame is the length of the words in front of a header: its length and zero.
+	// headerFrame is the size in bytes of the two words before a header: its length and zero.
 	headerFrame = 8
 )
 
-// pools keeps buffers and codecs of one repository for re-use.
+// pools keeps the buffers and codecs of one repository for reuse.
 type pools struct {
 	copies, packed, inflaters, deflaters sync.Pool
 }
@@ -51,10 +51,10 @@ type inflater struct {
 	r  io.ReadCloser
 }
 
-// reset begins a new compressed stream, which comes next in the buffer.
+// reset begins a new compressed stream, which is next in the buffer.
 func (i *inflater) reset() error { return i.r.(flate.Resetter).Reset(i.br, nil) }
 
-// Read tells damaged compressed data from other errors.
+// Read reports damaged compressed data as corruption, and other errors as they are.
 func (i *inflater) Read(p []byte) (int, error) {
 	n, err := i.r.Read(p)
 	var damaged flate.CorruptInputError
@@ -74,7 +74,7 @@ func newDeflater(level int) *deflater {
 	bw := bufio.NewWriterSize(nil, packedBuffer)
 	w, err := flate.NewWriter(bw, level)
 	if err != nil {
-		panic(err) // the level was checked with the configuration
+		panic(err) // cannot fail: the level was checked with the configuration
 	}
 	return &deflater{bw: bw, w: w}
 }
@@ -92,7 +92,7 @@ func (d *deflater) finish() error {
 	return d.bw.Flush()
 }
 
-// archiveInfo reads the header of a compressed file object, and little more of the file.
+// archiveInfo reads the header of a compressed file object, without its content.
 func (d *objectDir) archiveInfo(c object.Checksum) (*object.FileInfo, error) {
 	n := fileName(c)
 	f, size, err := d.openRegular(n)
@@ -135,7 +135,7 @@ func newPackedFile(n object.Name, f *os.File, in *inflater, size int64, free fun
 	return &objectFile{exactReader: exactReader{r: in, left: size}, name: n, f: f, free: free}
 }
 
-// readArchiveHeader reads the framed header in front of compressed content. size is that of the whole file.
+// readArchiveHeader reads the framed header before compressed content. size is that of the whole file.
 func readArchiveHeader(r io.Reader, size int64) (*object.FileInfo, error) {
 	var frame [headerFrame]byte
 	if _, err := io.ReadFull(r, frame[:]); err != nil {

@@ -12,8 +12,9 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// The bytes of /etc/hello of the format document, as libostree compresses it.
-const helloObject = "0000001a00000000" + "000000000000000c000003e8000003e9000081a4000000000019" + "cb48cdc9c95728cf2fca49e10200"
+// These are the bytes of /etc/hello of the format document as libostree compresses it.
+const helloObject = "0000001a00000000" + "000000000000000c000003e8000003e9000081a4000000000019" +
+	"cb48cdc9c95728cf2fca49e10200"
 
 func readPacked(p *pools, data []byte) (*object.FileInfo, string, error) {
 	in := p.inflaters.Get().(*inflater)

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// userMetaXattr holds owner, mode and xattrs of the files of mode bare-user.
+	// userMetaXattr holds the owner, mode and xattrs of files in mode bare-user.
 	userMetaXattr = "user.ostreemeta"
-	// maxTarget bounds symlink targets, in bytes: the kernel takes no longer paths.
+	// maxTarget bounds symlink targets, in bytes, as the kernel does.
 	maxTarget = 4096
 	// maxXattrSize bounds the value of an xattr and the list of their names, in bytes, as the kernel does.
 	maxXattrSize = 64 << 10
@@ -23,7 +23,7 @@ const (
 
 func fileName(c object.Checksum) object.Name { return object.Name{Checksum: c, Type: object.TypeFile} }
 
-// bareInfo reads a file object whose metadata are those of the file on disk.
+// bareInfo reads the header of a file object whose metadata is that of the file on disk.
 func (d *objectDir) bareInfo(c object.Checksum) (*object.FileInfo, error) {
 	n := fileName(c)
 	fd, err := openBeneath(d.fd, loosePath(n, d.mode), unix.O_PATH)
@@ -97,7 +97,8 @@ func (d *objectDir) describe(fd int, c object.Checksum) (*object.FileInfo, error
 	return info, err
 }
 
-// splitXattrs reads the xattrs of a file object that are an object of their own. Without one there are none.
+// splitXattrs reads the xattrs of a file object from the object that holds them. If there is none, the file has no
+// xattrs.
 func (d *objectDir) splitXattrs(c object.Checksum) (object.Xattrs, error) {
 	data, err := d.metadata(object.Name{Checksum: c, Type: object.TypeFileXattrsLink})
 	if errors.Is(err, ErrObjectNotFound) {
@@ -134,7 +135,7 @@ func readXattrs(fd int) (object.Xattrs, error) {
 	return object.NewXattrs(list), nil
 }
 
-// growXattr calls get with a buffer, once more with the largest possible one if it was too small.
+// growXattr calls get with a buffer, and if that is too small with the largest possible one.
 func growXattr(buf *[]byte, get func([]byte) (int, error)) ([]byte, error) {
 	n, err := get(*buf)
 	if errors.Is(err, unix.ERANGE) {
@@ -147,8 +148,8 @@ func growXattr(buf *[]byte, get func([]byte) (int, error)) ([]byte, error) {
 	return (*buf)[:n], nil
 }
 
-// openBareUser opens a file object whose metadata are in an xattr. A symlink is a regular file that holds its target
-// and a NUL.
+// openBareUser opens a file object whose metadata is in an xattr. A symlink is a regular file that holds its target and
+// a NUL.
 func (d *objectDir) openBareUser(c object.Checksum) (io.ReadCloser, *object.FileInfo, error) {
 	n := fileName(c)
 	f, size, err := d.openRegular(n)

@@ -13,8 +13,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// looseTypes are the types that have files of their own below objects/, by file name extension. That of files
-// depends on the mode.
+// looseTypes are the types that have files below objects/, by file name extension. File objects are not among them,
+// since their extension depends on the mode.
 func looseTypes(mode Mode) map[string]object.Type {
 	types := map[string]object.Type{mode.fileSuffix(): object.TypeFile}
 	for t := object.TypeDirTree; t <= object.TypeFileXattrsLink; t++ {
@@ -23,7 +23,8 @@ func looseTypes(mode Mode) map[string]object.Type {
 	return types
 }
 
-// parseLoose reads the name of a file in the directory first below objects/. Other files are not objects.
+// parseLoose parses the name of a file in the directory first below objects/. It reports false if the file is not an
+// object.
 func parseLoose(first byte, name []byte, types map[string]object.Type) (object.Name, bool) {
 	const digits = 62
 	if len(name) <= digits {
@@ -75,8 +76,8 @@ func (d *objectDir) list(first byte, buf []byte, types map[string]object.Type, v
 
 var errStop = errors.New("stop")
 
-// Objects gives each object that lies in the repository itself, not in its parents, in no particular order. After
-// an error it gives nothing more. Hold a lock, or objects may vanish meanwhile.
+// Objects yields each object of the repository itself, not of its parents, in no particular order. It stops after an
+// error. Hold a lock, or objects may be deleted meanwhile.
 func (r *Repo) Objects(ctx context.Context) iter.Seq2[object.Name, error] {
 	return func(yield func(object.Name, error) bool) {
 		buf, types := make([]byte, direntBuffer), looseTypes(r.mode)
@@ -101,7 +102,7 @@ func (r *Repo) Objects(ctx context.Context) iter.Seq2[object.Name, error] {
 	}
 }
 
-// withPrefix returns the commits whose ids begin with the given hexadecimal digits, of which there are at least two.
+// withPrefix returns the commits whose ids begin with the given hexadecimal digits, at least two.
 func (d *objectDir) withPrefix(digits string) ([]object.Checksum, error) {
 	first, ok := parseHexByte(digits[:2])
 	if !ok {
@@ -118,9 +119,9 @@ func (d *objectDir) withPrefix(digits string) ([]object.Checksum, error) {
 	return found, err
 }
 
-// presence is what a transaction knows to be in the repository: the listing of objects/, read a directory at a time
-// when the first of its objects is asked for, and what the transaction has staged. The transaction's lock keeps
-// objects from vanishing; those that others add meanwhile are found when ours is moved into their place.
+// presence knows which objects exist: those of objects/ and those that the transaction has staged. A directory of
+// objects/ is listed when the first of its objects is asked for. The transaction's lock keeps objects from being
+// deleted; objects that others add meanwhile are found when ours are moved into place.
 type presence struct {
 	dir    *objectDir
 	types  map[string]object.Type
@@ -130,7 +131,7 @@ type presence struct {
 type presenceShard struct {
 	mu     sync.Mutex
 	loaded bool
-	known  map[object.Checksum]uint16 // bit t stands for type t
+	known  map[object.Checksum]uint16 // bit t is set for an object of type t
 	staged []object.Name
 }
 
@@ -164,7 +165,7 @@ func (p *presence) load(s *presenceShard, first byte) error {
 	return err
 }
 
-// staged notes that the object was staged.
+// staged records that the object was staged.
 func (p *presence) stage(n object.Name) {
 	s := &p.shards[n.Checksum[0]]
 	s.mu.Lock()

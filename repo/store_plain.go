@@ -11,7 +11,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// plainFile is the open content of a file object that is stored uncompressed, and so can be read at random.
+// plainFile is the open content of a file object that is stored uncompressed. It supports random access.
 type plainFile struct {
 	objectFile
 	size int64

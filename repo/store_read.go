@@ -12,8 +12,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// objectDir reads the objects below a directory that has the layout of objects/: the one of a repository or of a
-// transaction.
+// objectDir reads objects from a directory with the layout of objects/: that of a repository or of a transaction.
 type objectDir struct {
 	fd           int
 	mode         Mode
@@ -41,7 +40,7 @@ func looseSuffix(t object.Type, mode Mode) string {
 
 func notFound(n object.Name) error { return fmt.Errorf("object %s: %w", n, ErrObjectNotFound) }
 
-// wrapOpen turns an error of opening the object into one that callers know.
+// wrapOpen adds the object to an error of opening it, and turns an absent file into [ErrObjectNotFound].
 func wrapOpen(n object.Name, err error) error {
 	if errors.Is(err, unix.ENOENT) {
 		return notFound(n)
@@ -122,7 +121,7 @@ func readRaw(fd int, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// fileInfo reads what the mode stores besides the content.
+// fileInfo reads the header and size of a file object.
 func (d *objectDir) fileInfo(c object.Checksum) (*object.FileInfo, error) {
 	switch d.mode {
 	case ModeArchive:
@@ -149,7 +148,7 @@ func (d *objectDir) openFile(c object.Checksum) (io.ReadCloser, *object.FileInfo
 	}
 }
 
-// exactReader gives exactly as many bytes of r as were promised: fewer or more are an error.
+// exactReader reads exactly the promised number of bytes from r: fewer or more are an error.
 type exactReader struct {
 	r    io.Reader
 	left int64
@@ -179,7 +178,7 @@ func (e *exactReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// end makes sure that there is no more content.
+// end returns an error if there is more content.
 func (e *exactReader) end() error {
 	var probe [1]byte
 	for {
@@ -209,7 +208,7 @@ func (o *objectFile) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close implements io.Closer; a second call does nothing.
+// Close implements [io.Closer]; a second call does nothing.
 func (o *objectFile) Close() error {
 	if o.f == nil {
 		return nil
@@ -232,8 +231,8 @@ type eofReader struct{}
 
 func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
 
-// Metadata implements [Source] for commits, dirtrees, dirmetas, and what is named by a commit: detached metadata and
-// tombstones. The bytes are as stored; they are not hashed again.
+// Metadata implements [Source] for commits, dirtrees and dirmetas, and for detached metadata and tombstones, which are
+// named by a commit. The bytes are as stored; they are not hashed again.
 func (r *Repo) Metadata(ctx context.Context, name object.Name) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -265,7 +264,7 @@ func (r *Repo) OpenFile(ctx context.Context, c object.Checksum) (io.ReadCloser, 
 	return f, info, err
 }
 
-// fallThrough asks the repository and then its parents.
+// fallThrough calls f for the repository and then for its parents, until one has the object.
 func fallThrough[T any](r *Repo, get func(*Repo) (T, error)) (T, error) {
 	v, err := get(r)
 	for p := r.parent; p != nil && errors.Is(err, ErrObjectNotFound); p = p.parent {

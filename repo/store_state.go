@@ -12,14 +12,14 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// PartialState says whether objects of a commit may be absent.
+// PartialState says whether objects of a commit may be missing.
 type PartialState uint8
 
 // The states of a commit.
 const (
 	// CommitComplete is the state of a commit that has no mark.
 	CommitComplete PartialState = iota
-	// CommitPartial is the state of a commit that was not wholly fetched.
+	// CommitPartial is the state of a commit that was not fetched completely.
 	CommitPartial
 	// CommitFsckPartial is the state of a commit some of whose objects a check has deleted.
 	CommitFsckPartial
@@ -41,7 +41,7 @@ func (r *Repo) IsPartial(c object.Checksum) (PartialState, error) {
 	return CommitPartial, nil
 }
 
-// setPartialMark sets the mark or takes it away. One that is there keeps what it says.
+// setPartialMark sets or removes the mark. An existing mark is not changed.
 func (r *Repo) setPartialMark(c object.Checksum, set bool) error {
 	if !set {
 		return ignoreMissing(r.root.Remove(partialMark(c)))
@@ -72,9 +72,9 @@ func (d *objectDir) remove(n object.Name) error {
 	return nil
 }
 
-// DeleteObject deletes an object of the repository itself. With a commit go its detached metadata and its mark as
-// partial; a tombstone comes into its place where the configuration says so. Nothing is checked: hold an exclusive
-// lock, and know that nothing needs the object. The error about one that is not there wraps [ErrObjectNotFound].
+// DeleteObject deletes an object of the repository itself. The detached metadata and the partial mark of a commit are
+// deleted with it, and a tombstone replaces it if the configuration says so. The caller must hold an exclusive lock and
+// make sure that nothing needs the object. If it does not exist, the error wraps [ErrObjectNotFound].
 func (r *Repo) DeleteObject(ctx context.Context, n object.Name) error {
 	if !r.writable {
 		return r.readOnlyError()
@@ -105,7 +105,7 @@ func (r *Repo) DeleteObject(ctx context.Context, n object.Name) error {
 	return r.setPartialMark(n.Checksum, false)
 }
 
-// writeTombstone leaves the mark of a deleted commit.
+// writeTombstone writes the mark of a deleted commit.
 func (r *Repo) writeTombstone(c object.Checksum) error {
 	n := object.Name{Checksum: c, Type: object.TypeTombstone}
 	if err := r.replaceFile(path.Join("objects", loosePath(n, r.mode)), object.EncodeTombstone(c)); err != nil {

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// retry calls f again for as long as signals interrupt it.
+// retry calls f until it is not interrupted by a signal.
 func retry(f func() error) error {
 	for {
 		if err := f(); !errors.Is(err, unix.EINTR) {
@@ -20,8 +20,8 @@ func retry(f func() error) error {
 	}
 }
 
-// openBeneath opens a path of at most two components below the directory dirfd. No component may be a symlink, save
-// the last with O_PATH. So no planted link leads out of the repository.
+// openBeneath opens a path of at most two components below the directory dirfd. No component may be a symlink, except
+// the last with O_PATH, so that a planted symlink cannot lead out of the repository.
 func openBeneath(dirfd int, path string, flags int) (int, error) {
 	flags |= unix.O_CLOEXEC | unix.O_NOFOLLOW
 	if flags&unix.O_PATH == 0 {
@@ -33,7 +33,7 @@ func openBeneath(dirfd int, path string, flags int) (int, error) {
 		fd, err = unix.Openat2(dirfd, path, &how)
 		return err
 	})
-	// Old kernels do not know the call, and seccomp filters older than it answer EPERM.
+	// Old kernels lack the call, and seccomp filters older than it return EPERM.
 	if !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM) {
 		return fd, err
 	}
@@ -66,7 +66,7 @@ func openDir(dirfd int, path string) (int, error) {
 	return openBeneath(dirfd, path, unix.O_RDONLY|unix.O_DIRECTORY)
 }
 
-// makeDir makes a directory and opens it. One that exists already will do.
+// makeDir opens a directory, which it makes if it does not exist.
 func makeDir(dirfd int, name string, perm uint32) (int, error) {
 	if err := unix.Mkdirat(dirfd, name, perm); err != nil && !errors.Is(err, unix.EEXIST) {
 		return -1, err
@@ -76,8 +76,8 @@ func makeDir(dirfd int, name string, perm uint32) (int, error) {
 
 func fsync(fd int) error { return retry(func() error { return unix.Fsync(fd) }) }
 
-// startWriteback makes the kernel begin to write a file to disk, so that less is left for the sync which ends a transaction.
-// It is advice: a filesystem that does not take it loses nothing but time.
+// startWriteback asks the kernel to begin writing a file to disk, so that the sync at the end of a transaction has less
+// to do. Errors are ignored: they cost nothing but time.
 func startWriteback(fd int) { _ = unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE) }
 
 // writeAll writes all of b to a blocking descriptor.
@@ -95,7 +95,7 @@ func writeAll(fd int, b []byte) error {
 	return nil
 }
 
-// fdWriter writes to a raw descriptor that somebody else closes.
+// fdWriter writes to a raw descriptor, which the caller closes.
 type fdWriter int
 
 func (w fdWriter) Write(b []byte) (int, error) {
@@ -105,13 +105,13 @@ func (w fdWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// procPath names an open file, so that calls which take only paths reach it, also where it has no name yet.
+// procPath returns a path of an open file, for system calls that take only paths. The file need not have a name.
 func procPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
 const direntBuffer = 32 << 10
 
-// readDir calls visit with each name in the directory fd, which must be newly opened, and its d_type. The name is
-// valid during the call only. buf is scratch space.
+// readDir calls visit with the name and d_type of each entry of the directory fd, which must be newly opened. The name
+// is valid only during the call. buf is scratch space.
 func readDir(fd int, buf []byte, visit func(name []byte, typ uint8) error) error {
 	const nameOffset = 19 // of struct linux_dirent64: ino, off, reclen, type, name
 	for {
@@ -146,7 +146,7 @@ func readDir(fd int, buf []byte, visit func(name []byte, typ uint8) error) error
 	}
 }
 
-// fdOf returns the descriptor of an open directory and keeps it for itself: f is closed.
+// fdOf returns a descriptor of its own for an open directory, and closes f.
 func fdOf(f *os.File) (int, error) {
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
 	return fd, errors.Join(err, f.Close())

@@ -7,7 +7,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
-// Mode bare takes root, and is among the interoperation tests.
+// Mode bare requires root, so the interoperation tests cover it.
 func TestModes(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []repo.Mode{repo.ModeArchive, repo.ModeBareUser, repo.ModeBareUserOnly} {

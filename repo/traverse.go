@@ -13,22 +13,23 @@ const AllHistory = -1
 
 // TraverseOptions say what [Traverse] visits.
 type TraverseOptions struct {
-	// Depth is how many ancestors of each commit are visited besides it: 0 for none, [AllHistory] for all.
+	// Depth is how many ancestors of each commit are visited too: 0 for none, [AllHistory] for all.
 	Depth int
 	// CommitOnly leaves out the trees.
 	CommitOnly bool
 }
 
-// partialSource is a source that knows commits some of whose objects may be absent.
+// partialSource is a source that knows which commits may lack objects.
 type partialSource interface {
 	IsPartial(c object.Checksum) (PartialState, error)
 }
 
-// Traverse visits each object that commits reach once: commits, dirtrees, dirmetas and files, but not detached
-// metadata. History ends quietly where a parent is absent. Another absent object is an error that wraps
-// [ErrObjectNotFound], unless the commit is marked as partial, whose absent objects are left out. An error of visit ends
+// Traverse visits each object of the given commits once: commits, dirtrees, dirmetas and files, but not detached
+// metadata. History ends where a parent is absent, which is not an error. If another object is absent, the error wraps
+// [ErrObjectNotFound], but absent objects of a commit that is marked as partial are left out. An error of visit ends
 // the walk and is returned.
-func Traverse(ctx context.Context, src Source, commits []object.Checksum, opts TraverseOptions, visit func(object.Name) error) error {
+func Traverse(ctx context.Context, src Source, commits []object.Checksum, opts TraverseOptions,
+	visit func(object.Name) error) error {
 	t := newTraverser(src, visit)
 	for _, c := range commits {
 		if err := t.history(ctx, c, opts, false); err != nil {
@@ -43,7 +44,7 @@ type traverser struct {
 	src   Source
 	seen  map[object.Name]struct{}
 	visit func(object.Name) error
-	// depths holds how far the ancestors of a commit were followed.
+	// depths holds the depth to which the ancestors of a commit were followed.
 	depths map[object.Checksum]int
 }
 
@@ -51,7 +52,7 @@ func newTraverser(src Source, visit func(object.Name) error) *traverser {
 	return &traverser{src: src, seen: map[object.Name]struct{}{}, visit: visit, depths: map[object.Checksum]int{}}
 }
 
-// first notes an object, and reports whether it is new.
+// first records an object and reports whether it is new.
 func (t *traverser) first(n object.Name) (bool, error) {
 	if _, ok := t.seen[n]; ok {
 		return false, nil
@@ -88,7 +89,7 @@ func (t *traverser) history(ctx context.Context, c object.Checksum, opts Travers
 	return nil
 }
 
-// commit visits one commit with its tree. A commit that could be read is returned with the error about its tree.
+// commit visits one commit and its tree. If only the tree fails, it returns the commit together with the error.
 func (t *traverser) commit(ctx context.Context, c object.Checksum, only bool) (*object.Commit, error) {
 	commit, err := LoadCommit(ctx, t.src, c)
 	if err != nil {
@@ -108,7 +109,7 @@ func (t *traverser) commit(ctx context.Context, c object.Checksum, only bool) (*
 	return commit, t.dir(ctx, commit.Tree, commit.Meta, partial, 0)
 }
 
-// dir visits a directory. Objects are not checked for their presence, save those that must be read.
+// dir visits a directory. It does not check that objects exist, except those that it must read.
 func (t *traverser) dir(ctx context.Context, tree, meta object.Checksum, partial bool, depth int) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -123,7 +124,7 @@ func (t *traverser) dir(ctx context.Context, tree, meta object.Checksum, partial
 	if fresh, err := t.first(n); err != nil || !fresh {
 		return err
 	}
-	// libostree lets trees pass that are not in normal form; none of their objects may be lost for that.
+	// Libostree accepts trees that are not in normal form. Their objects must not be lost for that reason.
 	d, err := load(ctx, t.src, n, object.ParseDirTreeLoose)
 	if err != nil {
 		if partial && isMissing(err) {

@@ -60,7 +60,7 @@ func exampleRepo() (*repo.Repo, string, func()) {
 	}
 }
 
-// A directory becomes a commit, which a ref names.
+// This example commits a directory and sets a ref to the commit.
 func ExampleTxn_AddDirectory() {
 	ctx := context.Background()
 	r, _, done := exampleRepo()
@@ -79,7 +79,7 @@ func ExampleTxn_AddDirectory() {
 	// Output: -00644 0 0      6 /hello
 }
 
-// An ordinary user checks a commit out.
+// This example checks out a commit as an ordinary user.
 func ExampleRepo_Checkout() {
 	ctx := context.Background()
 	r, dir, done := exampleRepo()
@@ -100,7 +100,7 @@ func ExampleRepo_Checkout() {
 	// Output: hello
 }
 
-// Two commits are compared.
+// This example compares two commits.
 func ExampleDiff() {
 	ctx := context.Background()
 	r, _, done := exampleRepo()

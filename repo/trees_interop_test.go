@@ -20,7 +20,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
-// oddTree makes the second release and what else is known to be difficult.
+// oddTree makes the second release and adds what is known to be difficult.
 func oddTree(t *testing.T, entries int) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -40,7 +40,7 @@ func oddTree(t *testing.T, entries int) string {
 		t.Fatal(err)
 	}
 	for i := range entries {
-		// Most are empty: libostree takes minutes to find out that the others are equal.
+		// Most files are empty: libostree takes minutes to find out that the others are equal.
 		if err := os.WriteFile(filepath.Join(many, fmt.Sprint(i)), make([]byte, max(0, 10-i)), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +64,7 @@ func oddTree(t *testing.T, entries int) string {
 	return dir
 }
 
-// ostreeCommit commits as commitDir does.
+// ostreeCommit is commitDir with ostree.
 func ostreeCommit(t *testing.T, r *repo.Repo, dir, ref string, more ...string) object.Checksum {
 	t.Helper()
 	args := append([]string{"commit", "-b", ref, "--no-bindings", "-s", "test", "--timestamp=@1700000000", dir}, more...)
@@ -75,7 +75,7 @@ func ostreeCommit(t *testing.T, r *repo.Repo, dir, ref string, more ...string) o
 	return c
 }
 
-// facts lists everything below a directory that a checkout restores.
+// facts lists everything below a directory, with what a checkout restores.
 func facts(t *testing.T, dir string) string {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", `cd "$1" && find . -printf '%P %y %m %U %G %l\n' | sort &&
@@ -134,12 +134,13 @@ func TestVectorsFromADirectory(t *testing.T) {
 	}
 }
 
-// Mode bare-user-only takes canonical trees alone. Between the others go owners, setuid and xattrs, too.
+// Mode bare-user-only accepts only canonical trees. The others keep owners, setuid bits and xattrs too.
 func TestPullLocalBothWays(t *testing.T) {
 	t.Parallel()
 	full, canonical, readable := oddTree(t, 50), t.TempDir(), t.TempDir()
 	tree := repotest.Canonical(repotest.Release(1))
-	if err := errors.Join(repotest.MakeDir(canonical, tree, false), repotest.MakeDir(readable, ownerReads(tree), false)); err != nil {
+	if err := errors.Join(repotest.MakeDir(canonical, tree, false),
+		repotest.MakeDir(readable, ownerReads(tree), false)); err != nil {
 		t.Fatal(err)
 	}
 	for _, from := range writableModes {
@@ -147,7 +148,7 @@ func TestPullLocalBothWays(t *testing.T) {
 			dir := full
 			switch {
 			case from == repo.ModeBareUserOnly && to == repo.ModeBareUser:
-				// On the way back ostree links files as they lie there, and those are readable.
+				// Pulling back, ostree links the files as they are, and those are readable.
 				dir = readable
 			case from == repo.ModeBareUserOnly || to == repo.ModeBareUserOnly:
 				dir = canonical
@@ -207,7 +208,8 @@ func TestPruneAndDiffEqualLibostrees(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(ostree(t, src.Path(), "diff", chain[0].String(), chain[3].String()), strings.Join(changes.Lines(), "\n")+"\n"); diff != "" {
+	if diff := cmp.Diff(ostree(t, src.Path(), "diff", chain[0].String(), chain[3].String()),
+		strings.Join(changes.Lines(), "\n")+"\n"); diff != "" {
 		t.Errorf("diff: %s", diff)
 	}
 	one := 1
@@ -217,7 +219,8 @@ func TestPruneAndDiffEqualLibostrees(t *testing.T) {
 	}{
 		{[]string{"--refs-only"}, repo.PruneOptions{RefsOnly: true}},
 		{[]string{"--refs-only", "--depth=1"}, repo.PruneOptions{RefsOnly: true, Depth: &one}},
-		{[]string{"--refs-only", "--depth=1", "--commit-only"}, repo.PruneOptions{RefsOnly: true, Depth: &one, CommitOnly: true}},
+		{[]string{"--refs-only", "--depth=1", "--commit-only"},
+			repo.PruneOptions{RefsOnly: true, Depth: &one, CommitOnly: true}},
 		{[]string{"--retain-branch-depth=main=1"}, repo.PruneOptions{RetainBranchDepth: map[string]int{"main": 1}}},
 		{[]string{"--delete-commit=" + chain[1].String()}, repo.PruneOptions{DeleteCommits: chain[1:2]}},
 	} {

@@ -18,7 +18,8 @@ import (
 )
 
 // commitDir commits a directory, as owned by root, and returns the commit.
-func commitDir(t testing.TB, r *repo.Repo, dir, ref string, parent object.Checksum, opts repo.TreeOptions) object.Checksum {
+func commitDir(t testing.TB, r *repo.Repo, dir, ref string, parent object.Checksum,
+	opts repo.TreeOptions) object.Checksum {
 	t.Helper()
 	txn, err := r.Begin(t.Context())
 	if err != nil {
@@ -33,7 +34,8 @@ func commitDir(t testing.TB, r *repo.Repo, dir, ref string, parent object.Checks
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := txn.WriteCommit(t.Context(), &object.Commit{Parent: parent, Subject: "test", Timestamp: 1700000000, Tree: tree, Meta: meta})
+	c, err := txn.WriteCommit(t.Context(), &object.Commit{Parent: parent, Subject: "test", Timestamp: 1700000000,
+		Tree: tree, Meta: meta})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +50,7 @@ func commitDir(t testing.TB, r *repo.Repo, dir, ref string, parent object.Checks
 	return c
 }
 
-// asRoot makes files of whoever runs the test belong to root.
+// asRoot changes the owner of the test's user to root.
 func asRoot() repo.TreeOptions { return repo.TreeOptions{OwnerUID: new(uint32), OwnerGID: new(uint32)} }
 
 func write(t testing.TB, name, content string) {
@@ -139,11 +141,13 @@ func TestModifiersAreAppliedInOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"-04644 0 0      1 /a", "-00600 0 0      1 /b", "d00755 0 0      0 /keep", "-00644 0 0      6 /keep/x"}
+	want := []string{"-04644 0 0      1 /a", "-00600 0 0      1 /b", "d00755 0 0      0 /keep",
+		"-00644 0 0      6 /keep/x"}
 	if diff := cmp.Diff(want, got[1:]); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"/absent", "/not/there"}, append(overrides.Unmatched(), skip.Unmatched()...)); diff != "" {
+	if diff := cmp.Diff([]string{"/absent", "/not/there"},
+		append(overrides.Unmatched(), skip.Unmatched()...)); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -186,7 +190,7 @@ func TestMutableTreeConflictsAndOverlay(t *testing.T) {
 	}
 }
 
-// Every kind of change, and a file in a directory's place.
+// Test every kind of change, and a file that replaces a directory.
 func TestDiff(t *testing.T) {
 	t.Parallel()
 	r := repotest.Init(t, repo.ModeArchive)
@@ -207,13 +211,15 @@ func TestDiff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &repo.TreeDiff{Subdir: "/", AddedFiles: []string{"/becomes", "/usr/bin/newbin"}, AddedDirs: []string{"/usr/share"},
+	want := &repo.TreeDiff{Subdir: "/", AddedFiles: []string{"/becomes", "/usr/bin/newbin"},
+		AddedDirs:    []string{"/usr/share"},
 		RemovedFiles: []string{"/usr/bin/bash"}, RemovedDirs: []string{"/becomes"},
 		ChangedFiles: []string{"/usr/bin/sh"}, ChangedDirs: []string{"/etc"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if got, err = repo.Diff(t.Context(), r, from, to, "/usr"); err != nil || len(got.AddedDirs) != 1 || got.AddedDirs[0] != "/share" {
+	if got, err = repo.Diff(t.Context(), r, from, to,
+		"/usr"); err != nil || len(got.AddedDirs) != 1 || got.AddedDirs[0] != "/share" {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
@@ -234,7 +240,8 @@ func TestPruneKeepsWhatRefsNeed(t *testing.T) {
 		t.Errorf("got %+v, %v", s, err)
 	}
 	depth := 1
-	if s, err := r.Prune(ctx, repo.PruneOptions{RefsOnly: true, Depth: &depth, NoPrune: true}); err != nil || s.Deleted != 3 {
+	if s, err := r.Prune(ctx, repo.PruneOptions{RefsOnly: true, Depth: &depth,
+		NoPrune: true}); err != nil || s.Deleted != 3 {
 		t.Errorf("got %+v, %v", s, err)
 	}
 	if s, err := r.Prune(ctx, repo.PruneOptions{RefsOnly: true, Depth: &depth}); err != nil || s.Deleted != 3 {
@@ -275,7 +282,8 @@ func TestFsckFindsMissingAndCorruptObjects(t *testing.T) {
 		id := n.Checksum.String()
 		return filepath.Join(r.Path(), "objects", id[:2], id[2:]+".file")
 	}
-	if err := errors.Join(os.Remove(at(files[0])), os.Chmod(at(files[1]), 0o644), os.WriteFile(at(files[1]), []byte("x"), 0)); err != nil {
+	if err := errors.Join(os.Remove(at(files[0])), os.Chmod(at(files[1]), 0o644),
+		os.WriteFile(at(files[1]), []byte("x"), 0)); err != nil {
 		t.Fatal(err)
 	}
 	report, err := r.Fsck(t.Context(), repo.FsckOptions{Delete: true})
@@ -348,7 +356,8 @@ func TestCheckoutOverwriting(t *testing.T) {
 	} {
 		dest := t.TempDir()
 		write(t, filepath.Join(dest, "d/f"), "old")
-		err := r.Checkout(t.Context(), c, dest, repo.CheckoutOptions{User: true, Overwrite: test.how, RequireHardlinks: test.links})
+		err := r.Checkout(t.Context(), c, dest,
+			repo.CheckoutOptions{User: true, Overwrite: test.how, RequireHardlinks: test.links})
 		if (err != nil) != test.fails {
 			t.Errorf("%d: got error %v", test.how, err)
 		}
@@ -367,7 +376,8 @@ func TestCheckoutNeverLeavesItsDestination(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(dest, "d")); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Checkout(t.Context(), c, dest, repo.CheckoutOptions{User: true, Overwrite: repo.OverwriteUnion}); err == nil {
+	if err := r.Checkout(t.Context(), c, dest,
+		repo.CheckoutOptions{User: true, Overwrite: repo.OverwriteUnion}); err == nil {
 		t.Error("got no error")
 	}
 	if names, err := os.ReadDir(outside); len(names) > 0 || err != nil {
@@ -386,7 +396,8 @@ func TestCheckoutWhiteouts(t *testing.T) {
 		write(t, filepath.Join(dest, name), "")
 	}
 	c := commitDir(t, r, src, "", object.Checksum{}, asRoot())
-	err := r.Checkout(t.Context(), c, dest, repo.CheckoutOptions{User: true, Overwrite: repo.OverwriteUnion, Whiteouts: true})
+	err := r.Checkout(t.Context(), c, dest,
+		repo.CheckoutOptions{User: true, Overwrite: repo.OverwriteUnion, Whiteouts: true})
 	if err != nil {
 		t.Fatal(err)
 	}

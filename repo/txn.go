@@ -17,11 +17,11 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// publishers is how many directories of objects/ are worked on at once. The work is waiting for the disk.
+// publishers is how many directories of objects/ are filled at once. Most of that time is spent waiting for the disk.
 const publishers = 16
 
-// Txn collects objects and refs, and makes them visible together: first the objects, durably, and then the refs. It
-// is safe for concurrent use. End it with Commit or Abort; one that is abandoned holds the repository's lock.
+// Txn collects objects and refs and makes them visible together: first the objects, durably, then the refs. It is safe
+// for concurrent use. End it with Commit or Abort; until then it holds the repository's lock.
 //
 // A Txn is a [Source] that reads what it has staged as well as what the repository holds.
 type Txn struct {
@@ -33,21 +33,21 @@ type Txn struct {
 	known *presence
 	space *spaceBudget
 
-	// mu is held for reading by everything that uses the transaction, and for writing by its end.
+	// mu is held for reading by everything that uses the transaction, and for writing while it ends.
 	mu   sync.RWMutex
 	done bool
 
 	stats txnStats
 
-	notes    sync.Mutex // guards what follows
+	notes    sync.Mutex // guards the fields below
 	detached map[object.Checksum][]byte
 	partial  map[object.Checksum]bool
-	refs     map[string]object.Checksum // zero: to delete
+	refs     map[string]object.Checksum // zero to delete the ref
 }
 
 var _ Source = (*Txn)(nil)
 
-// Stats says what a transaction wrote. Totals count what was already there too.
+// Stats says what a transaction wrote. The totals also count objects that existed before.
 type Stats struct {
 	MetadataTotal, MetadataWritten int
 	ContentTotal, ContentWritten   int
@@ -67,8 +67,8 @@ func (s *txnStats) load() Stats {
 	}
 }
 
-// Begin starts a transaction, which holds the repository's lock, shared, until its end. See [Repo.Lock] for how
-// long it waits for it. Transactions of one repository may run side by side.
+// Begin starts a transaction. It holds the repository's shared lock until it ends; see [Repo.Lock] for how long Begin
+// waits for that. Several transactions of one repository may run at once.
 func (r *Repo) Begin(ctx context.Context) (*Txn, error) {
 	if !r.mode.writable() {
 		return nil, fmt.Errorf("repository %s: %s: %w", r.path, r.mode, ErrReadOnlyMode)
@@ -99,7 +99,7 @@ func (t *Txn) prepare() error {
 	if t.tmp, err = r.root.OpenRoot("tmp"); err != nil {
 		return err
 	}
-	// Before the space is measured, since much of it may be that of a killed transaction.
+	// Tidy before measuring the free space, since a killed transaction may have left much.
 	if err := tidyTmp(t.tmp, r.Config().TmpExpiry); err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (t *Txn) prepare() error {
 // Repo returns the repository that the transaction writes to.
 func (t *Txn) Repo() *Repo { return t.repo }
 
-// use keeps the transaction from ending until the returned function is called.
+// use prevents the transaction from ending until the returned function is called.
 func (t *Txn) use(ctx context.Context) (func(), error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -130,8 +130,8 @@ func (t *Txn) use(ctx context.Context) (func(), error) {
 	return t.mu.RUnlock, nil
 }
 
-// HasObject reports whether the object is staged or in the repository itself. Its parents do not count, since the
-// objects of a transaction do not rely on them.
+// HasObject reports whether the object is staged or in the repository itself. It does not search parent repositories,
+// since the objects of a transaction do not rely on them.
 func (t *Txn) HasObject(name object.Name) (bool, error) {
 	release, err := t.use(context.Background())
 	if err != nil {
@@ -174,7 +174,7 @@ func (t *Txn) OpenFile(ctx context.Context, c object.Checksum) (io.ReadCloser, *
 	return f, info, err
 }
 
-// staged asks the transaction and then the repository.
+// staged calls f for the staging directory and then for the repository.
 func staged[T any](ctx context.Context, t *Txn, own, repo func() (T, error)) (T, error) {
 	release, err := t.use(ctx)
 	if err != nil {
@@ -189,11 +189,12 @@ func staged[T any](ctx context.Context, t *Txn, own, repo func() (T, error)) (T,
 	return v, err
 }
 
-// MarkPartial notes that objects of the commit may be absent. The mark is in place before the commit is visible.
+// MarkPartial marks the commit as partial: objects of it may be missing. The mark is written before the commit becomes
+// visible.
 func (t *Txn) MarkPartial(c object.Checksum) { t.setPartial(c, true) }
 
-// UnmarkPartial notes that all objects of the commit are there once the transaction is committed, and so takes a
-// mark away, of this transaction or an earlier one.
+// UnmarkPartial removes the partial mark of a commit, set by this transaction or an earlier one: once the transaction
+// is committed, all objects of the commit exist.
 func (t *Txn) UnmarkPartial(c object.Checksum) { t.setPartial(c, false) }
 
 func (t *Txn) setPartial(c object.Checksum, partial bool) {
@@ -202,8 +203,8 @@ func (t *Txn) setPartial(c object.Checksum, partial bool) {
 	t.partial[c] = partial
 }
 
-// SetRef notes that a ref, "name" or "remote:name", is to point at a commit. An invalid name is an error now; one
-// that is in the way of another ref is an error of Commit.
+// SetRef sets a ref, "name" or "remote:name", to a commit when the transaction is committed. An invalid name is an
+// error at once; a name that conflicts with another ref is an error of Commit.
 func (t *Txn) SetRef(refspec string, c object.Checksum) error {
 	if c.IsZero() {
 		return fmt.Errorf("ref %s: %w: it must name a commit", refspec, object.ErrInvalidChecksum)
@@ -211,7 +212,7 @@ func (t *Txn) SetRef(refspec string, c object.Checksum) error {
 	return t.noteRef(refspec, c)
 }
 
-// DeleteRef notes that a ref is to be deleted. One that does not exist is no error.
+// DeleteRef deletes a ref when the transaction is committed. It is not an error if the ref does not exist.
 func (t *Txn) DeleteRef(refspec string) error { return t.noteRef(refspec, object.Checksum{}) }
 
 func (t *Txn) noteRef(refspec string, c object.Checksum) error {
@@ -224,8 +225,7 @@ func (t *Txn) noteRef(refspec string, c object.Checksum) error {
 	return nil
 }
 
-// Abort drops everything that the transaction was given. After Commit, whether that succeeded or not, and after
-// another Abort it does nothing.
+// Abort discards the transaction. It does nothing after Commit, whether that succeeded or not, or after another Abort.
 func (t *Txn) Abort() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -235,7 +235,7 @@ func (t *Txn) Abort() error {
 	return t.end()
 }
 
-// end cleans up and lets go of the locks. The caller holds t.mu or has the only reference.
+// end cleans up and releases the locks. The caller holds t.mu or has the only reference.
 func (t *Txn) end() error {
 	t.done = true
 	var errs []error
@@ -248,9 +248,8 @@ func (t *Txn) end() error {
 	return errors.Join(append(errs, t.lock.Unlock())...)
 }
 
-// Commit makes the objects durable and visible and then writes the refs. Where it fails, no ref has been written
-// unless the failure is that of writing refs; and no commit is visible whose objects are not. In each case the
-// transaction is over.
+// Commit makes the objects durable and visible and then writes the refs. After an error, no ref was written unless
+// writing refs is what failed, and no commit is visible without its objects. In each case the transaction is over.
 func (t *Txn) Commit(ctx context.Context) (Stats, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -262,7 +261,7 @@ func (t *Txn) Commit(ctx context.Context) (Stats, error) {
 		err = t.writeRefs(ctx)
 	}
 	if err == nil {
-		// The mark of a transaction of old versions of libostree.
+		// Old versions of libostree mark a running transaction with this file.
 		err = ignoreMissing(t.repo.root.Remove("transaction"))
 	}
 	if err := errors.Join(err, t.end()); err != nil {
@@ -271,8 +270,8 @@ func (t *Txn) Commit(ctx context.Context) (Stats, error) {
 	return t.stats.load(), nil
 }
 
-// publish moves the staged objects into place. Commits come last and only when all else is durable, so that there
-// never is one without its objects, at whatever instant the machine stops.
+// publish moves the staged objects into place. Commits are moved last, once everything else is durable, so that no
+// commit exists without its objects, whenever the machine stops.
 func (t *Txn) publish(ctx context.Context) error {
 	if err := t.stageDetached(); err != nil {
 		return err
@@ -298,7 +297,7 @@ func (t *Txn) publish(ctx context.Context) error {
 	return t.writePartialMarks(false)
 }
 
-// stagedObjects returns what is staged, by the first byte of the ids.
+// stagedObjects returns the staged objects by the first byte of their ids.
 func (t *Txn) stagedObjects() (rest, commits map[byte][]object.Name) {
 	rest, commits = map[byte][]object.Name{}, map[byte][]object.Name{}
 	for i := range t.known.shards {
@@ -356,15 +355,15 @@ func (t *Txn) moveDir(ctx context.Context, first byte, names []object.Name) erro
 	return errors.Join(err, unix.Close(to))
 }
 
-// moveObject renames a staged object. One that has come into its place meanwhile is as good and stays, since others
-// may have linked to it; what is not named by its content is replaced.
+// moveObject renames a staged object. If the object exists by now, it stays, since others may have linked to it.
+// Objects that are not named by their content are replaced.
 func moveObject(from, to int, base string, replace bool) error {
 	if replace {
 		return unix.Renameat(from, base, to, base)
 	}
 	err := retry(func() error { return unix.Renameat2(from, base, to, base, unix.RENAME_NOREPLACE) })
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
-		// The filesystem cannot do that; the staged name goes with the staging directory.
+		// The filesystem cannot do that. The staged name is deleted with the staging directory.
 		err = unix.Linkat(from, base, to, base, 0)
 	}
 	if errors.Is(err, unix.EEXIST) {
@@ -373,7 +372,7 @@ func moveObject(from, to int, base string, replace bool) error {
 	return err
 }
 
-// dropTombstones removes the marks of deleted commits that are there again.
+// dropTombstones removes the tombstones of commits that exist again.
 func (t *Txn) dropTombstones(commits map[byte][]object.Name) error {
 	for _, names := range commits {
 		for _, n := range names {
@@ -386,7 +385,7 @@ func (t *Txn) dropTombstones(commits map[byte][]object.Name) error {
 	return nil
 }
 
-// writePartialMarks sets the marks that were asked for, or takes away those that are over.
+// writePartialMarks sets or removes the partial marks that the transaction recorded.
 func (t *Txn) writePartialMarks(set bool) error {
 	var changed bool
 	for c, partial := range t.partial {
@@ -404,7 +403,7 @@ func (t *Txn) writePartialMarks(set bool) error {
 	return t.repo.syncDir("state")
 }
 
-// writeRefs writes what was noted in the order of the names, new ones before any is deleted.
+// writeRefs writes the recorded refs in the order of their names. It writes new refs before it deletes any.
 func (t *Txn) writeRefs(ctx context.Context) error {
 	if len(t.refs) == 0 {
 		return nil

@@ -9,8 +9,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// stageFile writes an object that is stored in a regular file. h is nil for metadata. It reports false where the
-// object was there already.
+// stageFile writes an object that is stored as a regular file. h is nil for metadata. It reports false if the object
+// exists.
 func (t *Txn) stageFile(n object.Name, data []byte, h *object.FileHeader) (written bool, err error) {
 	temp, err := t.stage.create()
 	if err != nil {
@@ -47,8 +47,8 @@ func (t *Txn) finishFile(temp *tempFile, n object.Name, h *object.FileHeader) (b
 	return written, nil
 }
 
-// setFileMeta sets what the mode stores in the inode. The order matters: a change of owner clears the set-user-id
-// bit and security.capability.
+// setFileMeta sets the metadata that the mode stores in the inode. The order matters: changing the owner clears the
+// set-user-ID bit and security.capability.
 func (t *Txn) setFileMeta(fd int, h *object.FileHeader) error {
 	if h == nil || t.repo.mode == ModeArchive {
 		return unix.Fchmod(fd, 0o644)
@@ -84,7 +84,7 @@ func (t *Txn) setFileMeta(fd int, h *object.FileHeader) error {
 	return setEpoch(procPath(fd))
 }
 
-// setEpoch sets the time of modification to 0, and leaves the time of access.
+// setEpoch sets the modification time to 0 and keeps the access time.
 func setEpoch(path string) error {
 	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {}}
 	return retry(func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, path, times, 0) })
@@ -98,7 +98,7 @@ func ownerError(h *object.FileHeader, err error) error {
 	return err
 }
 
-// stageSymlink writes a symlink object of the modes that store it as one.
+// stageSymlink writes a symlink object, in the modes that store it as a symlink.
 func (t *Txn) stageSymlink(n object.Name, h *object.FileHeader) (bool, error) {
 	temp := tempName("tmplink-")
 	if err := unix.Symlinkat(h.Target, t.stage.fd, temp); err != nil {

@@ -31,7 +31,7 @@ func begin(t *testing.T, r *repo.Repo) *repo.Txn {
 	return txn
 }
 
-// What processes that are gone have left is deleted by the next transaction; what is in use stays.
+// The next transaction deletes what dead processes left and keeps what is in use.
 func TestLeftoversAreDeleted(t *testing.T) {
 	t.Parallel()
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
@@ -119,7 +119,7 @@ func TestFreeSpaceIsKept(t *testing.T) {
 	if !errors.Is(err, repo.ErrNoSpace) || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
-	// Metadata are exempt.
+	// Metadata is exempt.
 	if _, err := txn.WriteMetadata(t.Context(), object.TypeDirTree, []byte{0}); err != nil {
 		t.Error(err)
 	}
@@ -200,7 +200,8 @@ func TestXattrsAreBroughtIntoOrder(t *testing.T) {
 
 func TestSplitXattrsAreReadOnly(t *testing.T) {
 	t.Parallel()
-	if _, err := repo.Init(filepath.Join(t.TempDir(), "repo"), repo.ModeBareSplitXattrs); !errors.Is(err, repo.ErrReadOnlyMode) {
+	if _, err := repo.Init(filepath.Join(t.TempDir(), "repo"),
+		repo.ModeBareSplitXattrs); !errors.Is(err, repo.ErrReadOnlyMode) {
 		t.Errorf("got %v, want ErrReadOnlyMode", err)
 	}
 	dir := repotest.Init(t, repo.ModeBareUserOnly).Path()

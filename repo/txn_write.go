@@ -11,12 +11,12 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// smallFile is the size in bytes up to which content is read into memory and hashed before anything is written, so
-// that files that are there already cost no writing.
+// smallFile is the size in bytes up to which content is read into memory and hashed first, so that existing objects are
+// not written again.
 const smallFile = 128 << 10
 
-// WriteMetadata stores a commit, dirtree or dirmeta and returns its id. The bytes are brought into normal form
-// first, so the id may be another than that of the bytes.
+// WriteMetadata stores a commit, dirtree or dirmeta and returns its id. It converts the bytes to normal form first, so
+// the id may differ from the hash of the given bytes.
 func (t *Txn) WriteMetadata(ctx context.Context, typ object.Type, data []byte) (object.Checksum, error) {
 	normal, err := object.NormalizeMetadata(typ, data)
 	if err != nil {
@@ -26,9 +26,8 @@ func (t *Txn) WriteMetadata(ctx context.Context, typ object.Type, data []byte) (
 	return c, t.storeMetadata(ctx, object.Name{Checksum: c, Type: typ}, normal)
 }
 
-// WriteMetadataAs stores the bytes of a commit, dirtree or dirmeta as they are. Where they are not those of the
-// given id the error is a [*object.CorruptError]. A tombstone, which is not named by its content, is stored under any
-// name.
+// WriteMetadataAs stores the bytes of a commit, dirtree or dirmeta as they are. If they do not hash to the given id,
+// the error is a [*object.CorruptError]. A tombstone is not named by its content and is stored under any id.
 func (t *Txn) WriteMetadataAs(ctx context.Context, name object.Name, data []byte) error {
 	switch name.Type {
 	case object.TypeCommitMeta:
@@ -54,7 +53,7 @@ func (t *Txn) WriteCommit(ctx context.Context, c *object.Commit) (object.Checksu
 	return id, t.storeMetadata(ctx, object.Name{Checksum: id, Type: object.TypeCommit}, data)
 }
 
-// storeMetadata stages bytes whose name is known to be right.
+// storeMetadata stages bytes whose id was checked.
 func (t *Txn) storeMetadata(ctx context.Context, n object.Name, data []byte) error {
 	release, err := t.use(ctx)
 	if err != nil {
@@ -80,8 +79,8 @@ func (t *Txn) storeMetadata(ctx context.Context, n object.Name, data []byte) err
 	return err
 }
 
-// WriteDetachedMetadata sets what is stored beside a commit and is not part of it: the bytes of an a{sv}. It
-// replaces what was there; nil stores that there is none.
+// WriteDetachedMetadata sets the detached metadata of a commit: the bytes of an a{sv}, stored beside the commit. It
+// replaces the old one; nil stores an empty file, which means none.
 func (t *Txn) WriteDetachedMetadata(ctx context.Context, c object.Checksum, data []byte) error {
 	release, err := t.use(ctx)
 	if err != nil {
@@ -97,8 +96,8 @@ func (t *Txn) WriteDetachedMetadata(ctx context.Context, c object.Checksum, data
 	return nil
 }
 
-// stageDetached writes the detached metadata to the staging directory. That is put off until the end because only
-// the last one of each commit counts.
+// stageDetached writes the detached metadata to the staging directory. It is called at the end because only the last
+// value for each commit counts.
 func (t *Txn) stageDetached() error {
 	for c, data := range t.detached {
 		if _, err := t.stageFile(object.Name{Checksum: c, Type: object.TypeCommitMeta}, data, nil); err != nil {
@@ -108,15 +107,15 @@ func (t *Txn) stageDetached() error {
 	return nil
 }
 
-// WriteFile stores a file object and returns its id. r must give exactly size bytes. Xattrs are put into order, and
-// those with empty values left out, which mode bare could not store; so are all where the repository's
-// configuration disables them.
+// WriteFile stores a file object and returns its id. r must have exactly size bytes. Xattrs are sorted, and those with
+// empty values are left out, since mode bare cannot store them. All are left out if the repository's configuration
+// disables xattrs.
 func (t *Txn) WriteFile(ctx context.Context, h *object.FileHeader, size int64, r io.Reader) (object.Checksum, error) {
 	return t.writeFile(ctx, contentJob{header: t.cleanHeader(h), size: size, r: r})
 }
 
-// WriteFileAs stores a file object whose id is known. Where header and content hash to another one the error is a
-// [*object.CorruptError]. Content that is there already is read and hashed, but not written.
+// WriteFileAs stores a file object whose id is known. If header and content hash to another id, the error is a
+// [*object.CorruptError]. If the object exists, the content is read and hashed but not written.
 func (t *Txn) WriteFileAs(
 	ctx context.Context, want object.Checksum, h *object.FileHeader, size int64, r io.Reader,
 ) error {
@@ -124,10 +123,10 @@ func (t *Txn) WriteFileAs(
 	return err
 }
 
-// WriteHeader stores a file object that has the content of another one and a header of its own, such as other labels,
-// and returns its id. Repositories that store content uncompressed share its blocks where the filesystem can;
-// everywhere else it is copied. That the content is what from says is not verified. A symlink cannot become a regular
-// file, nor the reverse.
+// WriteHeader stores a file object with a new header, such as one with another label, and the content of the object
+// from. It returns its id. Repositories that store content uncompressed share its blocks if the filesystem can;
+// otherwise it is copied. It is not verified that the content matches from. A symlink cannot become a regular file, nor
+// the reverse.
 func (t *Txn) WriteHeader(
 	ctx context.Context, h *object.FileHeader, from object.Checksum,
 ) (c object.Checksum, err error) {
@@ -150,13 +149,13 @@ type contentJob struct {
 	header     *object.FileHeader
 	size       int64
 	r          io.Reader
-	shared     *plainFile // r, where its blocks may be shared; nil otherwise
+	shared     *plainFile // r, if its blocks may be shared; nil otherwise
 	want       object.Checksum
 	prescribed bool
 	hash       hash.Hash
 }
 
-// id returns the id of what was hashed, if that is the one that was asked for.
+// id returns the id of what was hashed. It is an error if another id was asked for.
 func (j *contentJob) id() (object.Checksum, error) {
 	var c object.Checksum
 	j.hash.Sum(c[:0])
@@ -188,7 +187,7 @@ func (t *Txn) writeFile(ctx context.Context, j contentJob) (object.Checksum, err
 	return t.writeLarge(ctx, j)
 }
 
-// writeSmall handles content that fits into memory.
+// writeSmall writes content that fits into memory.
 func (t *Txn) writeSmall(j contentJob) (object.Checksum, error) {
 	buf := t.reads.pools.copies.Get().(*[]byte)
 	defer t.reads.pools.copies.Put(buf)
@@ -215,7 +214,7 @@ func (t *Txn) writeSmall(j contentJob) (object.Checksum, error) {
 	return c, t.settle(written, j.size, err)
 }
 
-// settle counts content that was written, and frees the space of what was not.
+// settle counts content that was written, and returns the space of content that was not.
 func (t *Txn) settle(written bool, size int64, err error) error {
 	if written {
 		t.stats.contentWritten.Add(1)
@@ -226,7 +225,7 @@ func (t *Txn) settle(written bool, size int64, err error) error {
 	return err
 }
 
-// inputError is the error about content that is not as long as it was said to be.
+// inputError returns the error about content that is not of the promised length.
 func inputError(err error, size, left int64) error {
 	switch {
 	case left > 0 && errors.Is(err, io.ErrUnexpectedEOF):
@@ -277,7 +276,7 @@ func (t *Txn) pack(w io.Writer, h *object.FileHeader, content []byte) error {
 	return d.finish()
 }
 
-// writeLarge hashes and writes content as it comes. What turns out to be a duplicate is dropped.
+// writeLarge hashes and writes content as it is read. If the object turns out to exist, the copy is dropped.
 func (t *Txn) writeLarge(ctx context.Context, j contentJob) (object.Checksum, error) {
 	if j.prescribed {
 		if ok, err := t.known.has(fileName(j.want)); err != nil {
@@ -326,7 +325,7 @@ func (t *Txn) streamFile(ctx context.Context, j *contentJob) (c object.Checksum,
 	return c, written, err
 }
 
-// pump hashes the content and hands it on.
+// pump hashes the content and passes it on.
 func (t *Txn) pump(ctx context.Context, j *contentJob, w io.Writer) error {
 	buf := t.reads.pools.copies.Get().(*[]byte)
 	defer t.reads.pools.copies.Put(buf)
@@ -349,7 +348,7 @@ func (t *Txn) pump(ctx context.Context, j *contentJob, w io.Writer) error {
 	}
 }
 
-// pumpPacked is pump for mode archive: it compresses what it hands on.
+// pumpPacked is pump for mode archive: it compresses what it passes on.
 func (t *Txn) pumpPacked(ctx context.Context, j *contentJob, w io.Writer) error {
 	header, err := object.EncodeArchiveHeader(&object.FileInfo{FileHeader: *j.header, Size: j.size})
 	if err != nil {

@@ -11,23 +11,22 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// maxSymlinks is how many symlinks one path may lead over, as in Linux.
+// maxSymlinks is how many symlinks are followed for one path, as in Linux.
 const maxSymlinks = 40
 
 // Errors about paths in a tree.
 var (
-	// ErrTooManySymlinks says that a path leads over more symlinks than a system would follow.
+	// ErrTooManySymlinks says that resolving a path takes more symlinks than Linux follows.
 	ErrTooManySymlinks = errors.New("too many levels of symbolic links")
-	// ErrTooLarge says that a file has more bytes than its reader is willing to hold.
+	// ErrTooLarge says that a file has more bytes than its reader accepts.
 	ErrTooLarge = errors.New("file too large")
 )
 
-// TreeView reads the tree of a commit by path. Only the directories on the way are read, and each time again. It is
-// safe for concurrent use.
+// TreeView reads the tree of a commit by path. Each call reads only the directories on the path, and caches nothing. It
+// is safe for concurrent use.
 //
-// [TreeView.Lookup] takes paths as they are. The other methods follow symlinks, as a system would that has the tree as
-// its root: neither ".." nor an absolute target leads out of it. Errors about paths that lead to nothing wrap
-// [fs.ErrNotExist].
+// [TreeView.Lookup] takes paths as they are. The other methods follow symlinks with the tree as the root directory:
+// neither ".." nor an absolute target leads out of it. If a path does not exist, the error wraps [fs.ErrNotExist].
 type TreeView struct {
 	src  Source
 	root TreeItem
@@ -37,7 +36,7 @@ type TreeView struct {
 type TreeItem struct {
 	// Path is absolute in the commit.
 	Path string
-	// File is the id of a file object, which is a symlink perhaps. It is zero for directories.
+	// File is the id of a file object, which may be a symlink. It is zero for directories.
 	File object.Checksum
 	// Tree and Meta are the ids of a directory's dirtree and dirmeta, zero for files.
 	Tree, Meta object.Checksum
@@ -55,7 +54,7 @@ func ViewCommit(ctx context.Context, src Source, c object.Checksum) (*TreeView, 
 	return ViewTree(src, commit.Tree, commit.Meta), nil
 }
 
-// ViewTree returns the view of a tree that need not be committed. Its dirmeta may be zero where nobody asks for that.
+// ViewTree returns the view of a tree, which need not be committed. meta may be zero if it is not asked for.
 func ViewTree(src Source, tree, meta object.Checksum) *TreeView {
 	return &TreeView{src: src, root: TreeItem{Path: "/", Tree: tree, Meta: meta}}
 }
@@ -95,7 +94,7 @@ func lookupIn(ctx context.Context, src Source, c object.Checksum, path string) (
 
 func notInTree(op, path string) error { return &fs.PathError{Op: op, Path: path, Err: fs.ErrNotExist} }
 
-// child returns what a directory has under a name. A file has nothing.
+// child returns the entry of a directory with the given name. A file has no entries.
 func (v *TreeView) child(ctx context.Context, dir *TreeItem, name string) (TreeItem, bool, error) {
 	if !dir.IsDir() {
 		return TreeItem{}, false, nil
@@ -114,10 +113,10 @@ func (v *TreeView) child(ctx context.Context, dir *TreeItem, name string) (TreeI
 	return TreeItem{}, false, nil
 }
 
-// Resolve returns what a path leads to, which is not a symlink. The error wraps [ErrTooManySymlinks] where it leads in
-// circles.
+// Resolve follows all symlinks of a path and returns the file or directory that it leads to. If symlinks form a loop,
+// the error wraps [ErrTooManySymlinks].
 func (v *TreeView) Resolve(ctx context.Context, path string) (TreeItem, error) {
-	way, links := []TreeItem{v.root}, 0 // the directories down to where we are
+	way, links := []TreeItem{v.root}, 0 // the directories from the root to the current one
 	for rest := path; rest != ""; {
 		var name string
 		name, rest, _ = strings.Cut(rest, "/")
@@ -182,8 +181,8 @@ func (v *TreeView) Open(ctx context.Context, path string) (io.ReadCloser, *objec
 	return v.src.OpenFile(ctx, item.File)
 }
 
-// ReadFile returns the content of the regular file that a path leads to, which may have at most limit bytes. The error
-// about a larger one wraps [ErrTooLarge].
+// ReadFile returns the content of the regular file that a path leads to. If it has more than limit bytes, the error
+// wraps [ErrTooLarge].
 func (v *TreeView) ReadFile(ctx context.Context, path string, limit int64) ([]byte, error) {
 	r, info, err := v.Open(ctx, path)
 	if err != nil {
@@ -193,7 +192,7 @@ func (v *TreeView) ReadFile(ctx context.Context, path string, limit int64) ([]by
 	return data, errors.Join(err, r.Close())
 }
 
-// ReadContent reads the content of a file of a tree, which has size bytes. The error about more than limit wraps
+// ReadContent reads the content of a file of a tree, which has size bytes. If that is more than limit, the error wraps
 // [ErrTooLarge].
 func ReadContent(path string, r io.Reader, size, limit int64) ([]byte, error) {
 	if size > limit {
@@ -207,7 +206,7 @@ func ReadContent(path string, r io.Reader, size, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// ReadDir returns what is in the directory that a path leads to.
+// ReadDir returns the entries of the directory that a path leads to.
 func (v *TreeView) ReadDir(ctx context.Context, path string) (*object.DirTree, error) {
 	item, err := v.Resolve(ctx, path)
 	if err != nil {

@@ -13,9 +13,9 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// FS returns the tree as a file system, for functions that take one. Everything is read with ctx. Symlinks are followed
-// inside the tree. Times are those of a checkout, the beginning of 1970, and [fs.FileInfo.Sys] gives an
-// [*object.FileInfo] of files and an [*object.DirMeta] of directories. It implements [fs.ReadLinkFS].
+// FS returns the tree as a file system. It implements [fs.ReadLinkFS]. Everything is read with ctx. Symlinks are
+// followed inside the tree. Times are those of a checkout, the beginning of 1970. [fs.FileInfo.Sys] returns an
+// [*object.FileInfo] for files and an [*object.DirMeta] for directories.
 func (v *TreeView) FS(ctx context.Context) fs.FS { return viewFS{ctx, v} }
 
 type viewFS struct {
@@ -106,7 +106,7 @@ func (f viewFS) stat(item *TreeItem, name string) (viewInfo, error) {
 	return viewInfo{name: name, mode: meta.Mode, sys: meta}, nil
 }
 
-// pathError makes the error of a call what callers of [io/fs] expect: about the path that they gave.
+// pathError wraps an error in the [*fs.PathError] that callers of [io/fs] expect, with the path that they gave.
 func pathError(op, name string, err error) error {
 	if err == nil {
 		return nil
@@ -117,7 +117,7 @@ func pathError(op, name string, err error) error {
 	return &fs.PathError{Op: op, Path: name, Err: err}
 }
 
-// viewInfo is what is known of a file or directory.
+// viewInfo implements [fs.FileInfo].
 type viewInfo struct {
 	name string
 	size int64
@@ -165,7 +165,7 @@ type viewDir struct {
 	fs      viewFS
 	dir     *TreeItem
 	name    string
-	entries []fs.DirEntry // what is left of it
+	entries []fs.DirEntry // the entries not read yet
 	read    bool
 }
 

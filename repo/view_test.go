@@ -13,7 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// viewOf commits files, with symlinks for values that begin with "->", and returns the view of the commit.
+// viewOf commits files and returns the view of the commit. A value that begins with "->" is a symlink.
 func viewOf(t *testing.T, files map[string]string) *repo.TreeView {
 	t.Helper()
 	dir := t.TempDir()

@@ -7,7 +7,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// TreeDir is a directory that [WalkTree] comes to.
+// TreeDir is a directory that [WalkTree] visits.
 type TreeDir struct {
 	Path     string // absolute
 	Checksum object.Checksum
@@ -15,17 +15,17 @@ type TreeDir struct {
 	*object.DirTree
 }
 
-// TreeVisitor is what [WalkTree] calls. Functions that are nil are not called; an error of one ends the walk.
+// TreeVisitor holds the functions that [WalkTree] calls. Functions that are nil are not called; an error ends the walk.
 type TreeVisitor struct {
-	// Tree is called with each directory before what is below it.
+	// Tree is called with each directory before its subdirectories.
 	Tree func(d *TreeDir) error
-	// Dir is called before a subdirectory is entered, which is passed over if skip is returned.
+	// Dir is called before a subdirectory is entered. If it returns skip, the subdirectory is skipped.
 	Dir func(parent string, d object.DirEntry) (skip bool, err error)
 }
 
-// WalkTree visits a directory and all below it, given by its dirtree: each one's subdirectories in stored order. A
-// dirtree that stands at several paths is visited at each. Trees that exceed the limits are errors that wrap
-// [object.ErrTooDeep] or [object.ErrTooMany].
+// WalkTree visits a directory, given by its dirtree, and all directories below it, in stored order. A dirtree with
+// several paths is visited at each. If the tree exceeds a limit, the error wraps [object.ErrTooDeep] or
+// [object.ErrTooMany].
 func WalkTree(ctx context.Context, src Source, tree object.Checksum, v TreeVisitor) error {
 	w := treeWalk{src: src, TreeVisitor: v}
 	return w.walk(ctx, "/", tree, 0)

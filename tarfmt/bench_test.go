@@ -24,7 +24,7 @@ var workloads = []struct {
 	{"large", 8, 16 << 20},
 }
 
-// workload stores a tree of files of one size and returns its commit with the number of bytes of content.
+// workload stores a tree of files of one size. It returns the commit and the size of the content in bytes.
 func workload(b *testing.B, r *repo.Repo, files, size int) (object.Checksum, int64) {
 	b.Helper()
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -37,7 +37,8 @@ func workload(b *testing.B, r *repo.Repo, files, size int) (object.Checksum, int
 		for j := range data {
 			data[j] = byte(rnd.Uint32() & 15)
 		}
-		tree = append(tree, repotest.Entry{Path: fmt.Sprintf("d%03d/f%06d", i/100, i), Mode: object.ModeRegular | 0o644, Content: data})
+		tree = append(tree, repotest.Entry{Path: fmt.Sprintf("d%03d/f%06d", i/100, i), Mode: object.ModeRegular | 0o644,
+			Content: data})
 	}
 	return repotest.Commit(b, r, tree, ""), int64(files) * int64(size)
 }
@@ -61,7 +62,7 @@ func BenchmarkExport(b *testing.B) {
 	}
 }
 
-// BenchmarkEncode leaves the repository out.
+// BenchmarkEncode measures the encoder without a repository.
 func BenchmarkEncode(b *testing.B) {
 	src := newMemSource()
 	var nodes []node
@@ -98,7 +99,8 @@ func BenchmarkImport(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					if _, err := tarfmt.ImportCommit(b.Context(), txn, bytes.NewReader(stream.Bytes()), tarfmt.ImportOptions{}); err != nil {
+					if _, err := tarfmt.ImportCommit(b.Context(), txn, bytes.NewReader(stream.Bytes()),
+						tarfmt.ImportOptions{}); err != nil {
 						b.Fatal(err)
 					}
 					if err := txn.Abort(); err != nil {

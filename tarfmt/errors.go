@@ -5,11 +5,11 @@ import (
 	"fmt"
 )
 
-// ErrInvalidStream is wrapped by errors about a stream that breaks the rules of tar or of its format, as opposed to
-// one that could not be read or whose objects could not be written.
+// ErrInvalidStream is wrapped by errors about a stream that violates the format of tar or of layers. Errors of reading
+// the stream and of writing objects do not wrap it.
 var ErrInvalidStream = errors.New("invalid layer")
 
-// streamError has the words that users of the reference implementation know, so it does not add its own.
+// streamError has the same text as in the reference implementation, so it does not add the text of ErrInvalidStream.
 type streamError struct {
 	msg   string
 	cause error

@@ -13,7 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
-// A commit goes through a stream into another repository, and is whole there.
+// This example copies a commit through a stream into another repository and checks that it is complete there.
 func ExampleExportCommit() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "")
@@ -89,7 +89,8 @@ func commitEmptyTree(ctx context.Context, r *repo.Repo) (object.Checksum, error)
 	return commit, err
 }
 
-// A chunk of a layered image goes into a repository; a synthetic commit of its objects keeps them from being pruned.
+// This example imports a chunk of a layered image into a repository. A synthetic commit of its objects keeps them from
+// being pruned.
 func ExampleImportObjectSet() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// The commit of upstream's own tests, and its checksum.
+// These are the commit of upstream's own tests and its checksum.
 const exampleCommit = "616069c200463abca9c1d3adc65b948f1f1d3ddd42bc2c8ea3308535a0e44c24"
 
 func sortedKeys[M ~map[string]V, V any](m M) []string { return slices.Sorted(maps.Keys(m)) }
@@ -44,7 +44,8 @@ func exampleOS(tb testing.TB) (*memSource, object.Checksum) {
 	commit := m.addCommit(tb, object.Commit{
 		Timestamp: 872879442,
 		Metadata: gvariant.Dict{
-			{Key: "buildsys.checksum", Value: gvariant.String("41af286dc0b172ed2f1ca934fd2278de4a1192302ffa07087cea2682e7d372e3")},
+			{Key: "buildsys.checksum",
+				Value: gvariant.String("41af286dc0b172ed2f1ca934fd2278de4a1192302ffa07087cea2682e7d372e3")},
 			{Key: "ostree.container-cmd", Value: gvariant.Strings([]string{"/usr/bin/bash"})},
 			{Key: "version", Value: gvariant.String("42.0")},
 			{Key: "ostree.bootable", Value: gvariant.Bool(true)},
@@ -56,7 +57,7 @@ func exampleOS(tb testing.TB) (*memSource, object.Checksum) {
 	return m, commit
 }
 
-// attachNote gives the commit the detached metadata of the vectors.
+// attachNote adds the detached metadata of the vectors to the commit.
 func attachNote(m *memSource, commit object.Checksum) {
 	d := gvariant.Dict{{Key: "my-detached-key", Value: gvariant.String("my-detached-value")}}
 	m.metadata[object.Name{Checksum: commit, Type: object.TypeCommitMeta}] = d.Encode()

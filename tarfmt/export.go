@@ -14,39 +14,41 @@ import (
 
 // ExportOptions chooses between the versions of the layer format.
 type ExportOptions struct {
-	// ParentDirs puts a directory entry in front of the first file of each directory, in every layer. Without it
-	// only the final layer has directories.
+	// ParentDirs writes a directory entry before the first file of each directory, in every layer. Without it only the
+	// final layer has directories.
 	ParentDirs bool
 }
 
-// ExportCommit writes a whole commit with its detached metadata, the stream of "tar export". Nothing below the root
-// directory "sysroot" is written, as in [ExportFinal].
+// ExportCommit writes a whole commit with its detached metadata, as "tar export" does. It omits everything below the
+// root directory "sysroot", as [ExportFinal] does.
 func ExportCommit(ctx context.Context, w io.Writer, src repo.Source, commit object.Checksum) error {
 	return export(ctx, w, src, plan{commit: commit, structure: true, files: true})
 }
 
-// ExportChunk writes a layer with the given file objects of a commit, and links to them at their paths.
-func ExportChunk(ctx context.Context, w io.Writer, src repo.Source, commit object.Checksum, c repo.Files, opts ExportOptions) error {
+// ExportChunk writes a layer with the given file objects of a commit, and hard links to them at their paths.
+func ExportChunk(ctx context.Context, w io.Writer, src repo.Source, commit object.Checksum, c repo.Files,
+	opts ExportOptions) error {
 	return export(ctx, w, src, plan{commit: commit, chunk: c, parents: opts.ParentDirs})
 }
 
 // ExportFinal writes the layer with the commit itself, its tree objects and all directories, followed by the file
-// objects that no other layer has. For an image of a single layer those are all.
+// objects that no other layer has. In an image with a single layer those are all file objects.
 //
-// Tree objects below the root directory "sysroot" are not written, since a container's own repository stands there. A
-// commit that has content below it does not survive the way through an image.
-func ExportFinal(ctx context.Context, w io.Writer, src repo.Source, commit object.Checksum, remainder repo.Files, opts ExportOptions) error {
+// Tree objects below the root directory "sysroot" are not written, since the layer has its own repository there. A
+// commit with content below it is therefore incomplete after an import.
+func ExportFinal(ctx context.Context, w io.Writer, src repo.Source, commit object.Checksum, remainder repo.Files,
+	opts ExportOptions) error {
 	return export(ctx, w, src, plan{commit: commit, structure: true, chunk: remainder, parents: opts.ParentDirs})
 }
 
-// window is how many file objects are read ahead of the stream: enough that small files keep several readers busy, and
-// with buffers of 256 KiB at most 8 MiB.
+// window is how many file objects are read ahead of the stream. It keeps several readers busy with small files. With
+// buffers of 256 KiB it takes at most 8 MiB.
 const window = 32
 
-// export runs three stages. The planner walks the commit and says what comes next; a few workers read the file objects
-// of the next steps; this goroutine writes, strictly in the planner's order. So the bytes do not depend on how fast
-// anything is, and neither does the error that is reported: a planner's or worker's error takes its place in the
-// order. Slots for file objects travel in a circle, from the writer back to the planner, which bounds all of it.
+// export runs three stages. The planner walks the commit and emits steps; a few workers read the file objects of the
+// next steps; this goroutine writes, strictly in the planner's order. So neither the bytes nor the reported error
+// depend on timing: an error of the planner or a worker takes its place in the order. The writer returns slots for file
+// objects to the planner, which bounds the memory.
 func export(ctx context.Context, w io.Writer, src repo.Source, p plan) error {
 	ctx, cancel := context.WithCancel(ctx)
 	pl := planner{
@@ -86,7 +88,7 @@ type exporter struct {
 	out  *streamWriter
 	free chan<- *fetch
 
-	// The object of the last content step: the header as it was left by writing it, which links repeat.
+	// The object of the last content step. header is as it was after writing the object, since links repeat it.
 	current object.Checksum
 	header  block
 	empty   bool // a regular file without content
@@ -122,7 +124,7 @@ func (e *exporter) step(ctx context.Context, s *step) error {
 	}
 }
 
-// content writes an object, unless the stream has it already, and keeps its header for the links.
+// content writes an object unless the stream has it already. It keeps the header for the links.
 func (e *exporter) content(ctx context.Context, f *fetch) error {
 	select {
 	case <-f.ready:
@@ -184,7 +186,7 @@ func (e *exporter) object(ctx context.Context, f *fetch) error {
 	return e.out.err
 }
 
-// link writes a visible file: a hard link to the object, or a file of its own if there is no content to share.
+// link writes a visible file: a hard link to the object, or a separate file if there is no content to share.
 func (e *exporter) link(dest string) error {
 	h := e.header
 	if e.empty {

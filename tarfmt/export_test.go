@@ -59,7 +59,7 @@ func content(t testing.TB, src repo.Source, commit object.Checksum) repo.Content
 	return c
 }
 
-// choose returns the objects that have one of the paths, all of their paths included.
+// choose returns the objects that have one of the paths, with all of their paths.
 func choose(all repo.Content, paths ...string) (chosen, rest repo.Content) {
 	of := map[object.Checksum]bool{}
 	for _, f := range all {
@@ -77,14 +77,15 @@ func choose(all repo.Content, paths ...string) (chosen, rest repo.Content) {
 	return chosen, rest
 }
 
-// The sums of streams that upstream's program wrote for the same commit.
+// These are the sums of streams that upstream's program wrote for the same commit.
 func TestUpstream_Vectors(t *testing.T) {
 	t.Parallel()
 	src, commit := exampleOS(t)
 	noted, _ := exampleOS(t)
 	attachNote(noted, commit)
 	all := content(t, src, commit)
-	kernel, rest := choose(all, "/usr/lib/modules/5.10.18-200.x86_64/vmlinuz", "/usr/lib/modules/5.10.18-200.x86_64/initramfs")
+	kernel, rest := choose(all, "/usr/lib/modules/5.10.18-200.x86_64/vmlinuz",
+		"/usr/lib/modules/5.10.18-200.x86_64/initramfs")
 	pkgdb, unpackaged := choose(rest, "/usr/lib/pkgdb/pkgdb")
 	for _, tc := range []struct {
 		name   string
@@ -92,16 +93,25 @@ func TestUpstream_Vectors(t *testing.T) {
 		size   int
 		sum    string
 	}{
-		{"tar export", exportCommit(t, src, commit), 212480, "d9cd2218fae9930287ac0792c355ee8ce39cec72a5b0b1f6367d80fb958c2c0f"},
-		{"tar export with detached metadata", exportCommit(t, noted, commit), 214528, "3a36f0582cc1209755a1b2755ac1afd5aab8c867f1782633281ff826b0325d27"},
-		{"single layer", exportFinal(t, src, commit, all, false), 0, "7806c7dac60c4a4d225dacec2aaa635b7acef922aa3f6afdc54a07291d4f19b1"},
-		{"single layer with detached metadata", exportFinal(t, noted, commit, all, false), 0, "1d4f581ee04d7a80f23af6349e18aa01ae44b91e9b4822626cc48538ea2cb8c3"},
-		{"commit layer", exportFinal(t, src, commit, nil, false), 172032, "c298599d7ade7d17258d52ea7dec51143306f335b1438dd5b4b2ce6985309647"},
-		{"chunk with everything", exportChunk(t, src, commit, all, false), 179712, "b9919e119497b9ade1a88ae01502b5bd350006b25968f863cb5066b41ba666fc"},
+		{"tar export", exportCommit(t, src, commit), 212480,
+			"d9cd2218fae9930287ac0792c355ee8ce39cec72a5b0b1f6367d80fb958c2c0f"},
+		{"tar export with detached metadata", exportCommit(t, noted, commit), 214528,
+			"3a36f0582cc1209755a1b2755ac1afd5aab8c867f1782633281ff826b0325d27"},
+		{"single layer", exportFinal(t, src, commit, all, false), 0,
+			"7806c7dac60c4a4d225dacec2aaa635b7acef922aa3f6afdc54a07291d4f19b1"},
+		{"single layer with detached metadata", exportFinal(t, noted, commit, all, false), 0,
+			"1d4f581ee04d7a80f23af6349e18aa01ae44b91e9b4822626cc48538ea2cb8c3"},
+		{"commit layer", exportFinal(t, src, commit, nil, false), 172032,
+			"c298599d7ade7d17258d52ea7dec51143306f335b1438dd5b4b2ce6985309647"},
+		{"chunk with everything", exportChunk(t, src, commit, all, false), 179712,
+			"b9919e119497b9ade1a88ae01502b5bd350006b25968f863cb5066b41ba666fc"},
 		{"empty chunk", exportChunk(t, src, commit, nil, false), 139264, emptyChunk},
-		{"kernel", exportChunk(t, src, commit, kernel, false), 0, "6a9d6668bbd2e29894fa82f43f3d8da09544c79c72156d8ffa1fb61bdb26b947"},
-		{"package database", exportChunk(t, src, commit, pkgdb, false), 0, "b65ca0de0308253abee0e91c57f76fdf422cf8881ed631c550a810e9ae1583d9"},
-		{"the others", exportChunk(t, src, commit, unpackaged, false), 0, "5273ccec66c5656939797579c402ae05004f4dc40c8798d148355509b582304b"},
+		{"kernel", exportChunk(t, src, commit, kernel, false), 0,
+			"6a9d6668bbd2e29894fa82f43f3d8da09544c79c72156d8ffa1fb61bdb26b947"},
+		{"package database", exportChunk(t, src, commit, pkgdb, false), 0,
+			"b65ca0de0308253abee0e91c57f76fdf422cf8881ed631c550a810e9ae1583d9"},
+		{"the others", exportChunk(t, src, commit, unpackaged, false), 0,
+			"5273ccec66c5656939797579c402ae05004f4dc40c8798d148355509b582304b"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

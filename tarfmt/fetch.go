@@ -10,22 +10,22 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// smallBuffer holds the content of most files.
+// smallBuffer is the size of a buffer that the content of most files fits into, in bytes.
 const smallBuffer = 16 << 10
 
-// fetch is one file object on its way from the source to the stream. Slots of an exporter's window are used again and
-// again, so that memory is bounded by the window.
+// fetch is a slot of an exporter's window for one file object between source and stream. Slots are reused, so that the
+// window bounds the memory.
 type fetch struct {
 	checksum object.Checksum
-	// infoOnly is set where the stream has the object already, and only another link needs its attributes.
+	// infoOnly is set if the stream has the object already and only its attributes are needed, for another link.
 	infoOnly bool
 
-	// ready is signalled once by the worker when the rest is set.
+	// The worker signals ready once, when it has set the fields below.
 	ready  chan struct{}
 	info   *object.FileInfo
 	xattrs []byte // serialised
-	// data is the whole content, or nothing if the pieces of a large file come through more. It lies in small if it
-	// fits, else in large.
+	// data is the whole content, in small if it fits and in large otherwise. It is empty if more delivers the pieces of a
+	// large file.
 	data  []byte
 	large *[bufferSize]byte
 	more  chan piece
@@ -52,7 +52,7 @@ func (f *fetch) reset() {
 	f.info, f.xattrs, f.data, f.large, f.more, f.err = nil, nil, nil, nil, nil, nil
 }
 
-// run reads the object. It returns when all of it was handed over, or the context has ended.
+// run reads the object. It returns when it has passed on all content, or when the context is done.
 func (f *fetch) run(ctx context.Context, src repo.Source) {
 	if f.infoOnly {
 		f.info, f.err = src.FileInfo(ctx, f.checksum)
@@ -99,7 +99,7 @@ func shortContent(err error) error {
 	return err
 }
 
-// atEnd gives a source the chance to say that the content is longer than it should be.
+// atEnd reads to the end, so that the source can report content that is longer than it should be.
 func atEnd(r io.Reader) error {
 	var one [1]byte
 	for range 100 {
@@ -115,8 +115,8 @@ func atEnd(r io.Reader) error {
 	return io.ErrNoProgress
 }
 
-// sendPieces reads a large file ahead of the stream. The channel that it fills was made by the caller, since the slot
-// may belong to another object by the time this returns.
+// sendPieces reads a large file ahead of the stream. The caller makes the channel, since the slot may belong to another
+// object by the time this returns.
 func sendPieces(ctx context.Context, r io.Reader, size int64, out chan<- piece) {
 	defer close(out)
 	for size > 0 {

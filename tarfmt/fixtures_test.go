@@ -56,7 +56,7 @@ func (l *layout) blob(t testing.TB, digest string) []byte {
 	return data
 }
 
-// layers returns the uncompressed layers of an image, and the commit that its label names.
+// layers returns the uncompressed layers of an image and the commit in its label.
 func (l *layout) layers(t testing.TB, tag string) (layers [][]byte, commit object.Checksum) {
 	t.Helper()
 	var manifest struct {
@@ -84,7 +84,7 @@ func (l *layout) layers(t testing.TB, tag string) (layers [][]byte, commit objec
 	return layers, must(object.ParseChecksum(config.Config.Labels["ostree.commit"]))
 }
 
-// layerContent reads which objects a layer has, and at which paths, from its entries alone.
+// layerContent returns the objects of a layer and their paths, as its entries have them.
 func layerContent(t testing.TB, layer []byte) repo.Content {
 	t.Helper()
 	var c repo.Content
@@ -181,7 +181,7 @@ func TestExportEqualsUpstreamsLayers(t *testing.T) {
 	}
 }
 
-// checkPaths compares the paths in a layer with those of the commit, from which exclusive components may take some.
+// checkPaths compares the paths in a layer with those of the commit. Exclusive components may take some of them.
 func checkPaths(t *testing.T, layer repo.Content, commit map[object.Checksum][]string) {
 	t.Helper()
 	for c, paths := range pathsOf(layer) {

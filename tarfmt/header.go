@@ -25,7 +25,7 @@ const (
 	typeSparse    = 'S'
 )
 
-// block is the header of a tar entry, in the GNU form if not said otherwise.
+// block is the header of a tar entry, in GNU format unless stated otherwise.
 type block [blockSize]byte
 
 func (b *block) name() []byte     { return b[0:100] }
@@ -38,7 +38,7 @@ func (b *block) checksum() []byte { return b[148:156] }
 func (b *block) linkname() []byte { return b[157:257] }
 func (b *block) magic() []byte    { return b[257:265] }
 
-// attributes are the numbers in a header that come from an object.
+// attributes are the numbers of an object that go into a header.
 type attributes struct {
 	uid, gid uint32
 	mode     uint32 // permission bits; others are ignored
@@ -62,7 +62,7 @@ func newHeader(typ byte, a attributes, size int64) block {
 	return b
 }
 
-// newPAXHeader returns the nameless header of a block of PAX records.
+// newPAXHeader returns the header of a block of PAX records, without a name.
 func newPAXHeader(size int64) block {
 	var b block
 	putNumber(b.size(), uint64(size))
@@ -72,11 +72,11 @@ func newPAXHeader(size int64) block {
 	return b
 }
 
-// seal sets the checksum: seven octal digits, where others write six and a space.
+// seal sets the checksum. It writes seven octal digits, while other programs write six and a space.
 func (b *block) seal() { putNumber(b.checksum(), uint64(b.sum())) }
 
-// sum adds up the bytes with the checksum's field as spaces. It runs for each block of every stream, so it takes eight
-// bytes at a time, as four sums of 16 bits that 512 bytes cannot overflow.
+// sum adds up the bytes, with spaces for the checksum field. It runs for each header of every stream, so it adds eight
+// bytes at a time, in four sums of 16 bits, which 512 bytes cannot overflow.
 func (b *block) sum() uint32 {
 	const mask = 0x00ff00ff00ff00ff
 	var lanes uint64
@@ -91,7 +91,8 @@ func (b *block) sum() uint32 {
 	return sum + 8*' '
 }
 
-// putNumber writes octal digits and a NUL, or, where they do not fit, the number's bytes behind a set top bit.
+// putNumber writes a number as octal digits and a NUL. If they do not fit, it writes the bytes of the number and sets
+// the top bit of the field.
 func putNumber(field []byte, v uint64) {
 	last := len(field) - 1
 	if v>>(3*last) != 0 {
@@ -109,16 +110,16 @@ func putNumber(field []byte, v uint64) {
 	}
 }
 
-// pathKind says which rules a path is written by.
+// pathKind says which rules apply to writing a path.
 type pathKind uint8
 
 const (
 	namePath      pathKind = iota // relative, without ".."
-	truncatedPath                 // as namePath, but the last component may have been cut to ".."
+	truncatedPath                 // like namePath, but the last component may have been cut to ".."
 	linkPath                      // anything
 )
 
-// The errors of putPath. Only their presence matters to callers whose path may be continued in a record of its own.
+// These are the errors of putPath. Callers that can write the path as a record only check that there is an error.
 var (
 	errPathTooLong  = errors.New("provided value is too long")
 	errPathNUL      = errors.New("provided value contains a nul byte")
@@ -127,8 +128,8 @@ var (
 	errPathEmpty    = errors.New("paths in archives must have at least one component")
 )
 
-// slotWriter writes to a fixed field of a header. Bytes of the field that it does not reach keep their values, which
-// the format depends on: the name of a hard link shows the tail of its object's path behind the NUL.
+// slotWriter writes to a fixed field of a header. Bytes after the written ones keep their values. The format depends on
+// that: the name field of a hard link has the tail of its object's path after the NUL.
 type slotWriter struct {
 	free []byte
 }
@@ -148,8 +149,8 @@ func (s *slotWriter) put(text string) error {
 	return nil
 }
 
-// putPath writes a path component by component, which drops empty components and "." other than a leading one. An
-// error leaves what was written until then.
+// putPath writes a path component by component. It drops empty components, and "." unless it is the first. After an
+// error the components written so far remain.
 func putPath(slot []byte, path string, kind pathKind) error {
 	s := slotWriter{free: slot}
 	rest, leading, written, slash := path, true, false, false
@@ -203,7 +204,7 @@ func skipComponent(name, rest string, first bool, kind pathKind) bool {
 	}
 }
 
-// hasComponent reports whether a path that follows another component has a component of its own.
+// hasComponent reports whether the rest of a path has a component.
 func hasComponent(rest string) bool {
 	for rest != "" {
 		var name string
@@ -215,7 +216,7 @@ func hasComponent(rest string) bool {
 	return false
 }
 
-// setPath writes the name field and reports whether the path needs a record of its own, because it does not fit.
+// setPath writes the name field and reports whether the path does not fit and needs a record.
 func (b *block) setPath(path string) (long bool, err error) {
 	err = putPath(b.name(), path, namePath)
 	if err == nil {
@@ -242,11 +243,12 @@ func validPrefix(s string) string {
 	return s
 }
 
-// setTarget writes the target of a symlink and reports whether it needs a record of its own. Every target is carried
-// exactly. The reference implementation writes targets as paths, which damages those with a "." component, a doubled
-// or a lone slash, unless they contain "//", and then fails if they are long. Here the bytes are the same wherever
-// those carry the target; elsewhere the target stands literally in the field, or in a record if it does not fit.
-// Either is read back unchanged by every importer, since it takes a record before the field, and the field as it is.
+// setTarget writes the target of a symlink and reports whether it needs a record. Every target is preserved exactly.
+// The reference implementation writes targets as paths. That damages targets with a "." component, a trailing slash or
+// a lone one, unless they contain "//", and then it fails if they are long. Wherever the reference implementation
+// preserves the target, the bytes written here are the same. Otherwise the target is written literally to the field, or
+// to a record if it does not fit. Every importer reads back either one unchanged, since a record takes precedence over
+// the field and the field is taken as it is.
 func (b *block) setTarget(target string) (long bool, err error) {
 	switch {
 	case target == "":
@@ -271,7 +273,7 @@ func (b *block) setTarget(target string) (long bool, err error) {
 	return !fits, nil
 }
 
-// cString returns a field up to its first NUL.
+// cString returns the bytes of a field up to its first NUL.
 func cString(field []byte) string {
 	for i, c := range field {
 		if c == 0 {

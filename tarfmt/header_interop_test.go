@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// Sizes from 8 GiB on do not fit the field's eleven octal digits.
+// Sizes from 8 GiB do not fit into the field's eleven octal digits.
 const hugeSize = 8<<30 + 1
 
 func TestGNUTarReadsOurHugeSizes(t *testing.T) {
@@ -23,7 +23,8 @@ func TestGNUTarReadsOurHugeSizes(t *testing.T) {
 	if err := os.WriteFile(stream, h[:], 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(stream, blockSize+hugeSize+511+2*blockSize); err != nil { // to whole blocks, and the end mark
+	if err := os.Truncate(stream, blockSize+hugeSize+511+
+		2*blockSize); err != nil { // padding to whole blocks, and the end mark
 		t.Fatal(err)
 	}
 	out, err := exec.Command("tar", "-tvf", stream).CombinedOutput()
@@ -32,7 +33,7 @@ func TestGNUTarReadsOurHugeSizes(t *testing.T) {
 	}
 }
 
-// GNU tar has a form of its own for them, and the one of PAX.
+// GNU tar writes them in its own format or in that of PAX.
 func TestWeReadGNUTarsHugeSizes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

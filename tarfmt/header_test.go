@@ -92,14 +92,16 @@ func TestNumbersInHeaders(t *testing.T) {
 
 func TestNumbersThatAreNone(t *testing.T) {
 	t.Parallel()
-	for _, field := range []string{"8\x00\x00\x00\x00\x00\x00\x00", "-1\x00\x00\x00\x00\x00\x00", "1 2\x00\x00\x00\x00\x00", "\xff\xff\xff\xff\xff\xff\xff\xff", "\xc0\x00\x00\x00\x00\x00\x00\x00", "\x80\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00"} {
+	for _, field := range []string{"8\x00\x00\x00\x00\x00\x00\x00", "-1\x00\x00\x00\x00\x00\x00",
+		"1 2\x00\x00\x00\x00\x00", "\xff\xff\xff\xff\xff\xff\xff\xff", "\xc0\x00\x00\x00\x00\x00\x00\x00",
+		"\x80\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00"} {
 		if v, err := parseNumber([]byte(field)); err == nil {
 			t.Errorf("%q was read as %d", field, v)
 		}
 	}
 }
 
-// Where upstream's bytes carry a target they are kept; elsewhere the target is carried all the same.
+// If upstream's bytes preserve a target, ours are the same. Other targets are preserved too.
 func TestSymlinkTargetsAreCarriedExactly(t *testing.T) {
 	t.Parallel()
 	x := func(n int) string { return strings.Repeat("x", n) }
@@ -157,8 +159,9 @@ func TestPAXRecordLengths(t *testing.T) {
 func TestUpstream_EtcIsMapped(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		"usr/etc": "etc", "usr/etc/blah": "etc/blah", "usr/etcetera": "usr/etcetera", "etc": "etc", "usr/lib/usr/etc": "usr/lib/usr/etc",
-		"usr/bin/blah": "usr/bin/blah", "usr": "usr", "boot": "boot",
+		"usr/etc": "etc", "usr/etc/blah": "etc/blah", "usr/etcetera": "usr/etcetera", "etc": "etc",
+		"usr/lib/usr/etc": "usr/lib/usr/etc",
+		"usr/bin/blah":    "usr/bin/blah", "usr": "usr", "boot": "boot",
 	} {
 		if got := mapEtc(in); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)
@@ -210,7 +213,8 @@ func TestUpstream_ObjectPaths(t *testing.T) {
 
 func TestUpstream_XattrLinkTargets(t *testing.T) {
 	t.Parallel()
-	for _, target := range []string{"../" + shard + "/" + stem + ".file-xattrs", objectsPrefix + shard + "/" + stem + ".file-xattrs"} {
+	for _, target := range []string{"../" + shard + "/" + stem + ".file-xattrs",
+		objectsPrefix + shard + "/" + stem + ".file-xattrs"} {
 		if c, err := parseLinkTarget(target); err != nil || c.String() != shard+stem {
 			t.Errorf("%q: got %s, %v", target, c, err)
 		}

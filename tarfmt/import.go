@@ -15,27 +15,26 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// The limits of the format on what is held in memory whole.
+// These are the format's limits on data that is held in memory as a whole.
 const (
 	maxMetadataSize  = 10 << 20
 	maxXattrBodySize = 1 << 20
 )
 
-// ImportOptions says what an imported commit must satisfy.
+// ImportOptions says how an imported commit is verified.
 type ImportOptions struct {
-	// Verify decides whether the commit's signatures are good. It is called with the bytes of the commit and of its
-	// detached metadata before anything is written. If it is nil, a commit needs no detached metadata.
+	// Verify, if not nil, checks the commit's signatures. It is called with the bytes of the commit and of its detached
+	// metadata before anything is written, and makes detached metadata mandatory.
 	Verify func(commit object.Checksum, commitBytes, commitMeta []byte) error
-	// Remote is whose keys Verify uses, for messages.
+	// Remote is the remote whose keys Verify uses. It appears in messages.
 	Remote string
 }
 
 // ImportCommit reads a stream with one commit, as [ExportCommit] and [ExportFinal] write it, and returns the commit's
-// checksum. The commit is marked as partial; the caller removes the mark, sets refs and ends the transaction. It may
-// want to see [repo.Txn.VerifyComplete] pass before. After an error the transaction holds part of the objects and is to be
-// aborted.
+// checksum. The commit is marked as partial. The caller removes the mark, after [repo.Txn.VerifyComplete] if it needs
+// to, sets refs and ends the transaction. After an error the transaction holds part of the objects and must be aborted.
 //
-// Reading stops at the end of the archive, give or take a buffer.
+// It reads to the end of the archive, and may read a little more of the stream into its buffer.
 func ImportCommit(ctx context.Context, txn *repo.Txn, r io.Reader, opts ImportOptions) (object.Checksum, error) {
 	im := newImporter(ctx, txn, r)
 	commit, err := im.commit(opts)
@@ -48,9 +47,9 @@ func ImportCommit(ctx context.Context, txn *repo.Txn, r io.Reader, opts ImportOp
 	return commit, im.fillSysroot(commit)
 }
 
-// ImportObjectSet reads a stream of file objects, as [ExportChunk] writes it, and returns their checksums, sorted.
-// Objects that the repository had are among them. To keep the objects from being pruned, store a [SyntheticCommit] of
-// them. After an error the transaction is to be aborted.
+// ImportObjectSet reads a stream of file objects, as [ExportChunk] writes it, and returns their checksums, sorted. They
+// include objects that the repository had before. To keep the objects from being pruned, store a [SyntheticCommit] of
+// them. After an error the transaction must be aborted.
 func ImportObjectSet(ctx context.Context, txn *repo.Txn, r io.Reader) ([]object.Checksum, error) {
 	im := newImporter(ctx, txn, r)
 	im.set = map[object.Checksum]struct{}{}
@@ -65,8 +64,8 @@ func ImportObjectSet(ctx context.Context, txn *repo.Txn, r io.Reader) ([]object.
 	return objects, nil
 }
 
-// SyntheticCommit returns the objects of a commit that holds file objects under their checksums in its root directory.
-// They depend on the set of objects alone.
+// SyntheticCommit returns a commit whose root directory has the given file objects, each named by its checksum, with
+// its dirtree and dirmeta. The result depends only on the set of objects.
 func SyntheticCommit(objects []object.Checksum) (commit, dirtree, dirmeta []byte) {
 	sorted := slices.Clone(objects)
 	slices.SortFunc(sorted, object.Checksum.Compare)
@@ -81,7 +80,7 @@ func SyntheticCommit(objects []object.Checksum) (commit, dirtree, dirmeta []byte
 	return commit, dirtree, dirmeta
 }
 
-// must is for objects made here, which are valid whatever the input is.
+// must is for encoding objects that are valid whatever the input is.
 func must(data []byte, err error) []byte {
 	if err != nil {
 		panic(err)
@@ -89,8 +88,8 @@ func must(data []byte, err error) []byte {
 	return data
 }
 
-// importer follows a stream. It reads and checks in this goroutine, and leaves what costs time, the writing of objects,
-// to a pool.
+// importer imports a stream. The calling goroutine reads and checks it; a pool writes the objects, which takes most of
+// the time.
 type importer struct {
 	ctx    context.Context
 	txn    *repo.Txn
@@ -98,9 +97,9 @@ type importer struct {
 	pool   *pool
 	xattrs xattrCache
 
-	// set collects the file objects of an object set; nil while a commit is read.
+	// set collects the file objects of an object set. It is nil while a commit is read.
 	set map[object.Checksum]struct{}
-	// pending is the reference to xattrs that the next file object takes.
+	// pending is the reference to the xattrs of the next file object.
 	pending *xattrRef
 }
 
@@ -113,7 +112,7 @@ func newImporter(ctx context.Context, txn *repo.Txn, r io.Reader) *importer {
 	return &importer{ctx: ctx, txn: txn, tar: newTarReader(r), pool: newPool(ctx)}
 }
 
-// next returns the next entry that is looked at.
+// next returns the next entry below the repository.
 func (im *importer) next() (*entry, error) {
 	for {
 		if err := im.ctx.Err(); err != nil {
@@ -144,7 +143,7 @@ func (im *importer) next() (*entry, error) {
 	}
 }
 
-// rest reads everything after a commit stream's beginning, or a whole object set.
+// rest reads a commit stream after its first entries, or a whole object set.
 func (im *importer) rest() error {
 	for {
 		e, err := im.next()
@@ -206,7 +205,7 @@ func (im *importer) object(e *entry) error {
 	}
 }
 
-// metadata reads a metadata object whole.
+// metadata reads a metadata object.
 func (im *importer) metadata(e *entry, c object.Checksum, kind objectKind) ([]byte, error) {
 	if e.size > maxMetadataSize {
 		return nil, invalidf("object of size %d exceeds %d bytes", e.size, maxMetadataSize)
@@ -231,7 +230,7 @@ func (im *importer) treeObject(e *entry, name object.Name) error {
 	})
 }
 
-// xattrBody reads a body that later references name by its checksum.
+// xattrBody reads an xattr body, which later references name by its checksum.
 func (im *importer) xattrBody(e *entry, want object.Checksum) error {
 	data, err := im.readXattrs(e)
 	if err != nil {
@@ -254,7 +253,7 @@ func (im *importer) readXattrs(e *entry) ([]byte, error) {
 	return im.tar.all()
 }
 
-// xattrLink reads what says which xattrs the next file object has. The current form holds them.
+// xattrLink reads the reference to the xattrs of the next file object. In the current version it contains them.
 func (im *importer) xattrLink(e *entry, file object.Checksum, kind objectKind) error {
 	if im.pending != nil {
 		return invalidf("Found previous dangling xattrs for file object '%s'", im.pending.file)

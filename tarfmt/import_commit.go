@@ -31,7 +31,7 @@ func (im *importer) commit(opts ImportOptions) (object.Checksum, error) {
 	return commit, im.afterCommit(commit, data, opts)
 }
 
-// afterCommit decides on the commit by the entry that follows it. Nothing is written before.
+// afterCommit verifies the commit, given the entry that follows it. Nothing is written before.
 func (im *importer) afterCommit(commit object.Checksum, data []byte, opts ImportOptions) error {
 	e, err := im.next()
 	if errors.Is(err, io.EOF) {
@@ -75,7 +75,7 @@ func (im *importer) afterCommit(commit object.Checksum, data []byte, opts Import
 	return im.txn.WriteDetachedMetadata(im.ctx, commit, normal)
 }
 
-// writeCommit marks the commit before it becomes visible: it stays partial until a caller knows that all is there.
+// writeCommit writes the commit and marks it as partial: the mark stays until a caller knows that it is complete.
 func (im *importer) writeCommit(commit object.Checksum, data []byte) error {
 	name := object.Name{Checksum: commit, Type: object.TypeCommit}
 	if _, err := object.ParseCommit(data); err != nil {
@@ -85,7 +85,7 @@ func (im *importer) writeCommit(commit object.Checksum, data []byte) error {
 	return im.txn.WriteMetadataAs(im.ctx, name, data)
 }
 
-// fillSysroot writes the dirtree of an empty /sysroot. Exporters leave it out, so that a commit without another empty
+// fillSysroot writes the dirtree of an empty /sysroot. Exporters leave it out, so a commit without another empty
 // directory would never be complete.
 func (im *importer) fillSysroot(commit object.Checksum) error {
 	c, err := repo.LoadCommit(im.ctx, im.txn, commit)
@@ -110,7 +110,7 @@ func (im *importer) fillSysroot(commit object.Checksum) error {
 	return nil
 }
 
-// parseMetadataPath reads the path of one of the first two entries, which are objects wherever they stand.
+// parseMetadataPath parses the path of one of the first two entries, which are objects whatever directory they are in.
 func parseMetadataPath(e *entry) (object.Checksum, objectKind, error) {
 	c, kind, err := parseObjectPath(e.object)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
-// begin starts a transaction that is aborted, unless the test commits it.
+// begin starts a transaction that is aborted unless the test commits it.
 func begin(t testing.TB, r *repo.Repo) *repo.Txn {
 	t.Helper()
 	txn, err := r.Begin(t.Context())
@@ -34,8 +34,9 @@ func begin(t testing.TB, r *repo.Repo) *repo.Txn {
 	return txn
 }
 
-// importCommit does all that a stand-alone import does.
-func importCommit(ctx context.Context, t testing.TB, r *repo.Repo, stream []byte, opts tarfmt.ImportOptions) (object.Checksum, error) {
+// importCommit does what "tar import" does.
+func importCommit(ctx context.Context, t testing.TB, r *repo.Repo, stream []byte,
+	opts tarfmt.ImportOptions) (object.Checksum, error) {
 	t.Helper()
 	txn := begin(t, r)
 	commit, err := tarfmt.ImportCommit(ctx, txn, bytes.NewReader(stream), opts)
@@ -62,7 +63,8 @@ func wantEmpty(t testing.TB, r *repo.Repo) {
 
 func TestUpstream_EmptyImport(t *testing.T) {
 	t.Parallel()
-	for name, stream := range map[string][]byte{"no bytes": nil, "no entries": make([]byte, 1024), "an empty chunk": emptyStream(t)} {
+	for name, stream := range map[string][]byte{"no bytes": nil, "no entries": make([]byte, 1024),
+		"an empty chunk": emptyStream(t)} {
 		r := repotest.Init(t, repo.ModeArchive)
 		_, err := importCommit(t.Context(), t, r, stream, tarfmt.ImportOptions{})
 		if err == nil || err.Error() != "Commit object not found" || !errors.Is(err, tarfmt.ErrInvalidStream) {
@@ -94,7 +96,8 @@ func TestUpstream_ImportOfAnExport(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, want := c.ContentChecksum().String(), "bd3d13c3059e63e6f8a3d6d046923ded730d90bd7a055c9ad93312111ea7d395"; got != want {
+			if got, want := c.ContentChecksum().String(),
+				"bd3d13c3059e63e6f8a3d6d046923ded730d90bd7a055c9ad93312111ea7d395"; got != want {
 				t.Errorf("got content checksum %s, want %s", got, want)
 			}
 			if kernel, err := repo.FindKernel(t.Context(), r, c.Tree); err != nil || kernel != "5.10.18-200.x86_64" {
@@ -122,7 +125,8 @@ func TestImportLeavesTheCommitPartialAndTheRestToTheCaller(t *testing.T) {
 	src, commit := exampleOS(t)
 	r := repotest.Init(t, repo.ModeArchive)
 	txn := begin(t, r)
-	if _, err := tarfmt.ImportCommit(t.Context(), txn, bytes.NewReader(exportCommit(t, src, commit)), tarfmt.ImportOptions{}); err != nil {
+	if _, err := tarfmt.ImportCommit(t.Context(), txn, bytes.NewReader(exportCommit(t, src, commit)),
+		tarfmt.ImportOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	wantEmpty(t, r)
@@ -149,7 +153,8 @@ func TestUpstream_SignedImport(t *testing.T) {
 			Remote: "myremote",
 			Verify: func(object.Checksum, []byte, []byte) error { t.Error("there is nothing to verify"); return nil },
 		})
-		if err == nil || !strings.Contains(err.Error(), "Using remote myremote for verification; Expected commitmeta object, not ") {
+		if err == nil || !strings.Contains(err.Error(),
+			"Using remote myremote for verification; Expected commitmeta object, not ") {
 			t.Errorf("got %v, want that the commitmeta object is missing", err)
 		}
 		wantEmpty(t, r)
@@ -212,10 +217,12 @@ func TestUpstream_ExportStructure(t *testing.T) {
 		typ  byte
 		mode int64
 	}{
-		"boot": {tar.TypeDir, 0o755}, "usr": {tar.TypeDir, 0o755}, "etc": {tar.TypeDir, 0o755}, "var/tmp": {tar.TypeDir, 0o1777},
+		"boot": {tar.TypeDir, 0o755}, "usr": {tar.TypeDir, 0o755}, "etc": {tar.TypeDir, 0o755},
+		"var/tmp":                        {tar.TypeDir, 0o1777},
 		"sysroot/ostree/repo/objects/ff": {tar.TypeDir, 0o755}, "sysroot/ostree/repo/config": {tar.TypeReg, 0o644},
 		"usr/lib/emptyfile": {tar.TypeReg, 0o644}, "usr/lib64/emptyfile2": {tar.TypeReg, 0o644},
-		"usr/bin/bash": {tar.TypeLink, 0o755}, "usr/bin/hardlink-a": {tar.TypeLink, 0o644}, "usr/bin/hardlink-b": {tar.TypeLink, 0o644},
+		"usr/bin/bash": {tar.TypeLink, 0o755}, "usr/bin/hardlink-a": {tar.TypeLink, 0o644},
+		"usr/bin/hardlink-b": {tar.TypeLink, 0o644},
 	} {
 		if h := entries[name]; h == nil || h.Typeflag != want.typ || h.Mode != want.mode {
 			t.Errorf("%s: got %+v, want type %c and mode %o", name, h, want.typ, want.mode)
@@ -265,7 +272,8 @@ func TestImportOfReleasesWithoutFixtures(t *testing.T) {
 				t.Errorf("got sha256 %s, want upstream's %s", got, sums[n])
 			}
 			into := repotest.Init(t, mode)
-			if got, err := importCommit(t.Context(), t, into, stream, tarfmt.ImportOptions{}); err != nil || got != repotest.ReleaseCommit(n) {
+			if got, err := importCommit(t.Context(), t, into, stream,
+				tarfmt.ImportOptions{}); err != nil || got != repotest.ReleaseCommit(n) {
 				t.Errorf("got %s, %v, want %s", got, err, repotest.ReleaseCommit(n))
 			}
 		})
@@ -277,7 +285,8 @@ func TestBareUserOnlyTakesCanonicalFilesOnly(t *testing.T) {
 	canonical := repotest.Init(t, repo.ModeBareUserOnly)
 	commit := repotest.CommitRelease(t, canonical, 1)
 	into := repotest.Init(t, repo.ModeBareUserOnly)
-	if got, err := importCommit(t.Context(), t, into, exportCommit(t, canonical, commit), tarfmt.ImportOptions{}); err != nil || got != commit {
+	if got, err := importCommit(t.Context(), t, into, exportCommit(t, canonical, commit),
+		tarfmt.ImportOptions{}); err != nil || got != commit {
 		t.Errorf("got %s, %v, want %s", got, err, commit)
 	}
 	src, odd := exampleOS(t)
@@ -319,12 +328,13 @@ func TestImportOfUpstreamsLayers(t *testing.T) {
 	}
 }
 
-// The synthetic commits that upstream makes of its layers.
+// These are the synthetic commits that upstream makes of its layers.
 func TestUpstream_ObjectSetsHaveSyntheticCommits(t *testing.T) {
 	t.Parallel()
 	src, commit := exampleOS(t)
 	all := content(t, src, commit)
-	kernel, rest := choose(all, "/usr/lib/modules/5.10.18-200.x86_64/vmlinuz", "/usr/lib/modules/5.10.18-200.x86_64/initramfs")
+	kernel, rest := choose(all, "/usr/lib/modules/5.10.18-200.x86_64/vmlinuz",
+		"/usr/lib/modules/5.10.18-200.x86_64/initramfs")
 	pkgdb, unpackaged := choose(rest, "/usr/lib/pkgdb/pkgdb")
 	for _, tc := range []struct {
 		name      string
@@ -372,10 +382,12 @@ func TestUpstream_SyntheticCommitVectors(t *testing.T) {
 	t.Parallel()
 	hello := must(object.ParseChecksum("afd2231b1fa521726d822282338af4736b56a2a4b3f121b5e2446458bb8c4e10"))
 	commit, dirtree, dirmeta := tarfmt.SyntheticCommit([]object.Checksum{hello})
-	if got, want := object.HashMetadata(commit).String(), "71abe15a8e00a789ffd22775174b4381a52372f70f2c6ec9aa930b4375b8e7dd"; got != want {
+	if got, want := object.HashMetadata(commit).String(),
+		"71abe15a8e00a789ffd22775174b4381a52372f70f2c6ec9aa930b4375b8e7dd"; got != want {
 		t.Errorf("got commit %s, want %s", got, want)
 	}
-	if got, want := object.HashMetadata(dirmeta).String(), "446a0ef11b7cc167f3b603e585c7eeeeb675faa412d5ec73f62988eb0b6c5488"; got != want {
+	if got, want := object.HashMetadata(dirmeta).String(),
+		"446a0ef11b7cc167f3b603e585c7eeeeb675faa412d5ec73f62988eb0b6c5488"; got != want {
 		t.Errorf("got dirmeta %s, want %s", got, want)
 	}
 	c := must(object.ParseCommit(commit))
@@ -387,8 +399,8 @@ func TestUpstream_SyntheticCommitVectors(t *testing.T) {
 	}
 }
 
-// Whatever a repository can hold comes back: targets that upstream damages, names and owners at the edges of header
-// fields, content at the edges of blocks and buffers.
+// Everything that a repository can hold is preserved: targets that upstream damages, names and owners at the limits of
+// header fields, and content at the limits of blocks and buffers.
 func TestOddCommitsSurviveTheRoundTrip(t *testing.T) {
 	t.Parallel()
 	src, commit := oddCommit(t)
@@ -399,10 +411,12 @@ func TestOddCommitsSurviveTheRoundTrip(t *testing.T) {
 	}
 	all := content(t, src, commit)
 	txn := begin(t, repotest.Init(t, repo.ModeBareUser))
-	if _, err := tarfmt.ImportCommit(t.Context(), txn, bytes.NewReader(exportFinal(t, src, commit, nil, true)), tarfmt.ImportOptions{}); err != nil {
+	if _, err := tarfmt.ImportCommit(t.Context(), txn, bytes.NewReader(exportFinal(t, src, commit, nil, true)),
+		tarfmt.ImportOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tarfmt.ImportObjectSet(t.Context(), txn, bytes.NewReader(exportChunk(t, src, commit, all, true))); err != nil {
+	if _, err := tarfmt.ImportObjectSet(t.Context(), txn,
+		bytes.NewReader(exportChunk(t, src, commit, all, true))); err != nil {
 		t.Fatal(err)
 	}
 	if err := txn.VerifyComplete(t.Context(), commit); err != nil {
@@ -415,22 +429,27 @@ func oddCommit(t testing.TB) (*memSource, object.Checksum) {
 	var nodes []node
 	for _, target := range []string{
 		"/", "//", "a/./b", "a/.", "./a", ".", "..", "a//b", "a/", strings.Repeat("x", 99), strings.Repeat("x", 100),
-		strings.Repeat("x", 101), "a//" + strings.Repeat("x", 200), "a/./" + strings.Repeat("x", 97), "../" + strings.Repeat("y", 3000), "日本語/" + strings.Repeat("é", 60),
+		strings.Repeat("x", 101), "a//" + strings.Repeat("x", 200), "a/./" + strings.Repeat("x", 97),
+		"../" + strings.Repeat("y", 3000), "日本語/" + strings.Repeat("é", 60),
 	} {
 		nodes = append(nodes, node{path: "links/" + hexSum([]byte(target)), target: target})
 	}
-	for _, size := range []int{0, 1, 511, 512, 513, 16 << 10, 16<<10 + 1, 130048, 130049, 256 << 10, 256<<10 + 1, 1<<20 + 7, 33 << 20} {
-		nodes = append(nodes, node{path: "sizes/" + hexSum([]byte{byte(size), byte(size >> 8), byte(size >> 16)}), mode: 0o4755, data: strings.Repeat("z", size)})
+	for _, size := range []int{0, 1, 511, 512, 513, 16 << 10, 16<<10 + 1, 130048, 130049, 256 << 10, 256<<10 + 1,
+		1<<20 + 7, 33 << 20} {
+		nodes = append(nodes, node{path: "sizes/" + hexSum([]byte{byte(size), byte(size >> 8), byte(size >> 16)}),
+			mode: 0o4755, data: strings.Repeat("z", size)})
 	}
 	for n := 80; n < 110; n++ {
-		nodes = append(nodes, node{path: "d/" + strings.Repeat("n", n), mode: 0o644, data: "x"}, node{path: strings.Repeat("é", n/2) + "/f", mode: 0, data: "y"})
+		nodes = append(nodes, node{path: "d/" + strings.Repeat("n", n), mode: 0o644, data: "x"},
+			node{path: strings.Repeat("é", n/2) + "/f", mode: 0, data: "y"})
 	}
 	deep := "deep" + strings.Repeat("/directory", 30)
 	nodes = append(nodes,
 		node{path: deep + "/f", mode: 0o600, data: "deep", uid: 4294967294, gid: 2097152},
 		node{path: "owners", mode: object.ModeDir | 0o1700, uid: 2097151, gid: 2097152},
 		node{path: "owners/f", mode: 0o7777, data: "o", uid: 2097152, gid: 1},
-		node{path: "xattrs", mode: 0o644, data: "same", xattrs: object.Xattrs{{Name: "user.a", Value: []byte("\n12 size=5\n\x00")}}},
+		node{path: "xattrs", mode: 0o644, data: "same",
+			xattrs: object.Xattrs{{Name: "user.a", Value: []byte("\n12 size=5\n\x00")}}},
 		node{path: "usr/etc/passwd", mode: 0o644, data: "root"}, node{path: "var/tmp", mode: object.ModeDir | 0o755},
 		node{path: "again", mode: 0o644, data: "same"}, node{path: "usr/again", mode: 0o644, data: "same"},
 	)
@@ -445,7 +464,8 @@ func TestImportStopsWithItsContext(t *testing.T) {
 	txn := begin(t, r)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := tarfmt.ImportCommit(ctx, txn, bytes.NewReader(exportCommit(t, src, commit)), tarfmt.ImportOptions{}); !errors.Is(err, context.Canceled) {
+	if _, err := tarfmt.ImportCommit(ctx, txn, bytes.NewReader(exportCommit(t, src, commit)),
+		tarfmt.ImportOptions{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 }
@@ -456,9 +476,11 @@ func TestSysroot(t *testing.T) {
 	t.Run("empty, and the only empty directory", func(t *testing.T) {
 		t.Parallel()
 		src := newMemSource()
-		commit := src.addCommit(t, object.Commit{}, def, []node{{path: "sysroot", mode: object.ModeDir | 0o755}, {path: "usr/f", mode: 0o644}})
+		commit := src.addCommit(t, object.Commit{}, def,
+			[]node{{path: "sysroot", mode: object.ModeDir | 0o755}, {path: "usr/f", mode: 0o644}})
 		r := repotest.Init(t, repo.ModeArchive)
-		if got, err := importCommit(t.Context(), t, r, exportCommit(t, src, commit), tarfmt.ImportOptions{}); err != nil || got != commit {
+		if got, err := importCommit(t.Context(), t, r, exportCommit(t, src, commit),
+			tarfmt.ImportOptions{}); err != nil || got != commit {
 			t.Errorf("got %s, %v, want %s", got, err, commit)
 		}
 	})

@@ -13,9 +13,9 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// ListObjectSet reads a layer of file objects, as [ExportChunk] writes it, and says which objects it has at which paths, in its
-// order. Content is passed over and nothing of it is checked: who relies on the list compares the layer's digest with that of
-// what it would write. An error is the last that is said.
+// ListObjectSet reads a layer of file objects, as [ExportChunk] writes it, and yields its objects with their paths, in
+// its order. It stops after an error. It skips content without verifying it: a caller that relies on the list must
+// compare the layer's digest with that of the layer that it would write.
 func ListObjectSet(ctx context.Context, r io.Reader) iter.Seq2[repo.ObjectPath, error] {
 	return func(yield func(repo.ObjectPath, error) bool) {
 		l := objectLister{in: tar.NewReader(r)}
@@ -30,7 +30,7 @@ func ListObjectSet(ctx context.Context, r io.Reader) iter.Seq2[repo.ObjectPath, 
 
 type objectLister struct {
 	in    *tar.Reader
-	last  object.Checksum // the object before
+	last  object.Checksum // the previous object
 	paths int
 }
 
@@ -54,7 +54,7 @@ func (l *objectLister) next(ctx context.Context) (repo.ObjectPath, error) {
 	}
 }
 
-// entry returns the path that an entry of the archive stands for, if it does.
+// entry returns the path of a visible file, and reports false for an entry that is not one.
 func (l *objectLister) entry(h *tar.Header) (f repo.ObjectPath, err error) {
 	if rest, ok := repoPath(h.Name); ok {
 		if h.Typeflag != tar.TypeDir && strings.HasPrefix(rest, "objects/") && strings.HasSuffix(rest, "."+string(kindFile)) {
@@ -66,7 +66,7 @@ func (l *objectLister) entry(h *tar.Header) (f repo.ObjectPath, err error) {
 	case tar.TypeLink:
 		rest, ok := repoPath(h.Linkname)
 		if !ok {
-			return f, invalidf("%s is a link to %s, which is no object", shown(h.Name), shown(h.Linkname))
+			return f, invalidf("%s is a link to %s, which is not an object", shown(h.Name), shown(h.Linkname))
 		}
 		c, _, err := parseObjectPath(rest)
 		if err != nil {
@@ -74,7 +74,7 @@ func (l *objectLister) entry(h *tar.Header) (f repo.ObjectPath, err error) {
 		}
 		return l.at(c, h.Name)
 	case tar.TypeReg, tar.TypeSymlink:
-		// Files without content and symlinks stand for themselves, after their object.
+		// Files without content and symlinks are not links. They follow their object.
 		return l.at(l.last, h.Name)
 	}
 	return f, nil

@@ -6,7 +6,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// objectKind is what the extension of an object's file says.
+// objectKind is the kind of an object, by the extension of its file.
 type objectKind string
 
 const (
@@ -15,15 +15,15 @@ const (
 	kindCommitMeta objectKind = "commitmeta"
 	kindDirTree    objectKind = "dirtree"
 	kindDirMeta    objectKind = "dirmeta"
-	// Xattr bodies and references to them, since version 1.
+	// Xattr bodies and references to them, in version 1.
 	kindXattrs     objectKind = "file-xattrs"
 	kindXattrsLink objectKind = "file-xattrs-link"
-	// References to xattr bodies in version 0, which keeps the bodies outside objects/.
+	// References to xattr bodies in version 0, which has the bodies outside objects/.
 	kindXattrsV0 objectKind = "xattrs"
 )
 
-// repoPath returns what follows sysroot/ostree/repo/ in the path of an entry. Paths are compared by components, and a
-// leading "./" or "/" makes another path, which is not looked at.
+// repoPath returns the part of an entry's path after sysroot/ostree/repo/. Paths are compared by components. A path
+// with a leading "./" or "/" does not match, and its entry is ignored.
 func repoPath(name string) (rest string, ok bool) {
 	const prefix = "sysroot/ostree/repo/"
 	if rest, ok = strings.CutPrefix(name, prefix); ok {
@@ -40,7 +40,7 @@ func repoPath(name string) (rest string, ok bool) {
 	return name, name != ""
 }
 
-// trimSlashes removes the leading components that count for nothing.
+// trimSlashes removes leading slashes and "." components.
 func trimSlashes(s string) string {
 	for {
 		switch {
@@ -81,7 +81,7 @@ func trimTrailing(s string) string {
 	}
 }
 
-// parseObjectPath reads the checksum and kind from the path of an object, of which only the last two components count.
+// parseObjectPath parses the checksum and kind from the last two components of an object's path.
 func parseObjectPath(p string) (object.Checksum, objectKind, error) {
 	parent, name := lastComponents(p)
 	if len(parent) != 2 || !isASCII(parent) {
@@ -95,8 +95,8 @@ func parseObjectPath(p string) (object.Checksum, objectKind, error) {
 	return c, objectKind(name[dot+1:]), err
 }
 
-// parseLinkTarget reads the checksum from the target of a link to an xattr body; only the parent and the name without
-// extension count.
+// parseLinkTarget parses the checksum from the target of a link to an xattr body. Only the last two components count,
+// without the extension.
 func parseLinkTarget(target string) (object.Checksum, error) {
 	c, _, err := parseObjectPath(target)
 	return c, err
@@ -132,7 +132,7 @@ func isASCII(s string) bool {
 	return true
 }
 
-// shown makes text from a stream fit for a message.
+// shown shortens and escapes text from a stream for a message.
 func shown(s string) string {
 	const most = 300
 	if len(s) > most {
@@ -146,7 +146,7 @@ func shown(s string) string {
 	}, s)
 }
 
-// mapEtc turns a path in a commit, relative to the root and without "./", into the one in a layer.
+// mapEtc converts a path in a commit, relative to the root and without "./", to the path in a layer.
 func mapEtc(p string) string {
 	if p == "usr/etc" || strings.HasPrefix(p, "usr/etc/") {
 		return p[len("usr/"):]

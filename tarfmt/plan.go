@@ -13,10 +13,10 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// plan says what a stream holds besides the skeleton.
+// plan says what a stream contains besides the skeleton.
 type plan struct {
 	commit    object.Checksum
-	structure bool       // the commit, its trees and directories
+	structure bool       // the commit, its tree objects and directories
 	files     bool       // with structure: each directory's files follow its dirtree
 	chunk     repo.Files // written last; may be nil
 	parents   bool       // with chunk: directory entries before files
@@ -29,20 +29,20 @@ const (
 	stepDir
 	stepMetadata
 	stepContent // a file object
-	stepLink    // a visible file, the object of which is that of the last content step
+	stepLink    // a visible file; its object is that of the last content step
 )
 
-// step is one thing to write.
+// step is one part of the stream.
 type step struct {
 	kind  stepKind
 	path  string
-	attrs attributes // of directories
-	data  []byte     // of metadata
+	attrs attributes // for directories
+	data  []byte     // for metadata
 	fetch *fetch
 	err   error // ends the stream
 }
 
-// planner turns a plan into steps, and has the workers read the file objects in that order.
+// planner turns a plan into steps, and passes the file objects to the workers in that order.
 type planner struct {
 	plan
 	src   repo.Source
@@ -51,8 +51,8 @@ type planner struct {
 	free  chan *fetch
 
 	metadata map[object.Name]bool         // written trees
-	objects  map[object.Checksum]struct{} // written files; chunks hold none twice
-	dirs     map[string]bool              // directories in front of files of the chunk, mapped
+	objects  map[object.Checksum]struct{} // written files; a chunk has no file twice
+	dirs     map[string]bool              // directories written before files of the chunk, mapped
 	metas    map[string]object.Checksum   // dirmetas of all directories, by path in the commit without leading "/"
 	varTmp   bool
 }
@@ -149,7 +149,7 @@ func (p *planner) filesOf(ctx context.Context, d *repo.TreeDir) error {
 	return nil
 }
 
-// directory writes a directory and its dirmeta. What lies below the root's sysroot is left out.
+// directory writes a directory and its dirmeta. Everything below the root's sysroot is left out.
 func (p *planner) directory(ctx context.Context, parent string, d object.DirEntry) (skip bool, err error) {
 	meta, err := repo.LoadDirMeta(ctx, p.src, d.Meta)
 	if err != nil {
@@ -168,7 +168,7 @@ func (p *planner) directory(ctx context.Context, parent string, d object.DirEntr
 	return false, p.send(ctx, step{kind: stepDir, path: dest, attrs: dirAttributes(meta)})
 }
 
-// once writes a metadata object unless the stream has it. Data that is nil is read.
+// once writes a metadata object unless the stream has it. If data is nil, the object is read.
 func (p *planner) once(ctx context.Context, name object.Name, data []byte) (err error) {
 	if p.metadata[name] {
 		return nil
@@ -182,7 +182,7 @@ func (p *planner) once(ctx context.Context, name object.Name, data []byte) (err 
 	return p.send(ctx, metadataStep(name, data))
 }
 
-// content takes a free slot, which waits for the writer to catch up, and gives it to the workers.
+// content takes a free slot, for which it may wait until the writer catches up, and passes it to the workers.
 func (p *planner) content(ctx context.Context, c object.Checksum, infoOnly bool) error {
 	select {
 	case f := <-p.free:
@@ -228,7 +228,7 @@ func (p *planner) chunkBody(ctx context.Context) error {
 	return nil
 }
 
-// parentDirs writes the directories of a file that the layer does not have yet, outermost first.
+// parentDirs writes the parent directories of a file that the layer does not have yet, outermost first.
 func (p *planner) parentDirs(ctx context.Context, rel, dest string) error {
 	if !p.parents {
 		return nil
@@ -243,7 +243,7 @@ func (p *planner) parentDirs(ctx context.Context, rel, dest string) error {
 			continue
 		}
 		p.dirs[dest[:i]] = true
-		// The two paths differ by the prefix that is mapped away.
+		// The two paths differ in the prefix that mapEtc removes.
 		source := rel[:len(rel)-len(dest)+i]
 		sum, ok := p.metas[source]
 		if !ok {
@@ -267,10 +267,11 @@ func (p *planner) loadDirs(ctx context.Context) error {
 		return err
 	}
 	p.dirs, p.metas = map[string]bool{}, map[string]object.Checksum{}
-	return repo.WalkTree(ctx, p.src, commit.Tree, repo.TreeVisitor{Dir: func(parent string, d object.DirEntry) (bool, error) {
-		p.metas[path.Join(parent, d.Name)[1:]] = d.Meta
-		return false, nil
-	}})
+	return repo.WalkTree(ctx, p.src, commit.Tree,
+		repo.TreeVisitor{Dir: func(parent string, d object.DirEntry) (bool, error) {
+			p.metas[path.Join(parent, d.Name)[1:]] = d.Meta
+			return false, nil
+		}})
 }
 
 func dirAttributes(m *object.DirMeta) attributes {
@@ -288,8 +289,8 @@ func objectPath(c object.Checksum, extension string) string {
 	return objectsPrefix + hex[:2] + "/" + hex[2:] + "." + extension
 }
 
-// paxXattrs returns the records by which container engines set a file's xattrs. Labels are left out: a host labels by
-// its own policy, and the sidecar of the object has them.
+// paxXattrs returns the records from which container engines set a file's xattrs. Labels are left out: a host labels
+// files by its own policy, and the xattrs file of the object has them.
 func paxXattrs(xattrs object.Xattrs) ([]byte, error) {
 	var records []byte
 	for _, x := range xattrs {
@@ -304,7 +305,7 @@ func paxXattrs(xattrs object.Xattrs) ([]byte, error) {
 	return records, nil
 }
 
-// appendPAX adds a record. Its length counts the digits of the length.
+// appendPAX appends a record. The length of a record includes its own digits.
 func appendPAX(records []byte, key string, value []byte) []byte {
 	const framing = len(" =\n")
 	size := len(key) + len(value) + framing

@@ -14,16 +14,16 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// maxInFlight bounds the bytes that were read from the stream and are not yet written.
+// maxInFlight bounds the bytes that were read from the stream and not written yet.
 const maxInFlight = 32 << 20
 
-// errStopped ends the reading of a stream after a write has failed; that error is the one reported.
+// errStopped ends the reading of a stream after a write has failed. The error of the write is reported instead.
 var errStopped = errors.New("stopped after an error")
 
-// pool writes objects while the stream is read on. A job that fails ends the import, but jobs that precede it in the
-// stream are still completed, so that the reported error is always the first in the order of the stream, however the
-// workers were scheduled. Jobs start in that order too, which is why a reader that waits for memory always gets it:
-// what holds memory is older, and fed.
+// pool writes objects while more of the stream is read. A job that fails ends the import, but earlier jobs of the
+// stream are still completed: so the reported error is always the first in the order of the stream, however the workers
+// are scheduled. Jobs also start in that order, so a reader that waits for memory always gets it: the jobs that hold
+// memory are older and have their input.
 type pool struct {
 	ctx    context.Context
 	group  errgroup.Group
@@ -31,7 +31,7 @@ type pool struct {
 	budget *semaphore.Weighted
 	count  int64 // of submitted jobs
 
-	first atomic.Int64 // number of the first job that failed, or MaxInt64
+	first atomic.Int64 // number of the first failed job, or MaxInt64
 	mu    sync.Mutex
 	err   error // of that job
 }
@@ -40,7 +40,7 @@ type job struct {
 	number int64
 	cost   int64
 	run    func() error
-	// drop releases what the job holds beside its cost; it is called after run or in its place.
+	// drop releases what the job holds besides its cost. It is called after run or instead of it.
 	drop func()
 }
 
@@ -76,11 +76,11 @@ func (p *pool) do(j job) {
 	}
 }
 
-// failed reports whether reading on is of no use.
+// failed reports whether a job has failed, so that reading may stop.
 func (p *pool) failed() bool { return p.first.Load() != math.MaxInt64 }
 
-// wait ends the pool. The result is the first error of the stream, where err is that of the reader, which is ahead of
-// all jobs.
+// wait ends the pool. It returns the first error in the order of the stream. err is the error of the reader, which
+// comes after those of all jobs.
 func (p *pool) wait(err error) error {
 	close(p.jobs)
 	_ = p.group.Wait()
@@ -90,7 +90,7 @@ func (p *pool) wait(err error) error {
 	return err
 }
 
-// submit hands a job over. Cost is the memory that it holds until it ends.
+// submit passes a job to the workers. Its cost is the memory that it holds until it ends.
 func (p *pool) submit(cost int64, run func() error) error {
 	if err := p.budget.Acquire(p.ctx, cost); err != nil {
 		return err
@@ -107,7 +107,7 @@ func (p *pool) push(j job) {
 
 var smallBuffers = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
 
-// writeFile reads content of the given size from src and lets a worker write it. It returns when it has read all.
+// writeFile reads content of the given size from src, which a worker writes. It returns when it has read all of it.
 func (p *pool) writeFile(src io.Reader, size int64, write func(io.Reader) error) error {
 	switch {
 	case size <= smallBuffer:
@@ -187,7 +187,7 @@ func (r *pieceReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// release gives the memory of the current piece back.
+// release releases the memory of the current piece.
 func (r *pieceReader) release() {
 	if r.current.buf != nil {
 		buffers.Put(r.current.buf)
@@ -196,7 +196,7 @@ func (r *pieceReader) release() {
 	r.current, r.pos = piece{}, 0
 }
 
-// drain releases what a writer left. It ends when the sender has.
+// drain releases the pieces that a writer did not read. It ends when the sender ends.
 func (r *pieceReader) drain() {
 	r.release()
 	for r.current = range r.pieces {

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// The limits of the records that precede an entry.
+// These are the limits on records that precede an entry.
 const (
 	maxLongRecord = 1 << 20
 	// maxPAXRecords leaves room for the xattrs of one file, which the format limits to 1 MiB.
@@ -21,21 +21,21 @@ const (
 	maxSparseBlocks = 1 << 16
 )
 
-// entry is a member of the archive after all records that precede its header were applied.
+// entry is a member of the archive. The records before its header are applied.
 type entry struct {
 	typ    byte
-	path   string // of which the bytes may be anything
+	path   string // may have any bytes
 	link   string
 	mode   uint64
 	uid    uint64
 	gid    uint64
 	size   int64
-	object string // the path below the repository, if the entry is looked at
+	object string // the path below the repository, if the entry is in it
 }
 
 // tarReader reads entries. It does not use archive/tar, because the rules of the format differ: a GNU record wins over
-// a PAX record, which wins over the header; an entry has at most one record of each kind; and checksums are judged by
-// the same rule as the reference implementation does.
+// a PAX record, which wins over the header; an entry has at most one record of each kind; and checksums are checked as
+// in the reference implementation.
 type tarReader struct {
 	r    *bufio.Reader
 	left int64 // of the content of the current entry
@@ -68,7 +68,7 @@ func truncated() error {
 	return invalid(io.ErrUnexpectedEOF, "the stream ends inside an entry")
 }
 
-// records are what precedes a header.
+// records are the records that precede a header.
 type records struct {
 	name, link       string
 	hasName, hasLink bool
@@ -108,7 +108,7 @@ func (b *block) known() bool {
 	return m == magicGNU || m == magicUSTAR
 }
 
-// header passes over what is left of the last entry and reads a header.
+// header skips the rest of the last entry and reads a header.
 func (t *tarReader) header(h *block) error {
 	if err := t.skip(t.left + t.pad); err != nil {
 		return err
@@ -200,8 +200,8 @@ func (t *tarReader) record(h *block, rec *records) error {
 	return nil
 }
 
-// all reads the content of the current entry, the size of which the caller has checked. Memory grows with what
-// arrives, not with what the header promises.
+// all reads the content of the current entry, whose size the caller has checked. Memory grows with the data read, not
+// with the size in the header.
 func (t *tarReader) all() ([]byte, error) {
 	const trusted = 128 << 10
 	if t.left <= trusted {
@@ -215,7 +215,7 @@ func (t *tarReader) all() ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// entry makes an entry of a header and the records before it.
+// entry makes an entry from a header and the records before it.
 func (t *tarReader) entry(h *block, rec *records) (*entry, error) {
 	e := &entry{typ: h[156], path: h.path(), link: cString(h.linkname())}
 	var err error
@@ -248,7 +248,7 @@ func (t *tarReader) entry(h *block, rec *records) (*entry, error) {
 	return e, nil
 }
 
-// path returns the name that the header alone gives.
+// path returns the path in the header, without records.
 func (b *block) path() string {
 	name := cString(b.name())
 	if string(b.magic()) == magicUSTAR {
@@ -259,8 +259,8 @@ func (b *block) path() string {
 	return name
 }
 
-// sparseBlocks reads the blocks that continue the header of a sparse file. Such an entry is of no use here, but may
-// stand where nothing is looked at.
+// sparseBlocks reads the blocks that continue the header of a sparse file. Sparse files are not supported, but may
+// occur outside the repository, where entries are ignored.
 func (t *tarReader) sparseBlocks() error {
 	for range maxSparseBlocks {
 		var b block
@@ -277,8 +277,8 @@ func (t *tarReader) sparseBlocks() error {
 	return invalidf("the map of a sparse file has more than %d blocks", maxSparseBlocks)
 }
 
-// applyPAX sets what PAX records override. Records are taken by their stated length, so that a value may hold
-// newlines; readers that split at newlines would see records inside a value.
+// applyPAX applies PAX records. It splits records by their length, since a value may contain newlines; a reader that
+// splits at newlines would see records inside a value.
 func (t *tarReader) applyPAX(e *entry, data []byte) error {
 	seen := map[string]bool{}
 	for len(data) > 0 {
@@ -345,8 +345,8 @@ func cutPAX(data []byte) (key string, value, rest []byte, ok bool) {
 	return string(k), v, data[size:], found && len(k) > 0
 }
 
-// parseNumber reads octal digits, surrounded by spaces and ended by a NUL, or the form for large numbers. A field that
-// holds nothing is zero.
+// parseNumber parses octal digits, surrounded by spaces and ended by a NUL, or the base-256 form for large numbers. An
+// empty field is zero.
 func parseNumber(field []byte) (uint64, error) {
 	if field[0]&0x80 != 0 {
 		return parseLargeNumber(field)
@@ -372,7 +372,7 @@ func parseLargeNumber(field []byte) (uint64, error) {
 	return binary.BigEndian.Uint64(wide[4:]), nil
 }
 
-// typeName names a type of entry in the words of the reference implementation.
+// typeName returns the name of a type of entry, as in the reference implementation.
 func typeName(typ byte) string {
 	switch typ {
 	case typeRegular, typeOldFile:

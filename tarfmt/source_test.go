@@ -20,7 +20,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// memSource is a repository in memory.
+// memSource is a [repo.Source] in memory.
 type memSource struct {
 	metadata map[object.Name][]byte
 	files    map[object.Checksum]memFile
@@ -78,10 +78,10 @@ func (m *memSource) addFile(tb testing.TB, h object.FileHeader, data []byte) obj
 	return c
 }
 
-// node is a file, symlink or directory from which a test's tree is built. Directories that are not named are made.
+// node is a file, symlink or directory of a test's tree. Missing parent directories are made.
 type node struct {
 	path   string
-	mode   uint32 // with the type bits of a directory or symlink; else a regular file
+	mode   uint32 // a regular file unless it has the type bits of a directory or symlink
 	data   string
 	target string
 	uid    uint32

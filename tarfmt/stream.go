@@ -8,10 +8,10 @@ import (
 
 const bufferSize = 256 << 10
 
-// buffers holds the buffers of writers, and of readers of large files.
+// buffers holds the buffers of writers and of readers of large files.
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
-// streamWriter collects tar blocks and writes them in large pieces. The first error of the underlying writer stays.
+// streamWriter collects tar blocks and writes them in large pieces. It keeps the first error of the underlying writer.
 type streamWriter struct {
 	w   io.Writer
 	buf *[bufferSize]byte
@@ -23,7 +23,7 @@ func newStreamWriter(w io.Writer) *streamWriter {
 	return &streamWriter{w: w, buf: buffers.Get().(*[bufferSize]byte)}
 }
 
-// release gives the buffer back; what it holds is lost.
+// release returns the buffer to the pool. Its content is discarded.
 func (s *streamWriter) release() {
 	buffers.Put(s.buf)
 	s.buf = nil
@@ -66,17 +66,16 @@ func (s *streamWriter) pad(size int64) {
 	}
 }
 
-// end writes what marks the end of the archive.
+// end writes the end of the archive.
 func (s *streamWriter) end() error {
 	s.write(zeros[:])
 	return s.flush()
 }
 
-// entry writes the header of an entry under a path. An h that is used again keeps the bytes of earlier paths; see
-// [slotWriter].
+// entry writes the header of an entry with a path. If h is reused, it keeps bytes of earlier paths; see [slotWriter].
 func (s *streamWriter) entry(h *block, path string) error { return s.linkEntry(h, path, "") }
 
-// linkEntry is entry with a link target that does not fit in the header.
+// linkEntry is entry with a link target that does not fit into the header.
 func (s *streamWriter) linkEntry(h *block, path, longTarget string) error {
 	long, err := h.setPath(path)
 	if err != nil {
@@ -93,7 +92,7 @@ func (s *streamWriter) linkEntry(h *block, path, longTarget string) error {
 	return s.err
 }
 
-// file writes a regular file of root.
+// file writes a regular file that belongs to root.
 func (s *streamWriter) file(path string, data []byte) error {
 	h := newHeader(typeRegular, attributes{mode: 0o644}, int64(len(data)))
 	if err := s.entry(&h, path); err != nil {
@@ -129,7 +128,7 @@ func (s *streamWriter) pax(records []byte) {
 	s.pad(int64(len(records)))
 }
 
-// skeleton writes the directories and the configuration of a repository without objects.
+// skeleton writes the directories and the configuration of a repository, without objects.
 func (s *streamWriter) skeleton() error {
 	const root = "sysroot/ostree/repo"
 	dirs := make([]string, 0, 280)

@@ -27,7 +27,7 @@ func ostree(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// wantSound has libostree check every object, and that the commits are complete.
+// wantSound lets libostree check every object, and that the commits are complete.
 func wantSound(t *testing.T, r *repo.Repo) {
 	t.Helper()
 	ostree(t, "fsck", "--repo="+r.Path())
@@ -89,7 +89,7 @@ func TestOSTreeAcceptsImportedLayers(t *testing.T) {
 	}
 }
 
-// A synthetic commit that is stored keeps libostree's prune from taking a layer's objects.
+// A stored synthetic commit keeps libostree's prune from deleting a layer's objects.
 func TestOSTreeKeepsTheObjectsOfSyntheticCommits(t *testing.T) {
 	t.Parallel()
 	src, commit := exampleOS(t)
@@ -101,7 +101,8 @@ func TestOSTreeKeepsTheObjectsOfSyntheticCommits(t *testing.T) {
 		t.Fatal(err)
 	}
 	data, dirtree, dirmeta := tarfmt.SyntheticCommit(objects)
-	for typ, data := range map[object.Type][]byte{object.TypeCommit: data, object.TypeDirTree: dirtree, object.TypeDirMeta: dirmeta} {
+	for typ, data := range map[object.Type][]byte{object.TypeCommit: data, object.TypeDirTree: dirtree,
+		object.TypeDirMeta: dirmeta} {
 		if _, err := txn.WriteMetadata(t.Context(), typ, data); err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +122,7 @@ func TestOSTreeKeepsTheObjectsOfSyntheticCommits(t *testing.T) {
 	}
 }
 
-// libostree reads tar streams with libarchive, which has other preferences among records than we have.
+// Libostree reads tar streams with libarchive, which ranks records in another order than we do.
 func TestLibarchiveReadsSymlinkTargets(t *testing.T) {
 	t.Parallel()
 	src, commit := oddCommit(t)
@@ -149,7 +150,7 @@ func linksOnly(t *testing.T, src *memSource, commit object.Checksum) repo.Conten
 	return c
 }
 
-// isPrintable reports whether a listing shows the text as it is.
+// isPrintable reports whether a listing prints the text unchanged.
 func isPrintable(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {

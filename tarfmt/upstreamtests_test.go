@@ -66,18 +66,21 @@ func unpackRepo(t *testing.T, name string) *repo.Repo {
 	return r
 }
 
-// The repositories that upstream's own tests build, and what those tests, or upstream's programs, say of them.
+// These are the repositories that upstream's own tests build, with the results of those tests or of upstream's
+// programs.
 func TestUpstream_RepositoriesOfUpstreamsTests(t *testing.T) {
 	for _, tt := range []struct {
 		name, first, update, content string
 		streams                      map[string]string // sums
 	}{
 		{
-			"archived", "dd940d073f3c2c45f44a41319f9e504d07ccaf9d06626d8e63207cd336bb2ecd", "fe4ba8bbd8f61a69ae53cde0dd53c637f26dfbc87717b2e71e061415d931361e",
+			"archived", "dd940d073f3c2c45f44a41319f9e504d07ccaf9d06626d8e63207cd336bb2ecd",
+			"fe4ba8bbd8f61a69ae53cde0dd53c637f26dfbc87717b2e71e061415d931361e",
 			"acc42fb5c796033f034941dc688643bf8beddfd9068d87165344d2b99906220a", nil,
 		},
 		{
-			"current", "616069c200463abca9c1d3adc65b948f1f1d3ddd42bc2c8ea3308535a0e44c24", "6e6afc49d902daa2456c858818e0ad8bf9afe79cdcca738c5676c0e175c1def1",
+			"current", "616069c200463abca9c1d3adc65b948f1f1d3ddd42bc2c8ea3308535a0e44c24",
+			"6e6afc49d902daa2456c858818e0ad8bf9afe79cdcca738c5676c0e175c1def1",
 			"bd3d13c3059e63e6f8a3d6d046923ded730d90bd7a055c9ad93312111ea7d395", map[string]string{
 				"tar export":   "d9cd2218fae9930287ac0792c355ee8ce39cec72a5b0b1f6367d80fb958c2c0f",
 				"single layer": "7806c7dac60c4a4d225dacec2aaa635b7acef922aa3f6afdc54a07291d4f19b1",
@@ -116,7 +119,8 @@ func TestUpstream_RepositoriesOfUpstreamsTests(t *testing.T) {
 				t.Fatal(err)
 			}
 			streams := map[string][]byte{
-				"tar export": exportCommit(t, r, id), "single layer": single.Bytes(), "commit layer": first.Bytes(), "9 components": exportChunk(t, r, id, all, false),
+				"tar export": exportCommit(t, r, id), "single layer": single.Bytes(), "commit layer": first.Bytes(),
+				"9 components": exportChunk(t, r, id, all, false),
 			}
 			for name, want := range tt.streams {
 				if got := hexSum(streams[name]); got != want {
@@ -127,10 +131,11 @@ func TestUpstream_RepositoriesOfUpstreamsTests(t *testing.T) {
 	}
 }
 
-// Targets of symlinks that no path library would keep come back as they are.
+// Targets of symlinks that a path library would change are preserved.
 func TestUpstream_DenormalTargetsOfSymlinks(t *testing.T) {
 	t.Parallel()
-	for _, target := range []string{"../../usr/sbin//chkconfig", "foo//bar/baz", "/", "../usr/bin/blah", "a/./b/", "//", strings.Repeat("d//", 60) + "f"} {
+	for _, target := range []string{"../../usr/sbin//chkconfig", "foo//bar/baz", "/", "../usr/bin/blah", "a/./b/", "//",
+		strings.Repeat("d//", 60) + "f"} {
 		src := newMemSource()
 		tree, meta := src.addTree(t, object.DirMeta{Mode: object.ModeDir | 0o755}, []node{{path: "usr/link", target: target}})
 		data, err := object.EncodeCommit(&object.Commit{Tree: tree, Meta: meta})
@@ -146,7 +151,8 @@ func TestUpstream_DenormalTargetsOfSymlinks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := tarfmt.ImportCommit(t.Context(), txn, bytes.NewReader(exportCommit(t, src, commit)), tarfmt.ImportOptions{})
+		got, err := tarfmt.ImportCommit(t.Context(), txn, bytes.NewReader(exportCommit(t, src, commit)),
+			tarfmt.ImportOptions{})
 		if err != nil || got != commit {
 			t.Errorf("%q: commit %s, %v, want %s", target, got, err, commit)
 		}

@@ -6,15 +6,14 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// maxXattrCache bounds the memory of an [xattrCache]. An operating system has a few hundred distinct sets of some
-// dozen bytes.
+// maxXattrCache bounds the memory of an [xattrCache], in bytes. An operating system has a few hundred distinct sets of
+// a few dozen bytes.
 const maxXattrCache = 32 << 20
 
-// xattrCache holds xattr bodies by their checksums. It forgets the body that was not used for longest when it would
-// grow beyond its bound.
+// xattrCache holds xattr bodies by their checksums. It evicts the least recently used bodies to stay within its bound.
 type xattrCache struct {
 	bodies map[object.Checksum]*list.Element
-	recent list.List // of *xattrBody, the last used in front
+	recent list.List // of *xattrBody, the most recently used first
 	size   int
 }
 
@@ -25,7 +24,7 @@ type xattrBody struct {
 	parsed bool
 }
 
-// cost estimates the memory of a body, with what is parsed of it.
+// cost estimates the memory of a body, including its parsed form.
 func (b *xattrBody) cost() int { return 512 + 4*len(b.data) }
 
 func (c *xattrCache) add(sum object.Checksum, data []byte) {

@@ -45,10 +45,10 @@ func Double(f float64) Value {
 	return basic('d', binary.LittleEndian.AppendUint64(nil, math.Float64bits(f)))
 }
 
-// String makes a value of type s. The text is UTF-8 without NUL; [Value.Validate] tells.
+// String makes a value of type s. The text must be UTF-8 without NUL, which [Value.Validate] checks.
 func String(s string) Value { return basic('s', append([]byte(s), 0)) }
 
-// ByteArray makes a value of type ay, which takes over b.
+// ByteArray makes a value of type ay. It keeps b, which must not change.
 func ByteArray(b []byte) Value { return Value{byteArrayType, b} }
 
 var (
@@ -81,7 +81,7 @@ func Variant(v Value) Value {
 	return basic('v', data)
 }
 
-// Tuple makes a tuple of its members.
+// Tuple makes a tuple of the given members.
 func Tuple(members ...Value) Value {
 	text := "("
 	for _, m := range members {
@@ -91,7 +91,7 @@ func Tuple(members ...Value) Value {
 	return Value{t, appendTuple(nil, t, members)}
 }
 
-// DictEntry makes a dictionary entry; the key is of a basic type.
+// DictEntry makes a dictionary entry. The key must be of a basic type.
 func DictEntry(key, value Value) (Value, error) {
 	t, err := parseType("{" + key.Type() + value.Type() + "}")
 	if err != nil {
@@ -122,8 +122,8 @@ func pad(b []byte, base, align int) []byte {
 	return b
 }
 
-// AppendOffsets appends the framing offsets that a container of body bytes needs, in the smallest width that fits. The
-// codecs of the repository's own types use it, which know their layout and need no values.
+// AppendOffsets appends the framing offsets of a container with body bytes, in the smallest width that fits. It serves
+// codecs that know the layout of their types and write them without making values.
 func AppendOffsets(b []byte, body int, offsets ...int) []byte {
 	w := widthFor(body, len(offsets))
 	for _, o := range offsets {
@@ -132,7 +132,7 @@ func AppendOffsets(b []byte, body int, offsets ...int) []byte {
 	return b
 }
 
-// widthFor is the width of n offsets behind a body: the smallest in which the total can be written.
+// widthFor returns the width of n offsets after a body: the smallest that can represent the total size.
 func widthFor(body, n int) int {
 	for _, w := range []int{1, 2, 4} {
 		if offsetWidth(body+n*w) <= w {
@@ -188,7 +188,7 @@ func appendTuple(b []byte, t *typeInfo, members []Value) []byte {
 	return AppendOffsets(b, len(b)-base, ends...)
 }
 
-// Dict is the dictionary a{sv} that metadata is, in its own order: that order is hashed.
+// Dict is a dictionary of type a{sv}, as metadata is. It keeps the order of its keys, since that is hashed.
 type Dict []Entry
 
 // Entry is one key of a [Dict].
@@ -250,7 +250,7 @@ func (d Dict) Lookup(key string) (Value, bool) {
 	return Value{}, false
 }
 
-// Set returns the dictionary with a key set: in its place if it is there, else at the end.
+// Set returns the dictionary with a key set. An existing key keeps its place; a new one is appended.
 func (d Dict) Set(key string, v Value) Dict {
 	out := append(Dict(nil), d...)
 	for i := range out {

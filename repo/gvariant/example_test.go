@@ -7,7 +7,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
 )
 
-// The metadata of a commit are written, read back and printed as ostree prints them.
+// This example writes the metadata of a commit, reads it back and prints it as ostree does.
 func ExampleDict() {
 	d := gvariant.Dict{
 		{Key: "version", Value: gvariant.String("42.0")},

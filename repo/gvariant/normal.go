@@ -2,8 +2,8 @@ package gvariant
 
 import "fmt"
 
-// Normal returns the value in normal form, at every depth: padding zero, framing as narrow as it can be. What cannot be
-// read as a value of its type is an error; nothing is replaced by a default, as GLib would.
+// Normal returns the value in normal form at every depth: zero padding and the narrowest framing. Bytes that are not a
+// value of their type are an error. Unlike GLib, Normal does not replace them by a default value.
 func (v Value) Normal() (Value, error) {
 	if v.t == nil {
 		return Value{}, fmt.Errorf("%w: no value", ErrType)

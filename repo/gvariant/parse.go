@@ -8,10 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// ParseText reads a value in GVariant's text notation, as `ostree commit --add-metadata` takes it: 'x', "x", b'x', true,
-// 12, uint32 12, byte 0x1, 1.5, [1, 2], (1, 'x'), {'k': <'v'>}, <'boxed'>, @as []. Numbers without a type word are int32,
-// or double where they have a point. All elements of an array have the type of the first, unless an annotation says
-// otherwise. Optional values (just, nothing) are not read. The error wraps [ErrFormat] or [ErrType].
+// ParseText parses a value in GVariant's text notation, as `ostree commit --add-metadata` accepts it: 'x', "x", b'x',
+// true, 12, uint32 12, byte 0x1, 1.5, [1, 2], (1, 'x'), {'k': <'v'>}, <'boxed'>, @as []. Numbers without a type word
+// are int32, or double where they have a point. All elements of an array have the type of the first, unless an
+// annotation says otherwise. Optional values (just, nothing) are not read. The error wraps [ErrFormat] or [ErrType].
 func ParseText(s string) (Value, error) {
 	p := &textParser{rest: s}
 	v, err := p.value(nil, 0)
@@ -33,7 +33,7 @@ type textParser struct{ rest string }
 
 func (p *textParser) space() { p.rest = strings.TrimLeft(p.rest, " \t\n\r") }
 
-// take removes a token and reports whether it was there.
+// take consumes a token if it is next, and reports whether it was.
 func (p *textParser) take(token string) bool {
 	p.space()
 	rest, ok := strings.CutPrefix(p.rest, token)
@@ -56,7 +56,7 @@ var typeWords = map[string]string{
 	"int64": "x", "uint64": "t", "double": "d", "string": "s", "objectpath": "o", "signature": "g",
 }
 
-// value reads a value, of type want unless that is nil.
+// value reads a value. It is of type want unless that is nil.
 func (p *textParser) value(want *typeInfo, depth int) (Value, error) {
 	if depth > maxDepth {
 		return Value{}, fmt.Errorf("%w: nested more than %d deep", ErrFormat, maxDepth)
@@ -97,7 +97,7 @@ func (p *textParser) value(want *typeInfo, depth int) (Value, error) {
 	return p.word(want, depth)
 }
 
-// check reports a value that is not of the type wanted.
+// check returns an error if a value is not of the wanted type.
 func check(v Value, want *typeInfo) (Value, error) {
 	if want != nil && v.t.text != want.text {
 		return Value{}, fmt.Errorf("%w: a value of %q where %q belongs", ErrType, v.t.text, want.text)
@@ -143,7 +143,7 @@ func (p *textParser) word(want *typeInfo, depth int) (Value, error) {
 	return number(w, want)
 }
 
-// number makes a number of the type wanted.
+// number makes a number of the wanted type.
 func number(w string, want *typeInfo) (Value, error) {
 	unsignedText := strings.TrimLeft(w, "+-")
 	typ := "i"
@@ -154,7 +154,7 @@ func number(w string, want *typeInfo) (Value, error) {
 		strings.Contains(w, "e") && !strings.HasPrefix(unsignedText, "0x"):
 		typ = "d"
 	}
-	// Go's notation has more than C's.
+	// Go accepts more notations than C.
 	if strings.Contains(w, "_") || len(unsignedText) > 1 && strings.ContainsRune("bBoO", rune(unsignedText[1])) {
 		return Value{}, fmt.Errorf("%w: number %q of type %q", ErrFormat, w, typ)
 	}
@@ -169,7 +169,7 @@ func number(w string, want *typeInfo) (Value, error) {
 			return Value{}, fmt.Errorf("%w: number %q", ErrFormat, w)
 		}
 		if math.IsNaN(f) {
-			f = math.Float64frombits(0x7ff8 << 48) // C's; Go's has another bit, and the bytes are hashed
+			f = math.Float64frombits(0x7ff8 << 48) // C's NaN; Go's has different bits, and the bytes are hashed
 		}
 		return Double(f), nil
 	case "n", "i", "h", "x":
@@ -212,7 +212,7 @@ func (p *textParser) text(want *typeInfo) (Value, error) {
 	return check(v, want)
 }
 
-// quoted reads a quoted string with its escapes; in byte strings those are octal, in others Unicode.
+// quoted reads a quoted string with its escapes. They are octal in byte strings and Unicode in others.
 func (p *textParser) quoted(octal bool) (string, error) {
 	q := p.rest[0]
 	var b strings.Builder
@@ -235,7 +235,7 @@ func (p *textParser) quoted(octal bool) (string, error) {
 	return "", fmt.Errorf("%w: a string without its closing quote", ErrFormat)
 }
 
-// unescape writes what an escape without its backslash stands for and returns how long it is.
+// unescape writes the character of an escape, given without its backslash, and returns the length of the escape.
 func unescape(b *strings.Builder, s string, octal bool) (int, error) {
 	if s == "" {
 		return 0, fmt.Errorf("%w: a string without its closing quote", ErrFormat)
@@ -303,7 +303,7 @@ func (p *textParser) tuple(want *typeInfo, depth int) (Value, error) {
 	}
 	p.rest = p.rest[1:]
 	var members []Value
-	comma := false // after the only member, which without one would be a value in parentheses
+	comma := false // required after an only member, which would otherwise be a value in parentheses
 	for !p.take(")") {
 		if len(members) > 0 {
 			if !p.take(",") {

@@ -6,7 +6,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
 )
 
-// TestTextNotation reads what GLib's notation allows; what is printed reads back as the same value.
+// TestTextNotation parses what GLib's notation allows. Printed values parse as the same values.
 func TestTextNotation(t *testing.T) {
 	for _, c := range []struct{ in, typ, printed string }{
 		{"'x'", "s", "'x'"},
@@ -58,7 +58,8 @@ func TestTextNotation(t *testing.T) {
 
 func TestTextThatIsNoValue(t *testing.T) {
 	for _, s := range []string{
-		"", "x", "'", "[]", "{}", "[1, 'x']", "(1", "uint32 -1", "byte 256", "uint32 'x'", "@s 1", "1 2", "'a' 'b'", "@a{sv} {'a': 'b'}",
+		"", "x", "'", "[]", "{}", "[1, 'x']", "(1", "uint32 -1", "byte 256", "uint32 'x'", "@s 1", "1 2", "'a' 'b'",
+		"@a{sv} {'a': 'b'}",
 		"objectpath 'x'", "<", "@", "[1,", "'\\", "'\\u12'", "99999999999", "@(ss) ('a',)", "maybe 1",
 		"(1)", "(1,2,)", "1_000", "0b11", "0o17", "1E5",
 	} {
@@ -68,7 +69,7 @@ func TestTextThatIsNoValue(t *testing.T) {
 	}
 }
 
-// shown is what "ostree show --raw" printed of a commit.
+// shown is what "ostree show --raw" printed for a commit.
 const shown = `({'buildsys.checksum': <'41af286dc0b172ed2f1ca934fd2278de4a1192302ffa07087cea2682e7d372e3'>, 'version': <'41.202601.0'>, 'ostree.bootable': <true>, 'ostree.linux': <'6.12.3-100.x86_64'>, 'ostree.ref-binding': <['exampleos/x86_64/stable']>}, @ay [], @a(say) [], 'Release 1', 'Body of release 1', uint64 1768043533, [byte 0xdb, 0xcc, 0x97, 0xa3], [byte 0x44, 0x6a, 0x0e, 0xf1])`
 
 func TestWhatOstreeShowsIsReadAndPrintedTheSame(t *testing.T) {

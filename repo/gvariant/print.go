@@ -9,9 +9,8 @@ import (
 	"unicode"
 )
 
-// String prints the value in GVariant's text notation with the type annotations that make it unambiguous, as
-// `ostree show` does: 'x', uint64 1, [byte 0x01, 0x02], @as []. A value whose bytes are wrong prints as
-// "<invalid TYPE>".
+// String prints the value in GVariant's text notation with the type annotations that make it unambiguous, as `ostree
+// show` does: 'x', uint64 1, [byte 0x01, 0x02], @as []. A value whose bytes are invalid prints as "<invalid TYPE>".
 func (v Value) String() string {
 	if v.t == nil {
 		return "<no value>"
@@ -21,7 +20,7 @@ func (v Value) String() string {
 	return b.String()
 }
 
-// print writes the value; annotate says that the type must show.
+// print writes the value. If annotate is set, the type is written where it is not obvious.
 func (v Value) print(b *strings.Builder, annotate bool, depth int) {
 	if depth > maxDepth {
 		b.WriteString("…")
@@ -62,7 +61,8 @@ func (v Value) printInvalid(b *strings.Builder) { fmt.Fprintf(b, "<invalid %s>",
 
 func (v Value) printNumber(b *strings.Builder, annotate bool) {
 	le := binary.LittleEndian
-	words := map[string]string{"y": "byte ", "n": "int16 ", "q": "uint16 ", "u": "uint32 ", "h": "handle ", "x": "int64 ", "t": "uint64 "}
+	words := map[string]string{"y": "byte ", "n": "int16 ", "q": "uint16 ", "u": "uint32 ", "h": "handle ", "x": "int64 ",
+		"t": "uint64 "}
 	if annotate {
 		b.WriteString(words[v.t.text])
 	}
@@ -88,7 +88,7 @@ func (v Value) printNumber(b *strings.Builder, annotate bool) {
 	}
 }
 
-// formatDouble prints 17 digits, as GLib does, not the shortest number that reads back as the same.
+// formatDouble prints 17 digits, as GLib does, and not the shortest number that parses as the same value.
 func formatDouble(f float64) string {
 	switch {
 	case math.IsNaN(f):
@@ -110,7 +110,7 @@ func (v Value) printMaybe(b *strings.Builder, annotate bool, depth int) {
 	if annotate {
 		fmt.Fprintf(b, "@%s ", v.t.text)
 	}
-	// A value stands for itself at any level; only where an inner level is empty do the words count the others.
+	// A value is printed without its levels; the word "just" is needed only where an inner level is empty.
 	for levels := 0; ; levels++ {
 		elem, data := v.t.members[0], v.data
 		switch {
@@ -208,7 +208,7 @@ func (v Value) printTuple(b *strings.Builder, annotate bool, depth int) {
 	}
 }
 
-// byteString reports whether an array of bytes is printed as text: it ends in its only NUL.
+// byteString reports whether an array of bytes is printed as text, because it ends in its only NUL.
 func (v Value) byteString() (string, bool) {
 	if v.t.text != "ay" || len(v.data) == 0 || v.data[len(v.data)-1] != 0 {
 		return "", false
@@ -244,7 +244,7 @@ func quote(s string) string {
 	return b.String()
 }
 
-// quoteBytes escapes other characters than quote does: double quotes in every case, and a bell as a number.
+// quoteBytes differs from quote in what it escapes: double quotes always, and a bell as a number.
 func quoteBytes(s string) string {
 	q := byte('\'')
 	if strings.Contains(s, "'") {

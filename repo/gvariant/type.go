@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Errors about types and bytes. They are wrapped, with what was wrong.
+// Errors about types and bytes. They are returned wrapped, with what is wrong.
 var (
-	// ErrType says that a type string is not one, or not the one that was asked for.
+	// ErrType says that a string is not a valid type, or that a value has another type than the one asked for.
 	ErrType = errors.New("invalid type")
 	// ErrFormat says that bytes are not a serialised value of their type.
 	ErrFormat = errors.New("invalid value")
@@ -17,7 +17,7 @@ var (
 // maxDepth bounds the nesting of containers, in types and through variants.
 const maxDepth = 64
 
-// kind is the shape of a type.
+// kind is the kind of a type.
 type kind uint8
 
 const (
@@ -26,7 +26,7 @@ const (
 	kindVariant
 	kindArray
 	kindMaybe
-	kindTuple // and dictionary entries
+	kindTuple // tuples and dictionary entries
 )
 
 // typeInfo is a parsed type. It is immutable and shared by the values of the type.
@@ -38,7 +38,7 @@ type typeInfo struct {
 	members []*typeInfo
 }
 
-// basics are the types of one letter.
+// basics are the basic types by their letters.
 var basics = map[byte]typeInfo{
 	'y': {text: "y", align: 1, fixed: 1}, 'b': {text: "b", align: 1, fixed: 1},
 	'n': {text: "n", align: 2, fixed: 2}, 'q': {text: "q", align: 2, fixed: 2},
@@ -48,7 +48,7 @@ var basics = map[byte]typeInfo{
 	'g': {text: "g", align: 1, kind: kindString}, 'v': {text: "v", align: 8, kind: kindVariant},
 }
 
-// parseType parses a string that is exactly one complete type.
+// parseType parses a string that must be exactly one complete type.
 func parseType(s string) (*typeInfo, error) {
 	if len(s) > 1<<12 {
 		return nil, fmt.Errorf("%w: of %d characters", ErrType, len(s))
@@ -120,7 +120,7 @@ func parseTuple(s string, depth int) (*typeInfo, string, error) {
 	return t, rest, nil
 }
 
-// fixedTupleSize is the size of a tuple of fixed-size members, padded to its alignment, or 0.
+// fixedTupleSize returns the size of a tuple, padded to its alignment, or 0 if the size of a member varies.
 func fixedTupleSize(t *typeInfo) int {
 	if len(t.members) == 0 {
 		return 1

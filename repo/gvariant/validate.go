@@ -6,8 +6,8 @@ import (
 	"regexp"
 )
 
-// Validate reports whether the bytes are in normal form: the one way in which GLib writes the value. Objects from
-// elsewhere need not be, and hash all the same.
+// Validate returns an error if the bytes are not in normal form, which is the one way in which GLib writes the value.
+// Objects from elsewhere need not be in normal form.
 func (v Value) Validate() error {
 	if v.t == nil {
 		return fmt.Errorf("%w: no value", ErrType)
@@ -49,7 +49,7 @@ func (v Value) validateString() error {
 	switch v.t.text {
 	case "o":
 		if !objectPath.MatchString(s) {
-			return fmt.Errorf("%w: %q is no object path", ErrFormat, s)
+			return fmt.Errorf("%w: %q is not an object path", ErrFormat, s)
 		}
 	case "g":
 		for rest := s; rest != ""; {
@@ -61,7 +61,7 @@ func (v Value) validateString() error {
 	return nil
 }
 
-// validateMaybe checks nothing (no bytes) or one value, which is followed by a zero where its size varies.
+// validateMaybe checks an optional value: no bytes, or one value, which is followed by a zero byte if its size varies.
 func (v Value) validateMaybe(depth int) error {
 	elem := v.t.members[0]
 	if len(v.data) == 0 {

@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// Value is a serialised value with its type: a view that copies nothing. Reading never panics, whatever the bytes; what
-// is wrong with them shows as an error where it is met. The zero Value has no type and is only good for comparison.
+// Value is a serialised value with its type: a view that copies nothing. Reading never panics, whatever the bytes are:
+// an accessor that meets invalid bytes returns an error. The zero Value has no type and only serves for comparison.
 type Value struct {
 	t    *typeInfo
 	data []byte
@@ -64,7 +64,7 @@ func (v Value) Bool() (bool, error) {
 	return v.data[0] != 0, nil
 }
 
-// Uint32 returns the value of type u, read as little-endian. Fields that the format swaps are the caller's to swap.
+// Uint32 returns the value of type u, read as little-endian. The caller swaps big-endian fields.
 func (v Value) Uint32() (uint32, error) {
 	if err := v.is("u"); err != nil {
 		return 0, err
@@ -83,7 +83,7 @@ func (v Value) Uint64() (uint64, error) {
 // Text returns the value of type s, o or g without its NUL.
 func (v Value) Text() (string, error) {
 	if v.t == nil || v.t.kind != kindString {
-		return "", fmt.Errorf("%w: %q is no string", ErrType, v.Type())
+		return "", fmt.Errorf("%w: %q is not a string", ErrType, v.Type())
 	}
 	n := len(v.data)
 	if n == 0 || v.data[n-1] != 0 || bytes.IndexByte(v.data, 0) != n-1 || !utf8.Valid(v.data) {
@@ -119,7 +119,7 @@ func (v Value) Strings() ([]string, error) {
 	return out, nil
 }
 
-// Variant returns what a value of type v holds.
+// Variant returns the value inside a value of type v.
 func (v Value) Variant() (Value, error) {
 	if err := v.is("v"); err != nil {
 		return Value{}, err
@@ -131,8 +131,8 @@ func (v Value) Variant() (Value, error) {
 	return New(string(v.data[i+1:]), v.data[:i])
 }
 
-// Len returns the number of elements of an array, or members of a tuple or dictionary entry; 0 for other types and for
-// arrays whose framing is wrong.
+// Len returns the number of elements of an array, or of members of a tuple or dictionary entry. It is 0 for other types
+// and for arrays with invalid framing.
 func (v Value) Len() int {
 	if v.t == nil {
 		return 0
@@ -165,11 +165,11 @@ func (v Value) Index(i int) (Value, error) {
 	return f.element(v, i)
 }
 
-// Elements yields the elements of an array in order; an error ends it.
+// Elements yields the elements of an array in order. It stops after an error.
 func (v Value) Elements() iter.Seq2[Value, error] {
 	return func(yield func(Value, error) bool) {
 		if v.t == nil || v.t.kind != kindArray {
-			yield(Value{}, fmt.Errorf("%w: %q is no array", ErrType, v.Type()))
+			yield(Value{}, fmt.Errorf("%w: %q is not an array", ErrType, v.Type()))
 			return
 		}
 		f, err := v.arrayFrame()
@@ -186,7 +186,7 @@ func (v Value) Elements() iter.Seq2[Value, error] {
 	}
 }
 
-// offsetWidth is the width of the framing offsets of a container of a size in bytes, offsets included.
+// offsetWidth returns the width of the framing offsets in a container. size is in bytes and includes the offsets.
 func offsetWidth(size int) int {
 	switch {
 	case size <= math.MaxUint8:
@@ -199,7 +199,7 @@ func offsetWidth(size int) int {
 	return 8
 }
 
-// readOffset reads the offset of a width at the start of b. Offsets that no slice can have come out as -1.
+// readOffset reads the offset of the given width at the start of b. It returns -1 for an offset that no slice can have.
 func readOffset(b []byte, width int) int {
 	switch width {
 	case 1:
@@ -216,7 +216,7 @@ func readOffset(b []byte, width int) int {
 	return int(n)
 }
 
-// frame says where the elements of an array are.
+// frame returns where the elements of an array are.
 type frame struct {
 	n, width, table int // element count, width of offsets (0: fixed-size elements), start of the offsets
 }
@@ -259,7 +259,7 @@ func (f frame) element(v Value, i int) (Value, error) {
 	return Value{elem, v.data[start:end]}, nil
 }
 
-// member finds a member of a tuple: what precedes it decides where it starts.
+// member returns a member of a tuple. The members before it decide where it starts.
 func (v Value) member(i int) (Value, error) {
 	var found Value
 	err := v.eachMember(func(j int, m Value) bool {
@@ -275,7 +275,7 @@ func (v Value) eachMember(f func(i int, m Value) bool) error {
 		return fmt.Errorf("%w: %d bytes for %q", ErrFormat, len(v.data), v.t.text)
 	}
 	w := offsetWidth(len(v.data))
-	pos, offset := 0, len(v.data) // offset: where the last offset that was read begins
+	pos, offset := 0, len(v.data) // offset is where the offset read last begins
 	for i, m := range v.t.members {
 		pos = alignUp(pos, m.align)
 		var end int

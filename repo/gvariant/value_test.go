@@ -45,12 +45,18 @@ func TestValuesHaveGLibsBytes(t *testing.T) {
 		{gvariant.Variant(gvariant.Uint64(1)), "v", "01 00 00 00 00 00 00 00 00 74", "<uint64 1>"},
 		{gvariant.Tuple(gvariant.Byte(1), gvariant.Uint32(2)), "(yu)", "01 00 00 00 02 00 00 00", "(byte 0x01, uint32 2)"},
 		{say, "as", "61 00 62 63 00 02 05", "['a', 'bc']"},
-		{v(gvariant.Array("ay", gvariant.ByteArray([]byte{1, 2}), gvariant.ByteArray([]byte{3}))), "aay", "01 02 03 02 03", "[[byte 0x01, 0x02], [0x03]]"},
-		{gvariant.Tuple(gvariant.ByteArray([]byte{1, 2}), gvariant.ByteArray([]byte{3})), "(ayay)", "01 02 03 02", "([byte 0x01, 0x02], [byte 0x03])"},
-		{v(gvariant.Array("(ayay)", gvariant.Tuple(gvariant.ByteArray([]byte{1}), gvariant.ByteArray([]byte{2})))), "a(ayay)", "01 02 01 03", "[([byte 0x01], [byte 0x02])]"},
-		{v(gvariant.DictEntry(gvariant.String("a"), gvariant.Variant(gvariant.Byte(1)))), "{sv}", "61 00 00 00 00 00 00 00 01 00 79 02", "{'a', <byte 0x01>}"},
-		{v(gvariant.New("a{sv}", gvariant.Dict{{Key: "a", Value: gvariant.String("b")}}.Encode())), "a{sv}", "61 00 000000000000 62 00 00 73 02 0d", "{'a': <'b'>}"},
-		{gvariant.Tuple(gvariant.Uint64(1), gvariant.ByteArray([]byte{1}), gvariant.Strings([]string{"q"})), "(tayas)", "01 00 00 00 00 00 00 00 01 71 00 02 09", "(uint64 1, [byte 0x01], ['q'])"},
+		{v(gvariant.Array("ay", gvariant.ByteArray([]byte{1, 2}), gvariant.ByteArray([]byte{3}))), "aay", "01 02 03 02 03",
+			"[[byte 0x01, 0x02], [0x03]]"},
+		{gvariant.Tuple(gvariant.ByteArray([]byte{1, 2}), gvariant.ByteArray([]byte{3})), "(ayay)", "01 02 03 02",
+			"([byte 0x01, 0x02], [byte 0x03])"},
+		{v(gvariant.Array("(ayay)", gvariant.Tuple(gvariant.ByteArray([]byte{1}), gvariant.ByteArray([]byte{2})))), "a(ayay)",
+			"01 02 01 03", "[([byte 0x01], [byte 0x02])]"},
+		{v(gvariant.DictEntry(gvariant.String("a"), gvariant.Variant(gvariant.Byte(1)))), "{sv}",
+			"61 00 00 00 00 00 00 00 01 00 79 02", "{'a', <byte 0x01>}"},
+		{v(gvariant.New("a{sv}", gvariant.Dict{{Key: "a", Value: gvariant.String("b")}}.Encode())), "a{sv}",
+			"61 00 000000000000 62 00 00 73 02 0d", "{'a': <'b'>}"},
+		{gvariant.Tuple(gvariant.Uint64(1), gvariant.ByteArray([]byte{1}), gvariant.Strings([]string{"q"})), "(tayas)",
+			"01 00 00 00 00 00 00 00 01 71 00 02 09", "(uint64 1, [byte 0x01], ['q'])"},
 		{v(gvariant.New("(a(say)a(sayay))", []byte{0})), "(a(say)a(sayay))", "00", "(@a(say) [], @a(sayay) [])"},
 		{gvariant.Tuple(), "()", "00", "()"},
 		{gvariant.ByteArray([]byte("text\x00")), "ay", "74 65 78 74 00", "b'text'"},
@@ -75,9 +81,10 @@ func TestValuesHaveGLibsBytes(t *testing.T) {
 	}
 }
 
-// TestOffsetsAreAsNarrowAsTheTotalAllows: 255 bytes in all still have offsets of one byte, 256 of two.
+// TestOffsetsAreAsNarrowAsTheTotalAllows checks that 255 bytes in all have offsets of one byte, and 256 of two.
 func TestOffsetsAreAsNarrowAsTheTotalAllows(t *testing.T) {
-	for _, c := range []struct{ payload, total int }{{252, 254}, {253, 255}, {254, 257}, {65531, 65534}, {65533, 65538}, {65534, 65539}} {
+	for _, c := range []struct{ payload, total int }{{252, 254}, {253, 255}, {254, 257}, {65531, 65534}, {65533, 65538},
+		{65534, 65539}} {
 		v := gvariant.Tuple(gvariant.ByteArray(make([]byte, c.payload)), gvariant.Byte(7))
 		if got := len(v.Data()); got != c.total {
 			t.Errorf("%d bytes and one: %d in all, want %d", c.payload, got, c.total)
@@ -149,7 +156,8 @@ func TestNormalFormReachesWhatIsInside(t *testing.T) {
 }
 
 func TestTypesThatAreNone(t *testing.T) {
-	for _, typ := range []string{"", "?", "a", "(", "(s", "{vs}", "{s}", "ss", ")", "a{s(}", strings.Repeat("a", 80) + "y"} {
+	for _, typ := range []string{"", "?", "a", "(", "(s", "{vs}", "{s}", "ss", ")", "a{s(}",
+		strings.Repeat("a", 80) + "y"} {
 		if _, err := gvariant.New(typ, nil); !errors.Is(err, gvariant.ErrType) {
 			t.Errorf("type %q: %v, want ErrType", typ, err)
 		}
@@ -179,12 +187,14 @@ func TestDictKeepsItsOrderAndRefusesDuplicates(t *testing.T) {
 	}
 }
 
-// objectTypes are the types of objects, by the ending of their files.
+// objectTypes are the types of objects by file name extension.
 var objectTypes = map[string]string{
-	".commit": "(a{sv}aya(say)sstayay)", ".dirtree": "(a(say)a(sayay))", ".dirmeta": "(uuua(ayay))", ".commitmeta": "a{sv}",
+	".commit": "(a{sv}aya(say)sstayay)", ".dirtree": "(a(say)a(sayay))", ".dirmeta": "(uuua(ayay))",
+	".commitmeta": "a{sv}",
 }
 
-// FuzzValue: whatever the type and the bytes, reading does not panic; what is valid, written again, has the same bytes.
+// FuzzValue checks that reading does not panic, whatever the type and the bytes are, and that a valid value is written
+// again as the same bytes.
 func FuzzValue(f *testing.F) {
 	f.Add("a{sv}", gvariant.Dict{{Key: "version", Value: gvariant.String("1.0")}}.Encode())
 	f.Add("(a(say)a(sayay))", []byte{0})

@@ -7,7 +7,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/keyfile"
 )
 
-// One value is changed; everything else stays as it was written.
+// This example changes one value. Everything else stays as it was written.
 func ExampleFile_Set() {
 	f, err := keyfile.Parse([]byte("# by hand\n[core]\nmode = archive-z2\n"))
 	if err != nil {

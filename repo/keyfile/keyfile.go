@@ -1,8 +1,8 @@
-// Package keyfile reads and writes GLib key files, which is what a repository's configuration is: groups in brackets, lines
-// of key=value, comments that begin with '#'. What a change does not touch keeps its bytes, its order and its comments.
+// Package keyfile reads and writes GLib key files, the format of a repository's configuration: groups in brackets,
+// lines of key=value, and comments that begin with '#'. A change keeps all other bytes, including order and comments.
 //
-// It is not INI: values are not quoted, a semicolon begins no comment, nothing continues on the next line. The format is
-// described in GLib's documentation ("Key-value file parser").
+// The format is not INI: values are not quoted, a semicolon does not begin a comment, and a line does not continue on
+// the next one. GLib's documentation describes it ("Key-value file parser").
 package keyfile
 
 import (
@@ -13,10 +13,10 @@ import (
 	"unicode/utf8"
 )
 
-// ErrSyntax says that text is not a key file, or a value not what was asked for. It is wrapped.
+// ErrSyntax says that text is not a key file, or that a value is not of the type asked for. It is returned wrapped.
 var ErrSyntax = errors.New("invalid key file")
 
-// MaxSize is the largest file in bytes that is parsed.
+// MaxSize is the size in bytes of the largest file that is parsed.
 const MaxSize = 1 << 20
 
 // File is a parsed key file. The zero File is empty.
@@ -24,14 +24,14 @@ type File struct {
 	lines []line
 }
 
-// line is a line as it stands in the file. group and key are set for those that have them.
+// line is one line of the file. group and key are empty if it has none.
 type line struct {
 	text       string // without its newline
 	group, key string // key is empty on group lines
 	value      string // as written, trimmed on the left
 }
 
-// Parse reads a key file. A key before the first group, a line of no known form and text that is not UTF-8 are errors that
+// Parse parses a key file. A key before the first group, a malformed line and text that is not UTF-8 are errors that
 // wrap [ErrSyntax].
 func Parse(data []byte) (*File, error) {
 	if len(data) > MaxSize {
@@ -75,15 +75,16 @@ func parseLine(text, group string) (line, error) {
 	if group == "" {
 		return l, fmt.Errorf("key %q stands before any group", key)
 	}
-	l.key, l.value = key, strings.TrimSuffix(strings.TrimLeft(value, " \t"), "\r") // GLib takes lines that end as in DOS
+	l.key, l.value = key, strings.TrimSuffix(strings.TrimLeft(value, " \t"), "\r") // GLib accepts CRLF line endings
 	return l, nil
 }
 
 func validGroup(name string) bool {
-	return name != "" && !strings.ContainsAny(name, "[]") && strings.IndexFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) < 0
+	return name != "" && !strings.ContainsAny(name, "[]") &&
+		strings.IndexFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) < 0
 }
 
-// Encode returns the file. Without changes it is what was parsed, with a newline at the end.
+// Encode returns the content of the file. Without changes it is what was parsed, with a newline at the end.
 func (f *File) Encode() []byte {
 	var b strings.Builder
 	for _, l := range f.lines {
@@ -106,7 +107,7 @@ func (f *File) Groups() []string {
 	return out
 }
 
-// HasGroup reports whether there is such a group.
+// HasGroup reports whether the file has a group of that name.
 func (f *File) HasGroup(group string) bool {
 	for _, l := range f.lines {
 		if l.group == group && group != "" {
@@ -129,7 +130,7 @@ func (f *File) Keys(group string) []string {
 	return out
 }
 
-// find returns the index of the line that counts for a key, which is the last one, or -1.
+// find returns the index of the last line with a key, which is the one in effect, or -1.
 func (f *File) find(group, key string) int {
 	for i := len(f.lines) - 1; i >= 0; i-- {
 		if l := f.lines[i]; l.group == group && l.key == key && key != "" {
@@ -148,7 +149,7 @@ func (f *File) Get(group, key string) (string, bool) {
 	return unescape(f.lines[i].value), true
 }
 
-// Bool returns the value of a key that is true or false (or 1 or 0), and whether there is one.
+// Bool returns the value of a key that is true or false (or 1 or 0), and whether the key exists.
 func (f *File) Bool(group, key string) (v, ok bool, err error) {
 	s, ok := f.Get(group, key)
 	switch strings.TrimRight(s, " \t") {
@@ -163,7 +164,7 @@ func (f *File) Bool(group, key string) (v, ok bool, err error) {
 	return false, true, fmt.Errorf("%w: %s.%s is %q, neither true nor false", ErrSyntax, group, key, s)
 }
 
-// Int returns the value of a key that is a decimal number, and whether there is one.
+// Int returns the value of a key that is a decimal number, and whether the key exists.
 func (f *File) Int(group, key string) (n int64, ok bool, err error) {
 	s, ok := f.Get(group, key)
 	if !ok {
@@ -175,7 +176,7 @@ func (f *File) Int(group, key string) (n int64, ok bool, err error) {
 	return n, true, nil
 }
 
-// List returns the value of a key that is a list with semicolons between its elements, and whether there is one.
+// List returns the elements of a key whose value is a list separated by semicolons, and whether the key exists.
 func (f *File) List(group, key string) ([]string, bool) {
 	i := f.find(group, key)
 	if i < 0 {
@@ -205,8 +206,9 @@ func (f *File) List(group, key string) ([]string, bool) {
 	return out, true
 }
 
-// Set sets a key to a value, which is escaped: in its place if it is there, else at the end of its group, which is made if
-// need be. A group or key that could not be read back is an error that wraps [ErrSyntax].
+// Set sets a key to a value, which it escapes. An existing key keeps its place; a new one is added at the end of its
+// group, which is added if it is missing. A group or key that could not be read back is an error that wraps
+// [ErrSyntax].
 func (f *File) Set(group, key, value string) error {
 	if !validGroup(group) || key == "" || strings.ContainsAny(key, "=[]#\n\r\x00") || strings.TrimSpace(key) != key ||
 		!utf8.ValidString(group+key+value) || strings.Contains(value, "\x00") {
@@ -235,7 +237,7 @@ func (f *File) Set(group, key, value string) error {
 	return nil
 }
 
-// Remove removes a key wherever it stands in its group.
+// Remove removes all lines of a group with the given key.
 func (f *File) Remove(group, key string) {
 	var out []line
 	for _, l := range f.lines {
@@ -267,7 +269,7 @@ func unescape(s string) string {
 	return b.String()
 }
 
-// escape writes what a reader would otherwise trim or take for something else.
+// escape escapes characters that a reader would otherwise trim or misinterpret.
 func escape(s string) string {
 	trimmed := strings.TrimLeft(s, " \t")
 	lead := strings.NewReplacer(" ", `\s`, "\t", `\t`).Replace(s[:len(s)-len(trimmed)])

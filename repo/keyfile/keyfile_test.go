@@ -91,7 +91,8 @@ func TestAChangeTouchesNothingElse(t *testing.T) {
 }
 
 func TestTextThatIsNoKeyFile(t *testing.T) {
-	for _, s := range []string{"key=1\n", "[group\n", "[]\n", "[a]\nnot a key\n", "[a]\n=1\n", "\xff", "[a]\nb=\x00\n", "[a]]\n"} {
+	for _, s := range []string{"key=1\n", "[group\n", "[]\n", "[a]\nnot a key\n", "[a]\n=1\n", "\xff", "[a]\nb=\x00\n",
+		"[a]]\n"} {
 		if _, err := keyfile.Parse([]byte(s)); !errors.Is(err, keyfile.ErrSyntax) {
 			t.Errorf("%q: %v, want ErrSyntax", s, err)
 		}
@@ -100,14 +101,15 @@ func TestTextThatIsNoKeyFile(t *testing.T) {
 
 func TestWhatCouldNotBeReadBackIsNotWritten(t *testing.T) {
 	var f keyfile.File
-	for _, c := range [][3]string{{"", "k", "v"}, {"a]", "k", "v"}, {"a", "", "v"}, {"a", "k=", "v"}, {"a", "k\n", "v"}, {"a", "k", "\x00"}} {
+	for _, c := range [][3]string{{"", "k", "v"}, {"a]", "k", "v"}, {"a", "", "v"}, {"a", "k=", "v"}, {"a", "k\n", "v"},
+		{"a", "k", "\x00"}} {
 		if err := f.Set(c[0], c[1], c[2]); !errors.Is(err, keyfile.ErrSyntax) {
 			t.Errorf("Set(%q): %v, want ErrSyntax", c, err)
 		}
 	}
 }
 
-// FuzzParse: what parses is written again as it was, and a value that is set is read back.
+// FuzzParse checks that a parsed file is written again as it was, and that a value that is set is read back.
 func FuzzParse(f *testing.F) {
 	f.Add(sample, "value")
 	for _, seed := range testfiles.Read(f, "../testdata/config/*") {

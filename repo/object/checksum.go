@@ -10,8 +10,8 @@ import (
 // commit does in the serialised form.
 type Checksum [32]byte
 
-// ParseChecksum reads the 64 lower-case hexadecimal digits that paths and refs spell a checksum with. No other
-// spelling is accepted, so equal text and equal values are the same thing.
+// ParseChecksum parses the 64 lower-case hexadecimal digits of a checksum in paths and refs. No other spelling is
+// accepted, so equal checksums have equal spellings.
 func ParseChecksum(s string) (Checksum, error) {
 	var c Checksum
 	if len(s) != hex.EncodedLen(len(c)) {
@@ -28,7 +28,7 @@ func ParseChecksum(s string) (Checksum, error) {
 	return c, nil
 }
 
-// ChecksumFromBytes reads the 32 raw bytes that objects hold a checksum as.
+// ChecksumFromBytes converts the 32 raw bytes of a checksum in objects.
 func ChecksumFromBytes(b []byte) (Checksum, error) {
 	var c Checksum
 	if len(b) != len(c) {
@@ -43,7 +43,7 @@ func (c Checksum) String() string { return hex.EncodeToString(c[:]) }
 // IsZero reports whether c stands for "none".
 func (c Checksum) IsZero() bool { return c == Checksum{} }
 
-// Compare orders checksums as their spellings sort.
+// Compare orders checksums in the order of their spellings.
 func (c Checksum) Compare(o Checksum) int { return bytes.Compare(c[:], o[:]) }
 
 // MarshalText implements [encoding.TextMarshaler].

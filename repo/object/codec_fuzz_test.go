@@ -13,8 +13,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// realObjects are small objects of a repository that ostree wrote, by file name. Those of archived files are without
-// the frame before the header and the content behind it.
+// realObjects are small objects of a repository that ostree wrote, by file name. Archived files are reduced to the
+// header, without the frame before it and the content after it.
 func realObjects(t testing.TB) map[string][]byte {
 	t.Helper()
 	entries, err := os.ReadDir("testdata/objects")
@@ -35,7 +35,7 @@ func realObjects(t testing.TB) map[string][]byte {
 	return objects
 }
 
-// codecs parse strictly and write again, by the extension of the object.
+// codecs parse an object strictly and write it again, by the extension of the object.
 var codecs = map[string]func([]byte) ([]byte, error){
 	".dirtree": func(data []byte) ([]byte, error) {
 		v, err := object.ParseDirTree(data)
@@ -89,7 +89,7 @@ func TestRealObjectsAreWrittenAgainAsTheyWere(t *testing.T) {
 			t.Errorf("%s: %x becomes %x, %v", name, data, again, err)
 		}
 		if ext == ".filez" || ext == ".commitmeta" {
-			continue // not named by these bytes
+			continue // not named by the hash of these bytes
 		}
 		if got := object.HashMetadata(data).String(); got != strings.TrimSuffix(name, ext) {
 			t.Errorf("%s hashes to %s", name, got)
@@ -97,7 +97,8 @@ func TestRealObjectsAreWrittenAgainAsTheyWere(t *testing.T) {
 	}
 }
 
-// fuzzCodec: no bytes make the parser panic, and what it takes in the given form is written again as it was.
+// fuzzCodec checks that no bytes make the parser panic, and that a parsed object of the given form is written again as
+// the same bytes.
 func fuzzCodec(f *testing.F, ext string, inForm func([]byte) bool, seeds ...[]byte) {
 	for name, data := range realObjects(f) {
 		if filepath.Ext(name) == ext {
@@ -118,7 +119,7 @@ func fuzzCodec(f *testing.F, ext string, inForm func([]byte) bool, seeds ...[]by
 	})
 }
 
-// normalForm is for the parsers that take other forms, too.
+// normalForm is for parsers that also accept other forms.
 func normalForm(typ string) func([]byte) bool {
 	return func(data []byte) bool {
 		v, err := gvariant.New(typ, data)
@@ -130,7 +131,7 @@ func FuzzParseDirTree(f *testing.F) { fuzzCodec(f, ".dirtree", nil) }
 
 func FuzzParseDirMeta(f *testing.F) { fuzzCodec(f, ".dirmeta", nil) }
 
-// zeroParent is a commit whose parent is the checksum that stands for none.
+// zeroParent is a commit whose parent is the zero checksum, which stands for none.
 func zeroParent(t testing.TB) []byte {
 	t.Helper()
 	c := vectorCommit(t)
@@ -178,10 +179,12 @@ func FuzzParseXattrs(f *testing.F) {
 			seeds = append(seeds, data[12:])
 		}
 	}
-	fuzzCodec(f, ".xattrs", nil, append(seeds, object.EncodeXattrs(object.Xattrs{{Name: "user.a", Value: []byte("b")}, {Name: "user.c"}}))...)
+	fuzzCodec(f, ".xattrs", nil, append(seeds,
+		object.EncodeXattrs(object.Xattrs{{Name: "user.a", Value: []byte("b")}, {Name: "user.c"}}))...)
 }
 
-// FuzzParseArchiveHeader: unsorted xattrs and other forms are read, but what was written from them stays as it is.
+// FuzzParseArchiveHeader checks that a parsed header is stable once it was written again. Unsorted xattrs and other
+// forms are accepted.
 func FuzzParseArchiveHeader(f *testing.F) {
 	for name, data := range realObjects(f) {
 		if filepath.Ext(name) == ".filez" {
@@ -199,7 +202,7 @@ func FuzzParseArchiveHeader(f *testing.F) {
 	})
 }
 
-// FuzzNormalizeMetadata: what comes out is in normal form at every depth and does not change again.
+// FuzzNormalizeMetadata checks that the result is in normal form at every depth and is stable.
 func FuzzNormalizeMetadata(f *testing.F) {
 	for _, data := range realObjects(f) {
 		f.Add(data)

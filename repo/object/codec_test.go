@@ -41,15 +41,24 @@ func TestFileIDsAreOstrees(t *testing.T) {
 		content string
 		id      string
 	}{
-		{"hello", object.FileHeader{UID: 1000, GID: 1001, Mode: 0o100644}, "hello world\n", "1cf7d7006ffc3322270a4cbd6034ca0fdc6f659cdc42ab65313354861079adca"},
-		{"setuid", object.FileHeader{Mode: 0o104755}, "#!/bin/sh\nexit 0\n", "3c8288aab868ebdf6a6f6032cbcc03aebc718909f342529506fcab2c3895c090"},
-		{"xattrs", object.FileHeader{Mode: 0o100640, Xattrs: object.Xattrs{{Name: "user.a", Value: []byte("aval")}, {Name: "user.b", Value: []byte("bval")}}}, "x", "df8cbb2213e10810a2b66265e566a228db1a245cc8104a1d76e2fa4e4be6d85e"},
+		{"hello", object.FileHeader{UID: 1000, GID: 1001, Mode: 0o100644}, "hello world\n",
+			"1cf7d7006ffc3322270a4cbd6034ca0fdc6f659cdc42ab65313354861079adca"},
+		{"setuid", object.FileHeader{Mode: 0o104755}, "#!/bin/sh\nexit 0\n",
+			"3c8288aab868ebdf6a6f6032cbcc03aebc718909f342529506fcab2c3895c090"},
+		{"xattrs", object.FileHeader{Mode: 0o100640,
+			Xattrs: object.Xattrs{{Name: "user.a", Value: []byte("aval")},
+				{Name: "user.b", Value: []byte("bval")}}}, "x", "df8cbb2213e10810a2b66265e566a228db1a245cc8104a1d76e2fa4e4be6d85e"},
 		{"empty", object.FileHeader{Mode: 0o100600}, "", "d3fa9214de0816a2cf5475da17be2036ae0eda3df526eff7c1ddee082c6e5b58"},
-		{"symlink", object.FileHeader{Mode: 0o120777, Target: "../etc/hello"}, "", "a04ae1208607a1c82f92de56a15d70d5c132333961cef8d73c00aae96f5c196f"},
-		{"hello, bare-user-only", object.FileHeader{Mode: 0o100644}, "hello world\n", "81381808c56d4f3d643ec12f6a18fcf2993af8daba7c2a1b2cbfc315b39424c6"},
-		{"setuid, bare-user-only", object.FileHeader{Mode: 0o100755}, "#!/bin/sh\nexit 0\n", "172a2017590ff78c34c5d3ad417e393e24b829a7da80c05c32339d0115e116bb"},
-		{"xattrs, bare-user-only", object.FileHeader{Mode: 0o100640}, "x", "a9587313a2895e8c3fd01a007ad2101059b4cc9b3317f417fc2e757e7f47d96e"},
-		{"moo", object.FileHeader{Mode: 0o100644}, "moo\n", "f6a517d53831a40cff3886a965c70d57aa50797a8e5ea965b2c49cc575a6ff51"},
+		{"symlink", object.FileHeader{Mode: 0o120777, Target: "../etc/hello"}, "",
+			"a04ae1208607a1c82f92de56a15d70d5c132333961cef8d73c00aae96f5c196f"},
+		{"hello, bare-user-only", object.FileHeader{Mode: 0o100644}, "hello world\n",
+			"81381808c56d4f3d643ec12f6a18fcf2993af8daba7c2a1b2cbfc315b39424c6"},
+		{"setuid, bare-user-only", object.FileHeader{Mode: 0o100755}, "#!/bin/sh\nexit 0\n",
+			"172a2017590ff78c34c5d3ad417e393e24b829a7da80c05c32339d0115e116bb"},
+		{"xattrs, bare-user-only", object.FileHeader{Mode: 0o100640}, "x",
+			"a9587313a2895e8c3fd01a007ad2101059b4cc9b3317f417fc2e757e7f47d96e"},
+		{"moo", object.FileHeader{Mode: 0o100644}, "moo\n",
+			"f6a517d53831a40cff3886a965c70d57aa50797a8e5ea965b2c49cc575a6ff51"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h, err := object.FileHasher(&c.header)
@@ -86,7 +95,8 @@ func TestFileHeadersHaveOstreesBytes(t *testing.T) {
 	if got := object.FrameHeader(hashed); !bytes.Equal(got, want) {
 		t.Errorf("hashed header\n%x, want\n%x", got, want)
 	}
-	archived, err := object.EncodeArchiveHeader(&object.FileInfo{FileHeader: object.FileHeader{UID: 1000, GID: 1001, Mode: 0o100644}, Size: 12})
+	archived, err := object.EncodeArchiveHeader(&object.FileInfo{FileHeader: object.FileHeader{UID: 1000, GID: 1001,
+		Mode: 0o100644}, Size: 12})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +110,7 @@ func TestFileHeadersHaveOstreesBytes(t *testing.T) {
 	}
 }
 
-// TestObjectsHaveOstreesBytes holds what the ids above only imply, and the headers that are not hashed.
+// TestObjectsHaveOstreesBytes has the bytes that the ids above only imply, and the headers that are not hashed.
 func TestObjectsHaveOstreesBytes(t *testing.T) {
 	encoded := func(b []byte, err error) []byte {
 		t.Helper()
@@ -117,16 +127,21 @@ func TestObjectsHaveOstreesBytes(t *testing.T) {
 		got  []byte
 		want string
 	}{
-		{"hello, hashed", object.FrameHeader(encoded(object.EncodeFileHeader(&object.FileHeader{UID: 1000, GID: 1001, Mode: 0o100644}))),
+		{"hello, hashed",
+			object.FrameHeader(encoded(object.EncodeFileHeader(&object.FileHeader{UID: 1000, GID: 1001, Mode: 0o100644}))),
 			"00000012 00000000 | 000003e8 000003e9 000081a4 00000000 00 11"},
 		{"link, hashed", object.FrameHeader(encoded(object.EncodeFileHeader(&link))),
 			"0000001e 00000000 | 00000000 00000000 0000a1ff 00000000 2e2e2f6574632f68656c6c6f00 1d"},
 		{"link, archived", object.FrameHeader(encoded(object.EncodeArchiveHeader(&object.FileInfo{FileHeader: link}))),
 			"00000026 00000000 | 0000000000000000 00000000 00000000 0000a1ff 00000000 2e2e2f6574632f68656c6c6f00 25"},
-		{"zero, archived", object.FrameHeader(encoded(object.EncodeArchiveHeader(&object.FileInfo{FileHeader: object.FileHeader{Mode: 0o100600}}))),
+		{"zero, archived",
+			object.FrameHeader(encoded(object.EncodeArchiveHeader(
+				&object.FileInfo{FileHeader: object.FileHeader{Mode: 0o100600}}))),
 			"0000001a 00000000 | 0000000000000000 00000000 00000000 00008180 00000000 00 19"},
 		{"dirmeta 0:0 0755", encoded(object.EncodeDirMeta(&object.DirMeta{Mode: 0o40755})), "00000000 00000000 000041ed"},
-		{"dirmeta /empty", encoded(object.EncodeDirMeta(&object.DirMeta{Mode: 0o40755, Xattrs: object.Xattrs{{Name: "user.dirattr", Value: []byte("d1")}}})),
+		{"dirmeta /empty",
+			encoded(object.EncodeDirMeta(&object.DirMeta{Mode: 0o40755,
+				Xattrs: object.Xattrs{{Name: "user.dirattr", Value: []byte("d1")}}})),
 			"00000000 00000000 000041ed | 757365722e6469726174747200 6431 0d | 10"},
 		{"dirtree /etc", encoded(object.EncodeDirTree(etcTree(t))),
 			`68656c6c6f00 1cf7d7006ffc3322270a4cbd6034ca0fdc6f659cdc42ab65313354861079adca 06
@@ -164,10 +179,12 @@ func etcTree(t testing.TB) *object.DirTree {
 func rootTree(t testing.TB) *object.DirTree {
 	empty := id64(t, "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d")
 	return &object.DirTree{
-		Files: []object.FileEntry{{Name: "link", Checksum: id64(t, "a04ae1208607a1c82f92de56a15d70d5c132333961cef8d73c00aae96f5c196f")}},
+		Files: []object.FileEntry{{Name: "link",
+			Checksum: id64(t, "a04ae1208607a1c82f92de56a15d70d5c132333961cef8d73c00aae96f5c196f")}},
 		Dirs: []object.DirEntry{
 			{Name: "empty", Tree: empty, Meta: id64(t, "0e9fe5a4e8cee3bac5d50a5309ebab1693f8772e7351603f2270484bc9b3bcbe")},
-			{Name: "etc", Tree: id64(t, "0887db6261a4c88789a6cc390a152aa62aba99ae5263b84dfca27ddb2b738e16"), Meta: id64(t, "446a0ef11b7cc167f3b603e585c7eeeeb675faa412d5ec73f62988eb0b6c5488")},
+			{Name: "etc", Tree: id64(t, "0887db6261a4c88789a6cc390a152aa62aba99ae5263b84dfca27ddb2b738e16"),
+				Meta: id64(t, "446a0ef11b7cc167f3b603e585c7eeeeb675faa412d5ec73f62988eb0b6c5488")},
 			{Name: "tmp", Tree: empty, Meta: id64(t, "bbe8d5c22ca8a645068a1aa51a59e117f139319d9a791e4d4c0d27dae64cc8c7")},
 		},
 	}
@@ -199,7 +216,8 @@ func TestDirTreeIDsAreOstrees(t *testing.T) {
 func TestDirMetaIDsAreOstrees(t *testing.T) {
 	for id, meta := range map[string]*object.DirMeta{
 		"446a0ef11b7cc167f3b603e585c7eeeeb675faa412d5ec73f62988eb0b6c5488": {Mode: 0o40755},
-		"0e9fe5a4e8cee3bac5d50a5309ebab1693f8772e7351603f2270484bc9b3bcbe": {Mode: 0o40755, Xattrs: object.Xattrs{{Name: "user.dirattr", Value: []byte("d1")}}},
+		"0e9fe5a4e8cee3bac5d50a5309ebab1693f8772e7351603f2270484bc9b3bcbe": {Mode: 0o40755,
+			Xattrs: object.Xattrs{{Name: "user.dirattr", Value: []byte("d1")}}},
 		"bbe8d5c22ca8a645068a1aa51a59e117f139319d9a791e4d4c0d27dae64cc8c7": {Mode: 0o41777},
 	} {
 		data, err := object.EncodeDirMeta(meta)
@@ -233,10 +251,12 @@ func TestCommitIDIsOstrees(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := object.HashMetadata(data).String(), "9526a9238f6443f15abdec5364398072f84a647e91129d288f9cf7b9bdee231e"; got != want {
+	if got, want := object.HashMetadata(data).String(),
+		"9526a9238f6443f15abdec5364398072f84a647e91129d288f9cf7b9bdee231e"; got != want {
 		t.Errorf("id %s, want %s", got, want)
 	}
-	if got, want := c.ContentChecksum().String(), "b6fb2c4e60434f884e4b4ad16910b46d299e6376eb894b367383b64c86cd08f9"; got != want {
+	if got, want := c.ContentChecksum().String(),
+		"b6fb2c4e60434f884e4b4ad16910b46d299e6376eb894b367383b64c86cd08f9"; got != want {
 		t.Errorf("content checksum %s, want %s", got, want)
 	}
 	back, err := object.ParseCommit(data)
@@ -266,11 +286,12 @@ func TestDirectoriesThatAreRefused(t *testing.T) {
 	file := func(n string) object.FileEntry { return object.FileEntry{Name: n, Checksum: c} }
 	dir := func(n string) object.DirEntry { return object.DirEntry{Name: n, Tree: c, Meta: c} }
 	for name, tree := range map[string]*object.DirTree{
-		"out of order":         {Files: []object.FileEntry{file("b"), file("a")}},
-		"a name twice":         {Dirs: []object.DirEntry{dir("a"), dir("a")}},
-		"a file and directory": {Files: []object.FileEntry{file("a"), file("c")}, Dirs: []object.DirEntry{dir("b"), dir("c")}},
-		"a way out":            {Files: []object.FileEntry{file("..")}},
-		"a path":               {Dirs: []object.DirEntry{dir("a/b")}},
+		"out of order": {Files: []object.FileEntry{file("b"), file("a")}},
+		"a name twice": {Dirs: []object.DirEntry{dir("a"), dir("a")}},
+		"a file and directory": {Files: []object.FileEntry{file("a"), file("c")},
+			Dirs: []object.DirEntry{dir("b"), dir("c")}},
+		"a way out": {Files: []object.FileEntry{file("..")}},
+		"a path":    {Dirs: []object.DirEntry{dir("a/b")}},
 	} {
 		if _, err := object.EncodeDirTree(tree); err == nil {
 			t.Errorf("%s passes", name)
@@ -321,7 +342,8 @@ func TestEveryTruncationOfAnObjectIsAnError(t *testing.T) {
 func BenchmarkDirTree(b *testing.B) {
 	tree := &object.DirTree{}
 	for i := range 100_000 {
-		tree.Files = append(tree.Files, object.FileEntry{Name: fmt.Sprintf("file-%06d", i), Checksum: object.Checksum{byte(i), byte(i >> 8), 1}})
+		tree.Files = append(tree.Files, object.FileEntry{Name: fmt.Sprintf("file-%06d", i),
+			Checksum: object.Checksum{byte(i), byte(i >> 8), 1}})
 	}
 	data, err := object.EncodeDirTree(tree)
 	if err != nil {

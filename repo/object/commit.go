@@ -11,7 +11,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
 )
 
-// Commit is the content of a commit object.
+// Commit is a decoded commit object.
 type Commit struct {
 	// Metadata is in the order in which it is hashed.
 	Metadata gvariant.Dict
@@ -26,7 +26,7 @@ type Commit struct {
 	Meta      Checksum // root dirmeta
 }
 
-// RelatedObject is an entry of a field that nothing writes any more.
+// RelatedObject is an entry of a field that no program writes any more.
 type RelatedObject struct {
 	Name     string
 	Checksum Checksum
@@ -35,7 +35,7 @@ type RelatedObject struct {
 // Time is the time of the commit, in UTC.
 func (c *Commit) Time() time.Time { return time.Unix(int64(c.Timestamp), 0).UTC() }
 
-// ContentChecksum identifies the tree alone, whoever committed it when. `ostree show` prints it.
+// ContentChecksum identifies the tree alone, independently of author and time. `ostree show` prints it.
 func (c *Commit) ContentChecksum() Checksum {
 	return sha256.Sum256(append(c.Tree[:], c.Meta[:]...))
 }
@@ -94,7 +94,7 @@ func (c *Commit) value() (gvariant.Value, error) {
 	if err != nil {
 		return list, err
 	}
-	// The format has the time big-endian, whatever the machine.
+	// The format stores the time big-endian on every machine.
 	stamp, err := gvariant.New("t", binary.BigEndian.AppendUint64(nil, c.Timestamp))
 	if err != nil {
 		return stamp, err
@@ -103,8 +103,8 @@ func (c *Commit) value() (gvariant.Value, error) {
 		stamp, gvariant.ByteArray(c.Tree[:]), gvariant.ByteArray(c.Meta[:])), nil
 }
 
-// ParseCommit reads a commit object. libostree accepts commits that are not in normal form, so this does; whoever copies or
-// verifies one uses its bytes, not the result of encoding this again.
+// ParseCommit parses a commit object. It accepts commits that are not in normal form, as libostree does. To copy or
+// verify a commit use its bytes, not the result of encoding it again.
 func ParseCommit(data []byte) (*Commit, error) {
 	c, err := parseCommit(data)
 	if err != nil {
@@ -161,16 +161,16 @@ func parseCommit(data []byte) (*Commit, error) {
 	return c, c.check()
 }
 
-// EncodeTombstone returns the content of the mark of a deleted commit.
+// EncodeTombstone returns the bytes of a tombstone, the mark of a deleted commit.
 func EncodeTombstone(c Checksum) []byte {
 	return gvariant.Dict{{Key: "commit", Value: gvariant.ByteArray(append([]byte(c.String()), 0))}}.Encode()
 }
 
-// HashMetadata is the id of a metadata object.
+// HashMetadata returns the id of a metadata object.
 func HashMetadata(data []byte) Checksum { return sha256.Sum256(data) }
 
-// NormalizeMetadata brings a dirtree, dirmeta, commit or detached metadata into normal form, as libostree does before it
-// writes an object from elsewhere. What is not an object of the type is an error.
+// NormalizeMetadata converts a dirtree, dirmeta, commit or detached metadata to normal form, as libostree does before
+// it writes an object from elsewhere. Bytes that are not an object of the type are an error.
 func NormalizeMetadata(t Type, data []byte) ([]byte, error) {
 	if len(data) > MaxMetadataSize {
 		return nil, fmt.Errorf("%s: %d bytes are more than %d", t, len(data), MaxMetadataSize)
@@ -218,7 +218,7 @@ func NormalizeMetadata(t Type, data []byte) ([]byte, error) {
 	return again, nil
 }
 
-// normalValue brings a value into normal form at every depth, so that metadata of any kind is.
+// normalValue converts a value of any type to normal form at every depth.
 func normalValue(typ string, data []byte) ([]byte, error) {
 	v, err := gvariant.New(typ, data)
 	if err != nil {

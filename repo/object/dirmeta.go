@@ -8,7 +8,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
 )
 
-// checkMode reports a mode with another type than wanted, or with bits that no file has.
+// checkMode returns an error if a mode has another type than wanted, or bits that no file has.
 func checkMode(mode uint32, types ...uint32) error {
 	for _, t := range types {
 		if mode&^ModePermMask == t {
@@ -18,8 +18,8 @@ func checkMode(mode uint32, types ...uint32) error {
 	return fmt.Errorf("%w: mode %o", ErrNotNormal, mode)
 }
 
-// EncodeDirMeta returns the bytes of a dirmeta object, of type (uuua(ayay)). A mode that is not one of a directory, or
-// xattrs that are out of order, are an error that wraps [ErrNotNormal].
+// EncodeDirMeta returns the bytes of a dirmeta object, of type (uuua(ayay)). If the mode is not that of a directory, or
+// the xattrs are out of order, the error wraps [ErrNotNormal].
 func EncodeDirMeta(m *DirMeta) ([]byte, error) {
 	if err := checkMode(m.Mode, ModeDir); err != nil {
 		return nil, fmt.Errorf("dirmeta: %w", err)
@@ -33,7 +33,7 @@ func EncodeDirMeta(m *DirMeta) ([]byte, error) {
 	return appendXattrs(b, m.Xattrs), nil
 }
 
-// ParseDirMeta reads a dirmeta object. It demands normal form; the error wraps [ErrNotNormal].
+// ParseDirMeta parses a dirmeta object. If it is not in normal form, the error wraps [ErrNotNormal].
 func ParseDirMeta(data []byte) (*DirMeta, error) {
 	m, err := ParseDirMetaLoose(data)
 	if err != nil {
@@ -49,7 +49,7 @@ func ParseDirMeta(data []byte) (*DirMeta, error) {
 	return m, nil
 }
 
-// ParseDirMetaLoose reads a dirmeta object in whatever form it is. Its mode is that of a directory.
+// ParseDirMetaLoose parses a dirmeta object in any form. Its mode must be that of a directory.
 func ParseDirMetaLoose(data []byte) (*DirMeta, error) {
 	v, err := gvariant.New("(uuua(ayay))", data)
 	if err != nil {

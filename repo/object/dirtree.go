@@ -10,11 +10,11 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
 )
 
-// maxNameLength is what a directory entry may have in bytes on Linux.
+// maxNameLength is the maximum length in bytes of a file name on Linux.
 const maxNameLength = 255
 
-// ValidateName reports whether a name may stand in a directory: valid UTF-8, neither empty nor "." nor "..", at most
-// 255 bytes, without slash and NUL. The error wraps [ErrInvalidName].
+// ValidateName returns an error that wraps [ErrInvalidName] unless name can be the name of a directory entry: valid
+// UTF-8, neither empty nor "." nor "..", at most 255 bytes, without slash and NUL.
 func ValidateName(name string) error {
 	switch {
 	case name == "", name == ".", name == "..":
@@ -29,7 +29,7 @@ func ValidateName(name string) error {
 	return nil
 }
 
-// Validate reports what makes the directory unfit to be written: bad names, names out of order or given twice. The
+// Validate returns an error if the directory cannot be written because names are invalid, out of order or repeated. The
 // error wraps [ErrInvalidName] or [ErrNotNormal].
 func (t *DirTree) Validate() error {
 	for i, f := range t.Files {
@@ -76,8 +76,8 @@ func (t *DirTree) File(name string) (FileEntry, bool) {
 	return t.Files[i], true
 }
 
-// EncodeDirTree returns the bytes of a dirtree object, of type (a(say)a(sayay)). Names that may not stand there or are
-// out of order are an error that wraps [ErrInvalidName] or [ErrNotNormal].
+// EncodeDirTree returns the bytes of a dirtree object, of type (a(say)a(sayay)). If names are invalid or out of order,
+// the error wraps [ErrInvalidName] or [ErrNotNormal].
 func EncodeDirTree(t *DirTree) ([]byte, error) {
 	if err := t.Validate(); err != nil {
 		return nil, fmt.Errorf("dirtree: %w", err)
@@ -120,8 +120,8 @@ func EncodeDirTree(t *DirTree) ([]byte, error) {
 	return gvariant.AppendOffsets(b, len(b), filesEnd), nil
 }
 
-// ParseDirTree reads a dirtree object. It demands what [DirTree] promises and normal form; the error wraps
-// [ErrInvalidName] or [ErrNotNormal].
+// ParseDirTree parses a dirtree object. It must be in normal form and valid as in [DirTree.Validate]; otherwise the
+// error wraps [ErrInvalidName] or [ErrNotNormal].
 func ParseDirTree(data []byte) (*DirTree, error) {
 	t, err := ParseDirTreeLoose(data)
 	if err != nil {
@@ -137,8 +137,8 @@ func ParseDirTree(data []byte) (*DirTree, error) {
 	return t, nil
 }
 
-// ParseDirTreeLoose reads a dirtree object in whatever form it is, as libostree does. [DirTree.Validate] says whether
-// its names may be relied on.
+// ParseDirTreeLoose parses a dirtree object in any form, as libostree does. It does not check the names; see
+// [DirTree.Validate].
 func ParseDirTreeLoose(data []byte) (*DirTree, error) {
 	v, err := gvariant.New("(a(say)a(sayay))", data)
 	if err != nil {

@@ -5,15 +5,15 @@ import (
 	"fmt"
 )
 
-// Errors that callers branch on. They are wrapped, with what was asked for.
+// Errors that callers branch on. They are returned wrapped, with what was asked for.
 var (
-	// ErrInvalidChecksum says that text is not 64 lower-case hexadecimal digits, or that bytes are not 32.
+	// ErrInvalidChecksum says that a checksum is not 64 lower-case hexadecimal digits, or not 32 bytes.
 	ErrInvalidChecksum = errors.New("invalid checksum")
-	// ErrInvalidName says that a name may not stand in a directory.
+	// ErrInvalidName says that a name is not valid in a directory.
 	ErrInvalidName = errors.New("invalid name")
-	// ErrNotNormal says that an object is not in the one form in which it may be written.
+	// ErrNotNormal says that an object is not in normal form, the one form in which it may be written.
 	ErrNotNormal = errors.New("not a valid object")
-	// ErrCorrupt says that stored or given bytes are not what their name or form says. See also [CorruptError].
+	// ErrCorrupt says that bytes do not match their name or are malformed. See also [CorruptError].
 	ErrCorrupt = errors.New("corrupt")
 	// ErrTooDeep says that directories nest deeper than [MaxTreeDepth].
 	ErrTooDeep = fmt.Errorf("more than %d directories inside each other", MaxTreeDepth)
@@ -21,7 +21,7 @@ var (
 	ErrTooMany = fmt.Errorf("more than %d files and directories", MaxTreeEntries)
 )
 
-// CorruptError is the error about an object whose bytes hash to another id than its name. It wraps [ErrCorrupt].
+// CorruptError says that the bytes of an object hash to another id than its name. It wraps [ErrCorrupt].
 type CorruptError struct {
 	Name   Name
 	Actual Checksum

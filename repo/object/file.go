@@ -12,10 +12,10 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
 )
 
-// maxTargetLength is what a symlink's target may have in bytes on Linux.
+// maxTargetLength is the maximum length in bytes of a symlink's target on Linux.
 const maxTargetLength = 4095
 
-// check reports what makes a header unfit to be hashed.
+// check returns an error if a header cannot be that of a file object.
 func (h *FileHeader) check() error {
 	if err := checkMode(h.Mode, ModeRegular, ModeSymlink); err != nil {
 		return err
@@ -24,7 +24,8 @@ func (h *FileHeader) check() error {
 		switch {
 		case h.Mode != ModeSymlink|0o777:
 			return fmt.Errorf("%w: symlink of mode %o", ErrNotNormal, h.Mode)
-		case h.Target == "" || len(h.Target) > maxTargetLength || strings.Contains(h.Target, "\x00") || !utf8.ValidString(h.Target):
+		case h.Target == "" || len(h.Target) > maxTargetLength || strings.Contains(h.Target, "\x00") ||
+			!utf8.ValidString(h.Target):
 			return fmt.Errorf("%w: symlink target %.80q", ErrNotNormal, h.Target)
 		}
 	} else if h.Target != "" {
@@ -33,7 +34,7 @@ func (h *FileHeader) check() error {
 	return h.Xattrs.Validate()
 }
 
-// Validate reports why no file object can have this header and size. The error wraps [ErrNotNormal].
+// Validate returns an error that wraps [ErrNotNormal] if no file object can have this header and size.
 func (f *FileInfo) Validate() error {
 	if err := f.check(); err != nil {
 		return err
@@ -55,8 +56,8 @@ func (h *FileHeader) appendHeader(b []byte, base int) []byte {
 	return gvariant.AppendOffsets(b, len(b)-base, targetEnd)
 }
 
-// EncodeFileHeader returns the header that is hashed before a file's content, of type (uuuusa(ayay)). A header that no
-// file can have is an error that wraps [ErrNotNormal].
+// EncodeFileHeader returns the header that is hashed before a file's content, of type (uuuusa(ayay)). If no file can
+// have the header, the error wraps [ErrNotNormal].
 func EncodeFileHeader(h *FileHeader) ([]byte, error) {
 	if err := h.check(); err != nil {
 		return nil, fmt.Errorf("file header: %w", err)
@@ -64,7 +65,8 @@ func EncodeFileHeader(h *FileHeader) ([]byte, error) {
 	return h.appendHeader(nil, 0), nil
 }
 
-// EncodeArchiveHeader returns the header that a .filez begins with, of type (tuuuusa(ayay)), without the frame before it.
+// EncodeArchiveHeader returns the header that a .filez begins with, of type (tuuuusa(ayay)), without the frame before
+// it.
 func EncodeArchiveHeader(f *FileInfo) ([]byte, error) {
 	if err := f.Validate(); err != nil {
 		return nil, fmt.Errorf("file header: %w", err)
@@ -72,16 +74,16 @@ func EncodeArchiveHeader(f *FileInfo) ([]byte, error) {
 	return f.appendHeader(binary.BigEndian.AppendUint64(nil, uint64(f.Size)), 0), nil
 }
 
-// FrameHeader puts the eight bytes before a header that both hashed and archived content begin with: its length,
-// big-endian, and padding that aligns it.
+// FrameHeader returns a header with its frame, as hashed and archived files begin: four bytes with its length,
+// big-endian, and four zero bytes that align it.
 func FrameHeader(header []byte) []byte {
 	b := make([]byte, 8, 8+len(header))
 	binary.BigEndian.PutUint32(b, uint32(len(header)))
 	return append(b, header...)
 }
 
-// FileHasher returns a hash that has the frame and the header of a file behind it: with the content written to it, its
-// sum is the id of the file object.
+// FileHasher returns a hash to which the framed header of a file was written. After the content is written too, its sum
+// is the id of the file object.
 func FileHasher(h *FileHeader) (hash.Hash, error) {
 	header, err := EncodeFileHeader(h)
 	if err != nil {
@@ -92,7 +94,7 @@ func FileHasher(h *FileHeader) (hash.Hash, error) {
 	return s, nil
 }
 
-// ParseFileHeader reads a header of type (uuuusa(ayay)). It demands normal form; the error wraps [ErrNotNormal].
+// ParseFileHeader parses a header of type (uuuusa(ayay)). If it is not in normal form, the error wraps [ErrNotNormal].
 func ParseFileHeader(data []byte) (*FileHeader, error) {
 	v, err := gvariant.New("(uuuusa(ayay))", data)
 	if err != nil {
@@ -112,8 +114,8 @@ func ParseFileHeader(data []byte) (*FileHeader, error) {
 	return h, nil
 }
 
-// ParseArchiveHeader reads a header of type (tuuuusa(ayay)). Old writers stored xattrs in any order; they come back
-// sorted, as they are hashed.
+// ParseArchiveHeader parses a header of type (tuuuusa(ayay)). Old writers stored xattrs in any order; the result has
+// them sorted, as they are hashed.
 func ParseArchiveHeader(data []byte) (*FileInfo, error) {
 	v, err := gvariant.New("(tuuuusa(ayay))", data)
 	if err != nil {

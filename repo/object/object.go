@@ -2,7 +2,7 @@ package object
 
 import "fmt"
 
-// Type says what kind of object a checksum names. The numbers are libostree's.
+// Type is the type of an object. The numbers are libostree's.
 type Type uint8
 
 // The object types that exist on disk.
@@ -24,7 +24,7 @@ var typeNames = [...]string{
 	TypeFileXattrs: "file-xattrs", TypeFileXattrsLink: "file-xattrs-link",
 }
 
-// String returns the file name extension of the type, which for files is that of the bare modes.
+// String returns the file name extension of the type; for files, that of the bare modes.
 func (t Type) String() string {
 	if int(t) < len(typeNames) && typeNames[t] != "" {
 		return typeNames[t]
@@ -48,10 +48,10 @@ func (n Name) String() string { return n.Checksum.String() + "." + n.Type.String
 const (
 	// MaxMetadataSize is libostree's limit on the size in bytes of a metadata object.
 	MaxMetadataSize = 128 << 20
-	// MaxTreeDepth bounds the nesting of directories. What exceeds it is an [ErrTooDeep].
+	// MaxTreeDepth bounds the nesting of directories. Exceeding it is [ErrTooDeep].
 	MaxTreeDepth = 2048
-	// MaxTreeEntries bounds the files and directories of one tree. A few bytes of dirtrees can name more paths than fit
-	// in any memory; no real tree comes near. What exceeds it is an [ErrTooMany].
+	// MaxTreeEntries bounds the files and directories of one tree. A few small dirtrees can name more paths than fit in
+	// any memory; no real tree comes near the limit. Exceeding it is [ErrTooMany].
 	MaxTreeEntries = 10_000_000
 )
 
@@ -61,7 +61,7 @@ const (
 	ModeRegular  = 0o100000
 	ModeDir      = 0o040000
 	ModeSymlink  = 0o120000
-	// ModePermMask has the bits of a mode that are not its file type.
+	// ModePermMask masks the bits of a mode that are not its file type.
 	ModePermMask = 0o7777
 )
 
@@ -71,15 +71,15 @@ type Xattr struct {
 	Value []byte
 }
 
-// Xattrs is a list of extended attributes in the order in which it is hashed: sorted by name bytewise. Names are
-// unique and non-empty.
+// Xattrs is a list of extended attributes in the order in which they are hashed: sorted by name bytewise. Names are
+// unique and not empty.
 type Xattrs []Xattr
 
-// FileHeader is what a file object holds besides its content.
+// FileHeader is the metadata of a file object.
 type FileHeader struct {
 	UID, GID uint32
-	// Mode has the file type bits, which are those of a regular file or a symlink, and the permission bits 07777.
-	// A symlink's mode is 0120777.
+	// Mode consists of the file type bits, of a regular file or a symlink, and the permission bits 07777. A symlink's mode
+	// is 0120777.
 	Mode uint32
 	// Target is the symlink's target, empty for regular files.
 	Target string
@@ -95,28 +95,28 @@ type FileInfo struct {
 	Size int64
 }
 
-// DirMeta is the content of a dirmeta object.
+// DirMeta is a decoded dirmeta object.
 type DirMeta struct {
 	UID, GID uint32
-	// Mode has the file type bits of a directory and the permission bits 07777.
+	// Mode consists of the file type bits of a directory and the permission bits 07777.
 	Mode   uint32
 	Xattrs Xattrs
 }
 
-// DirTree is the content of a dirtree object. Both lists are sorted by name bytewise; no name occurs twice, in
-// one list or in both.
+// DirTree is a decoded dirtree object. Both lists are sorted by name bytewise. A name occurs only once in the two
+// lists.
 type DirTree struct {
 	Files []FileEntry
 	Dirs  []DirEntry
 }
 
-// FileEntry names a file object in a directory.
+// FileEntry is a file in a directory.
 type FileEntry struct {
 	Name     string
 	Checksum Checksum
 }
 
-// DirEntry names a subdirectory.
+// DirEntry is a subdirectory in a directory.
 type DirEntry struct {
 	Name string
 	Tree Checksum // dirtree

@@ -5,11 +5,11 @@ import (
 	"fmt"
 )
 
-// userMetaOwner is the length of uid, gid and mode in front of the xattrs, in bytes.
+// userMetaOwner is the size in bytes of uid, gid and mode, which precede the xattrs.
 const userMetaOwner = 12
 
 // EncodeUserMeta returns the value of the xattr in which repositories of mode bare-user keep a header, of type
-// (uuua(ayay)). The last member of a tuple has no framing, so it is simply appended.
+// (uuua(ayay)). The last member of a tuple has no framing offset, so it is simply appended.
 func EncodeUserMeta(h *FileHeader) []byte {
 	b := make([]byte, 0, userMetaOwner+64)
 	b = binary.BigEndian.AppendUint32(b, h.UID)
@@ -18,8 +18,8 @@ func EncodeUserMeta(h *FileHeader) []byte {
 	return append(b, EncodeXattrs(h.Xattrs)...)
 }
 
-// ParseUserMeta is the inverse of [EncodeUserMeta]. libostree before 2025.2 stored xattrs in any order here, and
-// hashed them sorted. The error wraps [ErrCorrupt], or is about the xattrs.
+// ParseUserMeta is the inverse of [EncodeUserMeta]. Libostree before 2025.2 stored xattrs in any order here, and hashed
+// them sorted. The error wraps [ErrCorrupt], or is about the xattrs.
 func ParseUserMeta(data []byte) (*FileHeader, error) {
 	if len(data) < userMetaOwner {
 		return nil, fmt.Errorf("%w: %d bytes", ErrCorrupt, len(data))

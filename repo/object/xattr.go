@@ -10,8 +10,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
 )
 
-// NewXattrs brings a list into the form in which it is hashed: sorted by name, the last of several values of a name,
-// and without empty values, which a repository of mode bare could not give back.
+// NewXattrs converts a list to the form in which it is hashed. It sorts the list by name and keeps the last of several
+// values of a name. It drops empty values, which a repository of mode bare cannot store.
 func NewXattrs(list []Xattr) Xattrs {
 	sorted := slices.Clone(list)
 	slices.SortStableFunc(sorted, func(a, b Xattr) int { return cmp.Compare(a.Name, b.Name) })
@@ -38,7 +38,7 @@ func (x Xattrs) Get(name string) ([]byte, bool) {
 	return nil, false
 }
 
-// Validate reports what makes the list unfit to be hashed. The error wraps [ErrNotNormal].
+// Validate returns an error that wraps [ErrNotNormal] if the list is not in the form in which it is hashed.
 func (x Xattrs) Validate() error {
 	for i, a := range x {
 		if a.Name == "" || strings.Contains(a.Name, "\x00") {
@@ -71,7 +71,7 @@ func appendXattrs(b []byte, x Xattrs) []byte {
 	return gvariant.AppendOffsets(b, len(b)-base, ends...)
 }
 
-// ParseXattrs reads a serialised a(ayay). It demands normal form and order; the error wraps [ErrNotNormal].
+// ParseXattrs parses a serialised a(ayay). If it is not in normal form or not sorted, the error wraps [ErrNotNormal].
 func ParseXattrs(data []byte) (Xattrs, error) {
 	x, err := parseXattrsLoose(data)
 	if err != nil {
@@ -86,8 +86,8 @@ func ParseXattrs(data []byte) (Xattrs, error) {
 	return x, nil
 }
 
-// ParseXattrsLoose reads what old writers stored, too: any order, names without their NUL. The result is sorted. Empty
-// values stay, since they count for the id of an object.
+// ParseXattrsLoose also accepts what old writers stored: any order, and names without their NUL. The result is sorted.
+// Empty values stay, since they are part of what is hashed.
 func ParseXattrsLoose(data []byte) (Xattrs, error) {
 	list, err := parseXattrsLoose(data)
 	if err != nil {
@@ -96,7 +96,7 @@ func ParseXattrsLoose(data []byte) (Xattrs, error) {
 	return sortXattrs(list), nil
 }
 
-// sortXattrs brings stored xattrs into the order in which they are hashed.
+// sortXattrs sorts stored xattrs into the order in which they are hashed.
 func sortXattrs(list Xattrs) Xattrs {
 	slices.SortStableFunc(list, func(a, b Xattr) int { return strings.Compare(a.Name, b.Name) })
 	return list
@@ -128,7 +128,7 @@ func parseXattrsLoose(data []byte) (Xattrs, error) {
 	return x, nil
 }
 
-// byteMember returns member i of a tuple, which is of type ay.
+// byteMember returns member i of a tuple, which must be of type ay.
 func byteMember(v gvariant.Value, i int) ([]byte, error) {
 	m, err := v.Index(i)
 	if err != nil {

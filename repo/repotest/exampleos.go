@@ -11,8 +11,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// The commits of upstream's own tests: the first, one that differs from it in not being bootable, and an update of
-// the first in which bash is another file.
+// These are the commits of upstream's own tests: the first, the same without being bootable, and an update of the first
+// with another bash.
 const (
 	ExampleCommit     = "616069c200463abca9c1d3adc65b948f1f1d3ddd42bc2c8ea3308535a0e44c24"
 	ExampleUnbootable = "606f5c538a10302610eb2428d318f9cfcb1d662051a59cb6c1ac8efc25e977f0"
@@ -75,14 +75,15 @@ func ExampleTree() []Entry {
 		}
 		e.Xattrs = object.Xattrs{{Name: "security.selinux", Value: []byte("system_u:object_r:" + kind + ":s0")}}
 	}
-	// The value is not decoded there either.
+	// Upstream's tests do not decode the value either.
 	arping := b.byPath["usr/bin/arping"]
-	arping.Xattrs = append(object.Xattrs{{Name: "security.capability", Value: []byte("0sAAAAAgAgAAAAAAAAAAAAAAAAAAA=")}}, arping.Xattrs...)
+	arping.Xattrs = append(object.Xattrs{{Name: "security.capability", Value: []byte("0sAAAAAgAgAAAAAAAAAAAAAAAAAAA=")}},
+		arping.Xattrs...)
 	return b.sorted()
 }
 
-// CommitExample stores one of the commits of upstream's tests, by its id, without detached metadata, and sets
-// [ExampleRef]. Only an update's parent is not stored with it.
+// CommitExample stores one of the commits of upstream's tests, given its id, without detached metadata, and sets
+// [ExampleRef]. The parent of an update is not stored.
 func CommitExample(t testing.TB, r *repo.Repo, want string) object.Checksum {
 	t.Helper()
 	c := &object.Commit{

@@ -17,13 +17,13 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// Suite checks that repositories of a mode keep what the package promises. Mode bare takes root.
+// Suite checks that repositories of a mode do what package repo documents. Mode bare requires root.
 func Suite(t *testing.T, mode repo.Mode) {
 	checks := []struct {
 		name string
 		run  func(*testing.T, *repo.Repo)
 	}{
-		{"what is written reads back the same", readsBack},
+		{"written objects read back the same", readsBack},
 		{"large content reads back the same", largeReadsBack},
 		{"the same object is written once", writesOnce},
 		{"nothing is visible before the commit", invisibleBeforeCommit},
@@ -36,8 +36,8 @@ func Suite(t *testing.T, mode repo.Mode) {
 		{"transactions run side by side", sideBySide},
 		{"a cancelled context stops the commit", cancelled},
 		{"detached metadata is replaced", replacesDetached},
-		{"partial marks come and go", partialMarks},
-		{"a deleted commit takes its metadata along", deletesCommit},
+		{"partial marks are set and removed", partialMarks},
+		{"detached metadata is deleted with its commit", deletesCommit},
 		{"upstream's trees have upstream's checksums", releases},
 	}
 	for _, check := range checks {
@@ -48,7 +48,7 @@ func Suite(t *testing.T, mode repo.Mode) {
 	}
 }
 
-// begin starts a transaction that is aborted at the end of the test at the latest.
+// begin starts a transaction that is aborted at the end of the test if it is not committed.
 func begin(t testing.TB, r *repo.Repo) *repo.Txn {
 	t.Helper()
 	txn, err := r.Begin(t.Context())
@@ -150,13 +150,13 @@ func readsBack(t *testing.T, r *repo.Repo) {
 	}
 }
 
-// unreadable reports whether the file's own permissions keep an ordinary user from its content, as they do where
-// they are those of the object on disk.
+// unreadable reports whether an ordinary user cannot read the content because the object on disk has the permissions of
+// the file.
 func unreadable(r *repo.Repo, e *Entry) bool {
 	return r.Mode() == repo.ModeBareUserOnly && os.Geteuid() != 0 && e.Mode&0o400 == 0
 }
 
-// largeReadsBack is about content that is not held in memory, around the sizes of the buffers.
+// largeReadsBack checks content that is not held in memory, around the sizes of the buffers.
 func largeReadsBack(t *testing.T, r *repo.Repo) {
 	txn := begin(t, r)
 	written := map[object.Checksum]string{}
@@ -246,7 +246,7 @@ func abortLeavesNothing(t *testing.T, r *repo.Repo) {
 	}
 }
 
-// wantTidy checks that nothing temporary is left.
+// wantTidy checks that no temporary files are left.
 func wantTidy(t testing.TB, r *repo.Repo) {
 	t.Helper()
 	entries, err := os.ReadDir(r.Path() + "/tmp")
@@ -331,7 +331,7 @@ func manyWriters(t *testing.T, r *repo.Repo) {
 	txn := begin(t, r)
 	g, ctx := errgroup.WithContext(t.Context())
 	for range 8 {
-		g.Go(func() error { // each writes the same objects
+		g.Go(func() error { // each transaction writes the same objects
 			for i := range 200 {
 				content := strings.Repeat(string(rune('a'+i%26)), i)
 				h := &object.FileHeader{Mode: object.ModeRegular | 0o644}

@@ -1,7 +1,7 @@
-// Package repotest has trees to test with and a suite of checks that every kind of repository must pass.
+// Package repotest has trees for tests and a suite of checks that repositories of every mode must pass.
 //
-// [Release] gives the two trees that upstream's programs made the fixtures of, and [Vectors] the one of the format
-// document; both have known checksums. [Write] stores a tree in a repository, [MakeDir] on disk.
+// [Release] returns the two trees of upstream's fixtures, and [Vectors] that of the format document; all have known
+// checksums. [Write] stores a tree in a repository, and [MakeDir] writes it to disk.
 package repotest
 
 import (
@@ -24,10 +24,10 @@ var testdata embed.FS
 
 // Entry is a directory, file or symlink of a tree.
 type Entry struct {
-	// Path has no slash in front; that of the root is empty.
+	// Path has no leading slash; that of the root is empty.
 	Path     string
 	UID, GID uint32
-	// Mode has the type of the entry and its permissions, as [object.FileHeader] has.
+	// Mode has the type of the entry and its permissions, as in [object.FileHeader].
 	Mode    uint32
 	Xattrs  object.Xattrs
 	Target  string
@@ -37,7 +37,7 @@ type Entry struct {
 	HardLink string
 }
 
-// Header returns what a file object of the entry holds besides the content.
+// Header returns the header of the entry's file object.
 func (e *Entry) Header() *object.FileHeader {
 	return &object.FileHeader{UID: e.UID, GID: e.GID, Mode: e.Mode, Target: e.Target, Xattrs: e.Xattrs}
 }
@@ -66,7 +66,7 @@ func ReleaseCommit(n int) object.Checksum {
 	return c
 }
 
-// ReleaseListing returns what `ostree ls -RXC` prints of a release.
+// ReleaseListing returns what `ostree ls -RXC` prints for a release.
 func ReleaseListing(n int) string { return string(read(fmt.Sprintf("ls%d.txt", n))) }
 
 func read(name string) []byte {
@@ -83,7 +83,7 @@ func decode(name string, v any) {
 	}
 }
 
-// listEntry is the form of the lists in testdata.
+// listEntry is an entry of the lists in testdata.
 type listEntry struct {
 	Type, Path, Target string
 	Mode, UID, GID     uint32
@@ -156,7 +156,7 @@ func (b *builder) add(l listEntry) {
 	b.byPath[l.Path] = e
 }
 
-// parents adds the directories that the list takes for granted.
+// parents adds the directories that the list leaves out.
 func (b *builder) parents(name string) {
 	for name != "" {
 		if name = path.Dir(name); name == "." {
@@ -205,14 +205,15 @@ func Vectors() []Entry {
 	return b.sorted()
 }
 
-// The ids of the root of [Vectors].
+// The dirtree and dirmeta ids of the root of [Vectors].
 const (
 	VectorTree = "ad86fa6f7af99a1f317635e6cab796eddfcffa63b9a465a463ff4fd316deaa60"
 	VectorMeta = "446a0ef11b7cc167f3b603e585c7eeeeb675faa412d5ec73f62988eb0b6c5488"
 )
 
 // Canonical returns the tree as mode bare-user-only can hold it: owned by root, without xattrs, permissions 0755 at
-// most. For an ordinary user everything is readable by its owner: who could not read it back.
+// most. If an ordinary user runs the test, everything is made readable by its owner, since the user could not read it
+// back otherwise.
 func Canonical(tree []Entry) []Entry {
 	tree = slices.Clone(tree)
 	for i := range tree {

@@ -18,9 +18,9 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// Write stores a tree as [Release] gives it and returns the ids of its root.
+// Write stores a tree as returned by [Release] and returns the ids of its root.
 func Write(ctx context.Context, txn *repo.Txn, tree []Entry) (root, meta object.Checksum, err error) {
-	// Backwards, what is in a directory comes before it.
+	// Going backwards, the content of a directory precedes it.
 	dirs := map[string]*object.DirTree{}
 	at := func(p string) *object.DirTree {
 		if dirs[p] == nil {
@@ -79,15 +79,15 @@ func Commit(t testing.TB, r *repo.Repo, tree []Entry, ref string) object.Checksu
 	return commit(t, r, tree, ref, &object.Commit{Subject: "test", Timestamp: 1700000000}, nil)
 }
 
-// releaseFacts are what upstream put into the commits.
+// releaseFacts are the fields of upstream's commits.
 var releaseFacts = map[int]struct{ version, date string }{
 	1: {"41.202601.0", "2026-01-10T11:12:13Z"},
 	2: {"42.202602.0", "2026-02-10T11:12:13Z"},
 }
 
 // CommitRelease stores the tree and the commit of upstream's fixtures with its detached metadata, sets their ref
-// exampleos/x86_64/stable, and returns the commit, which is [ReleaseCommit] except in mode bare-user-only. The
-// second one's parent is the first, which is not stored with it.
+// exampleos/x86_64/stable, and returns the commit, which is [ReleaseCommit] except in mode bare-user-only. The parent
+// of the second release is the first, which is not stored with it.
 func CommitRelease(t testing.TB, r *repo.Repo, n int) object.Checksum {
 	t.Helper()
 	const ref = "exampleos/x86_64/stable"
@@ -155,8 +155,8 @@ func commit(t testing.TB, r *repo.Repo, tree []Entry, ref string, c *object.Comm
 	return id
 }
 
-// Init makes a repository in a temporary directory and closes it when the test ends. Nothing is synced to disk, and
-// no space kept free.
+// Init makes a repository in a temporary directory and closes it when the test ends. The repository neither syncs to
+// disk nor keeps space free.
 func Init(t testing.TB, mode repo.Mode) *repo.Repo {
 	t.Helper()
 	r, err := repo.Init(filepath.Join(t.TempDir(), "repo"), mode)
@@ -176,11 +176,11 @@ func Init(t testing.TB, mode repo.Mode) *repo.Repo {
 	return r
 }
 
-// MakeDir makes the tree on disk, in a directory that exists. Times are those of upstream's fixtures. Owners, special
-// modes and xattrs other than user.* take root, unless own is set: then owners stay the caller's and such xattrs are
-// left out.
+// MakeDir makes the tree on disk, in an existing directory. Times are those of upstream's fixtures. Owners, special
+// modes and xattrs other than user.* require root. If own is set, files belong to the caller instead and such xattrs
+// are left out.
 func MakeDir(dir string, tree []Entry, own bool) error {
-	// Links come second: what they link to may be sorted behind them.
+	// Make hard links last: their targets may be sorted after them.
 	for _, links := range []bool{false, true} {
 		for i := range tree {
 			e := &tree[i]
@@ -192,7 +192,7 @@ func MakeDir(dir string, tree []Entry, own bool) error {
 			}
 		}
 	}
-	// Backwards, since what is made in a directory changes its time and may need its permissions.
+	// Go backwards, since making an entry changes the time of its directory and may need its permissions.
 	for i := len(tree) - 1; i >= 0; i-- {
 		if err := finishEntry(filepath.Join(dir, tree[i].Path), &tree[i]); err != nil {
 			return fmt.Errorf("%s: %w", tree[i].Path, err)

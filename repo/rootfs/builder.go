@@ -9,10 +9,10 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// ErrTooLong says that the names of a tree have more bytes than a list can have.
+// ErrTooLong says that the names of a tree have more bytes than a list can hold.
 var ErrTooLong = errors.New("the names of the files and directories are too long")
 
-// Builder makes a list.
+// Builder makes a [List].
 type Builder struct {
 	list   List
 	dirs   map[string]uint32
@@ -23,16 +23,17 @@ type Builder struct {
 	large  map[*object.FileHeader]uint32
 }
 
-// NewBuilder returns a builder for about so many entries.
+// NewBuilder returns a builder with room for about n entries.
 func NewBuilder(size int) *Builder { return newBuilder(size, names{}) }
 
 func newBuilder(size int, names names) *Builder {
-	b := &Builder{dirs: map[string]uint32{}, seed: maphash.MakeSeed(), known: map[uint64]uint32{}, large: map[*object.FileHeader]uint32{}}
+	b := &Builder{dirs: map[string]uint32{}, seed: maphash.MakeSeed(), known: map[uint64]uint32{},
+		large: map[*object.FileHeader]uint32{}}
 	b.list = List{names: names.clone(), places: make([]place, 0, size), sizes: sizes{list: make([]uint32, 0, size)}}
 	return b
 }
 
-// Add adds an entry. Its link does not count.
+// Add adds an entry. Its Link is ignored.
 func (b *Builder) Add(e Entry) error {
 	name, err := b.list.names.add(e.Name)
 	if err != nil {
@@ -42,10 +43,10 @@ func (b *Builder) Add(e Entry) error {
 	return nil
 }
 
-// add adds an entry whose name is there.
+// add adds an entry whose name is in the table.
 func (b *Builder) add(name uint32, e *Entry) { b.put(name, b.header(e.FileHeader, e.Device), e) }
 
-// put adds an entry whose name and header are there.
+// put adds an entry whose name and header are in the tables.
 func (b *Builder) put(name, header uint32, e *Entry) {
 	l := &b.list
 	l.places = append(l.places, place{name: name, dir: b.dir(e.Dir), header: header})
@@ -72,8 +73,8 @@ func (b *Builder) dir(p string) uint32 {
 	return id
 }
 
-// header returns where a header is in the table. One whose hash is taken by another is there several times. One that is large is
-// hashed once: a few bytes of a hostile tree can name it a million times.
+// header returns the index of a header in the table. A header whose hash collides with another's may be there several
+// times. A large header is hashed only once: a few bytes of a hostile tree can name it a million times.
 func (b *Builder) header(f *object.FileHeader, device uint64) uint32 {
 	if !isLargeHeader(f) {
 		return b.hashed(f, device)
@@ -101,7 +102,8 @@ func isLargeHeader(f *object.FileHeader) bool {
 func (b *Builder) hashed(f *object.FileHeader, device uint64) uint32 {
 	var h maphash.Hash
 	h.SetSeed(b.seed)
-	maphash.WriteComparable(&h, [...]uint64{uint64(f.UID)<<32 | uint64(f.GID), uint64(f.Mode), device, uint64(len(f.Target))})
+	maphash.WriteComparable(&h, [...]uint64{uint64(f.UID)<<32 | uint64(f.GID), uint64(f.Mode), device,
+		uint64(len(f.Target))})
 	_, _ = h.WriteString(f.Target)
 	for _, x := range f.Xattrs {
 		maphash.WriteComparable(&h, [...]int{len(x.Name), len(x.Value)})
@@ -125,12 +127,14 @@ func (b *Builder) hashed(f *object.FileHeader, device uint64) uint32 {
 
 func sameHeader(a, b *object.FileHeader) bool {
 	return a.UID == b.UID && a.GID == b.GID && a.Mode == b.Mode && a.Target == b.Target &&
-		slices.EqualFunc(a.Xattrs, b.Xattrs, func(a, b object.Xattr) bool { return a.Name == b.Name && string(a.Value) == string(b.Value) })
+		slices.EqualFunc(a.Xattrs, b.Xattrs, func(a, b object.Xattr) bool {
+			return a.Name == b.Name && string(a.Value) == string(b.Value)
+		})
 }
 
-// List returns the list, and for each of its entries which one it was in the order of adding. compare says of two that were
-// added, which are no directories, whether they are names of one file; it may be nil: then all files have one name. The builder
-// is of no use afterwards.
+// List returns the list, and for each of its entries its number in the order of adding. compare compares two added
+// entries that are not directories, by their numbers; it returns 0 if they are names of one file. If compare is nil,
+// every file has one name. The builder must not be used afterwards.
 func (b *Builder) List(compare func(a, b int) int) (*List, []uint32) {
 	order := b.sort()
 	if compare == nil {
@@ -146,7 +150,7 @@ func (b *Builder) done() *List {
 	return &l
 }
 
-// sort brings the entries into order, each a file of its own.
+// sort sorts the entries. Each is a file of its own.
 func (b *Builder) sort() []uint32 {
 	l := &b.list
 	order := make([]uint32, len(l.places))
@@ -159,7 +163,7 @@ func (b *Builder) sort() []uint32 {
 	return order
 }
 
-// reorder returns a list with what stands at order[i] at i.
+// reorder returns a list whose element i is element order[i] of the old one.
 func reorder[T any](list []T, order []uint32) []T {
 	if list == nil {
 		return nil

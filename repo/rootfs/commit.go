@@ -16,7 +16,8 @@ type commitTree struct {
 	entries *List
 }
 
-// Commit returns the tree of a commit. Names of one object are links of one file; nothing has a time.
+// Commit returns the tree of a commit. Paths with the same object are hard links of one file; nothing has a
+// modification time.
 func Commit(ctx context.Context, src repo.Source, commit object.Checksum) (Tree, error) {
 	c, err := repo.LoadCommit(ctx, src, commit)
 	if err != nil {
@@ -26,7 +27,7 @@ func Commit(ctx context.Context, src repo.Source, commit object.Checksum) (Tree,
 		return s.committed(), nil
 	}
 	w := commitWalk{src: src, metas: map[object.Checksum]*object.FileHeader{}}
-	// Counted first: a list of a million entries that grows is there twice.
+	// Count first: growing a list of a million entries holds it in memory twice.
 	n := 1
 	if err := repo.WalkTree(ctx, src, c.Tree, repo.TreeVisitor{Tree: func(d *repo.TreeDir) error {
 		n += len(d.Files) + len(d.Dirs)
@@ -65,7 +66,7 @@ type commitWalk struct {
 	metas map[object.Checksum]*object.FileHeader
 }
 
-// files reads what is known of the file objects, each once, and finds the names of one object.
+// files reads the header and size of each file object once, and finds the paths with the same object.
 func (w *commitWalk) files(ctx context.Context) error {
 	l := &w.out.list
 	for _, i := range l.link(func(a, b int) int { return l.objects[a].Compare(l.objects[b]) }) {
@@ -84,7 +85,7 @@ func (w *commitWalk) files(ctx context.Context) error {
 	return nil
 }
 
-// tree adds the directories and files. Files have the header of none until [commitWalk.files].
+// tree adds the directories and files. [commitWalk.files] sets the headers of files later.
 func (w *commitWalk) tree(ctx context.Context, c *object.Commit) error {
 	if err := w.dir(ctx, "/", c.Meta); err != nil {
 		return err

@@ -24,18 +24,18 @@ type Directory struct {
 	modTime time.Time
 	entries *List
 	seed    maphash.Seed
-	seen    []uint64 // what tells whether an entry is still the one that was seen
+	seen    []uint64 // tells whether an entry is still the file that was read
 }
 
-// inode names a file.
+// inode identifies a file.
 type inode struct{ dev, ino uint64 }
 
 // ErrChanged says that a file changed while it was being read.
 var ErrChanged = errors.New("the file changed while it was read")
 
-// Dir reads the tree of a directory on disk: owners, modes, xattrs, times and hard links as they are. Symlinks are never
-// followed, except that the directory itself may be one. File systems that are mounted inside belong to it. What cannot be
-// read is an error.
+// Dir reads the tree of a directory on disk: owners, modes, xattrs, times and hard links as they are. Symlinks are
+// never followed, except that the directory itself may be one. File systems that are mounted inside belong to the tree.
+// An unreadable file or directory is an error.
 func Dir(ctx context.Context, name string) (_ *Directory, err error) {
 	root, err := os.OpenRoot(name)
 	if err != nil {
@@ -55,7 +55,7 @@ func Dir(ctx context.Context, name string) (_ *Directory, err error) {
 	if err := w.dir(ctx, f, "/", 0); err != nil {
 		return nil, err
 	}
-	// Not told by the number of links, which some file systems do not know.
+	// The link count is not used, since some file systems do not keep it.
 	list, order := w.out.List(func(a, b int) int {
 		return cmp.Or(cmp.Compare(w.inodes[a].dev, w.inodes[b].dev), cmp.Compare(w.inodes[a].ino, w.inodes[b].ino))
 	})
@@ -63,23 +63,23 @@ func Dir(ctx context.Context, name string) (_ *Directory, err error) {
 	return d, nil
 }
 
-// Close releases the directory. Files that are open stay so.
+// Close closes the directory. Open files stay open.
 func (d *Directory) Close() error { return d.root.Close() }
 
 // Entries implements [Tree].
 func (d *Directory) Entries() *List { return d.entries }
 
-// ModTime is when the directory itself changed last.
+// ModTime returns when the directory itself changed last.
 func (d *Directory) ModTime() time.Time { return d.modTime }
 
-// dirWalk fills a Directory.
+// dirWalk reads a Directory.
 type dirWalk struct {
 	*Directory
 	out    *Builder
-	inodes []inode // in the order of adding, as in seen
+	inodes []inode // in the order of adding, like seen
 }
 
-// dir reads one directory, which it closes.
+// dir reads one directory, and closes it.
 func (d *dirWalk) dir(ctx context.Context, f *os.File, p string, depth int) (err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if depth > object.MaxTreeDepth {
@@ -119,7 +119,8 @@ func (d *dirWalk) dir(ctx context.Context, f *os.File, p string, depth int) (err
 		}
 		fd, err := unix.Openat(int(f.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return &os.PathError{Op: "open", Path: at, Err: fmt.Errorf("%w: run as root or in a user namespace (podman unshare) where files are not readable", err)}
+			return &os.PathError{Op: "open", Path: at,
+				Err: fmt.Errorf("%w: run as root or in a user namespace (podman unshare) where files are not readable", err)}
 		}
 		if err := d.dir(ctx, os.NewFile(uintptr(fd), at), at, depth+1); err != nil {
 			return err
@@ -128,7 +129,7 @@ func (d *dirWalk) dir(ctx context.Context, f *os.File, p string, depth int) (err
 	return nil
 }
 
-// add adds what stands at a name of an open directory as the entry of a name in the tree's.
+// add adds the entry of an open directory to the tree.
 func (d *dirWalk) add(dir *os.File, at, parent, name string, st *unix.Stat_t) error {
 	h := object.FileHeader{UID: st.Uid, GID: st.Gid, Mode: st.Mode}
 	e := Entry{Dir: parent, Name: name, FileHeader: &h, Device: st.Rdev}
@@ -153,7 +154,7 @@ func (d *dirWalk) add(dir *os.File, at, parent, name string, st *unix.Stat_t) er
 	return nil
 }
 
-// sum is of what changes when a file does, or is another.
+// sum returns a hash of the fields of stat that change when a file changes or is replaced.
 func (d *Directory) sum(st *unix.Stat_t) uint64 {
 	return maphash.Comparable(d.seed, [...]int64{int64(st.Dev), int64(st.Ino), st.Size, st.Mtim.Nano(), st.Ctim.Nano()})
 }
@@ -164,7 +165,8 @@ func readlinkat(fd int, name string) (string, error) {
 	return string(buf[:max(n, 0)]), err
 }
 
-// readXattrs reads the xattrs of a file that is not followed. Attributes that the file system cannot have are none.
+// readXattrs reads the xattrs of a file, without following symlinks. There are none if the file system does not support
+// them.
 func readXattrs(p string) (object.Xattrs, error) {
 	names, err := xattr.LList(p)
 	if err != nil {
@@ -177,7 +179,7 @@ func readXattrs(p string) (object.Xattrs, error) {
 	for _, n := range names {
 		value, err := xattr.LGet(p, n)
 		if errors.Is(err, unix.ENODATA) {
-			continue // it went away, or was listed by mistake
+			continue // it was removed, or listed by mistake
 		}
 		if err != nil {
 			return nil, fmt.Errorf("xattr %s: %w", n, err)
@@ -187,7 +189,7 @@ func readXattrs(p string) (object.Xattrs, error) {
 	return object.NewXattrs(list), nil
 }
 
-// Open implements [Tree]. A file that is no longer the one that was seen is an error that wraps [ErrChanged].
+// Open implements [Tree]. If the file was replaced or changed, the error wraps [ErrChanged].
 func (d *Directory) Open(ctx context.Context, index int) (io.ReadCloser, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -204,7 +206,7 @@ func (d *Directory) Open(ctx context.Context, index int) (io.ReadCloser, error) 
 	return &sizedFile{f: f, left: e.Size, path: e.Path()}, nil
 }
 
-// cmpErr returns the first error that there is.
+// cmpErr returns the first error that is not nil.
 func cmpErr(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -214,7 +216,7 @@ func cmpErr(errs ...error) error {
 	return nil
 }
 
-// sizedFile reads exactly so many bytes, or fails.
+// sizedFile reads exactly the expected number of bytes, or fails.
 type sizedFile struct {
 	f    *os.File
 	left int64
@@ -223,7 +225,7 @@ type sizedFile struct {
 
 func (s *sizedFile) Read(p []byte) (int, error) {
 	if s.left == 0 {
-		// A byte more is a file that grew.
+		// If another byte can be read, the file grew.
 		if n, err := s.f.Read(make([]byte, 1)); n > 0 || err != io.EOF {
 			return 0, fmt.Errorf("%s: %w", s.path, cmpErr(ifNot(err, io.EOF), ErrChanged))
 		}
@@ -243,7 +245,7 @@ func (s *sizedFile) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// ReadAt implements [io.ReaderAt]. It does not see whether the file grew.
+// ReadAt implements [io.ReaderAt]. It does not notice that the file grew.
 func (s *sizedFile) ReadAt(p []byte, off int64) (int, error) { return s.f.ReadAt(p, off) }
 
 func ifNot(err, other error) error {

@@ -12,8 +12,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
-// Index finds paths in a tree. Symlinks are resolved inside the tree: neither ".." nor an absolute target leaves it. It is
-// safe for concurrent use.
+// Index finds paths in a tree. Symlinks are resolved inside the tree: neither ".." nor an absolute target leads out of
+// it. It is safe for concurrent use.
 type Index struct {
 	tree    Tree
 	entries *List
@@ -22,24 +22,24 @@ type Index struct {
 // NewIndex returns the index of a tree.
 func NewIndex(tree Tree) *Index { return &Index{tree: tree, entries: tree.Entries()} }
 
-// maxSymlinks is how many symlinks one path may lead over, as in Linux.
+// maxSymlinks is how many symlinks are followed for one path, as in Linux.
 const maxSymlinks = 40
 
-// Find returns the index of exactly this path, which is absolute and clean. Nothing is followed.
+// Find returns the index of exactly this path, which must be absolute and clean. It follows no symlinks.
 func (x *Index) Find(p string) (int, bool) { return x.entries.find(p) }
 
 // Entry returns the entry at an index.
 func (x *Index) Entry(i int) Entry { return x.entries.At(i) }
 
-// Canonical resolves the symlinks in the directories above a path but not that in its last element. The result need not
-// exist. It reports false where the path leads over a file or too many symlinks.
+// Canonical resolves the symlinks in the parent directories of a path, but not in its last element. The result need not
+// exist. It reports false if a parent is a file, or if there are too many symlinks.
 func (x *Index) Canonical(p string) (string, bool) {
 	s, err := x.walk(p, false)
 	return s, err == nil
 }
 
-// Resolve follows all symlinks of a path, and returns the index of what it leads to. The error wraps [fs.ErrNotExist] or
-// [repo.ErrTooManySymlinks].
+// Resolve follows all symlinks of a path and returns the index of the entry that it leads to. The error wraps
+// [fs.ErrNotExist] or [repo.ErrTooManySymlinks].
 func (x *Index) Resolve(p string) (int, error) {
 	s, err := x.walk(p, true)
 	if err != nil {
@@ -74,7 +74,7 @@ func (x *Index) walk(p string, last bool) (string, error) {
 		switch {
 		case !ok:
 			if rest != "" {
-				// What is missing has no symlinks.
+				// The rest of a missing path has no symlinks.
 				return path.Join(next, rest), nil
 			}
 		case e.IsSymlink():
@@ -101,8 +101,8 @@ func (x *Index) Exists(_ context.Context, p string) (bool, error) {
 	return err == nil, nil
 }
 
-// ReadFile returns the content of the regular file that a path leads to, which may have at most limit bytes. The error wraps
-// [fs.ErrNotExist] where there is no regular file and [repo.ErrTooLarge] where it is larger.
+// ReadFile returns the content of the regular file that a path leads to. If there is no regular file, the error wraps
+// [fs.ErrNotExist]; if it has more than limit bytes, [repo.ErrTooLarge].
 func (x *Index) ReadFile(ctx context.Context, p string, limit int64) ([]byte, error) {
 	r, e, err := x.Open(ctx, p)
 	if err != nil {
@@ -126,8 +126,8 @@ func (x *Index) Open(ctx context.Context, p string) (io.ReadCloser, Entry, error
 	return r, e, err
 }
 
-// Below iterates over the indexes of everything below a directory, at any depth, without the directory itself. The path is
-// taken as it is.
+// Below yields the indexes of everything below a directory, at any depth, without the directory itself. Symlinks in the
+// path are not followed.
 func (x *Index) Below(dir string) iter.Seq[int] {
 	dir = strings.TrimSuffix(dir, "/")
 	return func(yield func(int) bool) {
@@ -140,7 +140,7 @@ func (x *Index) Below(dir string) iter.Seq[int] {
 	}
 }
 
-// Children iterates over the indexes of what is directly in a directory. What is in those is passed over, not walked.
+// Children yields the indexes of the entries of a directory. It skips subtrees without walking them.
 func (x *Index) Children(dir string) iter.Seq[int] {
 	l := x.entries
 	dir = strings.TrimSuffix(dir, "/")

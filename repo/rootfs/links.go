@@ -5,16 +5,17 @@ import (
 	"slices"
 )
 
-// links says which entries are further names of files. Few are, and a number for each of a million entries would be mostly its own.
+// links says which entries are further names of files. It stores only those, since they are few among a million
+// entries.
 type links struct {
-	bits  []uint64 // one for each entry: whether it is in names
+	bits  []uint64 // one bit for each entry: whether it is in names
 	names []linkName
 }
 
 // linkName is a further name of a file.
 type linkName struct{ entry, first uint32 }
 
-// of is the first entry of a file.
+// of returns the first entry of a file.
 func (l *links) of(i int) int {
 	if word := i / 64; word >= len(l.bits) || l.bits[word]>>(i%64)&1 == 0 {
 		return i
@@ -23,7 +24,7 @@ func (l *links) of(i int) int {
 	return int(l.names[n].first)
 }
 
-// newLinks makes a table for so many entries.
+// newLinks makes a table for n entries.
 func newLinks(size int, names []linkName) links {
 	l := links{names: slices.Clip(names)}
 	if len(names) == 0 {
@@ -37,8 +38,9 @@ func newLinks(size int, names []linkName) links {
 	return l
 }
 
-// link makes entries that are one file, as compare says of their indexes, links of the first of them. It returns the indexes of
-// all files, those of one file next to each other and ascending. A map of a million files would be larger.
+// link makes entries that are one file links of the first of them. compare compares entries by index and returns 0 if
+// they are one file. link returns the indexes of all files; those of one file are adjacent and ascending. A map of a
+// million files would be larger.
 func (l *List) link(compare func(a, b int) int) []uint32 {
 	var files []uint32
 	for i := range l.places {

@@ -12,11 +12,11 @@ import (
 
 // Entry is one path of a tree.
 type Entry struct {
-	// Dir is the path of the directory that the entry is in, absolute and clean, and Name its name there. Those of the root are "/" and
-	// "".
+	// Dir is the path of the directory that the entry is in, absolute and clean, and Name its name there. For the root
+	// they are "/" and "".
 	Dir, Name string
-	// FileHeader has owner, type, permissions, symlink target and xattrs, also of directories and special files. Entries share
-	// it: it must not be changed.
+	// FileHeader has the owner, type, permissions, symlink target and xattrs, also for directories and special files.
+	// Entries share it, so it must not be changed.
 	*object.FileHeader
 	// Size is the length of a regular file's content in bytes, and 0 for everything else.
 	Size int64
@@ -25,11 +25,11 @@ type Entry struct {
 	Link int
 	// Device is the device number of a block or character device.
 	Device uint64
-	// Object is the file object's checksum, if the tree knows it, else zero.
+	// Object is the checksum of the file object if the tree knows it, and zero otherwise.
 	Object object.Checksum
 }
 
-// Path is absolute and clean; that of the root is "/".
+// Path returns the path, absolute and clean; that of the root is "/".
 func (e Entry) Path() string {
 	if e.Dir == "/" {
 		return "/" + e.Name
@@ -37,7 +37,7 @@ func (e Entry) Path() string {
 	return e.Dir + "/" + e.Name
 }
 
-// AppendPath appends the path.
+// AppendPath appends the path to b.
 func (e Entry) AppendPath(b []byte) []byte {
 	if e.Dir != "/" {
 		b = append(b, e.Dir...)
@@ -51,7 +51,7 @@ func (e Entry) IsDir() bool { return e.Mode&object.ModeTypeMask == object.ModeDi
 // IsRegular reports whether the entry is a regular file.
 func (e Entry) IsRegular() bool { return e.Mode&object.ModeTypeMask == object.ModeRegular }
 
-// Split splits an absolute, clean path as in [Entry].
+// Split splits an absolute, clean path into directory and name as in [Entry].
 func Split(p string) (dir, name string) {
 	i := strings.LastIndexByte(p, '/')
 	if i <= 0 {
@@ -60,9 +60,9 @@ func Split(p string) (dir, name string) {
 	return p[:i], p[i+1:]
 }
 
-// List is a list of entries, sorted by path bytewise, so that the root is first and each directory stands before what is in it.
-// It does not change. A tree may have a million entries, and several lists: one takes about 40 bytes for an entry, and 32 more if
-// it has objects. Lists of one tree share what they can.
+// List is an immutable list of entries, sorted by path bytewise: the root is first and each directory precedes its
+// content. A tree may have a million entries and several lists. A list takes about 40 bytes for an entry, and 32 more
+// if it has objects. Lists of one tree share what they can.
 type List struct {
 	names   names
 	dirs    []string
@@ -73,16 +73,16 @@ type List struct {
 	objects []object.Checksum // nil if none is known
 }
 
-// place says where an entry stands in the tables of a list.
+// place says where the parts of an entry are in the tables of a list.
 type place struct{ name, dir, header uint32 }
 
-// header is what entries have in common with others, as a rule.
+// header is the part of an entry that many entries usually share.
 type header struct {
 	object.FileHeader
 	device uint64
 }
 
-// Len is the number of entries.
+// Len returns the number of entries.
 func (l *List) Len() int { return len(l.places) }
 
 // At returns the entry at an index.
@@ -90,11 +90,12 @@ func (l *List) At(i int) Entry {
 	p := l.places[i]
 	h := &l.headers[p.header]
 	return Entry{
-		Dir: l.dirs[p.dir], Name: l.names.at(p.name), FileHeader: &h.FileHeader, Size: l.sizes.at(i), Link: l.links.of(i), Device: h.device, Object: l.Object(i),
+		Dir: l.dirs[p.dir], Name: l.names.at(p.name), FileHeader: &h.FileHeader, Size: l.sizes.at(i), Link: l.links.of(i),
+		Device: h.device, Object: l.Object(i),
 	}
 }
 
-// Object returns the object of an entry, which is zero if it is not known.
+// Object returns the object of the entry at an index, or zero if it is not known.
 func (l *List) Object(i int) (c object.Checksum) {
 	if l.objects != nil {
 		c = l.objects[i]
@@ -102,7 +103,7 @@ func (l *List) Object(i int) (c object.Checksum) {
 	return c
 }
 
-// All iterates over the entries.
+// All yields the entries with their indexes.
 func (l *List) All() iter.Seq2[int, Entry] {
 	return func(yield func(int, Entry) bool) {
 		for i := range l.places {
@@ -113,7 +114,7 @@ func (l *List) All() iter.Seq2[int, Entry] {
 	}
 }
 
-// WithHeaders returns the list with other headers, where change returns another than it was given. Such entries have no object.
+// WithHeaders returns the list with the headers that change returns. An entry whose header changed loses its object.
 func (l *List) WithHeaders(change func(*object.FileHeader) *object.FileHeader) *List {
 	out := *l
 	out.headers = slices.Clone(l.headers)
@@ -141,7 +142,7 @@ func (l *List) WithoutObjects(of func(i int) bool) *List {
 	return &out
 }
 
-// withObjects returns the list with a table of objects of its own.
+// withObjects returns the list with its own table of objects.
 func (l *List) withObjects() *List {
 	out := *l
 	if out.objects = slices.Clone(l.objects); out.objects == nil {
@@ -150,7 +151,7 @@ func (l *List) withObjects() *List {
 	return &out
 }
 
-// linkedByObject returns the list with names of one object as links of one file.
+// linkedByObject returns the list with entries of the same object as links of one file.
 func (l *List) linkedByObject() *List {
 	out := *l
 	out.link(func(a, b int) int { return out.objects[a].Compare(out.objects[b]) })
@@ -161,26 +162,28 @@ func (l *List) isDir(i int) bool {
 	return l.headers[l.places[i].header].Mode&object.ModeTypeMask == object.ModeDir
 }
 
-// isBelow reports whether an entry is below a directory, whose path is given without a slash at the end.
+// isBelow reports whether an entry is below a directory. The directory's path has no trailing slash.
 func (l *List) isBelow(i int, dir string) bool {
 	in := l.dirs[l.places[i].dir]
 	return strings.HasPrefix(in, dir) && (len(in) == len(dir) || in[len(dir)] == '/' || dir == "")
 }
 
-// behind returns where what is below a directory, as the entry at an index is, ends.
+// behind returns the first index after i whose entry is not below a directory. The entry at i is.
 func (l *List) behind(i int, dir string) int {
 	step := 1
 	for i+step < l.Len() && l.isBelow(i+step, dir) {
 		step *= 2
 	}
-	// The end is in the last step.
+	// The end lies within the last step.
 	from := i + step/2
 	return from + sort.Search(min(i+step, l.Len())-from, func(n int) bool { return !l.isBelow(from+n, dir) })
 }
 
-// find returns where a path is or would be.
+// find returns the index at which a path is or would be.
 func (l *List) find(p string) (int, bool) {
-	return slices.BinarySearchFunc(l.places, p, func(at place, p string) int { return -comparePath(p, l.dirs[at.dir], l.names.at(at.name)) })
+	return slices.BinarySearchFunc(l.places, p, func(at place, p string) int {
+		return -comparePath(p, l.dirs[at.dir], l.names.at(at.name))
+	})
 }
 
 // comparePath compares a path with that of a name in a directory.
@@ -217,7 +220,7 @@ func (l *List) compare(a, b place) int {
 	if c := strings.Compare(da, db[:n]); c != 0 {
 		return c
 	}
-	// The rest of the longer path is where the shorter one has its last element.
+	// Compare the rest of the longer path with the last element of the shorter one.
 	if db[n] != '/' {
 		return cmp.Compare('/', db[n])
 	}

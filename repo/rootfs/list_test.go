@@ -13,7 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// checkList sees that a tree of these paths is sorted, and that each is found.
+// checkList checks that a tree of these paths is sorted, and that each is found.
 func checkList(t *testing.T, names []string) {
 	t.Helper()
 	tree := treeOf(t, names...)
@@ -71,7 +71,8 @@ func TestListsAreSortedByPathWhateverTheNames(t *testing.T) {
 		"what sorts before a slash": {"/a/b", "/a-b", "/a b/c", "/a", "/a!/x/y", "/a/b/c", "/a/b-c", "/a0"},
 		"one name is the other's":   {"/usr/lib", "/usr/lib64", "/usr/lib/x", "/usr/lib64/x", "/usr/li/x"},
 		"bytes":                     {"/\xff/\xff\xff", "/\x01/\x7f", "/\x80", "/ü/ß", "/\n\n"},
-		"long names":                {"/" + strings.Repeat("a", 127), "/" + strings.Repeat("a", 128) + "/b", "/" + strings.Repeat("c", 20000) + "/" + strings.Repeat("d", 70000), "/" + strings.Repeat("c", 20000) + "/e"},
+		"long names": {"/" + strings.Repeat("a", 127), "/" + strings.Repeat("a", 128) + "/b",
+			"/" + strings.Repeat("c", 20000) + "/" + strings.Repeat("d", 70000), "/" + strings.Repeat("c", 20000) + "/e"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -100,10 +101,11 @@ func FuzzListsAreSorted(f *testing.F) {
 func TestAListOfManyNamesHasThemAll(t *testing.T) {
 	t.Parallel()
 	b := rootfs.NewBuilder(0)
-	const n = 50_000 // more bytes than one piece of memory has
+	const n = 50_000 // more bytes than one piece holds
 	header := &object.FileHeader{Mode: object.ModeRegular | 0o644}
 	for i := range n {
-		if err := b.Add(rootfs.Entry{Dir: fmt.Sprintf("/d%02d", i%100), Name: fmt.Sprintf("name-%06d", i), FileHeader: header, Size: int64(i)}); err != nil {
+		if err := b.Add(rootfs.Entry{Dir: fmt.Sprintf("/d%02d", i%100), Name: fmt.Sprintf("name-%06d", i), FileHeader: header,
+			Size: int64(i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -123,7 +125,8 @@ func TestSizesAreKeptHoweverLarge(t *testing.T) {
 	sizes := []int64{1 << 40, 0, 1<<32 - 2, 1<<32 - 1, 1 << 32, 7}
 	b := rootfs.NewBuilder(0)
 	for i, size := range sizes {
-		e := rootfs.Entry{Dir: "/", Name: fmt.Sprint(len(sizes) - i), FileHeader: &object.FileHeader{Mode: object.ModeRegular}, Size: size}
+		e := rootfs.Entry{Dir: "/", Name: fmt.Sprint(len(sizes) - i),
+			FileHeader: &object.FileHeader{Mode: object.ModeRegular}, Size: size}
 		if err := b.Add(e); err != nil {
 			t.Fatal(err)
 		}
@@ -141,7 +144,8 @@ func TestAnEntryWithAnotherHeaderHasNoObject(t *testing.T) {
 	b := rootfs.NewBuilder(0)
 	for i, name := range []string{"a", "b"} {
 		xattrs := object.NewXattrs([]object.Xattr{{Name: "user." + name, Value: []byte("x")}})
-		e := rootfs.Entry{Dir: "/", Name: name, FileHeader: &object.FileHeader{Mode: object.ModeRegular, Xattrs: xattrs}, Object: object.Checksum{byte(i + 1)}}
+		e := rootfs.Entry{Dir: "/", Name: name, FileHeader: &object.FileHeader{Mode: object.ModeRegular, Xattrs: xattrs},
+			Object: object.Checksum{byte(i + 1)}}
 		if err := b.Add(e); err != nil {
 			t.Fatal(err)
 		}

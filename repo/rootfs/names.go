@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// names keeps the names of a list: one after the other, each behind its length, in pieces that never move. A string for each
-// would cost more than most names do.
+// names holds the names of a list: one after the other, each after its length, in pieces of memory that never move. A
+// string header for each would take more memory than most names.
 type names struct {
 	pieces []string
-	last   *strings.Builder // of the last piece, nil if that is not ours
+	last   *strings.Builder // of the last piece; nil if that is shared
 }
 
-// Where a name is is told by 32 bits, of which the upper half is the piece.
+// The position of a name has 32 bits: the upper half is the piece, the lower the offset in it.
 const (
 	pieceBits = 16
 	pieceSize = 1 << pieceBits
 )
 
-// clone returns names that can be added to on their own.
+// clone returns a copy that can be added to independently.
 func (n names) clone() names { return names{pieces: slices.Clone(n.pieces)} }
 
 func (n *names) at(where uint32) string {
@@ -59,7 +59,7 @@ func (n *names) add(name string) (uint32, error) {
 	var length [binary.MaxVarintLen64]byte
 	n.last.Write(length[:binary.PutUvarint(length[:], uint64(len(name)))])
 	n.last.WriteString(name)
-	// Shares the memory of the builder, which has room and so does not move.
+	// This shares the memory of the builder, which has room and so does not move.
 	n.pieces[len(n.pieces)-1] = n.last.String()
 	return where, nil
 }

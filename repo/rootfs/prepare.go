@@ -12,19 +12,18 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// PrepareOptions says how a root filesystem becomes that of an OSTree commit.
+// PrepareOptions say how a root filesystem becomes the tree of an OSTree commit.
 type PrepareOptions struct {
-	// DropVar empties /var. Otherwise its content is kept: libostree since 2024.3 copies it into the stateroot's /var when
-	// that is made, and never again; older ones ignore it.
+	// DropVar empties /var. Otherwise its content is kept: libostree since 2024.3 copies it into the stateroot's /var
+	// once, when that is made. Older versions ignore it.
 	DropVar bool
-	// Label returns the SELinux label of a path, or "" for none, to be stored instead of what the tree has. May be nil:
-	// labels are then as they are in the tree.
+	// Label, if not nil, returns the SELinux label to store for a path instead of the one in the tree, or "" for none.
 	Label func(path string, mode uint32) (string, error)
-	// DropLabels leaves labels out where Label is nil.
+	// DropLabels leaves labels out if Label is nil.
 	DropLabels bool
 }
 
-// Dropped is something that a commit does not keep.
+// Dropped is a path that a commit does not keep.
 type Dropped struct {
 	Path, Reason string
 }
@@ -36,7 +35,7 @@ var ErrTwoEtc = errors.New("there are files both in /etc and in /usr/etc, which 
 type prepared struct {
 	Tree
 	entries *List
-	inner   []uint32 // index in the inner tree; what was added has no content
+	inner   []uint32 // index in the inner tree; added entries have no content
 }
 
 // Entries implements [Tree].
@@ -47,15 +46,16 @@ func (p *prepared) Open(ctx context.Context, index int) (io.ReadCloser, error) {
 	return p.Tree.Open(ctx, int(p.inner[index]))
 }
 
-// emptied are directories whose content exists at run time only.
+// emptied are the directories whose content exists only at run time.
 var emptied = []string{"/run", "/tmp", "/proc", "/sys", "/dev"}
 
-// Prepare returns a view of a root filesystem as an operating system is committed: /etc is /usr/etc; /run, /tmp, /proc, /sys and
-// /dev are empty; there are /sysroot and the symlink /ostree; kernels and initial RAM disks that lie in /boot only are in
-// /usr/lib/modules/RELEASE, and /boot is empty. Directives of the build in xattrs are gone. What is not kept is listed, sorted
-// by path.
+// Prepare returns a view of a root filesystem in the form in which an operating system is committed. It moves /etc to
+// /usr/etc, empties /run, /tmp, /proc, /sys and /dev, and adds /sysroot and the symlink /ostree. Kernels and initial
+// RAM disks that are only in /boot move to /usr/lib/modules/RELEASE, and /boot is emptied. Xattrs with build directives
+// are removed. It also returns the paths that are not kept, sorted.
 func Prepare(tree Tree, opts PrepareOptions) (Tree, []Dropped, error) {
-	p := &preparation{opts: opts, x: NewIndex(tree), entries: tree.Entries(), moved: map[string]bool{}, headers: map[headerKey]preparedHeader{}}
+	p := &preparation{opts: opts, x: NewIndex(tree), entries: tree.Entries(), moved: map[string]bool{},
+		headers: map[headerKey]preparedHeader{}}
 	p.out = newBuilder(p.entries.Len()+added, p.entries.names)
 	p.inner = make([]uint32, 0, p.entries.Len()+added)
 	if err := p.checkEtc(); err != nil {
@@ -78,13 +78,13 @@ type preparation struct {
 	x        *Index
 	out      *Builder
 	inner    []uint32        // in the order of adding
-	moved    map[string]bool // paths that kernels and initial RAM disks got
+	moved    map[string]bool // new paths of kernels and initial RAM disks
 	headers  map[headerKey]preparedHeader
-	emptyEtc string // that of two which has nothing in it, or empty
+	emptyEtc string // the one of two that has no content, or empty
 	dropped  []Dropped
 }
 
-// checkEtc refuses two of them with content. Of two the one without is left out.
+// checkEtc refuses a tree with content in both /etc and /usr/etc. If only one has content, the other is left out.
 func (p *preparation) checkEtc() error {
 	files := func(dir string) bool {
 		for range p.x.Below(dir) {
@@ -114,7 +114,7 @@ func (p *preparation) drop(name, reason string) {
 	p.dropped = append(p.dropped, Dropped{name, reason})
 }
 
-// kept reports whether an entry is of a kind that commits have.
+// kept reports whether a commit keeps an entry, and if not, why.
 func kept(e Entry) bool { return e.IsDir() || e.IsRegular() || e.IsSymlink() }
 
 // entry decides about one entry of the inner tree.
@@ -146,7 +146,7 @@ func (p *preparation) entry(i int, e Entry) error {
 		return nil
 	}
 	if name == "/etc" && !e.IsDir() {
-		return errors.New("/etc is not a directory: remove it, or make it one with the configuration that the system is to have")
+		return errors.New("/etc is not a directory: remove it, or make it a directory with the system's configuration")
 	}
 	if name == p.emptyEtc {
 		return nil
@@ -184,12 +184,12 @@ func (p *preparation) boot(i int, e Entry, name string) error {
 	return nil
 }
 
-// add puts an entry of the inner tree, which keeps its name, into the result.
+// add adds an entry of the inner tree to the result under its own name.
 func (p *preparation) add(i int, e Entry) error {
 	return p.put(i, p.entries.places[i].name, e)
 }
 
-// addNamed puts an entry with another name into the result.
+// addNamed adds an entry to the result under another name.
 func (p *preparation) addNamed(i int, e Entry) error {
 	name, err := p.out.list.names.add(e.Name)
 	if err != nil {
@@ -222,19 +222,19 @@ func (p *preparation) put(i int, name uint32, e Entry) error {
 	return nil
 }
 
-// headerKey is what the header of a prepared entry is made of.
+// headerKey is what the header of a prepared entry depends on.
 type headerKey struct {
 	header *object.FileHeader
 	label  string
 }
 
-// preparedHeader is a header in the new list, and whether it is another than before.
+// preparedHeader is a header of the new list, and whether it differs from the old one.
 type preparedHeader struct {
 	id      uint32
 	changed bool
 }
 
-// xattrs are those that a commit keeps.
+// xattrs returns the xattrs that a commit keeps.
 func (p *preparation) xattrs(h *object.FileHeader, label string) object.Xattrs {
 	var list []object.Xattr
 	for _, x := range h.Xattrs {
@@ -254,23 +254,26 @@ func (p *preparation) xattrs(h *object.FileHeader, label string) object.Xattrs {
 
 const selinux = "security.selinux"
 
-// added is how many entries layout adds at most.
+// added is the most entries that layout adds.
 const added = 3
 
-// layout adds what every system has.
+// layout adds the directories and symlinks that every system has.
 func (p *preparation) layout() error {
 	for _, name := range []string{"usr", "sysroot"} {
 		if i, ok := p.x.Find("/" + name); ok && kept(p.entries.At(i)) {
 			continue
 		}
-		if err := p.addNamed(0, Entry{Dir: "/", Name: name, FileHeader: &object.FileHeader{Mode: object.ModeDir | 0o755}}); err != nil {
+		if err := p.addNamed(0, Entry{Dir: "/", Name: name,
+			FileHeader: &object.FileHeader{Mode: object.ModeDir | 0o755}}); err != nil {
 			return err
 		}
 	}
-	return p.addNamed(0, Entry{Dir: "/", Name: "ostree", FileHeader: &object.FileHeader{Mode: object.ModeSymlink | 0o777, Target: "sysroot/ostree"}})
+	return p.addNamed(0, Entry{Dir: "/", Name: "ostree",
+		FileHeader: &object.FileHeader{Mode: object.ModeSymlink | 0o777, Target: "sysroot/ostree"}})
 }
 
-// finish makes the view, and finds the links anew: what is added is no link, and links whose labels differ are no longer one file.
+// finish makes the view and finds the links again: added entries are not links, and links whose labels differ are not
+// one file any more.
 func (p *preparation) finish(tree Tree) *prepared {
 	slices.SortFunc(p.dropped, func(a, b Dropped) int { return strings.Compare(a.Path, b.Path) })
 	order := p.out.sort()

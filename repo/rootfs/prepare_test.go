@@ -14,8 +14,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// files is a tree in memory. A path that ends with a slash is a directory, and one with an arrow a symlink; the directories above are
-// made. Names before and after "=" are one file.
+// files is a tree in memory. A path that ends with a slash is a directory, and one with an arrow a symlink; parent
+// directories are added. Names before and after "=" are one file.
 type files struct{ list *rootfs.List }
 
 func treeOf(t testing.TB, names ...string) files {
@@ -76,24 +76,35 @@ func TestPrepareLaysATreeOutAsASystemIsCommitted(t *testing.T) {
 		want    []string // besides /, /ostree, /sysroot, /usr
 		dropped []string
 	}{
-		"an empty tree":                {tree: []string{"/"}},
-		"etc is in usr":                {tree: []string{"/etc/a/b"}, want: []string{"/usr/etc", "/usr/etc/a", "/usr/etc/a/b"}},
-		"an empty usr/etc gives way":   {tree: []string{"/etc/a", "/usr/etc/"}, want: []string{"/usr/etc", "/usr/etc/a"}},
-		"an empty etc gives way":       {tree: []string{"/etc/", "/usr/etc/a/b"}, want: []string{"/usr/etc", "/usr/etc/a", "/usr/etc/a/b"}},
-		"both empty":                   {tree: []string{"/etc/", "/usr/etc/"}, want: []string{"/usr/etc"}},
-		"what begins like etc is none": {tree: []string{"/etcetera"}, want: []string{"/etcetera"}},
+		"an empty tree": {tree: []string{"/"}},
+		"etc is in usr": {tree: []string{"/etc/a/b"},
+			want: []string{"/usr/etc", "/usr/etc/a", "/usr/etc/a/b"}},
+		"an empty usr/etc is replaced": {tree: []string{"/etc/a", "/usr/etc/"}, want: []string{"/usr/etc", "/usr/etc/a"}},
+		"an empty etc is left out": {tree: []string{"/etc/", "/usr/etc/a/b"},
+			want: []string{"/usr/etc", "/usr/etc/a", "/usr/etc/a/b"}},
+		"both empty":                     {tree: []string{"/etc/", "/usr/etc/"}, want: []string{"/usr/etc"}},
+		"names that begin like etc stay": {tree: []string{"/etcetera"}, want: []string{"/etcetera"}},
 		"what exists at run time only": {
-			tree: []string{"/run/a", "/tmp/", "/proc/b", "/dev/null|", "/sys/"}, want: []string{"/dev", "/proc", "/run", "/sys", "/tmp"},
+			tree:    []string{"/run/a", "/tmp/", "/proc/b", "/dev/null|", "/sys/"},
+			want:    []string{"/dev", "/proc", "/run", "/sys", "/tmp"},
 			dropped: []string{"/dev/null", "/proc/b", "/run/a"},
 		},
-		"special files":                     {tree: []string{"/usr/fifo|"}, dropped: []string{"/usr/fifo"}},
-		"var is kept":                       {tree: []string{"/var/lib/a"}, want: []string{"/var", "/var/lib", "/var/lib/a"}},
-		"var is dropped":                    {tree: []string{"/var/lib/a"}, options: rootfs.PrepareOptions{DropVar: true}, want: []string{"/var"}, dropped: []string{"/var/lib", "/var/lib/a"}},
-		"the repository of another":         {tree: []string{"/sysroot/ostree/repo/config", "/ostree/a"}, dropped: []string{"/ostree", "/ostree/a", "/sysroot/ostree", "/sysroot/ostree/repo", "/sysroot/ostree/repo/config"}},
-		"the symlink that stands for it":    {tree: []string{"/ostree -> sysroot/ostree"}},
-		"a kernel that is in boot":          {tree: []string{"/boot/vmlinuz-6.1", "/boot/initrd.img-6.1", "/boot/grub/grub.cfg", "/usr/lib/modules/6.1/"}, want: []string{"/boot", "/usr/lib", "/usr/lib/modules", "/usr/lib/modules/6.1", "/usr/lib/modules/6.1/initramfs.img", "/usr/lib/modules/6.1/vmlinuz"}, dropped: []string{"/boot/grub", "/boot/grub/grub.cfg"}},
-		"a kernel that is in both":          {tree: []string{"/boot/vmlinuz-6.1", "/usr/lib/modules/6.1/vmlinuz"}, want: []string{"/boot", "/usr/lib", "/usr/lib/modules", "/usr/lib/modules/6.1", "/usr/lib/modules/6.1/vmlinuz"}, dropped: []string{"/boot/vmlinuz-6.1"}},
-		"a kernel of which nothing is told": {tree: []string{"/boot/vmlinuz-6.1"}, want: []string{"/boot"}, dropped: []string{"/boot/vmlinuz-6.1"}},
+		"special files": {tree: []string{"/usr/fifo|"}, dropped: []string{"/usr/fifo"}},
+		"var is kept":   {tree: []string{"/var/lib/a"}, want: []string{"/var", "/var/lib", "/var/lib/a"}},
+		"var is dropped": {tree: []string{"/var/lib/a"}, options: rootfs.PrepareOptions{DropVar: true},
+			want: []string{"/var"}, dropped: []string{"/var/lib", "/var/lib/a"}},
+		"the repository of another system": {tree: []string{"/sysroot/ostree/repo/config", "/ostree/a"},
+			dropped: []string{"/ostree", "/ostree/a", "/sysroot/ostree", "/sysroot/ostree/repo", "/sysroot/ostree/repo/config"}},
+		"the symlink that stands for it": {tree: []string{"/ostree -> sysroot/ostree"}},
+		"a kernel that is in boot": {tree: []string{"/boot/vmlinuz-6.1", "/boot/initrd.img-6.1",
+			"/boot/grub/grub.cfg", "/usr/lib/modules/6.1/"}, want: []string{"/boot", "/usr/lib", "/usr/lib/modules",
+			"/usr/lib/modules/6.1", "/usr/lib/modules/6.1/initramfs.img",
+			"/usr/lib/modules/6.1/vmlinuz"}, dropped: []string{"/boot/grub", "/boot/grub/grub.cfg"}},
+		"a kernel that is in both": {tree: []string{"/boot/vmlinuz-6.1", "/usr/lib/modules/6.1/vmlinuz"},
+			want:    []string{"/boot", "/usr/lib", "/usr/lib/modules", "/usr/lib/modules/6.1", "/usr/lib/modules/6.1/vmlinuz"},
+			dropped: []string{"/boot/vmlinuz-6.1"}},
+		"a kernel without modules": {tree: []string{"/boot/vmlinuz-6.1"}, want: []string{"/boot"},
+			dropped: []string{"/boot/vmlinuz-6.1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -133,7 +144,7 @@ func TestPrepareLaysATreeOutAsASystemIsCommitted(t *testing.T) {
 func TestPrepareRefusesWhatItCannotDecide(t *testing.T) {
 	t.Parallel()
 	for name, tree := range map[string][]string{
-		"two of etc":                 {"/etc/a", "/usr/etc/b"},
+		"two etc directories":        {"/etc/a", "/usr/etc/b"},
 		"an etc that is a file":      {"/etc"},
 		"two initial RAM disks":      {"/boot/initrd.img-6.1", "/boot/initramfs-6.1.img", "/usr/lib/modules/6.1/"},
 		"an etc that is a symlink":   {"/etc -> usr/etc"},
@@ -143,7 +154,8 @@ func TestPrepareRefusesWhatItCannotDecide(t *testing.T) {
 			t.Errorf("%s: it was prepared", name)
 		}
 	}
-	if _, _, err := rootfs.Prepare(treeOf(t, "/etc/a", "/usr/etc/b"), rootfs.PrepareOptions{}); !errors.Is(err, rootfs.ErrTwoEtc) {
+	if _, _, err := rootfs.Prepare(treeOf(t, "/etc/a", "/usr/etc/b"),
+		rootfs.PrepareOptions{}); !errors.Is(err, rootfs.ErrTwoEtc) {
 		t.Errorf("got %v, want ErrTwoEtc", err)
 	}
 }
@@ -158,8 +170,10 @@ func TestPrepareKeepsHardLinksUnlessTheirLabelsDiffer(t *testing.T) {
 		label func(string, uint32) (string, error)
 		want  map[string]string
 	}{
-		"without labels": {nil, map[string]string{"/usr/b": "/usr/b", "/usr/c": "/usr/b", "/usr/etc/a": "/usr/b", "/usr/d": "/usr/d"}},
-		"with labels":    {label, map[string]string{"/usr/b": "/usr/b", "/usr/c": "/usr/c", "/usr/etc/a": "/usr/c", "/usr/d": "/usr/d"}},
+		"without labels": {nil, map[string]string{"/usr/b": "/usr/b", "/usr/c": "/usr/b", "/usr/etc/a": "/usr/b",
+			"/usr/d": "/usr/d"}},
+		"with labels": {label, map[string]string{"/usr/b": "/usr/b", "/usr/c": "/usr/c", "/usr/etc/a": "/usr/c",
+			"/usr/d": "/usr/d"}},
 	} {
 		prepared, _, err := rootfs.Prepare(tree, rootfs.PrepareOptions{Label: test.label})
 		if err != nil {

@@ -27,7 +27,8 @@ func makeTree(t *testing.T) string {
 		}
 	}
 	for name, content := range map[string]string{
-		"usr/bin/sh": "a shell", "usr/share/doc/README": "read me", "usr/share/doc/empty": "", "usr/share-x/y": strings.Repeat("long ", 100_000),
+		"usr/bin/sh": "a shell", "usr/share/doc/README": "read me", "usr/share/doc/empty": "",
+		"usr/share-x/y": strings.Repeat("long ", 100_000),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
 			t.Fatal(err)
@@ -69,7 +70,8 @@ func paths(tree rootfs.Tree) []string {
 func TestEntriesAreSortedAndHardLinksKnowTheirFirstName(t *testing.T) {
 	tree := open(t, makeTree(t))
 	want := []string{
-		"/", "/bin", "/empty", "/loop", "/shell", "/usr", "/usr/bin", "/usr/bin/bash", "/usr/bin/sh", "/usr/share", "/usr/share-x", "/usr/share-x/y",
+		"/", "/bin", "/empty", "/loop", "/shell", "/usr", "/usr/bin", "/usr/bin/bash", "/usr/bin/sh", "/usr/share",
+		"/usr/share-x", "/usr/share-x/y",
 		"/usr/share/doc", "/usr/share/doc/README", "/usr/share/doc/empty",
 	}
 	if diff := cmp.Diff(want, paths(tree)); diff != "" {
@@ -84,14 +86,16 @@ func TestEntriesAreSortedAndHardLinksKnowTheirFirstName(t *testing.T) {
 func TestPathsAreResolvedInsideTheTree(t *testing.T) {
 	x := rootfs.NewIndex(open(t, makeTree(t)))
 	for p, want := range map[string]string{
-		"/bin/sh": "/usr/bin/sh", "/shell": "/usr/bin/sh", "bin": "/usr/bin", "/../usr//./bin/bash": "/usr/bin/bash", "/": "/",
+		"/bin/sh": "/usr/bin/sh", "/shell": "/usr/bin/sh", "bin": "/usr/bin", "/../usr//./bin/bash": "/usr/bin/bash",
+		"/": "/",
 	} {
 		i, err := x.Resolve(p)
 		if err != nil || x.Entry(i).Path() != want {
 			t.Errorf("%s: got %d, %v, want %s", p, i, err, want)
 		}
 	}
-	for p, want := range map[string]error{"/loop": repo.ErrTooManySymlinks, "/nothing": os.ErrNotExist, "/usr/bin/sh/x": os.ErrNotExist} {
+	for p, want := range map[string]error{"/loop": repo.ErrTooManySymlinks, "/nothing": os.ErrNotExist,
+		"/usr/bin/sh/x": os.ErrNotExist} {
 		if _, err := x.Resolve(p); !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want %v", p, err, want)
 		}
@@ -118,7 +122,7 @@ func TestPathsAreResolvedInsideTheTree(t *testing.T) {
 	}
 }
 
-// commit makes the commit of a directory where it lies.
+// commit makes the commit of a directory in place.
 func commit(t *testing.T, dir string) (*rootfs.Source, object.Checksum) {
 	t.Helper()
 	hashed, err := rootfs.Hash(t.Context(), open(t, dir))
@@ -207,7 +211,7 @@ func TestContentThatChangesAfterHashingIsAnErrorOfReading(t *testing.T) {
 	}
 }
 
-// objects is a repository without files.
+// objects is a source in memory that has no files.
 type objects map[object.Name][]byte
 
 func (o objects) put(t object.Type, data []byte) object.Checksum {
@@ -235,7 +239,8 @@ func TestACommitWhoseFilesAreNotThereIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, c := range []object.Checksum{{}, {1}} {
 		src := objects{}
-		tree, err := object.EncodeDirTree(&object.DirTree{Files: []object.FileEntry{{Name: "a", Checksum: c}, {Name: "b", Checksum: c}}})
+		tree, err := object.EncodeDirTree(&object.DirTree{Files: []object.FileEntry{{Name: "a", Checksum: c},
+			{Name: "b", Checksum: c}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,17 +248,19 @@ func TestACommitWhoseFilesAreNotThereIsAnError(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		data, err := object.EncodeCommit(&object.Commit{Tree: src.put(object.TypeDirTree, tree), Meta: src.put(object.TypeDirMeta, meta)})
+		data, err := object.EncodeCommit(&object.Commit{Tree: src.put(object.TypeDirTree, tree),
+			Meta: src.put(object.TypeDirMeta, meta)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := rootfs.Commit(t.Context(), src, src.put(object.TypeCommit, data)); !errors.Is(err, repo.ErrObjectNotFound) {
+		if _, err := rootfs.Commit(t.Context(), src,
+			src.put(object.TypeCommit, data)); !errors.Is(err, repo.ErrObjectNotFound) {
 			t.Errorf("%s: got %v, want ErrObjectNotFound", c, err)
 		}
 	}
 }
 
-// A few bytes of a hostile repository name one large xattr for many directories: it is looked at once.
+// A few bytes of a hostile repository name one large xattr for many directories. It is parsed once.
 func TestManyDirectoriesMayHaveOneLargeHeader(t *testing.T) {
 	t.Parallel()
 	src := objects{}

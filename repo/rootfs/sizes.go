@@ -2,13 +2,13 @@ package rootfs
 
 import "math"
 
-// sizes keeps the sizes of files in 32 bits, and apart those of the few that have more.
+// sizes holds the sizes of files in 32 bits each. The few larger sizes are kept in a map.
 type sizes struct {
 	list  []uint32
 	large map[uint32]int64
 }
 
-// isLarge stands for a size that is kept apart.
+// isLarge marks a size that is kept in the map.
 const isLarge = math.MaxUint32
 
 func (s *sizes) at(i int) int64 {
@@ -34,7 +34,7 @@ func (s *sizes) add(size int64) {
 	s.set(len(s.list)-1, size)
 }
 
-// reorder returns the sizes with what stands at order[i] at i.
+// reorder returns sizes whose element i is element order[i] of the old ones.
 func (s *sizes) reorder(order []uint32) sizes {
 	out := sizes{list: reorder(s.list, order)}
 	for i, from := range order {

@@ -18,10 +18,10 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// ErrNoObject says that something is neither file, symlink nor directory, and so cannot be in a commit.
+// ErrNoObject says that an entry is neither a file nor a symlink nor a directory, and so cannot be in a commit.
 var ErrNoObject = errors.New("neither a file nor a symlink nor a directory")
 
-// Hashed is a tree whose entries all have objects.
+// Hashed is a tree in which every entry but directories has an object.
 type Hashed struct {
 	Tree
 	entries *List
@@ -30,8 +30,8 @@ type Hashed struct {
 // Entries implements [Tree].
 func (h *Hashed) Entries() *List { return h.entries }
 
-// Hash reads the files of a tree, several at a time, and gives every entry but directories the checksum of its file object.
-// Those that have one are not read. Special files get a checksum that stands for what they are.
+// Hash reads the files of a tree, several at a time, and gives every entry but directories the checksum of its file
+// object. Files that already have one are not read. Special files get a checksum that identifies them.
 func Hash(ctx context.Context, tree Tree) (*Hashed, error) {
 	h := &Hashed{Tree: tree, entries: tree.Entries().withObjects()}
 	objects := h.entries.objects
@@ -67,7 +67,8 @@ func Hash(ctx context.Context, tree Tree) (*Hashed, error) {
 
 const hashBuffer = 128 << 10
 
-// HeaderObject is the object of an entry without content: that of a symlink, or one that stands for what a special file is.
+// HeaderObject returns the object of an entry without content: that of a symlink, or a checksum that identifies a
+// special file.
 func HeaderObject(e Entry) (c object.Checksum, err error) {
 	if e.IsSymlink() {
 		s, err := object.FileHasher(e.FileHeader)
@@ -112,20 +113,20 @@ func hashContent(ctx context.Context, tree Tree, i int, buf []byte) (c object.Ch
 	return c, nil
 }
 
-// Source is the [repo.Source] of the commit of a tree. File objects are read from the tree, and hashed again while they are:
-// what is not as it was is an error of reading. Dirtrees are made when they are asked for, since those of a large tree are large.
+// Source is the [repo.Source] of the commit of a tree. File objects are read from the tree and hashed again: if content
+// has changed, Read returns an error. Dirtrees are made on demand, since those of a large tree are large.
 type Source struct {
 	// Tree is the root's dirtree, Meta its dirmeta.
 	Tree, Meta object.Checksum
 
 	tree  *Hashed
 	x     *Index
-	files []uint32    // entries with an object, sorted by that, each object once
+	files []uint32    // entries with an object, sorted by object, each object once
 	dirs  []directory // in the order of entries
 	trees []uint32    // indexes of dirs, sorted by dirtree, each dirtree once
 
 	once   sync.Once // for linked
-	linked *List     // as in the commit: names of one object are links of one file
+	linked *List     // as in the commit: entries of one object are links of one file
 	mu     sync.RWMutex
 	meta   map[object.Name][]byte // dirmetas and commits
 }
@@ -138,7 +139,8 @@ type directory struct {
 	tree, meta object.Checksum
 }
 
-// NewSource makes the tree objects of a tree. An error wraps [ErrNoObject] if there is something in it that no commit can have.
+// NewSource makes the dirtrees and dirmetas of a tree. If the tree has an entry that cannot be in a commit, the error
+// wraps [ErrNoObject].
 func NewSource(tree *Hashed) (*Source, error) {
 	s := &Source{tree: tree, x: NewIndex(tree), meta: map[object.Name][]byte{}}
 	for i, e := range tree.entries.All() {
@@ -155,7 +157,7 @@ func NewSource(tree *Hashed) (*Source, error) {
 		return nil, errors.New("the tree has no root")
 	}
 	children := 0
-	// Backwards, since a directory stands before what is in it.
+	// Go backwards, since a directory precedes its content.
 	for i := range slices.Backward(s.dirs) {
 		n, err := s.makeDirectory(&s.dirs[i])
 		if err != nil {
@@ -178,13 +180,13 @@ func NewSource(tree *Hashed) (*Source, error) {
 func (s *Source) object(entry uint32) object.Checksum { return s.tree.entries.objects[entry] }
 func (s *Source) dirTree(dir uint32) object.Checksum  { return s.dirs[dir].tree }
 
-// sortBy sorts a list by what sum says, and keeps the first of several that are equal.
+// sortBy sorts a list by sum, and keeps the first of several equal elements.
 func sortBy(list []uint32, sum func(uint32) object.Checksum) []uint32 {
 	slices.SortFunc(list, func(a, b uint32) int { return cmp.Or(sum(a).Compare(sum(b)), cmp.Compare(a, b)) })
 	return slices.Clip(slices.CompactFunc(list, func(a, b uint32) bool { return sum(a) == sum(b) }))
 }
 
-// makeDirectory makes the objects of a directory, and returns how many entries are in it.
+// makeDirectory makes the objects of a directory, and returns the number of entries below it.
 func (s *Source) makeDirectory(d *directory) (children int, err error) {
 	e := s.tree.entries.At(int(d.entry))
 	meta, err := object.EncodeDirMeta(&object.DirMeta{UID: e.UID, GID: e.GID, Mode: e.Mode, Xattrs: e.Xattrs})
@@ -197,7 +199,7 @@ func (s *Source) makeDirectory(d *directory) (children int, err error) {
 	return children, err
 }
 
-// encodeTree makes the dirtree of a directory, those in which are made.
+// encodeTree makes the dirtree of a directory. Those of its subdirectories must exist.
 func (s *Source) encodeTree(d *directory) (data []byte, children int, err error) {
 	list := &object.DirTree{}
 	for i := range s.x.Children(s.tree.entries.At(int(d.entry)).Path()) {
@@ -223,7 +225,7 @@ func (s *Source) find(c object.Checksum) (int, error) {
 	return int(s.files[n]), nil
 }
 
-// committed is the tree as that of its commit.
+// committed is the tree as the commit has it.
 func (s *Source) committed() *commitTree {
 	s.once.Do(func() { s.linked = s.tree.entries.linkedByObject() })
 	return &commitTree{src: s, entries: s.linked}
@@ -237,7 +239,7 @@ func (s *Source) put(t object.Type, data []byte) object.Checksum {
 	return c
 }
 
-// AddCommit adds a commit of the tree. Tree and Meta of the commit are set.
+// AddCommit adds a commit of the tree. It sets Tree and Meta of the commit.
 func (s *Source) AddCommit(c object.Commit) (object.Checksum, error) {
 	c.Tree, c.Meta = s.Tree, s.Meta
 	data, err := object.EncodeCommit(&c)
@@ -250,7 +252,9 @@ func (s *Source) AddCommit(c object.Commit) (object.Checksum, error) {
 // Metadata implements [repo.Source].
 func (s *Source) Metadata(_ context.Context, name object.Name) ([]byte, error) {
 	if name.Type == object.TypeDirTree {
-		if n, ok := slices.BinarySearchFunc(s.trees, name.Checksum, func(i uint32, c object.Checksum) int { return s.dirTree(i).Compare(c) }); ok {
+		if n, ok := slices.BinarySearchFunc(s.trees, name.Checksum, func(i uint32, c object.Checksum) int {
+			return s.dirTree(i).Compare(c)
+		}); ok {
 			data, _, err := s.encodeTree(&s.dirs[s.trees[n]])
 			return data, err
 		}
@@ -300,8 +304,8 @@ type noContent struct{}
 func (noContent) Read([]byte) (int, error) { return 0, io.EOF }
 func (noContent) Close() error             { return nil }
 
-// rehashed sees that content is still what was hashed. It tells so with the last bytes, since readers that know the size
-// stop there.
+// rehashed checks that content is still what was hashed. It reports a mismatch together with the last bytes, since
+// readers that know the size stop there.
 type rehashed struct {
 	io.ReadCloser
 	h    hash.Hash
@@ -324,7 +328,7 @@ func (r *rehashed) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// WriteTo stores all objects, also the commits that were added, in a transaction.
+// WriteTo stores all objects, including the added commits, in a transaction.
 func (s *Source) WriteTo(ctx context.Context, txn *repo.Txn) error {
 	g, run := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))

@@ -1,9 +1,9 @@
-// Package rootfs reads root filesystems as a [List] of paths: from a directory on disk, from a commit, or from whatever
-// else implements [Tree]. It can make a commit of such a tree where it lies: its files are hashed in place and its
-// objects are read from it, so that nothing is stored twice.
+// Package rootfs reads root filesystems as a [List] of paths: from a directory on disk, from a commit, or from another
+// implementation of [Tree]. It can make a commit of such a tree in place: files are hashed where they are and objects
+// are read from them, so that nothing is stored twice.
 //
-// A [Tree] is what components are found in and what images of plain root filesystems are written from; a [Source] is
-// the [repo.Source] of a tree's commit, from which everything above reads as from a repository.
+// Components are detected in a [Tree], and images of plain root filesystems are written from one. A [Source] is the
+// [repo.Source] of a tree's commit: other packages read it like a repository.
 package rootfs
 
 import (
@@ -11,11 +11,11 @@ import (
 	"io"
 )
 
-// Tree is a root filesystem that does not change. Implementations are safe for concurrent use.
+// Tree is an immutable root filesystem. Implementations are safe for concurrent use.
 type Tree interface {
-	// Entries lists everything. Every entry's parent is there and is a directory.
+	// Entries returns all entries. The parent of every entry is listed and is a directory.
 	Entries() *List
-	// Open returns the content of the regular file at an index of Entries. It has exactly Size bytes; a shorter or longer
-	// one is an error of Read.
+	// Open returns the content of the regular file at an index of Entries. Read returns an error if the content is not
+	// exactly Size bytes long.
 	Open(ctx context.Context, index int) (io.ReadCloser, error)
 }

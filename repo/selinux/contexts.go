@@ -6,29 +6,29 @@ import (
 	"strings"
 )
 
-// Limits on what is read, so that a hostile policy costs little. Real policies have 7000 lines, regular expressions of 300
-// characters at most and 100 000 instructions in all.
+// These limits keep a hostile policy cheap. Real policies have 7000 lines, with regular expressions of at most 300
+// characters and 100 000 instructions in all.
 const (
 	maxSpecs        = 100_000
-	maxPattern      = 4096 // libselinux: one less
+	maxPattern      = 4096 // libselinux allows one less
 	maxContext      = 4096
 	maxInstructions = 1_000_000
 )
 
 // spec is one line of file_contexts.
 type spec struct {
-	order  int    // later lines go before earlier ones
+	order  int    // later lines take precedence
 	kind   uint32 // file type, or 0 for all
 	label  string // "" for none
 	stem   string // directory that paths must be in, such as "/usr", or ""
-	prefix string // that all paths which match begin with
+	prefix string // literal prefix of all matching paths
 	match  *compiled
 }
 
-// noLabel is written where files are to have none.
+// noLabel in a policy says that files get no label.
 const noLabel = "<<none>>"
 
-// kinds are the file types by their letters.
+// kinds maps letters to file types.
 var kinds = map[string]uint32{
 	"-b": 0o060000, "-c": 0o020000, "-d": 0o040000, "-p": 0o010000, "-l": 0o120000, "-s": 0o140000, "--": 0o100000,
 }
@@ -39,7 +39,8 @@ func newPolicy(name string) *Policy {
 	return &Policy{name: name, literals: map[string][]*spec{}, byDir: map[string][]*spec{}}
 }
 
-// addContexts reads a file of lines "PATTERN [TYPE] LABEL", which go before those of files that were read earlier.
+// addContexts reads a file of lines "PATTERN [TYPE] LABEL". They take precedence over those of files that were read
+// earlier.
 func (p *Policy) addContexts(ctx context.Context, file, data string) error {
 	n := 0
 	for line := range strings.Lines(data) {
@@ -107,7 +108,7 @@ func abbreviate(s string) string {
 	return s
 }
 
-// addSpec puts a line where paths that it may match are looked up.
+// addSpec adds a line to the table in which matching paths are looked up.
 func (p *Policy) addSpec(s *spec, pattern string) error {
 	if path, ok := literal(pattern); ok {
 		p.literals[path] = append(p.literals[path], s)
@@ -124,11 +125,11 @@ func (p *Policy) addSpec(s *spec, pattern string) error {
 	return nil
 }
 
-// Label returns the label that a file of the given path and mode has, or "" if it has none. The path is absolute and
-// clean; of the mode only the file type counts, and with no type lines for any type match. The label of a system's
-// /usr/etc is that of /usr/etc: when it is deployed its copy in /etc is labelled anew.
+// Label returns the label of a file with the given path and mode, or "" if it has none. The path must be absolute and
+// clean. Only the file type of the mode matters; without one, lines for any type match. Files in /usr/etc are labelled
+// for that path: when a system is deployed, the copy in /etc is labelled again.
 func (p *Policy) Label(path string, mode uint32) (string, error) {
-	// libostree does so, since policies give mount points of the kernel none.
+	// Libostree does the same, since policies give the kernel's mount points no label.
 	if path == "/proc" {
 		path = "/mnt"
 	}
@@ -139,7 +140,8 @@ func (p *Policy) Label(path string, mode uint32) (string, error) {
 	return s.label, nil
 }
 
-// find returns the line that says the label: of those without regular expressions the last that matches, else of all.
+// find returns the line that decides the label: the last match among lines without regular expressions, or else the
+// last match of all.
 func (p *Policy) find(path string, kind uint32) *spec {
 	list := p.literals[path]
 	for i := len(list) - 1; i >= 0; i-- {
@@ -162,7 +164,7 @@ func (p *Policy) find(path string, kind uint32) *spec {
 	}
 }
 
-// lastMatch returns the last line of a list that matches and is later than best, or best.
+// lastMatch returns the last line of a list that matches and is later than best, or else best.
 func lastMatch(list []*spec, best *spec, path, text string, kind uint32) *spec {
 	for i := len(list) - 1; i >= 0; i-- {
 		s := list[i]
@@ -178,8 +180,8 @@ func lastMatch(list []*spec, best *spec, path, text string, kind uint32) *spec {
 
 func (s *spec) is(kind uint32) bool { return s.kind == 0 || kind == 0 || s.kind == kind }
 
-// inStem reports whether a path is in the directory that its pattern names. Of a pattern such as "/usr/?" the path "/usr" is
-// not, and so has no label by it.
+// inStem reports whether a path is in the directory of a pattern's stem. For a pattern such as "/usr/?" the path "/usr"
+// is not, so that pattern does not label it.
 func (s *spec) inStem(path string) bool {
 	return s.stem == "" || len(path) > len(s.stem) && path[len(s.stem)] == '/' && strings.HasPrefix(path, s.stem)
 }

@@ -1,8 +1,8 @@
-// Package selinux computes the SELinux labels of paths from the policy that is found in a root filesystem, as libselinux
-// does on the system itself: from file_contexts with file_contexts.homedirs, .local, .subs and .subs_dist. Neither the
-// system that it runs on nor its policy matter.
+// Package selinux computes the SELinux labels of paths from the policy in a root filesystem, as libselinux does on the
+// system itself: from file_contexts with file_contexts.homedirs, .local, .subs and .subs_dist. The system that it runs
+// on and its policy do not matter.
 //
-// [Policy.Label] fits where a commit wants labels: [rootfs.PrepareOptions] and [repo.TreeOptions].
+// [Policy.Label] can be used as the Label of [rootfs.PrepareOptions] and [repo.TreeOptions].
 package selinux
 
 import (
@@ -21,45 +21,45 @@ var (
 	_ Files = (*rootfs.Index)(nil)
 )
 
-// ErrNoPolicy says that a tree has no policy, or one that is disabled, so that its files have no labels.
+// ErrNoPolicy says that a tree has no policy or that it is disabled, so that its files have no labels.
 var ErrNoPolicy = errors.New("no SELinux policy")
 
-// ErrInvalidPolicy says that a policy is there but cannot be understood.
+// ErrInvalidPolicy says that a policy cannot be parsed.
 var ErrInvalidPolicy = errors.New("invalid SELinux policy")
 
-// Sizes in bytes up to which files of a policy are read. The largest of real ones is below 1 MiB.
+// These are the maximum sizes in bytes of a policy's files. The largest real one is below 1 MiB.
 const (
 	maxConfig   = 1 << 20
 	maxContexts = 16 << 20
 )
 
-// Policy says which label a path has. It is safe for concurrent use.
+// Policy knows the label of each path. It is safe for concurrent use.
 type Policy struct {
 	name         string
-	subs         substitutions // of the administrator
-	distSubs     substitutions // of the distribution, applied to the result
+	subs         substitutions // those of the administrator
+	distSubs     substitutions // those of the distribution, applied to the result
 	literals     map[string][]*spec
-	byDir        map[string][]*spec // regular expressions, by the directory that all they match is in
+	byDir        map[string][]*spec // regular expressions by the directory that all matching paths are in
 	count        int
-	instructions int // of all regular expressions
+	instructions int // instructions of all regular expressions
 }
 
-// Name is that of the policy, such as "targeted".
+// Name returns the name of the policy, such as "targeted".
 func (p *Policy) Name() string { return p.name }
 
-// Files is what a policy is read from. A [*repo.TreeView] is one, and so is a [*rootfs.Index]. Paths are absolute in
-// the tree, and symlinks stay in it.
+// Files is the tree that a policy is read from. [*repo.TreeView] and [*rootfs.Index] implement it. Paths are absolute
+// in the tree, and symlinks are resolved inside it.
 type Files interface {
 	// Exists reports whether a path leads to anything.
 	Exists(ctx context.Context, path string) (bool, error)
-	// ReadFile returns the content of a regular file of at most limit bytes. The error wraps [fs.ErrNotExist] where
-	// there is none.
+	// ReadFile returns the content of a regular file of at most limit bytes. The error wraps [fs.ErrNotExist] if there is
+	// none.
 	ReadFile(ctx context.Context, path string, limit int64) ([]byte, error)
 }
 
-// Load reads the policy that /etc/selinux/config of a tree names, or /usr/etc/selinux/config where there is no
-// /etc/selinux. An error wraps [ErrNoPolicy] where there is none or it is neither enforcing nor permissive, and
-// [ErrInvalidPolicy] where it cannot be used.
+// Load reads the policy that is named in /etc/selinux/config of a tree, or in /usr/etc/selinux/config if there is no
+// /etc/selinux. The error wraps [ErrNoPolicy] if there is no policy or it is neither enforcing nor permissive, and
+// [ErrInvalidPolicy] if it cannot be used.
 func Load(ctx context.Context, tree Files) (*Policy, error) {
 	dir := "/etc/selinux"
 	if ok, err := tree.Exists(ctx, dir); err != nil {
@@ -93,8 +93,8 @@ func Load(ctx context.Context, tree Files) (*Policy, error) {
 		case !errors.Is(err, fs.ErrNotExist):
 			return nil, err
 		case i == 0:
-			return nil, fmt.Errorf("%w: %s/config wants the policy %q, but there is no %s: build the policy, disable it, or do without labels",
-				ErrInvalidPolicy, dir, name, base)
+			return nil, fmt.Errorf("%w: %s/config wants the policy %q, but there is no %s: build the policy, disable it, "+
+				"or do without labels", ErrInvalidPolicy, dir, name, base)
 		}
 	}
 	if p.subs, err = readSubstitutions(ctx, tree, base+".subs"); err != nil {
@@ -106,7 +106,7 @@ func Load(ctx context.Context, tree Files) (*Policy, error) {
 	return p, nil
 }
 
-// parseConfig reads the name of the policy, and whether it is in force.
+// parseConfig returns the name of the policy, and whether it is enabled.
 func parseConfig(config string) (name string, enabled bool) {
 	name = "targeted"
 	for line := range strings.Lines(config) {
@@ -120,7 +120,7 @@ func parseConfig(config string) (name string, enabled bool) {
 	return name, enabled
 }
 
-// substitutions replace a directory at the beginning of paths. The first that applies is taken.
+// substitutions replace a leading directory of paths. The first one that applies is used.
 type substitutions []substitution
 
 type substitution struct{ from, to string }
@@ -136,7 +136,7 @@ func readSubstitutions(ctx context.Context, tree Files, name string) (substituti
 	return parseSubstitutions(string(data)), nil
 }
 
-// parseSubstitutions reads lines with two paths each. Later lines go before earlier ones.
+// parseSubstitutions parses lines with two paths each. Later lines take precedence.
 func parseSubstitutions(data string) substitutions {
 	var s substitutions
 	for line := range strings.Lines(data) {
@@ -166,5 +166,5 @@ func (s substitutions) apply(path string) string {
 	return path
 }
 
-// isSpace is that of the C locale.
+// isSpace is isspace(3) in the C locale.
 func isSpace(r rune) bool { return r == ' ' || r >= '\t' && r <= '\r' }

@@ -8,23 +8,23 @@ import (
 	"strings"
 )
 
-// libselinux hands "^PATTERN$" to PCRE with bytes for characters and with "." for all of them. Go's regular expressions match
-// in linear time, which matters with patterns of a stranger, but lack what needs backtracking. What both have but read
-// differently is translated, and what Go lacks is an error: no known policy has any of it.
+// Libselinux passes "^PATTERN$" to PCRE, with bytes as characters and with "." matching all of them. Go's regular
+// expressions match in linear time, which matters for untrusted patterns, but lack features that need backtracking.
+// Syntax that both have but read differently is translated. What Go lacks is an error; no known policy uses it.
 
-// metaCharacters make a regular expression of a pattern.
+// metaCharacters are the characters that make a pattern a regular expression.
 const metaCharacters = ".^$?*+|[({])}"
 
-// escapable are the characters that a pattern can have behind a backslash and still name one path.
+// escapable are the characters that may follow a backslash in a pattern that names one path.
 const escapable = metaCharacters + "-_,"
 
-// literal returns the one path that a pattern without regular expression names.
+// literal returns the only path that a pattern without metacharacters matches.
 func literal(pattern string) (path string, ok bool) {
 	path, rest := plainPrefix(pattern)
 	return path, rest == ""
 }
 
-// plainPrefix returns what a pattern begins with, unescaped, up to its first metacharacter, and the rest.
+// plainPrefix splits a pattern at its first metacharacter. The first part is unescaped.
 func plainPrefix(pattern string) (plain, rest string) {
 	var b strings.Builder
 	for i := 0; i < len(pattern); i++ {
@@ -44,19 +44,19 @@ func plainPrefix(pattern string) (plain, rest string) {
 	return b.String(), ""
 }
 
-// literalPrefix is what all paths that match a pattern begin with. It is not always the longest.
+// literalPrefix returns a prefix of all paths that match a pattern, not always the longest one.
 func literalPrefix(pattern string) string {
 	if strings.Contains(pattern, "|") && alternatives(pattern) {
 		return ""
 	}
 	plain, rest := plainPrefix(pattern)
 	if rest != "" && strings.IndexByte("?*{", rest[0]) >= 0 && plain != "" {
-		return plain[:len(plain)-1] // the last character may be absent
+		return plain[:len(plain)-1] // the last character is optional
 	}
 	return plain
 }
 
-// alternatives reports whether there may be a "|" outside of parentheses.
+// alternatives reports whether a pattern may have a "|" outside of parentheses.
 func alternatives(pattern string) bool {
 	depth := 0
 	for i := 0; i < len(pattern); i++ {
@@ -78,8 +78,8 @@ func alternatives(pattern string) bool {
 	return false
 }
 
-// stem is the first directory of a pattern if it stands there without metacharacters: libselinux looks at the pattern only for
-// paths inside of it.
+// stem returns the first directory of a pattern if that has no metacharacters: libselinux tries the pattern only for
+// paths inside it.
 func stem(pattern string) string {
 	if pattern == "" {
 		return ""
@@ -95,7 +95,7 @@ func stem(pattern string) string {
 	return path
 }
 
-// latin1 makes a character of each byte.
+// latin1 converts each byte to a character.
 func latin1(s string) string {
 	for i := range len(s) {
 		if s[i] >= 0x80 {
@@ -114,10 +114,10 @@ var (
 	errTooComplex  = errors.New("regular expressions are too complex")
 )
 
-// compiled is a pattern that paths are matched with.
+// compiled is a compiled pattern.
 type compiled struct {
 	re       *regexp.Regexp
-	contains string // all that match have it in them
+	contains string // substring of all matching paths
 	size     int    // in instructions
 }
 
@@ -135,7 +135,7 @@ func compile(pattern string, limit int) (*compiled, error) {
 	tree, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
 		if e, ok := errors.AsType[*syntax.Error](err); ok {
-			err = errors.New(e.Code.String()) // the expression itself may be long
+			err = errors.New(e.Code.String()) // the expression in the error may be long
 		}
 		return nil, err
 	}
@@ -150,7 +150,7 @@ func compile(pattern string, limit int) (*compiled, error) {
 	return &compiled{re: re, contains: required(tree), size: len(prog.Inst)}, err
 }
 
-// required returns the longest string that what matches must have in it.
+// required returns the longest string that every match must contain.
 func required(tree *syntax.Regexp) string {
 	switch {
 	case tree.Op == syntax.OpLiteral && tree.Flags&syntax.FoldCase == 0:
@@ -167,10 +167,10 @@ func required(tree *syntax.Regexp) string {
 	return ""
 }
 
-// endOfPath is what "$" means to PCRE.
+// endOfPath is what "$" means in PCRE.
 const endOfPath = `(?:\n?\z)`
 
-// translate makes a regular expression of Go that matches the same.
+// translate returns a Go regular expression that matches the same paths.
 func translate(pattern string) (string, error) {
 	var b strings.Builder
 	for i := 0; i < len(pattern); i++ {
@@ -208,10 +208,10 @@ func translate(pattern string) (string, error) {
 	return b.String(), nil
 }
 
-// whitespace is what \s stands for, with the vertical tab that Go's lacks.
+// whitespace is what \s stands for, including the vertical tab that Go's lacks.
 const whitespace = `\t\n\v\f\r `
 
-// escape translates the escape sequence, always of two characters, that s begins with.
+// escape translates the escape sequence at the start of s, which has two characters.
 func escape(s string, inClass bool) (string, error) {
 	if len(s) < 2 {
 		return "", errors.New("a backslash at the end")
@@ -232,7 +232,7 @@ func escape(s string, inClass bool) (string, error) {
 	return s[:2], nil
 }
 
-// classLength is the length of the class that s begins with, or of s if the class has no end.
+// classLength returns the length of the class at the start of s, or that of s if the class has no end.
 func classLength(s string) int {
 	i := 1
 	if strings.HasPrefix(s[i:], "^") {

@@ -28,7 +28,7 @@ func run(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// debian makes a small Debian with its policy, changed as an administrator would.
+// debian makes a small Debian with its policy, changed as an administrator would change it.
 func debian(t *testing.T) string {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "root")
@@ -38,10 +38,11 @@ func debian(t *testing.T) string {
 	}
 	run(t, "mmdebstrap", aptsources.Mmdebstrap("bookworm", root, mirror.All(),
 		"--include=selinux-policy-default,policycoreutils,systemd,openssh-server,perl")...)
-	// Debian's ostree puts the label behind the ACLs of this directory, which is no order that newer ones accept.
+	// Debian's ostree puts the label after the ACLs of this directory, an order that newer versions do not accept.
 	run(t, "bash", "-euc", `cd "$1"; rm -rf dev/* run/* var/log/journal
 		cd etc/selinux/default/contexts/files
-		printf '%s\n' '/srv/www(/.*)?  system_u:object_r:httpd_sys_content_t:s0' '/usr/bin/perl -- system_u:object_r:local_t:s0' '/usr/lib/.*\.so -l <<none>>' >file_contexts.local
+		printf '%s\n' '/srv/www(/.*)?  system_u:object_r:httpd_sys_content_t:s0' \
+			'/usr/bin/perl -- system_u:object_r:local_t:s0' '/usr/lib/.*\.so -l <<none>>' >file_contexts.local
 		echo '/opt/root /' >file_contexts.subs
 		echo '/export/home /home' >>file_contexts.subs_dist
 		cd "$1"; mkdir -p opt/root/etc opt/root/usr/bin export/home/me/.ssh srv/www/a home/you/.ssh
@@ -68,7 +69,7 @@ func TestEveryPathOfADebianHasTheLabelThatOSTreeGivesIt(t *testing.T) {
 	}
 }
 
-// odd are lines that no distribution has, but which libselinux understands.
+// odd is a policy with lines that no distribution has but that libselinux accepts.
 var odd = `
 /.* default
 /a|/b alternative
@@ -97,20 +98,24 @@ var odd = `
 
 func TestOddLinesMeanTheSameToLibselinux(t *testing.T) {
 	root := t.TempDir()
-	run(t, "bash", "-euc", `cd "$1"; mkdir -p etc/selinux/odd/contexts/files etc/selinux/odd/policy a b x x.y/z xxy d/e d/none d/q d/aab
+	run(t, "bash", "-euc",
+		`cd "$1"; mkdir -p etc/selinux/odd/contexts/files etc/selinux/odd/policy a b x x.y/z xxy d/e d/none d/q d/aab
 		printf 'SELINUX=enforcing\nSELINUXTYPE=odd\n' >etc/selinux/config
 		echo any >etc/selinux/odd/policy/policy.33 # ostree wants its checksum
 		printf '%s\n' "$2" >etc/selinux/odd/contexts/files/file_contexts
 		printf '/lib /d\n/lib /x\n/deep/er /lib\n/etc/../x /a\n/top /\n' >etc/selinux/odd/contexts/files/file_contexts.subs
 		printf '/d/q /x\n/x/two /d\n' >etc/selinux/odd/contexts/files/file_contexts.subs_dist
-		cd x; touch a b ac bc ab abb abbc abbccc ä ö q z zz 'z{,2}' $'\n' $'e\n' e 1 1-2 ']c' ']b' aa 'a]' '|y' '(y' y '12-_.a' '12-_xa' $'\v\va' '  a' anywhere group
+		cd x; touch a b ac bc ab abb abbc abbccc ä ö q z zz 'z{,2}' $'\n' $'e\n' e
+		touch 1 1-2 ']c' ']b' aa 'a]' '|y' '(y' y '12-_.a' '12-_xa' $'\v\va' '  a' anywhere group
 		mkdir two; touch two/aab; cd ..
-		touch x.y/.. 'x.y/a' xxy/a d/b d/group d/aab/b d/none/not d/none/a bx b/x d/q/a; ln -s not d/none/link; ln -s x d/none/notlink; ln -s x d/s
-		mkdir -p lib deep/er/none top/x/two top/d; touch lib/a lib/ä lib/aab deep/er/none/not deep/er/q top/x/a top/d/b libx`, "bash", root, odd)
+		touch x.y/.. 'x.y/a' xxy/a d/b d/group d/aab/b d/none/not d/none/a bx b/x d/q/a
+		ln -s not d/none/link; ln -s x d/none/notlink; ln -s x d/s
+		mkdir -p lib deep/er/none top/x/two top/d; touch lib/a lib/ä lib/aab deep/er/none/not deep/er/q top/x/a top/d/b libx`,
+		"bash", root, odd)
 	compare(t, root)
 }
 
-// compare compares the labels of all paths with those of a commit that ostree makes, which are returned.
+// compare compares the labels of all paths with those of a commit that ostree makes. It returns ostree's labels.
 func compare(t *testing.T, root string) map[string]string {
 	tree, err := rootfs.Dir(t.Context(), root)
 	if err != nil {
@@ -141,12 +146,13 @@ func compare(t *testing.T, root string) map[string]string {
 	return want
 }
 
-// committed returns the labels that ostree commit gives.
+// committed returns the labels that `ostree commit` sets.
 func committed(t *testing.T, root string) map[string]string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "repo")
 	run(t, "ostree", "--repo="+dir, "init", "--mode=bare-user")
-	commit := run(t, "ostree", "--repo="+dir, "commit", "--branch=labels", "--tree=dir="+root, "--selinux-policy-from-base")
+	commit := run(t, "ostree", "--repo="+dir, "commit", "--branch=labels", "--tree=dir="+root,
+		"--selinux-policy-from-base")
 	r, err := repo.Open(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/selinux"
 )
 
-// files is a tree with files of this content.
+// files is a tree of files with their content.
 type files map[string]string
 
 func (f files) Entries() *rootfs.List {
@@ -61,7 +61,7 @@ func policy(t testing.TB, f files) *selinux.Policy {
 	return p
 }
 
-// The types of files, as find(1) names them.
+// These are the types of files, as find(1) names them.
 const (
 	regular = 0o100644
 	dir     = 0o040755
@@ -69,7 +69,7 @@ const (
 	char    = 0o020600
 )
 
-// label is a question with its answer.
+// label is a path and mode with the expected label.
 type label struct {
 	path string
 	mode uint32
@@ -117,18 +117,21 @@ func TestLaterFilesGoBeforeEarlierOnes(t *testing.T) {
 		contexts + ".homedirs": "/home/[^/]+ home\n/home/exact home\n",
 		contexts + ".local":    "/home/me local\n/x/y local\n",
 	}), []label{
-		{"/home/you", dir, "home"}, {"/home/exact", dir, "home"}, {"/home/me", dir, "local"}, {"/home/me/x", dir, "base"}, {"/x/y", dir, "local"}, {"/x/z", dir, "base"},
+		{"/home/you", dir, "home"}, {"/home/exact", dir, "home"}, {"/home/me", dir, "local"}, {"/home/me/x", dir, "base"},
+		{"/x/y", dir, "local"}, {"/x/z", dir, "base"},
 	})
 }
 
 func TestSubstitutionsReplaceTheBeginningOfPaths(t *testing.T) {
 	check(t, policy(t, files{
-		contexts:                "/usr/lib/.* lib\n/usr/lib lib-itself\n/run/.* run\n/ root\n/bin bin\n/mnt mnt\n/proc proc\n",
+		contexts: "/usr/lib/.* lib\n/usr/lib lib-itself\n/run/.* run\n" +
+			"/ root\n/bin bin\n/mnt mnt\n/proc proc\n",
 		contexts + ".subs_dist": "# none\n/lib64 /usr/lib\n/lib /usr/lib64\n/lib /usr/lib\n/var/run   /run\nbroken\n",
 		contexts + ".subs":      "/sysroot /\n/exports/run /var/run # and more\n",
 	}), []label{
 		{"/lib64/x", regular, "lib"}, {"/lib64", dir, "lib-itself"}, {"/lib640", dir, ""}, {"/lib/x", regular, "lib"},
-		{"/exports/run/x", regular, "run"}, {"/sysroot", dir, "root"}, {"/sysroot/bin", dir, "bin"}, {"/proc", dir, "mnt"}, {"/proc/x", dir, ""},
+		{"/exports/run/x", regular, "run"}, {"/sysroot", dir, "root"}, {"/sysroot/bin", dir, "bin"}, {"/proc", dir, "mnt"},
+		{"/proc/x", dir, ""},
 	})
 }
 
@@ -216,11 +219,13 @@ func TestAPolicyThatCannotBeUsedIsAnErrorThatNamesTheLine(t *testing.T) {
 		"long label":         {"/ " + long + "\n", "more than 4095 characters"},
 		"too many states":    {strings.Repeat("/"+strings.Repeat("([^a]{999})", 300)+"\tc\n", 10), "too complex"},
 		"repeated too often": {"/(a{1000}){1000} c\n", "invalid repeat count"},
-		"deep":               {"/" + strings.Repeat("(", 1500) + strings.Repeat(")", 1500) + " c\n", "expression nests too deeply"},
+		"deep": {"/" + strings.Repeat("(", 1500) + strings.Repeat(")", 1500) + " c\n",
+			"expression nests too deeply"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := load(t, files{"/etc/selinux/config": config, contexts: tc.contexts})
-			if !errors.Is(err, selinux.ErrInvalidPolicy) || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), contexts) {
+			if !errors.Is(err, selinux.ErrInvalidPolicy) || !strings.Contains(err.Error(), tc.want) ||
+				!strings.Contains(err.Error(), contexts) {
 				t.Errorf("got %v, want %q", err, tc.want)
 			}
 		})
@@ -235,7 +240,8 @@ func TestAPolicyThatCannotBeUsedIsAnErrorThatNamesTheLine(t *testing.T) {
 			t.Errorf("%s: got %v, want ErrInvalidPolicy", name, err)
 		}
 	}
-	if _, err := load(t, files{"/etc/selinux/config": config, contexts: strings.Repeat("#", 17<<20)}); !errors.Is(err, repo.ErrTooLarge) {
+	if _, err := load(t, files{"/etc/selinux/config": config,
+		contexts: strings.Repeat("#", 17<<20)}); !errors.Is(err, repo.ErrTooLarge) {
 		t.Errorf("too large: got %v", err)
 	}
 }
@@ -245,7 +251,8 @@ func FuzzPolicy(f *testing.F) {
 	f.Add("/x\\.y/[^/]*|b{1,3} c\n", "/ /x\n/x /\n", "/x\xff\n/")
 	f.Add("^$ c\n(|a)? d\n", "#\n", "")
 	f.Fuzz(func(t *testing.T, lines, subs, name string) {
-		p, err := load(t, files{"/etc/selinux/config": config, contexts: lines, contexts + ".subs": subs, contexts + ".subs_dist": subs})
+		p, err := load(t, files{"/etc/selinux/config": config, contexts: lines, contexts + ".subs": subs,
+			contexts + ".subs_dist": subs})
 		if err != nil {
 			return
 		}

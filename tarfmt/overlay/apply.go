@@ -11,8 +11,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
-// Apply puts a layer onto the tree, which keeps its files. An error about the layer wraps [tarfmt.ErrInvalidStream].
-// After an error the tree is of no use.
+// Apply applies a layer to the tree, which keeps the entries' files. An error about the layer wraps
+// [tarfmt.ErrInvalidStream]. After an error the tree must not be used.
 func (t *Tree[C]) Apply(ctx context.Context, layer []Entry[C]) error {
 	t.layer++
 	order := order[C]{layer: layer}
@@ -47,10 +47,10 @@ func (t *Tree[C]) Apply(ctx context.Context, layer []Entry[C]) error {
 	return nil
 }
 
-// order says what a layer does with a path after a place in its archive.
+// order knows the last entry of a layer that replaces or hides a path.
 type order[C any] struct {
 	layer []Entry[C]
-	last  map[string]int // made when it is asked for, which few layers need
+	last  map[string]int // made on demand, since few layers need it
 }
 
 // later reports whether an entry after the one at an index replaces or hides a path.
@@ -66,7 +66,7 @@ func (o *order[C]) later(p string, i int) bool {
 	return o.last[p] > i
 }
 
-// add applies an entry that is not a mark.
+// add applies an entry that is not a whiteout or opaque mark.
 func (t *Tree[C]) add(e *Entry[C]) error {
 	if e.Path == "/" {
 		return t.describeRoot(e.File)
@@ -83,7 +83,7 @@ func (t *Tree[C]) add(e *Entry[C]) error {
 		old.file, old.layer = e.File, t.layer
 		return nil
 	}
-	// What had the name goes first, so that a hard link to it finds nothing.
+	// Remove the old entry of that name first, so that a hard link to it finds nothing.
 	delete(parent.children, name)
 	f := e.File
 	if e.Link != "" {
@@ -95,8 +95,8 @@ func (t *Tree[C]) add(e *Entry[C]) error {
 	return nil
 }
 
-// makeDirs makes what is missing at the place that was resolved last, and returns the directory there. It and all
-// above it are the layer's from now on.
+// makeDirs makes the missing directories at the location that was resolved last, and returns the last one. It and its
+// parents now belong to the layer.
 func (t *Tree[C]) makeDirs() (*node[C], error) {
 	last := t.at.nodes[len(t.at.nodes)-1]
 	if !last.isDir() {
@@ -131,7 +131,7 @@ func (t *Tree[C]) linked(target string) (*File[C], error) {
 	return nil, fmt.Errorf("%w: a hard link to %.200q, which is a directory or not there", tarfmt.ErrInvalidStream, target)
 }
 
-// hide applies a mark. It reports whether the mark has to wait, as in [Tree.resolve].
+// hide applies a whiteout or opaque mark. It reports whether that has to wait, as in [Tree.resolve].
 func (t *Tree[C]) hide(e *Entry[C], wait func(p string) bool) (again bool, err error) {
 	switch e.Mark {
 	case Whiteout:
@@ -151,7 +151,7 @@ func (t *Tree[C]) hide(e *Entry[C], wait func(p string) bool) (again bool, err e
 	return again, err
 }
 
-// hideName removes what older layers have under a name of a directory.
+// hideName removes the entries of older layers at a name in a directory.
 func (t *Tree[C]) hideName(parent *node[C], name string) {
 	n := parent.children[name]
 	switch {
@@ -163,8 +163,8 @@ func (t *Tree[C]) hideName(parent *node[C], name string) {
 	}
 }
 
-// hideIn removes what older layers have in a directory. Once that is done nothing of them can come back, so that many
-// marks of a large directory cost no more than one.
+// hideIn removes the entries of older layers in a directory. They cannot come back, so it does the work only once for
+// many marks of a large directory.
 func (t *Tree[C]) hideIn(dir *node[C]) {
 	if dir.pure == t.layer {
 		return
@@ -176,23 +176,23 @@ func (t *Tree[C]) hideIn(dir *node[C]) {
 }
 
 const (
-	// maxLinks is how many symlinks a path may lead through. Linux takes 40, programs that unpack images 255.
+	// maxLinks is how many symlinks are followed for one path. Linux follows 40; programs that unpack images follow 255.
 	maxLinks = 255
-	// maxSteps is how many names a path may have with the targets of its symlinks: four times what fits into a path of
-	// Linux. Without it a few hostile entries would take seconds each.
+	// maxSteps is how many names are walked for one path, including the targets of its symlinks: four times what fits into
+	// a path on Linux. Without it a few hostile entries would take seconds each.
 	maxSteps = 8192
 )
 
 var errTooManySymlinks = errors.New("too many levels of symbolic links")
 
-// location is where a path leads.
+// location is the place that a path leads to.
 type location[C any] struct {
-	names   []string   // from the root
-	nodes   []*node[C] // the root, and of the names those that are there
-	pending []string   // parts of the path and of symlinks that are still to walk, the next one last
+	names   []string   // names from the root
+	nodes   []*node[C] // the root and the nodes of the names, as far as they exist
+	pending []string   // parts of the path and of symlink targets still to be walked, the next one last
 }
 
-// dir returns the directory at a location, or nil.
+// dir returns the directory at a location, or nil if there is none.
 func (l *location[C]) dir() *node[C] {
 	if n := l.nodes[len(l.nodes)-1]; len(l.nodes) == len(l.names)+1 && n.isDir() {
 		return n
@@ -200,12 +200,12 @@ func (l *location[C]) dir() *node[C] {
 	return nil
 }
 
-// path returns the path of the first names of a location.
+// path returns the path of the first n names of a location.
 func (l *location[C]) path(n int) string { return "/" + strings.Join(l.names[:n], "/") }
 
-// resolve walks a path and sets t.at to where it leads. Symlinks are followed, and lead no higher than the root.
-// Below what is missing or is a file, names are names: ".." takes back the last. If the path comes to a symlink for
-// which wait, which may be nil, returns true, the walk ends there and returns true.
+// resolve walks a path and sets t.at to the location that it leads to. Symlinks are followed, but not out of the root.
+// Below a missing entry or a file, names are not resolved and ".." removes the last one. If wait is not nil and returns
+// true for a symlink of the path, the walk stops there and returns true.
 func (t *Tree[C]) resolve(p string, wait func(p string) bool) (again bool, err error) {
 	l := &t.at
 	l.names, l.nodes, l.pending = l.names[:0], append(l.nodes[:0], t.root), append(l.pending[:0], p)
@@ -249,7 +249,7 @@ func (t *Tree[C]) resolve(p string, wait func(p string) bool) (again bool, err e
 	return false, nil
 }
 
-// next takes the next name from what is pending.
+// next removes and returns the next pending name.
 func (l *location[C]) next() string {
 	last := len(l.pending) - 1
 	name, rest, more := strings.Cut(l.pending[last], "/")
@@ -261,7 +261,7 @@ func (l *location[C]) next() string {
 	return name
 }
 
-// split splits an absolute, clean path into that of its directory and its name.
+// split splits an absolute, clean path into its directory and its name.
 func split(p string) (dir, name string) {
 	dir, name = path.Split(p)
 	return path.Clean(dir), name

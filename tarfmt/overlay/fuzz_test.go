@@ -14,8 +14,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/overlay"
 )
 
-// model is the overlay as simple as it can be: a table of paths, as umoci keeps one of those that a layer has
-// brought.
+// model is a simple implementation of the overlay: a table of all paths, like the one that umoci keeps of the paths of
+// a layer.
 type model struct {
 	files   map[string]*file
 	brought map[string]bool
@@ -43,7 +43,7 @@ func (m *model) apply(layer []entry) error {
 	return nil
 }
 
-// entry applies an entry, or says that it waits for the rest of the layer.
+// entry applies an entry, or reports that it has to wait for the rest of the layer.
 func (m *model) entry(e entry, rest []entry) (wait bool, err error) {
 	if e.Mark == overlay.None {
 		return false, m.add(e)
@@ -139,7 +139,7 @@ func below(p, dir string) bool {
 	return p != dir && strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")
 }
 
-// show writes the model as the tree is written.
+// show formats the model as a tree is formatted.
 func (m *model) show(t *testing.T) string {
 	t.Helper()
 	tree, err := overlay.New(func(yield func(string, *file) bool) {
@@ -155,7 +155,7 @@ func (m *model) show(t *testing.T) string {
 	return show(t, tree)
 }
 
-// decode makes layers of any bytes, three for an entry.
+// decode makes layers from any bytes, three for each entry.
 func decode(data []byte) (layers [][]entry) {
 	layers = [][]entry{nil}
 	names := [...]string{"a", "b", "c", "d"}

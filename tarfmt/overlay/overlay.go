@@ -1,8 +1,8 @@
-// Package overlay puts the layers of ordinary images onto a tree of files, one after the other, as container runtimes
-// unpack them. It is the algorithm alone: package plain reads the archives, and the contents of files are handles
-// that nothing here looks at.
+// Package overlay applies the layers of ordinary images to a tree of files, one after the other, as container runtimes
+// unpack them. It has only the algorithm: package plain reads the archives, and the content of a file is a handle that
+// this package does not interpret.
 //
-// The rules are those of programs that unpack an image into one directory, with umoci as the measure:
+// The rules are those of programs that unpack an image into one directory, umoci in particular:
 //
 //   - Entries are applied in the order of the archive. A path goes where the symlinks of the tree lead at that moment,
 //     never out of the root. Directories that are missing are made, with mode 0755, and belong to root.
@@ -16,11 +16,11 @@
 //   - Where a symlink in the path of a whiteout or mark is replaced or hidden later in the same layer, the whiteout is
 //     applied after all entries: it was meant for the directory that its layer brings.
 //
-// Peers differ in these points. The last rule is not umoci's, which follows the old symlink and deletes files
-// elsewhere. Drivers that keep layers apart (overlayfs below containerd, Docker and Podman) never see symlinks of
-// older layers while they unpack: there a file below such a symlink makes a directory in its place, and a hard link
-// to a file of an older layer fails. The kernel gives a directory that is made in one with the setgid bit its group
-// and that bit; here it belongs to root as all others do.
+// Other programs differ. The last rule is not umoci's, which follows the old symlink and deletes files elsewhere.
+// Drivers that keep layers apart (overlayfs below containerd, Docker and Podman) do not see symlinks of older layers
+// while they unpack: a file below such a symlink creates a directory in its place, and a hard link to a file of an
+// older layer fails. The kernel gives a directory made in a setgid directory the group and the setgid bit of that; here
+// it belongs to root like all others.
 package overlay
 
 import (
@@ -35,69 +35,69 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
-// File is a file, directory, symlink or special file without its names. Hard links share one. C is a handle of the
-// content, which belongs to the caller.
+// File is a file, directory, symlink or special file without its names. Hard links share one File. C is the type of the
+// caller's handle of the content.
 type File[C any] struct {
 	object.FileHeader
 	// Size is the length of a regular file's content in bytes.
 	Size int64
 	// Device is the device number of a block or character device, as Linux composes it.
 	Device uint64
-	// Content is what the caller keeps with the file.
+	// Content is the caller's handle of the content.
 	Content C
 }
 
 // IsDir reports whether a file is a directory.
 func (f *File[C]) IsDir() bool { return f.Mode&object.ModeTypeMask == object.ModeDir }
 
-// Mark tells entries that hide something from those that are something.
+// Mark says whether an entry is a file or hides others.
 type Mark uint8
 
 const (
-	// None is for a file, directory, symlink, special file or hard link.
+	// None marks a file, directory, symlink, special file or hard link.
 	None Mark = iota
-	// Whiteout hides what older layers have at the path.
+	// Whiteout hides the entry of older layers at the path.
 	Whiteout
-	// Opaque hides what older layers have in the directory at the path.
+	// Opaque hides the entries of older layers in the directory at the path.
 	Opaque
-	// Reserved is for other names that begin as those of whiteouts do. Storage drivers make such for themselves.
-	// They hide nothing and are nothing. (To umoci, ".wh." alone hides the directory that it is in.)
+	// Reserved marks other names that begin like those of whiteouts. Storage drivers use them internally. Such entries are
+	// ignored. (In umoci, ".wh." alone hides the directory that it is in.)
 	Reserved
 )
 
 // Entry is one entry of a layer.
 type Entry[C any] struct {
 	Mark Mark
-	// Path is absolute and clean. That of a mark is without the mark's own name.
+	// Path is absolute and clean. For a whiteout or opaque mark it is the path that is hidden.
 	Path string
-	// Link is the absolute, clean path of the file that a hard link names, else empty.
+	// Link is the absolute, clean path of a hard link's target. It is empty for other entries.
 	Link string
 	// File is nil for hard links and marks.
 	File *File[C]
 }
 
-// Tree is a tree that layers are put onto.
+// Tree is a tree that layers are applied to.
 type Tree[C any] struct {
 	root  *node[C]
-	layer int // that is being applied; what the tree began with is 0
+	layer int // number of the layer that is being applied; 0 is the base
 	grow  func(bytes int) error
-	at    location[C] // where the last path led, kept for its memory
+	at    location[C] // where the last path led, kept to reuse its memory
 }
 
-// node is a name of the tree. No directory has two.
+// node is a name in the tree. A directory has only one.
 type node[C any] struct {
 	file     *File[C]
 	children map[string]*node[C] // of a directory
-	layer    int                 // that brought it, or something below it, last
-	pure     int                 // layer which hides all that older ones have in the directory
+	layer    int                 // last layer with an entry for it or below it
+	pure     int                 // layer that hides the entries of older ones in the directory
 }
 
 func (n *node[C]) isDir() bool { return n.children != nil }
 
-// New returns a tree to put layers onto. base is what it begins with: absolute, clean paths, each after the directory
-// that it is in, and files, of which one that comes several times has several names. Without a base, which may be
-// nil, or without a root in it, the root is an empty directory of mode 0755. grow is asked before a layer's entry
-// makes the tree hold more than the entry itself, with the bytes that takes; its error ends the work. It may be nil.
+// New returns a tree to apply layers to. base, if not nil, yields its initial content: files with absolute, clean
+// paths, each after its directory. A file that is yielded several times has several names. If base has no root, the
+// root is an empty directory of mode 0755. grow, if not nil, is called before the tree takes more memory for a layer's
+// entry than the entry itself, with the number of bytes; its error ends the work.
 func New[C any](base iter.Seq2[string, *File[C]], grow func(bytes int) error) (*Tree[C], error) {
 	if grow == nil {
 		grow = func(int) error { return nil }
@@ -121,7 +121,7 @@ func (t *Tree[C]) put(p string, f *File[C]) error {
 		return t.describeRoot(f)
 	}
 	dir, name := split(p)
-	// Symlinks are not followed: each is as good as a file in the way.
+	// Symlinks are not followed: like a file, a symlink is not a directory.
 	if again, err := t.resolve(dir, func(string) bool { return true }); err != nil {
 		return err
 	} else if again || t.at.dir() == nil {
@@ -131,13 +131,13 @@ func (t *Tree[C]) put(p string, f *File[C]) error {
 	return nil
 }
 
-// directory returns an empty directory that the layer has, but does not describe.
+// directory returns an empty directory that the layer implies without an entry.
 func (t *Tree[C]) directory() *node[C] {
 	f := &File[C]{FileHeader: object.FileHeader{Mode: object.ModeDir | 0o755}}
 	return &node[C]{file: f, children: map[string]*node[C]{}, layer: t.layer, pure: t.layer}
 }
 
-// set makes a file what a directory has under a name.
+// set sets the entry of a directory with the given name to a file.
 func (t *Tree[C]) set(parent *node[C], name string, f *File[C]) {
 	n := &node[C]{file: f, layer: t.layer}
 	if f.IsDir() {
@@ -154,9 +154,9 @@ func (t *Tree[C]) describeRoot(f *File[C]) error {
 	return nil
 }
 
-// Walk calls visit for each path of the tree, a directory before what is in it and the names in a directory in order.
-// The root has the directory "/" and the name "". An error of visit ends the walk and is returned, but for
-// [fs.SkipDir], which leaves out what is below the path. Files that are hard links are one pointer.
+// Walk calls visit for each path of the tree: a directory before its content, and the names in a directory in order.
+// The root has the directory "/" and the name "". An error of visit ends the walk and is returned, but [fs.SkipDir]
+// skips everything below the path. Hard links have the same *File.
 func (t *Tree[C]) Walk(visit func(dir, name string, f *File[C]) error) error {
 	return walk(t.root, "/", "", visit)
 }

@@ -23,8 +23,8 @@ type (
 	tree  = overlay.Tree[string]
 )
 
-// parse reads an entry: "d/" is a directory, "d/ 700" one with a mode, "f=x" a file, "s>t" a symlink to t, "h&f" a
-// hard link to f, "!a" a whiteout of a, "!d/*" an opaque mark of d.
+// parse parses an entry: "d/" is a directory, "d/ 700" a directory with a mode, "f=x" a file, "s>t" a symlink to t,
+// "h&f" a hard link to f, "!a" a whiteout of a, "!d/*" an opaque mark of d.
 func parse(s string) entry {
 	if name, ok := strings.CutPrefix(s, "!"); ok {
 		if dir, ok := strings.CutSuffix(name, "*"); ok {
@@ -56,7 +56,7 @@ func parse(s string) entry {
 	return e
 }
 
-// layer reads entries with spaces between them; in an entry a comma is a space.
+// layer parses entries separated by spaces. A comma in an entry stands for a space.
 func layer(s string) (list []entry) {
 	for word := range strings.FieldsSeq(s) {
 		list = append(list, parse(strings.ReplaceAll(word, ",", " ")))
@@ -74,7 +74,7 @@ func apply(ctx context.Context, layers []string) (*tree, error) {
 	return t, err
 }
 
-// show writes a tree as [layer] reads one, without the root; hard links are links to the first name.
+// show formats a tree as [layer] parses one, without the root. Hard links are links to the first name.
 func show(t *testing.T, tree *tree) string {
 	t.Helper()
 	var words []string
@@ -114,57 +114,61 @@ func TestLayersAreAppliedInTheOrderOfTheirEntries(t *testing.T) {
 		layers []string
 		want   string
 	}{
-		"missing directories are made":                     {[]string{"a/b/c=1"}, "a/ a/b/ a/b/c=1"},
-		"the last of two entries counts":                   {[]string{"a=1 a=2"}, "a=2"},
-		"a directory keeps what is in it":                  {[]string{"d/ d/a=1", "d/,700"}, "d/,700 d/a=1"},
-		"a file replaces a directory":                      {[]string{"d/ d/a=1", "d=2"}, "d=2"},
-		"a file replaces a directory of its layer":         {[]string{"d/a=1 d=2"}, "d=2"},
-		"a directory replaces a file":                      {[]string{"f=1", "f/ f/a=2"}, "f/ f/a=2"},
-		"a directory replaces a symlink, not its target":   {[]string{"t/ t/a=1 l>t", "l/ l/b=2"}, "l/ l/b=2 t/ t/a=1"},
-		"a symlink replaces a directory":                   {[]string{"t/ l/a=1", "l>t l/b=2"}, "l>t t/ t/b=2"},
-		"files go where a symlink leads":                   {[]string{"t/ l>t", "l/a=1"}, "l>t t/ t/a=1"},
-		"symlinks lead no higher than the root":            {[]string{"t/ l>../../t", "l/a=1"}, "l>../../t t/ t/a=1"},
-		"a symlink to nothing leads to a new directory":    {[]string{"l>/x/y", "l/a=1"}, "l>/x/y x/ x/y/ x/y/a=1"},
-		"what is missing before two dots is not made":      {[]string{"t/ l>x/../t", "l/a=1"}, "l>x/../t t/ t/a=1"},
-		"a file before two dots is no obstacle":            {[]string{"t/ f=1 l>f/../t", "l/a=1"}, "f=1 l>f/../t t/ t/a=1"},
-		"a link through a symlinked directory":             {[]string{"t/a=1 l>t", "b&l/a", "m/ k>m k/c&l/a"}, "b=1 k>m l>t m/ m/c&b t/ t/a&b"},
-		"a link to a symlink is that symlink":              {[]string{"a=1 s>a", "h&s"}, "a=1 h>a s&h"},
-		"a link keeps what its target was":                 {[]string{"a=1 b&a", "a=2"}, "a=2 b=1"},
-		"a link to what is replaced after it":              {[]string{"a=1", "b&a a=2"}, "a=2 b=1"},
-		"a link to what is replaced before it":             {[]string{"a=1", "a=2 b&a"}, "a=2 b&a"},
-		"a link to what is hidden after it":                {[]string{"a=1", "b&a !a"}, "b=1"},
-		"a link to what an opaque mark hides after it":     {[]string{"d/a=1", "d/b&d/a !d/*"}, "d/ d/b=1"},
-		"a link to what goes with its directory":           {[]string{"d/a=1", "b&d/a d=2"}, "b=1 d=2"},
-		"a whiteout hides a file":                          {[]string{"d/a=1 d/b=2", "!d/a"}, "d/ d/b=2"},
-		"a whiteout hides a directory with all in it":      {[]string{"d/e/a=1 f=2", "!d"}, "f=2"},
-		"a whiteout hides a symlink, not its target":       {[]string{"t=1 l>t", "!l"}, "t=1"},
-		"a whiteout of nothing":                            {[]string{"f=1", "!a !f/a !x/y !x/*"}, "f=1"},
-		"a whiteout before what its layer brings":          {[]string{"a=1", "!a a=2"}, "a=2"},
-		"a whiteout after what its layer brings":           {[]string{"a=1", "a=2 !a"}, "a=2"},
-		"a whiteout of a directory before a file in it":    {[]string{"d/,700 d/a=1", "!d d/b=2"}, "d/ d/b=2"},
-		"a whiteout of a directory after a file in it":     {[]string{"d/,700 d/a=1 d/e/a=1", "d/b=2 !d"}, "d/,700 d/b=2"},
-		"a whiteout of a directory that comes anew":        {[]string{"d/ d/a=1", "d/,700 !d"}, "d/,700"},
-		"a whiteout of a directory with a replaced file":   {[]string{"d/a=1 d/b=1", "d/a=2 !d"}, "d/ d/a=2"},
-		"a whiteout hides nothing of a link":               {[]string{"a=1 b=2", "b&a !b"}, "a=1 b&a"},
-		"a whiteout counts for older layers alone":         {[]string{"a=1", "!a", "a=3"}, "a=3"},
-		"an opaque mark before entries":                    {[]string{"d/a=1 d/e/b=1", "!d/* d/c=2"}, "d/ d/c=2"},
-		"an opaque mark after entries":                     {[]string{"d/a=1 d/e/b=1", "d/c=2 d/e/ !d/*"}, "d/ d/c=2 d/e/"},
-		"an opaque mark between entries":                   {[]string{"d/a=1 d/b=1", "d/c=2 !d/* d/e=2"}, "d/ d/c=2 d/e=2"},
-		"an opaque mark keeps the directory":               {[]string{"d/,700 d/a=1", "!d/*"}, "d/,700"},
-		"an opaque root":                                   {[]string{"a=1 d/b=1", "c=2 !/*"}, "c=2"},
-		"an opaque mark through a symlink":                 {[]string{"t/a=1 l>t", "!l/*"}, "l>t t/"},
-		"a whiteout through a symlink":                     {[]string{"t/a=1 l>t", "!l/a"}, "l>t t/"},
-		"a whiteout in a directory instead of a symlink":   {[]string{"t/a=1 l>t", "l/ !l/a"}, "l/ t/ t/a=1"},
-		"the same with the whiteout first":                 {[]string{"t/a=1 l>t", "!l/a l/"}, "l/ t/ t/a=1"},
-		"the same with a whiteout of the symlink, too":     {[]string{"t/a=1 l>t", "!l/a !l l/b=2"}, "l/ l/b=2 t/ t/a=1"},
-		"an opaque mark in such a directory":               {[]string{"t/a=1 l>t", "!l/* l/ l/b=2"}, "l/ l/b=2 t/ t/a=1"},
-		"a whiteout through a link to a replaced one":      {[]string{"t/a=1 l>t k>l", "!k/a l/ l/a=2"}, "k>l l/ l/a=2 t/ t/a=1"},
-		"a whiteout through a symlink that leads anew":     {[]string{"t/a=1 u/a=1 l>t", "!l/a l>u"}, "l>u t/ t/a=1 u/"},
-		"a loop that nothing goes through":                 {[]string{"a>a b>c c>b", "d=1"}, "a>a b>c c>b d=1"},
-		"a loop that is replaced":                          {[]string{"a>a", "a/ !a/x a/f=1"}, "a/ a/f=1"},
-		"a loop that is replaced later":                    {[]string{"a>a", "!a/x a/ a/f=1"}, "a/ a/f=1"},
-		"a loop that is hidden":                            {[]string{"a>b b>a", "!a a/f=1"}, "a/ a/f=1 b>a"},
-		"a loop that a symlink led to":                     {[]string{"l>a a>a", "!l/x a/ a/f=1 l/g=1"}, "a/ a/f=1 a/g=1 l>a"},
+		"missing directories are made":                   {[]string{"a/b/c=1"}, "a/ a/b/ a/b/c=1"},
+		"the last of two entries counts":                 {[]string{"a=1 a=2"}, "a=2"},
+		"a directory keeps what is in it":                {[]string{"d/ d/a=1", "d/,700"}, "d/,700 d/a=1"},
+		"a file replaces a directory":                    {[]string{"d/ d/a=1", "d=2"}, "d=2"},
+		"a file replaces a directory of its layer":       {[]string{"d/a=1 d=2"}, "d=2"},
+		"a directory replaces a file":                    {[]string{"f=1", "f/ f/a=2"}, "f/ f/a=2"},
+		"a directory replaces a symlink, not its target": {[]string{"t/ t/a=1 l>t", "l/ l/b=2"}, "l/ l/b=2 t/ t/a=1"},
+		"a symlink replaces a directory":                 {[]string{"t/ l/a=1", "l>t l/b=2"}, "l>t t/ t/b=2"},
+		"files go where a symlink leads":                 {[]string{"t/ l>t", "l/a=1"}, "l>t t/ t/a=1"},
+		"symlinks lead no higher than the root":          {[]string{"t/ l>../../t", "l/a=1"}, "l>../../t t/ t/a=1"},
+		"a symlink to nothing leads to a new directory":  {[]string{"l>/x/y", "l/a=1"}, "l>/x/y x/ x/y/ x/y/a=1"},
+		"what is missing before two dots is not made":    {[]string{"t/ l>x/../t", "l/a=1"}, "l>x/../t t/ t/a=1"},
+		"a file before two dots is not an obstacle": {[]string{"t/ f=1 l>f/../t", "l/a=1"},
+			"f=1 l>f/../t t/ t/a=1"},
+		"a link through a symlinked directory": {[]string{"t/a=1 l>t", "b&l/a", "m/ k>m k/c&l/a"},
+			"b=1 k>m l>t m/ m/c&b t/ t/a&b"},
+		"a link to a symlink is that symlink":            {[]string{"a=1 s>a", "h&s"}, "a=1 h>a s&h"},
+		"a link keeps what its target was":               {[]string{"a=1 b&a", "a=2"}, "a=2 b=1"},
+		"a link to what is replaced after it":            {[]string{"a=1", "b&a a=2"}, "a=2 b=1"},
+		"a link to what is replaced before it":           {[]string{"a=1", "a=2 b&a"}, "a=2 b&a"},
+		"a link to what is hidden after it":              {[]string{"a=1", "b&a !a"}, "b=1"},
+		"a link to what an opaque mark hides after it":   {[]string{"d/a=1", "d/b&d/a !d/*"}, "d/ d/b=1"},
+		"a link to what goes with its directory":         {[]string{"d/a=1", "b&d/a d=2"}, "b=1 d=2"},
+		"a whiteout hides a file":                        {[]string{"d/a=1 d/b=2", "!d/a"}, "d/ d/b=2"},
+		"a whiteout hides a directory with all in it":    {[]string{"d/e/a=1 f=2", "!d"}, "f=2"},
+		"a whiteout hides a symlink, not its target":     {[]string{"t=1 l>t", "!l"}, "t=1"},
+		"a whiteout of nothing":                          {[]string{"f=1", "!a !f/a !x/y !x/*"}, "f=1"},
+		"a whiteout before what its layer brings":        {[]string{"a=1", "!a a=2"}, "a=2"},
+		"a whiteout after what its layer brings":         {[]string{"a=1", "a=2 !a"}, "a=2"},
+		"a whiteout of a directory before a file in it":  {[]string{"d/,700 d/a=1", "!d d/b=2"}, "d/ d/b=2"},
+		"a whiteout of a directory after a file in it":   {[]string{"d/,700 d/a=1 d/e/a=1", "d/b=2 !d"}, "d/,700 d/b=2"},
+		"a whiteout of a directory that comes anew":      {[]string{"d/ d/a=1", "d/,700 !d"}, "d/,700"},
+		"a whiteout of a directory with a replaced file": {[]string{"d/a=1 d/b=1", "d/a=2 !d"}, "d/ d/a=2"},
+		"a whiteout hides nothing of a link":             {[]string{"a=1 b=2", "b&a !b"}, "a=1 b&a"},
+		"a whiteout counts for older layers alone":       {[]string{"a=1", "!a", "a=3"}, "a=3"},
+		"an opaque mark before entries":                  {[]string{"d/a=1 d/e/b=1", "!d/* d/c=2"}, "d/ d/c=2"},
+		"an opaque mark after entries":                   {[]string{"d/a=1 d/e/b=1", "d/c=2 d/e/ !d/*"}, "d/ d/c=2 d/e/"},
+		"an opaque mark between entries":                 {[]string{"d/a=1 d/b=1", "d/c=2 !d/* d/e=2"}, "d/ d/c=2 d/e=2"},
+		"an opaque mark keeps the directory":             {[]string{"d/,700 d/a=1", "!d/*"}, "d/,700"},
+		"an opaque root":                                 {[]string{"a=1 d/b=1", "c=2 !/*"}, "c=2"},
+		"an opaque mark through a symlink":               {[]string{"t/a=1 l>t", "!l/*"}, "l>t t/"},
+		"a whiteout through a symlink":                   {[]string{"t/a=1 l>t", "!l/a"}, "l>t t/"},
+		"a whiteout in a directory instead of a symlink": {[]string{"t/a=1 l>t", "l/ !l/a"}, "l/ t/ t/a=1"},
+		"the same with the whiteout first":               {[]string{"t/a=1 l>t", "!l/a l/"}, "l/ t/ t/a=1"},
+		"the same with a whiteout of the symlink, too":   {[]string{"t/a=1 l>t", "!l/a !l l/b=2"}, "l/ l/b=2 t/ t/a=1"},
+		"an opaque mark in such a directory":             {[]string{"t/a=1 l>t", "!l/* l/ l/b=2"}, "l/ l/b=2 t/ t/a=1"},
+		"a whiteout through a link to a replaced one": {[]string{"t/a=1 l>t k>l", "!k/a l/ l/a=2"},
+			"k>l l/ l/a=2 t/ t/a=1"},
+		"a whiteout through a symlink that leads anew": {[]string{"t/a=1 u/a=1 l>t", "!l/a l>u"}, "l>u t/ t/a=1 u/"},
+		"a loop that nothing goes through":             {[]string{"a>a b>c c>b", "d=1"}, "a>a b>c c>b d=1"},
+		"a loop that is replaced":                      {[]string{"a>a", "a/ !a/x a/f=1"}, "a/ a/f=1"},
+		"a loop that is replaced later":                {[]string{"a>a", "!a/x a/ a/f=1"}, "a/ a/f=1"},
+		"a loop that is hidden":                        {[]string{"a>b b>a", "!a a/f=1"}, "a/ a/f=1 b>a"},
+		"a loop that a symlink led to": {[]string{"l>a a>a", "!l/x a/ a/f=1 l/g=1"},
+			"a/ a/f=1 a/g=1 l>a"},
 		"the root is described and keeps what is in it":    {[]string{"a=1", "/,700"}, "a=1"},
 		"what was made for a file stays when it is a file": {[]string{"d/e/f=1", "!d/e/f"}, "d/ d/e/"},
 	} {
@@ -209,7 +213,8 @@ func TestLayersThatCannotBeAppliedAreErrors(t *testing.T) {
 		"too many directories":                     {deep + "f=1"},
 		"too many directories through symlinks":    {"s>" + deep[:2000] + " s/" + deep[:2200] + "f=1"},
 		"too many symlinks":                        {"t/ " + chain + " l255/a=1"},
-		"too many names in the targets":            {"a>" + long + "b b>" + long + "c c>" + long + "d d>" + long + "e e>" + long + " a/x=1"},
+		"too many names in the targets": {"a>" + long + "b b>" + long + "c c>" + long + "d d>" + long + "e e>" +
+			long + " a/x=1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if tree, err := apply(t.Context(), layers); !errors.Is(err, tarfmt.ErrInvalidStream) {
@@ -233,7 +238,7 @@ func TestAPathMayLeadThroughManySymlinks(t *testing.T) {
 	}
 }
 
-// base gives the files of a layer as those that a tree begins with.
+// base returns the files of a layer as the base of a tree.
 func base(l string) iter.Seq2[string, *file] {
 	return func(yield func(string, *file) bool) {
 		files := map[string]*file{}
@@ -338,11 +343,12 @@ func TestAWalkIsInOrderAndLeavesOutWhatItIsTold(t *testing.T) {
 	}
 }
 
-// TestManyMarksOfALargeDirectoryAreCheap would run for hours if each mark looked at all files.
+// TestManyMarksOfALargeDirectoryAreCheap would run for hours if each mark visited all files.
 func TestManyMarksOfALargeDirectoryAreCheap(t *testing.T) {
 	var l []entry
 	for i := range 100_000 {
-		l = append(l, entry{Path: fmt.Sprintf("/d/%d", i), File: &file{FileHeader: object.FileHeader{Mode: object.ModeRegular}}})
+		l = append(l, entry{Path: fmt.Sprintf("/d/%d", i),
+			File: &file{FileHeader: object.FileHeader{Mode: object.ModeRegular}}})
 		l = append(l, entry{Mark: overlay.Opaque, Path: "/d"}, entry{Mark: overlay.Whiteout, Path: "/d"})
 	}
 	tree, err := apply(t.Context(), []string{"d/a=1"})

@@ -14,27 +14,26 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/overlay"
 )
 
-// File is something in a layer.
+// File is an entry of a layer.
 type File struct {
 	// Path is absolute and clean.
 	Path string
-	// Object is what [rootfs.Hash] gives an entry like this, or for a directory the checksum of its dirmeta. It is
-	// zero for a hard link.
+	// Object is the checksum that [rootfs.Hash] gives such an entry, or for a directory that of its dirmeta. It is zero
+	// for a hard link.
 	Object object.Checksum
-	// Link is the path of the file that a hard link is another name of, else empty.
+	// Link is the path of a hard link's target. It is empty for other entries.
 	Link string
 }
 
 // maxFiles bounds the entries of one layer.
 const maxFiles = 10_000_000
 
-// List reads a layer, whoever wrote it, and says what is in it as [View] shows it: times aside, those in Python's
-// compiled files, too. It does not see whether something is there twice, or a link leads nowhere. An error, which is
-// the last that is said, wraps [tarfmt.ErrInvalidStream] for a stream that breaks the rules or has whiteouts, which
-// mean something only above other layers.
+// List reads a layer of any program and yields its entries as in a [View]: without times, including those in Python's
+// compiled files. It does not detect repeated paths or dangling hard links. It stops after an error. The error wraps
+// [tarfmt.ErrInvalidStream] if the stream is invalid, or if it has whiteouts, which only make sense above other layers.
 func List(ctx context.Context, r io.Reader) iter.Seq2[File, error] {
 	return func(yield func(File, error) bool) {
-		// Sparse files are refused: a few bytes would stand for as many zeros as they like, all to be hashed.
+		// Sparse files are refused: a few bytes could stand for any number of zeros, which would all be hashed.
 		in := NewReader[struct{}](ctx, r, ReadOptions{NoSparse: true})
 		for n := 0; ; n++ {
 			e, err := in.Next()

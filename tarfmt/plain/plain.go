@@ -1,9 +1,9 @@
-// Package plain writes and reads the layers of ordinary images: tar streams with the files of a root filesystem, from which
-// container runtimes unpack it.
+// Package plain writes and reads the layers of ordinary images: tar streams with the files of a root filesystem, from
+// which container runtimes unpack it.
 //
-// The stream that [Write] makes depends on paths, contents, owners, modes and xattrs alone: times are all the same, so that a
-// file that was installed again does not change its layer. [Reader] reads the layers of everybody, with their whiteouts, as
-// entries that package overlay puts onto a tree.
+// The stream that [Write] makes depends only on paths, contents, owners, modes and xattrs. All times are the same, so
+// that installing a file again does not change its layer. [Reader] reads layers of any program, with their whiteouts,
+// as entries that package overlay applies to a tree.
 package plain
 
 import (
@@ -23,21 +23,20 @@ import (
 
 // Options says how a layer is written.
 type Options struct {
-	// Whiteouts are absolute paths of lower layers that go away.
+	// Whiteouts are the absolute paths that the layer hides in lower layers.
 	Whiteouts []string
 }
 
-// ErrReservedName says that a file has a name that means something else in layers: one that begins with ".wh." hides files of
-// lower layers.
+// ErrReservedName says that the name of a file begins with ".wh.". In a layer such a name hides files of lower layers.
 var ErrReservedName = errors.New("in layers a name that begins with .wh. hides files: rename it, or leave it out")
 
 const whiteoutPrefix = ".wh."
 
-// epoch is the time of everything.
+// epoch is the modification time of all entries.
 var epoch = time.Unix(0, 0).UTC()
 
-// dropped reports whether an xattr stays out of images: labels, which the runtime computes, what belongs to the storage of
-// containers, and directives for us.
+// dropped reports whether an xattr is left out of images: labels, which the runtime computes, xattrs of container
+// storage, and directives for this program.
 func dropped(name string) bool {
 	switch name {
 	case "security.selinux", "user.component", "user.update-interval":
@@ -46,14 +45,15 @@ func dropped(name string) bool {
 	return strings.HasPrefix(name, "trusted.") || strings.HasPrefix(name, "user.overlay.")
 }
 
-// view is a tree as it will be in layers.
+// view is a tree in the form in which layers have it.
 type view struct {
 	rootfs.Tree
 	entries *rootfs.List
 }
 
-// View returns a tree as it will be in layers: without xattrs that stay out of images, and with the times in Python's compiled
-// files that go with those of layers. Indexes stay the same; objects that no longer fit are zero.
+// View returns a tree in the form in which layers have it: without the xattrs that are left out of images, and with the
+// source times in Python's compiled files set to the time of layers. Indexes stay the same. Objects that no longer
+// match are zero.
 func View(tree rootfs.Tree) rootfs.Tree {
 	kept := tree.Entries().WithHeaders(func(h *object.FileHeader) *object.FileHeader {
 		xattrs := keptXattrs(h.Xattrs)
@@ -84,7 +84,7 @@ func (v *view) Open(ctx context.Context, index int) (io.ReadCloser, error) {
 
 const bytecodeSuffix = ".pyc"
 
-// isBytecode reports whether an entry is a compiled file of Python. All names of a file count as its first.
+// isBytecode reports whether an entry is a compiled file of Python. The first name decides for all names of a file.
 func isBytecode(entries *rootfs.List, i int) bool {
 	e := entries.At(i)
 	return e.IsRegular() && strings.HasSuffix(entries.At(e.Link).Name, bytecodeSuffix)
@@ -100,12 +100,13 @@ func keptXattrs(all object.Xattrs) object.Xattrs {
 	return kept
 }
 
-// Write writes a layer with the entries of a tree at some indexes, which are ascending, and all directories above them with
-// their owners and modes, the root among them: what a layer leaves out, runtimes make up. Of hard links in the layer the first
-// has the content. Sockets are left out, as no archive can hold them. The error wraps [ErrReservedName] for a name that layers
-// cannot have.
+// Write writes a layer with the entries of a tree at the given indexes, which must be ascending. It includes all their
+// parent directories up to the root with owners and modes, since runtimes would make up missing ones. The first of
+// several hard links in the layer has the content. Sockets are left out, since an archive cannot hold them. If a name
+// is not possible in layers, the error wraps [ErrReservedName].
 func Write(ctx context.Context, w io.Writer, tree rootfs.Tree, indexes []uint32, opts Options) error {
-	l := &writer{tree: tree, x: rootfs.NewIndex(tree), out: tar.NewWriter(w), dirs: map[string]bool{}, links: several(tree.Entries(), indexes), buf: make([]byte, 64<<10)}
+	l := &writer{tree: tree, x: rootfs.NewIndex(tree), out: tar.NewWriter(w), dirs: map[string]bool{},
+		links: several(tree.Entries(), indexes), buf: make([]byte, 64<<10)}
 	for _, p := range opts.Whiteouts {
 		if err := l.whiteout(p); err != nil {
 			return fmt.Errorf("%s: %w", p, err)
@@ -127,11 +128,11 @@ type writer struct {
 	x     *rootfs.Index
 	out   *tar.Writer
 	dirs  map[string]bool
-	links map[int]string // by first entry of files with several names here: that which was written, or ""
+	links map[int]string // by first entry of files with several names in the layer: the name that was written, or ""
 	buf   []byte
 }
 
-// several returns the files that have several names among some entries.
+// several returns the files that have several names among the given entries.
 func several(entries *rootfs.List, indexes []uint32) map[int]string {
 	files := map[int]string{}
 	for _, i := range indexes {
@@ -142,7 +143,7 @@ func several(entries *rootfs.List, indexes []uint32) map[int]string {
 	return files
 }
 
-// whiteout writes the mark that hides a path of lower layers.
+// whiteout writes the whiteout of a path.
 func (l *writer) whiteout(p string) error {
 	dir, name := path.Split(p)
 	if name == "" || path.Clean("/"+p) != p {
@@ -154,10 +155,11 @@ func (l *writer) whiteout(p string) error {
 	if err := l.parents(p); err != nil {
 		return err
 	}
-	return l.out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: strings.TrimPrefix(dir, "/") + whiteoutPrefix + name, ModTime: epoch})
+	return l.out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: strings.TrimPrefix(dir, "/") + whiteoutPrefix + name,
+		ModTime: epoch})
 }
 
-// parents writes the directories above a path that are not yet there.
+// parents writes the directories above a path that were not written yet.
 func (l *writer) parents(p string) error {
 	dir := path.Dir(p)
 	if l.dirs[dir] {
@@ -280,13 +282,13 @@ func header(e rootfs.Entry) (*tar.Header, error) {
 	return h, nil
 }
 
-// device splits a device number as Linux composes it.
+// device splits a Linux device number.
 func device(d uint64) (major, minor int64) {
 	return int64(d>>8&0xfff | d>>32&^0xfff), int64(d&0xff | d>>12&^0xff&0xffffffff)
 }
 
-// bytecode sets the time of the source in Python's compiled files, which else would be taken for stale and compiled at each
-// start. Files that are validated by hash, which have flags, stay as they are.
+// bytecode sets the source time in Python's compiled files. Otherwise Python would consider them stale and compile the
+// source at each start. Files that are validated by hash, which have flags, stay as they are.
 type bytecode struct {
 	r    io.Reader
 	n    int

@@ -20,7 +20,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/plain"
 )
 
-// pyc is a compiled file of Python that names the time of its source.
+// pyc is a compiled file of Python with the given source time.
 const pyc = "\xcb\x0d\x0d\x0a\x00\x00\x00\x00TIMEsizebytecode"
 
 func tree(t *testing.T) *rootfs.Hashed {
@@ -54,7 +54,7 @@ func tree(t *testing.T) *rootfs.Hashed {
 	return h
 }
 
-// owned is a tree that belongs to root, whoever made it.
+// owned is a tree in which everything belongs to root.
 type owned struct{ rootfs.Tree }
 
 func (o owned) Entries() *rootfs.List {
@@ -110,14 +110,16 @@ func names(t *testing.T, stream []byte) []string {
 
 func TestALayerHasTheDirectoriesAboveItsFilesAndHardLinksToItsFirstName(t *testing.T) {
 	h := tree(t)
-	want := []string{"5 ./", "2 bin → usr/bin", "5 empty/", "5 usr/", "5 usr/bin/", "0 usr/bin/bash", "1 usr/bin/sh → usr/bin/bash", "0 usr/grün", "0 usr/x.pyc"}
+	want := []string{"5 ./", "2 bin → usr/bin", "5 empty/", "5 usr/", "5 usr/bin/", "0 usr/bin/bash",
+		"1 usr/bin/sh → usr/bin/bash", "0 usr/grün", "0 usr/x.pyc"}
 	if diff := cmp.Diff(want, names(t, write(t, h, all(h), plain.Options{}))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	x := rootfs.NewIndex(h)
 	i, _ := x.Find("/usr/bin/sh")
 	want = []string{"5 ./", "0 .wh.gone", "5 usr/", "5 usr/bin/", "0 usr/bin/sh"}
-	if diff := cmp.Diff(want, names(t, write(t, h, []uint32{uint32(i)}, plain.Options{Whiteouts: []string{"/gone"}}))); diff != "" {
+	if diff := cmp.Diff(want,
+		names(t, write(t, h, []uint32{uint32(i)}, plain.Options{Whiteouts: []string{"/gone"}}))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -183,7 +185,7 @@ func TestCompiledPythonNamesTheTimeOfItsSource(t *testing.T) {
 	}
 }
 
-// archive makes a stream of headers, whose content is their name.
+// archive makes a stream of entries, whose content is their name.
 func archive(t testing.TB, headers ...tar.Header) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -226,12 +228,14 @@ func TestStreamsThatCannotBeTakenOverAreErrors(t *testing.T) {
 	}
 }
 
-// realLayers names layers that GNU tar, umoci and the maker of upstream's fixtures wrote.
+// realLayers returns layers written by GNU tar, umoci and the program that made upstream's fixtures.
 const realLayers = "../../container/flatten/testdata/layers/*.tar.gz"
 
 func FuzzList(f *testing.F) {
-	f.Add(archive(f, tar.Header{Typeflag: tar.TypeDir, Name: "usr/"}, tar.Header{Typeflag: tar.TypeReg, Name: "usr/a"}, tar.Header{Typeflag: tar.TypeLink, Name: "b", Linkname: "usr/a"},
-		tar.Header{Typeflag: tar.TypeSymlink, Name: "c", Linkname: "b"}, tar.Header{Typeflag: tar.TypeReg, Name: "d", PAXRecords: map[string]string{"SCHILY.xattr.user.x": "y"}}))
+	f.Add(archive(f, tar.Header{Typeflag: tar.TypeDir, Name: "usr/"}, tar.Header{Typeflag: tar.TypeReg, Name: "usr/a"},
+		tar.Header{Typeflag: tar.TypeLink, Name: "b", Linkname: "usr/a"},
+		tar.Header{Typeflag: tar.TypeSymlink, Name: "c", Linkname: "b"},
+		tar.Header{Typeflag: tar.TypeReg, Name: "d", PAXRecords: map[string]string{"SCHILY.xattr.user.x": "y"}}))
 	for _, layer := range testfiles.Read(f, realLayers) {
 		f.Add(layer.Data)
 	}

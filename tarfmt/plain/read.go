@@ -15,26 +15,26 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/overlay"
 )
 
-// Limits of Linux, which no file of an image can exceed.
+// These are limits of Linux, which no file of an image can exceed.
 const (
 	maxPath = 4096
 	maxName = 255
 )
 
-// ReadOptions says what a reader of a layer takes.
+// ReadOptions limits what a reader of a layer accepts.
 type ReadOptions struct {
-	// Memory is asked before an entry is returned, with about how many bytes its strings and xattrs take. Its error ends
-	// the reading. Nil means no limit.
+	// Memory, if not nil, is called before an entry is returned, with the approximate size of its strings and xattrs in
+	// bytes. Its error ends the reading.
 	Memory func(bytes int) error
-	// Content is asked before a file is returned, with its size. That of a sparse file can be far more than the
-	// archive has. Its error ends the reading. Nil means no limit.
+	// Content, if not nil, is called before a file is returned, with its size in bytes. The size of a sparse file can far
+	// exceed that of the archive. Its error ends the reading.
 	Content func(bytes int64) error
 	// NoSparse refuses sparse files.
 	NoSparse bool
 }
 
-// Reader reads a layer, whoever wrote it, one entry after the other. An error about the layer, as opposed to one of
-// reading the stream, wraps [tarfmt.ErrInvalidStream].
+// Reader reads the entries of a layer of any program. An error about the layer, as opposed to one of reading the
+// stream, wraps [tarfmt.ErrInvalidStream].
 type Reader[C any] struct {
 	stream *stream
 	in     *tar.Reader
@@ -42,15 +42,15 @@ type Reader[C any] struct {
 	name   string // of the entry
 }
 
-// NewReader returns a reader of a layer's decompressed stream, which ends with the context. It reads to the end of
-// the archive; what follows it in the stream stays there.
+// NewReader returns a reader of a layer's decompressed stream. Reading fails once the context is done. The reader reads
+// to the end of the archive, and leaves what follows in the stream.
 func NewReader[C any](ctx context.Context, r io.Reader, opts ReadOptions) *Reader[C] {
 	s := &stream{ctx: ctx, r: r}
 	return &Reader[C]{stream: s, in: tar.NewReader(s), opts: opts}
 }
 
-// Next returns the next entry, or [io.EOF] after the last. [Reader.Read] then reads the content of a regular file;
-// what is not read is passed over.
+// Next returns the next entry, or [io.EOF] after the last. [Reader.Read] then reads the content of a regular file.
+// Content that was not read is skipped.
 func (r *Reader[C]) Next() (overlay.Entry[C], error) {
 	for {
 		h, err := r.in.Next()
@@ -143,7 +143,7 @@ func invalidf(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", tarfmt.ErrInvalidStream, fmt.Sprintf(format, args...))
 }
 
-// headerSize is about how many bytes the strings and xattrs of a header take.
+// headerSize returns the approximate size of a header's strings and xattrs in bytes.
 func headerSize(h *tar.Header) int {
 	n := len(h.Name) + len(h.Linkname)
 	for key, value := range h.PAXRecords {
@@ -152,8 +152,7 @@ func headerSize(h *tar.Header) int {
 	return n
 }
 
-// cleanPath makes the path of an archive absolute. One that leads upwards is an error, though nothing could come of
-// it.
+// cleanPath makes a path of an archive absolute and clean. A path with ".." that leads out of the root is an error.
 func cleanPath(name string) (string, error) {
 	if len(name) >= maxPath || strings.Contains(name, "\x00") {
 		return "", invalidf("a path of %d bytes, or one with a NUL", len(name))
@@ -171,7 +170,7 @@ func cleanPath(name string) (string, error) {
 
 const opaqueName = whiteoutPrefix + whiteoutPrefix + ".opq"
 
-// mark tells the mark that a clean path is, if it is one, and the path that it is about.
+// mark returns the mark of a clean path, and the path that it hides.
 func mark(p string) (overlay.Mark, string) {
 	if !strings.Contains(p, "/"+whiteoutPrefix) {
 		return overlay.None, p
@@ -180,7 +179,7 @@ func mark(p string) (overlay.Mark, string) {
 	name, ok := strings.CutPrefix(base, whiteoutPrefix)
 	switch {
 	case strings.Contains(dir, "/"+whiteoutPrefix), !ok:
-		// Below a directory with such a name nothing is seen.
+		// Nothing below a directory with such a name is visible.
 		return overlay.Reserved, p
 	case base == opaqueName:
 		return overlay.Opaque, path.Clean(dir)
@@ -202,7 +201,7 @@ func xattrs(h *tar.Header) object.Xattrs {
 	return object.NewXattrs(list)
 }
 
-// isSparse reports whether a file is sparse. Those of GNU's old format have a type of their own.
+// isSparse reports whether a file is sparse. In GNU's old format sparse files have their own type.
 func isSparse(h *tar.Header) bool {
 	for key := range h.PAXRecords {
 		if strings.HasPrefix(key, "GNU.sparse.") {
@@ -212,7 +211,7 @@ func isSparse(h *tar.Header) bool {
 	return false
 }
 
-// deviceNumber composes a device number as Linux does.
+// deviceNumber composes a Linux device number.
 func deviceNumber(h *tar.Header) (uint64, error) {
 	if h.Devmajor < 0 || h.Devminor < 0 || h.Devmajor > math.MaxUint32 || h.Devminor > math.MaxUint32 {
 		return 0, invalidf("the device %d:%d", h.Devmajor, h.Devminor)
@@ -221,11 +220,11 @@ func deviceNumber(h *tar.Header) (uint64, error) {
 	return mi&0xff | (ma&0xfff)<<8 | (mi&^0xff)<<12 | (ma&^0xfff)<<32, nil
 }
 
-// stream is the decompressed stream of a layer. It ends when the context does.
+// stream is the decompressed stream of a layer. Reading fails once the context is done.
 type stream struct {
 	ctx context.Context
 	r   io.Reader
-	err error // that reading ended with
+	err error // error that reading ended with
 }
 
 func (s *stream) Read(p []byte) (int, error) {
@@ -240,7 +239,8 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// blame returns the reason for an error of reading an archive: the stream's own error, or else the archive.
+// blame returns the cause of an error of reading an archive: the error of the stream, or else that the archive is
+// invalid.
 func (s *stream) blame(err error) error {
 	if s.err != nil && s.err != io.EOF {
 		return s.err

@@ -19,7 +19,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/plain"
 )
 
-// readAll reads a layer, with contents as the handles of files.
+// readAll reads a layer. The handles of its files are their contents.
 func readAll(ctx context.Context, r io.Reader, opts plain.ReadOptions) (list []overlay.Entry[string], err error) {
 	in := plain.NewReader[string](ctx, r, opts)
 	for {
