@@ -132,7 +132,7 @@ func (e *exporter) content(ctx context.Context, f *fetch) error {
 		return ctx.Err()
 	}
 	if err := e.object(ctx, f); err != nil {
-		return fmt.Errorf("file object %s: %w", f.checksum, err)
+		return fmt.Errorf("%s (file object %s): %w", f.path, f.checksum, err)
 	}
 	f.reset()
 	e.free <- f
@@ -149,6 +149,9 @@ func (e *exporter) object(ctx context.Context, f *fetch) error {
 	}
 	if size < 0 {
 		return fmt.Errorf("size is %d", size)
+	}
+	if n := len(f.xattrs); n > maxXattrBodySize {
+		return fmt.Errorf("%w: its extended attributes have %d bytes, and %d are allowed", ErrTooLarge, n, maxXattrBodySize)
 	}
 	e.current = f.checksum
 	e.empty = typ == typeRegular && size == 0

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -197,6 +198,30 @@ func TestExportReports(t *testing.T) {
 		c[0], c[1] = c[1], c[0]
 		if err := tarfmt.ExportChunk(t.Context(), io.Discard, src, commit, c, tarfmt.ExportOptions{}); err == nil {
 			t.Error("the layer was written")
+		}
+	})
+	t.Run("what no importer takes", func(t *testing.T) {
+		t.Parallel()
+		many, files := newMemSource(), object.DirTree{}
+		c := many.addFile(t, object.FileHeader{Mode: object.ModeRegular | 0o644}, nil)
+		for i := range 260_000 {
+			files.Files = append(files.Files, object.FileEntry{Name: fmt.Sprintf("f%06d", i), Checksum: c})
+		}
+		attribute := object.Xattr{Name: "user.x", Value: make([]byte, 1<<20)}
+		heavy := newMemSource()
+		h := object.FileHeader{Mode: object.ModeRegular | 0o644, Xattrs: object.NewXattrs([]object.Xattr{attribute})}
+		one := object.DirTree{Files: []object.FileEntry{{Name: "heavy", Checksum: heavy.addFile(t, h, nil)}}}
+		for name, src := range map[string]struct {
+			*memSource
+			root object.DirTree
+			says string
+		}{
+			"a directory of too many files": {many, files, "directory /: "}, "too many attributes": {heavy, one, "/heavy "},
+		} {
+			err := tarfmt.ExportCommit(t.Context(), io.Discard, src, src.addFlatCommit(t, &src.root))
+			if !errors.Is(err, tarfmt.ErrTooLarge) || !strings.Contains(err.Error(), src.says) {
+				t.Errorf("%s: got %v, want an error that names it", name, err)
+			}
 		}
 	})
 	t.Run("parents that the commit has not", func(t *testing.T) {

@@ -23,6 +23,7 @@ type fetch struct {
 	// The worker signals ready once, when it has set the fields below.
 	ready  chan struct{}
 	info   *object.FileInfo
+	path   string // one of its paths, for errors
 	xattrs []byte // serialised
 	// data is the whole content, in small if it fits and in large otherwise. It is empty if more delivers the pieces of a
 	// large file.

@@ -101,7 +101,7 @@ func (p *planner) commitBody(ctx context.Context) error {
 	detached := object.Name{Checksum: p.commit, Type: object.TypeCommitMeta}
 	switch data, err := p.src.Metadata(ctx, detached); {
 	case err == nil:
-		if err := p.send(ctx, metadataStep(detached, data)); err != nil {
+		if err := p.sendMetadata(ctx, detached, data); err != nil {
 			return err
 		}
 	case !errors.Is(err, repo.ErrObjectNotFound):
@@ -123,7 +123,7 @@ func (p *planner) tree(ctx context.Context, root object.Checksum) error {
 	return repo.WalkTree(ctx, p.src, root, repo.TreeVisitor{
 		Tree: func(d *repo.TreeDir) error {
 			if err := p.once(ctx, object.Name{Checksum: d.Checksum, Type: object.TypeDirTree}, d.Data); err != nil {
-				return err
+				return fmt.Errorf("directory %s: %w", d.Path, err)
 			}
 			if !p.files {
 				return nil
@@ -139,7 +139,7 @@ func (p *planner) filesOf(ctx context.Context, d *repo.TreeDir) error {
 	for _, f := range d.Files {
 		_, written := p.objects[f.Checksum]
 		p.objects[f.Checksum] = struct{}{}
-		if err := p.content(ctx, f.Checksum, written); err != nil {
+		if err := p.content(ctx, f.Checksum, path.Join(d.Path, f.Name), written); err != nil {
 			return err
 		}
 		if err := p.send(ctx, step{kind: stepLink, path: "./" + mapEtc(path.Join(d.Path, f.Name)[1:])}); err != nil {
@@ -179,14 +179,22 @@ func (p *planner) once(ctx context.Context, name object.Name, data []byte) (err 
 			return err
 		}
 	}
+	return p.sendMetadata(ctx, name, data)
+}
+
+// sendMetadata refuses an object that no importer would take.
+func (p *planner) sendMetadata(ctx context.Context, name object.Name, data []byte) error {
+	if len(data) > maxMetadataSize {
+		return fmt.Errorf("%w: its %s has %d bytes, and %d are allowed", ErrTooLarge, name.Type, len(data), maxMetadataSize)
+	}
 	return p.send(ctx, metadataStep(name, data))
 }
 
 // content takes a free slot, for which it may wait until the writer catches up, and passes it to the workers.
-func (p *planner) content(ctx context.Context, c object.Checksum, infoOnly bool) error {
+func (p *planner) content(ctx context.Context, c object.Checksum, name string, infoOnly bool) error {
 	select {
 	case f := <-p.free:
-		f.checksum, f.infoOnly = c, infoOnly
+		f.checksum, f.path, f.infoOnly = c, name, infoOnly
 		p.jobs <- f // never full: it has room for every slot
 		return p.send(ctx, step{kind: stepContent, fetch: f})
 	case <-ctx.Done():
@@ -208,7 +216,7 @@ func (p *planner) chunkBody(ctx context.Context) error {
 			return fmt.Errorf("the objects of the layer are not in order: %s follows %s", c, p.chunk.Checksum(i-1))
 		}
 		if order < 0 {
-			if err := p.content(ctx, c, false); err != nil {
+			if err := p.content(ctx, c, p.chunk.Path(i), false); err != nil {
 				return err
 			}
 		}

@@ -212,3 +212,23 @@ func unzstd(tb testing.TB, file string) []byte {
 	defer z.Close()
 	return must(io.ReadAll(z))
 }
+
+// addFlatCommit adds a commit of a single directory.
+func (m *memSource) addFlatCommit(tb testing.TB, root *object.DirTree) object.Checksum {
+	tb.Helper()
+	tree, err := object.EncodeDirTree(root)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	meta, err := object.EncodeDirMeta(&object.DirMeta{Mode: object.ModeDir | 0o755})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	commit, err := object.EncodeCommit(&object.Commit{
+		Tree: m.addMetadata(object.TypeDirTree, tree), Meta: m.addMetadata(object.TypeDirMeta, meta),
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return m.addMetadata(object.TypeCommit, commit)
+}

@@ -78,8 +78,8 @@ func TestHostileManifestsAreRefused(t *testing.T) {
 		"sha512":               change("sha256:DD", "sha512:DDDD"),
 		"no config":            `{"schemaVersion":2,"layers":[]}`,
 		"one layer, two sizes": change(layer, layer+","+strings.Replace(layer, "9", "8", 1)),
-		"too many layers":      change(layer, layer+strings.Repeat(","+layer, maxLayers)),
-		"too large":            change(`"schemaVersion":2`, `"schemaVersion":2,"x":"`+strings.Repeat("x", maxManifestSize)+`"`),
+		"too many layers":      change(layer, layer+strings.Repeat(","+layer, oci.MaxLayers)),
+		"too large":            change(`"schemaVersion":2`, `"schemaVersion":2,"x":"`+strings.Repeat("x", oci.MaxManifestSize)+`"`),
 	} {
 		if m, err := parse(expand(in)); !errors.Is(err, ErrInvalidManifest) {
 			t.Errorf("%s: got %v, %v", name, m, err)

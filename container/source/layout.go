@@ -63,7 +63,7 @@ func (l *layout) close() error {
 
 func (l *layout) manifest(_ context.Context, instance *digest.Digest) ([]byte, string, error) {
 	if instance != nil {
-		data, err := readSmall(l.files, blobPath(*instance), maxManifestSize)
+		data, err := readSmall(l.files, blobPath(*instance), oci.MaxManifestSize)
 		return data, "", err
 	}
 	d, err := l.find()
@@ -73,7 +73,7 @@ func (l *layout) manifest(_ context.Context, instance *digest.Digest) ([]byte, s
 	if err := checkDescriptor(d); err != nil {
 		return nil, "", err
 	}
-	data, err := readSmall(l.files, blobPath(d.Digest), maxManifestSize)
+	data, err := readSmall(l.files, blobPath(d.Digest), oci.MaxManifestSize)
 	if err != nil {
 		return nil, "", err
 	}
@@ -86,7 +86,7 @@ func (l *layout) manifest(_ context.Context, instance *digest.Digest) ([]byte, s
 // find looks the image up in the index.
 func (l *layout) find() (ocispec.Descriptor, error) {
 	var none ocispec.Descriptor
-	data, err := readSmall(l.files, ocispec.ImageIndexFile, maxManifestSize)
+	data, err := readSmall(l.files, ocispec.ImageIndexFile, oci.MaxManifestSize)
 	if errors.Is(err, fs.ErrNotExist) {
 		return none, fmt.Errorf("this is not an OCI image layout: %w", err)
 	}
@@ -156,7 +156,7 @@ func (f *flatDir) manifest(_ context.Context, instance *digest.Digest) ([]byte, 
 	if instance != nil {
 		name = instance.Encoded() + ".manifest.json"
 	}
-	data, err := readSmall(f.files, name, maxManifestSize)
+	data, err := readSmall(f.files, name, oci.MaxManifestSize)
 	return data, "", err
 }
 

@@ -14,19 +14,12 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
-// The limits on what is kept in memory.
-const (
-	maxManifestSize = 4 << 20
-	maxConfigSize   = 16 << 20
-	maxLayers       = 1024
-)
-
 // ErrInvalidManifest is wrapped by errors about manifests and indexes that break the rules of their format.
 var ErrInvalidManifest = errors.New("invalid manifest")
 
 func checkManifestBytes(data []byte, want digest.Digest) error {
-	if len(data) > maxManifestSize {
-		return fmt.Errorf("%w: it has more than %d bytes", ErrInvalidManifest, maxManifestSize)
+	if len(data) > oci.MaxManifestSize {
+		return fmt.Errorf("%w: it has more than %d bytes", ErrInvalidManifest, oci.MaxManifestSize)
 	}
 	if want == "" {
 		return nil
@@ -113,8 +106,8 @@ func parseManifest(d oci.Document) (*ocispec.Manifest, error) {
 	if err := json.Unmarshal(d.Raw, m); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidManifest, err)
 	}
-	if n := len(m.Layers); n > maxLayers {
-		return nil, fmt.Errorf("%w: it has %d layers, more than %d", ErrInvalidManifest, n, maxLayers)
+	if n := len(m.Layers); n > oci.MaxLayers {
+		return nil, fmt.Errorf("%w: it has %d layers, more than %d", ErrInvalidManifest, n, oci.MaxLayers)
 	}
 	if err := checkDescriptor(m.Config); err != nil {
 		return nil, fmt.Errorf("%w: config: %w", ErrInvalidManifest, err)

@@ -180,8 +180,8 @@ func (o *opener) document(ctx context.Context, instance *digest.Digest, want dig
 
 // config reads the configuration.
 func (o *opener) config(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
-	if d.Size > maxConfigSize {
-		return nil, fmt.Errorf("it has %d bytes, more than %d", d.Size, int64(maxConfigSize))
+	if d.Size > oci.MaxConfigSize {
+		return nil, fmt.Errorf("it has %d bytes, more than %d", d.Size, int64(oci.MaxConfigSize))
 	}
 	blob, err := content{o.backend}.Blob(ctx, d)
 	if err != nil {

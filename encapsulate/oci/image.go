@@ -21,6 +21,13 @@ const (
 	LabelDiffID = "ostree.final-diffid"
 )
 
+// Limits on the documents of an image, in bytes, and on its layers. Images that have more are neither read nor written.
+const (
+	MaxManifestSize = 4 << 20
+	MaxConfigSize   = 16 << 20
+	MaxLayers       = 1024
+)
+
 // Document is a JSON document with its media type and digest.
 type Document struct {
 	Raw       []byte
