@@ -208,6 +208,15 @@ func (i *Image) makeConfig(diffIDs []digest.Digest) ([]byte, error) {
 	if i.platform.Variant != "" {
 		doc["variant"] = i.platform.Variant
 	}
+	if i.platform.OSVersion != "" {
+		doc["os.version"] = i.platform.OSVersion
+	}
+	if len(i.platform.OSFeatures) > 0 {
+		doc["os.features"] = i.platform.OSFeatures
+	}
+	if i.author != "" {
+		doc["author"] = i.author
+	}
 	config, err := canonjson.Marshal(doc)
 	if err != nil {
 		return nil, fmt.Errorf("image configuration: %w", err)

@@ -24,6 +24,7 @@ import (
 type Image struct {
 	platform    ocispec.Platform
 	created     string
+	author      string
 	labels      map[string]string // without that of the diff-id
 	annotations map[string]string
 	container   map[string]any
@@ -98,7 +99,7 @@ func newImage(opts *Options, layers int) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Image{platform: platform(opts), annotations: opts.Annotations, hidden: opts.ConfigLabels, compressor: compress}, nil
+	return &Image{platform: platform(opts), author: opts.Author, annotations: opts.Annotations, hidden: opts.ConfigLabels, compressor: compress}, nil
 }
 
 // addLayers puts the layers in place and finds those that the prior image has.

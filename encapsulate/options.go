@@ -29,6 +29,8 @@ type Options struct {
 	Config []byte
 	// Annotations are added to the manifest's annotations.
 	Annotations map[string]string
+	// Author is that of the image, if it is to have one.
+	Author string
 	// Created is the image's time, the commit's if it is nil.
 	Created *time.Time
 	// Platform is the image's platform, this machine's if it is nil.

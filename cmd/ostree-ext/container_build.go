@@ -230,8 +230,11 @@ func (in *opened) inherit(opts *encapsulate.Options) (err error) {
 		if err != nil {
 			return fmt.Errorf("platform of %s: %w", in.image.Name, err)
 		}
+		p.OSVersion, p.OSFeatures = old.OSVersion, old.OSFeatures
 		opts.Platform = &p
 	}
+	opts.Author = old.Author
+	opts.Annotations = plan.InheritedAnnotations(in.image.Manifest.Annotations, opts.Annotations)
 	if opts.Config == nil {
 		var kept []string
 		if in.Base != nil {

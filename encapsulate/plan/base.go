@@ -25,9 +25,10 @@ func Above(ctx context.Context, image *oci.Image, base, tree rootfs.Tree) (*Base
 	has := make([]bool, above.Entries().Len())
 	for i, e := range above.Entries().All() {
 		if j, ok := x.Find(e.Path()); ok {
-			has[i] = same(e, x.Entry(j))
+			has[i] = same(e, x.Entry(j)) && below.Entries().At(x.Entry(j).Link).Path() == above.Entries().At(e.Link).Path()
 		}
 	}
+	keepLinks(above.Entries(), has)
 	b.Has = func(i int) bool { return has[i] }
 	for _, e := range below.Entries().All() {
 		p := e.Path()
@@ -40,6 +41,21 @@ func Above(ctx context.Context, image *oci.Image, base, tree rootfs.Tree) (*Base
 		}
 	}
 	return b, nil
+}
+
+// keepLinks has all names of a file written above the base if one of them is: a layer links files that it has itself.
+func keepLinks(entries *rootfs.List, has []bool) {
+	written := map[int]bool{} // by the index of the first name
+	for i, e := range entries.All() {
+		if !has[i] && e.IsRegular() {
+			written[e.Link] = true
+		}
+	}
+	for i, e := range entries.All() {
+		if has[i] && written[e.Link] {
+			has[i] = false
+		}
+	}
 }
 
 // same reports whether two entries are alike but for their times.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -139,6 +140,18 @@ func WithoutStaleLabels(config json.RawMessage, kept []string) (json.RawMessage,
 		}
 	}
 	return json.Marshal(fields)
+}
+
+// InheritedAnnotations are the annotations of a manifest that are as right of another image made of the same content. Those
+// that tell of a commit are made anew, and those that were asked for win.
+func InheritedAnnotations(old, asked map[string]string) map[string]string {
+	out := map[string]string{}
+	maps.Copy(out, old)
+	for _, l := range commitLabels {
+		delete(out, l)
+	}
+	maps.Copy(out, asked)
+	return out
 }
 
 // PolicyOf returns what computes SELinux labels by the policy that is found in a tree, or nil if it has none or one that is
