@@ -199,7 +199,7 @@ func (w *checker) read(ctx context.Context, use func(int) func(io.Reader) error)
 	for i := range w.img.Layers {
 		l := &w.img.Layers[i]
 		g.Go(func() error {
-			err := w.img.ReadLayer(ctx, l, oci.ReadOptions{Progress: w.emit}, use(i))
+			err := w.img.ReadLayer(ctx, l, oci.ReadOptions{Strict: true, Progress: w.emit}, use(i))
 			if err == nil {
 				return nil
 			}

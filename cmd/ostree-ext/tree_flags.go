@@ -135,7 +135,7 @@ func (in *opened) openBase(ctx context.Context, name string, fetch source.Option
 	if err != nil {
 		return nil, fmt.Errorf("--keep-base: %w", err)
 	}
-	tree, err := flatten.Open(ctx, image, flatten.Options{})
+	tree, err := flatten.Open(ctx, image, flatten.Options{Strict: true})
 	if err == nil {
 		in.Base, err = plan.Above(ctx, image, tree, in.Tree)
 		err = errors.Join(err, tree.Close())

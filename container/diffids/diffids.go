@@ -38,7 +38,7 @@ func (c *Cache) Check(ctx context.Context, img *oci.Image, l *oci.Layer) (bool, 
 	if c.knows(l) {
 		return true, nil
 	}
-	err := img.ReadLayer(ctx, l, oci.ReadOptions{}, func(r io.Reader) error {
+	err := img.ReadLayer(ctx, l, oci.ReadOptions{Strict: true}, func(r io.Reader) error {
 		_, err := io.Copy(io.Discard, r)
 		return err
 	})

@@ -29,6 +29,8 @@ type Options struct {
 	// MaxSize is how many bytes all files of all layers may have together; 0 means [DefaultMaxSize]. More is an error
 	// that wraps [ErrTooLarge].
 	MaxSize int64
+	// Strict refuses layers that are not compressed as their media type says: those of an image whose blobs are kept.
+	Strict bool
 }
 
 // Image is an image that was read.
@@ -70,7 +72,7 @@ func Open(ctx context.Context, image *oci.Image, opts Options) (img *Image, err 
 		l := &image.Layers[i]
 		g.Go(func() error {
 			s := &spool{number: i, file: img.spools[i], budget: limits}
-			err := image.ReadLayer(run, l, oci.ReadOptions{Rest: maxRest}, func(r io.Reader) (err error) {
+			err := image.ReadLayer(run, l, oci.ReadOptions{Rest: maxRest, Strict: opts.Strict}, func(r io.Reader) (err error) {
 				layers[i], err = s.read(run, r)
 				return err
 			})

@@ -1,6 +1,8 @@
 package oci
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -84,6 +86,20 @@ func DecompressAll(t string, r io.Reader) (io.ReadCloser, error) {
 		return nil, in.blame("gzip", err)
 	}
 	return &decompressor{io.NopCloser(z), in, "gzip"}, nil
+}
+
+// sniff returns the media type of a layer by its first bytes: what is not compressed is a tar stream.
+func sniff(r *bufio.Reader) string {
+	// An error comes back when the stream is read.
+	magic, _ := r.Peek(4)
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		return ocispec.MediaTypeImageLayerGzip
+	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}), len(magic) == 4 && magic[0]&0xf0 == 0x50 && bytes.Equal(magic[1:], []byte{0x2a, 0x4d, 0x18}):
+		// A frame of zstd, or one to be skipped.
+		return ocispec.MediaTypeImageLayerZstd
+	}
+	return ocispec.MediaTypeImageLayer
 }
 
 // decompressor says of its errors what it was reading.

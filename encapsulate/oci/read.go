@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -42,6 +43,9 @@ const DefaultRest = 1 << 20
 type ReadOptions struct {
 	// Rest bounds what may follow in the stream what was read of it, in bytes; 0 means [DefaultRest].
 	Rest int64
+	// Strict refuses a layer that is not compressed as its media type says. Other programs write such layers; the error
+	// wraps [ErrLayerMismatch]. Layers with objects of a commit are always read so.
+	Strict bool
 	// Progress is told of the bytes that are fetched, unless nil. It is called by one goroutine at a time.
 	Progress func(progress.Event)
 }
@@ -102,7 +106,7 @@ func (i *Image) readBlob(
 	defer func() { err = errors.Join(err, blob.Close()) }()
 	emit(event)
 	raw := progress.Reader(ctxio.Reader(ctx, blob), event, emit)
-	used := decompressed(l, raw, func(r io.Reader) error { return useStream(l, r, opts, use) })
+	used := decompressed(l, raw, opts.Strict, func(r io.Reader) error { return useStream(l, r, opts, use) })
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -124,12 +128,20 @@ func Local(err error) bool {
 }
 
 // decompressed gives the stream in a blob to use.
-func decompressed(l *Layer, raw io.Reader, use func(io.Reader) error) (err error) {
-	open := DecompressAll
+func decompressed(l *Layer, raw io.Reader, strict bool, use func(io.Reader) error) (err error) {
+	mediaType, open := l.Descriptor.MediaType, DecompressAll
 	if l.Kind == Commit || l.Kind == Chunk {
 		open = Decompress
+	} else {
+		buffered := bufio.NewReader(raw)
+		actual := sniff(buffered)
+		if strict && actual != mediaType {
+			return fmt.Errorf("%w: it is of the media type %s, but the manifest says %s: push the image again with another "+
+				"program", ErrLayerMismatch, actual, mediaType)
+		}
+		raw, mediaType = buffered, actual
 	}
-	z, err := open(l.Descriptor.MediaType, raw)
+	z, err := open(mediaType, raw)
 	if err != nil {
 		return err
 	}

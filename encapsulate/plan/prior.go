@@ -159,7 +159,7 @@ func (c *continuation) match(ctx context.Context, image *oci.Image, layers []for
 
 // matchLayer returns what of a tree is in a layer that has nothing else.
 func matchLayer(ctx context.Context, image *oci.Image, l *oci.Layer, tree rootfs.Tree, list lister) (entries []uint32, err error) {
-	err = image.ReadLayer(ctx, l, oci.ReadOptions{Rest: maxRest}, func(r io.Reader) error {
+	err = image.ReadLayer(ctx, l, oci.ReadOptions{Rest: maxRest, Strict: true}, func(r io.Reader) error {
 		found, all, err := match(tree, list(ctx, r))
 		if err == nil && !all {
 			err = oci.ErrStop
