@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ostree-ext/ostree-ext-go/internal/deflate"
+	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
 )
 
 // LabelRecord is the label of an image's configuration that holds its [Record].
@@ -97,6 +98,11 @@ type recordJSON struct {
 	Bound      []byte            `json:"diff_ids,omitempty"`
 	Layers     []recordLayerJSON `json:"layers"`
 	Components []recordComponent `json:"components"`
+}
+
+// recordKeys are the keys of recordJSON.
+var recordKeys = jsonkeys.Schema{
+	"": {"v", "format", "ref", "first", "at", "diff_ids", "layers", "components"}, ".layers[]": {"c", "k"},
 }
 
 type recordLayerJSON struct {
@@ -208,6 +214,9 @@ func parseRecord(label string) (*Record, error) {
 		if len(data) > maxRecordJSON {
 			return nil, fmt.Errorf("more than %d bytes", maxRecordJSON)
 		}
+	}
+	if err := jsonkeys.Check(data, recordKeys); err != nil {
+		return nil, err
 	}
 	var doc recordJSON
 	if err := json.Unmarshal(data, &doc); err != nil {

@@ -104,6 +104,9 @@ func (t *target) manifestLayers(ctx context.Context, k *known) ([]ocispec.Descri
 	if err != nil {
 		return nil, err
 	}
+	if err := oci.CheckManifest(data); err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", k.digest, err)
+	}
 	var index ocispec.Index
 	if err := json.Unmarshal(data, &index); err != nil {
 		return nil, fmt.Errorf("manifest %s: %w", k.digest, err)
@@ -116,6 +119,9 @@ func (t *target) manifestLayers(ctx context.Context, k *known) ([]ocispec.Descri
 		if data, err = t.readBlob(ctx, k, d); err != nil {
 			return nil, err
 		}
+	}
+	if err := oci.CheckManifest(data); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
 	}
 	var m ocispec.Manifest
 	if err := json.Unmarshal(data, &m); err != nil {

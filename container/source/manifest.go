@@ -46,6 +46,9 @@ func manifestType(data []byte, carrier string) (string, error) {
 	if err := json.Unmarshal(data, &m); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrInvalidManifest, err)
 	}
+	if err := oci.CheckManifest(data); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrInvalidManifest, err)
+	}
 	if m.SchemaVersion != 2 {
 		return "", fmt.Errorf("%w: schema version %d: only version 2 is supported; push the image again with a current tool", ErrInvalidManifest, m.SchemaVersion)
 	}

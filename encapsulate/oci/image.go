@@ -11,6 +11,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
 )
 
 // Labels that tell of a commit, all of upstream's making.
@@ -127,6 +129,27 @@ type Streams interface {
 // ErrNoContent says that an image is known by its documents alone, so that its layers cannot be read.
 var ErrNoContent = errors.New("the layers of the image are not at hand")
 
+// Keys of the documents of images, which every reader has to find in the same way.
+var (
+	manifestKeys = jsonkeys.Schema{
+		"":        {"schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject", "annotations"},
+		".config": descriptorKeys, ".layers[]": descriptorKeys, ".manifests[]": descriptorKeys,
+		".manifests[].platform": {"architecture", "os", "os.version", "os.features", "variant"},
+		".annotations":          {"*"}, ".config.annotations": {"*"}, ".layers[].annotations": {"*"}, ".manifests[].annotations": {"*"},
+	}
+	descriptorKeys = []string{"mediaType", "digest", "size", "urls", "annotations", "data", "artifactType", "platform"}
+	configKeys     = jsonkeys.Schema{
+		"":        {"architecture", "os", "os.version", "os.features", "variant", "created", "author", "config", "rootfs", "history"},
+		".config": {"Labels", "Env", "Cmd", "Entrypoint", "User", "WorkingDir", "Volumes", "ExposedPorts", "StopSignal"},
+		".rootfs": {"type", "diff_ids"}, ".history[]": {"created", "created_by", "author", "comment", "empty_layer"},
+		".config.Labels": {"*"}, ".config.Volumes": {"*"}, ".config.ExposedPorts": {"*"},
+	}
+)
+
+// CheckManifest reports a manifest or an index that two readers would understand in two ways, because a key is there twice or
+// in another case.
+func CheckManifest(data []byte) error { return jsonkeys.Check(data, manifestKeys) }
+
 // New returns the image of a manifest, its view, and a configuration. The content may be nil.
 func New(top Document, manifest ocispec.Manifest, config []byte, content Content) (*Image, error) {
 	i := &Image{Top: top, Manifest: manifest, RawConfig: config, content: content}
@@ -160,7 +183,7 @@ func FromDocument(data []byte) (*Image, error) {
 		}
 	case len(form.Layers) > 0:
 		i.Top = Document{Raw: data, MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(data)}
-		if err := json.Unmarshal(data, &i.Manifest); err != nil {
+		if err := errors.Join(CheckManifest(data), json.Unmarshal(data, &i.Manifest)); err != nil {
 			return nil, fmt.Errorf("manifest: %w", err)
 		}
 	default:
@@ -172,6 +195,9 @@ func FromDocument(data []byte) (*Image, error) {
 
 // Parse reads a configuration.
 func (c *Config) Parse(data []byte) error {
+	if err := jsonkeys.Check(data, configKeys); err != nil {
+		return fmt.Errorf("image configuration: %w", err)
+	}
 	if err := json.Unmarshal(data, c); err != nil {
 		return fmt.Errorf("image configuration: %w", err)
 	}

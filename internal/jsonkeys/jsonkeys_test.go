@@ -1,0 +1,47 @@
+package jsonkeys_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
+)
+
+var schema = jsonkeys.Schema{"": {"layers", "annotations"}, ".layers[]": {"digest"}, ".annotations": {"*"}}
+
+func TestDocumentsThatTwoReadersWouldReadInTwoWays(t *testing.T) {
+	t.Parallel()
+	for doc, ambiguous := range map[string]bool{
+		`{"layers":[],"other":1}`:                         false,
+		`{"layers":[],"layers":[]}`:                       true,
+		`{"layers":[],"Layers":[]}`:                       true,
+		`{"Layers":[]}`:                                   true,
+		`{"other":1,"Other":1}`:                           true,
+		`{"layers":[{"digest":"a"},{"digest":"b"}]}`:      false,
+		`{"layers":[{"digest":"a","digest":"b"}]}`:        true,
+		`{"layers":[{"Digest":"a"}]}`:                     true,
+		`{"annotations":{"a":"1","A":"2"}}`:               false,
+		`{"annotations":{"a":"1","a":"2"}}`:               true,
+		`{"deep":{"er":{"a":1,"a":2}}}`:                   true,
+		`{"l\u0061yers":[],"layers":[]}`:                  true,
+		`{"ſ":1,"s":1}`:                                   true,
+		strings.Repeat("[", 300) + strings.Repeat("]", 300): true,
+		`[1,2]`: false, `{`: false, `nonsense`: false, ``: false,
+	} {
+		if err := jsonkeys.Check([]byte(doc), schema); errors.Is(err, jsonkeys.ErrAmbiguous) != ambiguous {
+			t.Errorf("%.60s: %v", doc, err)
+		}
+	}
+}
+
+func FuzzCheck(f *testing.F) {
+	for _, s := range []string{`{"layers":[{"digest":"x"}]}`, `{"a":1,"A":2}`, `[[{}]]`, `{"a`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := jsonkeys.Check(data, schema); err != nil && !errors.Is(err, jsonkeys.ErrAmbiguous) {
+			t.Errorf("%v does not wrap ErrAmbiguous", err)
+		}
+	})
+}
