@@ -1,4 +1,4 @@
-// Package depcheck holds the direction of the project's dependencies: the architecture as a test.
+// Package depcheck tests the direction of the project's dependencies.
 package depcheck
 
 import (
@@ -14,8 +14,8 @@ import (
 
 const module = "github.com/ostree-ext/ostree-ext-go/"
 
-// layers are our packages from the bottom up. A package imports its own layer and those before it; of two entries that
-// match, the first counts.
+// layers are our packages from the bottom up. A package may import its own layer and those before it. The first
+// matching entry applies.
 var layers = [][]string{
 	{
 		"internal/canonjson", "internal/deflate", "internal/fixtures", "internal/heaplimit", "internal/inflate",
@@ -25,22 +25,26 @@ var layers = [][]string{
 	{"frontend"}, {"cmd", "internal/simulate"},
 }
 
-// allowed says which packages may import a module, and why no other does.
+// allowed says which packages may import a module, and why others may not.
 var allowed = []struct {
 	module string
 	by     []string
 	why    string
 }{
-	{"go.podman.io/", []string{"container/access", "container/source"}, "one place fetches images, so that auth, TLS and limits mean one thing"},
-	{"github.com/google/go-containerregistry", []string{"encapsulate", "container", "internal/testreg", "frontend"}, "the layers below know nothing of images"},
-	{"github.com/opencontainers/", []string{"encapsulate", "container", "internal/testreg", "frontend", "cmd"}, "the layers below know nothing of images"},
+	{"go.podman.io/", []string{"container/access", "container/source"},
+		"one place fetches images, so that authentication, TLS and limits are handled once"},
+	{"github.com/google/go-containerregistry", []string{"encapsulate", "container", "internal/testreg", "frontend"},
+		"the layers below know nothing of images"},
+	{"github.com/opencontainers/", []string{"encapsulate", "container", "internal/testreg", "frontend", "cmd"},
+		"the layers below know nothing of images"},
 	{"github.com/moby/buildkit", []string{"frontend", "cmd/frontend"}, "only the frontend speaks to BuildKit"},
 	{"github.com/spf13/", []string{"cmd"}, "libraries have no flags"},
 	{"github.com/vbauerster/mpb", []string{"cmd"}, "libraries report events and print nothing"},
 	{"github.com/sirupsen/logrus", []string{"cmd"}, "libraries do not log"},
 	{"log", []string{"cmd", "internal/testreg", "internal/simulate/cmd"}, "libraries return values and events"},
 	{"log/slog", []string{"cmd"}, "libraries return values and events"},
-	{"net", []string{"container", "encapsulate", "internal/output", "internal/testreg", "frontend", "cmd"}, "a repository is local"},
+	{"net", []string{"container", "encapsulate", "internal/output", "internal/testreg", "frontend", "cmd"},
+		"a repository is local"},
 	{"net/http", []string{"container", "encapsulate", "internal/testreg", "frontend", "cmd"}, "a repository is local"},
 }
 
@@ -63,14 +67,15 @@ func TestImportsGoDownOnly(t *testing.T) {
 	}
 }
 
-// absent says which modules are not linked into a program, not even through others.
+// absent says which modules must not be linked into a program, even indirectly.
 var absent = []struct {
 	program, module string
 	why             string
 }{
 	{"cmd/ostree-ext", "github.com/moby/buildkit", "only the frontend speaks to BuildKit"},
-	{"cmd/frontend", "go.podman.io/", "the builder fetches images, and the frontend writes directories alone"},
-	{"cmd/frontend", "github.com/ostree-ext/ostree-ext-go/container/access", "the frontend speaks to registries through the builder"},
+	{"cmd/frontend", "go.podman.io/", "the builder fetches images, and the frontend only writes directories"},
+	{"cmd/frontend", "github.com/ostree-ext/ostree-ext-go/container/access",
+		"the frontend speaks to registries through the builder"},
 }
 
 func TestProgramsLinkWhatTheyNeed(t *testing.T) {
@@ -87,7 +92,7 @@ func TestProgramsLinkWhatTheyNeed(t *testing.T) {
 	}
 }
 
-// matches reports whether an import path belongs to a rule; standard packages are named exactly.
+// matches reports whether a rule applies to an import path. Standard packages are named exactly.
 func matches(imp, rule string) bool {
 	if strings.Contains(rule, ".") {
 		return strings.HasPrefix(imp, rule)
@@ -97,7 +102,7 @@ func matches(imp, rule string) bool {
 
 func within(pkg, dir string) bool { return pkg == dir || strings.HasPrefix(pkg, dir+"/") }
 
-// rank is the position of a package's layer; what is named nowhere may be imported by nothing.
+// rank returns the position of a package's layer. A package without a layer may not be imported.
 func rank(pkg string) int {
 	for i, l := range layers {
 		if slices.ContainsFunc(l, func(dir string) bool { return within(pkg, dir) }) {
@@ -112,7 +117,7 @@ type listed struct {
 	Imports    []string
 }
 
-// list reads every package of the module, without tests: those may use what they like.
+// list lists every package of the module, without tests, which may import anything.
 func list(t *testing.T) []listed {
 	t.Helper()
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...").Output()

@@ -15,7 +15,8 @@ func TestReaderReportsEveryByteInTheEnd(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{0, 1, 300 << 10, 1 << 20} {
 		var last progress.Event
-		r := progress.Reader(bytes.NewReader(make([]byte, size)), progress.Event{Layer: 3, Name: "n", Total: int64(size)}, func(e progress.Event) { last = e })
+		r := progress.Reader(bytes.NewReader(make([]byte, size)), progress.Event{Layer: 3, Name: "n", Total: int64(size)},
+			func(e progress.Event) { last = e })
 		if _, err := io.Copy(io.Discard, r); err != nil {
 			t.Fatal(err)
 		}
