@@ -2,7 +2,7 @@
 BIN     := bin/ostree-ext
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
 
-.PHONY: build demo test quick lint fmt man help clean frontend-image playground
+.PHONY: build demo test quick fuzz lint fmt man help clean frontend-image playground
 
 build: ## the static program, in bin/
 	$(GOBUILD) -o $(BIN) ./cmd/ostree-ext
@@ -17,12 +17,11 @@ test: ## every test; installs what they need on Debian
 quick: ## the tests that need neither root nor other programs
 	go test ./...
 
-lint: ## gofmt, go vet, staticcheck
-	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
-	go vet ./...
-	go vet -tags interop ./...
-	go tool -modfile=tools/go.mod staticcheck ./...
-	go tool -modfile=tools/go.mod staticcheck -tags interop ./...
+fuzz: ## each fuzz target for a while: TIME=1h (default 6s), ONLY=PATTERN
+	tools/fuzz '$(or $(TIME),6s)' '$(or $(ONLY),.)'
+
+lint: ## gofmt, go vet, staticcheck and others: see .golangci.yml
+	go tool -modfile=tools/lint/go.mod golangci-lint run
 
 frontend-image: ## the image of the BuildKit frontend: PUSH=IMAGE, or LAYOUT=DIR
 	@go run ./cmd/frontend/image $(if $(PUSH),--push='$(PUSH)') $(if $(LAYOUT),--layout='$(LAYOUT)') $(if $(PLATFORM),--platform='$(PLATFORM)')

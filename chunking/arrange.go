@@ -14,7 +14,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// Prior is the image that hosts have now, as far as a plan has to know it.
+// Prior is the image that hosts have now, as far as an arrangement has to know it.
 type Prior struct {
 	// Layers in their order, without the first.
 	Layers []PriorLayer
@@ -35,8 +35,8 @@ type PriorLayer struct {
 
 // ArrangeOptions says what an arrangement is for.
 type ArrangeOptions struct {
-	// MaxLayers is the limit on the number of layers, at least 1.
-	MaxLayers int
+	// MaxChunks is the limit on the number of layers besides the first, at least 1.
+	MaxChunks int
 	// Format names the form of the layers, with all that changes their bytes. It goes into keys.
 	Format string
 	// ParentDirs says that layers have entries for the directories above their files.
@@ -196,7 +196,7 @@ func (a *arranger) takeOver() {
 		found = append(found, c)
 	}
 	// Some layers are for what is new; what is least to fetch is opened.
-	if limit := a.opts.MaxLayers - 1 - a.opts.MaxLayers/8; len(found) > limit {
+	if limit := a.opts.MaxChunks - 1 - a.opts.MaxChunks/8; len(found) > limit {
 		slices.SortFunc(found, func(x, y candidate) int { return cmp.Or(cmp.Compare(y.size, x.size), cmp.Compare(x.layer, y.layer)) })
 		for _, c := range found[limit:] {
 			a.dirty[c.layer] = true
@@ -229,13 +229,19 @@ func (a *arranger) pack() error {
 		return nil
 	}
 	byID := make(map[string]*Unit, len(a.rest))
-	components := make([]packing.Component, len(a.rest))
+	items := make([]packing.Item, len(a.rest))
 	for i := range a.rest {
 		u := &a.rest[i]
 		byID[u.ID] = u
-		components[i] = packing.Component{ID: u.ID, Size: a.known[u.ID].weight(u.Size), Exclusive: u.Exclusive, Changes: changesOf(&u.Component, a.known[u.ID], a.reference)}
+		items[i] = packing.Item{
+			ID: u.ID, Size: a.known[u.ID].weight(u.Size), Exclusive: u.Exclusive,
+			Changes: changesOf(&u.Component, a.known[u.ID], a.reference),
+		}
 	}
-	params := packing.Params{MaxLayers: a.opts.MaxLayers - len(a.taken), Window: window, Overhead: packing.DefaultOverhead, Rebalance: a.opts.Rebalance}
+	params := packing.Params{
+		MaxBins: a.opts.MaxChunks - len(a.taken), Window: window, Overhead: packing.DefaultOverhead,
+		Rebalance: a.opts.Rebalance,
+	}
 	if a.opts.UpdateInterval > 0 {
 		params.Horizons = []int{a.opts.UpdateInterval}
 	}
@@ -251,18 +257,18 @@ func (a *arranger) pack() error {
 		} else {
 			byKey[key] = n
 		}
-		params.Prior = append(params.Prior, packing.PriorLayer{Components: l.Components, Dirty: dirty})
+		params.Prior = append(params.Prior, packing.PriorBin{Items: l.Components, Dirty: dirty})
 	}
-	plan, err := packing.Pack(components, params)
+	packed, err := packing.Pack(items, params)
 	if err != nil {
-		return fmt.Errorf("packing %d components into %d layers: %w", len(components), params.MaxLayers, err)
+		return fmt.Errorf("packing %d components into %d layers: %w", len(items), params.MaxBins, err)
 	}
-	for _, l := range plan.Layers {
-		layer := ArrangedLayer{Components: l.Components, Probability: l.Probability, Prior: -1}
-		for _, id := range l.Components {
+	for _, b := range packed.Bins {
+		layer := ArrangedLayer{Components: b.Items, Probability: b.Probability, Prior: -1}
+		for _, id := range b.Items {
 			layer.Size += byID[id].Size
 		}
-		layer.Entries = entriesOf(l.Components, byID)
+		layer.Entries = entriesOf(b.Items, byID)
 		layer.Key = a.key(layer.Entries)
 		if n, ok := byKey[layer.Key]; ok {
 			layer.Prior = n
@@ -271,12 +277,12 @@ func (a *arranger) pack() error {
 		a.out.Layers = append(a.out.Layers, layer)
 	}
 	for _, n := range byKey {
-		a.dirty[n] = true // opened for a better plan
+		a.dirty[n] = true // opened for a better packing
 	}
-	if plan.MergedExclusive {
+	if packed.MergedExclusive {
 		a.out.Warnings = append(a.out.Warnings, "more components ask for a layer of their own than there are layers: some share one; raise --max-layers")
 	}
-	a.out.Expected, a.out.Bound = plan.Expected, plan.Bound
+	a.out.Expected, a.out.Bound = packed.Expected, packed.Bound
 	return nil
 }
 

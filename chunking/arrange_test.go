@@ -163,7 +163,7 @@ func kept(a *chunking.Arrangement) (n int) {
 }
 
 func TestAnUnchangedTreeKeepsEveryLayerAndItsRecord(t *testing.T) {
-	opts := chunking.ArrangeOptions{MaxLayers: 7}
+	opts := chunking.ArrangeOptions{MaxChunks: 7}
 	first := arrange(t, distro(40), nil, opts)
 	if len(first.Layers) != 7 {
 		t.Fatalf("%d layers, want 7", len(first.Layers))
@@ -179,7 +179,7 @@ func TestAnUnchangedTreeKeepsEveryLayerAndItsRecord(t *testing.T) {
 }
 
 func TestOneChangedPackageDirtiesOneLayerAndSaysSo(t *testing.T) {
-	opts := chunking.ArrangeOptions{MaxLayers: 7}
+	opts := chunking.ArrangeOptions{MaxChunks: 7}
 	pkgs := distro(40)
 	first := arrange(t, pkgs, nil, opts)
 	opts.Prior = priorOf(t, first)
@@ -198,7 +198,7 @@ func TestOneChangedPackageDirtiesOneLayerAndSaysSo(t *testing.T) {
 }
 
 func TestNewAndVanishedComponentsOpenNoMoreThanTheirLayer(t *testing.T) {
-	opts := chunking.ArrangeOptions{MaxLayers: 7}
+	opts := chunking.ArrangeOptions{MaxChunks: 7}
 	pkgs := distro(40)
 	opts.Prior = priorOf(t, arrange(t, pkgs, nil, opts))
 	delete(pkgs, "deb/p03")
@@ -237,12 +237,12 @@ func TestLayersOfAnotherProgramAreTakenOverByTheirFiles(t *testing.T) {
 		}
 		return &chunking.Prior{Layers: layers}
 	}
-	same := arrange(t, pkgs, nil, chunking.ArrangeOptions{MaxLayers: 10, Prior: foreign()})
+	same := arrange(t, pkgs, nil, chunking.ArrangeOptions{MaxChunks: 10, Prior: foreign()})
 	if kept(same) != 5 || len(same.Layers) != 5 {
 		t.Errorf("kept %d of 5 in %d layers", kept(same), len(same.Layers))
 	}
 	pkgs["deb/p05"] = "2" // two files, in two of the layers
-	next := arrange(t, pkgs, nil, chunking.ArrangeOptions{MaxLayers: 10, Prior: foreign()})
+	next := arrange(t, pkgs, nil, chunking.ArrangeOptions{MaxChunks: 10, Prior: foreign()})
 	if kept(next) != 3 || len(next.Dirty) != 2 {
 		t.Errorf("kept %d of 5, dirty %+v", kept(next), next.Dirty)
 	}
@@ -277,7 +277,7 @@ func TestALargeObjectOfTwoOwnersIsInOneLayerASmallOneInBoth(t *testing.T) {
 func TestFiftyUpdatesKeepEveryUntouchedLayer(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	pkgs := distro(60)
-	opts := chunking.ArrangeOptions{MaxLayers: 12}
+	opts := chunking.ArrangeOptions{MaxChunks: 12}
 	last := arrange(t, pkgs, nil, opts)
 	for step := range 50 {
 		opts.Prior = priorOf(t, last)
@@ -312,7 +312,22 @@ func TestRecordsThatMakeNoSenseAreErrors(t *testing.T) {
 }
 
 func FuzzParseRecord(f *testing.F) {
-	f.Add(`{"v":1,"f":"plain","ref":3,"first":"AAAAAAAAAAAAAAAAAAAAAA==","components":[["a","AAAAAAAAAAA=",0,0,0,0]],"layers":[{"c":[0],"k":"AAAAAAAAAAAAAAAAAAAAAA=="}]}`)
+	plan := block(f, "plan")
+	f.Add(plan)
+	long, err := chunking.ParseRecord(plan)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for i := range 200 {
+		long.Components[fmt.Sprintf("deb/package-%d", i)] = chunking.Known{Size: uint64(i)}
+	}
+	compressed, err := long.Encode()
+	if err != nil || strings.HasPrefix(compressed, "{") {
+		f.Fatalf("the label is not compressed: %.40s, %v", compressed, err)
+	}
+	f.Add(compressed)
+	f.Add(`{"v":1,"format":"ostree-1","ref":0,"first":"AAAAAAAAAAAAAAAAAAAAAA==","layers":null,"components":null}`)
+	f.Add(`{"v":2}`)
 	f.Fuzz(func(t *testing.T, label string) {
 		r, err := chunking.ParseRecord(label)
 		if err != nil {
@@ -331,7 +346,7 @@ func FuzzParseRecord(f *testing.F) {
 // TestLayersAreWeighedAsTheyTravel: what compresses well is cheap to send, and each component is looked at once only.
 func TestLayersAreWeighedAsTheyTravel(t *testing.T) {
 	asked := map[string]int{}
-	opts := chunking.ArrangeOptions{MaxLayers: 7, Density: func(units []chunking.Unit) ([]int, error) {
+	opts := chunking.ArrangeOptions{MaxChunks: 7, Density: func(units []chunking.Unit) ([]int, error) {
 		out := make([]int, len(units))
 		for i, u := range units {
 			asked[u.ID]++
@@ -340,7 +355,7 @@ func TestLayersAreWeighedAsTheyTravel(t *testing.T) {
 		return out, nil
 	}}
 	pkgs := distro(40)
-	heavy := arrange(t, pkgs, nil, chunking.ArrangeOptions{MaxLayers: 7})
+	heavy := arrange(t, pkgs, nil, chunking.ArrangeOptions{MaxChunks: 7})
 	first := arrange(t, pkgs, nil, opts)
 	if ratio := first.Expected / heavy.Expected; ratio < 0.24 || ratio > 0.30 {
 		t.Errorf("expected download is %.2f of that of uncompressed layers, want a quarter", ratio)

@@ -1,9 +1,10 @@
-// Package chunking decides which file objects of a commit go into which layer of its image.
+// Package chunking decides which files go into which layer of an image.
 //
-// A [Mapping] says which component each object belongs to: a package, a kernel, a part of the tree that changes together.
-// [Mapping.Plan] packs the components into layers as upstream's ostree-ext does, with or without a prior image, and gives a
-// [Plan], which is what package encapsulate makes an image of. [PackUpstream] is the packing alone.
+// [Units] gives each component of a tree its files, [Arrange] packs the units into layers such that updates are expected
+// to download little, and keeps what it can of the image before. The [Arrangement] travels in the image as a [Record], for
+// the next one. What package encapsulate makes the image of a commit from is a [Split]: the objects of each layer.
 //
-// Nothing here knows how layers are written, and nothing depends on the order in which maps are walked: equal input gives
-// equal plans.
+// Finding components is for package component, the packing for package packing, and what upstream's program does for
+// package upstream. Nothing here knows how layers are written, and nothing depends on the order in which maps are walked:
+// equal input gives equal arrangements.
 package chunking

@@ -16,8 +16,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/deflate"
 )
 
-// LabelPlan is the label of an image's configuration that holds its [Record].
-const LabelPlan = "ostree-ext.plan"
+// LabelRecord is the label of an image's configuration that holds its [Record].
+const LabelRecord = "ostree-ext.plan"
 
 // Key stands for the content of a layer: equal keys mean equal bytes of the tar stream.
 type Key [16]byte
@@ -47,7 +47,7 @@ func (k Known) weight(size uint64) uint64 {
 // maxDensity is the density of what does not compress.
 const maxDensity = 1000
 
-// Record is the plan of an image as the image itself tells it, so that the next one can continue from it.
+// Record is the arrangement of an image as the image itself tells it, so that the next one can continue from it.
 type Record struct {
 	// Format is that of the layers; keys of different formats say nothing of each other.
 	Format string
@@ -74,7 +74,7 @@ type RecordLayer struct {
 	Key        Key
 }
 
-// ErrRecord says that a label is no record of a plan. It is wrapped.
+// ErrRecord says that a label is not a record of an arrangement. It is wrapped.
 var ErrRecord = errors.New("invalid record of a plan")
 
 // Limits on records that are read.
@@ -160,7 +160,7 @@ func (r *Record) Encode() (string, error) {
 		for _, id := range l.Components {
 			n, ok := number[id]
 			if !ok {
-				return "", fmt.Errorf("%w: %w: %s", ErrRecord, ErrUnknownComponent, id)
+				return "", fmt.Errorf("%w: a layer has the unknown component %s", ErrRecord, id)
 			}
 			members = append(members, n)
 		}

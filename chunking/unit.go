@@ -13,7 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// Unit is a component with the files of a tree that a plan moves as one.
+// Unit is a component with the files of a tree that an arrangement moves as one.
 type Unit struct {
 	component.Component
 	// Entries are indexes into the tree's list, ascending.
@@ -184,7 +184,7 @@ func dailyRate(c *component.Component, known Known, reference int64) float64 {
 		return -math.Log1p(-min(*c.Probability, 0.999)) / 7
 	case c.Interval > 0:
 		return 1 / c.Interval
-	case c.Frequency == AlwaysChanges, slices.Contains(volatile, c.ID):
+	case c.Frequency == component.AlwaysChanges, slices.Contains(volatile, c.ID):
 		return rateAlways
 	case c.Frequency > 0:
 		return float64(c.Frequency) / frequencyYear

@@ -13,7 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/container/flatten"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
-	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
@@ -85,9 +85,9 @@ func (w *checker) problem(format string, args ...any) {
 // labels checks the labels as far as that goes without the layers, and returns how many layers hold the commit.
 func (w *checker) labels() (commitLayers int) {
 	labels := w.img.Config.Labels
-	if plan, ok := labels[chunking.LabelPlan]; ok {
+	if plan, ok := labels[chunking.LabelRecord]; ok {
 		if _, err := chunking.ParseRecord(plan); err != nil {
-			w.problem("label %s: %v: the next build cannot continue from this image", chunking.LabelPlan, err)
+			w.problem("label %s: %v: the next build cannot continue from this image", chunking.LabelRecord, err)
 		}
 	}
 	l, err := w.img.CommitLayers()
@@ -188,11 +188,11 @@ func (w *checker) run(ctx context.Context, commitLayers int, label, temp string)
 // read reads all layers, as many at a time as there are processors if the source allows. What is wrong with one is kept; the
 // others are read all the same.
 func (w *checker) read(ctx context.Context, use func(int) func(io.Reader) error) error {
-	plan := progress.Event{Kind: progress.Planned, Layer: len(w.img.Layers)}
+	planned := progress.Event{Kind: progress.Planned, Image: w.img.Name, Layer: len(w.img.Layers)}
 	for _, l := range w.img.Layers {
-		plan.Total += l.Descriptor.Size
+		planned.Total += l.Descriptor.Size
 	}
-	w.emit(plan)
+	w.emit(planned)
 	w.bad = map[int]error{}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(sideBySide(w.img))

@@ -38,7 +38,13 @@ type testImage struct {
 func newTestImage(t *testing.T) *testImage {
 	t.Helper()
 	r := newRepo(t, repo.ModeArchive)
-	img := &testImage{commit: commitFiles(t, r, "one", "two", "three", "four"), blobs: map[digest.Digest][]byte{}}
+	return encapsulated(t, r, commitFiles(t, r, "one", "two", "three", "four"))
+}
+
+// encapsulated is the image of a commit with four files.
+func encapsulated(t *testing.T, r *repo.Repo, commit object.Checksum) *testImage {
+	t.Helper()
+	img := &testImage{commit: commit, blobs: map[digest.Digest][]byte{}}
 	content, err := repo.CommitContent(t.Context(), r, img.commit)
 	if err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
-	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
@@ -98,11 +98,13 @@ func finish(ctx context.Context, txn *repo.Txn, commit object.Checksum, img *oci
 func importLayers(
 	ctx context.Context, txn *repo.Txn, img *oci.Image, l *oci.CommitLayers, emit func(progress.Event),
 ) (commit object.Checksum, err error) {
-	plan := progress.Event{Kind: progress.Planned, Layer: 1 + len(l.Chunks), Total: l.Commit.Descriptor.Size}
-	for _, c := range l.Chunks {
-		plan.Total += c.Descriptor.Size
+	planned := progress.Event{
+		Kind: progress.Planned, Image: img.Name, Layer: 1 + len(l.Chunks), Total: l.Commit.Descriptor.Size,
 	}
-	emit(plan)
+	for _, c := range l.Chunks {
+		planned.Total += c.Descriptor.Size
+	}
+	emit(planned)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(sideBySide(img))
 	do := func(l *oci.Layer, use func(io.Reader) error) {

@@ -11,8 +11,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
 	"github.com/ostree-ext/ostree-ext-go/internal/fixtures"
-	"github.com/ostree-ext/ostree-ext-go/internal/progress"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
@@ -67,8 +67,12 @@ func TestUpstream_EveryImageGivesTheCommitItWasMadeOf(t *testing.T) {
 					}
 					r := newRepo(t, mode)
 					finished := 0
-					res, err := container.Unencapsulate(t.Context(), r, unverified(imgref.OCIDir, filepath.Join(dir, version, "images")+":"+tag), source.Options{}, container.ImportOptions{
+					ref := unverified(imgref.OCIDir, filepath.Join(dir, version, "images")+":"+tag)
+					res, err := container.Unencapsulate(t.Context(), r, ref, source.Options{}, container.ImportOptions{
 						WriteRef: "a/b", Progress: func(e progress.Event) {
+							if e.Image != ref.Image.String() {
+								t.Errorf("%s: an event of the image %q", tag, e.Image)
+							}
 							if e.Kind == progress.Finished {
 								finished++
 							}

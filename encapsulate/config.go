@@ -17,7 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/chunking/upstream"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/canonjson"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
@@ -254,5 +254,5 @@ func (i *Image) manifestAnnotations() map[string]string {
 // componentsAnnotation is the annotation of a chunk.
 func componentsAnnotation(packages []string) map[string]string {
 	sorted := slices.Sorted(slices.Values(packages))
-	return map[string]string{chunking.AnnotationComponents: strings.Join(sorted, ",")}
+	return map[string]string{upstream.AnnotationComponents: strings.Join(sorted, ",")}
 }

@@ -20,7 +20,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
-	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
@@ -158,7 +158,7 @@ func TestOptionsThatCannotBeMet(t *testing.T) {
 		{"a level of gzip", encapsulate.Options{Level: 10}, "levels 1 to 9"},
 		{"a level of zstd", encapsulate.Options{Compression: encapsulate.Zstd, Level: 23}, "levels 1 to 22"},
 		{"a level of nothing", encapsulate.Options{Compression: encapsulate.Uncompressed, Level: 1}, "no level"},
-		{"a plan without the content", encapsulate.Options{Plan: &chunking.Plan{}}, "invalid plan"},
+		{"a split without the content", encapsulate.Options{Split: &chunking.Split{}}, "invalid split"},
 	} {
 		if _, err := encapsulate.Build(t.Context(), r, commit, c.opts); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want an error with %q", c.name, err, c.says)
@@ -265,7 +265,9 @@ func TestEqualInputGivesEqualBytes(t *testing.T) {
 			if _, err := io.Copy(h, rc); err != nil {
 				t.Fatal(err)
 			}
-			rc.Close()
+			if err := rc.Close(); err != nil {
+				t.Fatal(err)
+			}
 			sums[hex.EncodeToString(h.Sum(nil))] = true
 		}
 		if len(sums) != 1 {
@@ -284,11 +286,16 @@ func TestEqualInputGivesEqualBytes(t *testing.T) {
 	}
 }
 
-func TestProgressTellsOfEveryLayer(t *testing.T) {
+func TestProgressTellsOfEveryLayerAndNamesTheImage(t *testing.T) {
 	t.Parallel()
 	r, commit := release(t, 1)
 	var kinds []progress.Kind
-	img, err := encapsulate.Build(t.Context(), r, commit, encapsulate.Options{Progress: func(e progress.Event) { kinds = append(kinds, e.Kind) }})
+	img, err := encapsulate.Build(t.Context(), r, commit, encapsulate.Options{Name: "the image", Progress: func(e progress.Event) {
+		kinds = append(kinds, e.Kind)
+		if e.Image != "the image" {
+			t.Errorf("an event of the image %q", e.Image)
+		}
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
-	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
@@ -47,8 +47,8 @@ func Build(ctx context.Context, src repo.Source, commit object.Checksum, opts Op
 		return nil, err
 	}
 	layerCount := 1
-	if opts.Plan != nil {
-		layerCount += len(opts.Plan.Layers)
+	if opts.Split != nil {
+		layerCount += len(opts.Split.Layers)
 	}
 	i, err := newImage(&opts, layerCount)
 	if err != nil {
@@ -67,21 +67,21 @@ func Build(ctx context.Context, src repo.Source, commit object.Checksum, opts Op
 	if err := checkContainer(i.container); err != nil {
 		return nil, err
 	}
-	plan := opts.Plan
-	if plan == nil {
+	split := opts.Split
+	if split == nil {
 		content, err := repo.CommitContent(ctx, src, commit)
 		if err != nil {
 			return nil, err
 		}
-		plan = chunking.SingleLayer(content)
-	} else if err := plan.Check(ctx, src, commit); err != nil {
+		split = chunking.SingleLayer(content)
+	} else if err := split.Check(ctx, src, commit); err != nil {
 		return nil, err
 	}
 	export := tarfmt.ExportOptions{ParentDirs: opts.ParentDirs}
-	layers := []LayerSpec{{Name: historyText(commit, c), Expected: plan.FirstExpected, Write: func(w io.Writer) error {
-		return tarfmt.ExportFinal(ctx, w, src, commit, plan.Remainder, export)
+	layers := []LayerSpec{{Name: historyText(commit, c), Expected: split.FirstExpected, Write: func(w io.Writer) error {
+		return tarfmt.ExportFinal(ctx, w, src, commit, split.Remainder, export)
 	}}}
-	for _, l := range plan.Layers {
+	for _, l := range split.Layers {
 		packages := l.Packages
 		if packages == nil {
 			packages = []string{}
@@ -106,15 +106,15 @@ func (i *Image) addLayers(ctx context.Context, layers []LayerSpec, opts *Options
 	emit := progress.Serialize(opts.Progress)
 	for n, spec := range layers {
 		l := &layer{
-			ctx: ctx, index: n, name: spec.Name, size: spec.Size, compressor: i.compressor, write: spec.Write, emit: emit,
-			history: spec.History,
+			ctx: ctx, image: opts.Name, index: n, name: spec.Name, size: spec.Size, compressor: i.compressor,
+			write: spec.Write, emit: emit, history: spec.History,
 		}
 		if spec.Packages != nil {
 			l.annotations = componentsAnnotation(spec.Packages)
 		}
 		i.layers = append(i.layers, l)
 	}
-	emit(progress.Event{Kind: progress.Planned, Layer: len(i.layers)})
+	emit(progress.Event{Kind: progress.Planned, Image: opts.Name, Layer: len(i.layers)})
 	return i.reuse(ctx, layers, opts)
 }
 

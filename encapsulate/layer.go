@@ -14,12 +14,13 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
 )
 
 // layer is a layer that is made while it is read. It implements [v1.Layer].
 type layer struct {
 	ctx         context.Context
+	image       string // what events call it
 	index       int
 	name        string
 	size        int64 // about that of the tar stream, or 0
@@ -115,7 +116,7 @@ func (l *layer) Compressed() (io.ReadCloser, error) {
 
 // compress writes the compressed layer and remembers its sums.
 func (l *layer) compress(w io.Writer) error {
-	event := progress.Event{Kind: progress.Started, Layer: l.index, Name: l.name, Total: l.size}
+	event := progress.Event{Kind: progress.Started, Image: l.image, Layer: l.index, Name: l.name, Total: l.size}
 	l.emit(event)
 	blob, diffID := &meter{w: w, h: sha256.New()}, sha256.New()
 	z, err := l.compressor.open(blob)
@@ -124,7 +125,7 @@ func (l *layer) compress(w io.Writer) error {
 	}
 	raw := &meter{w: z, h: diffID, event: event, emit: l.emit}
 	if err := l.write(raw); err != nil {
-		z.Close()
+		_ = z.Close()
 		return fmt.Errorf("layer %q: %w", l.name, err)
 	}
 	if err := z.Close(); err != nil {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
-	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
 )
 
 // Options says what an image is to be beside its commit. The zero value gives an image of one gzip layer for this
@@ -41,14 +41,16 @@ type Options struct {
 	// CheckHeld, unless nil, is asked before a layer of the prior image is taken over whether its blob is what its diff-id
 	// says, which otherwise is the prior image's word. If not, the layer is made.
 	CheckHeld func(context.Context, Held) (bool, error)
-	// Plan splits the content into layers; nil puts all of it into one.
-	Plan *chunking.Plan
+	// Split says which file objects go into which layer; nil puts all of them into one.
+	Split *chunking.Split
 	// ParentDirs writes the directories above its files into every layer.
 	ParentDirs bool
 	// Compression is that of the layers, and Level how hard it tries, 0 being its default.
 	Compression Compression
 	Level       int
-	// Progress, unless nil, is called by one goroutine at a time.
+	// Name is what events of progress call the image, mostly the reference that it is to have. It is not in the image.
+	Name string
+	// Progress, unless nil, is told of the layers; see package progress. It is called by one goroutine at a time.
 	Progress func(progress.Event)
 }
 

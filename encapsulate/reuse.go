@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
-	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
+	"github.com/ostree-ext/ostree-ext-go/internal/ctxio"
 )
 
 // Held is a layer that is there already, in an image.
@@ -47,7 +48,7 @@ func (i *Image) reuse(ctx context.Context, specs []LayerSpec, opts *Options) err
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if err := l.hash(contextWriter{ctx, io.Discard}); err != nil {
+			if err := l.hash(ctxio.Writer(ctx, io.Discard)); err != nil {
 				return err
 			}
 			had := byDiffID[l.diffID]
@@ -67,19 +68,6 @@ func (i *Image) reuse(ctx context.Context, specs []LayerSpec, opts *Options) err
 	return g.Wait()
 }
 
-// contextWriter ends writing when the context does.
-type contextWriter struct {
-	ctx context.Context
-	w   io.Writer
-}
-
-func (c contextWriter) Write(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.w.Write(p)
-}
-
 // take makes the layer one that is there already.
 func (l *layer) take(h Held) {
 	l.mu.Lock()
@@ -88,7 +76,9 @@ func (l *layer) take(h Held) {
 		l.sums = &sums{digest: d.Digest, size: d.Size}
 	}
 	l.mu.Unlock()
-	l.emit(progress.Event{Kind: progress.Present, Layer: l.index, Name: l.name, Total: h.Layer.Descriptor.Size})
+	l.emit(progress.Event{
+		Kind: progress.Present, Image: l.image, Layer: l.index, Name: l.name, Total: h.Layer.Descriptor.Size,
+	})
 }
 
 // Held returns where the layer at an index is already, or nil if it is made.

@@ -97,9 +97,11 @@ func oldBuildkitd(t *testing.T) string {
 	run := func(dir string, args ...string) string {
 		cmd := exec.CommandContext(t.Context(), "go", args...)
 		cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOFLAGS=-mod=mod", "CGO_ENABLED=0", "GOWORK=off")
+		var log strings.Builder
+		cmd.Stderr = &log
 		out, err := cmd.Output()
 		if err != nil {
-			t.Fatalf("go %s: %v: %s", strings.Join(args, " "), err, err.(*exec.ExitError).Stderr)
+			t.Fatalf("go %s: %v: %s", strings.Join(args, " "), err, log.String())
 		}
 		return string(out)
 	}

@@ -115,7 +115,7 @@ func running(t *testing.T, command string) []int {
 func onceChunking(t *testing.T, do func(pid int)) {
 	t.Helper()
 	go func() {
-		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(patience(time.Minute)); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 			if pids := running(t, "chunk\x00"); len(pids) > 0 {
 				do(pids[0])
 				return
@@ -136,14 +136,4 @@ func TestInterop_AChunkStepThatEndsHalfWayIsAnErrorAndTheNextBuildWorks(t *testi
 		t.Errorf("%v\n%s", err, out)
 	}
 	env.daemon.build(t, r)
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Error(what)
-			return
-		}
-	}
 }

@@ -13,13 +13,14 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
 )
 
-// request says what the chunk step is to do for one platform. The metadata are those of the Containerfile's result.
+// newRequest says what the chunk step is to do for one platform. The metadata are those of the Containerfile's result.
 //
 // base is the image whose layers stay, or nil.
-func request(o chunk.Options, p ocispec.Platform, metadata map[string][]byte, suffix string, base *known) (chunk.Request, error) {
+func newRequest(o request.Options, p ocispec.Platform, metadata map[string][]byte, suffix string, base *known) (chunk.Request, error) {
 	req := chunk.Request{Options: o, Platform: p}
 	var kept []string
 	if base != nil {
@@ -40,12 +41,12 @@ func request(o chunk.Options, p ocispec.Platform, metadata map[string][]byte, su
 		req.Options.Ref = expand(o.Ref, p)
 		return req, nil
 	}
-	if o.Format == "" {
-		// What is made on top of a commit's image is a commit again, unless the layers with that commit stay.
-		req.Options.Format = chunk.FormatPlain
-		if isCommit && base == nil {
-			req.Options.Format = chunk.FormatOSTree
-		}
+	in := request.Tree
+	if isCommit {
+		in = request.ImageOfCommit
+	}
+	if err := req.Options.Resolve(request.Frontend, in); err != nil {
+		return req, err
 	}
 	created, err := creation(metadata, suffix)
 	req.Created = &created

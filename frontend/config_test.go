@@ -9,6 +9,7 @@ import (
 	"github.com/moby/buildkit/client/llb"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
 )
 
@@ -22,38 +23,38 @@ func TestRequestTakesOverWhatTheContainerfileSays(t *testing.T) {
 	zero := time.Unix(0, 0).UTC()
 	for _, tt := range []struct {
 		name     string
-		options  chunk.Options
+		options  request.Options
 		metadata map[string]string
 		suffix   string
 		want     chunk.Request
 	}{
 		{
-			"an ordinary image", chunk.Options{}, map[string]string{"containerimage.config": `{"author":"me","config":{"Cmd":["sh"]}}`}, "",
-			chunk.Request{Options: chunk.Options{Format: "plain"}, Config: []byte(`{"Cmd":["sh"]}`), Author: "me", Created: &zero},
+			"an ordinary image", request.Options{}, map[string]string{"containerimage.config": `{"author":"me","config":{"Cmd":["sh"]}}`}, "",
+			chunk.Request{Options: request.Options{Format: "plain"}, Config: []byte(`{"Cmd":["sh"]}`), Author: "me", Created: &zero},
 		},
 		{
-			"of a platform among others", chunk.Options{},
+			"of a platform among others", request.Options{},
 			map[string]string{"containerimage.config/linux/arm64": `{}`, "containerimage.base.config/linux/arm64": string(base)}, "/linux/arm64",
-			chunk.Request{Options: chunk.Options{Format: "plain"}, Config: []byte(`{}`), Created: &from},
+			chunk.Request{Options: request.Options{Format: "plain"}, Config: []byte(`{}`), Created: &from},
 		},
 		{
-			"with a time", chunk.Options{}, map[string]string{"containerimage.config": `{}`, "containerimage.base.config": string(base), "source.date.epoch": "1700000000"}, "",
-			chunk.Request{Options: chunk.Options{Format: "plain"}, Config: []byte(`{}`), Created: &epoch},
+			"with a time", request.Options{}, map[string]string{"containerimage.config": `{}`, "containerimage.base.config": string(base), "source.date.epoch": "1700000000"}, "",
+			chunk.Request{Options: request.Options{Format: "plain"}, Config: []byte(`{}`), Created: &epoch},
 		},
 		{
-			"on top of a commit it is one", chunk.Options{},
+			"on top of a commit it is one", request.Options{},
 			map[string]string{"containerimage.config": `{"config":{"Labels":{"ostree.commit":"x","ostree.final-diffid":"y","ostree-ext.plan":"z","vendor":"me"}}}`}, "",
-			chunk.Request{Options: chunk.Options{Format: "ostree"}, Config: []byte(`{"Labels":{"vendor":"me"}}`), Created: &zero},
+			chunk.Request{Options: request.Options{Format: "ostree"}, Config: []byte(`{"Labels":{"vendor":"me"}}`), Created: &zero},
 		},
 		{
-			"unless asked for otherwise", chunk.Options{Format: "plain"},
+			"unless asked for otherwise", request.Options{Format: "plain"},
 			map[string]string{"containerimage.config": `{"config":{"Labels":{"ostree.commit":"x"}}}`}, "",
-			chunk.Request{Options: chunk.Options{Format: "plain"}, Config: []byte(`{}`), Created: &zero},
+			chunk.Request{Options: request.Options{Format: "plain"}, Config: []byte(`{}`), Created: &zero},
 		},
 		{
-			"a commit has a time, and its ref may have the platform in it", chunk.Options{Ref: "os/${TARGETARCH}/${TARGETVARIANT}"},
+			"a commit has a time, and its ref may have the platform in it", request.Options{Ref: "os/${TARGETARCH}/${TARGETVARIANT}"},
 			map[string]string{"containerimage.config": `{}`, "source.date.epoch": "1700000000"}, "",
-			chunk.Request{Options: chunk.Options{Ref: "os/arm64/v8"}, Config: []byte(`{}`)},
+			chunk.Request{Options: request.Options{Ref: "os/arm64/v8"}, Config: []byte(`{}`)},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -62,7 +63,7 @@ func TestRequestTakesOverWhatTheContainerfileSays(t *testing.T) {
 			for k, v := range tt.metadata {
 				metadata[k] = []byte(v)
 			}
-			got, err := request(tt.options, arm, metadata, tt.suffix, nil)
+			got, err := newRequest(tt.options, arm, metadata, tt.suffix, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -83,13 +84,13 @@ func TestOnTopOfLayersWithACommitThatStayItsLabelsStay(t *testing.T) {
 		"y":     `{"Labels":{"ostree.commit":"x","ostree.final-diffid":"y"}}`,
 		"other": `{}`,
 	} {
-		got, err := request(chunk.Options{KeepBase: "true"}, arm, metadata, "", &known{config: []byte("base"), diffIDs: []string{diffID}})
+		got, err := newRequest(request.Options{KeepBase: "true"}, arm, metadata, "", &known{config: []byte("base"), diffIDs: []string{diffID}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		zero := time.Unix(0, 0).UTC()
 		want := chunk.Request{
-			Options: chunk.Options{KeepBase: "true", Format: "plain"}, Platform: arm, Config: []byte(config), Base: []byte("base"), Created: &zero,
+			Options: request.Options{KeepBase: "true", Format: "plain"}, Platform: arm, Config: []byte(config), Base: []byte("base"), Created: &zero,
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("base with layer %s (-want +got):\n%s", diffID, diff)
@@ -147,7 +148,7 @@ func TestRequestRefusesWhatIsNoConfiguration(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got, err := request(chunk.Options{}, arm, metadata, "", nil); err == nil {
+			if got, err := newRequest(request.Options{}, arm, metadata, "", nil); err == nil {
 				t.Errorf("request %+v, want an error", got)
 			}
 		})

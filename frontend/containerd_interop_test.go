@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/testproc"
 )
 
 // newContainerd starts a containerd that ends with the test, and returns its socket.
@@ -38,7 +40,7 @@ func newContainerd(t *testing.T) string {
 	}
 	cmd := exec.Command("containerd", "--config", config)
 	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
+	if err := testproc.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

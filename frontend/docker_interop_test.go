@@ -24,6 +24,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/frontend/image"
+	"github.com/ostree-ext/ostree-ext-go/internal/testproc"
 )
 
 // engine is a Docker Engine with a registry, both in a network namespace of their own: the engine makes bridges and rules.
@@ -41,8 +42,10 @@ const engineRegistry = "localhost:5000"
 func newEngine(t *testing.T, flags ...string) *engine {
 	t.Helper()
 	tool := func(modfile, name string) string {
+		cmd := exec.CommandContext(t.Context(), "go", "tool", "-modfile=../tools/"+modfile, "-n", name)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=") // the default: drivers of the engine are in C
 		// On the other stream it tells what it fetches to build the program.
-		out, err := exec.CommandContext(t.Context(), "go", "tool", "-modfile=../tools/"+modfile, "-n", name).Output()
+		out, err := cmd.Output()
 		if err != nil {
 			t.Fatalf("building %s: %v", name, err)
 		}
@@ -96,7 +99,7 @@ func (e *engine) start(name string, cmd *exec.Cmd) int {
 	}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
-	if err := cmd.Start(); err != nil {
+	if err := testproc.Start(cmd); err != nil {
 		e.t.Fatal(err)
 	}
 	e.t.Cleanup(func() {

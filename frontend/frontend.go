@@ -23,7 +23,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 )
 
 // Caps are what an image of the frontend declares in the label moby.buildkit.frontend.caps.
@@ -68,7 +68,7 @@ func Build(ctx context.Context, c client.Client) (*client.Result, error) {
 // job is a build whose Containerfile is done.
 type job struct {
 	client  client.Client
-	options chunk.Options
+	options request.Options
 	opts    client.BuildOpts
 	dc      *dockerui.Client
 

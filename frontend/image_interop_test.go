@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/testproc"
 )
 
 // copySources copies what git tracks and what is new.
@@ -80,13 +82,13 @@ func TestInterop_ThePlaygroundWorksAsItSays(t *testing.T) {
 	cmd := exec.Command("../tools/playground")
 	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, append(os.Environ(), fmt.Sprintf("PORT=%d", port))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
+	if err := testproc.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	defer func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }()
-	for deadline := time.Now().Add(5 * time.Minute); !strings.Contains(text(), "Ready."); time.Sleep(time.Second) {
+	for deadline := time.Now().Add(patience(5 * time.Minute)); !strings.Contains(text(), "Ready."); time.Sleep(time.Second) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the playground is not ready:\n%s", text())
 		}
@@ -114,7 +116,7 @@ func TestInterop_ThePlaygroundWorksAsItSays(t *testing.T) {
 	}
 	select {
 	case <-ended:
-	case <-time.After(time.Minute):
+	case <-time.After(patience(time.Minute)):
 		t.Fatal("the playground does not end")
 	}
 	if _, err := os.Stat(dir[1]); !os.IsNotExist(err) {

@@ -16,7 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 )
 
 // known is an image that the builder can get.
@@ -59,7 +59,7 @@ func (b *job) context(name string) (string, bool) {
 func (t *target) resolve(ctx context.Context, name string) (*known, error) {
 	named, err := reference.ParseNormalizedNamed(strings.TrimPrefix(name, "docker://"))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s is no name of an image: %w", chunk.ErrOption, name, err)
+		return nil, fmt.Errorf("%w: %s is no name of an image: %w", request.ErrOption, name, err)
 	}
 	named = reference.TagNameOnly(named)
 	_, pin, config, err := t.client.ResolveImageConfig(ctx, named.String(), sourceresolver.Opt{

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -16,7 +17,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -31,6 +31,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/frontend/image"
+	"github.com/ostree-ext/ostree-ext-go/internal/aptsources"
 )
 
 // env is what the tests share: programs, a registry with the frontend and a base image, and a daemon.
@@ -44,6 +45,7 @@ var env struct {
 }
 
 func TestMain(m *testing.M) {
+	flag.Parse()
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "oef")
 		if err != nil {
@@ -67,7 +69,7 @@ func TestMain(m *testing.M) {
 
 // prepare builds the programs, starts the registry, and puts the frontend and a base image into it.
 func prepare(dir string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience(20*time.Minute))
 	defer cancel()
 	env.frontend, env.cli = filepath.Join(dir, "frontend"), filepath.Join(dir, "ostree-ext")
 	for out, pkg := range map[string]string{env.frontend: "../cmd/frontend", env.cli: "../cmd/ostree-ext"} {
@@ -109,10 +111,8 @@ func pushBase(ctx context.Context, dir string) error {
 	file := filepath.Join(dir, "base.tar")
 	if made := os.Getenv("OSTREE_EXT_TEST_BASE"); made != "" {
 		file = made
-	} else if out, err := exec.CommandContext(ctx, "mmdebstrap", "--quiet", "--variant=minbase", "--include=attr,libcap2-bin",
-		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/man/*",
-		"--dpkgopt=path-exclude=/usr/share/zoneinfo/*", "--dpkgopt=path-exclude=/usr/lib/*/gconv/*", "bookworm", file).CombinedOutput(); err != nil {
-		return fmt.Errorf("mmdebstrap: %w: %s", err, out)
+	} else if err := debian(ctx, file); err != nil {
+		return err
 	}
 	layer, err := tarball.LayerFromFile(file, tarball.WithMediaType(types.OCILayer), tarball.WithCompressionLevel(1))
 	if err != nil {
@@ -126,6 +126,23 @@ func pushBase(ctx context.Context, dir string) error {
 		return err
 	}
 	return pushScanner(img)
+}
+
+// debian makes a small Debian system, as a tar file.
+func debian(ctx context.Context, file string) error {
+	mirror, err := aptsources.Find("bookworm")
+	if err != nil {
+		return err
+	}
+	options := []string{"--include=attr,libcap2-bin"}
+	for _, unneeded := range []string{"share/doc", "share/locale", "share/man", "share/zoneinfo", "lib/*/gconv"} {
+		options = append(options, "--dpkgopt=path-exclude=/usr/"+unneeded+"/*")
+	}
+	args := aptsources.Mmdebstrap("bookworm", file, mirror.All(), options...)
+	if out, err := exec.CommandContext(ctx, "mmdebstrap", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("mmdebstrap: %w: %s", err, out)
+	}
+	return nil
 }
 
 // pushScanner puts a program that makes an SBOM into the registry.
@@ -167,132 +184,6 @@ func pushImage(repository string, img v1.Image) error {
 		return err
 	}
 	return remote.Write(ref, img)
-}
-
-// daemonOptions say how a buildkitd runs.
-type daemonOptions struct {
-	program     string // the pinned one, if empty
-	worker      string // lines for [worker.oci]
-	entitlement bool   // network.host may be asked for
-	rootless    bool   // in a user namespace
-	containerd  string // the socket of a containerd, whose store it uses instead of its own
-}
-
-type daemon struct {
-	dir, addr string
-	cmd       *exec.Cmd
-	log       *os.File
-}
-
-// startDaemon starts a daemon of its own root, which is ready when it returns.
-func startDaemon(o daemonOptions) (*daemon, error) {
-	// The path of a socket must be short.
-	dir, err := os.MkdirTemp("", "bk")
-	if err != nil {
-		return nil, err
-	}
-	d := &daemon{dir: dir, addr: "unix://" + dir + "/bk.sock"}
-	workers := "[worker.containerd]\nenabled = false\n[worker.oci]\ngc = false\n" + o.worker
-	if o.containerd != "" {
-		workers = fmt.Sprintf("[worker.oci]\nenabled = false\n[worker.containerd]\nenabled = true\naddress = %q\nnamespace = \"buildkit\"\n", o.containerd)
-	}
-	config := fmt.Sprintf("root = %q\n[grpc]\naddress = [%q]\n[otel]\nsocketPath = %q\n%s\n", dir+"/root", d.addr, dir+"/otel.sock", workers)
-	file := filepath.Join(dir, "buildkitd.toml")
-	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
-		return nil, err
-	}
-	if d.log, err = os.Create(filepath.Join(dir, "log")); err != nil {
-		return nil, err
-	}
-	program := o.program
-	if program == "" {
-		program = env.buildkitd
-	}
-	args := []string{"--config", file}
-	if o.entitlement {
-		args = append(args, "--allow-insecure-entitlement", "network.host")
-	}
-	if o.rootless {
-		if program, err = unprivileged(dir, program); err != nil {
-			return nil, err
-		}
-		args = append(args, "--rootless")
-	}
-	d.cmd = exec.Command(program, args...)
-	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
-	d.cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
-	if o.rootless {
-		d.cmd.Env = append(d.cmd.Env, "HOME="+dir, "XDG_RUNTIME_DIR="+dir, "TMPDIR="+dir, "USER=nobody")
-		ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: subordinate, Size: 65536}}
-		d.cmd.SysProcAttr = &syscall.SysProcAttr{
-			Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true,
-			Credential: &syscall.Credential{Uid: 0, Gid: 0},
-		}
-	}
-	if err := d.cmd.Start(); err != nil {
-		return nil, err
-	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
-		if exec.Command(env.buildctl, "--addr", d.addr, "debug", "workers").Run() == nil {
-			return d, nil
-		}
-		if time.Now().After(deadline) {
-			text := d.text()
-			d.stop()
-			return nil, fmt.Errorf("buildkitd does not answer: %s", text)
-		}
-	}
-}
-
-// subordinate is the first user of a user namespace.
-const subordinate = 100000
-
-// unprivileged lets a user namespace's root have a directory and a copy of a program in it.
-func unprivileged(dir, program string) (string, error) {
-	data, err := os.ReadFile(program)
-	if err != nil {
-		return "", err
-	}
-	inside := filepath.Join(dir, "buildkitd")
-	return inside, errors.Join(os.WriteFile(inside, data, 0o755), os.Chown(dir, subordinate, subordinate))
-}
-
-// newDaemon starts a daemon that ends with the test.
-func newDaemon(t testing.TB, o daemonOptions) *daemon {
-	t.Helper()
-	d, err := startDaemon(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("log of buildkitd: %s", d.text())
-		}
-		d.stop()
-	})
-	return d
-}
-
-func (d *daemon) text() string {
-	data, err := os.ReadFile(d.log.Name())
-	if err != nil {
-		return err.Error()
-	}
-	return string(data[max(0, len(data)-8000):])
-}
-
-func (d *daemon) stop() {
-	_ = d.cmd.Process.Signal(syscall.SIGINT)
-	done := make(chan struct{})
-	go func() { _ = d.cmd.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(30 * time.Second):
-		_ = d.cmd.Process.Kill()
-		<-done
-	}
-	_ = d.log.Close()
-	_ = os.RemoveAll(d.dir)
 }
 
 // request is a build by buildctl.

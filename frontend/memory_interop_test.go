@@ -14,6 +14,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	asked "github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
 )
 
@@ -34,12 +35,12 @@ func TestInterop_TheChunkStepNeedsLittleMemory(t *testing.T) {
 // chunkInLittleMemory runs the chunk step over a tree in both formats.
 func chunkInLittleMemory(t *testing.T, root string) {
 	t.Helper()
-	for _, format := range []string{chunk.FormatPlain, chunk.FormatOSTree} {
+	for _, format := range []string{asked.Plain, asked.OSTree} {
 		t.Run(format, func(t *testing.T) {
 			dir := t.TempDir()
 			created := time.Unix(0, 0).UTC()
 			req := chunk.Request{
-				Created: &created, Options: chunk.Options{Format: format}, Config: []byte("{}"), Platform: ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH},
+				Created: &created, Options: asked.Options{Format: format}, Config: []byte("{}"), Platform: ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH},
 			}
 			data, err := json.Marshal(req)
 			if err != nil {

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 )
 
 const (
@@ -20,9 +20,9 @@ const (
 )
 
 // ParseOptions finds our options among those of a build: on the syntax line, as options of the client, and as build
-// arguments, of which the latter win. The error wraps [chunk.ErrOption] and says which names or values there are.
-func ParseOptions(all map[string]string) (chunk.Options, error) {
-	var o chunk.Options
+// arguments, of which the latter win. The error wraps [request.ErrOption] and says which names or values there are.
+func ParseOptions(all map[string]string) (request.Options, error) {
+	var o request.Options
 	words := strings.Fields(all[keyCmdline])
 	for _, word := range words[min(1, len(words)):] {
 		name, value, found := strings.Cut(strings.TrimPrefix(word, "--"), "=")
@@ -33,7 +33,7 @@ func ParseOptions(all map[string]string) (chunk.Options, error) {
 			return o, fmt.Errorf("syntax line: %w", err)
 		}
 	}
-	known := chunk.Names()
+	known := request.Names()
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		name, ours := strings.CutPrefix(key, optPrefix)
 		if !ours && !slices.Contains(known, name) {
@@ -58,7 +58,11 @@ func ParseOptions(all map[string]string) (chunk.Options, error) {
 			return o, fmt.Errorf("build argument %s: %w", arg, err)
 		}
 	}
-	return o, o.Check()
+	in := request.Image
+	if o.Ref != "" {
+		in = request.Commit
+	}
+	return o, o.Check(request.Frontend, in)
 }
 
 // isSlip reports whether a name is one of ours with a letter too few, too many or other. Names that are further away are of

@@ -7,8 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	asked "github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 	"github.com/ostree-ext/ostree-ext-go/frontend"
-	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
 )
 
 func TestOptionsComeFromTheSyntaxLineTheClientAndBuildArguments(t *testing.T) {
@@ -16,29 +16,29 @@ func TestOptionsComeFromTheSyntaxLineTheClientAndBuildArguments(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		all  map[string]string
-		want chunk.Options
+		want asked.Options
 	}{
-		{"none", map[string]string{"cmdline": "img", "source": "img", "filename": "Containerfile"}, chunk.Options{}},
+		{"none", map[string]string{"cmdline": "img", "source": "img", "filename": "Containerfile"}, asked.Options{}},
 		{
 			"those of BuildKit's own frontend",
 			map[string]string{"no-cache": "", "platform": "linux/arm64", "requestid": "", "shm-size": "1", "add-hosts": "", "target": "a", "hostname": "h", "ulimit": ""},
-			chunk.Options{},
+			asked.Options{},
 		},
-		{"no syntax line", map[string]string{}, chunk.Options{}},
-		{"syntax line", map[string]string{"cmdline": "img format=ostree  max-layers=40"}, chunk.Options{Format: "ostree", MaxLayers: 40}},
-		{"as flags", map[string]string{"cmdline": "img --format=ostree --max-layers=40"}, chunk.Options{Format: "ostree", MaxLayers: 40}},
-		{"a flag without value", map[string]string{"cmdline": "img strict"}, chunk.Options{Strict: true}},
-		{"build argument", map[string]string{"build-arg:OSTREE_EXT_MAX_LAYERS": "40"}, chunk.Options{MaxLayers: 40}},
-		{"option of the client", map[string]string{"max-layers": "40", "platform": "linux/amd64"}, chunk.Options{MaxLayers: 40}},
-		{"option of the client with prefix", map[string]string{"ostree-ext:max-layers": "40"}, chunk.Options{MaxLayers: 40}},
-		{"other build arguments", map[string]string{"build-arg:FORMAT": "x", "label:format": "y", "target": "z"}, chunk.Options{}},
-		{"an empty build argument is none", map[string]string{"cmdline": "img prior=a", "build-arg:OSTREE_EXT_PRIOR": ""}, chunk.Options{Prior: "a"}},
+		{"no syntax line", map[string]string{}, asked.Options{}},
+		{"syntax line", map[string]string{"cmdline": "img format=ostree  max-layers=40"}, asked.Options{Format: "ostree", MaxLayers: 40}},
+		{"as flags", map[string]string{"cmdline": "img --format=ostree --max-layers=40"}, asked.Options{Format: "ostree", MaxLayers: 40}},
+		{"a flag without value", map[string]string{"cmdline": "img strict"}, asked.Options{Strict: true}},
+		{"build argument", map[string]string{"build-arg:OSTREE_EXT_MAX_LAYERS": "40"}, asked.Options{MaxLayers: 40}},
+		{"option of the client", map[string]string{"max-layers": "40", "platform": "linux/amd64"}, asked.Options{MaxLayers: 40}},
+		{"option of the client with prefix", map[string]string{"ostree-ext:max-layers": "40"}, asked.Options{MaxLayers: 40}},
+		{"other build arguments", map[string]string{"build-arg:FORMAT": "x", "label:format": "y", "target": "z"}, asked.Options{}},
+		{"an empty build argument is none", map[string]string{"cmdline": "img prior=a", "build-arg:OSTREE_EXT_PRIOR": ""}, asked.Options{Prior: "a"}},
 		{
 			"build arguments win, then the client",
 			map[string]string{"cmdline": "img max-layers=10 strict packing=cost", "max-layers": "20", "strict": "false", "build-arg:OSTREE_EXT_MAX_LAYERS": "30"},
-			chunk.Options{MaxLayers: 30, Packing: "cost"},
+			asked.Options{MaxLayers: 30, Packing: "cost"},
 		},
-		{"lists", map[string]string{"cmdline": "img ref=x copymeta=a,b"}, chunk.Options{Ref: "x", CopyMeta: []string{"a", "b"}}},
+		{"lists", map[string]string{"cmdline": "img ref=x copymeta=a,b"}, asked.Options{Ref: "x", CopyMeta: []string{"a", "b"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -80,7 +80,7 @@ func TestOptionsThatMakeNoSenseAreErrorsThatSayWhatDoes(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			_, err := frontend.ParseOptions(tt.all)
-			if !errors.Is(err, chunk.ErrOption) {
+			if !errors.Is(err, asked.ErrOption) {
 				t.Fatalf("error %v does not wrap ErrOption", err)
 			}
 			for _, want := range tt.want {
@@ -90,18 +90,4 @@ func TestOptionsThatMakeNoSenseAreErrorsThatSayWhatDoes(t *testing.T) {
 			}
 		})
 	}
-}
-
-func FuzzParseOptions(f *testing.F) {
-	f.Add("img format=ostree max-layers=40", "MAX_LAYERS", "3")
-	f.Add("", "PRIOR", "")
-	f.Fuzz(func(t *testing.T, cmdline, arg, value string) {
-		o, err := frontend.ParseOptions(map[string]string{"cmdline": cmdline, "build-arg:OSTREE_EXT_" + arg: value})
-		if err == nil {
-			err = o.Check()
-		}
-		if err != nil && !errors.Is(err, chunk.ErrOption) {
-			t.Errorf("error %v does not wrap ErrOption", err)
-		}
-	})
 }

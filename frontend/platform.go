@@ -15,6 +15,7 @@ import (
 	"github.com/moby/buildkit/solver/pb"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
 )
 
@@ -68,7 +69,7 @@ func (b *job) platform(ctx context.Context, p exptypes.Platform, ref client.Refe
 		return nil, err
 	}
 	var err error
-	if t.request, err = request(b.options, p.Platform, metadata, suffix, t.base); err != nil {
+	if t.request, err = newRequest(b.options, p.Platform, metadata, suffix, t.base); err != nil {
 		return nil, err
 	}
 	t.request.Mapping, t.request.ContentMeta = b.mapping, b.contentMeta
@@ -82,7 +83,7 @@ func (b *job) platform(ctx context.Context, p exptypes.Platform, ref client.Refe
 	if err := t.chunk(ctx, in); err != nil {
 		return nil, err
 	}
-	if b.options.Output == chunk.OutputLayout {
+	if b.options.Output == request.OutputLayout {
 		ref, err := b.solve(ctx, t.made.layout)
 		return &image{ref: ref, config: metadata[exptypes.ExporterImageConfigKey+suffix]}, err
 	}

@@ -19,7 +19,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
-	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 )
 
 // maxManifest bounds a manifest in bytes, as registries do.
@@ -59,7 +59,7 @@ func (t *target) findPrior(ctx context.Context) (err error) {
 		return nil
 	}
 	t.request.Prior = prior.config
-	if t.options.Output == chunk.OutputLayout || !t.merges() || t.opts.LLBCaps.Supports(pb.CapSourceImageBlob) != nil {
+	if t.options.Output == request.OutputLayout || !t.merges() || t.opts.LLBCaps.Supports(pb.CapSourceImageBlob) != nil {
 		// A layout has all layers. Without the prior image's manifest, or where layers cannot be put together, all are made.
 		return nil
 	}
@@ -77,9 +77,9 @@ func unplanned(config []byte) string {
 	if err != nil {
 		return "is not understood"
 	}
-	label, ok := img.Config.Labels[chunking.LabelPlan]
+	label, ok := img.Config.Labels[chunking.LabelRecord]
 	if !ok {
-		return fmt.Sprintf("was not made by ostree-ext, as it has no label %s", chunking.LabelPlan)
+		return fmt.Sprintf("was not made by ostree-ext, as it has no label %s", chunking.LabelRecord)
 	}
 	if _, err := chunking.ParseRecord(label); err != nil {
 		return fmt.Sprintf("has a plan that is not understood (%v)", err)

@@ -220,7 +220,9 @@ func (r *Repo) SetConfig(group, key, value string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidConfig, err)
 	}
-	file.Set(group, key, value)
+	if err := file.Set(group, key, value); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidConfig, err)
+	}
 	data = file.Encode()
 	next, err := parseConfig(data)
 	if err != nil {

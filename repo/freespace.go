@@ -56,7 +56,7 @@ func newSpaceBudget(rootFD int, c *Config) (*spaceBudget, error) {
 	if os.Geteuid() == 0 && hasAdminBounding() {
 		free = st.Bfree
 	}
-	b := &spaceBudget{blockSize: max(1, int64(st.Bsize))}
+	b := &spaceBudget{blockSize: max(1, int64(st.Bsize))} //nolint:unconvert // an int32 on other processors
 	var reserved uint64
 	if c.MinFreeSpaceSize > 0 {
 		b.limit = "min-free-space-size " + c.minFreeSpaceText

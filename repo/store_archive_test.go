@@ -8,6 +8,7 @@ import (
 	"io"
 	"testing"
 
+	"github.com/ostree-ext/ostree-ext-go/internal/testfiles"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
@@ -47,6 +48,9 @@ func FuzzCompressedObject(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(data)
+	for _, obj := range testfiles.Read(f, "testdata/objects/*.filez") {
+		f.Add(obj.Data)
+	}
 	p := newPools(6)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		info, content, err := readPacked(p, data)

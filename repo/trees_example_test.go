@@ -55,8 +55,8 @@ func exampleRepo() (*repo.Repo, string, func()) {
 		log.Fatal(err)
 	}
 	return r, dir, func() {
-		r.Close()
-		os.RemoveAll(dir)
+		defer os.RemoveAll(dir)
+		defer r.Close()
 	}
 }
 

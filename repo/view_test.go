@@ -32,7 +32,7 @@ func viewOf(t *testing.T, files map[string]string) *repo.TreeView {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { r.Close() })
+	t.Cleanup(func() { _ = r.Close() })
 	v, err := repo.ViewCommit(t.Context(), r, commitDir(t, r, filepath.Join(dir, "tree"), "", object.Checksum{}, asRoot()))
 	if err != nil {
 		t.Fatal(err)

@@ -84,7 +84,7 @@ func (g *generator) kernelPart(i int, p string) bool {
 // bootRelease returns the kernel release of a file in /boot: the one in its name, or else the only one in the tree. It
 // may be empty.
 func (g *generator) bootRelease(p string) (release string, ok bool) {
-	dir, rest := "", ""
+	var dir, rest string
 	for _, dir = range []string{"/boot/", "/usr/lib/ostree-boot/"} {
 		if rest, ok = strings.CutPrefix(p, dir); ok {
 			break

@@ -5,32 +5,32 @@ import (
 	"sync"
 )
 
-// maxItems is the number of items from which neighbours in the order of chance per byte are joined beforehand. Time
+// maxGroups is the number of groups from which neighbours in the order of chance per byte are joined beforehand. Time
 // grows with its square.
-const maxItems = 2000
+const maxGroups = 2000
 
-// mergeItems is the same for merging pairs, which is slower.
-const mergeItems = 500
+// mergeGroups is the same for merging pairs, which is slower.
+const mergeGroups = 500
 
-// arrange is the packing itself: the given components in at most k layers, at least expected cost.
+// arrange is the packing itself: the given items in at most k bins, at least expected cost.
 func (p *packer) arrange(members []int, k int) []bin {
 	if len(members) == 0 {
 		return nil
 	}
-	items := make([]item, len(members))
+	groups := make([]group, len(members))
 	for i, c := range members {
-		items[i] = p.items[c]
+		groups[i] = p.groups[c]
 	}
-	items = p.coarsen(p.byChancePerByte(items), max(maxItems, k))
+	groups = p.coarsen(p.byChancePerByte(groups), max(maxGroups, k))
 	var divided, merged *arrangement
 	var both sync.WaitGroup
 	both.Go(func() {
 		m := *p.model
-		divided = m.startFrom(items, m.divide(items, k), k)
+		divided = m.startFrom(groups, m.divide(groups, k), k)
 	})
 	both.Go(func() {
 		m := *p.model
-		merged = m.startFrom(items, m.merge(m.coarsen(items, max(mergeItems, k)), k), k)
+		merged = m.startFrom(groups, m.merge(m.coarsen(groups, max(mergeGroups, k)), k), k)
 	})
 	both.Wait()
 	best := divided
@@ -38,21 +38,21 @@ func (p *packer) arrange(members []int, k int) []bin {
 		best = merged
 	}
 	best.kick()
-	bins := make([]bin, len(best.layers))
-	for i, l := range best.layers {
-		for _, j := range l.items {
-			bins[i].members = append(bins[i].members, items[j].members...)
+	bins := make([]bin, len(best.bins))
+	for i, l := range best.bins {
+		for _, j := range l.groups {
+			bins[i].members = append(bins[i].members, groups[j].members...)
 		}
 		slices.Sort(bins[i].members)
 	}
 	return bins
 }
 
-// startFrom improves a plan given as parts of the items.
-func (m *model) startFrom(items []item, parts [][]item, k int) *arrangement {
-	place := make(map[int]int, len(items)) // of the item that holds a component
-	for i := range items {
-		for _, c := range items[i].members {
+// startFrom improves a packing given as parts of the groups.
+func (m *model) startFrom(groups []group, parts [][]group, k int) *arrangement {
+	place := make(map[int]int, len(groups)) // of the group that holds an item
+	for i := range groups {
+		for _, c := range groups[i].members {
 			place[c] = i
 		}
 	}
@@ -66,7 +66,7 @@ func (m *model) startFrom(items []item, parts [][]item, k int) *arrangement {
 		slices.Sort(numbered[i])
 		numbered[i] = slices.Compact(numbered[i])
 	}
-	a := newArrangement(m, items, numbered, k)
+	a := newArrangement(m, groups, numbered, k)
 	a.improve()
 	return a
 }

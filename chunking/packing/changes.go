@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Changes says how often a component's content changes. The zero value means never.
+// Changes says how often an item's content changes. The zero value means never.
 type Changes struct {
 	perUpdate float64
 	perDay    float64
@@ -14,14 +14,14 @@ type Changes struct {
 	known     bool // days is a history, even if an empty one
 }
 
-// PerUpdate is a component that changes with probability p in one update, from 0 to 1, independent of all others.
+// PerUpdate is an item that changes with probability p in one update, from 0 to 1, independent of all others.
 func PerUpdate(p float64) Changes { return Changes{perUpdate: p} }
 
-// PerDay is a component that changes rate times a day on average, independent of all others.
+// PerDay is an item that changes rate times a day on average, independent of all others.
 func PerDay(rate float64) Changes { return Changes{perDay: rate} }
 
-// History is a component that changes rate times a day on average and did so on the given days, counted back from the
-// reference time: 0 is its last day. Days outside of Params.Window are left out. Components with a history that
+// History is an item that changes rate times a day on average and did so on the given days, counted back from the
+// reference time: 0 is its last day. Days outside of Params.Window are left out. Items with a history that
 // changed on the same days are expected to do so again.
 func History(rate float64, days []int) Changes {
 	return Changes{perDay: rate, days: slices.Clone(days), known: true}
@@ -32,14 +32,14 @@ func RateOfDays(days, window int) float64 {
 	return (float64(days) + eventPrior) / float64(window)
 }
 
-// RateLearned estimates changes a day from what successive builds showed, for components without any other record:
+// RateLearned estimates changes a day from what successive builds showed, for items without any other record:
 // the number of changes seen over so many days of exposure.
 func RateLearned(changes int, exposure float64) float64 {
 	const unseen = 180 // days after which one change is expected of something never seen
 	return (float64(changes) + 1) / (exposure + unseen)
 }
 
-// eventPrior is the part of an event that every component is taken to have had, whatever its record.
+// eventPrior is the part of an event that every item is taken to have had, whatever its record.
 const eventPrior = 0.5
 
 func (c Changes) validate() error {

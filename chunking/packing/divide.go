@@ -2,22 +2,22 @@ package packing
 
 import "math"
 
-// divideWork bounds the steps of one division: the number of items squared times that of layers, halved.
+// divideWork bounds the steps of one division: the number of groups squared times that of bins, halved.
 const divideWork = 200_000_000
 
-// divideItems is the number of items from which neighbours are joined for a division.
-const divideItems = 1500
+// divideGroups is the number of groups from which neighbours are joined for a division.
+const divideGroups = 1500
 
-// divide splits an ordered list of items into at most k ranges of least cost. It is exact for this order: the cheapest
-// division of the first j items into n ranges ends in a range i…j behind the cheapest one of i items into n−1.
-func (m *model) divide(items []item, k int) [][]item {
-	k = min(k, len(items))
-	items = m.coarsen(items, max(k, min(divideItems, int(math.Sqrt(2*divideWork/float64(k))))))
-	n := len(items)
-	ranges := m.rangeCosts(items)
-	best := make([]uint64, n) // best[j]: the first j+1 items in the current number of ranges
+// divide splits an ordered list of groups into at most k ranges of least cost. It is exact for this order: the cheapest
+// division of the first j groups into n ranges ends in a range i…j behind the cheapest one of i groups into n−1.
+func (m *model) divide(groups []group, k int) [][]group {
+	k = min(k, len(groups))
+	groups = m.coarsen(groups, max(k, min(divideGroups, int(math.Sqrt(2*divideWork/float64(k))))))
+	n := len(groups)
+	ranges := m.rangeCosts(groups)
+	best := make([]uint64, n) // best[j]: the first j+1 groups in the current number of ranges
 	copyLast(best, ranges)
-	begins := make([][]uint16, k) // begins[r][j]: where the last of r+1 ranges of the first j+1 items begins
+	begins := make([][]uint16, k) // begins[r][j]: where the last of r+1 ranges of the first j+1 groups begins
 	begins[0] = make([]uint16, n)
 	chosen, least := 0, best[n-1]
 	next := make([]uint64, n)
@@ -31,16 +31,16 @@ func (m *model) divide(items []item, k int) [][]item {
 			chosen, least = r, best[n-1]
 		}
 	}
-	parts := make([][]item, chosen+1)
+	parts := make([][]group, chosen+1)
 	for end := n - 1; chosen >= 0; chosen-- {
 		begin := int(begins[chosen][end])
-		parts[chosen] = items[begin : end+1]
+		parts[chosen] = groups[begin : end+1]
 		end = begin - 1
 	}
 	return parts
 }
 
-// cheapestEnd finds the begin i ≥ r of the last range up to item j for which best of the items before it and the cost
+// cheapestEnd finds the begin i ≥ r of the last range up to group j for which best of the groups before it and the cost
 // of the range add up to the least; the first of equals.
 func cheapestEnd(best, costs []uint64, r, j int) (cost uint64, begin uint16) {
 	least := uint64(math.MaxUint64)
@@ -56,19 +56,19 @@ func cheapestEnd(best, costs []uint64, r, j int) (cost uint64, begin uint16) {
 }
 
 // rangeCosts returns for each j the costs of the ranges i…j for i from 0 to j.
-func (m *model) rangeCosts(items []item) [][]uint64 {
-	n := len(items)
+func (m *model) rangeCosts(groups []group) [][]uint64 {
+	n := len(groups)
 	all := make([]uint64, n*(n+1)/2)
 	costs := make([][]uint64, n)
 	for j, begin := 0, 0; j < n; j++ {
 		costs[j] = all[begin : begin+j+1]
 		begin += j + 1
 	}
-	for i := range items {
-		s := items[i].sum.clone()
+	for i := range groups {
+		s := groups[i].sum.clone()
 		costs[i][i] = m.cost(&s)
 		for j := i + 1; j < n; j++ {
-			s.add(&items[j].sum)
+			s.add(&groups[j].sum)
 			costs[j][i] = m.cost(&s)
 		}
 	}

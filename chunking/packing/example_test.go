@@ -8,19 +8,19 @@ import (
 )
 
 func ExamplePack() {
-	plan, err := packing.Pack([]packing.Component{
+	result, err := packing.Pack([]packing.Item{
 		{ID: "deb/linux-firmware", Size: 180 << 20, Changes: packing.PerDay(0.02)},
 		{ID: "deb/linux", Size: 90 << 20, Changes: packing.PerDay(0.1)},
 		{ID: "deb/bash", Size: 8 << 20, Changes: packing.PerDay(0.002)},
 		{ID: "deb/coreutils", Size: 17 << 20, Changes: packing.PerDay(0.002)},
 		{ID: "deb/tzdata", Size: 2 << 20, Changes: packing.PerDay(0.01)},
-	}, packing.Params{MaxLayers: 3, Horizons: []int{7}, Overhead: packing.DefaultOverhead})
+	}, packing.Params{MaxBins: 3, Horizons: []int{7}, Overhead: packing.DefaultOverhead})
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, layer := range plan.Layers {
+	for _, bin := range result.Bins {
 		fmt.Printf("%d MiB, changes in %.0f%% of weekly updates: %v\n",
-			layer.Size>>20, 100*layer.Probability, layer.Components)
+			bin.Size>>20, 100*bin.Probability, bin.Items)
 	}
 	// Output:
 	// 27 MiB, changes in 9% of weekly updates: [deb/bash deb/coreutils deb/tzdata]

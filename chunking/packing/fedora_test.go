@@ -14,9 +14,9 @@ import (
 // fedora reads the 396 packages of a Fedora CoreOS image that ostree-ext ships for its own tests. Each gets the chance
 // p = 1 − e^(−f/(26·d)) to change in one of 26 updates a year, for f changes in d years; what changes with every
 // build has 0.9999.
-func fedora(t testing.TB, d float64) (components []packing.Component, chances map[string]float64) {
+func fedora(t testing.TB, d float64) (items []packing.Item, chances map[string]float64) {
 	t.Helper()
-	f, err := os.Open("testdata/fedora-coreos-contentmeta.json.gz")
+	f, err := os.Open("../upstream/testdata/fedora-coreos-contentmeta.json.gz")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,22 +39,22 @@ func fedora(t testing.TB, d float64) (components []packing.Component, chances ma
 		if p.Frequency == math.MaxUint32 {
 			chance = 0.9999
 		}
-		components = append(components, packing.Component{ID: p.ID, Size: p.Size, Changes: packing.PerUpdate(chance)})
+		items = append(items, packing.Item{ID: p.ID, Size: p.Size, Changes: packing.PerUpdate(chance)})
 		chances[p.ID] = chance
 	}
-	return components, chances
+	return items, chances
 }
 
 // expected computes the bytes of an update from the lists alone, in floating point and independent of the package.
-func expected(components []packing.Component, chances map[string]float64, layers [][]string) float64 {
-	size := make(map[string]uint64, len(components))
-	for _, c := range components {
+func expected(items []packing.Item, chances map[string]float64, bins [][]string) float64 {
+	size := make(map[string]uint64, len(items))
+	for _, c := range items {
 		size[c.ID] = c.Size
 	}
 	total := 0.0
-	for _, layer := range layers {
+	for _, bin := range bins {
 		unchanged, bytes := 1.0, uint64(0)
-		for _, id := range layer {
+		for _, id := range bin {
 			unchanged *= 1 - chances[id]
 			bytes += size[id]
 		}
@@ -63,29 +63,29 @@ func expected(components []packing.Component, chances map[string]float64, layers
 	return total
 }
 
-func bound(components []packing.Component, chances map[string]float64) float64 {
+func bound(items []packing.Item, chances map[string]float64) float64 {
 	total := 0.0
-	for _, c := range components {
+	for _, c := range items {
 		total += float64(c.Size) * chances[c.ID]
 	}
 	return total
 }
 
-func layersOf(plan *packing.Plan) [][]string {
-	layers := make([][]string, len(plan.Layers))
-	for i, l := range plan.Layers {
-		layers[i] = l.Components
+func binsOf(result *packing.Result) [][]string {
+	bins := make([][]string, len(result.Bins))
+	for i, l := range result.Bins {
+		bins[i] = l.Items
 	}
-	return layers
+	return bins
 }
 
-// The expected bytes of an update of the Fedora list over those of one layer for each package. A plain greedy merge
+// The expected bytes of an update of the Fedora list over those of one bin for each package. A plain greedy merge
 // with relocation reaches the column greedy; upstream's and chunkah's packings are far above (1.07 to 2.90).
 func TestFedoraListIsPackedBetterThanByGreedyMerging(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		years  float64
-		layers int
+		bins   int
 		greedy float64
 		want   float64
 	}{
@@ -93,25 +93,25 @@ func TestFedoraListIsPackedBetterThanByGreedyMerging(t *testing.T) {
 		{16, 16, 1.856, 1.8475}, {16, 32, 1.416, 1.4136}, {16, 64, 1.161, 1.1579}, {16, 100, 1.068, 1.0667},
 		{64, 16, 1.628, 1.6218}, {64, 32, 1.259, 1.2546}, {64, 64, 1.079, 1.0779}, {64, 100, 1.031, 1.0303},
 	} {
-		t.Run(fmt.Sprintf("%v years in %d layers", test.years, test.layers), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%v years in %d layers", test.years, test.bins), func(t *testing.T) {
 			t.Parallel()
-			components, chances := fedora(t, test.years)
-			plan, err := packing.Pack(components, packing.Params{MaxLayers: test.layers})
+			items, chances := fedora(t, test.years)
+			result, err := packing.Pack(items, packing.Params{MaxBins: test.bins})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(plan.Layers) > test.layers {
-				t.Errorf("%d layers, more than %d", len(plan.Layers), test.layers)
+			if len(result.Bins) > test.bins {
+				t.Errorf("%d layers, more than %d", len(result.Bins), test.bins)
 			}
-			got := expected(components, chances, layersOf(plan)) / bound(components, chances)
+			got := expected(items, chances, binsOf(result)) / bound(items, chances)
 			if math.Abs(got-test.want) > 0.00005 {
 				t.Errorf("%.5f × the bound, was %.4f: plans have changed", got, test.want)
 			}
 			if got > test.greedy {
 				t.Errorf("%.4f × the bound, greedy merging has %.3f", got, test.greedy)
 			}
-			if math.Abs(got-plan.Expected/plan.Bound) > 1e-6 {
-				t.Errorf("the plan says %.7f, its layers %.7f", plan.Expected/plan.Bound, got)
+			if math.Abs(got-result.Expected/result.Bound) > 1e-6 {
+				t.Errorf("the plan says %.7f, its layers %.7f", result.Expected/result.Bound, got)
 			}
 		})
 	}
@@ -120,14 +120,14 @@ func TestFedoraListIsPackedBetterThanByGreedyMerging(t *testing.T) {
 // The default overhead keeps the packer from caring about kilobytes; it must not cost bytes that anyone would notice.
 func TestDefaultOverheadStaysBelowGreedyMerging(t *testing.T) {
 	t.Parallel()
-	components, chances := fedora(t, 16)
-	for layers, greedy := range map[int]float64{16: 1.856, 32: 1.416, 64: 1.161, 100: 1.068} {
-		plan, err := packing.Pack(components, packing.Params{MaxLayers: layers, Overhead: packing.DefaultOverhead})
+	items, chances := fedora(t, 16)
+	for bins, greedy := range map[int]float64{16: 1.856, 32: 1.416, 64: 1.161, 100: 1.068} {
+		result, err := packing.Pack(items, packing.Params{MaxBins: bins, Overhead: packing.DefaultOverhead})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := expected(components, chances, layersOf(plan)) / bound(components, chances); got > greedy {
-			t.Errorf("%d layers: %.4f × the bound, greedy merging has %.3f", layers, got, greedy)
+		if got := expected(items, chances, binsOf(result)) / bound(items, chances); got > greedy {
+			t.Errorf("%d layers: %.4f × the bound, greedy merging has %.3f", bins, got, greedy)
 		}
 	}
 }

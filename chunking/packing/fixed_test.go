@@ -66,7 +66,7 @@ func TestCostsAreTheSameOnEveryArchitecture(t *testing.T) {
 // The order of merging and taking away does not change a sum.
 func TestSumsDoNotDependOnTheOrder(t *testing.T) {
 	t.Parallel()
-	p := manyComponents(t, 300, Params{MaxLayers: 10})
+	p := manyItems(t, 300, Params{MaxBins: 10})
 	want := p.cost(p.total(allOf(300)))
 	order := rand.New(rand.NewPCG(3, 3)).Perm(300)
 	if got := p.cost(p.total(order)); got != want {
@@ -74,12 +74,12 @@ func TestSumsDoNotDependOnTheOrder(t *testing.T) {
 	}
 }
 
-// manyComponents draws components with histories, like a large system's.
-func manyComponents(t testing.TB, n int, params Params) *packer {
+// manyItems draws items with histories, like a large system's.
+func manyItems(t testing.TB, n int, params Params) *packer {
 	t.Helper()
 	r := rand.New(rand.NewPCG(1, 2))
-	components := make([]Component, n)
-	for i := range components {
+	items := make([]Item, n)
+	for i := range items {
 		rate := math.Exp(1.5*r.NormFloat64() - 4)
 		var days []int
 		for day := range 730 {
@@ -88,24 +88,24 @@ func manyComponents(t testing.TB, n int, params Params) *packer {
 			}
 		}
 		size := uint64(math.Exp(2*r.NormFloat64() + 13))
-		components[i] = Component{ID: fmt.Sprintf("c%05d", i), Size: size, Changes: History(rate, days)}
+		items[i] = Item{ID: fmt.Sprintf("c%05d", i), Size: size, Changes: History(rate, days)}
 	}
 	m, err := newModel(params)
 	if err != nil {
 		t.Fatal(err)
 	}
-	items, err := m.items(components)
+	groups, err := m.groups(items)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &packer{model: m, params: params, components: components, items: items}
+	return &packer{model: m, params: params, items: items, groups: groups}
 }
 
 func TestJoiningNeighboursBeforehandKeepsEveryComponent(t *testing.T) {
 	t.Parallel()
-	p := manyComponents(t, 1000, Params{MaxLayers: 10})
+	p := manyItems(t, 1000, Params{MaxBins: 10})
 	var members []int
-	for _, it := range p.coarsen(p.byChancePerByte(p.items), 100) {
+	for _, it := range p.coarsen(p.byChancePerByte(p.groups), 100) {
 		members = append(members, it.members...)
 	}
 	slices.Sort(members)
@@ -114,23 +114,23 @@ func TestJoiningNeighboursBeforehandKeepsEveryComponent(t *testing.T) {
 	}
 }
 
-// More components than the packing proper takes are joined beforehand.
+// More items than the packing proper takes are joined beforehand.
 func TestManyThousandComponentsArePacked(t *testing.T) {
 	t.Parallel()
-	p := manyComponents(t, 2500, Params{MaxLayers: 100})
-	plan, err := Pack(p.components, p.params)
+	p := manyItems(t, 2500, Params{MaxBins: 100})
+	result, err := Pack(p.items, p.params)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if members := 0; len(plan.Layers) == 100 {
-		for _, l := range plan.Layers {
-			members += len(l.Components)
+	if members := 0; len(result.Bins) == 100 {
+		for _, l := range result.Bins {
+			members += len(l.Items)
 		}
 		if members != 2500 {
 			t.Errorf("%d members of 2500", members)
 		}
 	} else {
-		t.Errorf("%d layers, want 100", len(plan.Layers))
+		t.Errorf("%d layers, want 100", len(result.Bins))
 	}
 }
 
@@ -138,10 +138,10 @@ func BenchmarkPack(b *testing.B) {
 	for _, n := range []int{400, 1000, 2000} {
 		for _, k := range []int{64, 100, 499} {
 			b.Run(fmt.Sprintf("%d components in %d layers", n, k), func(b *testing.B) {
-				p := manyComponents(b, n, Params{MaxLayers: k})
+				p := manyItems(b, n, Params{MaxBins: k})
 				b.ReportAllocs()
 				for b.Loop() {
-					if _, err := Pack(p.components, p.params); err != nil {
+					if _, err := Pack(p.items, p.params); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -2,18 +2,18 @@ package packing
 
 import "slices"
 
-// Kicks bring lists of a dozen items to the optimum, some hundred items a few parts in ten thousand nearer to it, and
+// Kicks bring lists of a dozen groups to the optimum, some hundred groups a few parts in ten thousand nearer to it, and
 // longer ones nothing for much time. They are bounded by the costs computed for them; see improveWork.
 const (
-	kickItems = 500
-	maxKicks  = 200
-	kickWork  = 500_000
+	kickGroups = 500
+	maxKicks   = 200
+	kickWork   = 500_000
 )
 
-// kick leaves a plan from which no single step gains: it moves a few items to layers of others like them, improves
+// kick leaves a packing from which no single step gains: it moves a few groups to bins of others like them, improves
 // again, and keeps what is cheaper. The choice is the same each time.
 func (a *arrangement) kick() {
-	if len(a.layers) < 2 || len(a.items) > kickItems {
+	if len(a.bins) < 2 || len(a.groups) > kickGroups {
 		return
 	}
 	random := generator(1)
@@ -21,10 +21,10 @@ func (a *arrangement) kick() {
 	best, saved := a.total(), a.save()
 	for n := 0; n < maxKicks && a.model.computed < end; n++ {
 		for range 2 + random.below(4) {
-			i := random.below(len(a.items))
+			i := random.below(len(a.groups))
 			like := i + random.below(17) - 8
-			if like = min(max(0, like), len(a.items)-1); a.layer[i] != a.layer[like] {
-				a.move(i, a.layer[like])
+			if like = min(max(0, like), len(a.groups)-1); a.bin[i] != a.bin[like] {
+				a.move(i, a.bin[like])
 			}
 		}
 		a.dropEmpty()
@@ -39,25 +39,25 @@ func (a *arrangement) kick() {
 }
 
 func (a *arrangement) save() [][]int {
-	parts := make([][]int, len(a.layers))
-	for i := range a.layers {
-		parts[i] = slices.Clone(a.layers[i].items)
+	parts := make([][]int, len(a.bins))
+	for i := range a.bins {
+		parts[i] = slices.Clone(a.bins[i].groups)
 	}
 	return parts
 }
 
 func (a *arrangement) restore(parts [][]int) {
-	for len(a.layers) < len(parts) {
-		a.layers = append(a.layers, layer{})
+	for len(a.bins) < len(parts) {
+		a.bins = append(a.bins, load{})
 	}
-	a.layers = a.layers[:len(parts)]
+	a.bins = a.bins[:len(parts)]
 	for i, part := range parts {
-		if !slices.Equal(a.layers[i].items, part) {
-			a.layers[i].items = slices.Clone(part)
+		if !slices.Equal(a.bins[i].groups, part) {
+			a.bins[i].groups = slices.Clone(part)
 			a.refresh(i)
 		} else {
-			for _, item := range part {
-				a.layer[item] = i
+			for _, group := range part {
+				a.bin[group] = i
 			}
 		}
 	}

@@ -2,10 +2,10 @@ package packing
 
 import "slices"
 
-// merge joins the pair of layers whose union costs least more than the two, beginning with one layer for each item,
+// merge joins the pair of bins whose union costs least more than the two, beginning with one bin for each group,
 // until at most k are left and no pair is cheaper joined than apart.
-func (m *model) merge(items []item, k int) [][]item {
-	t := newMerger(m, items)
+func (m *model) merge(groups []group, k int) [][]group {
+	t := newMerger(m, groups)
 	for len(t.live) > 1 {
 		at := t.cheapest()
 		if len(t.live) <= k && t.gain[at] >= 0 {
@@ -13,14 +13,14 @@ func (m *model) merge(items []item, k int) [][]item {
 		}
 		t.join(at, t.partner[at])
 	}
-	parts := make([][]item, len(t.live))
+	parts := make([][]group, len(t.live))
 	for i, at := range t.live {
-		parts[i] = t.nodes[at].items
+		parts[i] = t.nodes[at].groups
 	}
 	return parts
 }
 
-// merger keeps for each layer the cheapest partner among those behind it.
+// merger keeps for each bin the cheapest partner among those behind it.
 type merger struct {
 	model   *model
 	nodes   []mergeNode
@@ -30,18 +30,18 @@ type merger struct {
 }
 
 type mergeNode struct {
-	sum   sum
-	cost  int64
-	items []item
+	sum    sum
+	cost   int64
+	groups []group
 }
 
-func newMerger(m *model, items []item) *merger {
+func newMerger(m *model, groups []group) *merger {
 	t := &merger{
-		model: m, nodes: make([]mergeNode, len(items)), live: allOf(len(items)),
-		partner: make([]int, len(items)), gain: make([]int64, len(items)),
+		model: m, nodes: make([]mergeNode, len(groups)), live: allOf(len(groups)),
+		partner: make([]int, len(groups)), gain: make([]int64, len(groups)),
 	}
-	for i := range items {
-		t.nodes[i] = mergeNode{sum: items[i].sum.clone(), cost: int64(m.cost(&items[i].sum)), items: items[i : i+1 : i+1]}
+	for i := range groups {
+		t.nodes[i] = mergeNode{sum: groups[i].sum.clone(), cost: int64(m.cost(&groups[i].sum)), groups: groups[i : i+1 : i+1]}
 	}
 	for i := range t.live {
 		t.findPartner(i)
@@ -54,7 +54,7 @@ func (t *merger) increase(a, b int) int64 {
 	return int64(t.model.costOfUnion(&x.sum, &y.sum)) - x.cost - y.cost
 }
 
-// findPartner looks for the best partner behind the layer at place i of the live ones.
+// findPartner looks for the best partner behind the bin at place i of the live ones.
 func (t *merger) findPartner(i int) {
 	at := t.live[i]
 	t.partner[at] = -1
@@ -79,7 +79,7 @@ func (t *merger) cheapest() int {
 func (t *merger) join(a, b int) {
 	x, y := &t.nodes[a], &t.nodes[b]
 	x.sum.add(&y.sum)
-	x.items = append(x.items, y.items...)
+	x.groups = append(x.groups, y.groups...)
 	x.cost = int64(t.model.cost(&x.sum))
 	i, _ := slices.BinarySearch(t.live, b)
 	t.live = slices.Delete(t.live, i, i+1)

@@ -15,12 +15,12 @@ const (
 	costShift   = 24 // costs are in units of 2⁻⁸ bytes, times the number of horizons
 )
 
-// model computes what sets of components cost.
+// model computes what sets of items cost.
 type model struct {
 	horizons []horizon
 	window   int
 	words    int    // of a history
-	unseen   uint64 // exponent per day of a component with a history, for days of which nothing is known
+	unseen   uint64 // exponent per day of an item with a history, for days of which nothing is known
 	overhead uint64
 	exp      *expTable
 	computed int // counts costs, for steps that have to end some time
@@ -34,10 +34,10 @@ type horizon struct {
 	start, end int // words
 }
 
-// item is what the packer moves: a component, or several that were joined beforehand.
-type item struct {
+// group is what the packer moves: an item, or several that were joined beforehand.
+type group struct {
 	sum     sum
-	members []int // indexes of components, ascending
+	members []int // indexes of items, ascending
 }
 
 // sum is what the cost of a set depends on. All but the history add up, and so can be taken away again.
@@ -84,11 +84,11 @@ func newModel(params Params) (*model, error) {
 	return m, nil
 }
 
-// items returns one item for each component, in their order.
-func (m *model) items(components []Component) ([]item, error) {
-	items := make([]item, len(components))
-	for i := range components {
-		c := &components[i]
+// groups returns one group for each item, in their order.
+func (m *model) groups(items []Item) ([]group, error) {
+	groups := make([]group, len(items))
+	for i := range items {
+		c := &items[i]
 		if err := c.Changes.validate(); err != nil {
 			return nil, fmt.Errorf("component %q: %w", c.ID, err)
 		}
@@ -96,12 +96,12 @@ func (m *model) items(components []Component) ([]item, error) {
 		if err != nil {
 			return nil, fmt.Errorf("component %q: %w", c.ID, err)
 		}
-		items[i] = item{sum: s, members: []int{i}}
+		groups[i] = group{sum: s, members: []int{i}}
 	}
-	return items, nil
+	return groups, nil
 }
 
-func (m *model) sumOf(c *Component) (sum, error) {
+func (m *model) sumOf(c *Item) (sum, error) {
 	s := sum{size: c.Size, fixed: exponentOfChance(c.Changes.perUpdate)}
 	rate := exponentOfRate(c.Changes.perDay)
 	if !c.Changes.known {
@@ -157,11 +157,11 @@ func (s *sum) clone() sum {
 	return c
 }
 
-// total is the sum of components, given by index.
+// total is the sum of items, given by index.
 func (p *packer) total(members []int) *sum {
 	var s sum
 	for _, i := range members {
-		s.add(&p.items[i].sum)
+		s.add(&p.groups[i].sum)
 	}
 	return &s
 }
@@ -214,7 +214,7 @@ func spansOfUnion(h *horizon, a, b []uint64) int {
 
 func (m *model) cost(s *sum) uint64 { return m.costOfUnion(s, &sum{}) }
 
-// costOfUnion is what a layer of a and b together costs in an update.
+// costOfUnion is what a bin of a and b together costs in an update.
 func (m *model) costOfUnion(a, b *sum) uint64 {
 	m.computed++
 	hi, lo := bits.Mul64(a.size+b.size+m.overhead, m.chanceOfUnion(a, b))

@@ -11,15 +11,15 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/packing"
 )
 
-// optimum is the least expected download of any partition into at most k layers, by dynamic programming over all sets
-// of components: 3ⁿ steps for each layer.
-func optimum(components []packing.Component, chances map[string]float64, k int) float64 {
-	n := len(components)
+// optimum is the least expected download of any partition into at most k bins, by dynamic programming over all sets
+// of items: 3ⁿ steps for each bin.
+func optimum(items []packing.Item, chances map[string]float64, k int) float64 {
+	n := len(items)
 	cost := make([]float64, 1<<n)
 	for set := range cost {
 		unchanged, bytes := 1.0, 0.0
 		for rest := uint(set); rest != 0; rest &= rest - 1 {
-			c := components[bits.TrailingZeros(rest)]
+			c := items[bits.TrailingZeros(rest)]
 			unchanged *= 1 - chances[c.ID]
 			bytes += float64(c.Size)
 		}
@@ -30,7 +30,7 @@ func optimum(components []packing.Component, chances map[string]float64, k int) 
 		next := make([]float64, 1<<n)
 		for set := 1; set < 1<<n; set++ {
 			least := cost[set]
-			lowest := set & -set // is in the layer that is split off, so that each partition is seen once
+			lowest := set & -set // is in the bin that is split off, so that each partition is seen once
 			rest := set &^ lowest
 			for others := rest; others > 0; {
 				others = (others - 1) & rest
@@ -43,17 +43,17 @@ func optimum(components []packing.Component, chances map[string]float64, k int) 
 	return best[1<<n-1]
 }
 
-// smallList draws n components like those of real systems: sizes and rates over several orders of magnitude.
-func smallList(r *rand.Rand, n int) (components []packing.Component, chances map[string]float64) {
+// smallList draws n items like those of real systems: sizes and rates over several orders of magnitude.
+func smallList(r *rand.Rand, n int) (items []packing.Item, chances map[string]float64) {
 	chances = map[string]float64{}
 	for i := range n {
 		id := fmt.Sprintf("c%02d", i)
 		chances[id] = 1 - math.Exp(-math.Exp(1.5*r.NormFloat64()-2))
-		components = append(components, packing.Component{
+		items = append(items, packing.Item{
 			ID: id, Size: uint64(math.Exp(2*r.NormFloat64() + 14)), Changes: packing.PerUpdate(chances[id]),
 		})
 	}
-	return components, chances
+	return items, chances
 }
 
 func TestSmallListsArePackedAtTheOptimum(t *testing.T) {
@@ -63,9 +63,9 @@ func TestSmallListsArePackedAtTheOptimum(t *testing.T) {
 	var worst, sum float64
 	exact, all := 0, 0
 	for range lists {
-		components, chances := smallList(r, n)
+		items, chances := smallList(r, n)
 		for _, k := range []int{2, 3, 5, 7} {
-			ratio := overOptimum(t, components, chances, k)
+			ratio := overOptimum(t, items, chances, k)
 			worst, sum, all = max(worst, ratio), sum+ratio, all+1
 			if ratio < 1+1e-6 {
 				exact++
@@ -81,23 +81,23 @@ func TestSmallListsArePackedAtTheOptimum(t *testing.T) {
 func TestLargestFedoraPackagesArePackedAtTheOptimum(t *testing.T) {
 	t.Parallel()
 	for _, years := range []float64{4, 16, 64} {
-		components, chances := fedora(t, years)
-		slices.SortFunc(components, func(a, b packing.Component) int { return int(b.Size) - int(a.Size) })
+		items, chances := fedora(t, years)
+		slices.SortFunc(items, func(a, b packing.Item) int { return int(b.Size) - int(a.Size) })
 		for k := 2; k <= 8; k += 2 {
-			if ratio := overOptimum(t, components[:13], chances, k); ratio > 1+1e-6 {
+			if ratio := overOptimum(t, items[:13], chances, k); ratio > 1+1e-6 {
 				t.Errorf("d = %v, %d layers: %.5f times the optimum", years, k, ratio)
 			}
 		}
 	}
 }
 
-func overOptimum(t *testing.T, components []packing.Component, chances map[string]float64, k int) float64 {
+func overOptimum(t *testing.T, items []packing.Item, chances map[string]float64, k int) float64 {
 	t.Helper()
-	plan, err := packing.Pack(components, packing.Params{MaxLayers: k})
+	result, err := packing.Pack(items, packing.Params{MaxBins: k})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ratio := expected(components, chances, layersOf(plan)) / optimum(components, chances, k)
+	ratio := expected(items, chances, binsOf(result)) / optimum(items, chances, k)
 	if ratio < 1-1e-6 {
 		t.Fatalf("%d layers: %.7f times the optimum: the optimum is wrong", k, ratio)
 	}

@@ -7,19 +7,19 @@ import (
 	"slices"
 )
 
-// byChancePerByte sorts items by their odds to change per byte. Two layers gain from exchanging items until each holds
-// a range of this order, but for the last large item or two: adding an item of size s and chance p to a layer of size
-// S that stays unchanged with probability Q costs s − Q·(s·(1−p) − p·S), which compared with other layers is linear in
+// byChancePerByte sorts groups by their odds to change per byte. Two bins gain from exchanging groups until each holds
+// a range of this order, but for the last large group or two: adding an group of size s and chance p to a bin of size
+// S that stays unchanged with probability Q costs s − Q·(s·(1−p) − p·S), which compared with other bins is linear in
 // p/(1−p)/s.
-func (m *model) byChancePerByte(items []item) []item {
+func (m *model) byChancePerByte(groups []group) []group {
 	type ranked struct {
-		item
+		group
 		odds uint64
 	}
-	order := make([]ranked, len(items))
+	order := make([]ranked, len(groups))
 	whole := uint64(len(m.horizons)) << chanceBits
-	for i := range items {
-		changed := m.chance(&items[i].sum)
+	for i := range groups {
+		changed := m.chance(&groups[i].sum)
 		odds := ^uint64(0)
 		if changed < whole {
 			hi, lo := changed>>(64-chanceBits), changed<<chanceBits
@@ -27,7 +27,7 @@ func (m *model) byChancePerByte(items []item) []item {
 				odds, _ = bits.Div64(hi, lo, whole-changed)
 			}
 		}
-		order[i] = ranked{items[i], odds}
+		order[i] = ranked{groups[i], odds}
 	}
 	slices.SortFunc(order, func(a, b ranked) int {
 		ahi, alo := bits.Mul64(a.odds, b.sum.size+1) // one more, so that nothing has no bytes
@@ -35,31 +35,31 @@ func (m *model) byChancePerByte(items []item) []item {
 		return cmp.Or(cmp.Compare(ahi, bhi), cmp.Compare(alo, blo), cmp.Compare(a.odds, b.odds),
 			cmp.Compare(a.sum.size, b.sum.size), cmp.Compare(a.members[0], b.members[0]))
 	})
-	sorted := make([]item, len(items))
+	sorted := make([]group, len(groups))
 	for i := range order {
-		sorted[i] = order[i].item
+		sorted[i] = order[i].group
 	}
 	return sorted
 }
 
 // coarsen joins neighbours of an ordered list, cheapest first, until at most n are left. What it returns is in the
 // same order.
-func (m *model) coarsen(items []item, n int) []item {
-	if len(items) <= n {
-		return items
+func (m *model) coarsen(groups []group, n int) []group {
+	if len(groups) <= n {
+		return groups
 	}
-	list := newNeighbours(m, items)
-	for left := len(items); left > n; left-- {
+	list := newNeighbours(m, groups)
+	for left := len(groups); left > n; left-- {
 		list.joinCheapest()
 	}
-	return list.items()
+	return list.groups()
 }
 
-// neighbours is a doubly linked list of items and a heap of what joining two neighbours costs. Entries of pairs that
+// neighbours is a doubly linked list of groups and a heap of what joining two neighbours costs. Entries of pairs that
 // no longer exist have an old stamp and are passed over.
 type neighbours struct {
 	model      *model
-	nodes      []item
+	nodes      []group
 	next, prev []int
 	stamp      []int // counts changes of a node; −1 is one that was joined to another
 	pairs      pairHeap
@@ -71,13 +71,13 @@ type pair struct {
 	leftStamp, rightStamp int
 }
 
-func newNeighbours(m *model, items []item) *neighbours {
+func newNeighbours(m *model, groups []group) *neighbours {
 	n := &neighbours{
-		model: m, nodes: make([]item, len(items)),
-		next: make([]int, len(items)), prev: make([]int, len(items)), stamp: make([]int, len(items)),
+		model: m, nodes: make([]group, len(groups)),
+		next: make([]int, len(groups)), prev: make([]int, len(groups)), stamp: make([]int, len(groups)),
 	}
-	for i := range items {
-		n.nodes[i] = item{sum: items[i].sum.clone(), members: slices.Clone(items[i].members)}
+	for i := range groups {
+		n.nodes[i] = group{sum: groups[i].sum.clone(), members: slices.Clone(groups[i].members)}
 		n.next[i], n.prev[i] = i+1, i-1
 		if i > 0 {
 			n.pairs = append(n.pairs, n.pair(i-1, i))
@@ -116,8 +116,8 @@ func (n *neighbours) joinCheapest() {
 	}
 }
 
-func (n *neighbours) items() []item {
-	var left []item
+func (n *neighbours) groups() []group {
+	var left []group
 	for i := range n.nodes {
 		if n.stamp[i] >= 0 {
 			slices.Sort(n.nodes[i].members)

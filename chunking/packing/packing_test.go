@@ -14,12 +14,12 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/packing"
 )
 
-// anyComponents draws components with every kind of change, sizes from nothing to gigabytes, some of them exclusive.
-func anyComponents(t *rapid.T) []packing.Component {
+// anyItems draws items with every kind of change, sizes from nothing to gigabytes, some of them exclusive.
+func anyItems(t *rapid.T) []packing.Item {
 	n := rapid.IntRange(0, 40).Draw(t, "components")
-	components := make([]packing.Component, n)
-	for i := range components {
-		c := &components[i]
+	items := make([]packing.Item, n)
+	for i := range items {
+		c := &items[i]
 		c.ID = fmt.Sprintf("c%02d", i)
 		c.Size = rapid.OneOf(rapid.Just(uint64(0)), rapid.Uint64Range(1, 1<<16), rapid.Uint64Range(1, 1<<32)).Draw(t, "size")
 		switch rapid.IntRange(0, 3).Draw(t, "kind") {
@@ -33,30 +33,30 @@ func anyComponents(t *rapid.T) []packing.Component {
 		}
 		c.Exclusive = rapid.IntRange(0, 9).Draw(t, "exclusive") == 0
 	}
-	return components
+	return items
 }
 
-// anyPrior draws layers that hold some of the components and some that are gone, a few of them twice.
-func anyPrior(t *rapid.T, n int) []packing.PriorLayer {
-	prior := make([]packing.PriorLayer, rapid.IntRange(0, 12).Draw(t, "prior layers"))
+// anyPrior draws bins that hold some of the items and some that are gone, a few of them twice.
+func anyPrior(t *rapid.T, n int) []packing.PriorBin {
+	prior := make([]packing.PriorBin, rapid.IntRange(0, 12).Draw(t, "prior layers"))
 	for i := range prior {
 		prior[i].Dirty = rapid.IntRange(0, 5).Draw(t, "dirty") == 0
 		for _, c := range rapid.SliceOfN(rapid.IntRange(0, n+3), 0, 8).Draw(t, "members") {
-			prior[i].Components = append(prior[i].Components, fmt.Sprintf("c%02d", c))
+			prior[i].Items = append(prior[i].Items, fmt.Sprintf("c%02d", c))
 		}
 	}
 	return prior
 }
 
-func anyInput(t *rapid.T) ([]packing.Component, packing.Params) {
-	components := anyComponents(t)
-	for i := range components {
-		components[i].Changed = rapid.IntRange(0, 4).Draw(t, "changed") == 0
+func anyInput(t *rapid.T) ([]packing.Item, packing.Params) {
+	items := anyItems(t)
+	for i := range items {
+		items[i].Changed = rapid.IntRange(0, 4).Draw(t, "changed") == 0
 	}
-	return components, packing.Params{
-		MaxLayers: rapid.IntRange(1, 20).Draw(t, "layers"),
-		Overhead:  rapid.SampledFrom([]uint64{0, packing.DefaultOverhead}).Draw(t, "overhead"),
-		Prior:     anyPrior(t, len(components)),
+	return items, packing.Params{
+		MaxBins:  rapid.IntRange(1, 20).Draw(t, "layers"),
+		Overhead: rapid.SampledFrom([]uint64{0, packing.DefaultOverhead}).Draw(t, "overhead"),
+		Prior:    anyPrior(t, len(items)),
 		Rebalance: rapid.SampledFrom([]packing.Rebalance{
 			packing.RebalanceNever, packing.RebalanceAuto, packing.RebalanceAlways,
 		}).Draw(t, "rebalance"),
@@ -66,33 +66,33 @@ func anyInput(t *rapid.T) ([]packing.Component, packing.Params) {
 func pack(t interface {
 	Helper()
 	Fatal(...any)
-}, components []packing.Component, params packing.Params) *packing.Plan {
+}, items []packing.Item, params packing.Params) *packing.Result {
 	t.Helper()
-	plan, err := packing.Pack(components, params)
+	result, err := packing.Pack(items, params)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return plan
+	return result
 }
 
 func TestEveryComponentIsInExactlyOneOfAtMostTheAllowedLayers(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		components, params := anyInput(t)
-		plan := pack(t, components, params)
-		if len(plan.Layers) > params.MaxLayers {
-			t.Fatalf("%d layers, at most %d allowed", len(plan.Layers), params.MaxLayers)
+		items, params := anyInput(t)
+		result := pack(t, items, params)
+		if len(result.Bins) > params.MaxBins {
+			t.Fatalf("%d layers, at most %d allowed", len(result.Bins), params.MaxBins)
 		}
 		size := map[string]uint64{}
-		for _, c := range components {
+		for _, c := range items {
 			size[c.ID] = c.Size
 		}
-		for _, l := range plan.Layers {
-			if len(l.Components) == 0 || !slices.IsSorted(l.Components) {
-				t.Fatalf("members %q", l.Components)
+		for _, l := range result.Bins {
+			if len(l.Items) == 0 || !slices.IsSorted(l.Items) {
+				t.Fatalf("members %q", l.Items)
 			}
 			var sum uint64
-			for _, id := range l.Components {
+			for _, id := range l.Items {
 				s, ok := size[id]
 				if !ok {
 					t.Fatalf("%q is twice in the plan or not in the input", id)
@@ -113,16 +113,16 @@ func TestEveryComponentIsInExactlyOneOfAtMostTheAllowedLayers(t *testing.T) {
 func TestExclusiveComponentsAreAloneUnlessThePlanSaysSo(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		components, params := anyInput(t)
-		plan := pack(t, components, params)
+		items, params := anyInput(t)
+		result := pack(t, items, params)
 		exclusive := map[string]bool{}
-		for _, c := range components {
+		for _, c := range items {
 			exclusive[c.ID] = c.Exclusive
 		}
-		for _, l := range plan.Layers {
-			if len(l.Components) > 1 && slices.ContainsFunc(l.Components, func(id string) bool { return exclusive[id] }) &&
-				!plan.MergedExclusive {
-				t.Fatalf("%q has an exclusive member", l.Components)
+		for _, l := range result.Bins {
+			if len(l.Items) > 1 && slices.ContainsFunc(l.Items, func(id string) bool { return exclusive[id] }) &&
+				!result.MergedExclusive {
+				t.Fatalf("%q has an exclusive member", l.Items)
 			}
 		}
 	})
@@ -131,11 +131,11 @@ func TestExclusiveComponentsAreAloneUnlessThePlanSaysSo(t *testing.T) {
 func TestThePlanDoesNotDependOnTheOrderOfTheInput(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		components, params := anyInput(t)
-		want := pack(t, components, params)
-		shuffled := rapid.Permutation(components).Draw(t, "order")
+		items, params := anyInput(t)
+		want := pack(t, items, params)
+		shuffled := rapid.Permutation(items).Draw(t, "order")
 		for i := range params.Prior {
-			params.Prior[i].Components = rapid.Permutation(params.Prior[i].Components).Draw(t, "order of members")
+			params.Prior[i].Items = rapid.Permutation(params.Prior[i].Items).Draw(t, "order of members")
 		}
 		if diff := cmp.Diff(want, pack(t, shuffled, params)); diff != "" {
 			t.Fatalf("shuffled (-first +second):\n%s", diff)
@@ -145,48 +145,48 @@ func TestThePlanDoesNotDependOnTheOrderOfTheInput(t *testing.T) {
 
 func TestTheFedoraPlanDoesNotDependOnTheOrderOfTheInput(t *testing.T) {
 	t.Parallel()
-	components, _ := fedora(t, 16)
-	want := pack(t, components, packing.Params{MaxLayers: 64})
+	items, _ := fedora(t, 16)
+	want := pack(t, items, packing.Params{MaxBins: 64})
 	r := rand.New(rand.NewPCG(1, 1))
 	for range 3 {
-		r.Shuffle(len(components), func(i, j int) { components[i], components[j] = components[j], components[i] })
-		if diff := cmp.Diff(want, pack(t, components, packing.Params{MaxLayers: 64})); diff != "" {
+		r.Shuffle(len(items), func(i, j int) { items[i], items[j] = items[j], items[i] })
+		if diff := cmp.Diff(want, pack(t, items, packing.Params{MaxBins: 64})); diff != "" {
 			t.Fatalf("shuffled (-first +second):\n%s", diff)
 		}
 	}
 }
 
-// greedy merges the cheapest pair until k layers are left, in floating point.
-func greedy(components []packing.Component, chances map[string]float64, k int) [][]string {
-	layers := make([][]string, len(components))
-	for i, c := range components {
-		layers[i] = []string{c.ID}
+// greedy merges the cheapest pair until k bins are left, in floating point.
+func greedy(items []packing.Item, chances map[string]float64, k int) [][]string {
+	bins := make([][]string, len(items))
+	for i, c := range items {
+		bins[i] = []string{c.ID}
 	}
-	cost := func(members ...string) float64 { return expected(components, chances, [][]string{members}) }
-	for len(layers) > k {
+	cost := func(members ...string) float64 { return expected(items, chances, [][]string{members}) }
+	for len(bins) > k {
 		a, b, least := 0, 0, math.Inf(1)
-		for i := range layers {
-			for j := i + 1; j < len(layers); j++ {
-				both := slices.Concat(layers[i], layers[j])
-				if more := cost(both...) - cost(layers[i]...) - cost(layers[j]...); more < least {
+		for i := range bins {
+			for j := i + 1; j < len(bins); j++ {
+				both := slices.Concat(bins[i], bins[j])
+				if more := cost(both...) - cost(bins[i]...) - cost(bins[j]...); more < least {
 					a, b, least = i, j, more
 				}
 			}
 		}
-		layers[a] = append(layers[a], layers[b]...)
-		layers = slices.Delete(layers, b, b+1)
+		bins[a] = append(bins[a], bins[b]...)
+		bins = slices.Delete(bins, b, b+1)
 	}
-	return layers
+	return bins
 }
 
 func TestAFreshPlanNeverCostsMoreThanGreedyMerging(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
-		components, chances := smallList(r, rapid.IntRange(1, 24).Draw(t, "components"))
+		items, chances := smallList(r, rapid.IntRange(1, 24).Draw(t, "components"))
 		k := rapid.IntRange(1, 12).Draw(t, "layers")
-		got := expected(components, chances, layersOf(pack(t, components, packing.Params{MaxLayers: k})))
-		limit := expected(components, chances, greedy(components, chances, k))
+		got := expected(items, chances, binsOf(pack(t, items, packing.Params{MaxBins: k})))
+		limit := expected(items, chances, greedy(items, chances, k))
 		if got > limit*(1+1e-6) {
 			t.Fatalf("%.0f bytes, greedy merging has %.0f", got, limit)
 		}
@@ -195,33 +195,33 @@ func TestAFreshPlanNeverCostsMoreThanGreedyMerging(t *testing.T) {
 
 func TestFewComponentsHaveALayerEachTheStableOnesFirst(t *testing.T) {
 	t.Parallel()
-	plan := pack(t, []packing.Component{
+	result := pack(t, []packing.Item{
 		{ID: "rpm/kernel", Size: 90 << 20, Changes: packing.PerUpdate(0.5)},
 		{ID: "rpm/bash", Size: 8 << 20, Changes: packing.PerUpdate(0.1)},
 		{ID: "rpm/words", Size: 4 << 20},
-	}, packing.Params{MaxLayers: 100})
+	}, packing.Params{MaxBins: 100})
 	want := [][]string{{"rpm/words"}, {"rpm/bash"}, {"rpm/kernel"}}
-	if diff := cmp.Diff(want, layersOf(plan)); diff != "" {
+	if diff := cmp.Diff(want, binsOf(result)); diff != "" {
 		t.Errorf("layers (-want +got):\n%s", diff)
 	}
-	if got := plan.Expected; math.Abs(got-plan.Bound) > 1 || math.Abs(got-45.8*(1<<20)) > 1<<10 {
-		t.Errorf("expected %v of bound %v, want 45.8 MiB", got, plan.Bound)
+	if got := result.Expected; math.Abs(got-result.Bound) > 1 || math.Abs(got-45.8*(1<<20)) > 1<<10 {
+		t.Errorf("expected %v of bound %v, want 45.8 MiB", got, result.Bound)
 	}
 }
 
-// Releases of a desktop come out on one day: its parts change together, so one layer for them costs nothing.
+// Releases of a desktop come out on one day: its parts change together, so one bin for them costs nothing.
 func TestComponentsThatChangedOnTheSameDaysShareALayer(t *testing.T) {
 	t.Parallel()
 	release, other := []int{10, 200, 390, 580}, []int{95, 290, 480, 670}
-	component := func(id string, days []int) packing.Component {
-		return packing.Component{ID: id, Size: 10 << 20, Changes: packing.History(packing.RateOfDays(4, 730), days)}
+	item := func(id string, days []int) packing.Item {
+		return packing.Item{ID: id, Size: 10 << 20, Changes: packing.History(packing.RateOfDays(4, 730), days)}
 	}
-	plan := pack(t, []packing.Component{
-		component("a-shell", release), component("b-db", other),
-		component("c-desktop", release), component("d-db-tools", other),
-	}, packing.Params{MaxLayers: 2})
-	for _, layer := range layersOf(plan) {
-		if diff := cmp.Diff([]string{"a-shell", "c-desktop"}, layer); diff != "" && layer[0] == "a-shell" {
+	result := pack(t, []packing.Item{
+		item("a-shell", release), item("b-db", other),
+		item("c-desktop", release), item("d-db-tools", other),
+	}, packing.Params{MaxBins: 2})
+	for _, bin := range binsOf(result) {
+		if diff := cmp.Diff([]string{"a-shell", "c-desktop"}, bin); diff != "" && bin[0] == "a-shell" {
 			t.Errorf("layer (-want +got):\n%s", diff)
 		}
 	}
@@ -229,30 +229,30 @@ func TestComponentsThatChangedOnTheSameDaysShareALayer(t *testing.T) {
 
 func TestInputWithoutMeaningIsRefused(t *testing.T) {
 	t.Parallel()
-	valid := packing.Params{MaxLayers: 4}
-	one := func(c packing.Component) []packing.Component { return []packing.Component{c} }
+	valid := packing.Params{MaxBins: 4}
+	one := func(c packing.Item) []packing.Item { return []packing.Item{c} }
 	for _, test := range []struct {
-		name       string
-		components []packing.Component
-		params     packing.Params
-		want       string
+		name   string
+		items  []packing.Item
+		params packing.Params
+		want   string
 	}{
 		{"no layers", nil, packing.Params{}, "layer limit"},
-		{"no name", one(packing.Component{}), valid, "no name"},
-		{"twice", []packing.Component{{ID: "a"}, {ID: "b"}, {ID: "a"}}, valid, `"a" is listed twice`},
-		{"too large", one(packing.Component{ID: "a", Size: math.MaxUint64}), valid, "sizes add up"},
-		{"probability", one(packing.Component{ID: "a", Changes: packing.PerUpdate(1.1)}), valid, "between 0 and 1"},
-		{"not a number", one(packing.Component{ID: "a", Changes: packing.PerDay(math.NaN())}), valid, "below 0"},
-		{"future", one(packing.Component{ID: "a", Changes: packing.History(1, []int{-1})}), valid, "reference time"},
-		{"horizon", nil, packing.Params{MaxLayers: 4, Horizons: []int{0}}, "horizon of 0 days"},
-		{"horizons", nil, packing.Params{MaxLayers: 4, Horizons: make([]int, 9)}, "9 horizons"},
-		{"window", nil, packing.Params{MaxLayers: 4, Window: -1}, "window of -1 days"},
-		{"overhead", nil, packing.Params{MaxLayers: 4, Overhead: 1 << 30}, "overhead"},
-		{"updates", nil, packing.Params{MaxLayers: 4, Updates: 100}, "100 updates"},
+		{"no name", one(packing.Item{}), valid, "no name"},
+		{"twice", []packing.Item{{ID: "a"}, {ID: "b"}, {ID: "a"}}, valid, `"a" is listed twice`},
+		{"too large", one(packing.Item{ID: "a", Size: math.MaxUint64}), valid, "sizes add up"},
+		{"probability", one(packing.Item{ID: "a", Changes: packing.PerUpdate(1.1)}), valid, "between 0 and 1"},
+		{"not a number", one(packing.Item{ID: "a", Changes: packing.PerDay(math.NaN())}), valid, "below 0"},
+		{"future", one(packing.Item{ID: "a", Changes: packing.History(1, []int{-1})}), valid, "reference time"},
+		{"horizon", nil, packing.Params{MaxBins: 4, Horizons: []int{0}}, "horizon of 0 days"},
+		{"horizons", nil, packing.Params{MaxBins: 4, Horizons: make([]int, 9)}, "9 horizons"},
+		{"window", nil, packing.Params{MaxBins: 4, Window: -1}, "window of -1 days"},
+		{"overhead", nil, packing.Params{MaxBins: 4, Overhead: 1 << 30}, "overhead"},
+		{"updates", nil, packing.Params{MaxBins: 4, Updates: 100}, "100 updates"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := packing.Pack(test.components, test.params)
+			_, err := packing.Pack(test.items, test.params)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want one that says %q", err, test.want)
 			}

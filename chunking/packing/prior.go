@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// defaultUpdates is the number of updates over which opening an unchanged layer has to pay.
+// defaultUpdates is the number of updates over which opening an unchanged bin has to pay.
 const defaultUpdates = 12
 
-// continued arranges the components after a prior image: layers with unchanged content stay, and all else is a pool
-// that is packed anew into the layers that are left.
+// continued arranges the items after a prior image: bins with unchanged content stay, and all else is a pool
+// that is packed anew into the bins that are left.
 func (p *packer) continued() (bins []bin, mergedExclusive bool) {
 	kept, pool := p.clean()
 	kept, pool = p.makeRoom(kept, pool)
@@ -20,26 +20,26 @@ func (p *packer) continued() (bins []bin, mergedExclusive bool) {
 	return p.rebalance(bins, mergedExclusive, kept, pool)
 }
 
-// clean returns the prior layers that stay byte for byte what they are, and the components that are in none of them.
+// clean returns the prior bins that stay byte for byte what they are, and the items that are in none of them.
 func (p *packer) clean() (kept []bin, pool []int) {
-	place := make(map[string]int, len(p.components))
-	for i := range p.components {
-		place[p.components[i].ID] = i
+	place := make(map[string]int, len(p.items))
+	for i := range p.items {
+		place[p.items[i].ID] = i
 	}
-	taken := make([]bool, len(p.components))
-	inKept := make([]bool, len(p.components))
+	taken := make([]bool, len(p.items))
+	inKept := make([]bool, len(p.items))
 	for _, l := range p.params.Prior {
-		names := slices.Compact(slices.Sorted(slices.Values(l.Components)))
+		names := slices.Compact(slices.Sorted(slices.Values(l.Items)))
 		clean := !l.Dirty && len(names) > 0
 		var members []int
 		for _, name := range names {
 			i, present := place[name]
 			if !present || taken[i] {
-				clean = false // a member is gone, or is in an earlier layer
+				clean = false // a member is gone, or is in an earlier bin
 				continue
 			}
 			taken[i] = true
-			c := &p.components[i]
+			c := &p.items[i]
 			clean = clean && !c.Changed && (!c.Exclusive || len(names) == 1)
 			members = append(members, i)
 		}
@@ -59,9 +59,9 @@ func (p *packer) clean() (kept []bin, pool []int) {
 	return kept, pool
 }
 
-// makeRoom opens unchanged layers until the pool has a layer to go to, one for each of its exclusive components.
+// makeRoom opens unchanged bins until the pool has a bin to go to, one for each of its exclusive items.
 func (p *packer) makeRoom(kept []bin, pool []int) ([]bin, []int) {
-	for len(kept) > 0 && p.params.MaxLayers-len(kept) < p.layersNeeded(pool) {
+	for len(kept) > 0 && p.params.MaxBins-len(kept) < p.binsNeeded(pool) {
 		at := p.cheapestToOpen(kept, pool)
 		pool = append(pool, kept[at].members...)
 		slices.Sort(pool)
@@ -70,19 +70,19 @@ func (p *packer) makeRoom(kept []bin, pool []int) ([]bin, []int) {
 	return kept, pool
 }
 
-// layersNeeded is the least number of layers that hold the components with the exclusive ones alone.
-func (p *packer) layersNeeded(members []int) int {
+// binsNeeded is the least number of bins that hold the items with the exclusive ones alone.
+func (p *packer) binsNeeded(members []int) int {
 	alone := 0
 	for _, i := range members {
-		if p.components[i].Exclusive {
+		if p.items[i].Exclusive {
 			alone++
 		}
 	}
 	return alone + min(1, len(members)-alone)
 }
 
-// cheapestToOpen finds the layer that costs least to join with the pool: its bytes now, and what the union costs more
-// in later updates. Layers of exclusive components come last.
+// cheapestToOpen finds the bin that costs least to join with the pool: its bytes now, and what the union costs more
+// in later updates. Bins of exclusive items come last.
 func (p *packer) cheapestToOpen(kept []bin, pool []int) int {
 	shared := p.total(pool)
 	base := int64(p.cost(shared))
@@ -97,7 +97,7 @@ func (p *packer) cheapestToOpen(kept []bin, pool []int) int {
 		if len(pool) > 0 {
 			price += p.updates() * more
 		}
-		exclusive := p.components[b.members[0]].Exclusive
+		exclusive := p.items[b.members[0]].Exclusive
 		if best < 0 || bestExclusive && !exclusive || exclusive == bestExclusive && price < least {
 			best, least, bestExclusive = at, price, exclusive
 		}
@@ -114,17 +114,17 @@ func (p *packer) updates() int64 {
 	return int64(cmp.Or(p.params.Updates, defaultUpdates))
 }
 
-// around returns the kept layers and behind them the pool packed into what the limit leaves.
+// around returns the kept bins and behind them the pool packed into what the limit leaves.
 func (p *packer) around(kept []bin, pool []int) (bins []bin, mergedExclusive bool) {
 	bins = slices.Clone(kept)
 	if len(pool) == 0 {
 		return bins, false
 	}
-	packed, merged := p.fresh(pool, p.params.MaxLayers-len(kept))
+	packed, merged := p.fresh(pool, p.params.MaxBins-len(kept))
 	return append(bins, packed...), merged
 }
 
-// rebalance opens those unchanged layers whose bytes are saved again within the given number of updates: it tries the
+// rebalance opens those unchanged bins whose bytes are saved again within the given number of updates: it tries the
 // most promising one, two, four and so on, and all.
 func (p *packer) rebalance(bins []bin, merged bool, kept []bin, pool []int) ([]bin, bool) {
 	promising := p.mostPromising(kept)
@@ -135,7 +135,7 @@ func (p *packer) rebalance(bins []bin, merged bool, kept []bin, pool []int) ([]b
 		for _, at := range promising[:min(n, len(promising))] {
 			open[at] = true
 		}
-		if n >= len(promising) { // the last try is a plan from scratch
+		if n >= len(promising) { // the last try is a packing from scratch
 			for at := range open {
 				open[at] = true
 			}
@@ -150,7 +150,7 @@ func (p *packer) rebalance(bins []bin, merged bool, kept []bin, pool []int) ([]b
 	}
 }
 
-// mostPromising lists the layers from which opening could gain, if each member could have a layer of its own: those
+// mostPromising lists the bins from which opening could gain, if each member could have a bin of its own: those
 // with the highest gain first.
 func (p *packer) mostPromising(kept []bin) []int {
 	var list []int
@@ -159,7 +159,7 @@ func (p *packer) mostPromising(kept []bin) []int {
 		s := p.total(b.members)
 		gains[at] = int64(p.cost(s))
 		for _, i := range b.members {
-			gains[at] -= int64(p.cost(&p.items[i].sum))
+			gains[at] -= int64(p.cost(&p.groups[i].sum))
 		}
 		gains[at] = p.updates()*gains[at] - p.price(s.size)
 		if gains[at] > 0 {
@@ -170,7 +170,7 @@ func (p *packer) mostPromising(kept []bin) []int {
 	return list
 }
 
-// opened is the plan in which some of the kept layers are part of the pool.
+// opened is the packing in which some of the kept bins are part of the pool.
 func (p *packer) opened(kept []bin, pool []int, open []bool) (bins []bin, mergedExclusive bool) {
 	pool = slices.Clone(pool)
 	var closed []bin
@@ -186,10 +186,10 @@ func (p *packer) opened(kept []bin, pool []int, open []bool) (bins []bin, merged
 	return keepEqual(kept, bins), mergedExclusive
 }
 
-// keepEqual marks the layers that have exactly the members of one that could be kept, and puts them first, in their
+// keepEqual marks the bins that have exactly the members of one that could be kept, and puts them first, in their
 // prior order.
 func keepEqual(kept, bins []bin) []bin {
-	place := make(map[int]int, len(kept)) // of a layer, by its first member
+	place := make(map[int]int, len(kept)) // of a bin, by its first member
 	for at, b := range kept {
 		place[b.members[0]] = at
 	}
@@ -212,7 +212,7 @@ func keepEqual(kept, bins []bin) []bin {
 	return append(ordered, others...)
 }
 
-// lost is the number of bytes in layers that could be kept but are not among bins.
+// lost is the number of bytes in bins that could be kept but are not among bins.
 func (p *packer) lost(kept, bins []bin) uint64 {
 	var bytes uint64
 	for _, b := range kept {

@@ -11,104 +11,104 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/packing"
 )
 
-func priorOf(layers ...[]string) []packing.PriorLayer {
-	prior := make([]packing.PriorLayer, len(layers))
-	for i, l := range layers {
-		prior[i].Components = l
+func priorOf(bins ...[]string) []packing.PriorBin {
+	prior := make([]packing.PriorBin, len(bins))
+	for i, l := range bins {
+		prior[i].Items = l
 	}
 	return prior
 }
 
-func stable(ids ...string) []packing.Component {
-	var components []packing.Component
+func stable(ids ...string) []packing.Item {
+	var items []packing.Item
 	for _, id := range ids {
-		components = append(components, packing.Component{ID: id, Size: 1 << 20, Changes: packing.PerUpdate(0.1)})
+		items = append(items, packing.Item{ID: id, Size: 1 << 20, Changes: packing.PerUpdate(0.1)})
 	}
-	return components
+	return items
 }
 
-func change(components []packing.Component, ids ...string) []packing.Component {
-	for i := range components {
-		components[i].Changed = components[i].Changed || slices.Contains(ids, components[i].ID)
+func change(items []packing.Item, ids ...string) []packing.Item {
+	for i := range items {
+		items[i].Changed = items[i].Changed || slices.Contains(ids, items[i].ID)
 	}
-	return components
+	return items
 }
 
-func kept(plan *packing.Plan) [][]string {
-	var layers [][]string
-	for _, l := range plan.Layers {
+func kept(result *packing.Result) [][]string {
+	var bins [][]string
+	for _, l := range result.Bins {
 		if l.Kept {
-			layers = append(layers, l.Components)
+			bins = append(bins, l.Items)
 		}
 	}
-	return layers
+	return bins
 }
 
 func TestUnchangedLayersOfThePriorImageAreKept(t *testing.T) {
 	t.Parallel()
 	before := [][]string{{"d", "f"}, {"a", "b", "c"}, {"e"}}
 	for _, test := range []struct {
-		name       string
-		components []packing.Component
-		prior      []packing.PriorLayer
-		layers     int
-		want       [][]string // kept
-		others     [][]string
+		name   string
+		items  []packing.Item
+		prior  []packing.PriorBin
+		bins   int
+		want   [][]string // kept
+		others [][]string
 	}{
 		{
-			name: "nothing changed", components: stable("a", "b", "c", "d", "e", "f"), prior: priorOf(before...), layers: 5,
+			name: "nothing changed", items: stable("a", "b", "c", "d", "e", "f"), prior: priorOf(before...), bins: 5,
 			want: before,
 		},
 		{
-			name: "one changed", components: change(stable("a", "b", "c", "d", "e", "f"), "b"),
-			prior: priorOf(before...), layers: 3,
+			name: "one changed", items: change(stable("a", "b", "c", "d", "e", "f"), "b"),
+			prior: priorOf(before...), bins: 3,
 			want: [][]string{{"d", "f"}, {"e"}}, others: [][]string{{"a", "b", "c"}},
 		},
 		{
-			name: "what changed is packed anew", components: change(stable("a", "b", "c", "d", "e", "f"), "b", "d"),
-			prior: priorOf(before...), layers: 6,
+			name: "what changed is packed anew", items: change(stable("a", "b", "c", "d", "e", "f"), "b", "d"),
+			prior: priorOf(before...), bins: 6,
 			want: [][]string{{"e"}}, others: [][]string{{"a"}, {"b"}, {"c"}, {"d"}, {"f"}},
 		},
 		{
-			name: "one is gone", components: stable("a", "b", "c", "d", "e"), prior: priorOf(before...), layers: 3,
+			name: "one is gone", items: stable("a", "b", "c", "d", "e"), prior: priorOf(before...), bins: 3,
 			want: [][]string{{"a", "b", "c"}, {"e"}}, others: [][]string{{"d"}},
 		},
 		{
-			name: "a new one goes to a free layer", components: stable("a", "b", "c", "d", "e", "f", "g"),
-			prior: priorOf(before...), layers: 4, want: before, others: [][]string{{"g"}},
+			name: "a new one goes to a free layer", items: stable("a", "b", "c", "d", "e", "f", "g"),
+			prior: priorOf(before...), bins: 4, want: before, others: [][]string{{"g"}},
 		},
 		{
-			name: "a new one opens the cheapest layer", components: stable("a", "b", "c", "d", "e", "f", "g"),
-			prior: priorOf(before...), layers: 3,
+			name: "a new one opens the cheapest layer", items: stable("a", "b", "c", "d", "e", "f", "g"),
+			prior: priorOf(before...), bins: 3,
 			want: [][]string{{"d", "f"}, {"a", "b", "c"}}, others: [][]string{{"e", "g"}},
 		},
 		{
-			name: "fewer layers than before", components: stable("a", "b", "c", "d", "e", "f"),
-			prior: priorOf(before...), layers: 2,
+			name: "fewer layers than before", items: stable("a", "b", "c", "d", "e", "f"),
+			prior: priorOf(before...), bins: 2,
 			want: [][]string{{"a", "b", "c"}}, others: [][]string{{"d", "e", "f"}},
 		},
 		{
-			name: "not reproduced", components: stable("a", "b", "c", "d", "e", "f"),
-			prior: []packing.PriorLayer{
-				{Components: []string{"a", "b", "c"}, Dirty: true}, {Components: []string{"d", "e", "f"}},
+			name: "not reproduced", items: stable("a", "b", "c", "d", "e", "f"),
+			prior: []packing.PriorBin{
+				{Items: []string{"a", "b", "c"}, Dirty: true}, {Items: []string{"d", "e", "f"}},
 			},
-			layers: 2,
-			want:   [][]string{{"d", "e", "f"}}, others: [][]string{{"a", "b", "c"}},
+			bins: 2,
+			want: [][]string{{"d", "e", "f"}}, others: [][]string{{"a", "b", "c"}},
 		},
 		{
-			name: "one component in two layers", components: stable("a", "b", "c"),
-			prior: priorOf([]string{"a", "b"}, []string{"b", "c"}), layers: 2,
+			name: "one component in two layers", items: stable("a", "b", "c"),
+			prior: priorOf([]string{"a", "b"}, []string{"b", "c"}), bins: 2,
 			want: [][]string{{"a", "b"}}, others: [][]string{{"c"}},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			plan := pack(t, test.components, packing.Params{MaxLayers: test.layers, Prior: test.prior})
-			if diff := cmp.Diff(test.want, kept(plan)); diff != "" {
+			result := pack(t, test.items, packing.Params{MaxBins: test.bins, Prior: test.prior})
+			if diff := cmp.Diff(test.want, kept(result)); diff != "" {
 				t.Errorf("kept layers (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(test.others, layersOf(plan)[len(test.want):], cmp.Comparer(slices.Equal[[]string])); diff != "" {
-				if len(test.others) > 0 || len(plan.Layers) > len(test.want) {
+			if diff := cmp.Diff(test.others, binsOf(result)[len(test.want):], cmp.Comparer(slices.Equal[[]string])); diff != "" {
+				if len(test.others) > 0 || len(result.Bins) > len(test.want) {
 					t.Errorf("other layers (-want +got):\n%s", diff)
 				}
 			}
@@ -118,59 +118,59 @@ func TestUnchangedLayersOfThePriorImageAreKept(t *testing.T) {
 
 func TestALayerForAnExclusiveComponentIsMadeByOpeningAnother(t *testing.T) {
 	t.Parallel()
-	components := append(stable("a", "b", "c"), packing.Component{ID: "pin", Size: 1 << 20, Exclusive: true})
-	plan := pack(t, components, packing.Params{MaxLayers: 3, Prior: priorOf([]string{"a"}, []string{"b"}, []string{"c"})})
-	if !slices.ContainsFunc(layersOf(plan), func(l []string) bool { return slices.Equal(l, []string{"pin"}) }) {
-		t.Errorf("no layer for the exclusive component: %q", layersOf(plan))
+	items := append(stable("a", "b", "c"), packing.Item{ID: "pin", Size: 1 << 20, Exclusive: true})
+	result := pack(t, items, packing.Params{MaxBins: 3, Prior: priorOf([]string{"a"}, []string{"b"}, []string{"c"})})
+	if !slices.ContainsFunc(binsOf(result), func(l []string) bool { return slices.Equal(l, []string{"pin"}) }) {
+		t.Errorf("no layer for the exclusive component: %q", binsOf(result))
 	}
-	if plan.MergedExclusive || len(kept(plan)) != 1 {
-		t.Errorf("layers %q, want one kept, and two components together", layersOf(plan))
+	if result.MergedExclusive || len(kept(result)) != 1 {
+		t.Errorf("layers %q, want one kept, and two components together", binsOf(result))
 	}
 }
 
-// Whatever the input, the layers whose members are all there and unchanged stay, as long as there is room; and what is
+// Whatever the input, the bins whose members are all there and unchanged stay, as long as there is room; and what is
 // called kept is one of them.
 func TestKeptLayersAreExactlyTheCleanOnes(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		components, params := anyInput(t)
+		items, params := anyInput(t)
 		params.Rebalance = packing.RebalanceNever
-		params.MaxLayers = len(components) + 1
-		for i := range components {
-			components[i].Exclusive = false
+		params.MaxBins = len(items) + 1
+		for i := range items {
+			items[i].Exclusive = false
 		}
 		var want [][]string
 		seen := map[string]bool{}
 		for _, l := range params.Prior {
-			clean, members := !l.Dirty && len(l.Components) > 0, map[string]bool{}
-			for _, id := range l.Components {
-				i := slices.IndexFunc(components, func(c packing.Component) bool { return c.ID == id })
-				clean = clean && i >= 0 && !components[i].Changed && !seen[id]
+			clean, members := !l.Dirty && len(l.Items) > 0, map[string]bool{}
+			for _, id := range l.Items {
+				i := slices.IndexFunc(items, func(c packing.Item) bool { return c.ID == id })
+				clean = clean && i >= 0 && !items[i].Changed && !seen[id]
 				members[id] = true
 			}
-			var layer []string
+			var bin []string
 			for id := range members {
 				seen[id] = true
-				layer = append(layer, id)
+				bin = append(bin, id)
 			}
-			if slices.Sort(layer); clean {
-				want = append(want, layer)
+			if slices.Sort(bin); clean {
+				want = append(want, bin)
 			}
 		}
-		if diff := cmp.Diff(want, kept(pack(t, components, params))); diff != "" {
+		if diff := cmp.Diff(want, kept(pack(t, items, params))); diff != "" {
 			t.Fatalf("kept layers (-want +got):\n%s", diff)
 		}
 	})
 }
 
-// overloaded is a prior image whose first layer has a large stable and a small busy member, as after a bad start.
-func overloaded() ([]packing.Component, []packing.PriorLayer) {
-	components := []packing.Component{
+// overloaded is a prior image whose first bin has a large stable and a small busy member, as after a bad start.
+func overloaded() ([]packing.Item, []packing.PriorBin) {
+	items := []packing.Item{
 		{ID: "firmware", Size: 100 << 20, Changes: packing.PerUpdate(0.01)},
 		{ID: "nightly", Size: 1 << 20, Changes: packing.PerUpdate(0.9)},
 		{ID: "words", Size: 1 << 20, Changes: packing.PerUpdate(0.01)},
 	}
-	return components, priorOf([]string{"firmware", "nightly"}, []string{"words"})
+	return items, priorOf([]string{"firmware", "nightly"}, []string{"words"})
 }
 
 func TestRebalancingOpensUnchangedLayersWhereItPays(t *testing.T) {
@@ -189,11 +189,11 @@ func TestRebalancingOpensUnchangedLayersWhereItPays(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("policy %d over %d updates", test.policy, test.updates), func(t *testing.T) {
 			t.Parallel()
-			components, prior := overloaded()
-			plan := pack(t, components, packing.Params{
-				MaxLayers: 2, Prior: prior, Rebalance: test.policy, Updates: test.updates,
+			items, prior := overloaded()
+			result := pack(t, items, packing.Params{
+				MaxBins: 2, Prior: prior, Rebalance: test.policy, Updates: test.updates,
 			})
-			if diff := cmp.Diff(test.want, layersOf(plan)); diff != "" {
+			if diff := cmp.Diff(test.want, binsOf(result)); diff != "" {
 				t.Errorf("layers (-want +got):\n%s", diff)
 			}
 		})
@@ -202,12 +202,12 @@ func TestRebalancingOpensUnchangedLayersWhereItPays(t *testing.T) {
 
 func TestAPlanFromScratchKeepsWhatComesOutEqual(t *testing.T) {
 	t.Parallel()
-	components, _ := fedora(t, 16)
-	first := pack(t, components, packing.Params{MaxLayers: 64})
-	again := pack(t, components, packing.Params{
-		MaxLayers: 64, Prior: priorOf(layersOf(first)...), Rebalance: packing.RebalanceAlways,
+	items, _ := fedora(t, 16)
+	first := pack(t, items, packing.Params{MaxBins: 64})
+	again := pack(t, items, packing.Params{
+		MaxBins: 64, Prior: priorOf(binsOf(first)...), Rebalance: packing.RebalanceAlways,
 	})
-	if diff := cmp.Diff(layersOf(first), kept(again)); diff != "" {
+	if diff := cmp.Diff(binsOf(first), kept(again)); diff != "" {
 		t.Errorf("kept layers (-want +got):\n%s", diff)
 	}
 }

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/spf13/pflag"
 
-	"github.com/ostree-ext/ostree-ext-go/chunking/component"
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
 	"github.com/ostree-ext/ostree-ext-go/container/diffids"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
@@ -17,52 +17,70 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 )
 
-// chunkFlags are the options of every command that splits content into layers.
-type chunkFlags struct {
-	maxLayers                                        int
-	packing, prior, rebalance, updateInterval, rules string
-	strict, singleLayer, checkPrior                  bool
+// addChunkFlags adds the options of every command that splits content into layers. Their values are read by [chosen].
+func addChunkFlags(fs *pflag.FlagSet) {
+	fs.Bool("single-layer", false, "put everything into one layer")
+	fs.Int("max-layers", 0, "`N` layers at most (default 100; with --packing=upstream 64 besides the first)")
+	fs.String("packing", "", "`NAME` of the packing: cost (expected download is least) or upstream (the layers of ostree-ext) "+
+		"(default cost)")
+	fs.String("prior", "", "`IMGREF` of the image to continue from, a file with its configuration or manifest, or none "+
+		"(default: what the destination names now)")
+	fs.String("update-interval", "", "`DAYS` between two updates of a host: 7, 7d, 2w, weekly … (default: a mixture)")
+	fs.String("rebalance", "never", "`WHEN` unchanged layers are opened for a better plan: never, auto or always")
+	fs.String("mapping", "", "`FILE` with rules that say which files are a component")
+	fs.Bool("strict", false, "fail where a package database is broken")
 }
 
-func (f *chunkFlags) add(fs *pflag.FlagSet) {
-	fs.BoolVar(&f.singleLayer, "single-layer", false, "put everything into one layer")
-	fs.IntVar(&f.maxLayers, "max-layers", 0, "`N` layers at most (default 100; with --packing=upstream 64 besides the first)")
-	fs.StringVar(&f.packing, "packing", "", "`NAME` of the packing: cost (expected download is least) or upstream (the layers of ostree-ext) (default cost)")
-	fs.StringVar(&f.prior, "prior", "", "`IMGREF` of the image to continue from, a file with its configuration or manifest, or none (default: what the destination names now)")
-	fs.StringVar(&f.updateInterval, "update-interval", "", "`DAYS` between two updates of a host: 7, 7d, 2w, weekly … (default: a mixture)")
-	fs.StringVar(&f.rebalance, "rebalance", "never", "`WHEN` unchanged layers are opened for a better plan: never, auto or always")
-	fs.StringVar(&f.rules, "mapping", "", "`FILE` with rules that say which files are a component")
-	fs.BoolVar(&f.strict, "strict", false, "fail where a package database is broken")
+// notOurs are flags of commands that mean something else than the options of that name.
+var notOurs = []string{"repo", "ref", "output"}
+
+// chosen reads the options among the flags of a command. A mistake is a usage error.
+func chosen(fs *pflag.FlagSet) (o request.Options, err error) {
+	for _, name := range request.Names() {
+		f := fs.Lookup(name)
+		if f == nil || !f.Changed || slices.Contains(notOurs, name) {
+			continue
+		}
+		if err := o.Set(name, f.Value.String()); err != nil {
+			return o, optionError(err)
+		}
+	}
+	return o, nil
 }
 
-// options reads what the flags name, all but the prior image.
-func (f *chunkFlags) options(into *plan.Options) (err error) {
-	into.SingleLayer, into.MaxLayers, into.Components.Strict = f.singleLayer, f.maxLayers, f.strict
-	if f.packing != "" {
-		if into.Packing, err = plan.ParsePacking(f.packing); err != nil {
-			return &usageError{err}
+// optionError makes a usage error of one about options, which are flags here.
+func optionError(err error) error {
+	e, ok := errors.AsType[*request.Error](err)
+	switch {
+	case !ok:
+		return err
+	case e.Value != nil:
+		return usagef("invalid value '%s' for '--%s': %s", *e.Value, e.Options[0], e.Why)
+	}
+	return usagef("%s", e.Spell(func(name string) string {
+		if name == "store" {
+			name = "repo"
+		}
+		return "--" + name
+	}))
+}
+
+// readFiles reads the files that options name.
+func readFiles(o *request.Options) (files request.Files, err error) {
+	if o.Mapping != "" {
+		if files.Mapping, err = os.ReadFile(o.Mapping); err != nil {
+			return files, fmt.Errorf("reading the mapping: %w", err)
 		}
 	}
-	if into.Rebalance, err = plan.ParseRebalance(f.rebalance); err != nil {
-		return &usageError{err}
-	}
-	if f.updateInterval != "" {
-		if into.UpdateInterval, err = plan.ParseInterval(f.updateInterval); err != nil {
-			return &usageError{err}
+	if o.ContentMeta != "" {
+		if files.ContentMeta, err = os.ReadFile(o.ContentMeta); err != nil {
+			return files, fmt.Errorf("reading content metadata: %w", err)
 		}
 	}
-	if f.rules != "" {
-		data, err := os.ReadFile(f.rules)
-		if err != nil {
-			return fmt.Errorf("reading the mapping: %w", err)
-		}
-		if into.Components.Rules, err = component.ParseRules(data); err != nil {
-			return fmt.Errorf("mapping %s: %w", f.rules, err)
-		}
-	}
-	return nil
+	return files, nil
 }
 
 // openPrior opens the image to continue from: the one that is named, or what the destination has now. That the destination
@@ -71,20 +89,20 @@ func (f *chunkFlags) options(into *plan.Options) (err error) {
 //
 // Where there is a destination, a registry gets the credentials that writing there takes: who may push an image must find
 // it again, wherever the credentials come from.
-func (f *chunkFlags) openPrior(
-	ctx context.Context, a *app, destination *imgref.ImageReference, fetch source.Options,
+func (a *app) openPrior(
+	ctx context.Context, o *request.Options, destination *imgref.ImageReference, fetch source.Options,
 ) (*oci.Image, error) {
-	if f.prior == "none" || f.singleLayer {
+	if o.Prior == "none" || o.SingleLayer {
 		return nil, nil
 	}
-	if fi, err := os.Stat(f.prior); err == nil && fi.Mode().IsRegular() {
-		return priorFile(f.prior)
+	if fi, err := os.Stat(o.Prior); err == nil && fi.Mode().IsRegular() {
+		return priorFile(o.Prior)
 	}
 	var ref imgref.OstreeImageReference
 	switch {
-	case f.prior != "":
+	case o.Prior != "":
 		var err error
-		if ref, err = parseEitherReference(f.prior); err != nil {
+		if ref, err = parseEitherReference(o.Prior); err != nil {
 			return nil, fmt.Errorf("--prior: %w", err)
 		}
 	case destination != nil && !dest.IsStream(*destination):
@@ -98,7 +116,7 @@ func (f *chunkFlags) openPrior(
 		return prior, nil
 	case context.Cause(ctx) != nil:
 		return nil, context.Cause(ctx)
-	case f.prior != "" || f.strict && !errors.Is(err, source.ErrNoImage):
+	case o.Prior != "" || o.Strict && !errors.Is(err, source.ErrNoImage):
 		return nil, fmt.Errorf("the prior image cannot be read (--prior=none does without): %w", err)
 	case errors.Is(err, source.ErrNoImage):
 		a.logger().Debug("there is no image to continue from", "destination", ref.Image.String(), "error", err)
@@ -119,16 +137,13 @@ func fetchPrior(ctx context.Context, ref imgref.OstreeImageReference, pushes boo
 }
 
 // addCheckPrior adds the option of commands that write an image.
-func (f *chunkFlags) addCheckPrior(fs *pflag.FlagSet) {
-	fs.BoolVar(&f.checkPrior, "check-prior", false, "read each layer that is kept, and make it anew if the prior image lies about "+
+func addCheckPrior(fs *pflag.FlagSet, check *bool) {
+	fs.BoolVar(check, "check-prior", false, "read each layer that is kept, and make it anew if the prior image lies about "+
 		"it; what was read is remembered in the user's cache directory")
 }
 
-// checkHeld has the layers that are kept read, if that is asked for.
-func (f *chunkFlags) checkHeld(a *app, opts *plan.Options) {
-	if !f.checkPrior {
-		return
-	}
+// checkHeld has the layers that are kept read.
+func (a *app) checkHeld(opts *plan.Options, strict bool) {
 	cache := diffids.Open("")
 	opts.Image.CheckHeld = func(ctx context.Context, h encapsulate.Held) (bool, error) {
 		ok, err := cache.Check(ctx, h.Image, h.Layer)
@@ -136,7 +151,7 @@ func (f *chunkFlags) checkHeld(a *app, opts *plan.Options) {
 			return ok, err
 		}
 		text := fmt.Sprintf("layer %s of %s is not the one that its diff-id names", h.Layer.Descriptor.Digest, h.Image.Name)
-		if f.strict {
+		if strict {
 			return false, fmt.Errorf("%s: somebody replaced it: look into that, or give --prior=none", text)
 		}
 		a.warn(text + ": it is made anew")

@@ -15,6 +15,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/report"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 	"github.com/ostree-ext/ostree-ext-go/internal/output"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo"
@@ -55,49 +56,68 @@ func (a *app) printLayers(ctx context.Context, r *report.Layers, f form, title s
 type contentFlags struct {
 	repo  string
 	tree  treeFlags
-	chunk chunkFlags
 	fetch source.Options
+	flags *pflag.FlagSet
 }
 
 func (f *contentFlags) add(c *cobra.Command) {
-	fs := c.Flags()
-	fs.StringVar(&f.repo, "repo", "", "`REPO` with the commit")
-	f.tree.add(fs)
-	f.chunk.add(fs)
-	fetchFlags(fs, &f.fetch.Registry)
+	f.flags = c.Flags()
+	f.flags.StringVar(&f.repo, "repo", "", "`REPO` with the commit")
+	f.tree.add(f.flags)
+	addChunkFlags(f.flags)
+	fetchFlags(f.flags, &f.fetch.Registry)
 }
 
 // plan plans what the flags and the arguments before the last n name.
-func (f *contentFlags) plan(ctx context.Context, a *app, rev []string) (p *plan.Plan, release func() error, err error) {
-	var opts plan.Options
-	if err := f.chunk.options(&opts); err != nil {
-		return nil, nil, err
-	}
-	prior, err := f.chunk.openPrior(ctx, a, nil, f.fetch)
+func (f *contentFlags) plan(ctx context.Context, a *app, rev []string) (p *request.Planned, release func() error, err error) {
+	o, err := chosen(f.flags)
 	if err != nil {
 		return nil, nil, err
 	}
-	opts.Prior = prior
-	closePrior := func() error { return closeImage(prior) }
-	if f.repo == "" {
-		if len(rev) > 0 {
-			return nil, nil, usagef("%s: a commit needs --repo", rev[0])
-		}
-		p, closeTree, err := f.tree.plan(ctx, opts, f.fetch)
-		return p, both(closePrior, closeTree), err
-	}
-	if len(rev) != 1 || f.tree.named() {
+	kind := f.tree.kind()
+	switch {
+	case f.repo == "" && len(rev) > 0:
+		return nil, nil, usagef("%s: a commit needs --repo", rev[0])
+	case f.repo != "" && (len(rev) != 1 || f.tree.named()):
 		return nil, nil, usagef("--repo needs the commit's REV, and excludes --rootfs and --from")
+	case f.repo != "":
+		kind = request.Commit
+	}
+	if err := o.Check(request.CommandLine, kind); err != nil {
+		return nil, nil, optionError(err)
+	}
+	files, err := readFiles(&o)
+	if err != nil {
+		return nil, nil, err
+	}
+	in, release, err := f.open(ctx, &o, rev)
+	if err != nil {
+		return nil, release, err
+	}
+	var opts plan.Options
+	if opts.Prior, err = a.openPrior(ctx, &o, nil, f.fetch); err != nil {
+		return nil, release, err
+	}
+	p, err = o.Plan(ctx, opts, files, in)
+	return p, both(func() error { return closeImage(opts.Prior) }, release), optionError(err)
+}
+
+// open opens what is to be split.
+func (f *contentFlags) open(ctx context.Context, o *request.Options, rev []string) (in request.Opened, release func() error, err error) {
+	if f.repo == "" {
+		opened, err := f.tree.open(ctx, o, f.fetch)
+		if err != nil {
+			return in, nil, err
+		}
+		return opened.Opened, opened.close, nil
 	}
 	r, err := repo.Open(f.repo)
 	if err != nil {
-		return nil, nil, err
+		return in, nil, err
 	}
-	c, err := r.ResolveRev(rev[0])
-	if err == nil {
-		p, err = plan.Commit(ctx, r, c, opts)
-	}
-	return p, both(closePrior, r.Close), err
+	in.Source = r
+	in.Commit, err = r.ResolveRev(rev[0])
+	return in, r.Close, err
 }
 
 // both calls two functions and returns the first error.
@@ -152,7 +172,7 @@ besides the commit's, and --max-layers is their number.`,
 			for _, w := range p.Warnings {
 				a.warn(w)
 			}
-			return a.printLayers(cmd.Context(), report.OfPlan(p), out, "Planned layers")
+			return a.printLayers(cmd.Context(), report.OfPlan(p.Plan), out, "Planned layers")
 		},
 	}
 	f.add(c)
@@ -162,11 +182,18 @@ besides the commit's, and --max-layers is their number.`,
 }
 
 func (f *contentFlags) planList(name string) (*report.Layers, error) {
-	var opts plan.Options
-	if err := f.chunk.options(&opts); err != nil {
+	o, err := chosen(f.flags)
+	if err != nil {
 		return nil, err
 	}
-	if f.chunk.singleLayer {
+	if err := o.Check(request.CommandLine, request.Commit); err != nil {
+		return nil, optionError(err)
+	}
+	var opts plan.Options
+	if err := o.Fill(&opts); err != nil {
+		return nil, optionError(err)
+	}
+	if o.SingleLayer {
 		opts.MaxLayers = 1
 	}
 	data, err := os.ReadFile(name)
@@ -264,7 +291,7 @@ func newChunksExplainCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			e, err := report.Explain(p, args[len(args)-1])
+			e, err := report.Explain(p.Plan, args[len(args)-1])
 			if err != nil {
 				return err
 			}

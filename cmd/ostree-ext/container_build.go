@@ -11,187 +11,25 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
-	"github.com/ostree-ext/ostree-ext-go/container"
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
-	"github.com/ostree-ext/ostree-ext-go/container/flatten"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
-	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 	"github.com/ostree-ext/ostree-ext-go/repo"
-	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// treeFlags name a root filesystem.
-type treeFlags struct {
-	rootfs, from, format, varPolicy, selinux string
-}
-
-func (f *treeFlags) add(fs *pflag.FlagSet) {
-	fs.StringVar(&f.rootfs, "rootfs", "", "`DIR` with a root filesystem")
-	fs.StringVar(&f.from, "from", "", "`IMGREF` of an image whose root filesystem to take")
-	fs.StringVar(&f.format, "format", "", "`NAME` of the image's form: plain, or ostree for a commit (default plain)")
-	fs.StringVar(&f.varPolicy, "var", "keep", "`WHAT` --format=ostree does with the content of /var: keep (initial content of a new system) or drop")
-	fs.StringVar(&f.selinux, "selinux", "auto", "`WHAT` --format=ostree does with SELinux labels: auto (computed from the tree's policy, if it has one) or off (as they are)")
-}
-
-func (f *treeFlags) named() bool { return f.rootfs != "" || f.from != "" }
-
-// opened is a root filesystem with what is known of it.
-type opened struct {
-	tree    rootfs.Tree
-	modTime time.Time  // of a directory
-	image   *oci.Image // that it comes from, or nil
-	close   func() error
-
-	// repo and commit are set where the image holds a commit and nothing else.
-	repo   *repo.Repo
-	commit object.Checksum
-}
-
-// open opens what the flags name.
-func (f *treeFlags) open(ctx context.Context, fetch source.Options) (*opened, error) {
-	switch {
-	case f.rootfs != "" && f.from != "":
-		return nil, usagef("--rootfs and --from: choose one")
-	case f.rootfs != "":
-		d, err := rootfs.Dir(ctx, f.rootfs)
-		if err != nil {
-			return nil, err
-		}
-		return &opened{tree: d, modTime: d.ModTime(), close: d.Close}, nil
-	case f.from != "":
-		return f.openFrom(ctx, fetch)
-	}
-	return nil, usagef("say what to make an image of: --rootfs=DIR or --from=IMGREF")
-}
-
-// openFrom reads the image that the tree is of. One that holds a commit is one again if nothing else is asked for.
-func (f *treeFlags) openFrom(ctx context.Context, fetch source.Options) (*opened, error) {
-	image, err := openImage(ctx, f.from, fetch)
-	if err != nil {
-		return nil, err
-	}
-	o, err := f.openedFrom(ctx, image)
-	if err != nil {
-		return nil, errors.Join(err, image.Close())
-	}
-	o.close = both(o.close, image.Close)
-	return o, nil
-}
-
-func (f *treeFlags) openedFrom(ctx context.Context, image *oci.Image) (*opened, error) {
-	layers, err := image.CommitLayers()
-	if f.format == "" {
-		if why, ok := errors.AsType[*oci.CommitError](err); ok && why.Labelled {
-			return nil, fmt.Errorf("%s says that it holds a commit, which cannot be found (%w): "+
-				"give --format=plain to take its files as they are", image.Name, err)
-		}
-		if err == nil {
-			f.format = "ostree"
-		}
-	}
-	if err == nil && f.format == "ostree" && len(layers.Derived) == 0 {
-		r, commit, err := container.ImportScratch(ctx, image, "")
-		if err != nil {
-			return nil, err
-		}
-		tree, err := rootfs.Commit(ctx, r.Repo, commit)
-		if err != nil {
-			return nil, errors.Join(err, r.Close())
-		}
-		return &opened{tree: tree, image: image, repo: r.Repo, commit: commit, close: r.Close}, nil
-	}
-	tree, err := flatten.Open(ctx, image, flatten.Options{})
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", image.Name, err)
-	}
-	return &opened{tree: tree, image: image, close: tree.Close}, nil
-}
-
-// openImage opens the image that an argument names.
-func openImage(ctx context.Context, arg string, fetch source.Options) (*oci.Image, error) {
-	ref, err := parseEitherReference(arg)
-	if err != nil {
-		return nil, err
-	}
-	return source.Open(ctx, ref, fetch)
-}
-
-// commitOptions says how --format=ostree commits.
-func (f *treeFlags) commitOptions(ctx context.Context, tree rootfs.Tree) (opts plan.OSTreeOptions, err error) {
-	switch f.varPolicy {
-	case "keep":
-	case "drop":
-		opts.Prepare.DropVar = true
-	default:
-		return opts, usagef("invalid value '%s' for '--var': keep or drop", f.varPolicy)
-	}
-	switch f.selinux {
-	case "off":
-	case "auto":
-		if opts.Prepare.Label, err = plan.PolicyOf(ctx, tree); err != nil {
-			return opts, err
-		}
-	default:
-		return opts, usagef("invalid value '%s' for '--selinux': auto or off", f.selinux)
-	}
-	return opts, nil
-}
-
-// plan plans an image of the root filesystem, for looking at.
-func (f *treeFlags) plan(ctx context.Context, opts plan.Options, fetch source.Options) (*plan.Plan, func() error, error) {
-	o, err := f.open(ctx, fetch)
-	if err != nil {
-		return nil, nil, err
-	}
-	p, _, err := f.planOpened(ctx, o, nil, opts, time.Time{})
-	return p, o.close, err
-}
-
-// planOpened plans in the form that is asked for.
-func (f *treeFlags) planOpened(ctx context.Context, o *opened, base *plan.Base, opts plan.Options, created time.Time) (*plan.Plan, *heldCommit, error) {
-	switch f.format {
-	case "", "plain":
-		opts.Image.Created = &created
-		p, err := plan.Tree(ctx, o.tree, base, opts)
-		return p, nil, err
-	case "ostree":
-		if base != nil {
-			return nil, nil, usagef("--keep-base is for --format=plain: a commit has no base")
-		}
-		if o.repo != nil && f.varPolicy == "keep" {
-			p, err := plan.Commit(ctx, o.repo, o.commit, opts)
-			return p, alreadyCommitted(o.repo, o.commit), err
-		}
-		commit, err := f.commitOptions(ctx, o.tree)
-		if err != nil {
-			return nil, nil, err
-		}
-		commit.Time = created
-		c, err := plan.CommitTree(ctx, o.tree, commit)
-		if err != nil {
-			return nil, nil, err
-		}
-		opts.Components.Origin = o.tree
-		p, err := plan.Commit(ctx, c.Source, c.Commit, opts)
-		return p, newlyCommitted(c), err
-	}
-	return nil, nil, usagef("invalid value '%s' for '--format': plain or ostree", f.format)
-}
-
-// buildFlags are the options of container plan.
+// buildFlags are the options of container build.
 type buildFlags struct {
-	tree                                 treeFlags
-	chunk                                chunkFlags
-	image                                imageFlags
-	keepBase, repo, writeRef, digestFile string
-	asJSON                               bool
-	fetch                                source.Options
+	tree       treeFlags
+	image      imageFlags
+	digestFile string
+	asJSON     bool
+	checkPrior bool
+	fetch      source.Options
 }
 
 func newBuildCommand(a *app) *cobra.Command {
@@ -238,20 +76,18 @@ holds a commit becomes one again.
 		},
 	}
 	fs := c.Flags()
-	fs.StringVar(&f.tree.format, "format", "", "`NAME` of the image's form: plain or ostree (default: that of SRC)")
-	fs.StringVar(&f.tree.varPolicy, "var", "keep", "`WHAT` --format=ostree does with the content of /var: keep or drop")
-	fs.StringVar(&f.tree.selinux, "selinux", "auto", "`WHAT` --format=ostree does with SELinux labels: auto or off")
+	addFormatFlags(fs, "default: that of SRC")
 	f.add(c)
 	return c
 }
 
 func (f *buildFlags) add(c *cobra.Command) {
 	fs := c.Flags()
-	fs.StringVar(&f.keepBase, "keep-base", "", "`IMGREF` of the base image whose layers stay as they are")
-	fs.StringVar(&f.repo, "repo", "", "`REPO` to store the commit of --format=ostree in, too")
-	fs.StringVar(&f.writeRef, "write-ref", "", "`REF` of --repo to set to the commit")
-	f.chunk.add(fs)
-	f.chunk.addCheckPrior(fs)
+	fs.String("keep-base", "", "`IMGREF` of the base image whose layers stay as they are")
+	fs.String("repo", "", "`REPO` to store the commit of --format=ostree in, too")
+	fs.String("write-ref", "", "`REF` of --repo to set to the commit")
+	addChunkFlags(fs)
+	addCheckPrior(fs, &f.checkPrior)
 	f.image.add(fs)
 	fetchFlags(fs, &f.fetch.Registry)
 	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
@@ -273,11 +109,13 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 	if err := checkFetch(&f.fetch.Registry); err != nil {
 		return err
 	}
-	if f.repo != "" && f.tree.format == "plain" || f.writeRef != "" && f.repo == "" {
-		return usagef("--repo is for --format=ostree, and --write-ref for --repo")
+	o, err := chosen(cmd.Flags())
+	if err != nil {
+		return err
 	}
-	if f.keepBase != "" && f.tree.format == "" {
-		f.tree.format = "plain"
+	o.Store, o.WriteRef = cmd.Flag("repo").Value.String(), cmd.Flag("write-ref").Value.String()
+	if err := o.Check(request.CommandLine, f.tree.kind()); err != nil {
+		return optionError(err)
 	}
 	ref, err := parseImageReference(arg)
 	if err != nil {
@@ -287,35 +125,39 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 		return err
 	}
 	opts := plan.Options{}
-	if err := f.chunk.options(&opts); err != nil {
-		return err
-	}
 	if err := f.image.options(&opts.Image); err != nil {
 		return err
 	}
+	files, err := readFiles(&o)
+	if err != nil {
+		return err
+	}
 	f.fetch.Platform = opts.Image.Platform
-	o, err := f.tree.open(ctx, f.fetch)
+	in, err := f.tree.open(ctx, &o, f.fetch)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, o.close()) }()
-	base, closeBase, err := f.base(ctx, o)
-	defer func() { err = errors.Join(err, closeBase()) }()
+	defer func() { err = errors.Join(err, in.close()) }()
+	closeBase, err := in.openBase(ctx, o.KeepBase, f.fetch)
 	if err != nil {
 		return err
 	}
-	created, err := f.inherit(o, base, &opts.Image)
-	if err != nil {
+	if closeBase != nil {
+		defer func() { err = errors.Join(err, closeBase()) }()
+	}
+	if err := in.inherit(&opts.Image); err != nil {
 		return err
 	}
-	if opts.Prior, err = f.chunk.openPrior(ctx, a, &ref, f.fetch); err != nil {
+	if opts.Prior, err = a.openPrior(ctx, &o, &ref, f.fetch); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeImage(opts.Prior)) }()
-	f.chunk.checkHeld(a, &opts)
+	if f.checkPrior {
+		a.checkHeld(&opts, o.Strict)
+	}
 	show := a.newProgress()
-	opts.Image.Progress = show.event
-	result, err := a.buildOpened(ctx, f, o, base, opts, created, ref)
+	opts.Image.Name, opts.Image.Progress = ref.String(), show.event
+	result, err := a.buildOpened(ctx, f, &o, files, in, opts, ref)
 	show.stop()
 	if err != nil {
 		return err
@@ -328,19 +170,24 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 }
 
 // buildOpened plans, makes and writes the image.
-func (a *app) buildOpened(ctx context.Context, f *buildFlags, o *opened, base *plan.Base, opts plan.Options, created time.Time, ref imgref.ImageReference) (*built, error) {
-	p, committed, err := f.tree.planOpened(ctx, o, base, opts, created)
+func (a *app) buildOpened(
+	ctx context.Context, f *buildFlags, o *request.Options, files request.Files, in *opened, opts plan.Options,
+	ref imgref.ImageReference,
+) (*built, error) {
+	p, err := o.Plan(ctx, opts, files, in.Opened)
 	if err != nil {
-		return nil, err
+		return nil, optionError(err)
 	}
 	for _, w := range p.Warnings {
 		a.warn(w)
 	}
 	result := &built{Image: ref.String()}
-	if committed != nil {
-		a.tellDropped(committed.dropped, result)
-		result.Commit = committed.commit.String()
-		if err := f.store(ctx, committed); err != nil {
+	if o.Format == request.OSTree {
+		if p.Made != nil {
+			a.tellDropped(p.Made.Dropped, result)
+		}
+		result.Commit = p.Commit.String()
+		if err := store(ctx, o, p, in.repo); err != nil {
 			return nil, err
 		}
 	}
@@ -371,33 +218,33 @@ func (a *app) tellDropped(list []rootfs.Dropped, result *built) {
 	}
 }
 
-// inherit takes over the configuration of the image that the tree comes from, and returns the new one's time.
-func (f *buildFlags) inherit(o *opened, base *plan.Base, opts *encapsulate.Options) (time.Time, error) {
-	if o.image == nil {
-		return sourceDateEpoch(o.modTime.UTC().Truncate(time.Second))
+// inherit takes over the configuration of the image that the tree comes from, and settles the new one's time.
+func (in *opened) inherit(opts *encapsulate.Options) (err error) {
+	if in.image == nil {
+		in.Created, err = sourceDateEpoch(in.modTime.UTC().Truncate(time.Second))
+		return err
 	}
-	old := &o.image.Config
-	created := old.Created.UTC()
+	old := &in.image.Config
 	if opts.Platform == nil {
 		p, err := platforms.Parse(strings.TrimSuffix(old.OS+"/"+old.Architecture+"/"+old.Variant, "/"))
 		if err != nil {
-			return created, fmt.Errorf("platform of %s: %w", f.tree.from, err)
+			return fmt.Errorf("platform of %s: %w", in.image.Name, err)
 		}
 		opts.Platform = &p
 	}
 	if opts.Config == nil {
 		var kept []string
-		if base != nil {
-			for _, l := range base.Image.Layers {
+		if in.Base != nil {
+			for _, l := range in.Base.Image.Layers {
 				kept = append(kept, l.DiffID.String())
 			}
 		}
-		var err error
 		if opts.Config, err = plan.WithoutStaleLabels(old.Container, kept); err != nil {
-			return created, fmt.Errorf("configuration of %s: %w", f.tree.from, err)
+			return fmt.Errorf("configuration of %s: %w", in.image.Name, err)
 		}
 	}
-	return sourceDateEpoch(created)
+	in.Created, err = sourceDateEpoch(old.Created.UTC())
+	return err
 }
 
 // sourceDateEpoch is the time of that environment variable, else the other.
@@ -408,28 +255,40 @@ func sourceDateEpoch(other time.Time) (time.Time, error) {
 	return other, nil
 }
 
-// base opens the image whose layers stay.
-func (f *buildFlags) base(ctx context.Context, o *opened) (*plan.Base, func() error, error) {
-	nothing := func() error { return nil }
-	if f.keepBase == "" {
-		return nil, nothing, nil
-	}
-	image, err := openImage(ctx, f.keepBase, f.fetch)
-	if err != nil {
-		return nil, nothing, fmt.Errorf("--keep-base: %w", err)
-	}
-	tree, err := flatten.Open(ctx, image, flatten.Options{})
-	if err != nil {
-		return nil, image.Close, fmt.Errorf("reading %s: %w", image.Name, err)
-	}
-	base, err := plan.Above(ctx, image, tree, o.tree)
-	return base, image.Close, errors.Join(err, tree.Close())
-}
-
-// store puts the commit into a repository, too.
-func (f *buildFlags) store(ctx context.Context, c *heldCommit) error {
-	if f.repo == "" {
+// store keeps the commit of an image in a repository, too, if that is asked for: one that was made of a root filesystem, or
+// one that an image held, which from has.
+func store(ctx context.Context, o *request.Options, p *request.Planned, from *repo.Repo) error {
+	if o.Store == "" {
 		return nil
 	}
-	return withRepo(f.repo, func(r *repo.Repo) error { return c.write(ctx, r, f.writeRef) })
+	return withRepo(o.Store, func(r *repo.Repo) error {
+		if p.Made == nil {
+			if _, err := r.PullLocal(ctx, from, []string{p.Commit.String()}, repo.PullOptions{}); err != nil || o.WriteRef == "" {
+				return err
+			}
+		}
+		return inTransaction(ctx, r, func(txn *repo.Txn) error {
+			if p.Made != nil {
+				if err := p.Made.Source.WriteTo(ctx, txn); err != nil {
+					return err
+				}
+			}
+			if o.WriteRef == "" {
+				return nil
+			}
+			return txn.SetRef(o.WriteRef, p.Commit)
+		})
+	})
+}
+
+func inTransaction(ctx context.Context, r *repo.Repo, do func(*repo.Txn) error) error {
+	txn, err := r.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	if err := do(txn); err != nil {
+		return errors.Join(err, txn.Abort())
+	}
+	_, err = txn.Commit(ctx)
+	return err
 }

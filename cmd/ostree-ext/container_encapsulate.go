@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
@@ -14,18 +14,17 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 	"github.com/ostree-ext/ostree-ext-go/repo"
-	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // encapsulateFlags are the options as they are written.
 type encapsulateFlags struct {
-	repo, contentMeta, digestFile string
-	copyMeta, copyMetaOpt         []string
-	asJSON                        bool
-	registry                      access.Options
-	image                         imageFlags
-	chunk                         chunkFlags
+	repo, digestFile      string
+	copyMeta, copyMetaOpt []string
+	asJSON, checkPrior    bool
+	registry              access.Options
+	image                 imageFlags
 }
 
 func newEncapsulateCommand(a *app) *cobra.Command {
@@ -49,7 +48,7 @@ the content is split as that file says.
       exampleos/x86_64/stable oci-archive:os.ociarchive`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts, err := f.options()
+			o, err := f.options(cmd.Flags())
 			if err != nil {
 				return err
 			}
@@ -60,17 +59,17 @@ the content is split as that file says.
 			if err := a.checkArchive(ref); err != nil {
 				return err
 			}
-			return withRepo(f.repo, func(r *repo.Repo) error { return a.encapsulate(cmd, r, args[0], ref, opts, &f) })
+			return withRepo(f.repo, func(r *repo.Repo) error { return a.encapsulate(cmd, r, args[0], ref, o, &f) })
 		},
 	}
 	repoFlag(c, &f.repo)
 	fs := c.Flags()
 	fs.StringArrayVar(&f.copyMeta, "copymeta", nil, "`KEY` of the commit's metadata to make a label of; an error where it is missing")
 	fs.StringArrayVar(&f.copyMetaOpt, "copymeta-opt", nil, "`KEY` of the commit's metadata to make a label of, if it is there")
-	fs.StringVar(&f.contentMeta, "contentmeta", "", "`FILE` that maps content to layers")
+	fs.String("contentmeta", "", "`FILE` that maps content to layers")
 	f.image.add(fs)
-	f.chunk.add(fs)
-	f.chunk.addCheckPrior(fs)
+	addChunkFlags(fs)
+	addCheckPrior(fs, &f.checkPrior)
 	fs.StringVar(&f.registry.AuthFile, "authfile", "", "`FILE` with credentials for the registry (default: $REGISTRY_AUTH_FILE, else those of podman and docker)")
 	insecureFlag(fs, &f.registry)
 	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
@@ -79,12 +78,16 @@ the content is split as that file says.
 }
 
 // options reads what the flags name.
-func (f *encapsulateFlags) options() (encapsulate.Options, error) {
-	opts := encapsulate.Options{CopyMetaKeys: f.copyMeta, CopyMetaOptKeys: f.copyMetaOpt}
-	if f.chunk.singleLayer && f.contentMeta != "" {
-		return opts, usagef("--single-layer and --contentmeta: choose one")
+func (f *encapsulateFlags) options(fs *pflag.FlagSet) (*request.Options, error) {
+	o, err := chosen(fs)
+	if err != nil {
+		return nil, err
 	}
-	return opts, f.image.options(&opts)
+	o.CopyMeta, o.CopyMetaOpt = f.copyMeta, f.copyMetaOpt
+	if err := o.Check(request.CommandLine, request.Commit); err != nil {
+		return nil, optionError(err)
+	}
+	return &o, nil
 }
 
 // encapsulated is the result of encapsulation.
@@ -96,32 +99,35 @@ type encapsulated struct {
 }
 
 func (a *app) encapsulate(
-	cmd *cobra.Command, r *repo.Repo, revision string, ref imgref.ImageReference, image encapsulate.Options, f *encapsulateFlags,
+	cmd *cobra.Command, r *repo.Repo, revision string, ref imgref.ImageReference, o *request.Options, f *encapsulateFlags,
 ) (err error) {
 	ctx := cmd.Context()
-	rev, err := r.ResolveRev(revision)
+	in := request.Opened{Source: r}
+	if in.Commit, err = r.ResolveRev(revision); err != nil {
+		return err
+	}
+	opts := plan.Options{}
+	if err := f.image.options(&opts.Image); err != nil {
+		return err
+	}
+	files, err := readFiles(o)
 	if err != nil {
 		return err
 	}
-	opts := plan.Options{Image: image}
-	if err := f.chunk.options(&opts); err != nil {
-		return err
-	}
-	if err := f.useContentMeta(cmd, r, rev, &opts); err != nil {
-		return err
-	}
-	fetch := source.Options{Registry: f.registry, Platform: image.Platform}
-	if opts.Prior, err = f.chunk.openPrior(ctx, a, &ref, fetch); err != nil {
+	fetch := source.Options{Registry: f.registry, Platform: opts.Image.Platform}
+	if opts.Prior, err = a.openPrior(ctx, o, &ref, fetch); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeImage(opts.Prior)) }()
-	f.chunk.checkHeld(a, &opts)
+	if f.checkPrior {
+		a.checkHeld(&opts, o.Strict)
+	}
 	show := a.newProgress()
-	opts.Image.Progress = show.event
-	img, err := a.plannedImage(ctx, func() (*plan.Plan, error) { return plan.Commit(ctx, r, rev, opts) })
+	opts.Image.Name, opts.Image.Progress = ref.String(), show.event
+	img, err := a.plannedImage(ctx, func() (*request.Planned, error) { return o.Plan(ctx, opts, files, in) })
 	if err != nil {
 		show.stop()
-		return fmt.Errorf("making an image of commit %s: %w", rev, err)
+		return optionError(err)
 	}
 	digest, err := dest.Write(ctx, img, ref, dest.Options{Registry: f.registry, Stdout: a.out})
 	show.stop()
@@ -134,29 +140,13 @@ func (a *app) encapsulate(
 	}
 	var result any
 	if f.asJSON {
-		result = encapsulated{Image: ref.String(), Digest: digest.String(), Commit: rev.String(), continued: continued}
+		result = encapsulated{Image: ref.String(), Digest: digest.String(), Commit: in.Commit.String(), continued: continued}
 	}
 	return a.report(ctx, ref, digest, continued, f.digestFile, result)
 }
 
-// useContentMeta takes over what content metadata say. Those of upstream's command line name the layers, so that the
-// packing is upstream's unless another is asked for; those of its library name components.
-func (f *encapsulateFlags) useContentMeta(cmd *cobra.Command, r *repo.Repo, rev object.Checksum, opts *plan.Options) error {
-	if f.contentMeta == "" {
-		return nil
-	}
-	data, err := os.ReadFile(f.contentMeta)
-	if err != nil {
-		return fmt.Errorf("reading content metadata: %w", err)
-	}
-	if err := opts.UseContentMeta(cmd.Context(), r, data, f.chunk.packing != ""); err != nil {
-		return fmt.Errorf("content metadata %s: %w", f.contentMeta, err)
-	}
-	return nil
-}
-
 // plannedImage plans an image, tells the plan's warnings, and makes the image.
-func (a *app) plannedImage(ctx context.Context, make func() (*plan.Plan, error)) (*encapsulate.Image, error) {
+func (a *app) plannedImage(ctx context.Context, make func() (*request.Planned, error)) (*encapsulate.Image, error) {
 	p, err := make()
 	if err != nil {
 		return nil, err
@@ -164,5 +154,9 @@ func (a *app) plannedImage(ctx context.Context, make func() (*plan.Plan, error))
 	for _, w := range p.Warnings {
 		a.warn(w)
 	}
-	return p.Image(ctx)
+	img, err := p.Image(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("making an image of commit %s: %w", p.Commit, err)
+	}
+	return img, nil
 }

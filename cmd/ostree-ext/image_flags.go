@@ -14,48 +14,29 @@ import (
 
 // imageFlags say what an image is to be beside its layers.
 type imageFlags struct {
-	labels, annotations, cmd      []string
-	config, compression, platform string
-	compressionFast               bool
-	level                         int
-	flags                         *pflag.FlagSet
+	labels, annotations, cmd []string
+	config, platform         string
 }
 
 func (f *imageFlags) add(fs *pflag.FlagSet) {
-	f.flags = fs
 	fs.StringArrayVarP(&f.labels, "label", "l", nil, "`KEY=VALUE` to add to the image's labels")
 	fs.StringArrayVar(&f.annotations, "annotation", nil, "`KEY=VALUE` to add to the manifest's annotations")
 	fs.StringArrayVar(&f.cmd, "cmd", nil, "`ARG` of the image's default command; repeat it for each argument")
 	fs.StringVar(&f.config, "config", "", "`FILE` with the container configuration to start from: JSON, the \"config\" object of an OCI image")
-	fs.StringVar(&f.compression, "compression", "gzip", "`NAME` of the layers' compression: gzip, zstd or none")
-	fs.IntVar(&f.level, "compression-level", 0, "`N` of the compressor; higher is smaller and slower (default: its own)")
-	fs.BoolVar(&f.compressionFast, "compression-fast", false, "compress less and faster")
+	fs.String("compression", "gzip", "`NAME` of the layers' compression: gzip, zstd or none")
+	fs.Int("compression-level", 0, "`N` of the compressor; higher is smaller and slower (default: its own)")
+	fs.Bool("compression-fast", false, "compress less and faster")
 	fs.StringVar(&f.platform, "platform", "", "`OS/ARCH[/VARIANT]` of the image (default: this machine's)")
 }
 
 // options reads what the flags name.
 func (f *imageFlags) options(opts *encapsulate.Options) (err error) {
-	if f.flags.Changed("compression-level") && f.level < 1 {
-		return usagef("invalid value '%d' for '--compression-level': levels begin at 1", f.level)
-	}
-	opts.Cmd, opts.Level = f.cmd, f.level
+	opts.Cmd = f.cmd
 	if opts.Labels, err = keyValues("label", f.labels); err != nil {
 		return err
 	}
 	if opts.Annotations, err = keyValues("annotation", f.annotations); err != nil {
 		return err
-	}
-	if opts.Compression, err = encapsulate.ParseCompression(f.compression); err != nil {
-		return &usageError{err}
-	}
-	if f.compressionFast {
-		if f.level != 0 {
-			return usagef("--compression-fast and --compression-level: choose one")
-		}
-		opts.Level = encapsulate.FastLevel
-	}
-	if opts.Compression == encapsulate.Uncompressed && opts.Level != 0 {
-		return usagef("--compression=none has no level: leave out --compression-level and --compression-fast")
 	}
 	if f.platform != "" {
 		p, err := platforms.Parse(f.platform)

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
 )
 
 // TestTheBarsEndWhateverBecameOfTheLayers runs in a bubble, where waiting for a bar that never ends is a deadlock.

@@ -16,21 +16,9 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/dest/layout"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/internal/ctxio"
 	"github.com/ostree-ext/ostree-ext-go/internal/output"
 )
-
-// contextReader ends reading when the context does.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
-}
 
 // ErrNoStandardOutput says that "-" names the place of an archive, and that [Options] has no standard output.
 var ErrNoStandardOutput = errors.New(`"-" is standard output, and there is none here: name a file`)
@@ -117,7 +105,7 @@ func (w *tarWriter) file(ctx context.Context, name string, size int64, r io.Read
 	if err := w.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: size}); err != nil {
 		return err
 	}
-	n, err := io.Copy(w.tar, contextReader{ctx, r})
+	n, err := io.Copy(w.tar, ctxio.Reader(ctx, r))
 	if err == nil && n != size {
 		err = fmt.Errorf("%s: %w", name, io.ErrUnexpectedEOF)
 	}

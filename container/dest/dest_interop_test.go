@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -145,7 +146,7 @@ func TestInterop_ContainersStorageThroughTheHostsTool(t *testing.T) {
 func TestWithoutSkopeoAndPodmanTheMissingToolsAreNamed(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	ref := imgref.ImageReference{Transport: imgref.ContainersStorage, Name: "localhost/a"}
-	if _, err := dest.Write(t.Context(), realImage(t), ref, dest.Options{}); err != dest.ErrNoTool {
+	if _, err := dest.Write(t.Context(), realImage(t), ref, dest.Options{}); !errors.Is(err, dest.ErrNoTool) {
 		t.Errorf("writing: got %v", err)
 	}
 	if _, err := source.Open(t.Context(), imgref.Unverified(ref), source.Options{}); err == nil || !strings.Contains(err.Error(), "skopeo or podman") {

@@ -315,7 +315,7 @@ func TestAFailureShowsNoImage(t *testing.T) {
 			}
 			src, err := source.Open(t.Context(), imgref.Unverified(ref), source.Options{Registry: plainHTTP})
 			if err == nil {
-				src.Close()
+				defer src.Close()
 				t.Error("there is an image")
 			}
 		})
@@ -404,7 +404,7 @@ func TestCredentialsComeFromTheFileThatIsNamed(t *testing.T) {
 			t.Errorf("%s: reading: %v", key, err)
 			continue
 		}
-		src.Close()
+		defer src.Close()
 	}
 	if _, err := dest.Write(t.Context(), newImage(t, newLazyLayer(1, 100)), ref, dest.Options{Registry: access.Options{AuthFile: auth + ".none", InsecureSkipTLSVerify: true}}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file that is not there: got %v", err)

@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ostree-ext/ostree-ext-go/container/dest/layout"
+	"github.com/ostree-ext/ostree-ext-go/internal/ctxio"
 	"github.com/ostree-ext/ostree-ext-go/internal/output"
 )
 
@@ -102,7 +103,7 @@ func measure(ctx context.Context, layers []v1.Layer) ([]plainLayer, error) {
 			return err
 		}
 		sum := sha256.New()
-		size, err := io.Copy(sum, contextReader{ctx, r})
+		size, err := io.Copy(sum, ctxio.Reader(ctx, r))
 		if err := errors.Join(err, r.Close()); err != nil {
 			return err
 		}
@@ -124,7 +125,7 @@ func finishedConfig(ctx context.Context, img v1.Image, layers []v1.Layer) ([]byt
 		if err != nil {
 			return err
 		}
-		_, err = io.Copy(io.Discard, contextReader{ctx, r})
+		_, err = io.Copy(io.Discard, ctxio.Reader(ctx, r))
 		return errors.Join(err, r.Close())
 	})
 	if err != nil {

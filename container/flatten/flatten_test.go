@@ -4,8 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -85,11 +83,6 @@ func plainBlobs(layers ...[]byte) []blob {
 		blobs = append(blobs, blob{typeTar, l, l})
 	}
 	return blobs
-}
-
-func sum(data []byte) string {
-	s := sha256.Sum256(data)
-	return "sha256:" + hex.EncodeToString(s[:])
 }
 
 // stored are blobs by digest.

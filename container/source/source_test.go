@@ -112,6 +112,13 @@ func readAll(t *testing.T, src *oci.Image, d ocispec.Descriptor) ([]byte, error)
 	return io.ReadAll(r)
 }
 
+func remove(t *testing.T, name string) {
+	t.Helper()
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestDamagedLayoutsAreNoticed(t *testing.T) {
 	t.Parallel()
 	blob := bytes.Repeat([]byte("layer"), 1000)
@@ -130,7 +137,9 @@ func TestDamagedLayoutsAreNoticed(t *testing.T) {
 		{"layer longer", func(dir string, m ocispec.Manifest) {
 			writeFile(t, blobFile(dir, m.Layers[0].Digest), append(blob, 'x'))
 		}, oci.ErrMismatch},
-		{"layer absent", func(dir string, m ocispec.Manifest) { os.Remove(blobFile(dir, m.Layers[0].Digest)) }, os.ErrNotExist},
+		{"layer absent", func(dir string, m ocispec.Manifest) {
+			remove(t, blobFile(dir, m.Layers[0].Digest))
+		}, os.ErrNotExist},
 		{"config flipped", func(dir string, m ocispec.Manifest) {
 			writeFile(t, blobFile(dir, m.Config.Digest), []byte(`{"os":"linus"}`))
 		}, oci.ErrMismatch},
@@ -141,16 +150,20 @@ func TestDamagedLayoutsAreNoticed(t *testing.T) {
 			writeFile(t, blobFile(dir, d), data)
 		}, oci.ErrMismatch},
 		{"layer is a FIFO's neighbour: a directory", func(dir string, m ocispec.Manifest) {
-			os.Remove(blobFile(dir, m.Layers[0].Digest))
-			os.Mkdir(blobFile(dir, m.Layers[0].Digest), 0o755)
+			remove(t, blobFile(dir, m.Layers[0].Digest))
+			if err := os.Mkdir(blobFile(dir, m.Layers[0].Digest), 0o755); err != nil {
+				t.Fatal(err)
+			}
 		}, nil},
 		{"layer is a link to outside", func(dir string, m ocispec.Manifest) {
-			os.Remove(blobFile(dir, m.Layers[0].Digest))
-			os.Symlink("/etc/passwd", blobFile(dir, m.Layers[0].Digest))
+			remove(t, blobFile(dir, m.Layers[0].Digest))
+			if err := os.Symlink("/etc/passwd", blobFile(dir, m.Layers[0].Digest)); err != nil {
+				t.Fatal(err)
+			}
 		}, nil},
 		{"two images, no tag", func(dir string, m ocispec.Manifest) { setIndex(t, dir, m, m) }, source.ErrAmbiguous},
 		{"no image", func(dir string, _ ocispec.Manifest) { setIndex(t, dir) }, source.ErrNoImage},
-		{"no index", func(dir string, _ ocispec.Manifest) { os.Remove(filepath.Join(dir, "index.json")) }, os.ErrNotExist},
+		{"no index", func(dir string, _ ocispec.Manifest) { remove(t, filepath.Join(dir, "index.json")) }, os.ErrNotExist},
 		{"index is garbage", func(dir string, _ ocispec.Manifest) { writeFile(t, filepath.Join(dir, "index.json"), []byte("{")) }, source.ErrInvalidManifest},
 		{"nothing", func(string, ocispec.Manifest) {}, errNone},
 	} {

@@ -11,10 +11,12 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/hosttool"
 )
 
 // ErrNoTool says that no program that knows containers-storage is installed.
-var ErrNoTool = errors.New("containers-storage: needs skopeo or podman, and neither is installed: install one of them")
+var ErrNoTool = hosttool.ErrNoStorageTool
 
 // openStorage has the host's own tool copy an image out of containers-storage. The storage has a library and locks of
 // its own that have to fit the host's configuration; its tools do.
@@ -42,7 +44,7 @@ func absentFromStorage(ctx context.Context, name string) bool {
 	if err != nil || strings.HasPrefix(name, "[") {
 		return false
 	}
-	_, err = run(ctx, tool, "image", "exists", name)
+	_, err = hosttool.Run(ctx, tool, "image", "exists", name)
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	return ok && exit.ExitCode() == 1
 }
@@ -50,10 +52,10 @@ func absentFromStorage(ctx context.Context, name string) bool {
 func copyFromStorage(ctx context.Context, name, dir string) (*flatDir, error) {
 	var original digest.Digest
 	if tool, err := exec.LookPath("skopeo"); err == nil {
-		if _, err := run(ctx, tool, "copy", "-q", "containers-storage:"+name, "dir:"+dir); err != nil {
+		if _, err := hosttool.Run(ctx, tool, "copy", "-q", "containers-storage:"+name, "dir:"+dir); err != nil {
 			return nil, err
 		}
-		raw, err := run(ctx, tool, "inspect", "--raw", "containers-storage:"+name)
+		raw, err := hosttool.Run(ctx, tool, "inspect", "--raw", "containers-storage:"+name)
 		if err != nil {
 			return nil, err
 		}
@@ -61,10 +63,10 @@ func copyFromStorage(ctx context.Context, name, dir string) (*flatDir, error) {
 			original = digest.FromBytes(raw)
 		}
 	} else if tool, err := exec.LookPath("podman"); err == nil {
-		if _, err := run(ctx, tool, "save", "-q", "--format=docker-dir", "-o", dir, name); err != nil {
+		if _, err := hosttool.Run(ctx, tool, "save", "-q", "--format=docker-dir", "-o", dir, name); err != nil {
 			return nil, err
 		}
-		out, err := run(ctx, tool, "image", "inspect", "--format={{.Digest}}", name)
+		out, err := hosttool.Run(ctx, tool, "image", "inspect", "--format={{.Digest}}", name)
 		if err != nil {
 			return nil, err
 		}
@@ -80,20 +82,4 @@ func copyFromStorage(ctx context.Context, name, dir string) (*flatDir, error) {
 		return nil, err
 	}
 	return &flatDir{files: f, source: original}, nil
-}
-
-// run runs a tool and returns its standard output; its complaints become the error.
-func run(ctx context.Context, tool string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, tool, args...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("%s %s: %w: %s", filepath.Base(tool), args[0], err, lastLine(stderr.String()))
-	}
-	return stdout.Bytes(), nil
-}
-
-func lastLine(s string) string {
-	s = strings.TrimSpace(s)
-	return s[strings.LastIndexByte(s, '\n')+1:]
 }

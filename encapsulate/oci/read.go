@@ -11,7 +11,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/ostree-ext/ostree-ext-go/internal/progress"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
+	"github.com/ostree-ext/ostree-ext-go/internal/ctxio"
 )
 
 // ErrLayerMismatch is wrapped by errors about layers that are not what manifest or configuration say.
@@ -59,13 +60,15 @@ func (i *Image) ReadLayer(ctx context.Context, l *Layer, opts ReadOptions, use f
 	if emit == nil {
 		emit = func(progress.Event) {}
 	}
-	event := progress.Event{Kind: progress.Started, Layer: l.Index, Name: l.Title(), Total: l.Descriptor.Size}
+	event := progress.Event{
+		Kind: progress.Started, Image: i.Name, Layer: l.Index, Name: l.Title(), Total: l.Descriptor.Size,
+	}
 	if stream, err := i.stream(ctx, l); stream != nil || err != nil {
 		if err != nil {
 			return err
 		}
 		emit(event)
-		raw := progress.Reader(contextReader{ctx, stream}, event, emit)
+		raw := progress.Reader(ctxio.Reader(ctx, stream), event, emit)
 		if err := errors.Join(useStream(l, raw, opts, use), stream.Close()); err != nil {
 			return err
 		}
@@ -98,7 +101,7 @@ func (i *Image) readBlob(
 	}
 	defer func() { err = errors.Join(err, blob.Close()) }()
 	emit(event)
-	raw := progress.Reader(contextReader{ctx, blob}, event, emit)
+	raw := progress.Reader(ctxio.Reader(ctx, blob), event, emit)
 	used := decompressed(l, raw, func(r io.Reader) error { return useStream(l, r, opts, use) })
 	if err := ctx.Err(); err != nil {
 		return err
@@ -164,17 +167,4 @@ func (h *hashingReader) Read(p []byte) (int, error) {
 	n, err := h.r.Read(p)
 	h.h.Write(p[:n])
 	return n, err
-}
-
-// contextReader ends reading when the context does.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }

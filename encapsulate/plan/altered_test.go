@@ -91,13 +91,13 @@ func (a *altered) relabel(i, j int) {
 // unbind makes the plan one of the time before plans said which layers they are of.
 func (a *altered) unbind() {
 	a.t.Helper()
-	label := a.config.Config.Labels[chunking.LabelPlan]
+	label := a.config.Config.Labels[chunking.LabelRecord]
 	r, err := chunking.ParseRecord(label)
 	if err != nil {
 		a.t.Fatal(err)
 	}
 	r.At, r.Bound = 0, [32]byte{}
-	if a.config.Config.Labels[chunking.LabelPlan], err = r.Encode(); err != nil {
+	if a.config.Config.Labels[chunking.LabelRecord], err = r.Encode(); err != nil {
 		a.t.Fatal(err)
 	}
 }

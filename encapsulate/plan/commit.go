@@ -12,6 +12,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
+	"github.com/ostree-ext/ostree-ext-go/chunking/upstream"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/repo"
@@ -50,7 +51,7 @@ func (p *Plan) imageOptions(at int) encapsulate.Options {
 				return nil, err
 			}
 			text, err := record.Encode()
-			return map[string]string{chunking.LabelPlan: text}, err
+			return map[string]string{chunking.LabelRecord: text}, err
 		}
 	}
 	return opts
@@ -100,7 +101,7 @@ func anyOwner(set *component.Set) bool {
 type commitBuild struct {
 	src    repo.Source
 	commit object.Checksum
-	plan   *chunking.Plan
+	split  *chunking.Split
 }
 
 // arrange plans by cost.
@@ -115,8 +116,8 @@ func (c *commitBuild) arrange(ctx context.Context, p *Plan) error {
 	}
 	p.Warnings = append(p.Warnings, warnings...)
 	a, err := chunking.Arrange(p.Tree, p.Set, chunking.ArrangeOptions{
-		MaxLayers: limit - 1, Format: formatOSTree, ParentDirs: p.opts.Image.ParentDirs, Sharing: chunking.ShareObjects,
-		UpdateInterval: p.opts.UpdateInterval, Rebalance: p.opts.Rebalance, Prior: prior.plan,
+		MaxChunks: limit - 1, Format: formatOSTree, ParentDirs: p.opts.Image.ParentDirs, Sharing: chunking.ShareObjects,
+		UpdateInterval: p.opts.UpdateInterval, Rebalance: p.opts.Rebalance, Prior: prior.known,
 		Density: densities(ctx, p.Tree, p.opts.Image.Compression),
 	})
 	if err != nil {
@@ -124,9 +125,9 @@ func (c *commitBuild) arrange(ctx context.Context, p *Plan) error {
 	}
 	p.Arrangement = a
 	p.Warnings = append(p.Warnings, a.Warnings...)
-	c.plan = &chunking.Plan{}
+	c.split = &chunking.Split{}
 	for _, l := range a.Layers {
-		c.plan.Layers = append(c.plan.Layers, chunking.Layer{
+		c.split.Layers = append(c.split.Layers, chunking.Layer{
 			Name: layerName(l.Components), Packages: l.Packages, Content: newContent(p.Tree.Entries(), l.Entries),
 			Size: int64(l.Size), Expected: l.Prior >= 0,
 		})
@@ -134,7 +135,7 @@ func (c *commitBuild) arrange(ctx context.Context, p *Plan) error {
 	if a.Record.First, err = c.firstKey(ctx, p.opts.Image.ParentDirs); err != nil {
 		return err
 	}
-	c.plan.FirstExpected = a.Record.First == prior.first
+	c.split.FirstExpected = a.Record.First == prior.first
 	return nil
 }
 
@@ -154,8 +155,8 @@ func (c *commitBuild) firstKey(ctx context.Context, parentDirs bool) (k chunking
 // image makes the image of the plan.
 func (c *commitBuild) image(ctx context.Context, p *Plan) (*encapsulate.Image, error) {
 	opts := p.imageOptions(0)
-	if c.plan != nil {
-		opts.Plan = c.plan
+	if c.split != nil {
+		opts.Split = c.split
 	}
 	return encapsulate.Build(ctx, c.src, c.commit, opts)
 }
@@ -170,7 +171,7 @@ func (c *commitBuild) packUpstream(ctx context.Context, p *Plan) error {
 		mapping = &clone
 	}
 	if p.opts.MaxLayers > 0 {
-		mapping.MaxLayers = p.opts.MaxLayers
+		mapping.MaxChunks = p.opts.MaxLayers
 	}
 	var bins [][]string
 	if prior := p.opts.Prior; prior != nil {
@@ -179,7 +180,7 @@ func (c *commitBuild) packUpstream(ctx context.Context, p *Plan) error {
 			annotations = append(annotations, l.Descriptor.Annotations)
 		}
 		var err error
-		if bins, err = chunking.PriorBins(annotations); err != nil {
+		if bins, err = upstream.PriorBins(annotations); err != nil {
 			return fmt.Errorf("prior image: %w: leave it out with --prior=none", err)
 		}
 	}
@@ -187,24 +188,24 @@ func (c *commitBuild) packUpstream(ctx context.Context, p *Plan) error {
 	if err != nil {
 		return err
 	}
-	if c.plan, err = mapping.Plan(content, bins); err != nil {
+	if c.split, err = mapping.Split(content, bins); err != nil {
 		return err
 	}
 	if p.opts.Prior != nil {
-		expectByPackages(c.plan, p.opts.Prior)
+		expectByPackages(c.split, p.opts.Prior)
 	}
 	return nil
 }
 
 // expectByPackages expects the prior image to have the layers that have the same packages there.
-func expectByPackages(p *chunking.Plan, prior *oci.Image) {
+func expectByPackages(s *chunking.Split, prior *oci.Image) {
 	had := map[string]bool{}
 	for _, l := range prior.Layers {
-		had[l.Descriptor.Annotations[chunking.AnnotationComponents]] = true
+		had[l.Descriptor.Annotations[upstream.AnnotationComponents]] = true
 	}
-	for i := range p.Layers {
-		names := strings.Join(slices.Sorted(slices.Values(p.Layers[i].Packages)), ",")
-		p.Layers[i].Expected = names != "" && had[names]
+	for i := range s.Layers {
+		names := strings.Join(slices.Sorted(slices.Values(s.Layers[i].Packages)), ",")
+		s.Layers[i].Expected = names != "" && had[names]
 	}
 }
 

@@ -8,15 +8,15 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
+	"github.com/ostree-ext/ostree-ext-go/chunking/upstream"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
 // mappedSet is the set of components that somebody else found, by object.
-func mappedSet(tree rootfs.Tree, m *chunking.Mapping) (*component.Set, error) {
+func mappedSet(tree rootfs.Tree, m *upstream.Mapping) (*component.Set, error) {
 	set := &component.Set{}
 	index := map[string]int32{}
 	add := func(c component.Component) {
@@ -25,7 +25,7 @@ func mappedSet(tree rootfs.Tree, m *chunking.Mapping) (*component.Set, error) {
 			set.Components = append(set.Components, c)
 		}
 	}
-	for _, c := range m.Components {
+	for _, c := range m.Packages {
 		_, exclusive := m.Exclusive[c.ID]
 		// The ID has a version, the name none.
 		add(component.Component{ID: c.Name, Packages: []string{c.Name}, Frequency: c.ChangeFrequency, Exclusive: exclusive})
@@ -38,14 +38,14 @@ func mappedSet(tree rootfs.Tree, m *chunking.Mapping) (*component.Set, error) {
 		index[c.ID] = int32(i)
 	}
 	names := map[string]string{}
-	for _, c := range m.Components {
+	for _, c := range m.Packages {
 		names[c.ID] = c.Name
 	}
 	owner := map[object.Checksum]int32{}
 	for _, o := range m.Objects {
-		name, ok := names[o.Component]
+		name, ok := names[o.Package]
 		if !ok {
-			return nil, fmt.Errorf("%w: %s", chunking.ErrUnknownComponent, o.Component)
+			return nil, fmt.Errorf("%w: %s", upstream.ErrUnknownPackage, o.Package)
 		}
 		owner[o.Object] = index[name]
 	}
@@ -64,7 +64,7 @@ func mappedSet(tree rootfs.Tree, m *chunking.Mapping) (*component.Set, error) {
 				c, ok = owner[e.Object]
 			}
 			if !ok {
-				return nil, fmt.Errorf("%w: %s, at %s", chunking.ErrUnmapped, e.Object, e.Path())
+				return nil, fmt.Errorf("%w: %s, at %s", upstream.ErrUnmapped, e.Object, e.Path())
 			}
 			claim.Component = c
 		}
@@ -74,8 +74,8 @@ func mappedSet(tree rootfs.Tree, m *chunking.Mapping) (*component.Set, error) {
 }
 
 // upstreamMapping says what was found in upstream's terms. Of an object with several owners all names go to one.
-func upstreamMapping(tree rootfs.Tree, set *component.Set) *chunking.Mapping {
-	m := &chunking.Mapping{}
+func upstreamMapping(tree rootfs.Tree, set *component.Set) *upstream.Mapping {
+	m := &upstream.Mapping{}
 	owner, sizes := map[object.Checksum]int32{}, map[int32]uint64{}
 	size := map[object.Checksum]int64{}
 	for i, e := range tree.Entries().All() {
@@ -92,14 +92,16 @@ func upstreamMapping(tree rootfs.Tree, set *component.Set) *chunking.Mapping {
 	for _, o := range objects {
 		c := owner[o]
 		sizes[c] += uint64(size[o])
-		m.Objects = append(m.Objects, chunking.Assignment{Object: o, Component: set.Components[c].ID})
+		m.Objects = append(m.Objects, upstream.Assignment{Object: o, Package: set.Components[c].ID})
 	}
 	for i, c := range set.Components {
 		if _, ok := sizes[int32(i)]; ok {
-			m.Components = append(m.Components, chunking.Component{ID: c.ID, Name: c.ID, Source: c.ID, ChangeFrequency: frequency(&c), Size: sizes[int32(i)]})
+			m.Packages = append(m.Packages, upstream.Package{
+				ID: c.ID, Name: c.ID, Source: c.ID, ChangeFrequency: frequency(&c), Size: sizes[int32(i)],
+			})
 		}
 	}
-	slices.SortStableFunc(m.Components, func(a, b chunking.Component) int { return cmp.Compare(b.Size, a.Size) })
+	slices.SortStableFunc(m.Packages, func(a, b upstream.Package) int { return cmp.Compare(b.Size, a.Size) })
 	return m
 }
 
@@ -110,25 +112,25 @@ func frequency(c *component.Component) uint32 {
 	case c.Frequency > 0:
 		return c.Frequency
 	case c.ID == component.PackageDatabase, c.ID == component.Initramfs, c.ID == component.Volatile:
-		return chunking.AlwaysChanges
+		return component.AlwaysChanges
 	}
 	return uint32(len(c.Changes))
 }
 
 // UseContentMeta splits the image as content metadata say. Those in the form of upstream's command line name layers: they
 // win over labels and time of the options, and mean upstream's packing unless one was chosen. Those of upstream's library
-// name components. The error wraps [chunking.ErrContentMeta].
+// name components. The error wraps [upstream.ErrContentMeta].
 func (o *Options) UseContentMeta(ctx context.Context, src repo.Source, data []byte, packingChosen bool) error {
 	var form struct{ Version, Map json.RawMessage }
 	if json.Unmarshal(data, &form) == nil && form.Version == nil && form.Map != nil {
-		m, err := chunking.ParseLibraryContentMeta(data)
+		m, err := upstream.ParseLibraryContentMeta(data)
 		if err != nil {
 			return err
 		}
 		o.Mapping = m
 		return m.Measure(ctx, src)
 	}
-	meta, err := chunking.ParseContentMeta(data)
+	meta, err := upstream.ParseContentMeta(data)
 	if err != nil {
 		return err
 	}

@@ -12,9 +12,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
 	"github.com/ostree-ext/ostree-ext-go/chunking/packing"
+	"github.com/ostree-ext/ostree-ext-go/chunking/upstream"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
@@ -61,7 +61,7 @@ func ParseRebalance(s string) (packing.Rebalance, error) {
 
 // Options says how to split an image. The zero value splits by cost into at most [DefaultMaxLayers] layers.
 type Options struct {
-	// Image is what the image is to be beside its layers. Its Plan, Prior and ConfigLabels are set by this package.
+	// Image is what the image is to be beside its layers. Its Split, Prior and ConfigLabels are set by this package.
 	Image encapsulate.Options
 	// SingleLayer asks for one layer.
 	SingleLayer bool
@@ -76,7 +76,7 @@ type Options struct {
 	Components component.Options
 	// Mapping unless nil says which object belongs to which component, so that none has to be found. It counts for commits
 	// only.
-	Mapping *chunking.Mapping
+	Mapping *upstream.Mapping
 	// Prior is the image that hosts have now, or nil. What it says of itself decides which components share a layer, and so
 	// how much an update downloads; a layer is taken over only where it is what would be made.
 	Prior *oci.Image

@@ -125,7 +125,7 @@ func WithoutStaleLabels(config json.RawMessage, kept []string) (json.RawMessage,
 		}
 	}
 	delete(labels, "dev.hhd.rechunk.info")
-	delete(labels, chunking.LabelPlan)
+	delete(labels, chunking.LabelRecord)
 	if !slices.Contains(kept, labels[oci.LabelDiffID]) {
 		for _, l := range commitLabels {
 			delete(labels, l)

@@ -19,7 +19,7 @@ import (
 
 // continuation is what a plan needs of the image that hosts have now.
 type continuation struct {
-	plan  *chunking.Prior // nil if there is none
+	known *chunking.Prior // nil if there is none
 	first chunking.Key    // of the layer with the commit or the directories
 	read  []*oci.Layer    // those layers of the plan that were read, by their position there
 }
@@ -38,12 +38,12 @@ func continueFrom(ctx context.Context, image *oci.Image, format string, tree roo
 		}
 		return c, warnings, nil
 	}
-	c.plan = &chunking.Prior{}
+	c.known = &chunking.Prior{}
 	var unexplained []foreign
 	if record != nil {
-		c.first, c.plan.Components = record.First, record.Components
+		c.first, c.known.Components = record.First, record.Components
 		for i, l := range record.Layers {
-			c.plan.Layers = append(c.plan.Layers, chunking.PriorLayer{Components: l.Components, Key: l.Key})
+			c.known.Layers = append(c.known.Layers, chunking.PriorLayer{Components: l.Components, Key: l.Key})
 			if len(l.Components) == 0 && fit == chunking.Fitting {
 				unexplained = append(unexplained, foreign{i, &image.Layers[record.At+1+i]})
 			}
@@ -54,13 +54,13 @@ func continueFrom(ctx context.Context, image *oci.Image, format string, tree roo
 		warnings = append(warnings, "the prior image has no layers of the form that is asked for: all of them change")
 	}
 	for _, l := range others {
-		unexplained = append(unexplained, foreign{len(c.plan.Layers), l})
-		c.plan.Layers = append(c.plan.Layers, chunking.PriorLayer{})
+		unexplained = append(unexplained, foreign{len(c.known.Layers), l})
+		c.known.Layers = append(c.known.Layers, chunking.PriorLayer{})
 	}
 	if !image.Readable() {
 		return c, warnings, nil
 	}
-	c.read = make([]*oci.Layer, len(c.plan.Layers))
+	c.read = make([]*oci.Layer, len(c.known.Layers))
 	unread, err := c.match(ctx, image, unexplained, tree, list)
 	return c, append(warnings, unread...), err
 }
@@ -97,7 +97,7 @@ func othersOf(image *oci.Image, format string, record *chunking.Record, fit chun
 
 // recordOf returns the record of an image if it has one for this format that is of its layers.
 func recordOf(image *oci.Image, format string) (*chunking.Record, chunking.Fit, []string) {
-	label, ok := image.Config.Labels[chunking.LabelPlan]
+	label, ok := image.Config.Labels[chunking.LabelRecord]
 	if !ok {
 		return nil, chunking.Unfit, nil
 	}
@@ -139,7 +139,7 @@ func (c *continuation) match(ctx context.Context, image *oci.Image, layers []for
 			entries, err := matchLayer(ctx, image, f.layer, tree, list)
 			switch {
 			case err == nil:
-				c.plan.Layers[f.at].Foreign, c.plan.Layers[f.at].Entries = true, entries
+				c.known.Layers[f.at].Foreign, c.known.Layers[f.at].Entries = true, entries
 				c.read[f.at] = f.layer
 			case errors.Is(err, tarfmt.ErrInvalidStream), errors.Is(err, oci.ErrLayerType), errors.Is(err, oci.ErrLayerMismatch),
 				errors.Is(err, oci.ErrInvalidStream):

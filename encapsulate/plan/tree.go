@@ -79,8 +79,8 @@ func (t *treeBuild) arrange(ctx context.Context, p *Plan) error {
 	}
 	p.Warnings = append(p.Warnings, warnings...)
 	a, err := chunking.Arrange(t.tree, p.Set, chunking.ArrangeOptions{
-		MaxLayers: limit, Format: formatPlain, ParentDirs: true, Sharing: chunking.ShareLinks,
-		UpdateInterval: p.opts.UpdateInterval, Rebalance: p.opts.Rebalance, Prior: prior.plan, Exclude: exclude,
+		MaxChunks: limit, Format: formatPlain, ParentDirs: true, Sharing: chunking.ShareLinks,
+		UpdateInterval: p.opts.UpdateInterval, Rebalance: p.opts.Rebalance, Prior: prior.known, Exclude: exclude,
 		Density: densities(ctx, t.tree, p.opts.Image.Compression),
 	})
 	if err != nil {
@@ -134,7 +134,7 @@ func (t *treeBuild) image(ctx context.Context, p *Plan) (*encapsulate.Image, err
 	if p.Arrangement != nil {
 		for _, l := range p.Arrangement.Layers {
 			spec := t.layer(ctx, layerName(l.Components), l.Packages, l.Entries, l.Prior >= 0, nil)
-			if l.Prior >= 0 && t.prior.plan.Layers[l.Prior].Foreign {
+			if l.Prior >= 0 && t.prior.known.Layers[l.Prior].Foreign {
 				// Another program wrote it, in its own way. It was read, and has just these files.
 				spec.Held = &encapsulate.Held{Image: p.opts.Prior, Layer: t.prior.read[l.Prior]}
 			}

@@ -15,7 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/chunking/component"
+	"github.com/ostree-ext/ostree-ext-go/chunking/upstream"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/repo"
@@ -50,18 +51,18 @@ func layersOf(t *testing.T, m made) (layers []builtLayer, config *v1.ConfigFile)
 }
 
 // examplePackages is the mapping that upstream's tests give: packages that always change, in at most seven layers.
-func examplePackages(t *testing.T, r *repo.Repo, commit object.Checksum) *chunking.Mapping {
+func examplePackages(t *testing.T, r *repo.Repo, commit object.Checksum) *upstream.Mapping {
 	t.Helper()
-	m := &chunking.Mapping{MaxLayers: 7}
+	m := &upstream.Mapping{MaxChunks: 7}
 	packages, objects := map[string]bool{}, map[object.Checksum]bool{}
 	for _, f := range repotest.ExampleFiles() {
 		if !packages[f.Package] {
 			packages[f.Package] = true
-			m.Components = append(m.Components, chunking.Component{ID: f.Package, Name: f.Package, Source: f.Package, ChangeFrequency: chunking.AlwaysChanges, ChangeTimeOffset: chunking.AlwaysChanges})
+			m.Packages = append(m.Packages, upstream.Package{ID: f.Package, Name: f.Package, Source: f.Package, ChangeFrequency: component.AlwaysChanges, ChangeTimeOffset: component.AlwaysChanges})
 		}
 		if o := objectAt(t, r, commit, "/"+f.Path); !objects[o] {
 			objects[o] = true
-			m.Objects = append(m.Objects, chunking.Assignment{Object: o, Component: f.Package})
+			m.Objects = append(m.Objects, upstream.Assignment{Object: o, Package: f.Package})
 		}
 	}
 	if err := m.Measure(t.Context(), r); err != nil {

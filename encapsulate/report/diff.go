@@ -111,8 +111,8 @@ func Update(from, to *oci.Image) *Layers {
 // components compares the components of two images that tell their plans.
 func components(from, to *oci.Image) []ComponentDifference {
 	out := []ComponentDifference{}
-	a, errA := chunking.ParseRecord(from.Config.Labels[chunking.LabelPlan])
-	b, errB := chunking.ParseRecord(to.Config.Labels[chunking.LabelPlan])
+	a, errA := chunking.ParseRecord(from.Config.Labels[chunking.LabelRecord])
+	b, errB := chunking.ParseRecord(to.Config.Labels[chunking.LabelRecord])
 	if errA != nil || errB != nil {
 		return out
 	}

@@ -13,7 +13,9 @@ import (
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/chunking/component"
 	"github.com/ostree-ext/ostree-ext-go/chunking/packing"
+	"github.com/ostree-ext/ostree-ext-go/chunking/upstream"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 )
@@ -93,7 +95,7 @@ func OfImage(image *oci.Image) *Layers {
 // recordOf returns the record of an image and the position of its first layer, if it is of the layers that the image has. One
 // that does not say so is believed where their numbers agree: that is good enough for telling people.
 func recordOf(image *oci.Image) (record *chunking.Record, first int) {
-	record, err := chunking.ParseRecord(image.Config.Labels[chunking.LabelPlan])
+	record, err := chunking.ParseRecord(image.Config.Labels[chunking.LabelRecord])
 	if err != nil {
 		return nil, 0
 	}
@@ -113,7 +115,7 @@ func recordOf(image *oci.Image) (record *chunking.Record, first int) {
 // names are what other programs say of a layer.
 func names(l oci.Layer) []string {
 	var list []string
-	if s := l.Descriptor.Annotations[chunking.AnnotationComponents]; s != "" {
+	if s := l.Descriptor.Annotations[upstream.AnnotationComponents]; s != "" {
 		list = strings.Split(s, ",")
 	} else if s := l.Descriptor.Annotations["org.chunkah.component"]; s != "" {
 		list = strings.Fields(s)
@@ -129,7 +131,7 @@ func names(l oci.Layer) []string {
 
 // listed is a component of a list. The form is that of upstream's content metadata; probability is ours.
 type listed struct {
-	chunking.Component
+	upstream.Package
 	Probability *float64 `json:"probability"`
 }
 
@@ -154,24 +156,24 @@ func PlanList(data []byte, opts plan.Options) (*Layers, error) {
 	if limit == 0 {
 		limit = plan.DefaultMaxLayers - 1
 	}
-	params := packing.Params{MaxLayers: limit, Overhead: packing.DefaultOverhead}
+	params := packing.Params{MaxBins: limit, Overhead: packing.DefaultOverhead}
 	if opts.UpdateInterval > 0 {
 		params.Horizons = []int{opts.UpdateInterval}
 	}
 	sizes := map[string]uint64{}
-	components := make([]packing.Component, len(list))
+	items := make([]packing.Item, len(list))
 	for i, c := range list {
-		components[i] = packing.Component{ID: c.ID, Size: c.Size, Changes: c.changes()}
+		items[i] = packing.Item{ID: c.ID, Size: c.Size, Changes: c.changes()}
 		sizes[c.ID] = c.Size
 	}
-	plan, err := packing.Pack(components, params)
+	packed, err := packing.Pack(items, params)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrList, err)
 	}
-	r := &Layers{Layers: []Layer{}, Expected: plan.Expected, Bound: plan.Bound}
-	for _, l := range plan.Layers {
-		layer := Layer{Components: l.Components, Bytes: l.Size, Probability: l.Probability}
-		for _, id := range l.Components {
+	r := &Layers{Layers: []Layer{}, Expected: packed.Expected, Bound: packed.Bound}
+	for _, b := range packed.Bins {
+		layer := Layer{Components: b.Items, Bytes: b.Size, Probability: b.Probability}
+		for _, id := range b.Items {
 			layer.Sizes = append(layer.Sizes, sizes[id])
 		}
 		r.Layers = append(r.Layers, layer)
@@ -181,17 +183,17 @@ func PlanList(data []byte, opts plan.Options) (*Layers, error) {
 
 func planListUpstream(list []listed, limit int) (*Layers, error) {
 	if limit == 0 {
-		limit = chunking.DefaultMaxLayers
+		limit = upstream.DefaultMaxChunks
 	}
-	components := make([]chunking.Component, len(list))
+	packages := make([]upstream.Package, len(list))
 	chance := map[string]float64{}
 	for i, c := range list {
-		components[i] = c.Component
+		packages[i] = c.Package
 		if c.Probability != nil {
 			chance[c.ID] = *c.Probability
 		}
 	}
-	bins, err := chunking.PackUpstream(components, limit, nil)
+	bins, err := upstream.Pack(packages, limit, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +218,7 @@ func (c *listed) changes() packing.Changes {
 	switch {
 	case c.Probability != nil:
 		return packing.PerUpdate(*c.Probability)
-	case c.ChangeFrequency == chunking.AlwaysChanges:
+	case c.ChangeFrequency == component.AlwaysChanges:
 		return packing.PerUpdate(0.9999)
 	}
 	return packing.PerDay(float64(c.ChangeFrequency) / 365)

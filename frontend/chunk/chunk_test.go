@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
 )
 
@@ -56,7 +57,7 @@ func run(t *testing.T, req chunk.Request, files map[string]string) (*chunk.Resul
 }
 
 func plainRequest() chunk.Request {
-	return chunk.Request{Options: chunk.Options{Format: chunk.FormatPlain}, Config: json.RawMessage(`{"Cmd":["sh"]}`), Platform: amd64, Created: &epoch}
+	return chunk.Request{Options: request.Options{Format: request.Plain}, Config: json.RawMessage(`{"Cmd":["sh"]}`), Platform: amd64, Created: &epoch}
 }
 
 var files = map[string]string{
@@ -100,7 +101,7 @@ func TestTheStepLeavesALayoutAndSaysWhatIsInIt(t *testing.T) {
 
 func TestEqualRequestsGiveEqualResults(t *testing.T) {
 	t.Parallel()
-	for _, format := range []string{chunk.FormatPlain, chunk.FormatOSTree} {
+	for _, format := range []string{request.Plain, request.OSTree} {
 		req := plainRequest()
 		req.Options.Format = format
 		a, _, _ := run(t, req, files)
@@ -150,7 +151,7 @@ func TestLayersOfThePriorImageAreNamedInsteadOfMade(t *testing.T) {
 		}
 	}
 
-	req.Options.Format = chunk.FormatOSTree
+	req.Options.Format = request.OSTree
 	other, _, _ := run(t, req, changed)
 	if len(other.From(chunk.Made)) != len(other.Layers) || !strings.Contains(strings.Join(other.Warnings, "\n"), "single layer") {
 		t.Errorf("an image of another format: %d of %d layers made, warnings %q", len(other.From(chunk.Made)), len(other.Layers), other.Warnings)
@@ -165,9 +166,9 @@ func TestWhatIsWrongWithTheInputIsAResult(t *testing.T) {
 		files map[string]string
 		want  string
 	}{
-		{"no files", func(*chunk.Request) {}, nil, "left no files"},
-		{"no repository", func(r *chunk.Request) { r.Options = chunk.Options{Ref: "x"} }, files, "there is no OSTree repository"},
-		{"a repository elsewhere", func(r *chunk.Request) { r.Options = chunk.Options{Ref: "x", Repo: "../../etc"} }, files, "looked at etc"},
+		{"no files", func(*chunk.Request) {}, nil, "no files"},
+		{"no repository", func(r *chunk.Request) { r.Options = request.Options{Ref: "x"} }, files, "there is no OSTree repository"},
+		{"a repository elsewhere", func(r *chunk.Request) { r.Options = request.Options{Ref: "x", Repo: "../../etc"} }, files, "looked at etc"},
 		{"a mapping that is none", func(r *chunk.Request) { r.Mapping = []byte("x") }, files, "mapping"},
 		{"a prior image that is none", func(r *chunk.Request) { r.Prior = []byte("{}") }, files, ""},
 		{"too few layers", func(r *chunk.Request) { r.Options.MaxLayers = 1000 }, files, "layers"},
@@ -191,9 +192,9 @@ func TestWhatIsWrongWithTheInputIsAResult(t *testing.T) {
 func TestMarksTellBlobsApart(t *testing.T) {
 	t.Parallel()
 	marks := map[string]string{}
-	for name, o := range map[string]chunk.Options{"gzip": {}, "fast": {Fast: true}, "zstd": {Compression: "zstd"}, "none": {Compression: "none"}} {
+	for name, o := range map[string]request.Options{"gzip": {}, "fast": {Fast: true}, "zstd": {Compression: "zstd"}, "none": {Compression: "none"}} {
 		req := plainRequest()
-		o.Format = chunk.FormatPlain
+		o.Format = request.Plain
 		req.Options = o
 		result, _, _ := run(t, req, files)
 		for i, l := range result.Layers {

@@ -12,11 +12,13 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 )
 
 // Request is what the step is to do. Equal requests over equal inputs give equal layouts, so it has nothing volatile.
 type Request struct {
-	Options Options `json:"options"`
+	Options request.Options `json:"options"`
 	// Config is the container configuration, "config" in an OCI image.
 	Config json.RawMessage `json:"config"`
 	// Platform is that of the image.

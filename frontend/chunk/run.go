@@ -18,11 +18,11 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/ostree-ext/ostree-ext-go/chunking/component"
 	"github.com/ostree-ext/ostree-ext-go/container/dest/layout"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
@@ -69,19 +69,37 @@ func Run(ctx context.Context, req Request, dirs Dirs, tell io.Writer) error {
 }
 
 func run(ctx context.Context, req Request, dirs Dirs, t *teller) (*Result, error) {
-	if err := req.Options.Check(); err != nil {
+	o := &req.Options
+	kind := request.Tree
+	if o.Ref != "" {
+		kind = request.Commit
+	}
+	if err := o.Resolve(request.Frontend, kind); err != nil {
 		return nil, err
 	}
-	opts, err := req.buildOptions(t)
-	if err != nil {
-		return nil, err
-	}
-	opts.Image.Progress = t.event
-	p, closeInput, err := req.plan(ctx, dirs, opts, t)
+	in, closeInput, err := req.open(ctx, dirs)
 	if err != nil {
 		return nil, err
 	}
 	defer closeInput()
+	opts := plan.Options{Image: encapsulate.Options{
+		Config: req.Config, Created: req.Created, Platform: &req.Platform, Progress: t.event,
+	}}
+	if len(req.Prior) > 0 {
+		if opts.Prior, err = held(req.Prior, req.PriorLayers); err != nil {
+			text := "the prior image is not understood, and layers are planned afresh: %v"
+			t.warnings = append(t.warnings, fmt.Sprintf(text, err))
+		}
+		// Without its manifest, the plan continues from it, and no layer is taken.
+		opts.HeldElsewhere = len(req.PriorLayers) > 0
+	}
+	p, err := o.Plan(ctx, opts, request.Files{Mapping: req.Mapping, ContentMeta: req.ContentMeta}, in)
+	if err != nil {
+		return nil, err
+	}
+	if p.Made != nil {
+		t.dropped(p.Made.Dropped)
+	}
 	t.warnings = append(t.warnings, p.Warnings...)
 	img, err := p.Image(ctx)
 	if err != nil {
@@ -99,48 +117,6 @@ func run(ctx context.Context, req Request, dirs Dirs, t *teller) (*Result, error
 	return result, nil
 }
 
-// buildOptions are those of the shared plan.
-func (r *Request) buildOptions(t *teller) (opts plan.Options, err error) {
-	o := r.Options
-	opts.SingleLayer, opts.MaxLayers, opts.Components.Strict = o.SingleLayer, o.MaxLayers, o.Strict
-	opts.Image = encapsulate.Options{
-		CopyMetaKeys: o.CopyMeta, CopyMetaOptKeys: o.CopyMetaOpt, Config: r.Config, Created: r.Created, Platform: &r.Platform, Level: o.Level,
-	}
-	if o.Fast {
-		opts.Image.Level = encapsulate.FastLevel
-	}
-	var errs [4]error
-	if o.Compression != "" {
-		opts.Image.Compression, errs[0] = encapsulate.ParseCompression(o.Compression)
-	}
-	if o.Packing != "" {
-		opts.Packing, errs[1] = plan.ParsePacking(o.Packing)
-	}
-	if o.Rebalance != "" {
-		opts.Rebalance, errs[2] = plan.ParseRebalance(o.Rebalance)
-	}
-	if o.UpdateInterval != "" {
-		opts.UpdateInterval, errs[3] = plan.ParseInterval(o.UpdateInterval)
-	}
-	if err := errors.Join(errs[:]...); err != nil {
-		return opts, fmt.Errorf("%w: %w", ErrOption, err)
-	}
-	if len(r.Mapping) > 0 {
-		if opts.Components.Rules, err = component.ParseRules(r.Mapping); err != nil {
-			return opts, fmt.Errorf("mapping: %w", err)
-		}
-	}
-	if len(r.Prior) > 0 {
-		if opts.Prior, err = held(r.Prior, r.PriorLayers); err != nil {
-			t.warnings = append(t.warnings, fmt.Sprintf("the prior image is not understood, and layers are planned afresh: %v", err))
-			return opts, nil
-		}
-		// Without its manifest, the plan continues from it, and no layer is taken.
-		opts.HeldElsewhere = len(r.PriorLayers) > 0
-	}
-	return opts, err
-}
-
 // held is an image whose layers the builder has and this step has not.
 func held(config []byte, layers []ocispec.Descriptor) (*oci.Image, error) {
 	img, err := oci.New(oci.Document{}, ocispec.Manifest{Layers: layers}, config, nil)
@@ -153,58 +129,41 @@ func held(config []byte, layers []ocispec.Descriptor) (*oci.Image, error) {
 	return img, img.CheckLayers()
 }
 
-// plan plans the image of what is in the input. The input must be closed when the image was written.
-func (r *Request) plan(ctx context.Context, dirs Dirs, opts plan.Options, t *teller) (p *plan.Plan, closeInput func() error, err error) {
+// open opens the input, which must be closed when the image was written.
+func (r *Request) open(ctx context.Context, dirs Dirs) (in request.Opened, closeInput func() error, err error) {
 	if r.Options.Ref != "" {
-		return r.planCommit(ctx, dirs.In, opts)
+		return r.openCommit(dirs.In)
+	}
+	in.Created = time.Unix(0, 0)
+	if r.Created != nil {
+		in.Created = *r.Created
 	}
 	dir, err := rootfs.Dir(ctx, dirs.In)
 	if err != nil {
-		return nil, nil, err
+		return in, nil, err
 	}
-	d := withoutLabels(dir)
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, dir.Close())
-		}
-	}()
-	if d.Entries().Len() < 2 {
-		return nil, nil, errors.New("the last stage left no files: an image of nothing cannot be split")
+	in.Tree = withoutLabels(dir)
+	if in.Base, err = r.base(ctx, dirs.Base, in.Tree); err != nil {
+		return in, nil, errors.Join(err, dir.Close())
 	}
-	if r.Options.Format == FormatOSTree {
-		p, err = r.planTree(ctx, d, opts, t)
-		return p, dir.Close, err
-	}
-	base, closeBase, err := r.base(ctx, dirs.Base, d)
-	if err != nil {
-		return nil, nil, err
-	}
-	p, err = plan.Tree(ctx, d, base, opts)
-	return p, func() error { return errors.Join(dir.Close(), closeBase()) }, err
+	return in, dir.Close, nil
 }
 
-// planCommit opens the repository and plans the image of the commit that the option ref names.
-func (r *Request) planCommit(ctx context.Context, in string, opts plan.Options) (*plan.Plan, func() error, error) {
-	name, err := findRepo(in, r.Options.Repo)
+// openCommit opens the repository and finds the commit that the option ref names.
+func (r *Request) openCommit(dir string) (in request.Opened, closeInput func() error, err error) {
+	name, err := findRepo(dir, r.Options.Repo)
 	if err != nil {
-		return nil, nil, err
+		return in, nil, err
 	}
 	src, err := repo.Open(name)
 	if err != nil {
-		return nil, nil, err
+		return in, nil, err
 	}
-	commit, err := src.ResolveRev(r.Options.Ref)
-	if err == nil && len(r.ContentMeta) > 0 {
-		err = opts.UseContentMeta(ctx, src, r.ContentMeta, r.Options.Packing != "")
+	in.Source = src
+	if in.Commit, err = src.ResolveRev(r.Options.Ref); err != nil {
+		return in, nil, errors.Join(err, src.Close())
 	}
-	if err != nil {
-		return nil, nil, errors.Join(err, src.Close())
-	}
-	p, err := plan.Commit(ctx, src, commit, opts)
-	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("making an image of commit %s: %w", commit, err), src.Close())
-	}
-	return p, src.Close, nil
+	return in, src.Close, nil
 }
 
 // places are where repositories usually are, relative to the input.
@@ -234,47 +193,21 @@ func findRepo(in, given string) (string, error) {
 	return "", fmt.Errorf("there is no OSTree repository (looked at %s): name its directory with the option repo", strings.Join(looked, ", "))
 }
 
-// planTree commits the root filesystem and plans the image of the commit.
-func (r *Request) planTree(ctx context.Context, tree rootfs.Tree, opts plan.Options, t *teller) (*plan.Plan, error) {
-	var commit plan.OSTreeOptions
-	commit.Time = time.Unix(0, 0)
-	if r.Created != nil {
-		commit.Time = *r.Created
-	}
-	commit.Prepare.DropVar = r.Options.Var == "drop"
-	if r.Options.SELinux != "off" {
-		var err error
-		if commit.Prepare.Label, err = plan.PolicyOf(ctx, tree); err != nil {
-			return nil, err
-		}
-	}
-	c, err := plan.CommitTree(ctx, tree, commit)
-	if err != nil {
-		return nil, err
-	}
-	t.dropped(c.Dropped)
-	opts.Components.Origin = tree
-	return plan.Commit(ctx, c.Source, c.Commit, opts)
-}
-
 // base compares the root filesystem with that of the base image, if there is one.
-func (r *Request) base(ctx context.Context, dir string, tree rootfs.Tree) (*plan.Base, func() error, error) {
+func (r *Request) base(ctx context.Context, dir string, tree rootfs.Tree) (*plan.Base, error) {
 	if len(r.Base) == 0 {
-		return nil, func() error { return nil }, nil
+		return nil, nil
 	}
 	image, err := held(r.Base, nil)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the base image: %w", err)
+		return nil, fmt.Errorf("the base image: %w", err)
 	}
 	below, err := rootfs.Dir(ctx, dir)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	base, err := plan.Above(ctx, image, withoutLabels(below), tree)
-	if err != nil {
-		return nil, nil, errors.Join(err, below.Close())
-	}
-	return base, below.Close, nil
+	return base, errors.Join(err, below.Close())
 }
 
 // write stores the blobs of the layers that are made, and where that is all of them, a whole layout.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -14,15 +15,72 @@ import (
 
 const module = "github.com/ostree-ext/ostree-ext-go/"
 
-// layers are our packages from the bottom up. A package may import its own layer and those before it. The first
-// matching entry applies.
-var layers = [][]string{
-	{
-		"internal/canonjson", "internal/deflate", "internal/fixtures", "internal/heaplimit", "internal/inflate",
-		"internal/output", "internal/progress", "internal/sizes", "internal/testfiles", "internal/testreg",
-	},
-	{"repo/gvariant", "repo/keyfile", "repo/object"}, {"repo"}, {"tarfmt"}, {"chunking"}, {"encapsulate"}, {"container"},
-	{"frontend"}, {"cmd", "internal/simulate"},
+// plan is every package of the module, from the top down: the rooms, which are the top-level folders, and the packages in
+// them. The one that is named like its room is the folder itself. A package imports packages of lines below its own.
+// docs/architecture.md shows the same drawing.
+const plan = `
+cmd          ostree-ext  frontend  frontend/image
+examples     examples  encapsulate  list  split  unencapsulate
+internal     depcheck  simulate/cmd
+             simulate
+
+frontend     image
+             frontend
+             serve
+             chunk
+
+container    deploy
+             store
+             container
+             dest  trust
+             source  dest/layout  diffids  flatten
+             access
+             imgref
+
+encapsulate  report  request
+             plan
+             encapsulate
+             oci
+             progress
+
+chunking     upstream
+             chunking
+             component  packing
+             component/alpm  component/apk  component/dpkg  component/rpm
+             component/pkgdb  component/internal/treetest
+
+tarfmt       derived
+             plain
+             overlay
+             tarfmt
+
+repo         selinux  sysroot
+             rootfs  repotest  sign
+             repo
+             object
+             gvariant  keyfile
+
+internal     canonjson  ctxio  deflate  heaplimit  hosttool  inflate  output  sizes
+             fixtures  testfiles  testreg
+             aptsources  testproc
+`
+
+// future are packages that have a place in the plan and need not exist yet.
+var future = []string{
+	"tarfmt/derived", "container/store", "container/trust", "container/deploy", "repo/sign", "repo/sysroot",
+}
+
+// below says which of the rooms below a room its packages import.
+var below = map[string][]string{
+	"cmd":         {"frontend", "container", "encapsulate", "chunking", "tarfmt", "repo", "internal"},
+	"examples":    {"container", "encapsulate", "chunking", "tarfmt", "repo"},
+	"frontend":    {"container/dest/layout", "encapsulate", "chunking", "tarfmt", "repo", "internal"},
+	"container":   {"encapsulate", "chunking", "tarfmt", "repo", "internal"},
+	"encapsulate": {"chunking", "tarfmt", "repo", "internal"},
+	"chunking":    {"repo", "internal"},
+	"tarfmt":      {"repo", "internal"},
+	"repo":        {"internal"},
+	"internal":    {"chunking/packing"},
 }
 
 // allowed says which packages may import a module, and why others may not.
@@ -49,12 +107,22 @@ var allowed = []struct {
 }
 
 func TestImportsGoDownOnly(t *testing.T) {
+	ranks := ranks(t)
 	for _, p := range list(t) {
 		own := strings.TrimPrefix(p.ImportPath, module)
+		rank, ok := ranks[own]
+		if !ok {
+			t.Errorf("%s is not in the plan: give it a place there, in its room and below all that import it", own)
+			continue
+		}
 		for _, imp := range p.Imports {
 			if rel, ours := strings.CutPrefix(imp, module); ours {
-				if rank(rel) > rank(own) {
-					t.Errorf("%s imports %s, which lies above it", own, rel)
+				room := roomOf(own)
+				if roomOf(rel) != room && !slices.ContainsFunc(below[room], func(dir string) bool { return within(rel, dir) }) {
+					t.Errorf("%s imports %s, which is not for packages of %s", own, rel, room)
+				}
+				if ranks[rel] <= rank {
+					t.Errorf("%s imports %s, which does not lie below it", own, rel)
 				}
 				continue
 			}
@@ -67,7 +135,70 @@ func TestImportsGoDownOnly(t *testing.T) {
 	}
 }
 
-// absent says which modules must not be linked into a program, even indirectly.
+func TestThePlanNamesWhatThereIs(t *testing.T) {
+	there := map[string]bool{}
+	for _, p := range list(t) {
+		there[strings.TrimPrefix(p.ImportPath, module)] = true
+	}
+	for pkg := range ranks(t) {
+		if !there[pkg] && !slices.Contains(future, pkg) {
+			t.Errorf("the plan names %s, which does not exist", pkg)
+		}
+	}
+}
+
+func TestTheDocumentShowsThePlan(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shown strings.Builder
+	for line := range strings.Lines(strings.TrimSpace(plan)) {
+		if line != "\n" {
+			line = "    " + line
+		}
+		shown.WriteString(line)
+	}
+	if !strings.Contains(string(doc), shown.String()) {
+		t.Errorf("docs/architecture.md does not have the drawing of the plan; want\n%s", shown.String())
+	}
+}
+
+// ranks gives each package of the plan its line, counted from the top.
+func ranks(t *testing.T) map[string]int {
+	t.Helper()
+	ranks := map[string]int{}
+	room, n := "", 0
+	for line := range strings.Lines(plan) {
+		fields := strings.Fields(line)
+		if len(fields) == 0 {
+			continue
+		}
+		if line[0] != ' ' {
+			room, fields = fields[0], fields[1:]
+		}
+		n++
+		for _, name := range fields {
+			pkg := room + "/" + name
+			if name == room {
+				pkg = room
+			}
+			if _, ok := ranks[pkg]; ok {
+				t.Errorf("the plan names %s twice", pkg)
+			}
+			ranks[pkg] = n
+		}
+	}
+	return ranks
+}
+
+// roomOf is the top-level folder of a package.
+func roomOf(pkg string) string {
+	room, _, _ := strings.Cut(pkg, "/")
+	return room
+}
+
+// absent says which modules are not linked into a program, not even through others.
 var absent = []struct {
 	program, module string
 	why             string
@@ -101,16 +232,6 @@ func matches(imp, rule string) bool {
 }
 
 func within(pkg, dir string) bool { return pkg == dir || strings.HasPrefix(pkg, dir+"/") }
-
-// rank returns the position of a package's layer. A package without a layer may not be imported.
-func rank(pkg string) int {
-	for i, l := range layers {
-		if slices.ContainsFunc(l, func(dir string) bool { return within(pkg, dir) }) {
-			return i
-		}
-	}
-	return len(layers)
-}
 
 type listed struct {
 	ImportPath string

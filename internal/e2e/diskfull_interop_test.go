@@ -50,6 +50,7 @@ func TestInterop_AFullDiskLeavesASoundRepository(t *testing.T) {
 		for name, args := range writers {
 			for _, percent := range []string{"0", "3"} {
 				t.Run(fmt.Sprintf("%s into %s, %s percent kept free", name, mode, percent), func(t *testing.T) {
+					t.Parallel()
 					fillAndRetry(t, mode, percent, args, want)
 				})
 			}

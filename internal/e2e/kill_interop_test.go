@@ -132,6 +132,7 @@ func TestInterop_ACommitKilledAnywhereLeavesASoundRepository(t *testing.T) {
 	tree := killTree(t)
 	for _, mode := range []string{"bare", "bare-user", "bare-user-only", "archive"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel() // most of the time goes into waiting for the disk
 			repo := newSyncedRepo(t, mode)
 			want := must(t, program, commitArgs(tree)(repo)...)
 			dieOften(t, mode, commitArgs(tree), want)
@@ -146,6 +147,7 @@ func TestInterop_AnImportKilledAnywhereLeavesASoundRepository(t *testing.T) {
 	must(t, program, "container", "encapsulate", "--repo="+source, "killed", image)
 	for _, mode := range []string{"bare", "bare-user", "bare-user-only", "archive"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			dieOften(t, mode, importArgs(image), want)
 		})
 	}

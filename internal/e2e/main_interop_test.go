@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/aptsources"
 )
 
 // program is the built ostree-ext.
@@ -33,11 +35,9 @@ func build(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "building the program: %v\n%s", err, out)
 		return 1
 	}
-	code := m.Run()
-	if debian.dir != "" {
-		os.RemoveAll(debian.dir)
-	}
-	return code
+	// The path is known once a test has made it.
+	defer func() { _ = os.RemoveAll(debian.dir) }()
+	return m.Run()
 }
 
 // must runs a command and returns its standard output, trimmed. If the command fails, the test ends with its output.
@@ -122,7 +122,17 @@ func fsck(t testing.TB, repo string) {
 	must(t, "ostree", "fsck", "--repo="+repo)
 }
 
-// debian is a root filesystem in the form of an OSTree commit, made once.
+// bookworm is Debian 12 on the mirror of this machine.
+func bookworm(t testing.TB) aptsources.Debian {
+	t.Helper()
+	d, err := aptsources.Find("bookworm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// debian is a root filesystem as an OSTree commit wants it, made once.
 var debian struct{ dir, root string }
 
 // debianRoot returns a Debian root filesystem with systemd and a kernel, whose /etc is at /usr/etc. Tests share it and
@@ -138,7 +148,8 @@ func debianRoot(t testing.TB) string {
 	}
 	debian.dir = dir
 	root := filepath.Join(dir, "root")
-	must(t, "mmdebstrap", "--quiet", "--variant=minbase", "--include=systemd,linux-image-amd64", "bookworm", root)
+	lines := bookworm(t).All()
+	must(t, "mmdebstrap", aptsources.Mmdebstrap("bookworm", root, lines, "--include=systemd,linux-image-amd64")...)
 	sh(t, `cd "$1" && mv etc usr/etc && find . \( -type b -o -type c -o -type p -o -type s \) -delete
 		setcap cap_net_raw+ep usr/bin/ls && setfattr -n user.note -v "made for the test" usr/bin/cat`, root)
 	debian.root = root

@@ -23,14 +23,14 @@ func Names(packers []Packer) []string {
 // Fresh packs each image at the least expected cost, without regard to the previous image.
 func Fresh(days int) Packer {
 	return Packer{"ours without prior", func(image Image, k int, _ *Prior) ([][]string, error) {
-		return ours(image, nil, packing.Params{MaxLayers: k, Horizons: horizons(days)})
+		return ours(image, nil, packing.Params{MaxBins: k, Horizons: horizons(days)})
 	}}
 }
 
 // Continued packs at the least expected cost and keeps the unchanged layers of the previous image.
 func Continued(days int) Packer {
 	return Packer{"ours with prior", func(image Image, k int, prior *Prior) ([][]string, error) {
-		return ours(image, prior, packing.Params{MaxLayers: k, Horizons: horizons(days)})
+		return ours(image, prior, packing.Params{MaxBins: k, Horizons: horizons(days)})
 	}}
 }
 
@@ -38,7 +38,7 @@ func Continued(days int) Packer {
 func Rebalanced(days int) Packer {
 	return Packer{"ours with rebalancing", func(image Image, k int, prior *Prior) ([][]string, error) {
 		return ours(image, prior, packing.Params{
-			MaxLayers: k, Horizons: horizons(days), Rebalance: packing.RebalanceAuto,
+			MaxBins: k, Horizons: horizons(days), Rebalance: packing.RebalanceAuto,
 		})
 	}}
 }
@@ -57,21 +57,21 @@ func ours(image Image, prior *Prior, params packing.Params) ([][]string, error) 
 	if prior != nil {
 		changed = image.changed(prior)
 		for _, l := range prior.Layers {
-			params.Prior = append(params.Prior, packing.PriorLayer{Components: l})
+			params.Prior = append(params.Prior, packing.PriorBin{Items: l})
 		}
 	}
-	components := make([]packing.Component, len(image))
+	items := make([]packing.Item, len(image))
 	for i := range image {
 		p := &image[i]
-		components[i] = packing.Component{ID: p.Name, Size: p.Size, Changes: changes(p), Changed: changed[p.Name]}
+		items[i] = packing.Item{ID: p.Name, Size: p.Size, Changes: changes(p), Changed: changed[p.Name]}
 	}
-	plan, err := packing.Pack(components, params)
+	packed, err := packing.Pack(items, params)
 	if err != nil {
 		return nil, err
 	}
-	layers := make([][]string, len(plan.Layers))
-	for i, l := range plan.Layers {
-		layers[i] = l.Components
+	layers := make([][]string, len(packed.Bins))
+	for i, b := range packed.Bins {
+		layers[i] = b.Items
 	}
 	return layers, nil
 }

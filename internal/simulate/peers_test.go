@@ -12,7 +12,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/fixtures"
 )
 
-const fedoraList = "../../chunking/packing/testdata/fedora-coreos-contentmeta.json.gz"
+const fedoraList = "../../chunking/upstream/testdata/fedora-coreos-contentmeta.json.gz"
 
 // The comparison is only valid if our copy of upstream's algorithm is right: its bins equal those of upstream's
 // program.

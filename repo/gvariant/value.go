@@ -278,7 +278,7 @@ func (v Value) eachMember(f func(i int, m Value) bool) error {
 	pos, offset := 0, len(v.data) // offset is where the offset read last begins
 	for i, m := range v.t.members {
 		pos = alignUp(pos, m.align)
-		end := 0
+		var end int
 		switch {
 		case m.fixed != 0:
 			end = pos + m.fixed

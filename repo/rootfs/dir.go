@@ -249,7 +249,7 @@ func (s *sizedFile) Read(p []byte) (int, error) {
 func (s *sizedFile) ReadAt(p []byte, off int64) (int, error) { return s.f.ReadAt(p, off) }
 
 func ifNot(err, other error) error {
-	if err == other {
+	if errors.Is(err, other) {
 		return nil
 	}
 	return err

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ostree-ext/ostree-ext-go/internal/aptsources"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
@@ -31,9 +32,12 @@ func run(t *testing.T, name string, args ...string) string {
 func debian(t *testing.T) string {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "root")
-	run(t, "mmdebstrap", "--quiet", "--variant=minbase",
-		"--include=selinux-policy-default,policycoreutils,systemd,openssh-server,perl",
-		"bookworm", root)
+	mirror, err := aptsources.Find("bookworm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, "mmdebstrap", aptsources.Mmdebstrap("bookworm", root, mirror.All(),
+		"--include=selinux-policy-default,policycoreutils,systemd,openssh-server,perl")...)
 	// Debian's ostree puts the label after the ACLs of this directory, an order that newer versions do not accept.
 	run(t, "bash", "-euc", `cd "$1"; rm -rf dev/* run/* var/log/journal
 		cd etc/selinux/default/contexts/files

@@ -24,6 +24,7 @@
 package overlay
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -162,7 +163,7 @@ func (t *Tree[C]) Walk(visit func(dir, name string, f *File[C]) error) error {
 
 func walk[C any](n *node[C], dir, name string, visit func(dir, name string, f *File[C]) error) error {
 	if err := visit(dir, name, n.file); err != nil {
-		if err == fs.SkipDir {
+		if errors.Is(err, fs.SkipDir) {
 			return nil
 		}
 		return err

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ostree-ext/ostree-ext-go/internal/ctxio"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
@@ -228,7 +229,7 @@ func (l *writer) content(ctx context.Context, i int, e rootfs.Entry) (err error)
 	if isBytecode(l.tree.Entries(), i) {
 		in = &bytecode{r: r}
 	}
-	n, err := io.CopyBuffer(struct{ io.Writer }{l.out}, contextReader{ctx, in}, l.buf)
+	n, err := io.CopyBuffer(struct{ io.Writer }{l.out}, ctxio.Reader(ctx, in), l.buf)
 	if err == nil && n != e.Size {
 		err = io.ErrUnexpectedEOF
 	}
@@ -312,17 +313,4 @@ func (b *bytecode) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	return b.r.Read(p)
-}
-
-// contextReader fails once the context is done.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }

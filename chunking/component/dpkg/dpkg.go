@@ -39,7 +39,7 @@ const (
 // be read.
 func Read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
 	r := &reader{x: x}
-	err := error(fs.ErrNotExist)
+	err := fs.ErrNotExist
 	for _, r.home = range homes {
 		if err = r.read(ctx); !errors.Is(err, fs.ErrNotExist) {
 			break

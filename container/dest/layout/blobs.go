@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/stream"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ostree-ext/ostree-ext-go/internal/ctxio"
 	"github.com/ostree-ext/ostree-ext-go/internal/output"
 )
 
@@ -35,7 +36,7 @@ func (b blobDir) has(ctx context.Context, h v1.Hash, size int64) bool {
 	}
 	defer f.Close()
 	sum := sha256.New()
-	_, err = io.Copy(sum, contextReader{ctx, f})
+	_, err = io.Copy(sum, ctxio.Reader(ctx, f))
 	return err == nil && hex.EncodeToString(sum.Sum(nil)) == h.Hex
 }
 
@@ -54,7 +55,7 @@ func (b blobDir) put(ctx context.Context, r io.Reader) (h v1.Hash, size int64, e
 		err = errors.Join(err, f.Close())
 	}()
 	sum := sha256.New()
-	if size, err = io.Copy(io.MultiWriter(f, sum), contextReader{ctx, r}); err != nil {
+	if size, err = io.Copy(io.MultiWriter(f, sum), ctxio.Reader(ctx, r)); err != nil {
 		return h, 0, err
 	}
 	h = v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum.Sum(nil))}
@@ -141,19 +142,6 @@ func EachLayer(ctx context.Context, layers []v1.Layer, f func(ctx context.Contex
 		})
 	}
 	return g.Wait()
-}
-
-// contextReader ends reading when the context does.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }
 
 // mkdir makes a directory, but not its parents: a mistyped path is to fail.

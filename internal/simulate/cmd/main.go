@@ -30,7 +30,7 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	const fedora = "chunking/packing/testdata/fedora-coreos-contentmeta.json.gz"
+	const fedora = "chunking/upstream/testdata/fedora-coreos-contentmeta.json.gz"
 	list := flag.String("list", fedora, "list of packages with change frequencies")
 	years := flag.String("years", "4,16,64", "years that the list's frequencies were counted over, one table for each")
 	root := flag.String("debian", "", "root of a Debian installation; its changelogs are replayed instead of the list")

@@ -1,0 +1,290 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// formats is the page that promises what is printed.
+const formats = "../../docs/formats.md"
+
+// documented are the fields of one section of the page.
+type documented struct {
+	types map[string]string // of each field, by its path
+	seen  map[string]bool
+}
+
+var (
+	sectionLine = regexp.MustCompile("^### `(.*)`$")
+	alsoLine    = regexp.MustCompile("^Also `([a-z ]+)`")
+	fieldLine   = regexp.MustCompile("^\\| `([^`]+)` \\| ([^|]+) \\|")
+)
+
+// readFormats returns the fields of each command. Commands that print the same share them.
+func readFormats(t *testing.T) map[string]*documented {
+	t.Helper()
+	data, err := os.ReadFile(formats)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, ok := strings.Cut(string(data), "\n## `--json`\n")
+	if !ok {
+		t.Fatal("there is no section about --json")
+	}
+	all := map[string]*documented{}
+	var now *documented
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		if m := sectionLine.FindStringSubmatch(line); m != nil {
+			now = &documented{map[string]string{}, map[string]bool{}}
+			all[m[1]] = now
+		} else if m := alsoLine.FindStringSubmatch(line); m != nil {
+			all[m[1]] = now
+		} else if m := fieldLine.FindStringSubmatch(line); m != nil {
+			now.types[m[1]] = m[2]
+		}
+	}
+	return all
+}
+
+func TestEveryCommandThatPrintsJSONIsDocumented(t *testing.T) {
+	var want []string
+	for _, c := range commands(t) {
+		if c.Flags().Lookup("json") != nil {
+			want = append(want, strings.TrimPrefix(c.CommandPath(), "ostree-ext "))
+		}
+	}
+	slices.Sort(want)
+	if got := slices.Sorted(maps.Keys(readFormats(t))); !slices.Equal(got, want) {
+		t.Errorf("the page has %q, the program %q", got, want)
+	}
+}
+
+// check compares an object with what is documented of the fields whose paths begin with a prefix. Nothing is documented
+// of the fields of an object that is specified elsewhere.
+func (d *documented) check(t *testing.T, prefix string, object map[string]any) {
+	t.Helper()
+	below := func(key string) bool { return strings.HasPrefix(key, prefix) }
+	if prefix != "" && !slices.ContainsFunc(slices.Collect(maps.Keys(d.types)), below) {
+		return
+	}
+	for name, v := range object {
+		path := prefix + name
+		if _, any := d.types[prefix+"*"]; any {
+			path = prefix + "*"
+		}
+		typ, ok := d.types[path]
+		if !ok {
+			t.Errorf("the field %s is not documented", path)
+			continue
+		}
+		d.seen[path] = true
+		if !ofType(v, strings.TrimSuffix(typ, ", optional")) {
+			t.Errorf("the field %s is %v, documented as %s", path, v, typ)
+		}
+		switch v := v.(type) {
+		case map[string]any:
+			d.check(t, path+".", v)
+		case []any:
+			for _, element := range v {
+				if object, ok := element.(map[string]any); ok {
+					d.check(t, path+"[].", object)
+				}
+			}
+		}
+	}
+}
+
+// ofType reports whether a value has a type as the page names it.
+func ofType(v any, typ string) bool {
+	if rest, ok := strings.CutSuffix(typ, " or null"); ok {
+		return v == nil || ofType(v, rest)
+	}
+	array, isArray := v.([]any)
+	if rest, ok := strings.CutPrefix(typ, "array of "); ok {
+		return isArray && !slices.ContainsFunc(array, func(e any) bool { return !ofType(e, strings.TrimSuffix(rest, "s")) })
+	}
+	switch typ {
+	case "array":
+		return isArray
+	case "object":
+		_, ok := v.(map[string]any)
+		return ok
+	case "string":
+		_, ok := v.(string)
+		return ok
+	case "boolean":
+		_, ok := v.(bool)
+		return ok
+	case "number", "integer":
+		n, ok := v.(json.Number)
+		return ok && (typ == "number" || !strings.ContainsAny(n.String(), ".eE"))
+	}
+	return false
+}
+
+// session runs commands in one directory.
+type session struct {
+	t   *testing.T
+	dir string
+	doc map[string]*documented
+}
+
+// run runs a command, in which @ stands for the directory, and returns what it printed.
+func (s *session) run(status int, in, line string) string {
+	s.t.Helper()
+	var out, errs bytes.Buffer
+	args := strings.Fields(strings.ReplaceAll(line, "@", s.dir+"/"))
+	if got := run(s.t.Context(), args, streams{in: strings.NewReader(in), out: &out, err: &errs}); got != status {
+		s.t.Fatalf("%s: status %d, want %d: %s", line, got, status, &errs)
+	}
+	return out.String()
+}
+
+// json runs a command with --json and compares what it printed with the page.
+func (s *session) json(status int, command, line string) {
+	s.t.Helper()
+	s.jsonOf(status, "", command, line)
+}
+
+func (s *session) jsonOf(status int, in, command, line string) {
+	s.t.Helper()
+	d := s.doc[command]
+	if d == nil {
+		s.t.Errorf("%s is not documented", command)
+		return
+	}
+	dec := json.NewDecoder(strings.NewReader(s.run(status, in, command+" --json "+line)))
+	dec.UseNumber()
+	for n := 0; ; n++ {
+		var v map[string]any
+		err := dec.Decode(&v)
+		if errors.Is(err, io.EOF) && n > 0 {
+			return
+		}
+		if err != nil {
+			s.t.Fatalf("%s: %v", line, err)
+		}
+		d.check(s.t, "", v)
+		for key, typ := range d.types {
+			if _, ok := v[key]; !ok && !strings.ContainsAny(key, ".*") && !strings.HasSuffix(typ, "optional") {
+				s.t.Errorf("%s %s: the field %s is absent", command, line, key)
+			}
+		}
+	}
+}
+
+// unseen are fields that no run in a test has.
+var unseen = []string{"revision"}
+
+func TestJSONIsAsDocumented(t *testing.T) {
+	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
+	s := &session{t, t.TempDir(), readFormats(t)}
+	files := map[string]string{
+		"usr/bin/hello": "hello", "usr/lib/motd": "welcome", "run/lock": "x",
+		"var/lib/dpkg/status":          "Package: hello\nStatus: install ok installed\nArchitecture: amd64\n\n",
+		"var/lib/dpkg/info/hello.list": "/usr/bin/hello\n",
+	}
+	for name, content := range files {
+		writeTestFile(t, filepath.Join(s.dir, "tree", name), content)
+	}
+	if err := os.Symlink("hello", filepath.Join(s.dir, "tree/usr/bin/hi")); err != nil {
+		t.Fatal(err)
+	}
+	writeTestFile(t, filepath.Join(s.dir, "rootfs/usr/bin/hello"), "hello")
+
+	s.json(exitOK, "version", "")
+	s.run(exitOK, "", "repo init --repo=@repo --mode=bare-user-only")
+	s.json(exitOK, "repo commit", "--repo=@repo --branch=os --no-bindings @rootfs")
+	writeTestFile(t, filepath.Join(s.dir, "rootfs/usr/bin/new"), "new")
+	s.json(exitOK, "repo commit",
+		"--repo=@repo --branch=os --add-metadata-string=version=2 --add-detached-metadata-string=signed=no @rootfs")
+	s.json(exitOK, "repo show", "--repo=@repo os")
+	s.json(exitOK, "repo ls", "--repo=@repo -R os /")
+	s.json(exitOK, "repo refs", "--repo=@repo")
+	s.json(exitOK, "repo fsck", "--repo=@repo")
+	s.json(exitOK, "repo prune", "--repo=@repo --no-prune --refs-only --depth=0")
+	s.json(exitOK, "diff", "--repo=@repo os^ os")
+	s.run(exitOK, "", "repo init --repo=@copy --mode=bare-user")
+	s.jsonOf(exitOK, s.run(exitOK, "", "tar export --repo=@repo os"), "tar import", "--repo=@copy --write-ref=os -")
+
+	s.json(exitOK, "chunks plan", "--rootfs=@tree")
+	s.json(exitOK, "chunks explain", "--rootfs=@tree /usr/bin/hello")
+	s.json(exitOK, "container build", "-q --rootfs=@tree --max-layers=499 oci:@one")
+	s.json(exitOK, "container build", "-q --rootfs=@tree --format=ostree --repo=@copy --write-ref=tree oci:@os")
+	s.json(exitOK, "repo ls", "--repo=@copy -R tree /")
+	s.json(exitOK, "chunks plan", "--rootfs=@tree --prior=oci:@one --max-layers=499")
+	s.json(exitOK, "chunks show", "oci:@one")
+	writeTestFile(t, filepath.Join(s.dir, "tree/usr/bin/hello"), "changed")
+	s.json(exitOK, "rechunk", "-q --prior=none oci:@os oci:@again")
+	s.json(exitOK, "container build", "-q --rootfs=@tree --prior=oci:@one --max-layers=499 oci:@two")
+	s.json(exitOK, "chunks diff", "oci:@one oci:@two")
+	s.json(exitOK, "chunks diff", "oci:@one oci:@os")
+	s.json(exitOK, "container encapsulate", "-q --repo=@repo os oci:@image")
+	s.json(exitOK, "container encapsulate", "-q --repo=@repo os oci:@image")
+	s.json(exitOK, "container unencapsulate", "-q --repo=@copy --write-ref=back ostree-unverified-image:oci:@image")
+	s.json(exitOK, "container info", "ostree-unverified-image:oci:@image")
+	s.json(exitOK, "container compare", "ostree-unverified-image:oci:@image ostree-unverified-image:oci:@os")
+	s.json(exitOK, "container verify", "-q oci:@image")
+	s.derive("image", "derived")
+	s.json(exitOK, "container verify", "-q oci:@derived")
+
+	for _, name := range slices.Sorted(maps.Keys(s.doc)) {
+		for _, key := range slices.Sorted(maps.Keys(s.doc[name].types)) {
+			if !s.doc[name].seen[key] && !slices.Contains(unseen, key) {
+				t.Errorf("%s never has the field %s, which is documented", name, key)
+			}
+		}
+	}
+}
+
+// derive puts a layer onto an image.
+func (s *session) derive(from, to string) {
+	s.t.Helper()
+	p, err := layout.FromPath(filepath.Join(s.dir, from))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	index, err := p.ImageIndex()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	list, err := index.IndexManifest()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	img, err := p.Image(list.Manifests[0].Digest)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	img, err = mutate.AppendLayers(img, static.NewLayer(make([]byte, 1024), types.OCIUncompressedLayer))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	out := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: img})
+	if _, err := layout.Write(filepath.Join(s.dir, to), out); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func writeTestFile(t *testing.T, name, content string) {
+	t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(content), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}

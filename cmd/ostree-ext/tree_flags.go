@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/ostree-ext/ostree-ext-go/container"
+	"github.com/ostree-ext/ostree-ext-go/container/flatten"
+	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+)
+
+// treeFlags name a root filesystem.
+type treeFlags struct{ rootfs, from string }
+
+func (f *treeFlags) add(fs *pflag.FlagSet) {
+	fs.StringVar(&f.rootfs, "rootfs", "", "`DIR` with a root filesystem")
+	fs.StringVar(&f.from, "from", "", "`IMGREF` of an image whose root filesystem to take")
+	addFormatFlags(fs, "default plain, or ostree for an image that holds a commit")
+}
+
+// addFormatFlags adds the options of what is made of a root filesystem. Their values are read by [chosen].
+func addFormatFlags(fs *pflag.FlagSet, byDefault string) {
+	fs.String("format", "", "`NAME` of the image's form: plain, or ostree for a commit ("+byDefault+")")
+	fs.String("var", "keep", "`WHAT` --format=ostree does with the content of /var: keep (initial content of a new system) or drop")
+	fs.String("selinux", "auto", "`WHAT` --format=ostree does with SELinux labels: auto (computed from the tree's policy, if it "+
+		"has one) or off (as they are)")
+}
+
+func (f *treeFlags) named() bool { return f.rootfs != "" || f.from != "" }
+
+// kind is what is known of the input before it is opened.
+func (f *treeFlags) kind() request.Input {
+	if f.from != "" {
+		return request.Image
+	}
+	return request.Tree
+}
+
+// opened is a root filesystem with what is known of it.
+type opened struct {
+	request.Opened
+	modTime time.Time  // of a directory
+	image   *oci.Image // that it comes from, or nil
+	close   func() error
+	// repo has the commit where the image holds one and nothing else.
+	repo *repo.Repo
+}
+
+// open opens what the flags name, and settles the format.
+func (f *treeFlags) open(ctx context.Context, o *request.Options, fetch source.Options) (*opened, error) {
+	switch {
+	case f.rootfs != "" && f.from != "":
+		return nil, usagef("--rootfs and --from: choose one")
+	case f.rootfs != "":
+		if err := o.Resolve(request.CommandLine, request.Tree); err != nil {
+			return nil, optionError(err)
+		}
+		d, err := rootfs.Dir(ctx, f.rootfs)
+		if err != nil {
+			return nil, err
+		}
+		return &opened{Opened: request.Opened{Tree: d}, modTime: d.ModTime(), close: d.Close}, nil
+	case f.from != "":
+		image, err := openImage(ctx, f.from, fetch)
+		if err != nil {
+			return nil, err
+		}
+		in, err := openTree(ctx, image, o)
+		if err != nil {
+			return nil, errors.Join(err, image.Close())
+		}
+		in.close = both(in.close, image.Close)
+		return in, nil
+	}
+	return nil, usagef("say what to make an image of: --rootfs=DIR or --from=IMGREF")
+}
+
+// openTree reads the root filesystem of an image. One that holds a commit is one again if nothing else is asked for.
+func openTree(ctx context.Context, image *oci.Image, o *request.Options) (*opened, error) {
+	kind := request.ImageOfCommit
+	layers, err := image.CommitLayers()
+	if err != nil {
+		kind = request.Tree
+		if why, ok := errors.AsType[*oci.CommitError](err); ok && why.Labelled && o.Format == "" {
+			return nil, fmt.Errorf("%s says that it holds a commit, which cannot be found (%w): "+
+				"give --format=plain to take its files as they are", image.Name, err)
+		}
+	}
+	if err := o.Resolve(request.CommandLine, kind); err != nil {
+		return nil, optionError(err)
+	}
+	if kind == request.ImageOfCommit && o.Format == request.OSTree && len(layers.Derived) == 0 {
+		r, commit, err := container.ImportScratch(ctx, image, "")
+		if err != nil {
+			return nil, err
+		}
+		tree, err := rootfs.Commit(ctx, r.Repo, commit)
+		if err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+		in := request.Opened{Source: r.Repo, Commit: commit, Tree: tree}
+		return &opened{Opened: in, image: image, repo: r.Repo, close: r.Close}, nil
+	}
+	tree, err := flatten.Open(ctx, image, flatten.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", image.Name, err)
+	}
+	return &opened{Opened: request.Opened{Tree: tree}, image: image, close: tree.Close}, nil
+}
+
+// openImage opens the image that an argument names.
+func openImage(ctx context.Context, arg string, fetch source.Options) (*oci.Image, error) {
+	ref, err := parseEitherReference(arg)
+	if err != nil {
+		return nil, err
+	}
+	return source.Open(ctx, ref, fetch)
+}
+
+// openBase compares the root filesystem with that of the image whose layers stay, if there is to be one.
+func (in *opened) openBase(ctx context.Context, name string, fetch source.Options) (closeBase func() error, err error) {
+	if name == "" {
+		return nil, nil
+	}
+	image, err := openImage(ctx, name, fetch)
+	if err != nil {
+		return nil, fmt.Errorf("--keep-base: %w", err)
+	}
+	tree, err := flatten.Open(ctx, image, flatten.Options{})
+	if err == nil {
+		in.Base, err = plan.Above(ctx, image, tree, in.Tree)
+		err = errors.Join(err, tree.Close())
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("reading %s: %w", image.Name, err), image.Close())
+	}
+	return image.Close, nil
+}

@@ -1,0 +1,134 @@
+package request
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking/component"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+)
+
+// Files are the contents of the files that options name.
+type Files struct {
+	Mapping, ContentMeta []byte
+}
+
+// Opened is the input of an image: a commit, a root filesystem, or both where an image holds a commit.
+type Opened struct {
+	// Source has the commit, unless it is nil.
+	Source repo.Source
+	Commit object.Checksum
+	// Tree is the root filesystem.
+	Tree rootfs.Tree
+	// Base is the image below the tree whose layers stay, or nil.
+	Base *plan.Base
+	// Created is the time of what is made of a tree.
+	Created time.Time
+}
+
+// Planned is the plan of an image with the commit that it will hold, if it is to hold one.
+type Planned struct {
+	*plan.Plan
+	Commit object.Checksum
+	// Made is the commit that was made of the root filesystem, nil if the input is a commit.
+	Made *plan.Committed
+}
+
+// ErrEmpty says that a root filesystem has nothing in it.
+var ErrEmpty = errors.New("the root filesystem has no files, and an image of nothing cannot be split")
+
+// Plan plans the image that is asked for. Options hold what a door knows besides: the image's labels and configuration, and
+// the image before. The format must be settled.
+func (o *Options) Plan(ctx context.Context, opts plan.Options, files Files, in Opened) (*Planned, error) {
+	if err := o.fill(&opts, files); err != nil {
+		return nil, err
+	}
+	switch {
+	case in.Tree == nil, in.Source != nil && o.Format == OSTree && o.keepsCommit():
+		if len(files.ContentMeta) > 0 {
+			if err := opts.UseContentMeta(ctx, in.Source, files.ContentMeta, o.Packing != ""); err != nil {
+				return nil, fmt.Errorf("content metadata: %w", err)
+			}
+		}
+		p, err := plan.Commit(ctx, in.Source, in.Commit, opts)
+		if err != nil {
+			return nil, fmt.Errorf("making an image of commit %s: %w", in.Commit, err)
+		}
+		return &Planned{Plan: p, Commit: in.Commit}, nil
+	case in.Tree.Entries().Len() < 2:
+		return nil, ErrEmpty
+	case o.Format == OSTree:
+		return o.planCommitted(ctx, opts, in)
+	}
+	opts.Image.Created = &in.Created
+	p, err := plan.Tree(ctx, in.Tree, in.Base, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &Planned{Plan: p}, nil
+}
+
+// keepsCommit reports whether the commit that an image holds stays as it is.
+func (o *Options) keepsCommit() bool { return o.Var != "drop" && o.SELinux != "auto" }
+
+// planCommitted commits the root filesystem and plans the image of the commit.
+func (o *Options) planCommitted(ctx context.Context, opts plan.Options, in Opened) (*Planned, error) {
+	commit := plan.OSTreeOptions{Time: in.Created}
+	commit.Prepare.DropVar = o.Var == "drop"
+	if o.SELinux != "off" {
+		var err error
+		if commit.Prepare.Label, err = plan.PolicyOf(ctx, in.Tree); err != nil {
+			return nil, err
+		}
+	}
+	c, err := plan.CommitTree(ctx, in.Tree, commit)
+	if err != nil {
+		return nil, err
+	}
+	opts.Components.Origin = in.Tree
+	p, err := plan.Commit(ctx, c.Source, c.Commit, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &Planned{Plan: p, Commit: c.Commit, Made: c}, nil
+}
+
+// Fill writes what is asked for into the options of a plan, without the files.
+func (o *Options) Fill(opts *plan.Options) error { return o.fill(opts, Files{}) }
+
+func (o *Options) fill(opts *plan.Options, files Files) (err error) {
+	opts.SingleLayer, opts.MaxLayers, opts.Components.Strict = o.SingleLayer, o.MaxLayers, o.Strict
+	opts.Image.CopyMetaKeys, opts.Image.CopyMetaOptKeys = o.CopyMeta, o.CopyMetaOpt
+	if opts.Image.Level = o.Level; o.Fast {
+		opts.Image.Level = encapsulate.FastLevel
+	}
+	err = errors.Join(
+		parse("compression", o.Compression, encapsulate.ParseCompression, &opts.Image.Compression),
+		parse("packing", o.Packing, plan.ParsePacking, &opts.Packing),
+		parse("rebalance", o.Rebalance, plan.ParseRebalance, &opts.Rebalance),
+		parse("update-interval", o.UpdateInterval, plan.ParseInterval, &opts.UpdateInterval),
+	)
+	if err == nil && len(files.Mapping) > 0 {
+		if opts.Components.Rules, err = component.ParseRules(files.Mapping); err != nil {
+			return fmt.Errorf("mapping: %w", err)
+		}
+	}
+	return err
+}
+
+// parse reads the value of an option, unless it is empty.
+func parse[T any](name, value string, read func(string) (T, error), into *T) (err error) {
+	if value == "" {
+		return nil
+	}
+	if *into, err = read(value); err != nil {
+		return &Error{Options: []string{name}, Value: &value, Why: err.Error()}
+	}
+	return nil
+}

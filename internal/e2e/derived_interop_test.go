@@ -1,0 +1,50 @@
+//go:build interop
+
+package e2e
+
+import (
+	"path/filepath"
+	"testing"
+)
+
+// TestInterop_AnImageOnTopOfOursIsSplitAndContinuedFromWithoutLosingAFile: umoci puts a layer on top of our image, as
+// FROM and RUN do. Its label still tells our plan. Splitting it in place, and building the next version from it, give
+// what is in the trees, with and without a commit.
+func TestInterop_AnImageOnTopOfOursIsSplitAndContinuedFromWithoutLosingAFile(t *testing.T) {
+	dir := t.TempDir()
+	root, layout := filepath.Join(dir, "root"), filepath.Join(dir, "layout")
+	sh(t, `mkdir -p "$1"/usr/bin "$1"/usr/lib "$1"/opt "$1"/srv/empty && chmod 1777 "$1"/srv && chmod 700 "$1"/srv/empty
+		for i in 1 2 3 4 5 6; do head -c 1200000 /dev/urandom >"$1"/opt/big$i; done
+		echo ID=test >"$1"/usr/lib/os-release`, root)
+	for _, format := range []string{"plain", "ostree"} {
+		t.Run(format, func(t *testing.T) {
+			image := "oci:" + layout + "-" + format
+			ours, derived := image+":ours", image+":derived"
+			must(t, program, "-q", "container", "build", "--format="+format, "--rootfs="+root, ours)
+			sh(t, `cd "$1" && rm -rf new && mkdir -p new/opt new/usr && echo more >new/opt/derived && echo other >new/opt/big2 &&
+				: >new/opt/.wh.big3 && tar -C new -cf layer.tar . &&
+				umoci raw add-layer --image "$2" --tag derived layer.tar`, dir, layout+"-"+format+":ours")
+			want := unpacked(t, layout+"-"+format+":derived")
+			for _, args := range [][]string{
+				{"rechunk", "--format=plain", derived, image + ":split"},
+				{"rechunk", "--format=plain", "--prior=" + derived, derived, image + ":split"},
+				{"rechunk", "--format=plain", "--prior=" + ours, derived, image + ":split"},
+			} {
+				must(t, program, append([]string{"-q"}, args...)...)
+				sameTree(t, unpacked(t, layout+"-"+format+":split"), want)
+			}
+			must(t, program, "-q", "container", "build", "--rootfs="+root, "--prior="+derived, image+":next")
+			sameTree(t, unpacked(t, layout+"-"+format+":next"), root)
+		})
+	}
+}
+
+// unpacked is the tree that umoci makes of an image, without the repository of a commit.
+func unpacked(t *testing.T, image string) string {
+	t.Helper()
+	bundle := filepath.Join(t.TempDir(), "bundle")
+	must(t, "umoci", "unpack", "--image", image, bundle)
+	root := filepath.Join(bundle, "rootfs")
+	sh(t, `rm -rf "$1"/sysroot/ostree`, root)
+	return root
+}
