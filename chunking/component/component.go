@@ -5,7 +5,7 @@
 // top directory. The packages below this one read the databases of package managers. The tree is not trusted: a broken
 // database causes a warning, and its files go to the remainder.
 //
-// What comes out says nothing of layers; package chunking arranges it in layers.
+// The result does not mention layers; package chunking arranges it in layers.
 package component
 
 import (
@@ -32,17 +32,17 @@ type Component struct {
 	Interval float64
 	// Probability is the chance to change in one update that the user gave, or nil.
 	Probability *float64
-	// Frequency is upstream's relative number of changes, from content metadata; 0 if not known, [AlwaysChanges] for what
-	// changes with every build.
+	// Frequency is upstream's relative number of changes, from content metadata. It is 0 if it is not known, and
+	// [AlwaysChanges] for content that changes with every build.
 	Frequency uint32
 	// Exclusive asks for a layer that holds nothing else.
 	Exclusive bool
 }
 
-// AlwaysChanges is the frequency of what changes with every build.
+// AlwaysChanges is the frequency of content that changes with every build.
 const AlwaysChanges = math.MaxUint32
 
-// Claim says which component an entry of the tree belongs to. There is one for each of up to millions of entries.
+// Claim says which component an entry of the tree belongs to. A Set has one for each entry, up to millions.
 type Claim struct {
 	// Component is an index of [Set.Components], or -1 for directories.
 	Component int32

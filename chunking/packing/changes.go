@@ -11,7 +11,7 @@ type Changes struct {
 	perUpdate float64
 	perDay    float64
 	days      []int
-	known     bool // days is a history, even if an empty one
+	known     bool // days is a history, possibly an empty one
 }
 
 // PerUpdate is an item that changes with probability p in one update, from 0 to 1, independent of all others.
@@ -21,13 +21,13 @@ func PerUpdate(p float64) Changes { return Changes{perUpdate: p} }
 func PerDay(rate float64) Changes { return Changes{perDay: rate} }
 
 // History is an item that changes rate times a day on average and did so on the given days, counted back from the
-// reference time: 0 is its last day. Days outside of Params.Window are left out. Items with a history that
-// changed on the same days are expected to do so again.
+// reference time: 0 is its last day. Days outside Params.Window are ignored. Items with a history that changed on the
+// same days are expected to do so again.
 func History(rate float64, days []int) Changes {
 	return Changes{perDay: rate, days: slices.Clone(days), known: true}
 }
 
-// RateOfDays estimates changes a day from the number of days with a change in a window of so many days.
+// RateOfDays estimates the changes a day from the number of days with a change in a window, given in days.
 func RateOfDays(days, window int) float64 {
 	return (float64(days) + eventPrior) / float64(window)
 }

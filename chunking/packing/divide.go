@@ -40,8 +40,8 @@ func (m *model) divide(groups []group, k int) [][]group {
 	return parts
 }
 
-// cheapestEnd finds the begin i ≥ r of the last range up to group j for which best of the groups before it and the cost
-// of the range add up to the least; the first of equals.
+// cheapestEnd finds the begin i ≥ r of the last range up to group j for which best of the groups before it and the
+// cost of the range add up to the least; the first of equals.
 func cheapestEnd(best, costs []uint64, r, j int) (cost uint64, begin uint16) {
 	least := uint64(math.MaxUint64)
 	before := best[r-1 : j]

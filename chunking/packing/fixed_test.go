@@ -63,7 +63,7 @@ func TestCostsAreTheSameOnEveryArchitecture(t *testing.T) {
 	}
 }
 
-// The order of merging and taking away does not change a sum.
+// The order of adding and subtracting does not change a sum.
 func TestSumsDoNotDependOnTheOrder(t *testing.T) {
 	t.Parallel()
 	p := manyItems(t, 300, Params{MaxBins: 10})

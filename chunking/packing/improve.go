@@ -86,7 +86,7 @@ func (a *arrangement) total() int64 {
 	return t
 }
 
-// improve repeats all steps until none gains.
+// improve repeats all steps until none reduces the cost.
 func (a *arrangement) improve() {
 	end := a.model.computed + improveWork
 	for range maxRounds {

@@ -63,7 +63,7 @@ func (a *arrangement) restore(parts [][]int) {
 	}
 }
 
-// generator is a sequence of numbers that look random (xorshift64).
+// generator is a pseudo-random sequence (xorshift64).
 type generator uint64
 
 func (g *generator) below(n int) int {

@@ -26,7 +26,7 @@ type merger struct {
 	nodes   []mergeNode
 	live    []int // indexes of nodes, ascending
 	partner []int
-	gain    []int64 // cost of the union less that of the two; negative is a gain
+	gain    []int64 // cost of the union minus that of the two; a negative value is a gain
 }
 
 type mergeNode struct {
@@ -75,7 +75,7 @@ func (t *merger) cheapest() int {
 	return best
 }
 
-// join makes b a part of a, which is before it, and repairs what referred to either.
+// join merges b into a, which is before it, and updates references to either.
 func (t *merger) join(a, b int) {
 	x, y := &t.nodes[a], &t.nodes[b]
 	x.sum.add(&y.sum)

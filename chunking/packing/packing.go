@@ -2,7 +2,7 @@
 // for a component, a bin for a layer; but the package knows nothing of files, images or package managers: items come in
 // as sizes and chances to change, bins go out as lists of item names.
 //
-// What is minimised is the expected download of one update
+// It minimises the expected download of one update
 //
 //	Σ over bins of (bytes + overhead) · P(at least one member changes)
 //
@@ -10,13 +10,13 @@
 // share a bin with one that changes often, while many small ones may.
 //
 // Without a prior image two packings are made, one from an optimal division of the items ordered by chance per byte,
-// one by merging the cheapest pair again and again. Both are improved by moving, exchanging and dividing until nothing
-// gains, and the better one is taken. Short lists are then disturbed and improved again, which brings those of a dozen
-// items to the optimum.
+// one by repeatedly merging the cheapest pair. Both are improved by moving, exchanging and dividing until no step
+// reduces the cost, and the better one is used. Short lists are then disturbed and improved again, which brings those
+// of a dozen items to the optimum.
 //
 // With a prior image its unchanged bins stay as they are, byte for byte, and only the members of the others are
-// arranged anew: their bytes have to be fetched anyway, so no client can lose by that. Packings from scratch differ much
-// after small changes; whoever can give the prior image should.
+// arranged anew: their bytes have to be fetched anyway, so no client can lose by that. Packings from scratch differ
+// much after small changes; whoever can give the prior image should.
 //
 // All costs are integers, computed in the same way on every architecture, and every tie is decided by item names:
 // the same items give the same packing in whatever order and wherever they are given.
@@ -59,7 +59,7 @@ type Params struct {
 	// Horizons are the spans of days between two updates of a host that the packing is made for, with equal weight. None
 	// means 1, 7, 14 and 30. Items with a probability per update count the same at each.
 	Horizons []int
-	// Window is the span of days before the reference time that histories of changes cover. Zero means 730.
+	// Window is the number of days before the reference time that histories cover. Zero means 730.
 	Window int
 	// Overhead is added to the bytes of each bin; see DefaultOverhead.
 	Overhead uint64

@@ -105,7 +105,7 @@ func (p *packer) cheapestToOpen(kept []bin, pool []int) int {
 	return best
 }
 
-// price is what fetching so many bytes for certain costs, in units of cost.
+// price returns the cost of certainly fetching a number of bytes.
 func (m *model) price(bytes uint64) int64 {
 	return int64(bytes * uint64(len(m.horizons)) << (chanceBits - costShift))
 }

@@ -15,9 +15,9 @@ import (
 
 const module = "github.com/ostree-ext/ostree-ext-go/"
 
-// plan is every package of the module, from the top down: the rooms, which are the top-level folders, and the packages in
-// them. The one that is named like its room is the folder itself. A package imports packages of lines below its own.
-// docs/architecture.md shows the same drawing.
+// plan lists every package of the module, from the top down: the rooms, which are the top-level directories, and the
+// packages in them. A package with the name of its room is the directory itself. A package may only import packages of
+// lines below its own. docs/architecture.md shows the same drawing.
 const plan = `
 cmd          ostree-ext  frontend  frontend/image
 examples     examples  encapsulate  list  split  unencapsulate
@@ -70,7 +70,7 @@ var future = []string{
 	"tarfmt/derived", "container/store", "container/trust", "container/deploy", "repo/sign", "repo/sysroot",
 }
 
-// below says which of the rooms below a room its packages import.
+// below says which rooms the packages of a room may import.
 var below = map[string][]string{
 	"cmd":         {"frontend", "container", "encapsulate", "chunking", "tarfmt", "repo", "internal"},
 	"examples":    {"container", "encapsulate", "chunking", "tarfmt", "repo"},
@@ -164,7 +164,7 @@ func TestTheDocumentShowsThePlan(t *testing.T) {
 	}
 }
 
-// ranks gives each package of the plan its line, counted from the top.
+// ranks returns the line of each package in the plan, counted from the top.
 func ranks(t *testing.T) map[string]int {
 	t.Helper()
 	ranks := map[string]int{}
@@ -192,13 +192,13 @@ func ranks(t *testing.T) map[string]int {
 	return ranks
 }
 
-// roomOf is the top-level folder of a package.
+// roomOf returns the top-level directory of a package.
 func roomOf(pkg string) string {
 	room, _, _ := strings.Cut(pkg, "/")
 	return room
 }
 
-// absent says which modules are not linked into a program, not even through others.
+// absent says which modules must not be linked into a program, even indirectly.
 var absent = []struct {
 	program, module string
 	why             string

@@ -150,7 +150,7 @@ func octal(n int) string {
 // replaceEntry replaces the first entry whose name ends in suffix, with its data and the record of a long name.
 func replaceEntry(t *testing.T, stream []byte, suffix string, with func(name string, entry []byte) []byte) []byte {
 	t.Helper()
-	start := 0 // start of the entry with its records
+	start := 0 // start start of the entry with its records
 	name := ""
 	for i := 0; i+512 <= len(stream); {
 		size := 0

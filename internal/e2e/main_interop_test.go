@@ -35,7 +35,7 @@ func build(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "building the program: %v\n%s", err, out)
 		return 1
 	}
-	// The path is known once a test has made it.
+	// A test sets the path, so it is not known yet.
 	defer func() { _ = os.RemoveAll(debian.dir) }()
 	return m.Run()
 }
@@ -122,7 +122,7 @@ func fsck(t testing.TB, repo string) {
 	must(t, "ostree", "fsck", "--repo="+repo)
 }
 
-// bookworm is Debian 12 on the mirror of this machine.
+// bookworm returns Debian 12 on the mirror of this machine.
 func bookworm(t testing.TB) aptsources.Debian {
 	t.Helper()
 	d, err := aptsources.Find("bookworm")
@@ -132,7 +132,7 @@ func bookworm(t testing.TB) aptsources.Debian {
 	return d
 }
 
-// debian is a root filesystem as an OSTree commit wants it, made once.
+// debian is a root filesystem in the form of an OSTree commit, made once.
 var debian struct{ dir, root string }
 
 // debianRoot returns a Debian root filesystem with systemd and a kernel, whose /etc is at /usr/etc. Tests share it and

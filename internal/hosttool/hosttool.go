@@ -12,7 +12,8 @@ import (
 )
 
 // ErrNoStorageTool says that no program that knows containers-storage is installed.
-var ErrNoStorageTool = errors.New("containers-storage: needs skopeo or podman, and neither is installed: install one of them")
+var ErrNoStorageTool = errors.New("containers-storage: needs skopeo or podman, and neither is installed: " +
+	"install one of them")
 
 // Run runs a program and returns its standard output. The error has the program's name, its first argument and the last
 // line that it wrote to standard error, and wraps an [*exec.ExitError] if the program ran and failed. The end of the

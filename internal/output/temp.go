@@ -161,7 +161,7 @@ func Lock(ctx context.Context, dir string) (unlock func() error, err error) {
 		}
 		err = lock(f)
 		switch {
-		case err == nil && !current(f): // whoever held it has deleted it
+		case err == nil && !current(f): // the previous holder has deleted it
 		case !errors.Is(err, unix.EWOULDBLOCK):
 			return func() error { return errors.Join(os.Remove(name), f.Close()) }, nil
 		}
