@@ -32,14 +32,14 @@ func RateOfDays(days, window int) float64 {
 	return (float64(days) + eventPrior) / float64(window)
 }
 
-// RateLearned estimates changes a day from what successive builds showed, for items without any other record:
-// the number of changes seen over so many days of exposure.
+// RateLearned estimates the changes a day from successive builds, for items without another record, given the number of
+// changes seen and the days of exposure.
 func RateLearned(changes int, exposure float64) float64 {
 	const unseen = 180 // days after which one change is expected of something never seen
 	return (float64(changes) + 1) / (exposure + unseen)
 }
 
-// eventPrior is the part of an event that every item is taken to have had, whatever its record.
+// eventPrior is the fraction of a change that is added to the record of every item.
 const eventPrior = 0.5
 
 func (c Changes) validate() error {

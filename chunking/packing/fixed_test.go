@@ -114,7 +114,7 @@ func TestJoiningNeighboursBeforehandKeepsEveryComponent(t *testing.T) {
 	}
 }
 
-// More items than the packing proper takes are joined beforehand.
+// If there are more items than the packing takes, some are joined first.
 func TestManyThousandComponentsArePacked(t *testing.T) {
 	t.Parallel()
 	p := manyItems(t, 2500, Params{MaxBins: 100})

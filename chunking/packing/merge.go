@@ -20,7 +20,7 @@ func (m *model) merge(groups []group, k int) [][]group {
 	return parts
 }
 
-// merger keeps for each bin the cheapest partner among those behind it.
+// merger keeps for each bin the cheapest partner among the bins after it.
 type merger struct {
 	model   *model
 	nodes   []mergeNode
@@ -54,7 +54,7 @@ func (t *merger) increase(a, b int) int64 {
 	return int64(t.model.costOfUnion(&x.sum, &y.sum)) - x.cost - y.cost
 }
 
-// findPartner looks for the best partner behind the bin at place i of the live ones.
+// findPartner finds the best partner among the live bins after index i.
 func (t *merger) findPartner(i int) {
 	at := t.live[i]
 	t.partner[at] = -1

@@ -157,7 +157,7 @@ func (s *sum) clone() sum {
 	return c
 }
 
-// total is the sum of items, given by index.
+// total returns the sum of items, given by index.
 func (p *packer) total(members []int) *sum {
 	var s sum
 	for _, i := range members {
@@ -214,7 +214,7 @@ func spansOfUnion(h *horizon, a, b []uint64) int {
 
 func (m *model) cost(s *sum) uint64 { return m.costOfUnion(s, &sum{}) }
 
-// costOfUnion is what a bin of a and b together costs in an update.
+// costOfUnion returns the cost in an update of a bin with a and b.
 func (m *model) costOfUnion(a, b *sum) uint64 {
 	m.computed++
 	hi, lo := bits.Mul64(a.size+b.size+m.overhead, m.chanceOfUnion(a, b))

@@ -8,7 +8,7 @@ import (
 )
 
 // byChancePerByte sorts groups by their odds to change per byte. Two bins gain from exchanging groups until each holds
-// a range of this order, but for the last large group or two: adding an group of size s and chance p to a bin of size S
+// a range of this order, but for the last large group or two: adding a group of size s and chance p to a bin of size S
 // that stays unchanged with probability Q costs s − Q·(s·(1−p) − p·S), which compared with other bins is
 // linear in p/(1−p)/s.
 func (m *model) byChancePerByte(groups []group) []group {
