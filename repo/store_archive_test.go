@@ -48,7 +48,7 @@ func FuzzCompressedObject(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(data)
-	for _, obj := range testfiles.Read(f, "testdata/objects/*.filez") {
+	for _, obj := range testfiles.Read(f, "object/testdata/objects/*.filez") {
 		f.Add(obj.Data)
 	}
 	p := newPools(6)

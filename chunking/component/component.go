@@ -1,11 +1,11 @@
 // Package component finds the components of a root filesystem: which files belong together because they come from one
 // source package, one language package, one rule of the user, and how often each of them changes.
 //
-// [Detect] runs the detectors in the order of their priority; each claims files, and what nobody claims goes to a
-// remainder by top directory. The databases of package managers are read by the packages below this one. All of it is
-// hostile until checked: a database that is broken is a warning and its files fall to the remainder.
+// [Detect] runs the detectors in the order of their priority. Each claims files; unclaimed files go to a remainder by
+// top directory. The packages below this one read the databases of package managers. The tree is not trusted: a broken
+// database causes a warning, and its files go to the remainder.
 //
-// What comes out says nothing of layers; package chunking arranges it in layers.
+// The result does not mention layers; package chunking arranges it in layers.
 package component
 
 import (
@@ -20,56 +20,57 @@ type Component struct {
 	// ID names the component in every build, without version and architecture: "rpm/systemd", "deb/openssl",
 	// "apk/busybox", "alpm/glibc", "user/NAME", "python/requests", "sys/initramfs", "file/opt/model.bin".
 	ID string
-	// Packages are the names that go into the layer's annotation "ostree.components": the installed packages of a source,
-	// sorted; the ID's last part where there are none.
+	// Packages are the names for the layer's annotation "ostree.components": the installed packages of a source, sorted,
+	// or the last part of the ID if there are none.
 	Packages []string
 	// Changes are the distinct days on which the component is known to have changed, as days since 1970-01-01 UTC, in
 	// ascending order. They come from changelogs.
 	Changes []int64
-	// Built is the newest build or install date, zero if it is not known.
+	// Built is the newest build or install date. It is zero if it is not known.
 	Built time.Time
-	// Interval is how many days pass between two changes, as the user said; 0 if nobody said.
+	// Interval is the number of days between two changes that the user gave, or 0.
 	Interval float64
-	// Probability is the chance to change in one update, as the user said; nil if nobody said.
+	// Probability is the chance to change in one update that the user gave, or nil.
 	Probability *float64
-	// Frequency is upstream's relative number of changes, from content metadata; 0 if not known, [AlwaysChanges] for what
-	// changes with every build.
+	// Frequency is upstream's relative number of changes, from content metadata. It is 0 if it is not known, and
+	// [AlwaysChanges] for content that changes with every build.
 	Frequency uint32
 	// Exclusive asks for a layer that holds nothing else.
 	Exclusive bool
 }
 
-// AlwaysChanges is the frequency of what changes with every build.
+// AlwaysChanges is the frequency of content that changes with every build.
 const AlwaysChanges = math.MaxUint32
 
-// Claim says which component an entry of the tree belongs to. There is one for each of up to millions of entries.
+// Claim says which component an entry of the tree belongs to. A Set has one for each entry, up to millions.
 type Claim struct {
 	// Component is an index of [Set.Components], or -1 for directories.
 	Component int32
 	// Reason is an index of [Set.Reasons].
 	Reason int32
-	// With is the index of the entry that the owner was found by, such as the source of a compiled file, or 0.
+	// With is the index of the entry through which the owner was found, such as the source of a compiled file, or 0.
 	With int32
 }
 
 // Reason says why an entry belongs to a component.
 type Reason struct {
-	// Detector is what found the owner: "rule", "xattr", "rpm", "deb", "apk", "alpm", "python", "node", "ruby", "jar", "go",
-	// "rust", "system", "big-file", "remainder".
+	// Detector is the detector that found the owner: "rule", "xattr", "rpm", "deb", "apk", "alpm", "python", "node",
+	// "ruby", "jar", "go", "rust", "system", "big-file", "remainder".
 	Detector string
-	// Text is what a person is told: the package that lists the path, the rule's name. The path of [Claim.With] follows it.
+	// Text explains the reason to the user, such as the package that lists the path, or the rule's name. [Set.Explain]
+	// appends the path of [Claim.With].
 	Text string
 }
 
-// Set is what was found in a tree.
+// Set holds the components of a tree.
 type Set struct {
-	// Components are sorted by ID; each has at least one file.
+	// Components is sorted by ID. Each component has at least one file.
 	Components []Component
 	// Claims has one element for each entry of the tree.
 	Claims []Claim
-	// Reasons of claims. The first is that of directories: none.
+	// Reasons are the reasons of claims. The first one, for directories, is empty.
 	Reasons []Reason
-	// Reference is the newest date that the databases know, the time at which histories end. It is zero if they know none.
+	// Reference is the newest date in the databases, at which histories end. It is zero if there is none.
 	Reference time.Time
 	// Warnings are for the user, in a fixed order.
 	Warnings []string
@@ -85,17 +86,17 @@ func (s *Set) Explain(entries *rootfs.List, i int) Reason {
 	return r
 }
 
-// IDs of components that every system has and that packers treat specially.
+// These are the IDs of components that every system has and that packers treat specially.
 const (
-	// PackageDatabase is what the package managers write about themselves. It changes with every update.
+	// PackageDatabase is the state of the package managers. It changes with every update.
 	PackageDatabase = "sys/pkgdb"
 	// Initramfs is the initial RAM disk of all kernels.
 	Initramfs = "sys/initramfs"
-	// Volatile is what should not be in an image and differs in each.
+	// Volatile holds files that should not be in an image and differ in each.
 	Volatile = "sys/volatile"
 )
 
-// Names of detectors. Those of package managers are their names.
+// These are the names of detectors. Those of package managers have the name of the package manager.
 const (
 	detectorRule      = "rule"
 	detectorXattr     = "xattr"
@@ -104,5 +105,5 @@ const (
 	detectorRemainder = "remainder"
 )
 
-// Fallbacks are the detectors that find something in any tree.
+// Fallbacks are the detectors that find files in any tree.
 var Fallbacks = []string{detectorSystem, detectorBigFile, detectorRemainder}

@@ -23,21 +23,21 @@ import (
 
 // Options says how components are found.
 type Options struct {
-	// Rules go before everything else; the first that matches counts.
+	// Rules take precedence over everything else. The first matching rule applies.
 	Rules []Rule
 	// Strict makes a broken package database an error.
 	Strict bool
-	// Origin is the root filesystem that the tree was made of, or nil. A tree that was prepared to be committed may have lost
-	// the xattrs and the package databases of it; they are then read there. Files are taken for the same that have the same
-	// path in the system.
+	// Origin is the root filesystem that the tree was made from, or nil. A tree that was prepared for a commit may have
+	// lost xattrs and package databases, which are then read from Origin. Files are the same if they have the same path in
+	// the system.
 	Origin rootfs.Tree
 }
 
-// Detect finds the components of a tree. For each file the first of these that knows it counts: the user's rules, the xattrs
-// "user.component", initial RAM disks and package databases, the packages of the operating system (by path, then by content
-// where a file was moved), language packages, what is generated from something that is owned, big files, the directory.
+// Detect finds the components of a tree. The first of these that knows a file decides: the user's rules, the xattr
+// "user.component", initial RAM disks and package databases, the packages of the operating system (by path, then by
+// content if a file was moved), language packages, generators of files from owned files, big files, the directory.
 //
-// With Options.Strict the error wraps [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge] where a database cannot be understood.
+// With Options.Strict the error wraps [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge] if a database cannot be read.
 func Detect(ctx context.Context, tree rootfs.Tree, opts Options) (*Set, error) {
 	first := tree
 	if opts.Origin != nil {
@@ -58,7 +58,7 @@ func Detect(ctx context.Context, tree rootfs.Tree, opts Options) (*Set, error) {
 	return d.set(), nil
 }
 
-// run runs steps in their order.
+// run runs the steps in order.
 func (d *detection) run(ctx context.Context, opts Options, steps ...func(context.Context, Options) error) error {
 	for _, step := range steps {
 		if err := step(ctx, opts); err != nil {
@@ -71,7 +71,7 @@ func (d *detection) run(ctx context.Context, opts Options, steps ...func(context
 	return nil
 }
 
-// handOver returns what was found for a tree that was made of this one.
+// handOver returns the result for a tree that was made from this one.
 func (d *detection) handOver(tree rootfs.Tree, opts Options) *detection {
 	n := newDetection(tree, opts)
 	n.list, n.byID, n.packaged, n.warnings, n.ruleHits = d.list, d.byID, d.packaged, d.warnings, d.ruleHits
@@ -87,7 +87,7 @@ func (d *detection) handOver(tree rootfs.Tree, opts Options) *detection {
 	return n
 }
 
-// shippedAs finds the file that is at a path of a tree that was made of this one.
+// shippedAs finds the file of this tree that has the given path in a tree made from it.
 func (d *detection) shippedAs(p string) (int, bool) {
 	in := shipped(p)
 	for _, prefix := range []string{p[:len(p)-len(in)], "", "/usr", "/usr/share/factory"} {
@@ -98,7 +98,7 @@ func (d *detection) shippedAs(p string) (int, bool) {
 	return 0, false
 }
 
-// detection gathers claims. Components are named by their index in list until all are known.
+// detection collects claims. It identifies components by their index in list until all are known.
 type detection struct {
 	tree     rootfs.Tree
 	x        *rootfs.Index
@@ -111,16 +111,16 @@ type detection struct {
 	packaged map[string]string   // binary package → component's ID
 	lost     map[int64][]missing // by size
 	ruleHits []bool              // by rule
-	ruleAt   []uint32            // the index of the rule that has an entry, if one has
+	ruleAt   []uint32            // the index of the rule that claimed an entry, if any
 	warnings []string
 }
 
-// found is a component while it is being found.
+// found is a component during detection.
 type found struct {
 	Component
 	packages map[string]bool
 	days     map[int64]bool
-	mass     bool // days of mass rebuilds are to be left out
+	mass     bool // leave out days of mass rebuilds
 }
 
 func newDetection(tree rootfs.Tree, opts Options) *detection {
@@ -138,7 +138,7 @@ func newDetection(tree rootfs.Tree, opts Options) *detection {
 	return d
 }
 
-// component returns the index of a component, which is made if it is new.
+// component returns the index of a component, which it adds if it is new.
 func (d *detection) component(id string) int32 {
 	i, ok := d.byID[id]
 	if !ok {
@@ -149,7 +149,7 @@ func (d *detection) component(id string) int32 {
 	return i
 }
 
-// reason returns the index of a reason, which is made if it is new.
+// reason returns the index of a reason, which it adds if it is new.
 func (d *detection) reason(detector, text string) int32 {
 	r := Reason{detector, text}
 	i, ok := d.reasonAt[r]
@@ -161,10 +161,10 @@ func (d *detection) reason(detector, text string) int32 {
 	return i
 }
 
-// detector is what found the owner of an entry, empty if it has none.
+// detector returns the name of the detector that found the owner of an entry. It is empty if the entry has none.
 func (d *detection) detector(i int) string { return d.reasons[d.claims[i].Reason].Detector }
 
-// claim gives an entry to a component, unless it is a directory or has an owner.
+// claim assigns an entry to a component unless it is a directory or has an owner.
 func (d *detection) claim(i int, id, detector, reason string) {
 	if d.claims[i].Component >= 0 || d.entries.At(i).IsDir() {
 		return
@@ -209,8 +209,8 @@ func (d *detection) packages(ctx context.Context, opts Options) error {
 	return nil
 }
 
-// claimPackages gives each file to the smallest of its owners, by ID and package, and those of packages that a rule takes to
-// the rule. Who brought a file goes before who only knows of it.
+// claimPackages assigns each file to the first of its owners, sorted by ID and package, and files of packages that
+// match a rule to the rule. Packages that contain a file take precedence over those that only list it.
 func (d *detection) claimPackages(system string, pkgs []pkgdb.Package, opts Options) {
 	ids := d.sourceIDs(system, pkgs)
 	rules := make([]int, len(pkgs))
@@ -250,7 +250,7 @@ func (d *detection) claimPackages(system string, pkgs []pkgdb.Package, opts Opti
 	}
 }
 
-// describe adds what a package says of itself to its component.
+// describe adds the metadata of a package to its component.
 func (d *detection) describe(id string, p *pkgdb.Package) {
 	f := d.list[d.component(id)]
 	f.packages[word(p.Name)] = true
@@ -263,8 +263,8 @@ func (d *detection) describe(id string, p *pkgdb.Package) {
 	}
 }
 
-// directoriesOf returns those paths of a package that have others below them. Where the tree has a symlink at such a path, as
-// at /bin where /usr is merged, it is not the package's.
+// directoriesOf returns the paths of a package that have other paths below them. If the tree has a symlink at such a
+// path, such as /bin with merged /usr, it does not belong to the package.
 func directoriesOf(files *pkgdb.Files) map[string]bool {
 	dirs := map[string]bool{}
 	for f := range files.All() {
@@ -277,8 +277,8 @@ func directoriesOf(files *pkgdb.Files) map[string]bool {
 
 const secondsOfDay = 24 * 60 * 60
 
-// sourceIDs names the component of each package. A source that is installed in several versions side by side, as kernels are,
-// has one for each, told apart by rank: the newest has no number.
+// sourceIDs returns the component ID of each package. A source that is installed in several versions side by side, like
+// kernels, has a component for each, numbered by rank; the newest has no number.
 func (d *detection) sourceIDs(system string, pkgs []pkgdb.Package) []string {
 	type instance struct{ source, kernel string }
 	kernels := map[string][]string{} // source → releases, newest first
@@ -305,7 +305,7 @@ func (d *detection) sourceIDs(system string, pkgs []pkgdb.Package) []string {
 	return ids
 }
 
-// kernelRelease is the release of the kernel whose image or modules a package has, or empty.
+// kernelRelease returns the release of the kernel whose image or modules a package has, or an empty string.
 func kernelRelease(p *pkgdb.Package) string {
 	for f := range p.Files.All() {
 		rest, ok := strings.CutPrefix(f.Path, "/usr/lib/modules/")
@@ -319,8 +319,8 @@ func kernelRelease(p *pkgdb.Package) string {
 	return ""
 }
 
-// locate finds the file that a database means by a path. Symlinks in the directories above it are followed, as in a system
-// with merged /usr; a tree that is a commit has /etc below /usr.
+// locate finds the file of a path in a database. It follows symlinks in the parent directories, as needed with merged
+// /usr. The tree of a commit has /etc below /usr.
 func (d *detection) locate(p string) (int, bool) {
 	p = path.Clean("/" + p)
 	candidates := []string{p}
@@ -339,7 +339,7 @@ func (d *detection) locate(p string) (int, bool) {
 	return 0, false
 }
 
-// set brings what was found into its final form.
+// set converts the result to its final form.
 func (d *detection) set() *Set {
 	s := &Set{Claims: d.claims, Reasons: d.reasons, Warnings: d.warnings}
 	used := make([]bool, len(d.list))
@@ -382,11 +382,11 @@ func (d *detection) set() *Set {
 	return s
 }
 
-// minMass is how many sources there must be before a day can be that of a mass rebuild.
+// minMass is the least number of sources for a day to count as a mass rebuild.
 const minMass = 20
 
-// massDays are the days on which more than a fifth of all sources changed: they touch every layer under any plan, and tell
-// nothing.
+// massDays returns the days on which more than a fifth of all sources changed. They affect every layer under any plan,
+// so they carry no information.
 func (d *detection) massDays() map[int64]bool {
 	count, sources := map[int64]int{}, 0
 	for _, f := range d.list {

@@ -10,11 +10,12 @@ import (
 
 func ExampleDetect() {
 	root := tree.New(tree.Files{
-		"/lib/apk/db/installed": tree.Text("P:busybox\nF:bin\nR:busybox\n\nP:ssl_client\no:busybox\nF:usr/bin\nR:ssl_client\n"),
-		"/bin/busybox":          {},
-		"/bin/ls":               tree.Symlink("busybox"),
-		"/usr/bin/ssl_client":   {},
-		"/opt/app/run":          {},
+		"/lib/apk/db/installed": tree.Text("P:busybox\nF:bin\nR:busybox\n\n" +
+			"P:ssl_client\no:busybox\nF:usr/bin\nR:ssl_client\n"),
+		"/bin/busybox":        {},
+		"/bin/ls":             tree.Symlink("busybox"),
+		"/usr/bin/ssl_client": {},
+		"/opt/app/run":        {},
 	})
 	rules, err := component.ParseRules([]byte(`
 - name: app

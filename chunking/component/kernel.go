@@ -10,10 +10,10 @@ import (
 // unownedKernel is the component of kernels that no package owns.
 const unownedKernel = "sys/kernel"
 
-// moduleDirs hold a directory for each release of a kernel.
+// moduleDirs have a directory for each kernel release.
 var moduleDirs = []string{"/usr/lib/modules/", "/lib/modules/"}
 
-// moduleRelease is the release of the kernel that a path below the modules belongs to.
+// moduleRelease returns the kernel release of a path below the modules.
 func moduleRelease(p string) (release string, ok bool) {
 	for _, dir := range moduleDirs {
 		if rest, below := strings.CutPrefix(p, dir); below {
@@ -24,7 +24,8 @@ func moduleRelease(p string) (release string, ok bool) {
 	return "", false
 }
 
-// kernels finds the owner of each kernel by its release: who has most of what is below its modules. Others add modules to it.
+// kernels finds the owner of each kernel by its release: the component with most of the files below its modules. Others
+// may add modules to it.
 func (d *detection) kernels() map[string]int32 {
 	files := map[string]map[int32]int{} // release → component → number
 	for _, dir := range moduleDirs {
@@ -53,14 +54,14 @@ func (d *detection) kernels() map[string]int32 {
 	return owners
 }
 
-// maxKernels bounds the releases that are looked for in a name.
+// maxKernels bounds the releases that are searched for in a name.
 const maxKernels = 64
 
-// bootFile matches what is in /boot for a kernel, besides the initial RAM disk.
+// bootFile matches files in /boot that belong to a kernel, except the initial RAM disk.
 var bootFile = regexp.MustCompile(`^\.?(vmlinu[xz]|[bz]?Image|kernel|System\.map|config|symvers|sysctl\.conf|dtb)`)
 
-// kernelPart gives what depmod writes, and everything else below a kernel's modules, to the owner of that kernel, and so the
-// kernel's files in /boot where nobody owns them.
+// kernelPart assigns unowned files below a kernel's modules, such as those that depmod writes, and the kernel's unowned
+// files in /boot to the owner of the kernel.
 func (g *generator) kernelPart(i int, p string) bool {
 	release, ok := moduleRelease(p)
 	if !ok {
@@ -80,7 +81,7 @@ func (g *generator) kernelPart(i int, p string) bool {
 	return true
 }
 
-// bootRelease is the release of the kernel that a file in /boot belongs to: the one in its name, else the only one there is. It
+// bootRelease returns the kernel release of a file in /boot: the one in its name, or else the only one in the tree. It
 // may be empty.
 func (g *generator) bootRelease(p string) (release string, ok bool) {
 	var dir, rest string

@@ -17,7 +17,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// Limits on what is read of language packages.
+// Limits on the metadata of language packages.
 const (
 	maxRecordFile = 32 << 20
 	maxManifest   = 4 << 20
@@ -26,18 +26,19 @@ const (
 	smallPackage = 1 << 20
 )
 
-// languages claims what the package managers of programming languages installed and no package of the system owns. Packages go
-// before single files: a program in a package belongs to the package.
+// languages claims files that package managers of programming languages installed and that no package of the system
+// owns. Packages take precedence over single files: a program in a package belongs to the package.
 func (d *detection) languages(ctx context.Context, _ Options) error {
 	for _, find := range []struct {
 		claim func(ctx context.Context, i int, e rootfs.Entry) error
-		owned bool // what is told by a file that has an owner, too: the package was updated in place
-	}{{d.toolchain, false}, {d.pythonPackage, false}, {d.rubyPackage, false}, {d.nodePackage, true}, {d.singleFile, false}} {
+		owned bool // use the metadata even if it has an owner: the package was updated in place
+	}{{d.toolchain, false}, {d.pythonPackage, false}, {d.rubyPackage, false}, {d.nodePackage, true},
+		{d.singleFile, false}} {
 		for i, e := range d.entries.All() {
 			if d.claims[i].Component >= 0 && !find.owned || !e.IsRegular() {
 				continue
 			}
-			// What cannot be understood is somebody's own file of that name.
+			// A malformed file is just another file of that name.
 			err := find.claim(ctx, i, e)
 			if err != nil && !errors.Is(err, errNotUnderstood) && !errors.Is(err, repo.ErrTooLarge) {
 				return err
@@ -49,7 +50,7 @@ func (d *detection) languages(ctx context.Context, _ Options) error {
 
 var errNotUnderstood = errors.New("not understood")
 
-// claimPath claims a file by its path, with symlinks above it followed.
+// claimPath claims a file by its path. It follows symlinks in the parent directories.
 func (d *detection) claimPath(p, id, detector, reason string) {
 	if c, ok := d.x.Canonical(p); ok {
 		if i, ok := d.x.Find(c); ok {
@@ -58,7 +59,7 @@ func (d *detection) claimPath(p, id, detector, reason string) {
 	}
 }
 
-// unownedBelow reports whether there is a file below a directory that nobody owns.
+// unownedBelow reports whether a directory has an unowned file below it.
 func (d *detection) unownedBelow(dir string) bool {
 	for i := range d.x.Below(dir) {
 		if d.claims[i].Component < 0 && !d.entries.At(i).IsDir() {
@@ -74,7 +75,7 @@ func (d *detection) claimBelow(dir, id, detector, reason string) {
 	}
 }
 
-// sizeBelow is the size of all files below a directory.
+// sizeBelow returns the size of all files below a directory.
 func (d *detection) sizeBelow(dir string) (size int64) {
 	for i := range d.x.Below(dir) {
 		size += d.entries.At(i).Size
@@ -82,9 +83,9 @@ func (d *detection) sizeBelow(dir string) (size int64) {
 	return size
 }
 
-// toolchains are unpacked as a whole: a directory with all of these files is one.
+// toolchains are unpacked as a whole. A directory with all of these files is a toolchain.
 var toolchains = []struct {
-	files              []string // relative to the directory; the first is what is looked for
+	files              []string // relative to the directory; the first one is searched for
 	language, detector string
 }{
 	{[]string{"VERSION", "bin/go", "src/runtime/runtime.go"}, "go", "go"},
@@ -92,7 +93,7 @@ var toolchains = []struct {
 	{[]string{"lib/rustlib/components", "bin/rustc"}, "rust", "rust"},
 }
 
-// toolchain claims the tools of a language that were unpacked into a directory of their own.
+// toolchain claims a toolchain that was unpacked into its own directory.
 func (d *detection) toolchain(_ context.Context, _ int, e rootfs.Entry) error {
 	for _, t := range toolchains {
 		if e.Name != path.Base(t.files[0]) {
@@ -113,10 +114,10 @@ func (d *detection) toolchain(_ context.Context, _ int, e rootfs.Entry) error {
 	return nil
 }
 
-// separators are alike in names of Python packages (PEP 503).
+// separators are equivalent in names of Python packages (PEP 503).
 var separators = regexp.MustCompile(`[-_.]+`)
 
-// languageID is the ID of a language package, or none for a name that cannot be one.
+// languageID returns the component ID of a language package, or an empty string if the name is invalid.
 func languageID(language, name string) (string, bool) {
 	return language + "/" + name, validName(name)
 }
@@ -128,7 +129,7 @@ func pythonID(dir, suffix string) (id, name string, ok bool) {
 	return id, name, ok
 }
 
-// pythonPackage claims a package of Python by its list of files.
+// pythonPackage claims a Python package by its list of files.
 func (d *detection) pythonPackage(ctx context.Context, _ int, e rootfs.Entry) error {
 	switch {
 	case e.Name == "RECORD" && strings.HasSuffix(e.Dir, ".dist-info"):
@@ -139,7 +140,7 @@ func (d *detection) pythonPackage(ctx context.Context, _ int, e rootfs.Entry) er
 	return nil
 }
 
-// pythonRecord claims what a wheel installed: the paths of its RECORD are relative to the directory of packages.
+// pythonRecord claims the files of a wheel. The paths of its RECORD are relative to the directory of packages.
 func (d *detection) pythonRecord(ctx context.Context, p string) error {
 	dir := path.Dir(p)
 	id, name, ok := pythonID(dir, ".dist-info")
@@ -164,7 +165,7 @@ func (d *detection) pythonRecord(ctx context.Context, p string) error {
 	return nil
 }
 
-// parseRecord returns the paths of a RECORD, a table whose first column they are.
+// parseRecord returns the paths in a RECORD, the first column of a table.
 func parseRecord(data []byte) (files []string, err error) {
 	r := csv.NewReader(bytes.NewReader(data))
 	r.FieldsPerRecord, r.ReuseRecord = -1, true
@@ -182,7 +183,7 @@ func parseRecord(data []byte) (files []string, err error) {
 	}
 }
 
-// pythonEgg claims what an older installer wrote: the paths are relative to the list.
+// pythonEgg claims the files of an older installer. The paths are relative to the list.
 func (d *detection) pythonEgg(ctx context.Context, p string) error {
 	dir := path.Dir(p)
 	id, name, ok := pythonID(dir, ".egg-info")
@@ -200,10 +201,10 @@ func (d *detection) pythonEgg(ctx context.Context, p string) error {
 	return nil
 }
 
-// gemName splits a gem's full name: the name, the version and, where it has compiled parts, the platform.
+// gemName splits a gem's full name into name, version and, if it has compiled parts, platform.
 var gemName = regexp.MustCompile(`^(.+?)-([0-9]+(?:\.[0-9A-Za-z]+)*)(?:-[A-Za-z][0-9A-Za-z_.-]*)?$`)
 
-// rubyPackage claims a package of Ruby by its specification.
+// rubyPackage claims a Ruby package by its specification.
 func (d *detection) rubyPackage(_ context.Context, i int, e rootfs.Entry) error {
 	full, ok := strings.CutSuffix(e.Name, ".gemspec")
 	home, ok2 := strings.CutSuffix(e.Dir, "/specifications")
@@ -234,10 +235,10 @@ func (d *detection) rubyPackage(_ context.Context, i int, e rootfs.Entry) error 
 	return nil
 }
 
-// maxDirectories bounds the directories that are looked through for each package.
+// maxDirectories bounds the directories that are searched for each package.
 const maxDirectories = 16
 
-// directories returns the directories directly in a directory, without walking what is in them.
+// directories returns the subdirectories of a directory, without walking them.
 func (d *detection) directories(dir string) (list []string) {
 	prefix := dir + "/"
 	for next := prefix; len(list) < maxDirectories; {
@@ -252,7 +253,7 @@ func (d *detection) directories(dir string) (list []string) {
 		}
 		child, _, nested := strings.Cut(p[len(prefix):], "/")
 		if nested {
-			next = prefix + child + string(rune('/'+1)) // after all that is in it
+			next = prefix + child + string(rune('/'+1)) // skip everything below it
 			continue
 		}
 		if e.IsDir() {
@@ -263,11 +264,12 @@ func (d *detection) directories(dir string) (list []string) {
 	return list
 }
 
-// stores are directories of node_modules where package managers keep each package once and link to it from where it is used:
-// STORE/NAME@VERSION/node_modules/NAME.
+// stores are directories of node_modules in which package managers keep each package once, with links to it wherever it
+// is used: STORE/NAME@VERSION/node_modules/NAME.
 var stores = []string{".pnpm", ".store"}
 
-// nodePackage claims a package at the top of a tree of node_modules, with those inside it. Small ones share a component.
+// nodePackage claims a package at the top of a tree of node_modules, with the packages inside it. Small packages share
+// a component.
 func (d *detection) nodePackage(ctx context.Context, _ int, e rootfs.Entry) error {
 	before, rest, ok := strings.Cut(e.Dir, "/node_modules/")
 	if !ok || e.Name != "package.json" {
@@ -308,7 +310,7 @@ func (d *detection) nodePackage(ctx context.Context, _ int, e rootfs.Entry) erro
 	return nil
 }
 
-// singleFile claims archives and programs that say what they are.
+// singleFile claims archives and programs that identify themselves.
 func (d *detection) singleFile(ctx context.Context, i int, e rootfs.Entry) error {
 	switch {
 	case strings.HasSuffix(e.Name, ".jar"), strings.HasSuffix(e.Name, ".war"):
@@ -319,7 +321,7 @@ func (d *detection) singleFile(ctx context.Context, i int, e rootfs.Entry) error
 	return nil
 }
 
-// jar claims an archive of Java by the name of its artifact. Small ones share a component.
+// jar claims a Java archive by the name of its artifact. Small archives share a component.
 func (d *detection) jar(i int, e rootfs.Entry) {
 	name := pathID(strings.TrimSuffix(e.Name, path.Ext(e.Name)))
 	if e.Size < smallPackage {
@@ -341,7 +343,7 @@ func (d *detection) goBinary(ctx context.Context, i int, size int64) error {
 	if _, err := io.ReadFull(r, magic[:]); err != nil || string(magic[:]) != "\x7fELF" {
 		return err
 	}
-	// A tree that lies in files need not be read as a whole.
+	// Content that supports random access need not be read as a whole.
 	at, ok := r.(io.ReaderAt)
 	if !ok {
 		data := make([]byte, size)
@@ -361,12 +363,12 @@ func (d *detection) goBinary(ctx context.Context, i int, size int64) error {
 	return nil
 }
 
-// unnamedProgram is the path of what was built from files instead of a package.
+// unnamedProgram is the path of a program that was built from files instead of a package.
 const unnamedProgram = "command-line-arguments"
 
-// goProgram is the path of the package that a program was built from.
+// goProgram returns the path of the package that a program was built from.
 func goProgram(r io.ReaderAt) (program string, err error) {
-	// The library's parsers of object files do not promise to bear whatever they are given.
+	// The parsers of object files in the standard library are not meant for hostile input and may panic.
 	defer func() {
 		if recover() != nil {
 			err = errNotUnderstood

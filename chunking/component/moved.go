@@ -8,13 +8,13 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 )
 
-// missing is a file that a package has and the tree does not have at its path.
+// missing is a file of a package that the tree does not have at its path.
 type missing struct {
 	digest                  [sha256.Size]byte
 	id, detector, path, pkg string
 }
 
-// lose remembers a file of a package that is not where the database says, if it could be recognised elsewhere.
+// lose records a file of a package that is not at its path in the database, if it can be recognised at another path.
 func (d *detection) lose(f *pkgdb.File, id, detector, pkg string) {
 	if f.Digest == ([sha256.Size]byte{}) || f.Size <= 0 || f.Ghost {
 		return
@@ -25,8 +25,8 @@ func (d *detection) lose(f *pkgdb.File, id, detector, pkg string) {
 	d.lost[f.Size] = append(d.lost[f.Size], missing{f.Digest, id, detector, f.Path, pkg})
 }
 
-// moved claims unowned files that have the content of a packaged file which is missing: systems are put together by tools
-// that move what packages have in /opt or /var to where it stays. What several components have in common is nobody's.
+// moved claims unowned files with the content of a missing file of a package. Tools that compose systems move files of
+// packages from /opt or /var to other directories. Content that several components have in common is not claimed.
 func (d *detection) moved(ctx context.Context, _ Options) error {
 	for i, e := range d.entries.All() {
 		if d.claims[i].Component >= 0 || !e.IsRegular() || len(d.lost[e.Size]) == 0 {
@@ -43,7 +43,7 @@ func (d *detection) moved(ctx context.Context, _ Options) error {
 	return nil
 }
 
-// recognise returns the file of a digest, or nil if it is unknown or those who have it are several components.
+// recognise returns the missing file with a digest, or nil if there is none or several components have one.
 func recognise(list []missing, digest [sha256.Size]byte) (m *missing) {
 	for i := range list {
 		switch {

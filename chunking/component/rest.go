@@ -18,19 +18,19 @@ const (
 	bigFile = 1 << 20
 	// smallDir is the size in bytes up to which the unowned files of a directory are one component.
 	smallDir = 4 << 20
-	// tinyDir is the size in bytes below which a directory stays with the one above it: it would not be worth a layer.
+	// tinyDir is the size in bytes below which a directory stays with its parent, since it is not worth a layer.
 	tinyDir = 64 << 10
-	// many is about how many components of a kind there may be: the sizes above are doubled until there are no more.
+	// many is roughly how many components of a kind there may be. The sizes above are doubled until there are not more.
 	many = 1000
-	// hugeDir is the size in bytes from which the unowned files that are counted to one directory are divided by the hash of
-	// their names, into parts of at least half of it.
+	// hugeDir is the size in bytes from which the unowned files of one directory are divided by the hash of their names,
+	// into parts of at least half that size.
 	hugeDir = 64 << 20
 )
 
-// versions are the parts of a path that a new version changes.
+// versions matches the parts of a path that change with a new version.
 var versions = regexp.MustCompile(`[-_.]?v?[0-9]+(\.[0-9]+)+`)
 
-// pathID names a path without the versions in it, as a word that can stand in a list with commas.
+// pathID returns an ID for a path, without versions and without characters that separate lists.
 func pathID(p string) string {
 	id := versions.ReplaceAllString(strings.TrimPrefix(shipped(p+"/"), "/"), "")
 	id = strings.Trim(path.Clean("/"+id), "/")
@@ -40,7 +40,7 @@ func pathID(p string) string {
 	return word(id)
 }
 
-// word replaces what names of components must not have.
+// word replaces characters that names of components must not have.
 func word(s string) string {
 	return strings.Map(func(c rune) rune {
 		if c <= ' ' || c == ',' || c == 0x7f || c == utf8.RuneError {
@@ -50,7 +50,7 @@ func word(s string) string {
 	}, s)
 }
 
-// bigFiles makes a component of each big file that nobody owns. Its other names come along.
+// bigFiles makes a component of each big unowned file, including its other names.
 func (d *detection) bigFiles(context.Context, Options) error {
 	limit := int64(bigFile)
 	for d.unownedFrom(limit) > many {
@@ -64,7 +64,7 @@ func (d *detection) bigFiles(context.Context, Options) error {
 	return nil
 }
 
-// unownedFrom counts the unowned files of at least a size.
+// unownedFrom counts the unowned files of at least the given size.
 func (d *detection) unownedFrom(size int64) (n int) {
 	for i, e := range d.entries.All() {
 		if d.claims[i].Component < 0 && e.IsRegular() && e.Size >= size && e.Link == i {
@@ -74,7 +74,8 @@ func (d *detection) unownedFrom(size int64) (n int) {
 	return n
 }
 
-// remainder divides what is left by directories: one with little in it is a component, others are divided further.
+// remainder divides the remaining files by directory: a small directory is one component, a larger one is divided
+// further.
 func (d *detection) remainder(context.Context, Options) error {
 	r := &remains{sizes: map[string]int64{}, tiny: tinyDir}
 	left := func(yield func(i int, e rootfs.Entry) bool) {
@@ -95,7 +96,7 @@ func (d *detection) remainder(context.Context, Options) error {
 	for r.sizes["/"]/r.tiny > many {
 		r.tiny *= 2
 	}
-	homes, counted := map[string]string{}, map[string]int64{} // homes by directory
+	homes, counted := map[string]string{}, map[string]int64{} // caches home by directory
 	for _, e := range left {
 		home, ok := homes[e.Dir]
 		if !ok {
@@ -115,8 +116,8 @@ func (d *detection) remainder(context.Context, Options) error {
 	return nil
 }
 
-// part names the part of a directory of a size that a path below it is in. What is in one directory there stays together, and
-// the parts are the same until the size doubles.
+// part returns the part of a directory that a path below it is in, given the directory's size. Files of one
+// subdirectory stay together, and the parts are the same until the size doubles.
 func part(size int64, p, home string) string {
 	name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(p, home), "/"), "/")
 	h := fnv.New32a()
@@ -125,17 +126,17 @@ func part(size int64, p, home string) string {
 	return fmt.Sprintf("~%02x", int(h.Sum32()%256)*parts/256)
 }
 
-// remains is what nobody owns.
+// remains has the sizes of unowned files.
 type remains struct {
-	sizes map[string]int64 // of files in a directory at any depth
+	sizes map[string]int64 // of unowned files below a directory, at any depth
 	tiny  int64
 }
 
-// parents are directories that are not a component as a whole, however little there is below them.
+// parents are directories that are not a component as a whole, however small they are.
 var parents = map[string]bool{"/": true, "/usr": true, "/var": true}
 
-// home is the directory that what is in a directory is counted to: the highest that is small enough, but no directory that is tiny
-// inside one that is not.
+// home returns the directory whose component gets the files of a directory: the highest one that is small enough. Tiny
+// directories are never chosen, so their files go with a parent.
 func (r *remains) home(in string) string {
 	dir := "/"
 	for rest := strings.Trim(in, "/"); rest != ""; {

@@ -15,28 +15,28 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Rule is a rule of the user: the files that it matches are one component.
+// Rule is a rule of the user. The files that it matches are one component.
 type Rule struct {
-	// Name is that of the component, without "user/".
+	// Name is the name of the component, without "user/".
 	Name string
-	// Paths are patterns of absolute paths: * is anything but a slash, ** anything, /**/ also a single slash, ? one character,
-	// [a-z] one of these, [!a-z] none of them. A pattern that matches a directory matches what is in it. /etc is meant where
-	// a commit has /usr/etc.
+	// Paths are patterns of absolute paths: "*" matches anything but a slash, "**" anything, "/**/" also a single slash,
+	// "?" one character, "[a-z]" one of these, "[!a-z]" none of them. A pattern that matches a directory matches
+	// everything below it. Use /etc for what a commit has in /usr/etc.
 	Paths []string
-	// Packages are patterns of the names of installed packages, whose files the rule takes.
+	// Packages are patterns of the names of installed packages, whose files the rule matches.
 	Packages []string
 	// Exclusive asks for a layer that holds nothing else.
 	Exclusive bool
-	// Interval is how many days pass between two changes, 0 if that is not known.
+	// Interval is the number of days between two changes, or 0 if that is not known.
 	Interval float64
 
 	paths, packages []*regexp.Regexp
 }
 
-// ErrRules says that a mapping file makes no sense. It is wrapped.
+// ErrRules says that a mapping file is invalid. It is returned wrapped.
 var ErrRules = errors.New("invalid mapping file")
 
-// maxRules bounds a mapping file.
+// maxRules bounds the rules of a mapping file.
 const maxRules = 10_000
 
 // ruleFile is the form of one rule in the file.
@@ -48,9 +48,9 @@ type ruleFile struct {
 	Interval string   `yaml:"update_interval"`
 }
 
-// ParseRules reads a mapping file: YAML or JSON, a list of rules with the keys name, paths, packages, layer ("shared" or
-// "exclusive") and update_interval (days, or daily, weekly, biweekly, monthly, quarterly, yearly). Unknown keys are an error.
-// The error wraps [ErrRules] and names the line.
+// ParseRules parses a mapping file: YAML or JSON, a list of rules with the keys name, paths, packages, layer ("shared"
+// or "exclusive") and update_interval (days, or daily, weekly, biweekly, monthly, quarterly, yearly). Unknown keys are
+// an error. The error wraps [ErrRules] and names the line.
 func ParseRules(data []byte) ([]Rule, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
@@ -75,7 +75,7 @@ func ParseRules(data []byte) ([]Rule, error) {
 	return rules, nil
 }
 
-// lineOf is the line where an element of the list in a document begins, that can be decoded.
+// lineOf returns the line at which an element of the list in a valid document begins.
 func lineOf(data []byte, index int) int {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil || len(doc.Content) == 0 || index >= len(doc.Content[0].Content) {
@@ -124,13 +124,14 @@ func (f *ruleFile) rule() (r Rule, err error) {
 	return r, nil
 }
 
-// validName reports whether a name can stand in annotations and IDs.
+// validName reports whether a name can be used in annotations and IDs.
 func validName(name string) bool {
 	return name != "" && len(name) <= 256 && utf8.ValidString(name) && word(name) == name
 }
 
-// intervals are the names of spans of days, as chunkah has them.
-var intervals = map[string]float64{"daily": 1, "weekly": 7, "biweekly": 14, "monthly": 30, "quarterly": 90, "yearly": 365}
+// intervals are the names of intervals in days, as in chunkah.
+var intervals = map[string]float64{"daily": 1, "weekly": 7, "biweekly": 14, "monthly": 30, "quarterly": 90,
+	"yearly": 365}
 
 func parseInterval(s string) (float64, error) {
 	if days, ok := intervals[s]; ok {
@@ -138,14 +139,15 @@ func parseInterval(s string) (float64, error) {
 	}
 	n, err := strconv.Atoi(strings.TrimSuffix(s, "d"))
 	if err != nil || n < 1 || n > 36500 {
-		return 0, fmt.Errorf("interval %q: give days, or daily, weekly, biweekly, monthly, quarterly or yearly", abbreviate(s))
+		return 0, fmt.Errorf("interval %q: give days, or daily, weekly, biweekly, monthly, quarterly or yearly",
+			abbreviate(s))
 	}
 	return float64(n), nil
 }
 
 func abbreviate(s string) string { return s[:min(len(s), 100)] }
 
-// glob makes an expression of a pattern. The expression is matched in linear time, whatever the pattern.
+// glob converts a pattern to a regular expression, which is matched in linear time.
 func glob(pattern string, below bool) (*regexp.Regexp, error) {
 	var b strings.Builder
 	b.WriteString(`^(?s:`)
@@ -194,7 +196,8 @@ func matchesAny(patterns []*regexp.Regexp, s string) bool {
 	return slices.ContainsFunc(patterns, func(x *regexp.Regexp) bool { return x.MatchString(s) })
 }
 
-// rules claims what the user's rules match by path. What they match by package is claimed with the packages.
+// rules claims files that the user's rules match by path. Files that they match by package are claimed with the
+// packages.
 func (d *detection) rules(ctx context.Context, opts Options) error {
 	for n := range opts.Rules {
 		r := &opts.Rules[n]
@@ -226,7 +229,7 @@ func (d *detection) rules(ctx context.Context, opts Options) error {
 	return nil
 }
 
-// ruleOf returns the index of the first rule that takes a package, or -1.
+// ruleOf returns the index of the first rule that matches a package, or -1.
 func (d *detection) ruleOf(name string, opts Options) int {
 	for n := range opts.Rules {
 		if matchesAny(opts.Rules[n].packages, name) {
@@ -237,8 +240,8 @@ func (d *detection) ruleOf(name string, opts Options) int {
 	return -1
 }
 
-// claimByRule gives a file of a package to the rule that takes the package. Rules go before xattrs, and the first rule that
-// matches counts, whether it does by path or by package.
+// claimByRule assigns a file of a package to the rule that matches the package. Rules take precedence over xattrs, and
+// the first matching rule applies, whether it matches by path or by package.
 func (d *detection) claimByRule(i, rule int, id, pkg string) {
 	switch d.detector(i) {
 	case detectorSystem:
@@ -253,7 +256,7 @@ func (d *detection) claimByRule(i, rule int, id, pkg string) {
 	d.claim(i, id, detectorRule, "rule "+strings.TrimPrefix(id, "user/")+", package "+pkg)
 }
 
-// uselessRules warns of rules that matched nothing.
+// uselessRules warns about rules that matched nothing.
 func (d *detection) uselessRules(_ context.Context, opts Options) error {
 	for n, hit := range d.ruleHits {
 		if !hit {

@@ -65,17 +65,18 @@ func TestMappingFilesAreYAMLOrJSON(t *testing.T) {
 func TestErrorsOfMappingFilesNameTheLine(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ text, want string }{
-		"no YAML":               {"- name: a\n  paths: [/x\n", "line "},
-		"no list":               {"name: a\n", "line 1"},
-		"an unknown key":        {"- name: a\n  paths: [/x]\n- name: b\n  path: /y\n", "line 4: field path not found"},
-		"a key twice":           {"- name: a\n  name: b\n  paths: [/x]\n", "line 2"},
-		"no name":               {"- name: a\n  paths: [/x]\n- paths: [/x]\n", "line 3: rule 2"},
-		"a name with a comma":   {"- name: a,b\n  paths: [/x]\n", "line 1: rule 1"},
-		"neither":               {"\n\n- name: a\n", "line 3: rule 1 (\"a\"): paths or packages are needed"},
-		"a relative path":       {"- name: a\n  paths: [usr]\n", "line 1: rule 1 (\"a\"): path \"usr\": it must be absolute"},
-		"an open bracket":       {"- name: a\n  paths: ['/[a']\n", "line 1: rule 1 (\"a\"): path \"/[a\": the bracket"},
-		"a range backwards":     {"- name: a\n  packages: ['[z-a]']\n", "line 1: rule 1 (\"a\"): package \"[z-a]\""},
-		"an unknown layer":      {"- name: a\n  paths: [/x]\n  layer: own\n", "line 1: rule 1 (\"a\"): layer \"own\": shared or exclusive"},
+		"no YAML":             {"- name: a\n  paths: [/x\n", "line "},
+		"no list":             {"name: a\n", "line 1"},
+		"an unknown key":      {"- name: a\n  paths: [/x]\n- name: b\n  path: /y\n", "line 4: field path not found"},
+		"a key twice":         {"- name: a\n  name: b\n  paths: [/x]\n", "line 2"},
+		"no name":             {"- name: a\n  paths: [/x]\n- paths: [/x]\n", "line 3: rule 2"},
+		"a name with a comma": {"- name: a,b\n  paths: [/x]\n", "line 1: rule 1"},
+		"neither":             {"\n\n- name: a\n", "line 3: rule 1 (\"a\"): paths or packages are needed"},
+		"a relative path":     {"- name: a\n  paths: [usr]\n", "line 1: rule 1 (\"a\"): path \"usr\": it must be absolute"},
+		"an open bracket":     {"- name: a\n  paths: ['/[a']\n", "line 1: rule 1 (\"a\"): path \"/[a\": the bracket"},
+		"a range backwards":   {"- name: a\n  packages: ['[z-a]']\n", "line 1: rule 1 (\"a\"): package \"[z-a]\""},
+		"an unknown layer": {"- name: a\n  paths: [/x]\n  layer: own\n",
+			"line 1: rule 1 (\"a\"): layer \"own\": shared or exclusive"},
 		"an unknown interval":   {"- name: a\n  paths: [/x]\n  update_interval: often\n", "give days, or daily"},
 		"an interval of zero":   {"- name: a\n  paths: [/x]\n  update_interval: 0\n", "give days, or daily"},
 		"an interval too long":  {"- name: a\n  paths: [/x]\n  update_interval: 99999\n", "give days, or daily"},
@@ -99,7 +100,8 @@ func TestPatternsMatchPaths(t *testing.T) {
 		pattern string
 		yes, no []string
 	}{
-		{"/opt/app", []string{"/opt/app", "/opt/app/x", "/opt/app/x/y"}, []string{"/opt/application", "/usr/opt/app", "/opt"}},
+		{"/opt/app", []string{"/opt/app", "/opt/app/x", "/opt/app/x/y"},
+			[]string{"/opt/application", "/usr/opt/app", "/opt"}},
 		{"/opt/app/", []string{"/opt/app/x"}, []string{"/opt/application/x"}},
 		{"/opt/*", []string{"/opt/a", "/opt/a/b"}, []string{"/opt2"}},
 		{"/opt/*.conf", []string{"/opt/a.conf", "/opt/.conf"}, []string{"/opt/a/b.conf", "/opt/axconf"}},
@@ -121,7 +123,7 @@ func TestPatternsMatchPaths(t *testing.T) {
 		}
 		for _, p := range append(test.yes, test.no...) {
 			if strings.Contains(p, "//") {
-				continue // no path of a tree
+				continue // not a path of a tree
 			}
 			set, err := component.Detect(t.Context(), tree.New(tree.Empty(p)), component.Options{Rules: rules})
 			if err != nil {
@@ -140,9 +142,12 @@ func TestPatternsMatchPaths(t *testing.T) {
 
 func TestTheFirstRuleThatMatchesCounts(t *testing.T) {
 	t.Parallel()
-	files := debian(deb{"gnome-shell", "", "/usr/bin/gnome-shell /usr/share/gnome/x /boot/initrd.img", ""}, deb{"gnome-terminal", "", "/usr/bin/gnome-terminal", ""}).And(
-		tree.Empty("/usr/bin/gnome-shell", "/usr/share/gnome/x", "/usr/bin/gnome-terminal", "/boot/initrd.img", "/opt/app/keep/b")).And(tree.Files{
-		"/opt/app": {Dir: true, Xattrs: map[string]string{"user.component": "xattr"}}, "/opt/app/a": tree.Text("a"), "/opt/link": tree.HardLink("/opt/app/a"),
+	files := debian(deb{"gnome-shell", "", "/usr/bin/gnome-shell /usr/share/gnome/x /boot/initrd.img", ""},
+		deb{"gnome-terminal", "", "/usr/bin/gnome-terminal", ""}).And(
+		tree.Empty("/usr/bin/gnome-shell", "/usr/share/gnome/x", "/usr/bin/gnome-terminal", "/boot/initrd.img",
+			"/opt/app/keep/b")).And(tree.Files{
+		"/opt/app": {Dir: true, Xattrs: map[string]string{"user.component": "xattr"}}, "/opt/app/a": tree.Text("a"),
+		"/opt/link": tree.HardLink("/opt/app/a"),
 	})
 	for name, test := range map[string]struct {
 		rules string
@@ -150,11 +155,13 @@ func TestTheFirstRuleThatMatchesCounts(t *testing.T) {
 	}{
 		"paths first": {
 			"- {name: share, paths: [/usr/share]}\n- {name: gnome, packages: [gnome-*]}",
-			map[string]string{"/usr/bin/gnome-shell": "user/gnome", "/usr/share/gnome/x": "user/share", "/usr/bin/gnome-terminal": "user/gnome", "/opt/app/a": "user/xattr"},
+			map[string]string{"/usr/bin/gnome-shell": "user/gnome", "/usr/share/gnome/x": "user/share",
+				"/usr/bin/gnome-terminal": "user/gnome", "/opt/app/a": "user/xattr"},
 		},
 		"packages first": {
 			"- {name: gnome, packages: [gnome-*]}\n- {name: share, paths: [/usr/share, /usr/bin]}",
-			map[string]string{"/usr/bin/gnome-shell": "user/gnome", "/usr/share/gnome/x": "user/gnome", "/usr/bin/gnome-terminal": "user/gnome"},
+			map[string]string{"/usr/bin/gnome-shell": "user/gnome", "/usr/share/gnome/x": "user/gnome",
+				"/usr/bin/gnome-terminal": "user/gnome"},
 		},
 		"the same package twice": {
 			"- {name: shell, packages: [gnome-shell]}\n- {name: gnome, packages: [gnome-*]}",
@@ -162,7 +169,8 @@ func TestTheFirstRuleThatMatchesCounts(t *testing.T) {
 		},
 		"rules go before xattrs and databases, packages' rules not before the initial RAM disk": {
 			"- {name: app, paths: [/opt/app/a]}\n- {name: gnome, packages: ['*']}\n- {name: db, paths: [/var/lib/dpkg]}",
-			map[string]string{"/opt/app/a": "user/app", "/opt/link": "user/app", "/opt/app/keep/b": "user/xattr", "/boot/initrd.img": "sys/initramfs", "/var/lib/dpkg/status": "user/db"},
+			map[string]string{"/opt/app/a": "user/app", "/opt/link": "user/app", "/opt/app/keep/b": "user/xattr",
+				"/boot/initrd.img": "sys/initramfs", "/var/lib/dpkg/status": "user/db"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -175,7 +183,8 @@ func TestTheFirstRuleThatMatchesCounts(t *testing.T) {
 			}
 			for i, c := range set.Claims {
 				why := set.Reasons[c.Reason]
-				if c.Component >= 0 && strings.HasPrefix(set.Components[c.Component].ID, "user/") && why.Detector != "rule" && why.Detector != "xattr" && why.Detector != "system" {
+				if c.Component >= 0 && strings.HasPrefix(set.Components[c.Component].ID, "user/") && why.Detector != "rule" &&
+					why.Detector != "xattr" && why.Detector != "system" {
 					t.Errorf("%d: %+v", i, why)
 				}
 			}
@@ -185,13 +194,18 @@ func TestTheFirstRuleThatMatchesCounts(t *testing.T) {
 
 func TestARuleSaysHowItsComponentIsLaidOut(t *testing.T) {
 	t.Parallel()
-	files := debian(deb{"tool", "toolsrc", "/usr/bin/tool", " -- A <a@b.c>  Mon, 02 Jan 2023 01:00:00 +0000\n"}).And(tree.Empty("/usr/bin/tool", "/opt/x"))
-	set, _ := detect(t, files, component.Options{Rules: parse(t, "- {name: t, packages: [tool], layer: exclusive, update_interval: monthly}\n- {name: nothing, paths: [/nothing]}\n- {name: none, packages: [none]}")})
+	files := debian(deb{"tool", "toolsrc", "/usr/bin/tool",
+		" -- A <a@b.c>  Mon, 02 Jan 2023 01:00:00 +0000\n"}).And(tree.Empty("/usr/bin/tool", "/opt/x"))
+	set, _ := detect(t, files,
+		component.Options{Rules: parse(t,
+			"- {name: t, packages: [tool], layer: exclusive, update_interval: monthly}\n"+
+				"- {name: nothing, paths: [/nothing]}\n- {name: none, packages: [none]}")})
 	got := find(t, set, "user/t")
 	if !got.Exclusive || got.Interval != 30 || len(got.Changes) != 1 || !cmp.Equal(got.Packages, []string{"tool"}) {
 		t.Errorf("%+v", got)
 	}
-	if diff := cmp.Diff([]string{"the rule nothing matches nothing", "the rule none matches nothing"}, set.Warnings); diff != "" {
+	if diff := cmp.Diff([]string{"the rule nothing matches nothing", "the rule none matches nothing"},
+		set.Warnings); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)
 	}
 }
@@ -205,7 +219,8 @@ func TestXattrsNameComponentsOfFilesAndOfWhatIsBelow(t *testing.T) {
 		}
 		return m
 	}
-	files := debian(deb{"owner", "", "/opt/a/owned", ""}).And(tree.Empty("/opt/a/owned", "/opt/a/below/deep", "/opt/a/below/link", "/opt/a/other/y", "/opt/a/fast/z", "/opt/a/fast/z2", "/usr/x")).And(tree.Files{
+	files := debian(deb{"owner", "", "/opt/a/owned", ""}).And(tree.Empty("/opt/a/owned", "/opt/a/below/deep",
+		"/opt/a/below/link", "/opt/a/other/y", "/opt/a/fast/z", "/opt/a/fast/z2", "/usr/x")).And(tree.Files{
 		"/opt/a":            {Dir: true, Xattrs: x("component", "app", "update-interval", "monthly")},
 		"/opt/a/other":      {Dir: true, Xattrs: x("component", "other\x00")},
 		"/opt/a/fast":       {Dir: true, Xattrs: x("update-interval", "3")},
@@ -216,7 +231,8 @@ func TestXattrsNameComponentsOfFilesAndOfWhatIsBelow(t *testing.T) {
 	})
 	set, owners := detect(t, files, component.Options{})
 	for p, want := range map[string]string{
-		"/opt/a/owned": "user/app", "/opt/a/below/deep": "user/app", "/opt/a/below/link": "user/link", "/opt/a/other/y": "user/other", "/opt/a/fast/z": "user/app",
+		"/opt/a/owned": "user/app", "/opt/a/below/deep": "user/app", "/opt/a/below/link": "user/link",
+		"/opt/a/other/y": "user/other", "/opt/a/fast/z": "user/app",
 		"/usr/x": "unowned/usr", "/usr/one": "user/one", "/usr/bad": "unowned/usr", "/usr/only": "unowned/usr",
 	} {
 		if owners[p] != want {
@@ -229,8 +245,9 @@ func TestXattrsNameComponentsOfFilesAndOfWhatIsBelow(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff([]string{
-		`/usr/bad: the value of user.component is no name: "no name"`,
-		`/usr/bad: user.update-interval: interval "seldom": give days, or daily, weekly, biweekly, monthly, quarterly or yearly`,
+		`/usr/bad: the value of user.component is not a valid name: "no name"`,
+		`/usr/bad: user.update-interval: interval "seldom": ` +
+			`give days, or daily, weekly, biweekly, monthly, quarterly or yearly`,
 		"component app has several intervals: the shortest counts",
 	}, set.Warnings); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)
@@ -238,7 +255,8 @@ func TestXattrsNameComponentsOfFilesAndOfWhatIsBelow(t *testing.T) {
 }
 
 func FuzzParseRules(f *testing.F) {
-	for _, seed := range []string{yamlRules, jsonRules, "", "- &a {name: x, paths: [/**/[!a-z]?*]}\n- *a\n", "- name: a\n  paths: ['/[']\n", "a: &a [*a]", "- {name: a, packages: ['[[:x:]]']}"} {
+	for _, seed := range []string{yamlRules, jsonRules, "", "- &a {name: x, paths: [/**/[!a-z]?*]}\n- *a\n",
+		"- name: a\n  paths: ['/[']\n", "a: &a [*a]", "- {name: a, packages: ['[[:x:]]']}"} {
 		f.Add([]byte(seed))
 	}
 	tr := tree.New(tree.Empty("/opt/app/x", "/etc/app.conf", "/usr/lib/größe"))

@@ -11,10 +11,10 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// isolated claims initial RAM disks and package databases before the packages do: they change at other times than those.
+// isolated claims initial RAM disks and package databases before the packages do, since they change at other times.
 func (d *detection) isolated(ctx context.Context, _ Options) error {
 	dirs := databaseDirs
-	// What cannot be read here is a matter of the package manager's own detector.
+	// The detector of the package manager reports a configuration that cannot be read.
 	if home, err := alpm.DBPath(ctx, d.x); err == nil {
 		if i, err := d.x.Resolve(home); err == nil {
 			home = shipped(d.entries.At(i).Path())
@@ -36,7 +36,7 @@ func (d *detection) isolated(ctx context.Context, _ Options) error {
 	return nil
 }
 
-// shipped is the path that a file of a commit has in the system: commits keep /etc in /usr/etc, and may keep /var in
+// shipped returns the path in the system of a file of a commit. Commits have /etc in /usr/etc, and may have /var in
 // /usr/share/factory/var.
 func shipped(p string) string {
 	p = strings.TrimPrefix(p, "/usr/share/factory")
@@ -46,7 +46,7 @@ func shipped(p string) string {
 	return p
 }
 
-// bootDirs hold kernels and what is loaded with them.
+// bootDirs hold kernels and the files that are loaded with them.
 var bootDirs = []string{"/boot/", "/usr/lib/modules/", "/lib/modules/", "/usr/lib/ostree-boot/"}
 
 func isInitramfs(p string) bool {
@@ -59,9 +59,10 @@ func startsWithAny(p string, prefixes []string) bool {
 	return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(p, prefix) })
 }
 
-// databaseDirs hold what package managers write about themselves.
+// databaseDirs hold the state of package managers.
 var databaseDirs = []string{
-	"/var/lib/dpkg/", "/usr/lib/dpkg/status.d/", "/var/lib/apt/", "/var/cache/apt/", "/var/cache/debconf/", "/var/lib/ucf/",
+	"/var/lib/dpkg/", "/usr/lib/dpkg/status.d/", "/var/lib/apt/", "/var/cache/apt/", "/var/cache/debconf/",
+	"/var/lib/ucf/",
 	"/var/lib/systemd/deb-systemd-helper-enabled/", "/var/lib/systemd/deb-systemd-user-helper-enabled/",
 	"/usr/lib/sysimage/", "/usr/share/rpm/", "/var/lib/rpm/", "/var/lib/rpm-state/", "/var/lib/dnf/",
 	"/var/cache/dnf/", "/var/lib/yum/", "/var/cache/yum/", "/var/cache/libdnf5/", "/var/lib/zypp/", "/var/cache/zypp/",
@@ -78,8 +79,7 @@ func isPackageDatabase(p string, dirs []string) bool {
 	return databaseFiles[p] || startsWithAny(p, dirs)
 }
 
-// maker says which source a generated file goes with, by the package that has the program that makes it. The first package that
-// is installed counts.
+// maker assigns a generated file to the package of the program that makes it. The first installed package is used.
 type maker struct {
 	file     *regexp.Regexp
 	packages []string
@@ -122,7 +122,7 @@ var makers = []maker{
 	by(`^/usr/share/vim/[^/]+/doc/tags$`, "deb/vim-runtime", "rpm/vim-common", "alpm/vim-runtime"),
 }
 
-// What should not be in an image: files that each installation makes anew, and directories of such files.
+// These should not be in an image: files that each installation makes again, and directories of such files.
 var (
 	volatileFile = regexp.MustCompile(`^/etc/(machine-id|ssh/ssh_host_.*_key(\.pub)?|resolv\.conf|hostname)$` +
 		`|^/etc/ssl/(private/ssl-cert-snakeoil\.key|certs/ssl-cert-snakeoil\.pem)$` +
@@ -133,7 +133,8 @@ var (
 	volatileDirs = []string{"/var/log/", "/var/tmp/", "/var/spool/", "/var/cache/", "/tmp/", "/run/"}
 )
 
-// generated claims unowned files that were made from something that is owned. Symlinks come last: they may lead to such files.
+// generated claims unowned files that were made from owned files. Symlinks come last, since they may lead to such
+// files.
 func (d *detection) generated(context.Context, Options) error {
 	g := &generator{detection: d, kernels: d.kernels(), names: d.ownedNames()}
 	for i, e := range d.entries.All() {
@@ -152,11 +153,11 @@ func (d *detection) generated(context.Context, Options) error {
 	return nil
 }
 
-// generator is the state of looking for what was generated.
+// generator is the state of a search for generated files.
 type generator struct {
 	*detection
 	kernels  map[string]int32 // release → component
-	names    map[int]int      // hard links: first name → a name that is owned
+	names    map[int]int      // hard links: first name → an owned name
 	volatile int              // how many files there are of that kind
 	example  string           // one of them
 }
@@ -184,13 +185,13 @@ func (g *generator) claimVolatile(i int, p string) {
 	}
 }
 
-// with gives an entry to the owner of another.
+// with assigns an entry to the owner of another.
 func (d *detection) with(i, owned int, reason string) {
 	d.claims[i] = Claim{Component: d.claims[owned].Component, Reason: d.reason(detectorSystem, reason), With: int32(owned)}
 }
 
-// bytecode gives Python's compiled files to the owner of their source, which is beside the directory of the cache or, in the
-// older form, beside the file.
+// bytecode assigns Python's compiled files to the owner of their source. The source is beside the cache directory or,
+// in the older form, beside the file.
 func (d *detection) bytecode(i int, e rootfs.Entry) bool {
 	module, ok := strings.CutSuffix(e.Path(), ".pyc")
 	if !ok {
@@ -228,7 +229,8 @@ func (d *detection) ownedNames() map[int]int {
 	return names
 }
 
-// otherName gives a hard link to the owner of the file's other name. In a commit all empty files are one: that says nothing.
+// otherName assigns a hard link to the owner of the file's other name. It ignores empty files, since all empty files of
+// a commit are one object.
 func (g *generator) otherName(i int, e rootfs.Entry) bool {
 	j, ok := g.names[e.Link]
 	if !ok || j < 0 || !e.IsRegular() || e.Size == 0 {
@@ -238,8 +240,7 @@ func (g *generator) otherName(i int, e rootfs.Entry) bool {
 	return true
 }
 
-// linkOfTarget gives an unowned symlink, such as one of the alternatives or an applet of busybox, to the owner of what it leads
-// to.
+// linkOfTarget assigns an unowned symlink, such as an alternative or an applet of busybox, to the owner of its target.
 func (d *detection) linkOfTarget(i int) bool {
 	j, ok := d.follow(i)
 	if !ok || d.claims[j].Component < 0 {
@@ -274,7 +275,7 @@ func (d *detection) follow(i int) (int, bool) {
 	return 0, false
 }
 
-// maxLinks is how many symlinks are followed one after another, as in Linux.
+// maxLinks is how many symlinks are followed for one path, as in Linux.
 const maxLinks = 40
 
 func (d *detection) ofGenerator(i int, p string) bool {

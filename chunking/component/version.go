@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// compareVersions orders releases of a kernel: runs of digits by their value, everything else by bytes.
+// compareVersions compares kernel releases: runs of digits by value, everything else by bytes.
 func compareVersions(a, b string) int {
 	for a != "" && b != "" {
 		x, restA := run(a)
@@ -24,7 +24,7 @@ func compareVersions(a, b string) int {
 	return cmp.Compare(len(a), len(b))
 }
 
-// run splits the leading run of digits, or of anything else, off a string that is not empty.
+// run splits a non-empty string after its leading run of digits or of other characters.
 func run(s string) (head, rest string) {
 	n := 1
 	for n < len(s) && isDigit(s[n]) == isDigit(s[0]) {

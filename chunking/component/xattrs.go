@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// Xattrs by which the user says what belongs together. A directory hands them to what is in it.
+// The xattrs with which the user assigns files to components. Everything below a directory inherits them.
 const (
 	xattrComponent = "user.component"
 	xattrInterval  = "user.update-interval"
 )
 
-// directive is what the xattrs above an entry say.
+// directive holds the xattrs that apply to an entry.
 type directive struct {
 	name     string
 	from     string // the path that has the xattr
 	interval float64
 }
 
-// xattrs claims what carries a component's name, or lies below a directory that does.
+// xattrs claims entries whose xattr, or that of a parent directory, names a component.
 func (d *detection) xattrs(context.Context, Options) error {
 	inherited, several := map[string]directive{}, map[string]bool{}
 	for i, e := range d.entries.All() {
@@ -29,7 +29,7 @@ func (d *detection) xattrs(context.Context, Options) error {
 			if name := strings.TrimRight(string(v), "\x00\n"); validName(name) {
 				at.name, at.from = name, e.Path()
 			} else {
-				d.warnf("%s: the value of %s is no name: %q", e.Path(), xattrComponent, abbreviate(name))
+				d.warnf("%s: the value of %s is not a valid name: %q", e.Path(), xattrComponent, abbreviate(name))
 			}
 		}
 		if v, ok := e.Xattrs.Get(xattrInterval); ok {
@@ -56,7 +56,8 @@ func (d *detection) xattrs(context.Context, Options) error {
 	return nil
 }
 
-// claimDirected claims what an xattr says. Names of components with several intervals are added to several.
+// claimDirected claims an entry for the component that an xattr names. It adds the name to several if its xattrs have
+// different intervals.
 func (d *detection) claimDirected(i int, at directive, several map[string]bool) {
 	id := "user/" + at.name
 	d.claim(i, id, detectorXattr, "xattr "+xattrComponent+" of "+at.from)

@@ -5,14 +5,14 @@ import (
 	"sync"
 )
 
-// maxGroups is the number of groups from which neighbours in the order of chance per byte are joined beforehand. Time
-// grows with its square.
+// maxGroups is the most groups that are packed. Above it, neighbours in the order of chance per byte are joined first.
+// Time grows with its square.
 const maxGroups = 2000
 
 // mergeGroups is the same for merging pairs, which is slower.
 const mergeGroups = 500
 
-// arrange is the packing itself: the given items in at most k bins, at least expected cost.
+// arrange packs the given items into at most k bins at the least expected cost.
 func (p *packer) arrange(members []int, k int) []bin {
 	if len(members) == 0 {
 		return nil

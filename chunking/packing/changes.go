@@ -11,7 +11,7 @@ type Changes struct {
 	perUpdate float64
 	perDay    float64
 	days      []int
-	known     bool // days is a history, even if an empty one
+	known     bool // days is a history, possibly an empty one
 }
 
 // PerUpdate is an item that changes with probability p in one update, from 0 to 1, independent of all others.
@@ -21,25 +21,25 @@ func PerUpdate(p float64) Changes { return Changes{perUpdate: p} }
 func PerDay(rate float64) Changes { return Changes{perDay: rate} }
 
 // History is an item that changes rate times a day on average and did so on the given days, counted back from the
-// reference time: 0 is its last day. Days outside of Params.Window are left out. Items with a history that
-// changed on the same days are expected to do so again.
+// reference time: 0 is its last day. Days outside Params.Window are ignored. Items with a history that changed on the
+// same days are expected to do so again.
 func History(rate float64, days []int) Changes {
 	return Changes{perDay: rate, days: slices.Clone(days), known: true}
 }
 
-// RateOfDays estimates changes a day from the number of days with a change in a window of so many days.
+// RateOfDays estimates the changes a day from the number of days with a change in a window, given in days.
 func RateOfDays(days, window int) float64 {
 	return (float64(days) + eventPrior) / float64(window)
 }
 
-// RateLearned estimates changes a day from what successive builds showed, for items without any other record:
-// the number of changes seen over so many days of exposure.
+// RateLearned estimates the changes a day from successive builds, for items without another record, given the number of
+// changes seen and the days of exposure.
 func RateLearned(changes int, exposure float64) float64 {
 	const unseen = 180 // days after which one change is expected of something never seen
 	return (float64(changes) + 1) / (exposure + unseen)
 }
 
-// eventPrior is the part of an event that every item is taken to have had, whatever its record.
+// eventPrior is the fraction of a change that is added to the record of every item.
 const eventPrior = 0.5
 
 func (c Changes) validate() error {

@@ -5,11 +5,11 @@ import "math"
 // divideWork bounds the steps of one division: the number of groups squared times that of bins, halved.
 const divideWork = 200_000_000
 
-// divideGroups is the number of groups from which neighbours are joined for a division.
+// divideGroups is the most groups of a division. Above it, neighbours are joined first.
 const divideGroups = 1500
 
 // divide splits an ordered list of groups into at most k ranges of least cost. It is exact for this order: the cheapest
-// division of the first j groups into n ranges ends in a range i…j behind the cheapest one of i groups into n−1.
+// division of the first j groups into n ranges ends in a range i…j after the cheapest one of i groups into n−1.
 func (m *model) divide(groups []group, k int) [][]group {
 	k = min(k, len(groups))
 	groups = m.coarsen(groups, max(k, min(divideGroups, int(math.Sqrt(2*divideWork/float64(k))))))
@@ -40,8 +40,8 @@ func (m *model) divide(groups []group, k int) [][]group {
 	return parts
 }
 
-// cheapestEnd finds the begin i ≥ r of the last range up to group j for which best of the groups before it and the cost
-// of the range add up to the least; the first of equals.
+// cheapestEnd finds the begin i ≥ r of the last range up to group j for which best of the groups before it and the
+// cost of the range add up to the least; the first of equals.
 func cheapestEnd(best, costs []uint64, r, j int) (cost uint64, begin uint16) {
 	least := uint64(math.MaxUint64)
 	before := best[r-1 : j]

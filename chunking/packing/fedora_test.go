@@ -79,8 +79,9 @@ func binsOf(result *packing.Result) [][]string {
 	return bins
 }
 
-// The expected bytes of an update of the Fedora list over those of one bin for each package. A plain greedy merge
-// with relocation reaches the column greedy; upstream's and chunkah's packings are far above (1.07 to 2.90).
+// These are the expected bytes of an update of the Fedora list, divided by those with one bin for each package. A plain
+// greedy merge with relocation reaches the column greedy; upstream's and chunkah's packings are far above (1.07 to
+// 2.90).
 func TestFedoraListIsPackedBetterThanByGreedyMerging(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

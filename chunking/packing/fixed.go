@@ -5,8 +5,8 @@ import (
 	"math/bits"
 )
 
-// Exponents, −ln of the chance to stay unchanged, are integers in units of 2⁻³⁶. They add up exactly, so the cost of a
-// set does not depend on the order in which it was put together. Chances are integers in units of 2⁻³².
+// Exponents, −ln of the chance to stay unchanged, are integers in units of 2⁻³⁶. They add up exactly, so the
+// cost of a set does not depend on the order in which it was put together. Chances are integers in units of 2⁻³².
 const (
 	exponentBits = 36
 	exponentMax  = 32 << exponentBits // e⁻³² is far below 2⁻³²
@@ -15,7 +15,7 @@ const (
 	one          = uint64(1) << chanceBits
 )
 
-// exponentOfRate is the exponent per day of a rate.
+// exponentOfRate returns the exponent per day of a rate.
 func exponentOfRate(perDay float64) uint64 {
 	if perDay >= 32 {
 		return exponentMax
@@ -23,8 +23,8 @@ func exponentOfRate(perDay float64) uint64 {
 	return uint64(float64(perDay * (1 << exponentBits)))
 }
 
-// exponentOfChance is −ln(1−p). Each product and sum is rounded on its own (the conversions forbid fused operations),
-// so that every architecture has the same result.
+// exponentOfChance returns −ln(1−p). Each product and sum is rounded on its own (the conversions forbid fused
+// operations), so that every architecture has the same result.
 func exponentOfChance(p float64) uint64 {
 	if p >= 1 {
 		return exponentMax
@@ -74,7 +74,7 @@ func fillPowers(powers []uint64, base uint64) {
 	}
 }
 
-// mul63 drops the lowest bit of the product, which is far below the units that are asked for in the end.
+// mul63 drops the lowest bit of the product, which is far below the units of the result.
 func mul63(a, b uint64) uint64 {
 	hi, _ := bits.Mul64(a, b)
 	return hi << 1
@@ -92,7 +92,8 @@ func (t *expTable) unchanged(x uint64) uint64 {
 	return (v + 1<<30) >> 31
 }
 
-// times multiplies an exponent by a number of days. It ends at a value so far below 2⁶⁴ that a few can be added up.
+// times multiplies an exponent by a number of days. It saturates far enough below 2⁶⁴ that a few results can be
+// added.
 func times(exponent uint64, days uint64) uint64 {
 	hi, lo := bits.Mul64(exponent, days)
 	if hi != 0 || lo > exponentMax {

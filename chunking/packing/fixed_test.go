@@ -63,7 +63,7 @@ func TestCostsAreTheSameOnEveryArchitecture(t *testing.T) {
 	}
 }
 
-// The order of merging and taking away does not change a sum.
+// The order of adding and subtracting does not change a sum.
 func TestSumsDoNotDependOnTheOrder(t *testing.T) {
 	t.Parallel()
 	p := manyItems(t, 300, Params{MaxBins: 10})
@@ -114,7 +114,7 @@ func TestJoiningNeighboursBeforehandKeepsEveryComponent(t *testing.T) {
 	}
 }
 
-// More items than the packing proper takes are joined beforehand.
+// If there are more items than the packing takes, some are joined first.
 func TestManyThousandComponentsArePacked(t *testing.T) {
 	t.Parallel()
 	p := manyItems(t, 2500, Params{MaxBins: 100})

@@ -5,16 +5,16 @@ import "slices"
 // maxRounds bounds the rounds of improvement; lists seen so far need two to six.
 const maxRounds = 24
 
-// improveWork bounds the costs computed for one improvement: less than a second's work, which only lists of many
-// hundred items with many bins need. (Not a time: packings are the same on slow machines.)
+// improveWork bounds the number of costs computed for one improvement. They take less than a second; only lists of many
+// hundred items with many bins need that many. It is not a time, so that packings are the same on slow machines.
 const improveWork = 3_000_000
 
-// exchangeWork bounds the pairs of groups that one round looks at. Where there are more, only those near each other in
-// the order of chance per byte are tried.
+// exchangeWork bounds the pairs of groups that one round tries. If there are more, it only tries pairs near each other
+// in the order of chance per byte.
 const exchangeWork = 200_000
 
-// arrangement is an assignment of groups to bins that is being improved. Its clock counts changes of bins, so that
-// a step passes over what it has seen before and has not changed since.
+// arrangement is an assignment of groups to bins that is being improved. Its clock counts changes of bins, so that a
+// step can skip bins that have not changed since it last saw them.
 type arrangement struct {
 	model  *model
 	groups []group // in the order of chance per byte
@@ -29,7 +29,7 @@ type arrangement struct {
 	heads                           []int64
 }
 
-// load is what a bin holds.
+// load is the content of a bin.
 type load struct {
 	sum     sum
 	cost    int64
@@ -40,7 +40,7 @@ type load struct {
 	splitGain int64
 }
 
-// newArrangement takes groups, and parts of them that together are at most limit bins.
+// newArrangement returns an arrangement of groups in the given parts, of which there are at most limit.
 func newArrangement(m *model, groups []group, parts [][]int, limit int) *arrangement {
 	a := &arrangement{
 		model: m, groups: groups, limit: limit,
@@ -53,7 +53,7 @@ func newArrangement(m *model, groups []group, parts [][]int, limit int) *arrange
 	return a
 }
 
-// refresh computes anew what depends on the groups of a bin.
+// refresh recomputes what depends on the groups of a bin.
 func (a *arrangement) refresh(at int) {
 	l := &a.bins[at]
 	slices.Sort(l.groups)
@@ -77,7 +77,7 @@ func (a *arrangement) refresh(at int) {
 	}
 }
 
-// total is the cost of all bins.
+// total returns the cost of all bins.
 func (a *arrangement) total() int64 {
 	var t int64
 	for i := range a.bins {
@@ -86,7 +86,7 @@ func (a *arrangement) total() int64 {
 	return t
 }
 
-// improve repeats all steps until none gains.
+// improve repeats all steps until none reduces the cost.
 func (a *arrangement) improve() {
 	end := a.model.computed + improveWork
 	for range maxRounds {
@@ -102,7 +102,7 @@ func (a *arrangement) improve() {
 	}
 }
 
-// relocate moves single groups to the bin where they add least, an empty one among them.
+// relocate moves single groups to the bin where they add the least cost, possibly an empty one.
 func (a *arrangement) relocate() {
 	since := a.relocated
 	a.relocated = a.clock
@@ -196,8 +196,8 @@ func replace(groups []int, old, new int) {
 	groups[at] = new
 }
 
-// redivide looks at each pair of bins, orders their groups by chance per byte, and divides them at the best place.
-// Items are numbered in that order.
+// redivide orders the groups of each pair of bins by chance per byte and divides them at the best place. Groups are
+// numbered in that order.
 func (a *arrangement) redivide() {
 	since := a.redivided
 	a.redivided = a.clock
@@ -238,7 +238,7 @@ func (a *arrangement) bestSplit(groups []int) (at int, cost int64) {
 	return at, cost
 }
 
-// useEmpty divides the bins that gain most while the limit allows for more of them.
+// useEmpty divides the bins that gain most while the limit allows more bins.
 func (a *arrangement) useEmpty() {
 	for len(a.bins) < a.limit {
 		split := a.bestBinToSplit(-1, -1)
@@ -302,7 +302,7 @@ func cheapestMerge(losses [][]int64) (from, to int) {
 	return from, to
 }
 
-// bestBinToSplit is the bin that gains most from being divided, but for two; -1 if there is none.
+// bestBinToSplit returns the bin that gains most from being divided, other than two given ones, or -1 if there is none.
 func (a *arrangement) bestBinToSplit(except, and int) int {
 	best := -1
 	for x := range a.bins {

@@ -23,11 +23,11 @@ type model struct {
 	unseen   uint64 // exponent per day of an item with a history, for days of which nothing is known
 	overhead uint64
 	exp      *expTable
-	computed int // counts costs, for steps that have to end some time
+	computed int // counts computed costs, to bound the work of steps
 }
 
 // horizon is a span of days between updates. A history is one bit for each such span in the window; those of all
-// horizons lie behind each other, each beginning at a new word.
+// horizons follow each other, each beginning at a new word.
 type horizon struct {
 	days       uint64
 	spans      int
@@ -40,7 +40,7 @@ type group struct {
 	members []int // indexes of items, ascending
 }
 
-// sum is what the cost of a set depends on. All but the history add up, and so can be taken away again.
+// sum is what the cost of a set depends on. All but the history add up, and so can be subtracted again.
 type sum struct {
 	size     uint64
 	fixed    uint64   // exponents per update
@@ -143,7 +143,7 @@ func (s *sum) add(other *sum) {
 	}
 }
 
-// set makes s a copy of other that shares nothing with it, in the memory s has.
+// set makes s a copy of other that shares nothing with it. It reuses the memory of s.
 func (s *sum) set(other *sum) {
 	history := append(s.history[:0], other.history...)
 	*s = *other
@@ -157,7 +157,7 @@ func (s *sum) clone() sum {
 	return c
 }
 
-// total is the sum of items, given by index.
+// total returns the sum of items, given by index.
 func (p *packer) total(members []int) *sum {
 	var s sum
 	for _, i := range members {
@@ -166,13 +166,13 @@ func (p *packer) total(members []int) *sum {
 	return &s
 }
 
-// chance is the chance that a set changes in one update, added up over the horizons, in units of 2⁻³².
+// chance returns the chance that a set changes in one update, added up over the horizons, in units of 2⁻³².
 //
-// Half of the weight of members with a history lies on independence, half on what happened in the window: spans in
-// which none of them changed, less what may happen that never did.
+// For members with a history, half of the weight assumes independence, and half follows the window: the spans in which
+// none of them changed, less an allowance for changes that have never happened.
 func (m *model) chance(s *sum) uint64 { return m.chanceOfUnion(s, &sum{}) }
 
-// chanceOfUnion is the chance of a and b together.
+// chanceOfUnion returns the chance of a and b together.
 func (m *model) chanceOfUnion(a, b *sum) uint64 {
 	fixed, rate := a.fixed+b.fixed, a.rate+b.rate
 	recorded, records := a.recorded+b.recorded, a.records+b.records
@@ -214,7 +214,7 @@ func spansOfUnion(h *horizon, a, b []uint64) int {
 
 func (m *model) cost(s *sum) uint64 { return m.costOfUnion(s, &sum{}) }
 
-// costOfUnion is what a bin of a and b together costs in an update.
+// costOfUnion returns the cost in an update of a bin with a and b.
 func (m *model) costOfUnion(a, b *sum) uint64 {
 	m.computed++
 	hi, lo := bits.Mul64(a.size+b.size+m.overhead, m.chanceOfUnion(a, b))

@@ -11,8 +11,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/packing"
 )
 
-// optimum is the least expected download of any partition into at most k bins, by dynamic programming over all sets
-// of items: 3ⁿ steps for each bin.
+// optimum returns the least expected download of any partition into at most k bins. It uses dynamic programming over
+// all sets of items, with 3ⁿ steps for each bin.
 func optimum(items []packing.Item, chances map[string]float64, k int) float64 {
 	n := len(items)
 	cost := make([]float64, 1<<n)

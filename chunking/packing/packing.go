@@ -1,22 +1,22 @@
 // Package packing packs items into bins, so that an update of the image is expected to download little. An item stands
-// for a component, a bin for a layer; but the package knows nothing of files, images or package managers: items come in
-// as sizes and chances to change, bins go out as lists of item names.
+// for a component, a bin for a layer; but the package knows nothing of files, images or package managers: its input is
+// the sizes of items and their chances to change, its output lists of item names.
 //
-// What is minimised is the expected download of one update
+// It minimises the expected download of one update
 //
 //	Σ over bins of (bytes + overhead) · P(at least one member changes)
 //
 // under the limit on the number of bins. A bin of changed content is fetched whole, so a large member must not
 // share a bin with one that changes often, while many small ones may.
 //
-// Without a prior image two packings are made, one from an optimal division of the items ordered by chance per byte,
-// one by merging the cheapest pair again and again. Both are improved by moving, exchanging and dividing until nothing
-// gains, and the better one is taken. Short lists are then disturbed and improved again, which brings those of a dozen
-// items to the optimum.
+// Without a prior image it makes two packings, one from an optimal division of the items ordered by chance per byte,
+// one by repeatedly merging the cheapest pair. Both are improved by moving, exchanging and dividing until no step
+// reduces the cost, and the better one is used. Short lists are then disturbed and improved again, which brings those
+// of a dozen items to the optimum.
 //
 // With a prior image its unchanged bins stay as they are, byte for byte, and only the members of the others are
-// arranged anew: their bytes have to be fetched anyway, so no client can lose by that. Packings from scratch differ much
-// after small changes; whoever can give the prior image should.
+// arranged again. Their bytes have to be fetched anyway, so that costs no client anything. Packings from scratch differ
+// much after small changes, so callers should pass the prior image if they can.
 //
 // All costs are integers, computed in the same way on every architecture, and every tie is decided by item names:
 // the same items give the same packing in whatever order and wherever they are given.
@@ -29,7 +29,7 @@ import (
 	"strings"
 )
 
-// Limits on what a packing is made for. They are far above any image and keep sums of sizes and rates within 64 bits.
+// Limits on the input of a packing. They are far above any image and keep sums of sizes and rates within 64 bits.
 const (
 	MaxItems     = 1 << 20
 	MaxTotalSize = 1 << 46
@@ -38,7 +38,7 @@ const (
 // DefaultOverhead is the price in bytes of one more bin to fetch: a request, tar padding, an entry in the manifest.
 const DefaultOverhead = 64 << 10
 
-// Item is what goes into a bin as a whole: a set of files that change together.
+// Item is a set of files that change together. It goes into a bin as a whole.
 type Item struct {
 	// ID names the item in every build; it has no version in it. It must not be empty and is unique.
 	ID string
@@ -46,65 +46,65 @@ type Item struct {
 	Size uint64
 	// Changes says how often its content changes. The zero value never changes.
 	Changes Changes
-	// Changed says that its content differs from that in the prior image. An item that no prior bin has needs no mark.
+	// Changed says that its content differs from that in the prior image. It need not be set for an item that no prior bin
+	// has.
 	Changed bool
 	// Exclusive asks for a bin that holds nothing else.
 	Exclusive bool
 }
 
-// Params says what a packing is for. Only MaxBins must be set.
+// Params are the parameters of a packing. Only MaxBins must be set.
 type Params struct {
 	// MaxBins is the limit on the number of bins, at least 1.
 	MaxBins int
 	// Horizons are the spans of days between two updates of a host that the packing is made for, with equal weight. None
 	// means 1, 7, 14 and 30. Items with a probability per update count the same at each.
 	Horizons []int
-	// Window is the span of days before the reference time that histories of changes cover. Zero means 730.
+	// Window is the number of days before the reference time that histories cover. Zero means 730.
 	Window int
 	// Overhead is added to the bytes of each bin; see DefaultOverhead.
 	Overhead uint64
-	// Prior lists the bins of the image that hosts have now, in their order. None means a packing from scratch.
+	// Prior lists the bins of the image that hosts have now, in order. If it is empty, the packing is made from scratch.
 	Prior []PriorBin
 	// Rebalance says whether unchanged bins of the prior image may be opened for a better packing.
 	Rebalance Rebalance
-	// Updates is the number of updates over which opening an unchanged bin has to pay under RebalanceAuto. Zero means
+	// Updates is the number of updates within which opening an unchanged bin must pay off under RebalanceAuto. Zero means
 	// 12.
 	Updates int
 }
 
 // PriorBin is a bin of the image that hosts have now.
 type PriorBin struct {
-	// Items are the members by ID; those that are gone may be among them.
+	// Items are the members by ID. They may include items that no longer exist.
 	Items []string
-	// Dirty says that the bin cannot be made again byte for byte, whatever its members say.
+	// Dirty says that the bin cannot be made again byte for byte, even if its members are unchanged.
 	Dirty bool
 }
 
 // Rebalance says when an unchanged bin of the prior image is opened.
 type Rebalance uint8
 
-// The policies. Bins are opened under any of them where the bin limit demands it.
+// The policies. Under any of them bins are opened if the bin limit demands it.
 const (
 	// RebalanceNever keeps every unchanged bin.
 	RebalanceNever Rebalance = iota
-	// RebalanceAuto opens bins whose bytes are saved again within Params.Updates updates.
+	// RebalanceAuto opens bins if that saves as many bytes as it costs within Params.Updates updates.
 	RebalanceAuto
 	// RebalanceAlways packs from scratch as though there were no prior image.
 	RebalanceAlways
 )
 
-// Result is a packing: every item is in exactly one bin.
+// Result is a packing, in which every item is in exactly one bin.
 type Result struct {
-	// Bins in the order they go into the image: kept bins in their prior order, then the others from the most stable
-	// to the most volatile.
+	// Bins are in the order of the image: kept bins in their prior order, then the others from the most stable to the most
+	// volatile.
 	Bins []Bin
 	// Expected is the expected download of one update in bytes, without overhead.
 	Expected float64
 	// Bound is what Expected would be with a bin for each item: no packing has less, unless items with a
 	// history tend to change on the same days.
 	Bound float64
-	// MergedExclusive says that there were too many exclusive items for the limit, so that some share a bin with
-	// each other.
+	// MergedExclusive says that there were too many exclusive items for the limit, so that some share a bin.
 	MergedExclusive bool
 }
 
@@ -120,8 +120,8 @@ type Bin struct {
 	Kept bool
 }
 
-// Pack packs the items under params. It fails only on input that has no meaning: a limit below one
-// bin, empty or repeated IDs, chances outside their range, more than MaxItems or MaxTotalSize.
+// Pack packs the items. It fails only on invalid input: a limit below one bin, empty or repeated IDs, chances outside
+// their range, more than MaxItems or MaxTotalSize.
 func Pack(items []Item, params Params) (*Result, error) {
 	if params.MaxBins < 1 {
 		return nil, fmt.Errorf("a layer limit of %d: it must be at least 1", params.MaxBins)
@@ -165,7 +165,7 @@ func validate(sorted []Item) error {
 	return nil
 }
 
-// packer carries what all steps of one packing need.
+// packer holds what all steps of one packing need.
 type packer struct {
 	*model
 	params Params
@@ -173,7 +173,7 @@ type packer struct {
 	groups []group // one for each item, in the same order
 }
 
-// bin is one in the making: members are indexes of items, ascending.
+// bin is a bin during packing. members are indexes of items, ascending.
 type bin struct {
 	members []int
 	kept    bool
@@ -189,7 +189,7 @@ func (p *packer) bins() (bins []bin, mergedExclusive bool) {
 	return p.continued()
 }
 
-// fresh arranges the given items in at most k bins with no regard to a prior image.
+// fresh arranges the given items in at most k bins without regard to a prior image.
 func (p *packer) fresh(members []int, k int) (bins []bin, mergedExclusive bool) {
 	var alone, shared []int
 	for _, i := range members {
@@ -223,7 +223,7 @@ func (p *packer) fresh(members []int, k int) (bins []bin, mergedExclusive bool) 
 	return bins, mergedExclusive
 }
 
-// sortByStability puts the bins first that change least: chains of bins then stay equal for longest.
+// sortByStability sorts the bins that change least first, so that chains of bins stay equal for longest.
 func (p *packer) sortByStability(bins []bin) {
 	type ranked struct {
 		bin    bin

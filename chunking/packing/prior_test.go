@@ -128,8 +128,8 @@ func TestALayerForAnExclusiveComponentIsMadeByOpeningAnother(t *testing.T) {
 	}
 }
 
-// Whatever the input, the bins whose members are all there and unchanged stay, as long as there is room; and what is
-// called kept is one of them.
+// Bins whose members all exist and are unchanged stay, as long as there is room, whatever the input is. Only these are
+// marked as kept.
 func TestKeptLayersAreExactlyTheCleanOnes(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -16,25 +16,25 @@ import (
 	"sync"
 )
 
-// Kind says what an event is about.
+// Kind is the kind of an event.
 type Kind uint8
 
 // The kinds of event, in the order in which they occur.
 const (
-	// Planned comes once, before any layer: Layer is the number of layers, Total their size in bytes, or 0 where it
-	// is not known yet.
+	// Planned is sent once, before any layer. Layer is the number of layers, and Total their size in bytes or 0 if it is
+	// not known yet.
 	Planned Kind = iota + 1
-	// Started comes once for a layer, and again where a layer is made again because its upload failed.
+	// Started is sent once for a layer, and again if the layer is made again because its upload failed.
 	Started
-	// Advanced comes repeatedly: Done of Total bytes of the layer went through.
+	// Advanced is sent repeatedly: Done of Total bytes of the layer are processed.
 	Advanced
-	// Finished comes for a layer that was done without error.
+	// Finished is sent for a layer that was completed without error.
 	Finished
-	// Present comes once, instead of the three before, for a layer that need not be made: Total is its size.
+	// Present is sent once, instead of the three above, for a layer that need not be made. Total is its size.
 	Present
 )
 
-// Event is one thing that happened.
+// Event reports one step of an operation.
 type Event struct {
 	Kind Kind
 	// Image is the name of the image: the reference that it was opened by, or what its maker was told to call it. It is
@@ -42,10 +42,10 @@ type Event struct {
 	Image string
 	// Layer is the position of the layer in the manifest.
 	Layer int
-	// Name is what to call the layer: its description, or its digest where it has none.
+	// Name is the name of the layer to print: its description, or its digest if it has none.
 	Name string
-	// Done and Total count bytes, of a layer that is read those of the blob, of one that is made those of the tar stream.
-	// Total is 0 where it is not known. Until a layer that is made is finished, it is an estimate.
+	// Done and Total count bytes: those of the blob for a layer that is read, and those of the tar stream for one that is
+	// made. Total is 0 if it is not known. While a layer is being made, it is an estimate.
 	Done, Total int64
 }
 
@@ -63,7 +63,7 @@ func Serialize(f func(Event)) func(Event) {
 	}
 }
 
-// step is how many bytes go through between two events of a layer.
+// step is the number of bytes between two events of a layer.
 const step = 256 << 10
 
 // Reader reports the bytes that are read through it as [Advanced] events. The event gives the image, the layer, its name

@@ -1,5 +1,5 @@
 // Package aptsources finds the mirror that the machine's own apt uses. Tests that make a Debian system fetch its
-// packages from there, and name no host themselves.
+// packages from there, and do not name a host themselves.
 package aptsources
 
 import (
@@ -23,19 +23,19 @@ type Debian struct {
 // All is the release with its updates.
 func (d Debian) All() []string { return slices.Concat(d.Release, d.Updates) }
 
-// Mmdebstrap returns the arguments of mmdebstrap that make a minimal system of a release, from some of its lines. The
-// system is not safe from a loss of power while it is made: that is what half of the time goes into otherwise.
+// Mmdebstrap returns the arguments of mmdebstrap that make a minimal system of a release, from some of its lines. It
+// disables syncing to disk, which would take half of the time.
 func Mmdebstrap(codename, target string, lines []string, options ...string) []string {
 	args := append([]string{"--quiet", "--variant=minbase", "--dpkgopt=force-unsafe-io"}, options...)
 	return append(append(args, codename, target), lines...)
 }
 
-// ErrNone says that apt on this machine has no source of Debian's packages. It is wrapped.
+// ErrNone says that apt on this machine has no source of Debian's packages. It is returned wrapped.
 var ErrNone = errors.New("no source of Debian's packages")
 
 // Find returns a release, named by its code name, on the mirror of this machine. Which release the machine itself runs
-// does not matter. The error wraps [ErrNone] where /etc/apt names no mirror of the main archive, or none of the
-// security updates.
+// does not matter. The error wraps [ErrNone] if /etc/apt has no mirror of the main archive, or none of the security
+// updates.
 func Find(codename string) (Debian, error) {
 	return find(os.DirFS("/etc/apt"), codename)
 }
@@ -83,8 +83,8 @@ const (
 	isSecurity
 )
 
-// releases are the names that a suite of Debian's own archive can have. Others than Debian use such names with other
-// words before or after them.
+// releases matches the names of suites in Debian's own archive. Other distributions use such names with other words
+// before or after them.
 var releases = []string{
 	"bullseye", "bookworm", "trixie", "forky", "duke", "sid", "oldoldstable", "oldstable", "stable", "testing", "unstable",
 }
@@ -130,7 +130,7 @@ func read(etc fs.FS) ([]source, error) {
 	return all, nil
 }
 
-// parseLines reads the form of one line for each source: deb [options] URI suite component….
+// parseLines parses the format with one line for each source: deb [options] URI suite component….
 func parseLines(text string) (all []source) {
 	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(line, "#")
@@ -155,10 +155,10 @@ func parseLines(text string) (all []source) {
 	return all
 }
 
-// kept are the options that say whether a mirror is believed. Others, such as architectures, are about the machine.
+// kept are the options that say whether a mirror is trusted. Others, such as architectures, are about the machine.
 var kept = []string{"signed-by", "trusted", "check-valid-until"}
 
-// parseParagraphs reads the form of deb822: paragraphs of fields, each with several values.
+// parseParagraphs parses the format deb822: paragraphs of fields, each with several values.
 func parseParagraphs(text string) (all []source) {
 	for _, paragraph := range paragraphs(text) {
 		has := func(field, value string) bool { return slices.Contains(strings.Fields(paragraph[field]), value) }
@@ -167,7 +167,7 @@ func parseParagraphs(text string) (all []source) {
 		}
 		var options []string
 		for _, key := range kept {
-			// A key may also stand there itself, in many lines.
+			// The field may also contain the key itself, in many lines.
 			if value := paragraph[key]; value != "" && !strings.ContainsAny(value, " \n") {
 				options = append(options, key+"="+value)
 			}
@@ -181,7 +181,7 @@ func parseParagraphs(text string) (all []source) {
 	return all
 }
 
-// paragraphs are maps of fields, whose names are in lower case.
+// paragraphs returns the fields of each paragraph by name, in lower case.
 func paragraphs(text string) (all []map[string]string) {
 	current, field := map[string]string{}, ""
 	for line := range strings.Lines(text + "\n\n") {

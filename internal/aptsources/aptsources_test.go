@@ -41,7 +41,8 @@ func TestTheMirrorIsTheOneThatAptUses(t *testing.T) {
 		}, want(archive, security, "[trusted=yes] ")},
 		{"paragraphs", map[string]string{
 			"sources.list.d/debian.sources": "Types: deb deb-src\n# the archive\nURIs: " + archive +
-				"\nSuites: bookworm bookworm-updates\nComponents: main\nSigned-By: /usr/share/keyrings/debian.gpg\n\nTypes: deb\nURIs: " + security +
+				"\nSuites: bookworm bookworm-updates\nComponents: main\n" +
+				"Signed-By: /usr/share/keyrings/debian.gpg\n\nTypes: deb\nURIs: " + security +
 				"\nSuites: bookworm-security\nComponents: main\nSigned-By: /usr/share/keyrings/debian.gpg\n",
 		}, want(archive, security, "[signed-by=/usr/share/keyrings/debian.gpg] ")},
 		{"paragraphs with fields of several lines", map[string]string{

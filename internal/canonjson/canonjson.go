@@ -1,5 +1,5 @@
-// Package canonjson writes JSON in the one form of RFC 8785: keys sorted, no white space, the shortest escapes. Equal
-// values have equal bytes, which is what digests need.
+// Package canonjson writes JSON in the canonical form of RFC 8785: sorted keys, no white space, the shortest escapes.
+// Equal values have equal bytes, so their digests are equal.
 package canonjson
 
 import (
@@ -15,11 +15,11 @@ import (
 	"unicode/utf8"
 )
 
-// ErrUnsupported says that a value has no canonical form here: text that is not UTF-8, or a number that is no integer of at
-// most 2^53. Image documents have neither.
+// ErrUnsupported says that a value has no canonical form in this package: a string that is not UTF-8, or a number that
+// is not an integer of at most 2^53. Image documents have neither.
 var ErrUnsupported = errors.New("no canonical JSON")
 
-// Marshal returns the canonical form of what [json.Marshal] would write for v.
+// Marshal returns the canonical form of the output of [json.Marshal] for v.
 func Marshal(v any) ([]byte, error) {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -82,7 +82,9 @@ func appendObject(b []byte, m map[string]any) ([]byte, error) {
 	for k := range m {
 		keys = append(keys, k)
 	}
-	slices.SortFunc(keys, func(a, b string) int { return slices.Compare(utf16.Encode([]rune(a)), utf16.Encode([]rune(b))) })
+	slices.SortFunc(keys, func(a, b string) int {
+		return slices.Compare(utf16.Encode([]rune(a)), utf16.Encode([]rune(b)))
+	})
 	b = append(b, '{')
 	for i, k := range keys {
 		if i > 0 {

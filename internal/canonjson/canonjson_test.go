@@ -14,7 +14,7 @@ func TestCanonicalForm(t *testing.T) {
 		` { "b" : [1, 2 , {}], "a": null } `: `{"a":null,"b":[1,2,{}]}`,
 		`"\u0041\u00e9\/<\u2028"`:            "\"Aé/<\u2028\"",
 		`"\u0001\n\"\\\u007f"`:               "\"\\u0001\\n\\\"\\\\\u007f\"",
-		// Keys sort by their UTF-16 units, not by their bytes.
+		// Keys are sorted by UTF-16 units, not by bytes.
 		`{"\ufb33":1,"\ud83d\ude00":2,"\u20ac":3}`: "{\"€\":3,\"😀\":2,\"\ufb33\":1}",
 	} {
 		got, err := canonjson.Canonicalize([]byte(in))

@@ -1,4 +1,4 @@
-// Package ctxio ends reading and writing when a context does, where what is read or written knows no context.
+// Package ctxio makes readers and writers that fail once a context is done.
 package ctxio
 
 import (
@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// Reader returns a reader of r that fails with the context's error once the context ended. A read that is under way is
-// not interrupted.
+// Reader returns a reader of r that fails with the context's error once the context is done. It does not interrupt a
+// read in progress.
 func Reader(ctx context.Context, r io.Reader) io.Reader { return reader{ctx, r} }
 
 type reader struct {
@@ -22,8 +22,8 @@ func (c reader) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
-// Writer returns a writer to w that fails with the context's error once the context ended. A write that is under way is
-// not interrupted.
+// Writer returns a writer to w that fails with the context's error once the context is done. It does not interrupt a
+// write in progress.
 func Writer(ctx context.Context, w io.Writer) io.Writer { return writer{ctx, w} }
 
 type writer struct {

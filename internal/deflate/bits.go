@@ -2,14 +2,14 @@ package deflate
 
 import "encoding/binary"
 
-// bitWriter appends bits to a byte slice, the first bit in the lowest place.
+// bitWriter appends bits to a byte slice, lowest bit first.
 type bitWriter struct {
 	out  []byte
 	acc  uint64
 	have uint // bits in acc, always fewer than 8 after flush
 }
 
-// put adds up to 32 bits. After puts of 56 bits in all, flush has to be called.
+// put adds up to 32 bits. The caller must call flush before more than 56 bits have been put.
 func (w *bitWriter) put(v uint64, n uint) {
 	w.acc |= v << w.have
 	w.have += n
@@ -24,7 +24,7 @@ func (w *bitWriter) flush() {
 	w.have &= 7
 }
 
-// align fills the last byte with zeros.
+// align fills the last byte with zero bits.
 func (w *bitWriter) align() {
 	w.flush()
 	if w.have > 0 {

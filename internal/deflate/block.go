@@ -15,15 +15,15 @@ type blockWriter struct {
 	metaFreq     [19]uint32
 	lengths      []uint8 // code lengths of both alphabets, one after the other
 	out          tokenWriter
-	runs         []uint16 // the same, run-length coded: symbol, and its extra bits from bit 5 on
+	runs         []uint16 // the same, run-length coded: symbol, with its extra bits from bit 5
 }
 
-// metaOrder is the order in which the lengths of the code for code lengths are written.
+// metaOrder is the order in which the code length code lengths are written.
 var metaOrder = [19]uint8{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}
 
 var fixedLitLen, fixedDist = fixedCodes()
 
-// fixedCodes are those of RFC 1951, section 3.2.6.
+// fixedCodes are the fixed codes of RFC 1951, section 3.2.6.
 func fixedCodes() (litLen, dist *code) {
 	litLen, dist = &code{}, &code{}
 	var counts [16]int
@@ -47,7 +47,7 @@ func fixedCodes() (litLen, dist *code) {
 	return litLen, dist
 }
 
-// write writes a block that is not the last. raw is what the tokens stand for.
+// write writes a block that is not the last. raw is the data that the tokens represent.
 func (b *blockWriter) write(w *bitWriter, tokens []uint32, raw []byte) {
 	b.count(tokens)
 	b.huff.build(&b.litLen, b.litFreq[:], maxCodeBits)
@@ -102,7 +102,7 @@ func (b *blockWriter) count(tokens []uint32) {
 	b.litFreq[endOfBlock] = 1
 }
 
-// header prepares the description of the codes and returns its size in bits and the three counts that it begins with.
+// header prepares the description of the codes. It returns its size in bits and the three counts at its start.
 func (b *blockWriter) header() (bits, numLit, numDst, numMeta int) {
 	numLit, numDst = numLitLen, numDist
 	for numLit > 257 && b.litLen.len[numLit-1] == 0 {
@@ -176,10 +176,10 @@ func (b *blockWriter) writeHeader(w *bitWriter, numMeta int) {
 	}
 }
 
-// packed is a code with its extra bits resolved: the bits, and from bit 32 on their number.
+// packed is a code with its extra bits: the bits, and their number from bit 32.
 type packed uint64
 
-// tokenWriter writes the tokens of a block. Its tables have every literal, length and distance code ready.
+// tokenWriter writes the tokens of a block. Its tables have the code of every literal, length and distance.
 type tokenWriter struct {
 	literal [256]packed
 	length  [256]packed // by length minus 3, extra bits included
@@ -201,13 +201,13 @@ func (t *tokenWriter) prepare(litLen, dist *code) {
 	}
 }
 
-// write writes tokens and the end of the block. size is at least what they take, in bits.
+// write writes tokens and the end of the block. size is at least their size in bits.
 func (t *tokenWriter) write(w *bitWriter, tokens []uint32, end packed, size int) {
 	w.out = slices.Grow(w.out, size/8+16)
 	out, n := w.out[:cap(w.out)], len(w.out)
 	acc, have := w.acc, w.have&63
 	for _, token := range tokens {
-		// There is room for a match, which takes up to 48 bits: fewer than 16 are waiting.
+		// There is room for a match, which takes up to 48 bits, since fewer than 16 bits are pending.
 		if token < matchFlag {
 			p := t.literal[token&0xff]
 			acc |= uint64(uint32(p)) << (have & 63)

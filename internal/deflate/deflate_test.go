@@ -18,7 +18,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/deflate"
 )
 
-// compressed returns what a Writer makes of data that comes in pieces of a size.
+// compressed compresses data with a Writer, writing pieces of the given size.
 func compressed(t testing.TB, data []byte, level, workers, piece int) []byte {
 	t.Helper()
 	var out bytes.Buffer
@@ -39,7 +39,7 @@ func compressed(t testing.TB, data []byte, level, workers, piece int) []byte {
 	return out.Bytes()
 }
 
-// decompressed reads one gzip member and demands that nothing follows.
+// decompressed decompresses one gzip member. Nothing may follow it.
 func decompressed(t testing.TB, data []byte) []byte {
 	t.Helper()
 	in := bytes.NewReader(data)
@@ -58,7 +58,7 @@ func decompressed(t testing.TB, data []byte) []byte {
 	return out
 }
 
-// text is n bytes that compress like text, the same each time.
+// text returns n bytes that compress like text. They are the same each time.
 func text(n int) []byte {
 	rnd := rand.New(rand.NewPCG(7, 9))
 	words := make([]string, 3000)
@@ -127,7 +127,7 @@ func TestWhatIsCompressedComesBack(t *testing.T) {
 	}
 }
 
-// TestOutputDependsOnInputAndLevelAlone: neither the number of workers nor the size of the writes count.
+// TestOutputDependsOnInputAndLevelAlone varies the number of workers and the size of the writes.
 func TestOutputDependsOnInputAndLevelAlone(t *testing.T) {
 	t.Parallel()
 	data := text(5<<20 + 1)
@@ -141,7 +141,7 @@ func TestOutputDependsOnInputAndLevelAlone(t *testing.T) {
 	}
 }
 
-// TestOutputStaysWhatItIs holds the output for ever: where it changes, each layer that anyone made has another digest.
+// TestOutputStaysWhatItIs fixes the output for ever: if it changed, existing layers would get other digests.
 func TestOutputStaysWhatItIs(t *testing.T) {
 	t.Parallel()
 	golden, err := os.ReadFile("testdata/golden")
@@ -176,7 +176,7 @@ func TestGzipHeaderIsEmpty(t *testing.T) {
 	}
 }
 
-// TestBlocksJoinToOneStream compresses pieces on their own, each with what precedes it as dictionary.
+// TestBlocksJoinToOneStream compresses pieces independently, each with the data before it as dictionary.
 func TestBlocksJoinToOneStream(t *testing.T) {
 	t.Parallel()
 	e, err := deflate.NewEncoder(deflate.DefaultLevel)
@@ -268,7 +268,7 @@ func BenchmarkWriter(b *testing.B) {
 	}
 }
 
-// stalled is a sink that takes nothing until it is told to.
+// stalled is a writer that blocks until it is released.
 type stalled chan struct{}
 
 func (s stalled) Write(p []byte) (int, error) {
@@ -276,7 +276,7 @@ func (s stalled) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A registry may take one layer after the other, while all of them are compressed.
+// A registry may accept one layer after the other while all of them are compressed.
 func TestStreamsThatNobodyReadsDoNotStopOthers(t *testing.T) {
 	t.Parallel()
 	for _, workers := range []int{1, 2, 8} {

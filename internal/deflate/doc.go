@@ -1,14 +1,14 @@
 // Package deflate compresses into the DEFLATE format (RFC 1951) and wraps it as gzip (RFC 1952).
 //
-// It exists because the digests of image layers are those of compressed bytes: a compressor whose output changes between
-// versions, as libraries' do, makes every host fetch every layer again. The output of this package for an input and level
-// is held by golden sums in its tests and must not change.
+// It exists because digests of image layers are computed from compressed bytes. If the output of a compressor changes
+// between versions, as that of libraries does, every host fetches every layer again. The output of this package for an
+// input and level must not change; golden sums in its tests check that.
 //
-// [Writer] cuts its input into blocks of 1 MiB, several of which the workers of its [Pool] compress at a time, each with the 32 KiB
-// before it as dictionary. The blocks' output is joined to one gzip member, the same for any number of workers. [Encoder] compresses one
-// such block.
+// [Writer] splits its input into blocks of 1 MiB. The workers of its [Pool] compress several blocks at a time, each
+// with the 32 KiB before it as dictionary. The compressed blocks are joined into one gzip member, the same for any
+// number of workers. [Encoder] compresses one such block.
 //
-// Matches are found by hash chains of limited length and taken lazily; blocks end where the statistics of their symbols
-// change; each has the cheapest of the three block forms. Level 1
-// takes the first match it sees. Nothing depends on time or on the machine.
+// Matches are found with hash chains of limited length and chosen lazily. Blocks end where the statistics of their
+// symbols change, and each has the cheapest of the three block types. Level 1 uses the first match that it finds. The
+// output does not depend on time or on the machine.
 package deflate

@@ -5,18 +5,18 @@ import (
 	"math/bits"
 )
 
-// Encoder compresses blocks of data. It may be used again, by one goroutine at a time; what it does with a block does not
-// depend on earlier ones.
+// Encoder compresses blocks of data. It may be reused, by one goroutine at a time. The output for a block does not
+// depend on earlier blocks.
 type Encoder struct {
 	p      params
 	m      matcher
-	copied []byte // dictionary and block, where they come apart
+	copied []byte // dictionary and block, if the caller passed them separately
 	buf    []byte // dictionary and block
 	tokens []uint32
 	stats  splitter
 	w      bitWriter
 	blocks blockWriter
-	missed int // places in a row at which there was no match
+	missed int // consecutive positions without a match
 }
 
 // A token is a literal, or a match: matchFlag, the length minus 3 in eight bits, the distance minus 1 in 15 bits.
@@ -26,18 +26,19 @@ const (
 )
 
 const (
-	// maxTokens ends a block: enough for the codes to pay, few enough for them to fit what they code.
+	// maxTokens is the most tokens of a block: enough for the codes to pay off, few enough for them to fit the data.
 	maxTokens = 1 << 15
-	// slowPatience is how many places in a row without a match it takes to try only each second one, twice that each third,
-	// and so on: what is compressed already is passed fast, though its places become known.
+	// slowPatience is the number of consecutive positions without a match after which only every second position is tried;
+	// after twice that, every third, and so on. So compressed data is passed quickly, but its positions are still
+	// inserted.
 	slowPatience = 256
-	// maxStep bounds that.
+	// maxStep bounds the distance between tried positions.
 	maxStep = 16
-	// minTokens is the least between two looks at whether the statistics changed.
+	// minTokens is the least number of tokens between two checks for changed statistics.
 	minTokens = 1500
 )
 
-// NewEncoder returns an encoder of a level from [MinLevel] to [MaxLevel].
+// NewEncoder returns an encoder for a level from [MinLevel] to [MaxLevel].
 func NewEncoder(level int) (*Encoder, error) {
 	if level < MinLevel || level > MaxLevel {
 		return nil, fmt.Errorf("gzip has the levels %d to %d, not %d", MinLevel, MaxLevel, level)
@@ -45,16 +46,16 @@ func NewEncoder(level int) (*Encoder, error) {
 	return &Encoder{p: levels[level], tokens: make([]uint32, 0, maxTokens+maxStep)}, nil
 }
 
-// AppendBlock compresses src and appends the result to dst. dict is what comes before src in the stream; at most its last
-// 32 KiB count. With final the stream ends here. Otherwise the result ends at a byte border, so that the next block's can
-// follow.
+// AppendBlock compresses src and appends the result to dst. dict is the data before src in the stream; only its last 32
+// KiB are used. If final is set, the stream ends after src. Otherwise the result ends at a byte boundary, so that the
+// next block can follow.
 func (e *Encoder) AppendBlock(dst, dict, src []byte, final bool) []byte {
 	dict = dict[max(0, len(dict)-windowSize):]
 	e.copied = append(append(e.copied[:0], dict...), src...)
 	return e.appendBlock(dst, e.copied, len(dict), final)
 }
 
-// appendBlock is AppendBlock where the block already stands behind its dictionary, up to start.
+// appendBlock is AppendBlock for a block in one buffer with its dictionary, which ends at start.
 func (e *Encoder) appendBlock(dst, data []byte, start int, final bool) []byte {
 	e.m.reset()
 	e.buf, e.w = data, bitWriter{out: dst}
@@ -64,21 +65,21 @@ func (e *Encoder) appendBlock(dst, data []byte, start int, final bool) []byte {
 		e.compress(start)
 	}
 	if final {
-		// An empty block of fixed codes: three bits of header and the seven of its end.
+		// Write an empty block with fixed codes: three bits of header and seven of its end.
 		e.w.put(1|1<<1, 10)
 		e.w.align()
 	} else {
 		e.w.stored(nil, false)
 	}
 	out := e.w.out
-	e.buf, e.w = nil, bitWriter{} // the buffers are the caller's
+	e.buf, e.w = nil, bitWriter{} // do not keep the caller's buffers
 	return out
 }
 
-// compress writes buf from start on as blocks, none of them the last.
+// compress writes the data of buf from start as blocks, none of them the last.
 func (e *Encoder) compress(start int) {
 	buf := e.buf
-	end := len(buf) - 4 // behind it no hash can be made
+	end := len(buf) - 4 // after it no hash can be computed
 	e.m.insert(buf, 0, min(start, end))
 	blockStart := start
 	e.tokens = e.tokens[:0]
@@ -97,7 +98,7 @@ func (e *Encoder) compress(start int) {
 	}
 }
 
-// next emits the tokens for what comes at pos, up to and with one match, and returns where it ends.
+// next emits the tokens from pos up to and including one match, and returns where that ends.
 func (e *Encoder) next(pos, end int) int {
 	buf := e.buf
 	if pos >= end {
@@ -122,7 +123,7 @@ func (e *Encoder) next(pos, end int) int {
 		}
 		l2, d2 := e.m.insertFind(buf, pos+1, length-1, chain, &e.p)
 		if d2 == 0 || 4*(l2-length)+distanceGain(dist, d2) <= 2 {
-			// What follows is no better. The place after is known already.
+			// The next match is not better. The position after this one is inserted already.
 			e.match(length, dist)
 			return e.skip(pos+2, pos+length, end)
 		}
@@ -133,10 +134,10 @@ func (e *Encoder) next(pos, end int) int {
 	return e.skip(pos+1, pos+length, end)
 }
 
-// distanceGain is how many bits a nearer match saves, about.
+// distanceGain returns approximately how many bits a nearer match saves.
 func distanceGain(from, to int) int { return bits.Len(uint(from)) - bits.Len(uint(to)) }
 
-// skip makes the places from one to before another known, or of many those at the ends, and returns the latter.
+// skip inserts the positions of a range, or only those at its ends if it is long, and returns its end.
 func (e *Encoder) skip(from, to, end int) int {
 	if to-from > 2*e.p.edge {
 		e.m.insert(e.buf, from, min(from+e.p.edge, end))
@@ -160,15 +161,15 @@ func (e *Encoder) match(length, dist int) {
 	e.stats.seen[class]++
 }
 
-// splitter watches the kinds of tokens in a block and says when those that came last are unlike those before.
+// splitter counts the kinds of tokens in a block and detects when the latest ones differ from those before.
 type splitter struct {
-	seen [10]uint32 // since the last look: literals by three of their bits, short and long matches
-	old  [10]uint32 // before it
-	sum  int        // how many those were
-	due  int        // the number of tokens at which to look again
+	seen [10]uint32 // since the last check: literals by three of their bits, short and long matches
+	old  [10]uint32 // before the last check
+	sum  int        // number of tokens in before
+	due  int        // number of tokens at which to check again
 }
 
-// look is how many tokens are gathered between two looks.
+// look is how many tokens are counted between two checks.
 const look = 256
 
 func (s *splitter) reset() { *s = splitter{due: look} }
@@ -178,13 +179,13 @@ func (s *splitter) changed(tokens int) bool {
 	s.due = tokens + look
 	n := tokens - s.sum
 	if s.sum > 0 {
-		// The distance of the two distributions, scaled by both numbers of tokens.
+		// This is the distance of the two distributions, scaled by both numbers of tokens.
 		delta := 0
 		for i := range s.seen {
 			expected, actual := int(s.old[i])*n, int(s.seen[i])*s.sum
 			delta += max(expected, actual) - min(expected, actual)
 		}
-		// A block that is long already needs less of a reason.
+		// The longer the block, the smaller a change ends it.
 		if tokens >= minTokens && delta+tokens/4096*s.sum >= n*220/512*s.sum {
 			return true
 		}

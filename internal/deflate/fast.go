@@ -1,15 +1,15 @@
 package deflate
 
 const (
-	// fastTokens ends a block of the fast level, which does not look for a better place.
+	// fastTokens is the number of tokens of a block at the fast level, which does not look for a better place to end it.
 	fastTokens = 12 << 10
-	// patience is how many places in a row without a match it takes to try only each second one, twice that each third, and
-	// so on.
+	// patience is the number of consecutive positions without a match after which only every second position is tried;
+	// after twice that, every third, and so on.
 	patience = 32
 )
 
-// compressFast is compress for the lowest level: one candidate for a place, the first match is taken, and where nothing
-// matches for long not each place is tried.
+// compressFast is compress for the lowest level. It tries one candidate for a position, uses the first match, and skips
+// positions after a long time without a match.
 func (e *Encoder) compressFast(start int) {
 	buf, head := e.buf, &e.m.head
 	end := len(buf) - 4

@@ -14,7 +14,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/deflate"
 )
 
-// recurring is n bytes in which the same few bytes come again and again, each time followed by others: all places have the
+// recurring returns n bytes in which the same few bytes recur, each time followed by others: all positions have the
 // same hash, and no match is long.
 func recurring(same, other, n int) []byte {
 	head, junk := noise(same), noise(n)
@@ -25,7 +25,7 @@ func recurring(same, other, n int) []byte {
 	return out[:n]
 }
 
-// TestAnotherReaderReadsIt has a decoder that is not the standard library's read data that is hard on the search.
+// TestAnotherReaderReadsIt decodes data that is hard on the search with a decoder other than the standard library's.
 func TestAnotherReaderReadsIt(t *testing.T) {
 	t.Parallel()
 	for name, data := range map[string][]byte{
@@ -49,7 +49,8 @@ func TestAnotherReaderReadsIt(t *testing.T) {
 	}
 }
 
-// TestNoiseTwiceIsStoredOnce: what is passed fast because nothing matches is found all the same when it comes again.
+// TestNoiseTwiceIsStoredOnce checks that data which was passed quickly for lack of matches is still found when it
+// recurs.
 func TestNoiseTwiceIsStoredOnce(t *testing.T) {
 	t.Parallel()
 	data := bytes.Repeat(noise(20_001), 10)
@@ -60,7 +61,7 @@ func TestNoiseTwiceIsStoredOnce(t *testing.T) {
 	}
 }
 
-// TestGoroutinesEnd is not parallel: it counts those of the process.
+// TestGoroutinesEnd is not parallel, since it counts the goroutines of the process.
 func TestGoroutinesEnd(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for range 10 {
@@ -117,10 +118,14 @@ func BenchmarkLevel(b *testing.B) {
 		})
 	}
 	for level := deflate.MinLevel; level <= deflate.MaxLevel; level++ {
-		run(fmt.Sprintf("ours=%d", level), func(w io.Writer) (io.WriteCloser, error) { return deflate.NewWriter(w, level, 1) })
+		run(fmt.Sprintf("ours=%d", level), func(w io.Writer) (io.WriteCloser, error) {
+			return deflate.NewWriter(w, level, 1)
+		})
 	}
 	for _, level := range []int{1, 6} {
-		run(fmt.Sprintf("klauspost=%d", level), func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriterLevel(w, level) })
+		run(fmt.Sprintf("klauspost=%d", level), func(w io.Writer) (io.WriteCloser, error) {
+			return gzip.NewWriterLevel(w, level)
+		})
 	}
 }
 

@@ -5,14 +5,14 @@ import (
 	"slices"
 )
 
-// code is a set of prefix codes: for each symbol its bits, the first one lowest, and their number.
+// code is a prefix code: for each symbol its bits, lowest first, and their number.
 type code struct {
 	bits [288]uint16
 	len  [288]uint8
 }
 
-// huffman makes codes for n symbols of at most maxBits bits, by the frequencies. It is optimal but for the limit. A symbol
-// that does not occur has no code; a single symbol gets a code of one bit.
+// huffman makes a code for n symbols of at most maxBits bits from their frequencies. It is optimal if the limit does
+// not apply. A symbol that does not occur has no code; a single symbol gets a code of one bit.
 type huffman struct {
 	order []uint64 // frequency<<16 | symbol, of symbols that occur
 	work  []uint32
@@ -47,9 +47,9 @@ func (h *huffman) build(c *code, freq []uint32, maxBits int) {
 	assign(c, len(freq), &counts)
 }
 
-// lengths returns how many codes of each length there are, for the symbols in order. The tree is built in place: first the
+// lengths returns the number of codes of each length, for the symbols in order. The tree is built in place: first the
 // weights of inner nodes, then their parents, then depths (Moffat and Katajainen). Codes that are too long are then
-// shortened at the cost of the longest that are not.
+// shortened at the cost of the longest of the others.
 func (h *huffman) lengths(maxBits int) (counts [16]int) {
 	n := len(h.order)
 	if cap(h.work) < n {
@@ -99,8 +99,8 @@ func (h *huffman) lengths(maxBits int) (counts [16]int) {
 	return counts
 }
 
-// limit makes the lengths fit: while the codes need more room than there is, one of the longest moves up beside a shorter
-// one, which becomes a bit longer.
+// limit makes the lengths fit. While the codes need more room than there is, it moves one of the longest codes up
+// beside a shorter one, which becomes one bit longer.
 func limit(counts *[16]int, maxBits int) {
 	room := 0
 	for n := 1; n <= maxBits; n++ {
@@ -134,7 +134,7 @@ func assign(c *code, n int, counts *[16]int) {
 	}
 }
 
-// cost is how many bits the symbols take with the code.
+// cost returns the size in bits of the symbols with the code.
 func (c *code) cost(freq []uint32) int {
 	total := 0
 	for s, f := range freq {

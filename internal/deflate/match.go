@@ -10,12 +10,11 @@ const (
 	hash3Bits = 12
 )
 
-// matcher finds earlier occurrences of what comes next. Positions are indices of the buffer plus one, so that zero is
-// none.
+// matcher finds earlier occurrences of the next bytes. Positions are indices of the buffer plus one; zero means none.
 type matcher struct {
-	head  [1 << hashBits]int32  // the last place with a hash of four bytes
-	head3 [1 << hash3Bits]int32 // likewise of three
-	back  [windowSize]uint16    // how far back the place before it with the same hash is, 0 for none or too far
+	head  [1 << hashBits]int32  // last position with a hash of four bytes
+	head3 [1 << hash3Bits]int32 // last position with a hash of three bytes
+	back  [windowSize]uint16    // distance to the previous position with the same hash; 0 for none or too far
 }
 
 func (m *matcher) reset() {
@@ -37,8 +36,8 @@ func distance16(d int) uint16 {
 	return uint16(d)
 }
 
-// insert makes the places from one to before another known, of which four bytes follow the last. Inside of matches
-// that is done for four bytes only: short matches there hardly pay.
+// insert inserts the positions of a range; at least four bytes follow the last one. Inside matches only hashes of four
+// bytes are inserted, since short matches there rarely pay off.
 func (m *matcher) insert(buf []byte, from, to int) {
 	if from >= to {
 		return
@@ -52,15 +51,15 @@ func (m *matcher) insert(buf []byte, from, to int) {
 	}
 }
 
-// insertFind makes a place known and finds the best match there that is longer than best. It returns its length, or best,
-// and its distance, or 0.
+// insertFind inserts a position and finds the longest match there. It returns the length and distance of the match, or
+// best and 0 if none is longer than best.
 func (m *matcher) insertFind(buf []byte, pos, best, chain int, p *params) (length, dist int) {
 	v := load32(buf, pos)
 	h, h3 := hash4(v), hash3(v)
 	cand, cand3 := int(m.head[h]), int(m.head3[h3])
 	m.head[h], m.head3[h3] = int32(pos+1), int32(pos+1)
 	m.back[pos&(windowSize-1)] = distance16(pos + 1 - cand)
-	limit := max(pos+1-windowSize, 1) // no candidate is before this place
+	limit := max(pos+1-windowSize, 1) // no candidate is before this position
 
 	if best < minMatch {
 		best = minMatch
@@ -93,7 +92,7 @@ func (m *matcher) insertFind(buf []byte, pos, best, chain int, p *params) (lengt
 	return length, dist
 }
 
-// extend returns how many bytes of b also begin a, which is longer, four of them being known to.
+// extend returns the length of the common prefix of a and b. It must be at least four, and b must not be longer than a.
 func extend(a, b []byte) int {
 	n := 4
 	a = a[:len(b)]

@@ -13,15 +13,15 @@ const (
 	maxMetaBits = 7
 )
 
-// params say how hard the search for matches tries.
+// params say how much effort the search for matches makes.
 type params struct {
-	fast  bool // see compressFast, for which nothing else counts
-	chain int  // how many earlier places are tried
+	fast  bool // use compressFast, which ignores the other fields
+	chain int  // how many earlier positions are tried
 	nice  int  // a match of this length ends the search
-	lazy  int  // a shorter match is held back until the next place has been tried, 0 for never
-	good  int  // after a match of this length the next search tries a quarter of the places
-	far3  int  // a match of three bytes is not worth more distance
-	edge  int  // how many places at either end of a match become known
+	lazy  int  // a shorter match waits until the next position was tried; 0 for never
+	good  int  // after a match of this length the next search tries a quarter of the positions
+	far3  int  // largest useful distance of a match of three bytes
+	edge  int  // how many positions at either end of a match are inserted
 }
 
 // levels are indexed by level.
@@ -37,14 +37,14 @@ var levels = [10]params{
 	9: {chain: 500, nice: 258, lazy: 258, good: 64, far3: 1 << 14, edge: maxMatch},
 }
 
-// Levels at which something can be compressed.
+// The range of compression levels.
 const (
 	MinLevel     = 1
 	DefaultLevel = 6
 	MaxLevel     = 9
 )
 
-// lengthCode maps a match length minus 3 to its code minus 257; lengthBase and lengthExtra go the other way.
+// lengthCode maps a match length minus 3 to its code minus 257; lengthBase and lengthExtra are the inverse.
 var (
 	lengthBase  [29]uint16
 	lengthExtra [29]uint8
@@ -92,7 +92,7 @@ func fillTables() bool {
 	return true
 }
 
-// distCode is the code of a distance minus 1.
+// distCode returns the code of a distance minus 1.
 func distCode(d uint32) uint8 {
 	if d < 256 {
 		return distCodeLow[d]

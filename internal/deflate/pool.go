@@ -1,36 +1,37 @@
 package deflate
 
-// ahead is how many blocks more than the workers have may be on their way: what is read comes in bursts.
+// ahead is how many blocks may be in progress beyond one for each worker, since input comes in bursts.
 const ahead = 4
 
-// Pool compresses the blocks of several streams at a time. Its memory is about 3 MiB for each worker, and 2 MiB for each stream that
-// is open. It is safe for concurrent use, and keeps no goroutines when its writers are closed.
+// Pool compresses the blocks of several streams at a time. It takes about 3 MiB of memory for each worker and 2 MiB for
+// each open stream. It is safe for concurrent use. It has no goroutines once its writers are closed.
 type Pool struct {
 	level     int
-	perStream int           // blocks of one stream that may wait to be delivered, fewer than there is room for
-	workers   chan struct{} // room for those that are busy
-	idle      chan *Encoder // of those that are not
-	room      chan struct{} // for blocks on their way, from the first byte until they are delivered
+	perStream int           // blocks of one stream that may wait to be delivered; less than the capacity of room
+	workers   chan struct{} // one element for each busy encoder
+	idle      chan *Encoder // idle encoders
+	room      chan struct{} // one element for each block in progress, from its first byte until it is delivered
 	free      chan []byte   // buffers of blocks, with room for a dictionary
 	outs      chan []byte   // buffers of compressed blocks
 }
 
-// job is a block on its way.
+// job is a block in progress.
 type job struct {
 	data  []byte
 	start int // where the dictionary ends and the block begins
 	final bool
-	isOwn bool // it took no room
+	isOwn bool // the block takes no element of room
 	out   []byte
 	ready chan struct{}
 }
 
-// NewPool returns a pool of so many workers for a level from [MinLevel] to [MaxLevel].
+// NewPool returns a pool with the given number of workers for a level from [MinLevel] to [MaxLevel].
 func NewPool(level, workers int) (*Pool, error) {
 	workers = max(workers, 1)
 	blocks := workers + ahead
 	p := &Pool{
-		level: level, perStream: blocks - 3, workers: make(chan struct{}, workers), idle: make(chan *Encoder, workers), room: make(chan struct{}, blocks),
+		level: level, perStream: blocks - 3, workers: make(chan struct{}, workers), idle: make(chan *Encoder, workers),
+		room: make(chan struct{}, blocks),
 		free: make(chan []byte, blocks), outs: make(chan []byte, blocks),
 	}
 	e, err := NewEncoder(level)
@@ -48,7 +49,7 @@ func (p *Pool) compress(j *job) {
 	select {
 	case e = <-p.idle:
 	default:
-		e, _ = NewEncoder(p.level) // the level was looked at
+		e, _ = NewEncoder(p.level) // cannot fail: NewPool checked the level
 	}
 	j.out = e.appendBlock(reuse(p.outs, blockSize), j.data, j.start, j.final)
 	p.idle <- e
@@ -57,7 +58,7 @@ func (p *Pool) compress(j *job) {
 	close(j.ready)
 }
 
-// reuse takes a buffer that is empty, or makes one of a size.
+// reuse takes a free buffer, or makes one of the given size.
 func reuse(from chan []byte, size int) []byte {
 	select {
 	case b := <-from:

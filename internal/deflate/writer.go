@@ -8,25 +8,25 @@ import (
 	"sync"
 )
 
-// blockSize is the input that is compressed as one piece, in bytes.
+// blockSize is the size in bytes of the input that is compressed as one piece.
 const blockSize = 1 << 20
 
-// ErrClosed says that a [Writer] was written to after its end.
+// ErrClosed says that a [Writer] was written to after Close.
 var ErrClosed = errors.New("compressor is closed")
 
-// Writer compresses what is written to it into one gzip member with an empty header: no name, time 0, system unknown. It is for
-// one goroutine at a time.
+// Writer compresses what is written to it into one gzip member with an empty header: no name, time 0, system unknown.
+// It is for one goroutine at a time.
 type Writer struct {
 	pool  *Pool
 	w     io.Writer
 	crc   uint32
 	size  uint32
 	dict  []byte // the last 32 KiB before block
-	block []byte // begins with dict; nil while there is none
-	isOwn bool   // the block is the one that needs no room in the pool
+	block []byte // begins with dict; nil if there is none
+	isOwn bool   // the block takes no room in the pool
 	done  bool
 
-	own     chan struct{} // has an element while the block that needs no room is not on its way
+	own     chan struct{} // has an element unless the block that takes no room is in progress
 	ordered chan *job     // to the goroutine that writes
 	written chan struct{}
 
@@ -34,8 +34,8 @@ type Writer struct {
 	err error
 }
 
-// NewWriter returns a compressor of a level from [MinLevel] to [MaxLevel] that keeps a number of goroutines busy. Close has
-// to be called, also after an error.
+// NewWriter returns a compressor with its own pool, for a level from [MinLevel] to [MaxLevel] and the given number of
+// workers. The caller must call Close, also after an error.
 func NewWriter(w io.Writer, level, workers int) (*Writer, error) {
 	p, err := NewPool(level, workers)
 	if err != nil {
@@ -44,15 +44,16 @@ func NewWriter(w io.Writer, level, workers int) (*Writer, error) {
 	return p.NewWriter(w), nil
 }
 
-// NewWriter returns a compressor. Close has to be called, also after an error.
+// NewWriter returns a compressor that uses the pool. The caller must call Close, also after an error.
 func (p *Pool) NewWriter(w io.Writer) *Writer {
-	z := &Writer{pool: p, w: w, dict: make([]byte, 0, windowSize), own: make(chan struct{}, 1), ordered: make(chan *job, p.perStream), written: make(chan struct{})}
+	z := &Writer{pool: p, w: w, dict: make([]byte, 0, windowSize), own: make(chan struct{}, 1),
+		ordered: make(chan *job, p.perStream), written: make(chan struct{})}
 	z.own <- struct{}{}
 	go z.deliver()
 	return z
 }
 
-// deliver writes the header, the blocks in order, and nothing more after an error.
+// deliver writes the header and the blocks in order. It stops after an error.
 func (z *Writer) deliver() {
 	defer close(z.written)
 	header := []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff}
@@ -88,7 +89,7 @@ func (z *Writer) failed() error {
 	return z.err
 }
 
-// Write implements [io.Writer]. An error of the underlying writer comes back from some later call.
+// Write implements [io.Writer]. An error of the underlying writer is returned by some later call.
 func (z *Writer) Write(p []byte) (int, error) {
 	if z.done {
 		return 0, ErrClosed
@@ -111,8 +112,8 @@ func (z *Writer) Write(p []byte) (int, error) {
 	return total, nil
 }
 
-// begin sees that there is a block to fill. Waiting for room here is what bounds memory. One block of each stream needs none, so
-// that it goes on where others fill the pool and are not read.
+// begin makes sure that there is a block to fill. It waits for room in the pool, which bounds the memory. One block of
+// each stream takes no room, so that a stream makes progress even if others fill the pool and stall.
 func (z *Writer) begin() {
 	if z.block != nil {
 		return
@@ -126,7 +127,7 @@ func (z *Writer) begin() {
 	z.block = append(reuse(z.pool.free, windowSize+blockSize), z.dict...)
 }
 
-// release gives up what begin took.
+// release returns the room that begin took.
 func (z *Writer) release(own bool) {
 	if own {
 		z.own <- struct{}{}
@@ -135,7 +136,7 @@ func (z *Writer) release(own bool) {
 	}
 }
 
-// send hands the block to the workers, which may use its memory again.
+// send passes the block to the workers, which may reuse its memory.
 func (z *Writer) send(final bool) {
 	j := &job{data: z.block, start: len(z.dict), final: final, isOwn: z.isOwn, ready: make(chan struct{})}
 	z.dict = append(z.dict[:0], z.block[max(0, len(z.block)-windowSize):]...)
@@ -144,8 +145,8 @@ func (z *Writer) send(final bool) {
 	z.ordered <- j
 }
 
-// Close ends the stream and waits for the goroutines. It does not close the underlying writer. Calling it again returns the
-// same error.
+// Close ends the stream and waits for the goroutines. It does not close the underlying writer. Calling it again returns
+// the same error.
 func (z *Writer) Close() error {
 	if z.done {
 		return z.failed()

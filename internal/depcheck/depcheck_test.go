@@ -1,4 +1,4 @@
-// Package depcheck holds the direction of the project's dependencies: the architecture as a test.
+// Package depcheck tests the direction of the project's dependencies.
 package depcheck
 
 import (
@@ -15,9 +15,9 @@ import (
 
 const module = "github.com/ostree-ext/ostree-ext-go/"
 
-// plan is every package of the module, from the top down: the rooms, which are the top-level folders, and the packages in
-// them. The one that is named like its room is the folder itself. A package imports packages of lines below its own.
-// docs/architecture.md shows the same drawing.
+// plan lists every package of the module, from the top down: the rooms, which are the top-level directories, and the
+// packages in them. A package with the name of its room is the directory itself. A package may only import packages of
+// lines below its own. docs/architecture.md shows the same drawing.
 const plan = `
 cmd          ostree-ext  frontend  frontend/image
 examples     examples  encapsulate  list  split  unencapsulate
@@ -70,7 +70,7 @@ var future = []string{
 	"tarfmt/derived", "container/store", "container/trust", "container/deploy", "repo/sign", "repo/sysroot",
 }
 
-// below says which of the rooms below a room its packages import.
+// below says which rooms the packages of a room may import.
 var below = map[string][]string{
 	"cmd":         {"frontend", "container", "encapsulate", "chunking", "tarfmt", "repo", "internal"},
 	"examples":    {"container", "encapsulate", "chunking", "tarfmt", "repo"},
@@ -83,22 +83,26 @@ var below = map[string][]string{
 	"internal":    {"chunking/packing"},
 }
 
-// allowed says which packages may import a module, and why no other does.
+// allowed says which packages may import a module, and why others may not.
 var allowed = []struct {
 	module string
 	by     []string
 	why    string
 }{
-	{"go.podman.io/", []string{"container/access", "container/source"}, "one place fetches images, so that auth, TLS and limits mean one thing"},
-	{"github.com/google/go-containerregistry", []string{"encapsulate", "container", "internal/testreg", "frontend"}, "the layers below know nothing of images"},
-	{"github.com/opencontainers/", []string{"encapsulate", "container", "internal/testreg", "frontend", "cmd"}, "the layers below know nothing of images"},
+	{"go.podman.io/", []string{"container/access", "container/source"},
+		"one place fetches images, so that authentication, TLS and limits are handled once"},
+	{"github.com/google/go-containerregistry", []string{"encapsulate", "container", "internal/testreg", "frontend"},
+		"the layers below know nothing of images"},
+	{"github.com/opencontainers/", []string{"encapsulate", "container", "internal/testreg", "frontend", "cmd"},
+		"the layers below know nothing of images"},
 	{"github.com/moby/buildkit", []string{"frontend", "cmd/frontend"}, "only the frontend speaks to BuildKit"},
 	{"github.com/spf13/", []string{"cmd"}, "libraries have no flags"},
 	{"github.com/vbauerster/mpb", []string{"cmd"}, "libraries report events and print nothing"},
 	{"github.com/sirupsen/logrus", []string{"cmd"}, "libraries do not log"},
 	{"log", []string{"cmd", "internal/testreg", "internal/simulate/cmd"}, "libraries return values and events"},
 	{"log/slog", []string{"cmd"}, "libraries return values and events"},
-	{"net", []string{"container", "encapsulate", "internal/output", "internal/testreg", "frontend", "cmd"}, "a repository is local"},
+	{"net", []string{"container", "encapsulate", "internal/output", "internal/testreg", "frontend", "cmd"},
+		"a repository is local"},
 	{"net/http", []string{"container", "encapsulate", "internal/testreg", "frontend", "cmd"}, "a repository is local"},
 }
 
@@ -160,7 +164,7 @@ func TestTheDocumentShowsThePlan(t *testing.T) {
 	}
 }
 
-// ranks gives each package of the plan its line, counted from the top.
+// ranks returns the line of each package in the plan, counted from the top.
 func ranks(t *testing.T) map[string]int {
 	t.Helper()
 	ranks := map[string]int{}
@@ -188,20 +192,21 @@ func ranks(t *testing.T) map[string]int {
 	return ranks
 }
 
-// roomOf is the top-level folder of a package.
+// roomOf returns the top-level directory of a package.
 func roomOf(pkg string) string {
 	room, _, _ := strings.Cut(pkg, "/")
 	return room
 }
 
-// absent says which modules are not linked into a program, not even through others.
+// absent says which modules must not be linked into a program, even indirectly.
 var absent = []struct {
 	program, module string
 	why             string
 }{
 	{"cmd/ostree-ext", "github.com/moby/buildkit", "only the frontend speaks to BuildKit"},
-	{"cmd/frontend", "go.podman.io/", "the builder fetches images, and the frontend writes directories alone"},
-	{"cmd/frontend", "github.com/ostree-ext/ostree-ext-go/container/access", "the frontend speaks to registries through the builder"},
+	{"cmd/frontend", "go.podman.io/", "the builder fetches images, and the frontend only writes directories"},
+	{"cmd/frontend", "github.com/ostree-ext/ostree-ext-go/container/access",
+		"the frontend speaks to registries through the builder"},
 }
 
 func TestProgramsLinkWhatTheyNeed(t *testing.T) {
@@ -218,7 +223,7 @@ func TestProgramsLinkWhatTheyNeed(t *testing.T) {
 	}
 }
 
-// matches reports whether an import path belongs to a rule; standard packages are named exactly.
+// matches reports whether a rule applies to an import path. Standard packages are named exactly.
 func matches(imp, rule string) bool {
 	if strings.Contains(rule, ".") {
 		return strings.HasPrefix(imp, rule)
@@ -233,7 +238,7 @@ type listed struct {
 	Imports    []string
 }
 
-// list reads every package of the module, without tests: those may use what they like.
+// list lists every package of the module, without tests, which may import anything.
 func list(t *testing.T) []listed {
 	t.Helper()
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...").Output()

@@ -11,12 +11,13 @@ import (
 	"testing"
 )
 
-// oddRoot makes a small system with a package database and everything that a layer can get wrong.
+// oddRoot makes a small system with a package database and everything that is difficult to store in a layer.
 func oddRoot(t *testing.T) string {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "root")
 	sh(t, `mkdir "$1" && cd "$1" && umask 022
-		mkdir -p usr/bin usr/lib usr/share/doc etc/skel var/lib/dpkg/info var/cache/empty opt/noone run tmp proc sys dev boot srv/$(printf 'd%.0s' {1..90})
+		mkdir -p usr/bin usr/lib usr/share/doc etc/skel var/lib/dpkg/info var/cache/empty
+		mkdir -p opt/noone run tmp proc sys dev boot srv/$(printf 'd%.0s' {1..90})
 		ln -s usr/bin bin; ln -s usr/lib lib; chmod 1777 tmp; chmod 0700 etc/skel
 		for p in one two three; do
 			head -c 70000 /dev/urandom >usr/bin/$p; chmod 755 usr/bin/$p; echo "of $p" >usr/share/doc/$p
@@ -33,13 +34,15 @@ func oddRoot(t *testing.T) string {
 	return root
 }
 
-// links lists the names of each file that has several.
+// links lists the names of each file that has several names.
 func links(t *testing.T, root string) string {
 	t.Helper()
-	return sh(t, `cd "$1" && find . -type f -links +1 -printf '%i %p\n' | sort | awk '{n[$1]=n[$1] " " $2} END {for (i in n) print n[i]}' | sort`, root)
+	return sh(t,
+		`cd "$1" && find . -type f -links +1 -printf '%i %p\n' | sort |
+			awk '{n[$1]=n[$1] " " $2} END {for (i in n) print n[i]}' | sort`, root)
 }
 
-// unpack gives the root filesystem that a container runtime sees.
+// unpack returns the root filesystem that a container runtime sees.
 func unpack(t *testing.T, image string) string {
 	t.Helper()
 	bundle := filepath.Join(t.TempDir(), "bundle")
@@ -76,16 +79,19 @@ func TestInterop_AnOrdinaryImageUnpacksToTheTree(t *testing.T) {
 	}
 	for _, l := range layers {
 		blob := filepath.Join(dir, "image/blobs/sha256", strings.TrimPrefix(l.Digest, "sha256:"))
-		if times := sh(t, `tar --utc --full-time -tvzf "$1" | awk '{print $4, $5}' | sort -u`, blob); times != "1970-01-01 00:00:00" {
+		if times := sh(t, `tar --utc --full-time -tvzf "$1" | awk '{print $4, $5}' | sort -u`,
+			blob); times != "1970-01-01 00:00:00" {
 			t.Errorf("layer %s has times %q", l.Digest, times)
 		}
-		orphans := sh(t, `tar --quoting-style=literal -tzf "$1" | sed 's,/$,,; s,^\./,,; /^\.*$/d' | sort >"$2"; sed -n 's,/[^/]*$,,p' "$2" | sort -u | comm -23 - "$2"`,
+		orphans := sh(t,
+			`tar --quoting-style=literal -tzf "$1" | sed 's,/$,,; s,^\./,,; /^\.*$/d' | sort >"$2"
+			sed -n 's,/[^/]*$,,p' "$2" | sort -u | comm -23 - "$2"`,
 			blob, filepath.Join(t.TempDir(), "names"))
 		if orphans != "" {
 			t.Errorf("layer %s lacks the directories %q", l.Digest, orphans)
 		}
 	}
-	// A time that changed is no change, and neither is who builds.
+	// A new modification time is not a change, and neither is another builder.
 	sh(t, `find "$1" -exec touch -h -d 2020-01-01 {} +`, root)
 	again := "oci:" + dir + "/again:latest"
 	t.Setenv("SOURCE_DATE_EPOCH", "1")
@@ -105,7 +111,8 @@ func layered(t *testing.T) (base, app string) {
 	root, layout := oddRoot(t), filepath.Join(t.TempDir(), "layout")
 	sh(t, `umoci init --layout "$2" && umoci new --image "$2:base" && umoci unpack --image "$2:base" "$3"
 		cp -a "$1/." "$3/rootfs/" && umoci repack --image "$2:base" "$3"
-		umoci config --image "$2:base" --config.env BASE=1 --config.label ostree.commit=stale --config.label keep=me --config.cmd /usr/bin/one
+		umoci config --image "$2:base" --config.env BASE=1 --config.label ostree.commit=stale --config.label keep=me \
+			--config.cmd /usr/bin/one
 		umoci unpack --image "$2:base" "$4" && cd "$4/rootfs"
 		rm -r opt/noone/big usr/share/doc etc/skel && mkdir usr/share/doc && echo new >usr/share/doc/new
 		head -c 90000 /dev/urandom >usr/bin/four && echo changed >etc/conf && chmod 600 etc/empty
@@ -169,7 +176,9 @@ func digests(layers []struct{ Digest, MediaType string }) (out []string) {
 func TestInterop_ARootFilesystemIsCommittedAsAnOperatingSystemIs(t *testing.T) {
 	root := oddRoot(t)
 	want := filepath.Join(t.TempDir(), "want")
-	sh(t, `cp -a "$1" "$2" && cd "$2" && mv etc usr/etc && rm -rf run/* tmp/* && mkdir -p sysroot && ln -s sysroot/ostree ostree`, root, want)
+	sh(t,
+		`cp -a "$1" "$2" && cd "$2" && mv etc usr/etc && rm -rf run/* tmp/* &&
+			mkdir -p sysroot && ln -s sysroot/ostree ostree`, root, want)
 	sh(t, `mkfifo "$1/opt/noone/fifo"; echo d >"$1/dev/d"`, root)
 	for _, c := range []struct{ policy, change string }{{"keep", ":"}, {"drop", "rm -rf var/*"}} {
 		t.Run("var "+c.policy, func(t *testing.T) {
@@ -180,7 +189,8 @@ func TestInterop_ARootFilesystemIsCommittedAsAnOperatingSystemIs(t *testing.T) {
 				Commit  string
 				Dropped []string
 			}
-			out := must(t, program, "container", "build", "--json", "--format=ostree", "--var="+c.policy, "--rootfs="+root, "--repo="+repo, "--write-ref=os", image)
+			out := must(t, program, "container", "build", "--json", "--format=ostree", "--var="+c.policy, "--rootfs="+root,
+				"--repo="+repo, "--write-ref=os", image)
 			if err := json.Unmarshal([]byte(out), &built); err != nil {
 				t.Fatalf("%q: %v", out, err)
 			}
@@ -194,17 +204,19 @@ func TestInterop_ARootFilesystemIsCommittedAsAnOperatingSystemIs(t *testing.T) {
 			}
 			fsck(t, repo)
 			back := newRepo(t, "bare")
-			must(t, program, "container", "unencapsulate", "-q", "--repo="+back, "--write-ref=os", "ostree-unverified-image:"+image)
+			must(t, program, "container", "unencapsulate", "-q", "--repo="+back, "--write-ref=os",
+				"ostree-unverified-image:"+image)
 			fsck(t, back)
 			tree := filepath.Join(t.TempDir(), "tree")
 			must(t, "ostree", "checkout", "--repo="+back, built.Commit, tree)
 			sh(t, `chmod --reference="$1" "$2"; chown --reference="$1" "$2"`, want, tree)
 			sameTree(t, tree, want)
 
-			// Split anew, it is the same tree.
+			// Splitting the image again gives the same tree.
 			anew := "oci:" + t.TempDir() + "/anew:latest"
 			must(t, program, "rechunk", image, anew)
-			must(t, program, "container", "unencapsulate", "-q", "--repo="+back, "--write-ref=anew", "ostree-unverified-image:"+anew)
+			must(t, program, "container", "unencapsulate", "-q", "--repo="+back, "--write-ref=anew",
+				"ostree-unverified-image:"+anew)
 			if diff := must(t, "ostree", "diff", "--repo="+back, "os", "anew"); diff != "" {
 				t.Errorf("rechunk changed the tree: %s", diff)
 			}

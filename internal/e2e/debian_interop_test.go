@@ -16,11 +16,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 )
 
-// maxRSS is what no command may need, in KiB, whatever the size of the image.
+// maxRSS is the memory limit of every command, in KiB, whatever the size of the image.
 const maxRSS = 150 << 10
 
-// measured runs the program and fails where it needed too much memory. GNU time starts it, since a process counts the
-// memory of the one that forked it as its own.
+// measured runs the program and fails if it needed too much memory. GNU time starts it, since the memory of a process
+// includes that of the process which forked it.
 func measured(t *testing.T, args ...string) string {
 	t.Helper()
 	report := filepath.Join(t.TempDir(), "time")
@@ -42,18 +42,19 @@ func measured(t *testing.T, args ...string) string {
 
 const debianRef = "debian/amd64/bookworm"
 
-// committed are the repositories that debianCommit made, by mode.
+// committed holds the repositories that debianCommit made, by mode.
 var committed = map[string]struct{ repo, commit string }{}
 
-// debianCommit returns a repository of a mode into which we committed the Debian tree, and the commit. The real ostree
-// gave the same id to the same tree. Tests share the repository and only read it.
+// debianCommit returns a repository of a mode into which we committed the Debian tree, and the commit. It checks that
+// the real ostree gives the tree the same id. Tests share the repository and only read it.
 func debianCommit(t *testing.T, mode string) (repo, commit string) {
 	t.Helper()
 	if c, ok := committed[mode]; ok {
 		return c.repo, c.commit
 	}
 	root := debianRoot(t)
-	common := []string{"--branch=" + debianRef, "--subject=Debian", "--timestamp=@1700000000", "--add-metadata-string=version=12"}
+	common := []string{"--branch=" + debianRef, "--subject=Debian", "--timestamp=@1700000000",
+		"--add-metadata-string=version=12"}
 	theirs, ours := newRepo(t, mode), filepath.Join(debian.dir, "repo-"+mode)
 	want := must(t, "ostree", append([]string{"commit", "--repo=" + theirs, "--fsync=false", root}, common...)...)
 	must(t, program, "repo", "init", "--repo="+ours, "--mode="+mode)
@@ -72,12 +73,13 @@ func TestInterop_ADebianTreeCommitsToTheSameIDAsOstree(t *testing.T) {
 	}
 }
 
-// TestInterop_ADebianTreeTravelsThroughEveryTransport is the main job on real input: commit, image, and back into a
-// repository of every mode, with each program that people use on images looking at it on the way.
+// TestInterop_ADebianTreeTravelsThroughEveryTransport tests the main purpose on real input: commit, image, and back
+// into a repository of every mode. Each program that people use on images reads it on the way.
 func TestInterop_ADebianTreeTravelsThroughEveryTransport(t *testing.T) {
 	root := debianRoot(t)
 	repo, commit := debianCommit(t, "archive")
-	srv := httptest.NewServer(registry.New(registry.WithBlobHandler(registry.NewDiskBlobHandler(t.TempDir())), registry.Logger(log.New(io.Discard, "", 0))))
+	srv := httptest.NewServer(registry.New(registry.WithBlobHandler(registry.NewDiskBlobHandler(t.TempDir())),
+		registry.Logger(log.New(io.Discard, "", 0))))
 	defer srv.Close()
 	dir := t.TempDir()
 	host := strings.TrimPrefix(srv.URL, "http://")
@@ -93,7 +95,8 @@ func TestInterop_ADebianTreeTravelsThroughEveryTransport(t *testing.T) {
 	for _, tr := range transports {
 		name, _, _ := strings.Cut(tr.ref, ":")
 		t.Run(name, func(t *testing.T) {
-			args := []string{"container", "encapsulate", "--repo=" + repo, "--label=vendor=Test", "--cmd=/bin/bash", debianRef, tr.ref}
+			args := []string{"container", "encapsulate", "--repo=" + repo, "--label=vendor=Test", "--cmd=/bin/bash", debianRef,
+				tr.ref}
 			if !tr.chunked {
 				args = append(args, "--single-layer")
 			}
@@ -119,10 +122,13 @@ func TestInterop_ADebianTreeTravelsThroughEveryTransport(t *testing.T) {
 			if want := diffIDs[tr.chunked]; ids != want {
 				t.Errorf("diff-ids %s, want those of the other transports, %s", ids, want)
 			}
-			must(t, "skopeo", noEmpty("copy", "--quiet", tr.skopeo2("--src-tls-verify=false"), tr.ref, "oci:"+t.TempDir()+"/copy:latest")...)
+			must(t, "skopeo", noEmpty("copy", "--quiet", tr.skopeo2("--src-tls-verify=false"), tr.ref,
+				"oci:"+t.TempDir()+"/copy:latest")...)
 
 			back := newRepo(t, "bare-user")
-			measured(t, append([]string{"container", "unencapsulate", "--repo=" + back, "--write-ref=" + debianRef, "ostree-unverified-image:" + tr.ref}, fetch...)...)
+			measured(t,
+				append([]string{"container", "unencapsulate", "--repo=" + back, "--write-ref=" + debianRef,
+					"ostree-unverified-image:" + tr.ref}, fetch...)...)
 			if got := must(t, "ostree", "rev-parse", "--repo="+back, debianRef); got != commit {
 				t.Errorf("unencapsulated %s, want %s", got, commit)
 			}
@@ -138,7 +144,8 @@ func TestInterop_ADebianTreeTravelsThroughEveryTransport(t *testing.T) {
 	} {
 		t.Run(into.form+" into "+into.mode, func(t *testing.T) {
 			back := newRepo(t, into.mode)
-			measured(t, "container", "unencapsulate", "--repo="+back, "--write-ref="+debianRef, "ostree-unverified-image:"+into.image)
+			measured(t, "container", "unencapsulate", "--repo="+back, "--write-ref="+debianRef,
+				"ostree-unverified-image:"+into.image)
 			if got := must(t, "ostree", "rev-parse", "--repo="+back, debianRef); got != commit {
 				t.Fatalf("unencapsulated %s, want %s", got, commit)
 			}
@@ -162,18 +169,19 @@ func runDebianShell(t *testing.T, image string) {
 	t.Helper()
 	bundle := filepath.Join(t.TempDir(), "bundle")
 	must(t, "umoci", "unpack", "--image", image, bundle)
-	if out := runInBundle(t, bundle, "/bin/bash", "-c", "echo shell of $(. /etc/os-release; echo $ID)"); out != "shell of debian" {
+	if out := runInBundle(t, bundle, "/bin/bash", "-c",
+		"echo shell of $(. /etc/os-release; echo $ID)"); out != "shell of debian" {
 		t.Errorf("%s: the shell printed %q", image, out)
 	}
 }
 
-// transport is an image reference, what skopeo needs to read it, and whether the image is split.
+// transport is an image reference, the arguments with which skopeo reads it, and whether the image is split.
 type transport struct {
 	ref, skopeo string
 	chunked     bool
 }
 
-// skopeo2 is that for a command with two ends.
+// skopeo2 are skopeo's arguments for a command with source and destination.
 func (tr transport) skopeo2(opt string) string {
 	if tr.skopeo == "" {
 		return ""
@@ -181,7 +189,7 @@ func (tr transport) skopeo2(opt string) string {
 	return opt
 }
 
-// TestInterop_ACanonicalDebianTreeFitsBareUserOnly: that mode holds no owners, so only a canonical commit fits.
+// TestInterop_ACanonicalDebianTreeFitsBareUserOnly uses a canonical commit, since that mode stores no owners.
 func TestInterop_ACanonicalDebianTreeFitsBareUserOnly(t *testing.T) {
 	repo, commit := debianCommit(t, "bare-user-only")
 	image := "oci:" + t.TempDir() + "/image"
@@ -200,7 +208,8 @@ func TestInterop_ACanonicalDebianTreeFitsBareUserOnly(t *testing.T) {
 	full, _ := debianCommit(t, "archive")
 	measured(t, "container", "encapsulate", "--repo="+full, "--prior=none", debianRef, image)
 	other := newRepo(t, "bare-user-only")
-	_, stderr, err := try(t, program, "container", "unencapsulate", "--repo="+other, "--write-ref="+debianRef, "ostree-unverified-image:"+image)
+	_, stderr, err := try(t, program, "container", "unencapsulate", "--repo="+other, "--write-ref="+debianRef,
+		"ostree-unverified-image:"+image)
 	if err == nil || !strings.Contains(stderr, "bare-user-only") {
 		t.Errorf("a commit with owners went into bare-user-only: %v %s", err, stderr)
 	}
@@ -210,7 +219,7 @@ func TestInterop_ACanonicalDebianTreeFitsBareUserOnly(t *testing.T) {
 	}
 }
 
-// inspected is what skopeo says of an image's configuration.
+// inspected is what skopeo says about an image's configuration.
 type inspected struct {
 	Config struct{ Labels map[string]string }
 	RootFS struct {

@@ -11,18 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// smallDisk mounts a filesystem of a size in MiB and returns where.
+// smallDisk mounts a filesystem of the given size in MiB and returns its path.
 func smallDisk(t *testing.T, mib int) string {
 	t.Helper()
 	dir := t.TempDir()
 	image, mount := filepath.Join(dir, "disk"), filepath.Join(dir, "mnt")
-	sh(t, `truncate -s "$1" "$2" && mkfs.ext4 -q -F "$2" && mkdir "$3" && mount -o loop "$2" "$3"`, fmt.Sprintf("%dM", mib), image, mount)
+	sh(t, `truncate -s "$1" "$2" && mkfs.ext4 -q -F "$2" && mkdir "$3" && mount -o loop "$2" "$3"`,
+		fmt.Sprintf("%dM", mib), image, mount)
 	t.Cleanup(func() { _ = exec.Command("umount", mount).Run() })
 	return mount
 }
 
-// fill writes a file "ballast" that leaves so many MiB free: how much an empty filesystem has depends on the version of the
-// program that makes it.
+// fill writes a file "ballast" that leaves the given number of MiB free. The free space of an empty filesystem depends
+// on the version of mkfs.
 func fill(t *testing.T, dir string, mib uint64) {
 	t.Helper()
 	var st unix.Statfs_t
@@ -36,8 +37,8 @@ func fill(t *testing.T, dir string, mib uint64) {
 	sh(t, `fallocate -l "$1" "$2"`, fmt.Sprint(free-mib<<20), filepath.Join(dir, "ballast"))
 }
 
-// TestInterop_AFullDiskLeavesASoundRepository runs the committing and the importing process into a disk that is too
-// small, with and without the free-space check that would stop them early, then makes room and runs them again.
+// TestInterop_AFullDiskLeavesASoundRepository runs a commit and an import on a disk that is too small, with and without
+// the check for free space that would stop them early. It then makes room and runs them again.
 func TestInterop_AFullDiskLeavesASoundRepository(t *testing.T) {
 	tree := killTree(t)
 	source := newRepo(t, "archive")

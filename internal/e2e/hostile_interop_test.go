@@ -20,7 +20,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// layout is an OCI directory that a test changes: real output of the program, made hostile.
+// layout is an OCI directory that a test changes: real output of the program, then made hostile.
 type layout struct {
 	t                       *testing.T
 	dir                     string
@@ -51,7 +51,7 @@ func (l *layout) read(path string) (m map[string]any) {
 	return m
 }
 
-// put stores a blob under its digest and gives the descriptor that names it.
+// put stores a blob under its digest and sets the descriptor to it.
 func (l *layout) put(descriptor map[string]any, data []byte) {
 	l.t.Helper()
 	sum := sha256.Sum256(data)
@@ -60,7 +60,7 @@ func (l *layout) put(descriptor map[string]any, data []byte) {
 	descriptor["digest"], descriptor["size"] = digest, len(data)
 }
 
-// seal writes configuration, manifest and index so that every digest above the layers is right again.
+// seal writes configuration, manifest and index, so that every digest except those of layers is right again.
 func (l *layout) seal() {
 	l.t.Helper()
 	marshal := func(v any) []byte {
@@ -97,7 +97,7 @@ func (l *layout) labels() map[string]any {
 }
 func (l *layout) diffIDs() []any { return l.config["rootfs"].(map[string]any)["diff_ids"].([]any) }
 
-// layerTar returns the layer's tar stream; setTar replaces it, with every digest made right.
+// layerTar returns the layer's tar stream. setTar replaces it and corrects every digest.
 func (l *layout) layerTar() []byte {
 	l.t.Helper()
 	data, err := os.ReadFile(l.blob(l.layer()["digest"].(string)))
@@ -148,20 +148,22 @@ func hostileSource(t *testing.T) string {
 	t.Helper()
 	source := newRepo(t, "archive")
 	tree := filepath.Join(t.TempDir(), "tree")
-	sh(t, `mkdir -p "$1/usr/bin" "$1/usr/etc" && echo hello > "$1/usr/bin/hello" && head -c 400000 /dev/urandom > "$1/usr/bin/random" && ln -s hello "$1/usr/bin/hi"`, tree)
+	sh(t,
+		`mkdir -p "$1/usr/bin" "$1/usr/etc" && echo hello > "$1/usr/bin/hello" &&
+			head -c 400000 /dev/urandom > "$1/usr/bin/random" && ln -s hello "$1/usr/bin/hi"`, tree)
 	must(t, program, "repo", "commit", "--repo="+source, "--branch=b", tree)
 	return source
 }
 
-// hostileImage is a way to damage an image, and what the user must be told.
+// hostileImage is a way to damage an image, with the expected message.
 type hostileImage struct {
 	name   string
 	damage func(t *testing.T, l *layout)
 	says   string
 }
 
-// TestInterop_AHostileImageIsRefusedAndLeavesNothing damages a real image in one way each. Whatever the way: exit
-// status 1, an error that names what is wrong, a repository that fsck passes, and no ref.
+// TestInterop_AHostileImageIsRefusedAndLeavesNothing damages a real image in one way each. It expects exit status 1, an
+// error that names what is wrong, a repository that passes fsck, and no ref.
 func TestInterop_AHostileImageIsRefusedAndLeavesNothing(t *testing.T) {
 	source := hostileSource(t)
 	pristine := filepath.Join(t.TempDir(), "image")
@@ -199,7 +201,8 @@ func TestInterop_AHostileImageIsRefusedAndLeavesNothing(t *testing.T) {
 			l.diffIDs()[0], l.labels()["ostree.final-diffid"] = id, id
 			l.seal()
 		}, "diff"},
-		{"no label", func(t *testing.T, l *layout) { delete(l.labels(), "ostree.final-diffid"); l.seal() }, "ostree.final-diffid"},
+		{"no label", func(t *testing.T, l *layout) { delete(l.labels(), "ostree.final-diffid"); l.seal() },
+			"ostree.final-diffid"},
 		{"a label that names no layer", func(t *testing.T, l *layout) {
 			l.labels()["ostree.final-diffid"] = "sha256:" + strings.Repeat("8", 64)
 			l.seal()
@@ -212,12 +215,12 @@ func TestInterop_AHostileImageIsRefusedAndLeavesNothing(t *testing.T) {
 			l.layer()["mediaType"] = "application/vnd.oci.image.layer.v1.tar+zstd"
 			l.seal()
 		}, "layer"},
-		{"a layer that is no gzip stream", func(t *testing.T, l *layout) {
+		{"a layer that is not a gzip stream", func(t *testing.T, l *layout) {
 			l.put(l.layer(), l.layerTar())
 			l.seal()
 		}, "invalid gzip stream"},
 		{"a bomb behind the archive", func(t *testing.T, l *layout) {
-			// Zeros after the end of the archive cost a thousandth of their size to send.
+			// Zeros after the end of the archive compress to a thousandth of their size.
 			l.setTar(append(l.layerTar(), make([]byte, zeros)...))
 			l.seal()
 		}, "more than 1048576 bytes follow the end of the archive"},
@@ -241,8 +244,14 @@ func TestInterop_AHostileImageIsRefusedAndLeavesNothing(t *testing.T) {
 		}, "orrupted file object"},
 		{"a layer of a petabyte", func(t *testing.T, l *layout) { l.layer()["size"] = 1 << 50; l.seal() }, "ends after"},
 		{"a layer of a negative size", func(t *testing.T, l *layout) { l.layer()["size"] = -1; l.seal() }, "size"},
-		{"a layer named by a path", func(t *testing.T, l *layout) { l.layer()["digest"] = "sha256:../../../../etc/passwd"; l.seal() }, "digest"},
-		{"a layer with another algorithm", func(t *testing.T, l *layout) { l.layer()["digest"] = "md5:" + strings.Repeat("0", 32); l.seal() }, "md5"},
+		{"a layer named by a path", func(t *testing.T, l *layout) {
+			l.layer()["digest"] = "sha256:../../../../etc/passwd"
+			l.seal()
+		}, "digest"},
+		{"a layer with another algorithm", func(t *testing.T, l *layout) {
+			l.layer()["digest"] = "md5:" + strings.Repeat("0", 32)
+			l.seal()
+		}, "md5"},
 		{"the layer twice", func(t *testing.T, l *layout) {
 			l.manifest["layers"] = append(l.manifest["layers"].([]any), l.layer())
 			l.config["rootfs"].(map[string]any)["diff_ids"] = append(l.diffIDs(), l.diffIDs()[0])
@@ -262,7 +271,7 @@ func TestInterop_AHostileImageIsRefusedAndLeavesNothing(t *testing.T) {
 			l.labels()["note"] = strings.Repeat("x", 17<<20)
 			l.seal()
 		}, "more than 16777216"},
-		{"a manifest that is no JSON", func(t *testing.T, l *layout) {
+		{"a manifest that is not JSON", func(t *testing.T, l *layout) {
 			l.put(l.index["manifests"].([]any)[0].(map[string]any), []byte("{"))
 			l.writeIndex()
 		}, "manifest"},
@@ -272,7 +281,8 @@ func TestInterop_AHostileImageIsRefusedAndLeavesNothing(t *testing.T) {
 		}, "application/vnd.example"},
 	}
 	for _, c := range hostileStreams {
-		cases = append(cases, hostileImage{c.name, func(t *testing.T, l *layout) { l.setTar(c.damage(t, l.layerTar())); l.seal() }, c.says})
+		cases = append(cases, hostileImage{c.name,
+			func(t *testing.T, l *layout) { l.setTar(c.damage(t, l.layerTar())); l.seal() }, c.says})
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -280,17 +290,19 @@ func TestInterop_AHostileImageIsRefusedAndLeavesNothing(t *testing.T) {
 			must(t, "cp", "-r", pristine, dir)
 			c.damage(t, openLayout(t, dir))
 			refuses(t, "bare-user", c.says, func(host string) []string {
-				return []string{"container", "unencapsulate", "--quiet", "--repo=" + host, "--write-ref=b", "ostree-unverified-image:oci:" + dir}
+				return []string{"container", "unencapsulate", "--quiet", "--repo=" + host, "--write-ref=b",
+					"ostree-unverified-image:oci:" + dir}
 			})
 		})
 	}
 }
 
-// maxMemory is what no input may need, in KiB: more than [maxRSS], for a zstd stream may ask for 128 MiB.
+// maxMemory is the memory limit for every input, in KiB. It is more than [maxRSS], since a zstd stream may ask for 128
+// MiB.
 const maxMemory = 256 << 10
 
-// refuses runs a command that would bring something into an empty repository. It is to fail with status 1 and one line
-// that says why, within bounds of memory, and to leave a repository that fsck passes, without refs and files.
+// refuses runs a command that imports into an empty repository. The command must fail with status 1 and one line that
+// says why, within the memory limit, and leave a repository that passes fsck and has no refs and files.
 func refuses(t *testing.T, mode, says string, args func(host string) []string) {
 	t.Helper()
 	host := newRepo(t, mode)

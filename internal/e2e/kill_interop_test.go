@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// kills is how often each process dies in a repository of each mode.
+// kills is how often each process is killed in a repository of each mode.
 const kills = 15
 
 // killTree makes a tree that takes long enough to be interrupted anywhere: many small files, some large ones.
@@ -63,8 +63,8 @@ func killed(t *testing.T, d time.Duration, args ...string) (finished bool) {
 	}
 }
 
-// dieOften kills a command at random instants, each time on a fresh repository or on what the last death left, and
-// demands that the repository stays sound and that the next run completes.
+// dieOften kills a command at random instants, each time on a fresh repository or on what the last kill left. It checks
+// that the repository stays valid and that the next run completes.
 func dieOften(t *testing.T, mode string, args func(repo string) []string, want string) {
 	t.Helper()
 	repo := newSyncedRepo(t, mode)
@@ -79,7 +79,7 @@ func dieOften(t *testing.T, mode string, args func(repo string) []string, want s
 		if attempt > 20*kills {
 			t.Fatalf("only %d of %d runs were slow enough to be killed", died, attempt)
 		}
-		if attempt%5 == 0 { // four deaths on top of each other's leftovers, then afresh
+		if attempt%5 == 0 { // four kills in one repository, then a fresh one
 			repo = newSyncedRepo(t, mode)
 		}
 		if killed(t, time.Duration(rnd.Int64N(int64(whole))), args(repo)...) {
@@ -88,8 +88,8 @@ func dieOften(t *testing.T, mode string, args func(repo string) []string, want s
 		}
 		died++
 		fsck(t, repo)
-		// The next run completes, in a copy: in the repository itself it may be killed, too. The copies go at the end, as filesystems
-		// are slow at making files after many were deleted.
+		// Complete the next run in a copy, since it may be killed in the repository itself. The copies are removed at the
+		// end, as filesystems are slow at making files after many were deleted.
 		next := filepath.Join(t.TempDir(), "next")
 		must(t, "cp", "-a", repo, next)
 		must(t, program, args(next)...)
@@ -106,7 +106,7 @@ func dieOften(t *testing.T, mode string, args func(repo string) []string, want s
 			repo = newSyncedRepo(t, mode)
 		}
 	}
-	// The next run completes: also right after the last death, by the other program.
+	// The next run completes, also right after the last kill, and by the other program.
 	must(t, program, args(repo)...)
 	fsck(t, repo)
 	if stale, _ := filepath.Glob(filepath.Join(repo, "tmp", "staging-*")); len(stale) > 0 {
@@ -116,13 +116,15 @@ func dieOften(t *testing.T, mode string, args func(repo string) []string, want s
 
 func commitArgs(tree string) func(string) []string {
 	return func(repo string) []string {
-		return []string{"repo", "commit", "--repo=" + repo, "--branch=killed", "--parent=none", "--timestamp=@1700000000", tree}
+		return []string{"repo", "commit", "--repo=" + repo, "--branch=killed", "--parent=none", "--timestamp=@1700000000",
+			tree}
 	}
 }
 
 func importArgs(image string) func(string) []string {
 	return func(repo string) []string {
-		return []string{"container", "unencapsulate", "--quiet", "--repo=" + repo, "--write-ref=killed", "ostree-unverified-image:" + image}
+		return []string{"container", "unencapsulate", "--quiet", "--repo=" + repo, "--write-ref=killed",
+			"ostree-unverified-image:" + image}
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestInterop_AFileOfMoreThan4GiBTravels takes one through a tar stream and through an image.
+// TestInterop_AFileOfMoreThan4GiBTravels passes such a file through a tar stream and through an image.
 func TestInterop_AFileOfMoreThan4GiBTravels(t *testing.T) {
 	tree, source := filepath.Join(t.TempDir(), "tree"), newRepo(t, "archive")
 	sh(t, `mkdir "$1" && truncate -s 4294967297 "$1/big"`, tree)
@@ -21,7 +21,8 @@ func TestInterop_AFileOfMoreThan4GiBTravels(t *testing.T) {
 			sh(t, `"$1" tar export --repo="$2" killed | "$1" tar import --repo="$3" --write-ref=killed`, program, source, repo)
 		},
 		"image": func(t *testing.T, repo string) {
-			measured(t, "container", "encapsulate", "--repo="+source, "--compression=zstd", "--compression-fast", "killed", image)
+			measured(t, "container", "encapsulate", "--repo="+source, "--compression=zstd", "--compression-fast", "killed",
+				image)
 			measured(t, importArgs(image)(repo)...)
 		},
 	} {

@@ -1,7 +1,7 @@
 //go:build interop
 
 // Package e2e runs the built program against real programs and real input: a Debian root filesystem, ostree, skopeo,
-// umoci, runc, full disks and sudden deaths. Everything here needs root.
+// umoci, runc, full disks and killed processes. Everything here needs root.
 package e2e
 
 import (
@@ -35,12 +35,12 @@ func build(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "building the program: %v\n%s", err, out)
 		return 1
 	}
-	// The path is known once a test has made it.
+	// A test sets the path, so it is not known yet.
 	defer func() { _ = os.RemoveAll(debian.dir) }()
 	return m.Run()
 }
 
-// must runs a command and returns its standard output, trimmed. A failure ends the test with what it printed.
+// must runs a command and returns its standard output, trimmed. If the command fails, the test ends with its output.
 func must(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	out, errText, err := try(t, name, args...)
@@ -66,8 +66,8 @@ func sh(t testing.TB, script string, args ...string) string {
 	return must(t, "bash", append([]string{"-euo", "pipefail", "-c", script, "bash"}, args...)...)
 }
 
-// treeSum is a checksum over names, content, mode, owner and extended attributes of all that is in a directory. Link
-// counts and times do not enter: a checkout links equal files.
+// treeSum lists names, content sums, modes, owners and extended attributes of everything in a directory. It ignores
+// link counts, since a checkout links equal files, and times.
 func treeSum(t testing.TB, dir string) string {
 	t.Helper()
 	return sh(t, `tar -C "$1" --sort=name --format=pax --pax-option=delete=atime,delete=ctime,delete=mtime --mtime=@0 \
@@ -80,7 +80,8 @@ func sameTree(t testing.TB, got, want string) {
 	if treeSum(t, got) == treeSum(t, want) {
 		return
 	}
-	list := `cd "$1" && find . -printf '%p %y %m %U %G %l\n' | sort && getfattr -R -h -d -m - . 2>/dev/null; find . -type f -exec sha256sum {} + | sort -k2`
+	list := `cd "$1" && find . -printf '%p %y %m %U %G %l\n' | sort && getfattr -R -h -d -m - . 2>/dev/null
+		find . -type f -exec sha256sum {} + | sort -k2`
 	a, b := filepath.Join(t.TempDir(), "got"), filepath.Join(t.TempDir(), "want")
 	writeFile(t, a, sh(t, list, got))
 	writeFile(t, b, sh(t, list, want))
@@ -98,8 +99,8 @@ func writeFile(t testing.TB, path, content string) {
 	}
 }
 
-// newRepo makes an empty repository of a mode with the real ostree. Neither program syncs what it writes there: only a
-// loss of power would tell the difference.
+// newRepo makes an empty repository of a mode with the real ostree. Neither program syncs what it writes there, which
+// would only matter after a power failure.
 func newRepo(t testing.TB, mode string) string {
 	t.Helper()
 	dir := newSyncedRepo(t, mode)
@@ -107,7 +108,7 @@ func newRepo(t testing.TB, mode string) string {
 	return dir
 }
 
-// newSyncedRepo makes a repository as everyone has it.
+// newSyncedRepo makes a repository with default settings.
 func newSyncedRepo(t testing.TB, mode string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), mode)
@@ -115,13 +116,13 @@ func newSyncedRepo(t testing.TB, mode string) string {
 	return dir
 }
 
-// fsck lets the real ostree check a repository.
+// fsck checks a repository with the real ostree.
 func fsck(t testing.TB, repo string) {
 	t.Helper()
 	must(t, "ostree", "fsck", "--repo="+repo)
 }
 
-// bookworm is Debian 12 on the mirror of this machine.
+// bookworm returns Debian 12 on the mirror of this machine.
 func bookworm(t testing.TB) aptsources.Debian {
 	t.Helper()
 	d, err := aptsources.Find("bookworm")
@@ -131,11 +132,11 @@ func bookworm(t testing.TB) aptsources.Debian {
 	return d
 }
 
-// debian is a root filesystem as an OSTree commit wants it, made once.
+// debian is a root filesystem in the form of an OSTree commit, made once.
 var debian struct{ dir, root string }
 
-// debianRoot returns a Debian root filesystem with systemd and a kernel, whose /etc is at /usr/etc. It is shared:
-// tests read it only.
+// debianRoot returns a Debian root filesystem with systemd and a kernel, whose /etc is at /usr/etc. Tests share it and
+// only read it.
 func debianRoot(t testing.TB) string {
 	t.Helper()
 	if debian.root != "" {

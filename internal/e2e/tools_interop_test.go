@@ -17,28 +17,33 @@ import (
 func smallCommit(t *testing.T) (repo, commit string) {
 	t.Helper()
 	repo, tree := newRepo(t, "archive"), t.TempDir()
-	sh(t, `cd "$1" && mkdir -p usr/etc usr/bin usr/lib/empty && echo one >usr/etc/conf && cp /bin/true usr/bin/ && ln -s true usr/bin/link
+	sh(t,
+		`cd "$1" && mkdir -p usr/etc usr/bin usr/lib/empty && echo one >usr/etc/conf &&
+			cp /bin/true usr/bin/ && ln -s true usr/bin/link
 		mkdir usr/lib/a usr/lib/b && head -c 300000 /bin/bash >usr/lib/a/data && setfattr -n user.component -v a usr/lib/a
 		tail -c 300000 /bin/bash >usr/lib/b/data && setfattr -n user.component -v b usr/lib/b`, tree)
 	return repo, must(t, "ostree", "commit", "--repo="+repo, "--branch=os", "--owner-uid=0", "--owner-gid=0", tree)
 }
 
-// comesBack imports an image and lets the real ostree check that it gave the commit.
+// comesBack imports an image and checks with the real ostree that the result is the commit.
 func comesBack(t *testing.T, image, commit string, flags ...string) {
 	t.Helper()
 	back := newRepo(t, "bare-user")
-	must(t, program, append([]string{"container", "unencapsulate", "--quiet", "--repo=" + back, "--write-ref=os", "ostree-unverified-image:" + image}, flags...)...)
+	must(t, program,
+		append([]string{"container", "unencapsulate", "--quiet", "--repo=" + back, "--write-ref=os",
+			"ostree-unverified-image:" + image}, flags...)...)
 	if got := must(t, "ostree", "rev-parse", "--repo="+back, "os"); got != commit {
 		t.Errorf("%s: imported %s, want %s", image, got, commit)
 	}
 	fsck(t, back)
 }
 
-// digestOf is what `container info` says.
+// digestOf returns the digest that `container info` prints.
 func digestOf(t *testing.T, image string, flags ...string) string {
 	t.Helper()
 	var info struct{ Digest string }
-	out := must(t, program, append([]string{"container", "info", "--json", "ostree-unverified-image:" + image}, flags...)...)
+	out := must(t, program, append([]string{"container", "info", "--json", "ostree-unverified-image:" + image},
+		flags...)...)
 	if err := json.Unmarshal([]byte(out), &info); err != nil || info.Digest == "" {
 		t.Fatalf("container info printed %q, %v", out, err)
 	}
@@ -74,17 +79,18 @@ func TestInterop_AnImageThatSkopeoPushedComesBackAsTheSameCommit(t *testing.T) {
 	}
 }
 
-// ownStorage gives the programs that the test starts a storage that goes away with it.
+// ownStorage gives the programs of a test their own container storage, which is removed at its end.
 func ownStorage(t *testing.T) {
 	t.Helper()
 	dir := t.TempDir()
-	writeFile(t, dir+"/storage.conf", "[storage]\ndriver = \"vfs\"\ngraphroot = \""+dir+"/root\"\nrunroot = \""+dir+"/run\"\n")
+	writeFile(t, dir+"/storage.conf", "[storage]\ndriver = \"vfs\"\ngraphroot = \""+dir+"/root\"\nrunroot = \""+dir+
+		"/run\"\n")
 	writeFile(t, dir+"/containers.conf", "[engine]\nevents_logger = \"none\"\ntmp_dir = \""+dir+"/libpod\"\n")
 	t.Setenv("CONTAINERS_STORAGE_CONF", dir+"/storage.conf")
 	t.Setenv("CONTAINERS_CONF", dir+"/containers.conf")
 }
 
-// onlyTool leaves one program for images, and ostree, where programs are looked for.
+// onlyTool sets a PATH with only one program for images, and ostree.
 func onlyTool(t *testing.T, tool string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -100,8 +106,8 @@ func onlyTool(t *testing.T, tool string) {
 	t.Setenv("PATH", dir)
 }
 
-// TestInterop_ContainersStorageServesEitherTool puts images into the storage through each tool, and takes them out through
-// each. The directory for temporary files has capitals in its name, which names of images must not have.
+// TestInterop_ContainersStorageServesEitherTool writes images to the storage through each tool and reads them through
+// each. The name of the directory for temporary files has upper-case letters, which image names must not have.
 func TestInterop_ContainersStorageServesEitherTool(t *testing.T) {
 	repo, commit := smallCommit(t)
 	ownStorage(t)
@@ -131,7 +137,8 @@ func TestInterop_ContainersStorageServesEitherTool(t *testing.T) {
 			})
 		}
 	}
-	if got := must(t, "podman", "images", "--sort=tag", "--format={{.Repository}}:{{.Tag}}"); got != "localhost/os:by-podman\nlocalhost/os:by-skopeo" {
+	if got := must(t, "podman", "images", "--sort=tag",
+		"--format={{.Repository}}:{{.Tag}}"); got != "localhost/os:by-podman\nlocalhost/os:by-skopeo" {
 		t.Errorf("the storage has the images %q", got)
 	}
 	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {

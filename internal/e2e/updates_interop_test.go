@@ -13,7 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/aptsources"
 )
 
-// difference is the part of `chunks diff --json` that counts here, in compressed bytes.
+// difference is the part of `chunks diff --json` that this test uses, in compressed bytes.
 type difference struct {
 	Download uint64
 	Shared   uint64
@@ -28,7 +28,7 @@ func diff(t *testing.T, from, to string) (d difference) {
 	return d
 }
 
-// release makes a Debian system of the point release alone, or of it with all security and other updates.
+// release makes a Debian system of the point release, with or without security and other updates.
 func release(t *testing.T, updates bool) string {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "root")
@@ -41,9 +41,9 @@ func release(t *testing.T, updates bool) string {
 	return root
 }
 
-// TestInterop_ADebianUpdateDownloadsLittleMoreThanWhatChanged makes images of two states of a distribution that exists, and
-// counts the compressed bytes between them. The bound is what the changed source packages alone have: the same images with a
-// layer for each.
+// TestInterop_ADebianUpdateDownloadsLittleMoreThanWhatChanged makes images of two states of a real distribution and
+// counts the compressed bytes of the update. The bound is the size of the changed source packages: the same update with
+// a layer for each source package.
 func TestInterop_ADebianUpdateDownloadsLittleMoreThanWhatChanged(t *testing.T) {
 	before, after := release(t, false), release(t, true)
 	size, err := strconv.Atoi(sh(t, `du -s --apparent-size -BM "$1" | sed 's/M.*//'`, before))
@@ -62,7 +62,8 @@ func TestInterop_ADebianUpdateDownloadsLittleMoreThanWhatChanged(t *testing.T) {
 		return image
 	}
 	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
-	bound := diff(t, build(before, "each-old", "--max-layers=499"), build(after, "each-new", "--max-layers=499", "--prior=none")).Download
+	bound := diff(t, build(before, "each-old", "--max-layers=499"),
+		build(after, "each-new", "--max-layers=499", "--prior=none")).Download
 	single := diff(t, build(before, "single-old", "--single-layer"), build(after, "single-new", "--single-layer")).Download
 	var table strings.Builder
 	mb := func(n uint64) string { return fmt.Sprintf("%.1f MB, %.2f", float64(n)/1e6, float64(n)/float64(bound)) }

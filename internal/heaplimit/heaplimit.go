@@ -1,5 +1,5 @@
-// Package heaplimit keeps the memory of a program small. It is for the main functions alone, as it sets what the whole process
-// has one of.
+// Package heaplimit keeps the memory of a program small. Only main functions should use it, since it changes a setting
+// of the whole process.
 package heaplimit
 
 import (
@@ -9,16 +9,16 @@ import (
 	"runtime/metrics"
 )
 
-// Base is what the heap stays below as long as it can, in bytes; most of what it would grow to otherwise is what the collector
-// has not freed yet.
+// Base is the size in bytes below which the heap stays if possible. Without it most of a larger heap would be garbage
+// that the collector has not freed yet.
 const Base = 96 << 20
 
-// overhead is what a process has besides its heap, roughly, in bytes.
+// overhead is roughly the memory of a process besides its heap, in bytes.
 const overhead = 8 << 20
 
-// Set sets the limit, unless the user decided about it with GOMEMLIMIT. With a fixed limit the collector would run all the
-// time where what is in use comes near it, as it does for trees of several hundred thousand files: an eighth more than is in
-// use is always allowed.
+// Set sets the memory limit, unless the user set GOMEMLIMIT. The limit grows with the live heap, to at least an eighth
+// more. With a fixed limit the collector would run all the time once the live heap comes near it, as it does for trees
+// of several hundred thousand files.
 func Set() {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
@@ -27,17 +27,17 @@ func Set() {
 	afterEachCollection(func() { debug.SetMemoryLimit(limit(live())) })
 }
 
-// limit is what the heap may grow to when so many bytes of it are in use.
+// limit returns the memory limit for a live heap of the given size in bytes.
 func limit(live uint64) int64 { return max(Base, int64(live+live/8)+overhead) }
 
-// live is the size of what the last collection found in use.
+// live returns the size of the heap that the last collection found in use.
 func live() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()
 }
 
-// sentinel is garbage that each collection finds.
+// sentinel is an unreachable object that each collection finds.
 type sentinel struct{ do func() }
 
 func afterEachCollection(do func()) { arm(&sentinel{do}) }

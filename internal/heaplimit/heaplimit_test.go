@@ -33,7 +33,7 @@ func TestACollectionSetsTheLimit(t *testing.T) {
 	}
 	reaches := func(ok func(int64) bool) {
 		t.Helper()
-		// What follows a collection runs in a goroutine of the runtime.
+		// The finalizer runs in a goroutine of the runtime after a collection.
 		for deadline := time.Now().Add(20 * time.Second); !ok(debug.SetMemoryLimit(-1)); time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("the limit stays at %d MiB", debug.SetMemoryLimit(-1)>>20)

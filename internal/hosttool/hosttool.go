@@ -11,12 +11,13 @@ import (
 	"strings"
 )
 
-// ErrNoStorageTool says that no program that knows containers-storage is installed.
-var ErrNoStorageTool = errors.New("containers-storage: needs skopeo or podman, and neither is installed: install one of them")
+// ErrNoStorageTool says that no program that can read containers-storage is installed.
+var ErrNoStorageTool = errors.New("containers-storage: needs skopeo or podman, and neither is installed: " +
+	"install one of them")
 
 // Run runs a program and returns its standard output. The error has the program's name, its first argument and the last
-// line that it wrote to standard error, and wraps an [*exec.ExitError] if the program ran and failed. The end of the
-// context kills the program.
+// line that it wrote to standard error, and wraps an [*exec.ExitError] if the program ran and failed. The program is
+// killed when the context is done.
 func Run(ctx context.Context, program string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, program, args...)
 	var stdout, stderr bytes.Buffer

@@ -9,19 +9,19 @@ import (
 
 const (
 	inputSize = 128 << 10
-	// spare is what may be read behind the input: at its end there are zeros.
+	// spare is how many bytes may be read beyond the input. At its end they are zeros.
 	spare = 32
-	// ahead is how many bytes of input one step of decoding may take and look at.
+	// ahead is how many bytes of input one decoding step may consume and look at.
 	ahead = 16
-	// outputSize is how much is decoded at once, beside the window before it.
+	// outputSize is how many bytes are decoded at once, in addition to the window before them.
 	outputSize = 128 << 10
-	// maxIdle is how often in a row a reader may return nothing and no error.
+	// maxIdle is how many times in a row a reader may return no data and no error.
 	maxIdle = 100
-	// slack is more than what one step adds to the output: three literals, a match, and what its last word is too long.
+	// slack is more than one step adds to the output: three literals, a match, and the excess of its last word.
 	slack = 3 + maxMatch + 8
 )
 
-// state is what comes next in the input.
+// state says what is next in the input.
 type state uint8
 
 const (
@@ -34,21 +34,21 @@ const (
 // decoder inflates one stream after the other.
 type decoder struct {
 	r       io.Reader
-	in      []byte // with spare bytes behind end
+	in      []byte // with spare bytes after end
 	ip, end int
 	readErr error // of r, io.EOF included
 
-	// acc has the next bits of the input, the first one lowest: n of them are counted, and taken from in. What is above them may
-	// be there already.
+	// acc has the next bits of the input, lowest first. n of them are valid and consumed from in. The bits above may be
+	// set to following input already.
 	acc uint64
 	n   uint
 
-	out    []byte // the window, then what was decoded
-	rp, op int    // what was decoded and not read yet
+	out    []byte // the window, then decoded data
+	rp, op int    // decoded data that was not read yet
 
 	state  state
 	final  bool
-	stored int // bytes to come in a stored block
+	stored int // bytes left in a stored block
 
 	offset  int64 // of in[0] in the input
 	lengths [maxLitLen + 32]uint8
@@ -67,12 +67,12 @@ func (d *decoder) reset() {
 	d.state, d.final = atBlock, false
 }
 
-// fill reads input until there are want bytes, at most ahead, or no more come.
+// fill reads input until want bytes are buffered, at most ahead, or the input ends.
 func (d *decoder) fill(want int) {
 	if d.end-d.ip >= want || d.readErr != nil {
 		return
 	}
-	// The accumulator's bytes stay, as they may be given back.
+	// Keep the bytes of the accumulator, since unread may return them.
 	kept := min(d.ip, 8)
 	d.offset += int64(d.ip - kept)
 	d.end = copy(d.in, d.in[d.ip-kept:d.end])
@@ -92,7 +92,7 @@ func (d *decoder) fill(want int) {
 	}
 }
 
-// missing is the error where the input has ended too early.
+// missing returns the error for input that ended too early.
 func (d *decoder) missing() error {
 	if d.readErr == nil || errors.Is(d.readErr, io.EOF) {
 		return io.ErrUnexpectedEOF
@@ -100,15 +100,15 @@ func (d *decoder) missing() error {
 	return d.readErr
 }
 
-// corrupt is the error about the place where the decoder is.
+// corrupt returns an error with the current offset in the input.
 func (d *decoder) corrupt() error {
 	return flate.CorruptInputError(d.offset + int64(d.ip) - int64(d.n/8))
 }
 
-// overrun reports whether bits were taken that the input does not have.
+// overrun reports whether more bits were taken than the input has.
 func (d *decoder) overrun() bool { return d.ip-int(d.n/8) > d.end }
 
-// need makes at least 32 bits ready, of which those behind the end of the input are zeros.
+// need makes at least 32 bits available. Bits beyond the end of the input are zeros.
 func (d *decoder) need() {
 	d.fill(ahead)
 	d.acc |= binary.LittleEndian.Uint64(d.in[d.ip:]) << (d.n & 63)
@@ -116,7 +116,7 @@ func (d *decoder) need() {
 	d.n |= 56
 }
 
-// take returns and removes up to 32 bits that are ready.
+// take removes and returns up to 32 available bits.
 func (d *decoder) take(n uint) int {
 	v := int(d.acc & (1<<n - 1))
 	d.acc >>= n
@@ -124,13 +124,13 @@ func (d *decoder) take(n uint) int {
 	return v
 }
 
-// unread gives whole bytes back to the input and drops the rest of one that was begun.
+// unread returns whole bytes to the input and drops the rest of a partly used byte.
 func (d *decoder) unread() {
 	d.ip -= int(d.n / 8)
 	d.acc, d.n = 0, 0
 }
 
-// decode makes output until there is no room for more, or the stream ends. The output that precedes an error is right.
+// decode produces output until there is no room for more or the stream ends. The output before an error is valid.
 func (d *decoder) decode() error {
 	if keep := d.op - windowSize; keep > 0 && d.rp == d.op {
 		d.op = copy(d.out, d.out[keep:d.op])
@@ -153,7 +153,7 @@ func (d *decoder) decode() error {
 	return nil
 }
 
-// ended goes on behind a block.
+// ended continues after a block.
 func (d *decoder) ended() {
 	d.state = atBlock
 	if d.final {
@@ -162,7 +162,7 @@ func (d *decoder) ended() {
 	}
 }
 
-// header reads the beginning of a block.
+// header reads the header of a block.
 func (d *decoder) header() error {
 	d.need()
 	d.final = d.take(1) == 1

@@ -22,7 +22,7 @@ func (d *decoder) fixed() {
 	fill(d.dist[:], distBits, lengths[:len(distSymbols)], distSymbols[:])
 }
 
-// metaOrder is the order in which the lengths of the code for code lengths come.
+// metaOrder is the order in which the code length code lengths are stored.
 var metaOrder = [19]uint8{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}
 
 // dynamic reads the codes of a block (RFC 1951, section 3.2.7).
@@ -95,7 +95,7 @@ func (d *decoder) codes() error {
 			}
 			continue
 		}
-		// The input ends soon: what was made of bits that it does not have does not count.
+		// The input ends soon: output decoded from bits beyond its end is invalid.
 		op := d.op
 		ok := d.symbols(-1)
 		if d.overrun() {
@@ -109,11 +109,12 @@ func (d *decoder) codes() error {
 	return nil
 }
 
-// symbols decodes, at least once and then while no more than lastIP of the input was taken and there is room, up to three
-// literals and a match, or the end of the block. It reports false for what is no code, or reaches before the output.
+// symbols decodes steps of up to three literals and a match, or the end of the block. It decodes at least one step, and
+// more while at most lastIP of the input is consumed and there is room. It reports false for an invalid code, or a
+// distance that reaches before the output.
 //
-// Three codes of the first table, 33 bits, are sure to be there after the accumulator was filled up to 56 bits, or a code with a
-// second look and a length's extra bits, 20; and 28 for a distance after it was filled again.
+// After the accumulator was filled to 56 bits, it has three codes of the first table, 33 bits, and a code with a second
+// lookup and a length's extra bits, 20 bits. After it was filled again, it has the 28 bits of a distance.
 func (d *decoder) symbols(lastIP int) bool {
 	var (
 		in, out = d.in, d.out
@@ -203,7 +204,7 @@ func (d *decoder) symbols(lastIP int) bool {
 		from, to := op-dist, op+length
 		switch {
 		case dist >= 8:
-			// Words may go beyond the end of the match, where there is room.
+			// The last word may extend beyond the end of the match, where there is room.
 			for ; op < to; op, from = op+8, from+8 {
 				binary.LittleEndian.PutUint64(out[op:op+8:op+8], binary.LittleEndian.Uint64(out[from:from+8:from+8]))
 			}

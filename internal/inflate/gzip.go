@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// Reader reads what gzip streams stand for. Sums and sizes in them are checked.
+// Reader decompresses gzip streams. It verifies their checksums and sizes.
 type Reader struct {
 	d     *decoder
 	multi bool
@@ -16,18 +16,18 @@ type Reader struct {
 	err   error
 }
 
-// NewReader returns a reader of the members that r consists of, and reads the first one's header. It may read more of r than
-// the members. Errors are those of [compress/gzip] and [compress/flate]: [gzip.ErrHeader], [gzip.ErrChecksum],
+// NewReader returns a reader of the gzip members of r, and reads the header of the first one. It may read more of r
+// than the members. Errors are those of [compress/gzip] and [compress/flate]: [gzip.ErrHeader], [gzip.ErrChecksum],
 // flate.CorruptInputError, [io.ErrUnexpectedEOF].
 func NewReader(r io.Reader) (*Reader, error) {
 	z := &Reader{d: newDecoder(r), multi: true}
 	return z, z.header()
 }
 
-// Multistream says whether to go on after the first member, as it is at first, or to end there.
+// Multistream says whether reading continues after the first member, which is the default, or ends there.
 func (z *Reader) Multistream(ok bool) { z.multi = ok }
 
-// Flags of a header.
+// The flags of a header.
 const (
 	flagSum     = 1 << 1
 	flagExtra   = 1 << 2
@@ -38,7 +38,7 @@ const (
 // maxText bounds the name and the comment in a header, in bytes.
 const maxText = 512
 
-// header reads a member's header. The error is io.EOF where nothing comes.
+// header reads a member's header. It returns [io.EOF] if there is no more input.
 func (z *Reader) header() error {
 	var buf [10]byte
 	n, err := z.read(buf[:])
@@ -91,7 +91,7 @@ func (z *Reader) header() error {
 	return nil
 }
 
-// read reads input outside of blocks. The error is that of an input which is too short.
+// read reads input outside of blocks. Input that is too short is an error.
 func (z *Reader) read(p []byte) (n int, err error) {
 	d := z.d
 	for n < len(p) {

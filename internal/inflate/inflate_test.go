@@ -31,7 +31,7 @@ func contents() map[string][]byte {
 	for text.Len() < 700_000 {
 		fmt.Fprintf(&text, "%x word%d ", source.Uint32(), source.IntN(3000))
 	}
-	// Frequencies that double from byte to byte make codes longer than a table's first look.
+	// Frequencies that double from byte to byte make codes that need a second table lookup.
 	for s := range 20 {
 		skewed.Write(bytes.Repeat([]byte{byte(s)}, 1<<s))
 	}
@@ -39,7 +39,8 @@ func contents() map[string][]byte {
 	source.Shuffle(len(mixed), func(i, j int) { mixed[i], mixed[j] = mixed[j], mixed[i] })
 	far := append(append(bytes.Clone(random[:32<<10]), random[:32<<10]...), random[:32<<10]...)
 	all := map[string][]byte{
-		"nothing": {}, "one byte": {7}, "zeros": make([]byte, 1_000_000), "random": random, "text": text.Bytes(), "skewed": mixed,
+		"nothing": {}, "one byte": {7}, "zeros": make([]byte, 1_000_000), "random": random, "text": text.Bytes(),
+		"skewed":                mixed,
 		"the farthest distance": far,
 	}
 	for period := 2; period <= 17; period++ {
@@ -217,7 +218,7 @@ type idle struct{}
 
 func (idle) Read([]byte) (int, error) { return 0, nil }
 
-// bits makes a stream of fields, each of a value and its number of bits.
+// bits makes a stream of fields, each given as a value and its number of bits.
 func bits(fields ...[2]int) []byte {
 	out, at := []byte{}, 0
 	for _, f := range fields {
@@ -229,7 +230,7 @@ func bits(fields ...[2]int) []byte {
 			at++
 		}
 	}
-	// Enough for what is cut to be no reason to refuse.
+	// Append enough bytes that the stream is not refused for being cut.
 	return append(out, make([]byte, 64)...)
 }
 
@@ -275,7 +276,7 @@ func readWith(r io.Reader, err error) ([]byte, error) {
 	return io.ReadAll(r)
 }
 
-// FuzzReader compares with the standard library: the same is accepted and refused, and what comes is the same.
+// FuzzReader compares with the standard library: both accept the same input and return the same data.
 func FuzzReader(f *testing.F) {
 	header := []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
 	for _, data := range contents() {
@@ -287,7 +288,8 @@ func FuzzReader(f *testing.F) {
 		stream := append(bytes.Clone(header), body...)
 		const limit = 4 << 20
 		want, wantErr := readSome(gzip.NewReader(bytes.NewReader(stream)))(limit)
-		for name, r := range map[string]io.Reader{"whole": bytes.NewReader(stream), "in bytes": iotest.OneByteReader(bytes.NewReader(stream))} {
+		for name, r := range map[string]io.Reader{"whole": bytes.NewReader(stream),
+			"in bytes": iotest.OneByteReader(bytes.NewReader(stream))} {
 			got, err := readSome(inflate.NewReader(r))(limit)
 			if (err == nil) != (wantErr == nil) {
 				t.Fatalf("%s: %v, want %v", name, err, wantErr)
@@ -295,7 +297,7 @@ func FuzzReader(f *testing.F) {
 			if err == nil && len(got) != len(want) {
 				t.Fatalf("%s: %d bytes, want %d", name, len(got), len(want))
 			}
-			// How much comes before an error depends on how far a decoder looks ahead.
+			// How much is returned before an error depends on how far a decoder looks ahead.
 			common := min(len(got), len(want))
 			if max(len(got), len(want))-common > 300 || !bytes.Equal(got[:common], want[:common]) {
 				t.Fatalf("%s: %d bytes differ from %d", name, len(got), len(want))
@@ -313,7 +315,7 @@ func readSome(r io.Reader, err error) func(int64) ([]byte, error) {
 	}
 }
 
-// BenchmarkReader reads text of words, or the gzip file that OSTREE_EXT_BENCH_GZIP names, and so do the libraries.
+// BenchmarkReader and the libraries decompress text, or the gzip file that OSTREE_EXT_BENCH_GZIP names.
 func BenchmarkReader(b *testing.B) {
 	packed := compress(b, contents()["text"], 6)
 	if name := os.Getenv("OSTREE_EXT_BENCH_GZIP"); name != "" {
@@ -333,7 +335,7 @@ func BenchmarkReader(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				// Without io.WriterTo, which the importer does not use.
+				// Hide io.WriterTo, which the importer does not use.
 				n, err := io.Copy(io.Discard, struct{ io.Reader }{z})
 				if err != nil {
 					b.Fatal(err)

@@ -9,33 +9,33 @@ const (
 	windowSize  = 32 << 10
 )
 
-// Bits that the first look into a table takes. Longer codes need a second one.
+// The number of bits of the first table lookup. Longer codes need a second lookup.
 const (
 	litBits  = 11
 	distBits = 8
 	metaBits = 7
 )
 
-// Sizes of tables: those of the first look, and tables for second ones. In a complete code, at least two symbols share each of
-// the latter.
+// The sizes of tables, for the first lookup and all second ones. In a complete code, at least two symbols share each
+// table of second lookups.
 const (
 	litEntries  = 1<<litBits + maxLitLen/2<<(maxCodeBits-litBits)
 	distEntries = 1<<distBits + 32/2<<(maxCodeBits-distBits)
 )
 
-// An entry of a table says in its lowest eight bits how many bits to take from the input. Where none of these flags is set it is
-// a length or distance: its base from bit 16 on, and from bit 8 on how many of the taken bits are the code; the others are to
-// be added to the base.
+// The lowest eight bits of a table entry are the number of bits to take from the input. An entry without one of these
+// flags is a length or distance: it has the base from bit 16, and from bit 8 the number of taken bits that are the
+// code. The other taken bits are added to the base.
 const (
-	entryLiteral = 1 << 31 // the byte from bit 16 on
-	entryOther   = 1 << 15 // one of the following, or no code at all
-	entryMore    = 1 << 14 // a second look at the table from bit 16 on, by so many bits as bits 8 to 11 say
+	entryLiteral = 1 << 31 // a literal, from bit 16
+	entryOther   = 1 << 15 // one of the following, or an invalid code
+	entryMore    = 1 << 14 // a second lookup in the table from bit 16, with the number of bits in bits 8 to 11
 	entryEnd     = 1 << 13 // the end of the block
 )
 
 var litSymbols, distSymbols, metaSymbols = symbols()
 
-// symbols are the entries of all symbols, but for the lengths of their codes (RFC 1951, section 3.2.5).
+// symbols are the entries of all symbols, without the lengths of their codes (RFC 1951, section 3.2.5).
 func symbols() (lit [288]uint32, dist [32]uint32, meta [19]uint32) {
 	for s := range lit {
 		lit[s] = entryOther
@@ -73,8 +73,8 @@ func symbols() (lit [288]uint32, dist [32]uint32, meta [19]uint32) {
 	return lit, dist, meta
 }
 
-// fill makes a table for codes of the given lengths. It reports false for lengths that make no code, or one that leaves bits
-// without a meaning, save a single code of one bit, and none at all: as zlib does.
+// fill makes a table for codes of the given lengths. It reports false if the lengths do not form a complete code. Like
+// zlib it accepts a single code of one bit, and no code at all.
 func fill(table []uint32, first int, lengths []uint8, symbols []uint32) bool {
 	var counts, next [maxCodeBits + 2]int
 	longest := 0
@@ -125,7 +125,7 @@ func fill(table []uint32, first int, lengths []uint8, symbols []uint32) bool {
 	return true
 }
 
-// withLength adds to a symbol's entry the length of its code.
+// withLength adds the length of its code to a symbol's entry.
 func withLength(e uint32, n int) uint32 {
 	if e&(entryLiteral|entryOther) == 0 {
 		e |= uint32(n) << 8

@@ -16,29 +16,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxLinks is how many symbolic links a name may lead through, as for the kernel.
+// maxLinks is how many symbolic links are followed for one name, as in the kernel.
 const maxLinks = 40
 
-// pollPause is the time between two attempts at something that another process is in the way of.
+// pollPause is the time between two attempts while waiting for another process.
 const pollPause = 20 * time.Millisecond
 
 // File is a place to write to.
 type File struct {
-	// target is the file itself, to which links led.
+	// target is the file after resolving links.
 	target string
-	// info is nil where there is no file yet.
+	// info is nil if there is no file yet.
 	info fs.FileInfo
-	// fd is a descriptor of this process plus one, where the name leads to one.
+	// fd is a descriptor of this process plus one, if the name leads to one.
 	fd int
-	// w is where everything goes, if it was given.
+	// w is the stream to write to, if it was given.
 	w io.Writer
 }
 
-// Open finds out where a name leads. It changes nothing.
+// Open resolves a name. It changes nothing.
 func Open(name string) (*File, error) {
 	f := &File{target: name}
 	var err error
-	// The kernel goes first: it refuses links that others planted in /tmp.
+	// Let the kernel resolve the name first: it refuses links that others planted in /tmp.
 	if f.info, err = os.Stat(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func Open(name string) (*File, error) {
 			return nil, err
 		}
 		dir, base := filepath.Split(f.target)
-		if isProc(dir) { // the link of an open file: what it reads is not always a name
+		if isProc(dir) { // the link of an open file: its text is not always a name
 			f.fd = ownDescriptor(dir, base) + 1
 			return f, nil
 		}
@@ -63,14 +63,14 @@ func Open(name string) (*File, error) {
 			return nil, err
 		}
 		if !filepath.IsAbs(to) {
-			to = dir + to // not cleaned: ".." after a link is the kernel's to resolve
+			to = dir + to // not cleaned: the kernel resolves ".." after a link
 		}
 		f.target = to
 	}
 	return nil, &fs.PathError{Op: "write", Path: name, Err: unix.ELOOP}
 }
 
-// resolveDir takes the links out of the directory's name, so that names can be joined to it.
+// resolveDir resolves the links in the directory's name, so that names can be joined to it.
 func (f *File) resolveDir() error {
 	dir, base := filepath.Split(f.target)
 	if dir == "" {
@@ -81,7 +81,7 @@ func (f *File) resolveDir() error {
 	return err
 }
 
-// Standard is the place that is a stream that was given.
+// Standard returns the place that writes to a given stream.
 func Standard(w io.Writer) *File { return &File{w: w} }
 
 func isProc(dir string) bool {
@@ -109,13 +109,12 @@ func ownDescriptor(dir, base string) int {
 	return fd
 }
 
-// Stream reports whether the place is written to as it is, and not replaced: what is written there cannot be read back.
+// Stream reports whether the place is written to directly, not replaced. What is written to it cannot be read back.
 func (f *File) Stream() bool {
 	return f.w != nil || f.fd > 0 || f.info != nil && !f.info.Mode().IsRegular()
 }
 
-// Dir is a directory for files that are needed on the way: that of the file, or for a stream the one for temporary
-// files.
+// Dir returns a directory for temporary files: that of the file, or for a stream the system's.
 func (f *File) Dir() string {
 	if f.Stream() {
 		return os.TempDir()
@@ -123,8 +122,8 @@ func (f *File) Dir() string {
 	return filepath.Dir(f.target)
 }
 
-// Write has the place filled. A file changes in one step, when fill has returned without an error; a stream gets what
-// fill writes at once. A file that is there keeps its permissions.
+// Write calls fill to write the content. A file is replaced atomically after fill returned without an error. A stream
+// gets what fill writes at once. An existing file keeps its permissions.
 func (f *File) Write(ctx context.Context, fill func(io.Writer) error) (err error) {
 	if f.w != nil {
 		return fill(f.w)
@@ -156,7 +155,7 @@ func (f *File) stream(ctx context.Context, fill func(io.Writer) error) error {
 	}
 	stop := context.AfterFunc(ctx, func() {
 		if d, ok := w.(interface{ SetWriteDeadline(time.Time) error }); ok {
-			_ = d.SetWriteDeadline(time.Unix(1, 0)) // nobody may be reading; not every file can be woken up
+			_ = d.SetWriteDeadline(time.Unix(1, 0)) // nobody may be reading, and not every file has deadlines
 		}
 	})
 	defer stop()
@@ -167,7 +166,7 @@ func (f *File) stream(ctx context.Context, fill func(io.Writer) error) error {
 	return errors.Join(err, w.Close())
 }
 
-// openStream opens what is there. A pipe waits for its reader.
+// openStream opens an existing file that is not regular. For a pipe it waits for the reader.
 func (f *File) openStream(ctx context.Context) (io.WriteCloser, error) {
 	if f.fd > 0 {
 		fd, err := unix.FcntlInt(uintptr(f.fd-1), unix.F_DUPFD_CLOEXEC, 0)
@@ -202,8 +201,8 @@ func pause(ctx context.Context) error {
 	}
 }
 
-// WriteFile writes a small file. Where its directory may not be written to, or the file is a mount of its own, the
-// file is written in place.
+// WriteFile writes a small file. If its directory is not writable, or the file is a mount point, the file is written in
+// place.
 func WriteFile(ctx context.Context, name string, data []byte) error {
 	f, err := Open(name)
 	if err != nil {

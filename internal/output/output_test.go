@@ -182,7 +182,7 @@ func TestASocketIsConnectedTo(t *testing.T) {
 	}
 }
 
-// A descriptor goes on where it is, as a shell's redirection does, also if it is one of a file.
+// A descriptor is written at its current offset, as with a shell's redirection, even if it is a regular file.
 func TestAnOpenDescriptorIsWrittenWhereItIs(t *testing.T) {
 	t.Parallel()
 	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
@@ -210,18 +210,18 @@ func TestSweepRemovesWhatNobodyHolds(t *testing.T) {
 	_, err = held.WriteString("x")
 	must(t, err, os.WriteFile(heldDir.Name+"/f", nil, 0o600), os.WriteFile(dir+"/.ostree-ext-notes", nil, 0o600))
 
-	// What a killed process leaves is what its locks are gone from.
+	// The files of a killed process are those without a lock.
 	dead, err := output.Temp(dir)
 	must(t, err)
 	_, err = dead.WriteString("x")
 	must(t, err, dead.Close())
 	must(t, os.Mkdir(dir+"/.ostree-ext-tmp-dead", 0o700), os.WriteFile(dir+"/.ostree-ext-tmp-dead/f", nil, 0o600))
-	// An empty one may not be locked yet, unless it is old.
+	// An empty directory may not be locked yet, unless it is old.
 	must(t, os.WriteFile(dir+"/.ostree-ext-tmp-young", nil, 0o600), os.WriteFile(dir+"/.ostree-ext-tmp-old", nil, 0o600))
 	old := time.Now().Add(-time.Minute)
 	must(t, os.Chtimes(dir+"/.ostree-ext-tmp-old", old, old))
 	want = append(want, ".ostree-ext-tmp-young")
-	// A pipe or a link with such a name is not ours.
+	// A pipe or a link with such a name does not belong to us.
 	must(t, unix.Mkfifo(dir+"/.ostree-ext-tmp-pipe", 0o600), os.Symlink("/etc", dir+"/.ostree-ext-tmp-link"))
 	want = append(want, ".ostree-ext-tmp-pipe", ".ostree-ext-tmp-link")
 

@@ -18,14 +18,14 @@ import (
 const (
 	prefix   = ".ostree-ext-tmp-"
 	lockName = ".ostree-ext-lock"
-	// grace is the age in which an empty file or directory may be one that its maker has not locked yet.
+	// grace is the age up to which an empty file or directory is kept, since its maker may not have locked it yet.
 	grace = 5 * time.Second
 )
 
 // errTaken says that a name is in use.
 var errTaken = errors.New("no free name for a temporary file")
 
-// IsTemp reports whether a file name is one that this package makes up.
+// IsTemp reports whether a file name is one of a temporary file of this package.
 func IsTemp(name string) bool { return name == lockName || strings.HasPrefix(name, prefix) }
 
 // Temp makes a new file, which the caller renames or removes before it closes it.
@@ -35,7 +35,7 @@ func Temp(dir string) (*os.File, error) {
 	})
 }
 
-// Dir is a directory for temporary files.
+// Dir is a temporary directory.
 type Dir struct {
 	// Name is its path.
 	Name string
@@ -56,10 +56,10 @@ func TempDir(dir string) (*Dir, error) {
 	return &Dir{Name: f.Name(), f: f}, nil
 }
 
-// Remove removes the directory with what is in it.
+// Remove removes the directory with its content.
 func (d *Dir) Remove() error { return errors.Join(os.RemoveAll(d.Name), d.f.Close()) }
 
-// hold makes something new and locks it.
+// hold makes a new file or directory and locks it.
 func hold(dir string, create func(name string) (*os.File, error)) (*os.File, error) {
 	for range 100 {
 		name := filepath.Join(dir, prefix+strconv.FormatUint(rand.Uint64(), 36))
@@ -71,18 +71,18 @@ func hold(dir string, create func(name string) (*os.File, error)) (*os.File, err
 			return nil, err
 		}
 		if err = lock(f); errors.Is(err, unix.EWOULDBLOCK) || err == nil && !current(f) {
-			// A sweep was quicker.
+			// A sweep removed it before it was locked.
 			if err := errors.Join(os.RemoveAll(name), f.Close()); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		return f, nil // also where the filesystem has no locks, and so nothing is swept
+		return f, nil // ignored: a filesystem without locks is not swept
 	}
 	return nil, errTaken
 }
 
-// lock locks a file or directory, which nobody else may hold.
+// lock locks a file or directory. It fails if another process holds the lock.
 func lock(f *os.File) error {
 	for {
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != unix.EINTR {
@@ -101,8 +101,8 @@ func current(f *os.File) bool {
 	return err == nil && os.SameFile(open, named)
 }
 
-// Sweep removes from a directory what [Temp] and [TempDir] made there for processes that have died. What cannot be
-// looked at stays.
+// Sweep removes what [Temp] and [TempDir] made in a directory for processes that have died. It skips what it cannot
+// open.
 func Sweep(dir string) {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -150,8 +150,8 @@ func empty(f *os.File, st fs.FileInfo) bool {
 	return len(names) == 0
 }
 
-// Lock waits until this process is the only one that holds the lock of a directory, which is a file in it while it is
-// held. On filesystems without locks there is none.
+// Lock waits until this process holds the lock of a directory. The lock is a file in the directory, which is removed on
+// release. On filesystems without locks it does nothing.
 func Lock(ctx context.Context, dir string) (unlock func() error, err error) {
 	name := filepath.Join(dir, lockName)
 	for {
@@ -161,7 +161,7 @@ func Lock(ctx context.Context, dir string) (unlock func() error, err error) {
 		}
 		err = lock(f)
 		switch {
-		case err == nil && !current(f): // whoever held it has deleted it
+		case err == nil && !current(f): // the previous holder has deleted it
 		case !errors.Is(err, unix.EWOULDBLOCK):
 			return func() error { return errors.Join(os.Remove(name), f.Close()) }, nil
 		}

@@ -25,11 +25,11 @@ type Source struct {
 	Days []int  // days since 1970 with a changelog entry, ascending
 }
 
-// maxChangelog bounds what is read of one changelog, decompressed.
+// maxChangelog is how many decompressed bytes are read from one changelog.
 const maxChangelog = 64 << 20
 
-// ReadDebian reads the package database and the changelogs of a root filesystem. Sources without any dated changelog
-// entry are left out: nothing is known of when they changed.
+// ReadDebian reads the package database and the changelogs of a root filesystem. Sources without a dated changelog
+// entry are left out, since it is not known when they changed.
 func ReadDebian(root string) ([]Source, error) {
 	dir, err := os.OpenRoot(root)
 	if err != nil {
@@ -117,7 +117,7 @@ func readStatus(root fs.FS) ([]binary, error) {
 	return list, lines.Err()
 }
 
-// readChangelog returns the days of a binary package's changelog; none if there is no changelog.
+// readChangelog returns the days of a binary package's changelog, or none if there is no changelog.
 func readChangelog(root fs.FS, name string) ([]int, error) {
 	for _, file := range []string{"changelog.Debian.gz", "changelog.gz", "changelog.Debian", "changelog"} {
 		f, err := root.Open(path.Join("usr/share/doc", name, file))
@@ -139,8 +139,8 @@ func readChangelog(root fs.FS, name string) ([]int, error) {
 	return nil, nil
 }
 
-// changelogDays reads the dates of the lines that end each entry, " -- Name <mail>  date". Broken dates exist in old
-// entries and are passed over.
+// changelogDays reads the dates of the lines that end each entry, " -- Name <mail> date". Old entries may have invalid
+// dates, which are skipped.
 func changelogDays(r io.Reader) ([]int, error) {
 	var days []int
 	lines := bufio.NewScanner(r)
@@ -163,7 +163,7 @@ func changelogDays(r io.Reader) ([]int, error) {
 
 func dayOf(when time.Time) int { return int(math.Floor(float64(when.Unix()) / 86400)) }
 
-// Newest is the last day on which any of the sources changed.
+// Newest returns the last day on which any of the sources changed.
 func Newest(sources []Source) time.Time {
 	last := 0
 	for _, s := range sources {
@@ -172,8 +172,8 @@ func Newest(sources []Source) time.Time {
 	return time.Unix(int64(last)*86400, 0).UTC()
 }
 
-// DebianWorld replays what really changed in so many updates, every so many days, up to a date. A tenth of the sources
-// is missing at first; in each update one comes in with probability ½, and one goes out.
+// DebianWorld replays the real changes of a number of updates, a number of days apart, up to a date. A tenth of the
+// sources is missing at first. In each update one source is added and one removed, each with probability ½.
 func DebianWorld(sources []Source, end time.Time, every, updates int, seed uint64) *World {
 	r := rand.New(rand.NewPCG(seed, uint64(every)))
 	last := dayOf(end)
@@ -196,7 +196,7 @@ func DebianWorld(sources []Source, end time.Time, every, updates int, seed uint6
 	return world
 }
 
-// on is the package as it was built with the last entry up to a day, and what was known of it then.
+// on returns the package as built with the last entry up to a day, and what was known about it then.
 func (s *Source) on(day int) Package {
 	version, found := slices.BinarySearch(s.Days, day)
 	if found {
@@ -212,7 +212,7 @@ func (s *Source) on(day int) Package {
 	return p
 }
 
-// stability is chunkah's: the days of a year with an entry, over the span since the first of them.
+// stability is chunkah's estimate, from the days of a year with an entry over the span since the first of them.
 func stability(days []int) float64 {
 	if len(days) == 0 {
 		return 0.99

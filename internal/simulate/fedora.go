@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// List is a list of packages with change frequencies, as ostree-ext's library takes it.
+// List is a list of packages with change frequencies, as ostree-ext's library reads it.
 type List []struct {
 	ID        string `json:"identifier"`
 	Frequency uint32 `json:"change_frequency"`
@@ -45,9 +45,10 @@ func (l List) image() Image {
 	return image
 }
 
-// World draws so many updates of the list, 26 of them a year, if its frequencies were counted over so many years: a
-// package changes with p = 1 − e^(−f/(26·years)), independent of the others, and what always changes with 0.9999. A
-// tenth of the packages is missing at first; in each update one comes in with probability ½, and one goes out.
+// World draws random updates of the list, 26 a year, given the number of years over which its frequencies were counted.
+// A package changes with p = 1 − e^(−f/(26·years)), independently of the others; one that always changes has
+// 0.9999. A tenth of the packages is missing at first. In each update one package is added and one removed, each with
+// probability ½.
 func (l List) World(years float64, updates int, seed uint64) *World {
 	r := rand.New(rand.NewPCG(seed, uint64(years)))
 	packages := l.image()
@@ -78,7 +79,7 @@ func (l List) World(years float64, updates int, seed uint64) *World {
 type turnover struct {
 	rand *rand.Rand
 	in   []bool
-	base []bool // never goes out
+	base []bool // never removed
 }
 
 func newTurnover(r *rand.Rand, packages []Package) *turnover {
@@ -90,7 +91,7 @@ func newTurnover(r *rand.Rand, packages []Package) *turnover {
 	return t
 }
 
-// step lets one package in and one out, each with probability ½.
+// step adds one package and removes one, each with probability ½.
 func (t *turnover) step() {
 	for _, in := range []bool{false, true} {
 		if t.rand.IntN(2) == 0 {

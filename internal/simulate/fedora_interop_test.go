@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// The whole comparison on the Fedora list, of 50 updates, which takes most of a minute: ours downloads less than every
-// peer's at each number of layers. The tables are in the log and, as they were, in README.md.
+// This is the whole comparison on the Fedora list with 50 updates, which takes most of a minute: our packing downloads
+// less than every other at each number of layers. The tables are in the log; README.md has a copy.
 func TestFiftyUpdatesOfTheFedoraListDownloadLeastWithOurs(t *testing.T) {
 	t.Parallel()
 	list, err := ReadList(fedoraList)

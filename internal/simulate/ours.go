@@ -6,7 +6,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/packing"
 )
 
-// All returns the packers that are compared, ours with the packer's own horizons.
+// All returns the packers that are compared. Ours use the default horizons.
 func All() []Packer {
 	return []Packer{Upstream(), RPMOstree(), Chunkah(), Fresh(0), Continued(0), Rebalanced(0)}
 }
@@ -20,21 +20,21 @@ func Names(packers []Packer) []string {
 	return names
 }
 
-// Fresh packs each image at least expected cost, with no regard to the image before.
+// Fresh packs each image at the least expected cost, without regard to the previous image.
 func Fresh(days int) Packer {
 	return Packer{"ours without prior", func(image Image, k int, _ *Prior) ([][]string, error) {
 		return ours(image, nil, packing.Params{MaxBins: k, Horizons: horizons(days)})
 	}}
 }
 
-// Continued packs at least expected cost and keeps the unchanged layers of the image before.
+// Continued packs at the least expected cost and keeps the unchanged layers of the previous image.
 func Continued(days int) Packer {
 	return Packer{"ours with prior", func(image Image, k int, prior *Prior) ([][]string, error) {
 		return ours(image, prior, packing.Params{MaxBins: k, Horizons: horizons(days)})
 	}}
 }
 
-// Rebalanced is the same, but opens unchanged layers where that pays.
+// Rebalanced is Continued, but opens unchanged layers if that pays off.
 func Rebalanced(days int) Packer {
 	return Packer{"ours with rebalancing", func(image Image, k int, prior *Prior) ([][]string, error) {
 		return ours(image, prior, packing.Params{
@@ -43,7 +43,7 @@ func Rebalanced(days int) Packer {
 	}}
 }
 
-// horizons is the cadence, or what the packer takes by default for none.
+// horizons returns the cadence, or the packer's default if there is none.
 func horizons(days int) []int {
 	if days == 0 {
 		return nil
@@ -76,7 +76,7 @@ func ours(image Image, prior *Prior, params packing.Params) ([][]string, error) 
 	return layers, nil
 }
 
-// changes is the rate of a package from its changelog; one or two entries in all say nothing.
+// changes returns the rate of a package from its changelog. One or two entries in all are not enough.
 func changes(p *Package) packing.Changes {
 	const window = 730
 	if p.Rates.Chance > 0 {

@@ -13,7 +13,7 @@ func Upstream() Packer {
 	return Packer{"upstream", func(image Image, k int, _ *Prior) ([][]string, error) { return upstream(image, k) }}
 }
 
-// RPMOstree packs the first image as upstream does and then keeps that for ever: new packages go to the last layer.
+// RPMOstree packs the first image as upstream does and keeps that plan for ever: new packages go to the last layer.
 func RPMOstree() Packer {
 	return Packer{"rpm-ostree with prior", func(image Image, k int, prior *Prior) ([][]string, error) {
 		if prior == nil {
@@ -85,7 +85,7 @@ func bySize(image []Package) []Package {
 	return sorted
 }
 
-// upstreamBins takes packages by falling size, and the number of layers for large and for medium ones.
+// upstreamBins takes packages sorted by descending size, and the number of layers for large and for medium ones.
 func upstreamBins(rest []Package, high, medium int) [][]string {
 	sizes := make([]float64, len(rest))
 	for i := range rest {
@@ -128,7 +128,8 @@ func upstreamBins(rest []Package, high, medium int) [][]string {
 	return bins
 }
 
-// mediumClasses divides medium packages in 3×3 classes: frequency high to low, in each size high, low, medium.
+// mediumClasses divides medium packages into 3×3 classes: by frequency from high to low, each by size high, low,
+// medium.
 func mediumClasses(mediums []Package) [][]Package {
 	slices.SortStableFunc(mediums, func(a, b Package) int { return cmp.Compare(a.Rates.Frequency, b.Rates.Frequency) })
 	frequencies, sizes := make([]float64, len(mediums)), make([]float64, len(mediums))
@@ -154,7 +155,7 @@ func mediumClasses(mediums []Package) [][]Package {
 	return classes
 }
 
-// mergePairs joins neighbours from the end to the given place until at most so many bins are left.
+// mergePairs joins neighbours from the end to the given index until at most the given number of bins are left.
 func mergePairs(bins [][]string, from, limit int) [][]string {
 	for len(bins) > limit {
 		before := len(bins)
@@ -287,7 +288,7 @@ func hashed(tier []Package, bins int) [][]string {
 	return layers
 }
 
-// fillEmpty gives each empty layer, last first, the largest package that is not alone.
+// fillEmpty gives each empty layer, last first, the largest package that shares a layer.
 func fillEmpty(layers [][]string, bySize []Package) [][]string {
 	for i := range slices.Backward(layers) {
 		if len(layers[i]) > 0 {

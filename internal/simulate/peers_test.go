@@ -14,7 +14,8 @@ import (
 
 const fedoraList = "../../chunking/upstream/testdata/fedora-coreos-contentmeta.json.gz"
 
-// The comparison is worth something only if the other side is what it says: the bins are those of upstream's program.
+// The comparison is only valid if our copy of upstream's algorithm is right: its bins equal those of upstream's
+// program.
 func TestUpstreamPacksAsUpstreamDoes(t *testing.T) {
 	t.Parallel()
 	dir := fixtures.Dir(t, "packing")
@@ -51,7 +52,7 @@ func TestUpstreamPacksAsUpstreamDoes(t *testing.T) {
 	}
 }
 
-// filled leaves out empty bins, which nothing can be downloaded of, and sorts the members.
+// filled leaves out empty bins, which cause no download, and sorts the members.
 func filled(bins [][]string) [][]string {
 	bins = slices.DeleteFunc(bins, func(bin []string) bool { return len(bin) == 0 })
 	for i := range bins {

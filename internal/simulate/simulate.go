@@ -1,6 +1,6 @@
 // Package simulate replays successive updates of an image under different packings and counts the bytes that a host
 // downloads. A World is the sequence of images, with the content of each package marked by a version; a Packer assigns
-// the packages of an image to layers, and sees nothing that lies in the future of its image.
+// the packages of an image to layers, and knows nothing of later images.
 package simulate
 
 import (
@@ -20,13 +20,13 @@ type Package struct {
 	Rates   Rates
 }
 
-// Rates is what is known of a package's changes when an image is built.
+// Rates is what is known about a package's changes when an image is built.
 type Rates struct {
 	// Chance is the probability to change in one update, if that is known.
 	Chance float64
 	// Days are those with a change, counted back from the build, ascending.
 	Days []int
-	// Frequency is the number that upstream's packing sorts by; MaxUint32 for content that always changes.
+	// Frequency is the number that upstream's packing sorts by. It is MaxUint32 for content that always changes.
 	Frequency uint32
 	// Stability is the probability not to change in a week, as chunkah estimates it.
 	Stability float64
@@ -39,36 +39,36 @@ type Image []Package
 type World struct {
 	Name   string
 	Images []Image
-	// Days between two images.
+	// Days is the number of days between two images.
 	Days int
 }
 
-// Prior is what a packer may know of the image before.
+// Prior is what a packer may know about the previous image.
 type Prior struct {
 	Image  Image
 	Layers [][]string
 }
 
-// Packer is a way to assign packages to at most k layers. The prior is nil for the first image.
+// Packer assigns packages to at most k layers. The prior is nil for the first image.
 type Packer struct {
 	Name string
 	Pack func(image Image, k int, prior *Prior) ([][]string, error)
 }
 
-// Result is what a packer made hosts download.
+// Result is what hosts download with a packer.
 type Result struct {
 	Packer string
 	Layers int
-	// Bytes of each update, from one image to the next.
+	// Bytes has the bytes of each update, from one image to the next.
 	Bytes []uint64
-	// Bound is the bytes of each update with one layer for each package.
+	// Bound has the bytes of each update with one layer for each package.
 	Bound []uint64
 }
 
-// Mean is the mean number of bytes of an update.
+// Mean returns the mean number of bytes of an update.
 func (r *Result) Mean() float64 { return mean(r.Bytes) }
 
-// Excess is the bytes of all updates over the bound; 1 is perfect.
+// Excess returns the bytes of all updates divided by the bound; 1 is perfect.
 func (r *Result) Excess() float64 { return mean(r.Bytes) / mean(r.Bound) }
 
 func mean(bytes []uint64) float64 {
@@ -122,7 +122,7 @@ func replay(ctx context.Context, world *World, packer Packer, k int) (Result, er
 	return result, nil
 }
 
-// check refuses a plan that is none, so that no packer wins by losing content.
+// check refuses an invalid plan, so that no packer wins by losing content.
 func check(image Image, layers [][]string, k int) error {
 	if len(layers) > k {
 		return fmt.Errorf("the plan has %d layers", len(layers))
@@ -134,7 +134,7 @@ func check(image Image, layers [][]string, k int) error {
 	return nil
 }
 
-// download is the bytes of the layers that the prior image has not got.
+// download returns the bytes of the layers that the prior image does not have.
 func download(image Image, layers [][]string, prior *Prior) uint64 {
 	had := map[string]bool{}
 	packages := prior.Image.byName()
@@ -154,7 +154,7 @@ func download(image Image, layers [][]string, prior *Prior) uint64 {
 	return bytes
 }
 
-// content stands for the bytes of a layer.
+// content returns a string that identifies the content of a layer.
 func content(packages map[string]*Package, layer []string) string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(slices.Values(layer)) {
@@ -179,7 +179,7 @@ func (image Image) byName() map[string]*Package {
 	return packages
 }
 
-// changed says which packages of the image have other content than in the prior image.
+// changed returns the packages of the image whose content differs from the prior image.
 func (image Image) changed(prior *Prior) map[string]bool {
 	before := prior.Image.byName()
 	changed := map[string]bool{}

@@ -44,8 +44,8 @@ func TestAnUpdateDownloadsTheLayersWithNewContent(t *testing.T) {
 	world := &World{Images: []Image{
 		{{Name: "a", Size: 1}, {Name: "b", Size: 10}, {Name: "c", Size: 100}},
 		{{Name: "a", Size: 1}, {Name: "b", Size: 10, Version: 1}, {Name: "c", Size: 100}}, // b changes
-		{{Name: "a", Size: 1}, {Name: "c", Size: 100}},                                    // b goes
-		{{Name: "a", Size: 1}, {Name: "c", Size: 100}, {Name: "d", Size: 1000}},           // d comes
+		{{Name: "a", Size: 1}, {Name: "c", Size: 100}},                                    // b is removed
+		{{Name: "a", Size: 1}, {Name: "c", Size: 100}, {Name: "d", Size: 1000}},           // d is added
 	}}
 	pairs := Packer{"pairs", func(image Image, _ int, _ *Prior) ([][]string, error) {
 		all := names(image)

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Table writes results as a Markdown table: a row for each packer, a column for each number of layers, and in each
-// cell the mean number of megabytes (10⁶ bytes) of an update and how much that is over the bound.
+// Table writes results as a Markdown table: a row for each packer, a column for each number of layers, and in each cell
+// the mean number of megabytes (10⁶ bytes) of an update and its ratio to the bound.
 func Table(w io.Writer, world *World, results []Result) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s; %d updates", world.Name, len(world.Images)-1)

@@ -1,10 +1,10 @@
-// Package sizes prints numbers of bytes for people.
+// Package sizes formats numbers of bytes for people.
 package sizes
 
 import "fmt"
 
-// Format prints a number of bytes for people as GLib does, and so as ostree and upstream do: powers of 1000, one
-// decimal, a no-break space before the unit. The unit is chosen before rounding, so 999950 is "1000.0 kB".
+// Format formats a number of bytes as GLib does, and so as ostree and upstream do: with powers of 1000, one decimal,
+// and a no-break space before the unit. The unit is chosen before rounding, so 999950 is "1000.0 kB".
 func Format(n int64) string {
 	switch {
 	case n == 1:

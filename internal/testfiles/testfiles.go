@@ -13,12 +13,12 @@ import (
 
 // File is a file with its content.
 type File struct {
-	Name string // as the pattern has it
+	Name string // path, relative if the pattern is
 	Data []byte
 }
 
-// Read returns the files that a pattern of [filepath.Glob] names, in the order of their names. Those of the suffix ".gz" are
-// decompressed. None is a failure of the test.
+// Read returns the files that match a pattern of [filepath.Glob], in the order of their names. Files with the suffix
+// ".gz" are decompressed. If no file matches, the test fails.
 func Read(t testing.TB, pattern string) []File {
 	t.Helper()
 	names, err := filepath.Glob(pattern)

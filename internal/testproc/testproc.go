@@ -1,4 +1,4 @@
-// Package testproc starts programs that end with the test which needs them.
+// Package testproc starts programs that end with the test process.
 package testproc
 
 import (
@@ -21,7 +21,7 @@ var starter = sync.OnceValue(func() chan<- func() {
 })
 
 // Start starts a program that gets SIGTERM when this process ends, however it ends: a test that takes too long panics
-// and runs no clean-up. The kernel sends the signal when the thread ends that started the program, so one thread starts
+// and runs no clean-up. The kernel sends the signal when the thread that started the program ends, so one thread starts
 // them all.
 func Start(cmd *exec.Cmd) error {
 	if cmd.SysProcAttr == nil {

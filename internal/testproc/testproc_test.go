@@ -37,7 +37,7 @@ func TestAProgramEndsWithWhatStartedIt(t *testing.T) {
 	}
 }
 
-// ended reports whether a process is gone, or was not waited for yet by whoever has taken it over.
+// ended reports whether a process has ended, possibly as a zombie.
 func ended(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	var id int

@@ -1,5 +1,5 @@
-// Package testreg is a registry on loopback for tests, which misbehaves on request: it cuts, delays and corrupts blobs,
-// fails for a while, and demands credentials. It answers requests for the rest of a blob with 206.
+// Package testreg is a registry on loopback for tests. It misbehaves on request: it cuts, delays and corrupts blobs,
+// fails for a while, and demands credentials. It answers range requests for a blob with 206.
 package testreg
 
 import (
@@ -17,27 +17,27 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 )
 
-// Faults says how a registry misbehaves. The zero value is a registry that works.
+// Faults says how a registry misbehaves. With the zero value it works correctly.
 type Faults struct {
 	// User and Password are demanded if User is not empty.
 	User, Password string
-	// Fail answers the first so many requests for a blob with 503.
+	// Fail is how many requests for each blob are answered with 503 first.
 	Fail int
-	// FailUploads answers the first so many uploads of a blob with 503, when the first bytes came.
+	// FailUploads is how many uploads are answered with 503 first, after some bytes were received.
 	FailUploads int
-	// Cut ends the connection of the first request for a blob after so many bytes.
+	// Cut is the number of bytes after which the first request for a blob is disconnected.
 	Cut int64
-	// Flip changes a bit in the middle of each blob.
+	// Flip inverts a bit in the middle of each blob.
 	Flip bool
-	// FlipManifest changes a bit in the middle of each manifest.
+	// FlipManifest inverts a bit in the middle of each manifest.
 	FlipManifest bool
-	// Delay is waited for before each answer with a blob.
+	// Delay is the pause before each answer with a blob.
 	Delay time.Duration
 }
 
 // Registry is a running registry.
 type Registry struct {
-	// Host is the address with the port, as names of images begin.
+	// Host is the address with the port, with which image names begin.
 	Host string
 
 	inner   http.Handler
@@ -63,21 +63,21 @@ func newRegistry() *Registry {
 	return &Registry{inner: registry.New(registry.Logger(log.New(io.Discard, "", 0))), asked: map[string]int{}}
 }
 
-// Misbehave sets what goes wrong from now on.
+// Misbehave sets the faults from now on.
 func (r *Registry) Misbehave(f Faults) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.faults, r.asked, r.uploads = f, map[string]int{}, 0
 }
 
-// Resumed counts the requests for the rest of a blob.
+// Resumed returns the number of range requests for a blob.
 func (r *Registry) Resumed() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.resume
 }
 
-// BlobsSent counts the answers with a blob, or part of one.
+// BlobsSent returns the number of answers with a blob or a part of one.
 func (r *Registry) BlobsSent() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

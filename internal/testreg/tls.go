@@ -21,11 +21,12 @@ import (
 	"time"
 )
 
-// NewTLS starts a registry that demands a client certificate and ends with the test. What a client needs to trust it and to
-// be trusted goes to dir, as in a directory of certs.d: ca.crt, client.cert and client.key.
+// NewTLS starts a registry that demands a client certificate and ends with the test. It writes the files that a client
+// needs to dir, as in a directory of certs.d: ca.crt, client.cert and client.key.
 func NewTLS(t testing.TB, dir string) *Registry {
 	t.Helper()
-	ca := newCertificate(t, nil, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
+	ca := newCertificate(t, nil, &x509.Certificate{IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign})
 	server := newCertificate(t, &ca, &x509.Certificate{
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	})
@@ -43,7 +44,8 @@ func NewTLS(t testing.TB, dir string) *Registry {
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	clients := x509.NewCertPool()
 	clients.AddCert(ca.Leaf)
-	s.TLS = &tls.Config{Certificates: []tls.Certificate{server}, ClientCAs: clients, ClientAuth: tls.RequireAndVerifyClientCert}
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{server}, ClientCAs: clients,
+		ClientAuth: tls.RequireAndVerifyClientCert}
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	r.Host = strings.TrimPrefix(s.URL, "https://")

@@ -110,7 +110,8 @@ func TestOddLinesMeanTheSameToLibselinux(t *testing.T) {
 		mkdir two; touch two/aab; cd ..
 		touch x.y/.. 'x.y/a' xxy/a d/b d/group d/aab/b d/none/not d/none/a bx b/x d/q/a
 		ln -s not d/none/link; ln -s x d/none/notlink; ln -s x d/s
-		mkdir -p lib deep/er/none top/x/two top/d; touch lib/a lib/ä lib/aab deep/er/none/not deep/er/q top/x/a top/d/b libx`,
+		mkdir -p lib deep/er/none top/x/two top/d
+		touch lib/a lib/ä lib/aab deep/er/none/not deep/er/q top/x/a top/d/b libx`,
 		"bash", root, odd)
 	compare(t, root)
 }

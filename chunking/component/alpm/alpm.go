@@ -1,5 +1,5 @@
-// Package alpm reads the database of installed packages of pacman, Arch Linux's package manager: a directory for each
-// package with the files desc and files, texts of sections "%NAME%".
+// Package alpm reads the database of installed packages of pacman, Arch Linux's package manager. It has a directory for
+// each package with the text files desc and files, which consist of sections "%NAME%".
 package alpm
 
 import (
@@ -22,16 +22,17 @@ import (
 // DefaultDBPath is where pacman keeps its state unless its configuration says otherwise.
 const DefaultDBPath = "/var/lib/pacman"
 
-// Limits on what is read.
+// Limits on the size of a database.
 const (
 	maxFile     = 64 << 20
 	maxConfig   = 1 << 20
 	maxPackages = 100_000
 )
 
-// Read returns the installed packages with their files, sorted by name. pacman keeps no changelogs.
+// Read returns the installed packages with their files, sorted by name. Pacman keeps no changelogs.
 //
-// The error wraps [fs.ErrNotExist] where there is no database, and [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge].
+// The error wraps [fs.ErrNotExist] if there is no database, and [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge] if it cannot
+// be read.
 func Read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
 	pkgs, err := read(ctx, x)
 	if errors.Is(err, repo.ErrTooLarge) {
@@ -81,7 +82,7 @@ func read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
 	return pkgs, nil
 }
 
-// DBPath returns the directory of pacman's state: the last DBPath in the section [options] of its configuration, or
+// DBPath returns the directory of pacman's state: the last DBPath in the section "options" of its configuration, or
 // [DefaultDBPath].
 func DBPath(ctx context.Context, x *rootfs.Index) (string, error) {
 	found := DefaultDBPath
@@ -112,7 +113,7 @@ func DBPath(ctx context.Context, x *rootfs.Index) (string, error) {
 func readPackage(ctx context.Context, x *rootfs.Index, dir string) (pkgdb.Package, error) {
 	desc, err := x.ReadFile(ctx, dir+"/desc", maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w: there is no desc", pkgdb.ErrBroken)
+		err = fmt.Errorf("%w: the file desc is missing", pkgdb.ErrBroken)
 	}
 	if err != nil {
 		return pkgdb.Package{}, err
@@ -151,7 +152,7 @@ func sections(text string, f func(section, line string) error) error {
 	return nil
 }
 
-// ParseDesc reads the file desc of a package. The error wraps [pkgdb.ErrBroken].
+// ParseDesc parses the file desc of a package. The error wraps [pkgdb.ErrBroken].
 func ParseDesc(text string) (p pkgdb.Package, err error) {
 	var installed time.Time
 	err = sections(text, func(section, line string) error {
@@ -193,7 +194,7 @@ func date(s string) (time.Time, error) {
 	return time.Unix(n, 0).UTC(), nil
 }
 
-// ParseFiles reads the list of a package's files.
+// ParseFiles parses the list of a package's files.
 func ParseFiles(text string) (files pkgdb.Files) {
 	_ = sections(text, func(section, line string) error {
 		if section == "FILES" && !strings.HasSuffix(line, "/") {

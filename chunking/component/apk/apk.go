@@ -1,5 +1,5 @@
 // Package apk reads the database of installed packages of apk, Alpine's package manager: records of lines "X:value" in
-// lib/apk/db/installed, as apk(5) has them.
+// lib/apk/db/installed, as described in apk(5).
 package apk
 
 import (
@@ -19,18 +19,19 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// databases are the places of the database, the newer first.
+// databases are the paths of the database, the newer first.
 var databases = []string{"/usr/lib/apk/db/installed", "/lib/apk/db/installed"}
 
-// Limits on what is read.
+// Limits on the size of a database.
 const (
 	maxDatabase = 256 << 20
 	maxPackages = 200_000
 )
 
-// Read returns the installed packages with their files, sorted by name. apk keeps no changelogs.
+// Read returns the installed packages with their files, sorted by name. Apk keeps no changelogs.
 //
-// The error wraps [fs.ErrNotExist] where there is no database, and [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge].
+// The error wraps [fs.ErrNotExist] if there is no database, and [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge] if it cannot
+// be read.
 func Read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
 	for _, name := range databases {
 		data, err := x.ReadFile(ctx, name, maxDatabase)
@@ -52,7 +53,7 @@ func Read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
 	return nil, fmt.Errorf("apk: %w", fs.ErrNotExist)
 }
 
-// Parse reads the content of a database. The error is as for [Read].
+// Parse parses the content of a database. The error is as for [Read].
 func Parse(data string) ([]pkgdb.Package, error) {
 	p := parser{}
 	for line := range strings.Lines(data) {
@@ -71,7 +72,7 @@ type parser struct {
 	packages []pkgdb.Package
 	pkg      pkgdb.Package
 	any      bool   // a record has begun
-	dir      string // of the files that follow
+	dir      string // directory of the files that follow
 }
 
 // end ends a record.

@@ -15,7 +15,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 )
 
-// alpine is a piece of the database of a real Alpine Linux 3.16, which the tests of github.com/anchore/syft have, too.
+// alpine is a part of the database of a real Alpine Linux 3.16, which the tests of github.com/anchore/syft also have.
 func alpine(t testing.TB) string {
 	t.Helper()
 	data, err := os.ReadFile("testdata/installed")
@@ -52,7 +52,8 @@ func TestTheDatabaseOfARealSystem(t *testing.T) {
 		t.Errorf("packages (-want +got):\n%s", diff)
 	}
 	for p, want := range map[string]string{
-		"/bin/busybox": "busybox", "/bin/sh": "busybox", "/usr/share/udhcpc/default.script": "busybox", "/etc/network/if-up.d/dad": "busybox", "/lib/ld-musl-x86_64.so.1": "musl", "/etc/passwd": "alpine-baselayout-data",
+		"/bin/busybox": "busybox", "/bin/sh": "busybox", "/usr/share/udhcpc/default.script": "busybox",
+		"/etc/network/if-up.d/dad": "busybox", "/lib/ld-musl-x86_64.so.1": "musl", "/etc/passwd": "alpine-baselayout-data",
 		"/usr/bin/ldd": "musl-utils", "/etc/ssl/cert.pem": "ca-certificates-bundle",
 	} {
 		if files[p] != want {
@@ -71,25 +72,32 @@ func TestRecords(t *testing.T) {
 		want []pkgdb.Package
 		err  error
 	}{
-		"nothing":                 {"", nil, nil},
-		"empty lines":             {"\n\n\n", nil, nil},
-		"the last without end":    {"P:x\nF:a\nR:b", []pkgdb.Package{{Name: "x", Source: "x", Files: pkgdb.FilesOf(pkgdb.File{Path: "/a/b"})}}, nil},
-		"a file in the root":      {"P:x\nF:\nR:b\n", []pkgdb.Package{{Name: "x", Source: "x", Files: pkgdb.FilesOf(pkgdb.File{Path: "/b"})}}, nil},
-		"directories do not last": {"P:x\nF:a\nR:b\n\nP:y\nR:c\n", []pkgdb.Package{{Name: "x", Source: "x", Files: pkgdb.FilesOf(pkgdb.File{Path: "/a/b"})}, {Name: "y", Source: "y", Files: pkgdb.FilesOf(pkgdb.File{Path: "/c"})}}, nil},
-		"a path that climbs":      {"P:x\nF:../../a\nR:../../b\n", []pkgdb.Package{{Name: "x", Source: "x", Files: pkgdb.FilesOf(pkgdb.File{Path: "/b"})}}, nil},
-		"a virtual package":       {"P:.build-deps\nV:20240101.000000\nA:noarch\n", []pkgdb.Package{{Name: ".build-deps", Source: ".build-deps", Version: "20240101.000000", Arch: "noarch"}}, nil},
-		"unknown fields":          {"P:x\nX:y\ns:1\n", []pkgdb.Package{{Name: "x", Source: "x"}}, nil},
-		"sorted by name":          {"P:b\n\nP:a\no:o\nt:0\n", []pkgdb.Package{{Name: "a", Source: "o", Built: time.Unix(0, 0).UTC()}, {Name: "b", Source: "b"}}, nil},
-		"no name":                 {"V:1\n", nil, pkgdb.ErrBroken},
-		"an empty name":           {"P:\n", nil, pkgdb.ErrBroken},
-		"a name with a slash":     {"P:a/b\n", nil, pkgdb.ErrBroken},
-		"an origin with a comma":  {"P:a\no:b,c\n", nil, pkgdb.ErrBroken},
-		"no colon":                {"P:a\nrubbish\n", nil, pkgdb.ErrBroken},
-		"one letter":              {"P:a\nx\n", nil, pkgdb.ErrBroken},
-		"no time":                 {"P:a\nt:now\n", nil, pkgdb.ErrBroken},
-		"a time before all":       {"P:a\nt:-1\n", nil, pkgdb.ErrBroken},
-		"a time after all":        {"P:a\nt:99999999999\n", nil, pkgdb.ErrBroken},
-		"too many":                {strings.Repeat("P:x\n\n", 200_001), nil, pkgdb.ErrTooLarge},
+		"nothing":     {"", nil, nil},
+		"empty lines": {"\n\n\n", nil, nil},
+		"the last without end": {"P:x\nF:a\nR:b",
+			[]pkgdb.Package{{Name: "x", Source: "x", Files: pkgdb.FilesOf(pkgdb.File{Path: "/a/b"})}}, nil},
+		"a file in the root": {"P:x\nF:\nR:b\n",
+			[]pkgdb.Package{{Name: "x", Source: "x", Files: pkgdb.FilesOf(pkgdb.File{Path: "/b"})}}, nil},
+		"directories do not last": {"P:x\nF:a\nR:b\n\nP:y\nR:c\n",
+			[]pkgdb.Package{{Name: "x", Source: "x", Files: pkgdb.FilesOf(pkgdb.File{Path: "/a/b"})},
+				{Name: "y", Source: "y", Files: pkgdb.FilesOf(pkgdb.File{Path: "/c"})}}, nil},
+		"a path that climbs": {"P:x\nF:../../a\nR:../../b\n",
+			[]pkgdb.Package{{Name: "x", Source: "x", Files: pkgdb.FilesOf(pkgdb.File{Path: "/b"})}}, nil},
+		"a virtual package": {"P:.build-deps\nV:20240101.000000\nA:noarch\n",
+			[]pkgdb.Package{{Name: ".build-deps", Source: ".build-deps", Version: "20240101.000000", Arch: "noarch"}}, nil},
+		"unknown fields": {"P:x\nX:y\ns:1\n", []pkgdb.Package{{Name: "x", Source: "x"}}, nil},
+		"sorted by name": {"P:b\n\nP:a\no:o\nt:0\n",
+			[]pkgdb.Package{{Name: "a", Source: "o", Built: time.Unix(0, 0).UTC()}, {Name: "b", Source: "b"}}, nil},
+		"no name":                {"V:1\n", nil, pkgdb.ErrBroken},
+		"an empty name":          {"P:\n", nil, pkgdb.ErrBroken},
+		"a name with a slash":    {"P:a/b\n", nil, pkgdb.ErrBroken},
+		"an origin with a comma": {"P:a\no:b,c\n", nil, pkgdb.ErrBroken},
+		"no colon":               {"P:a\nrubbish\n", nil, pkgdb.ErrBroken},
+		"one letter":             {"P:a\nx\n", nil, pkgdb.ErrBroken},
+		"no time":                {"P:a\nt:now\n", nil, pkgdb.ErrBroken},
+		"a time before all":      {"P:a\nt:-1\n", nil, pkgdb.ErrBroken},
+		"a time after all":       {"P:a\nt:99999999999\n", nil, pkgdb.ErrBroken},
+		"too many":               {strings.Repeat("P:x\n\n", 200_001), nil, pkgdb.ErrTooLarge},
 	} {
 		got, err := apk.Parse(test.text)
 		if !errors.Is(err, test.err) {

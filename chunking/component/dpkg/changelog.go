@@ -16,14 +16,14 @@ import (
 )
 
 const (
-	// maxChangelog is how much of a changelog is read, compressed or not: the newest entries come first.
+	// maxChangelog is how many bytes of a changelog are read, compressed or not. The newest entries come first.
 	maxChangelog = 4 << 20
-	// maxChanges is how many entries are.
+	// maxChanges is how many entries are read.
 	maxChanges = 2000
 )
 
-// changelog reads the dates of a package's changes. A changelog that is missing or makes no sense tells nothing: many images
-// have none.
+// changelog returns the dates of a package's changes. A missing or malformed changelog has no dates and is not an
+// error, since many images have none.
 func (r *reader) changelog(ctx context.Context, pkg *pkgdb.Package) error {
 	names := []string{"changelog.Debian.gz", "changelog.gz", "changelog.Debian", "changelog"}
 	for _, name := range names {
@@ -35,7 +35,7 @@ func (r *reader) changelog(ctx context.Context, pkg *pkgdb.Package) error {
 			break
 		}
 	}
-	// A package that was built again without a change of its source has an entry of its own.
+	// A package that was rebuilt without a change of its source has a separate changelog for that.
 	again, err := r.dates(ctx, pkg.Name, "changelog.Debian."+pkg.Arch+".gz")
 	if err != nil {
 		return err
@@ -45,7 +45,7 @@ func (r *reader) changelog(ctx context.Context, pkg *pkgdb.Package) error {
 	return nil
 }
 
-// dates returns the dates of a changelog of a package, none if there is none.
+// dates returns the dates of a changelog of a package, or nil if there is none.
 func (r *reader) dates(ctx context.Context, pkg, name string) ([]time.Time, error) {
 	f, _, err := r.x.Open(ctx, "/usr/share/doc/"+pkg+"/"+name)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, repo.ErrTooManySymlinks) {
@@ -68,7 +68,7 @@ func changes(data []byte) []time.Time {
 		if err != nil {
 			return nil
 		}
-		data, _ = io.ReadAll(io.LimitReader(z, maxChangelog)) // what could be read counts
+		data, _ = io.ReadAll(io.LimitReader(z, maxChangelog)) // use the entries that could be read
 	}
 	var dates []time.Time
 	for line := range strings.Lines(string(data)) {

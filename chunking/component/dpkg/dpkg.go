@@ -1,6 +1,6 @@
-// Package dpkg reads dpkg's database of installed packages from a tree: var/lib/dpkg/status with the lists of files in info,
-// and what images without a package manager have, a paragraph for each package in var/lib/dpkg/status.d. The formats are those
-// of dpkg(1) and deb-changelog(5).
+// Package dpkg reads dpkg's database of installed packages from a tree: var/lib/dpkg/status with the lists of files in
+// info. Images without a package manager instead have a paragraph for each package in var/lib/dpkg/status.d. The
+// formats are those of dpkg(1) and deb-changelog(5).
 package dpkg
 
 import (
@@ -20,11 +20,11 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// homes are the places of the database: the second is that of commits which keep the initial content of /var there, the third
-// that of images without a package manager and with a merged /usr. The first that has one counts.
+// homes are the directories of the database; the first one that exists is used. The second is that of commits which
+// keep the initial content of /var there, the third that of images without a package manager and with merged /usr.
 var homes = []string{"/var/lib/dpkg", "/usr/share/factory/var/lib/dpkg", "/usr/lib/dpkg"}
 
-// Limits on what is read.
+// Limits on the size of a database.
 const (
 	maxStatus   = 128 << 20
 	maxList     = 64 << 20
@@ -32,10 +32,11 @@ const (
 	maxPaths    = 20_000_000
 )
 
-// Read returns the installed packages with their files, sorted by name and architecture. Paths are where dpkg put the files:
-// diversions are applied. Change dates come from the changelogs below usr/share/doc, as far as they are there.
+// Read returns the installed packages with their files, sorted by name and architecture. Paths are those to which dpkg
+// installed the files, after diversions. Change dates come from the changelogs below usr/share/doc, if they exist.
 //
-// The error wraps [fs.ErrNotExist] where there is no database, and [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge].
+// The error wraps [fs.ErrNotExist] if there is no database, and [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge] if it cannot
+// be read.
 func Read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
 	r := &reader{x: x}
 	err := fs.ErrNotExist
@@ -70,10 +71,10 @@ type reader struct {
 	paths    int
 }
 
-// diversion says where a file of other packages lies instead.
+// diversion says to which path a file of other packages is diverted.
 type diversion struct{ to, by string }
 
-// read reads what is in a home. The error is [fs.ErrNotExist] if there is neither form.
+// read reads the database in a home. The error is [fs.ErrNotExist] if it has neither form.
 func (r *reader) read(ctx context.Context) error {
 	data, err := r.x.ReadFile(ctx, r.home+"/status", maxStatus)
 	none := errors.Is(err, fs.ErrNotExist)
@@ -93,7 +94,7 @@ func (r *reader) read(ctx context.Context) error {
 	return r.distroless(ctx, r.x.Entry(dir).Path())
 }
 
-// unpacked are the states of packages whose files are there.
+// unpacked are the states of packages whose files are installed.
 var unpacked = []string{"installed", "triggers-awaited", "triggers-pending", "half-configured", "unpacked"}
 
 // installed reads the status file and the lists that it names.
@@ -127,7 +128,7 @@ func (r *reader) installed(ctx context.Context, data []byte) error {
 	})
 }
 
-// add starts a package of a paragraph.
+// add adds the package of a paragraph.
 func (r *reader) add(p map[string]string) (*pkgdb.Package, error) {
 	name := p["Package"]
 	if name == "" || strings.ContainsAny(name, "/\x00 ,") {
@@ -143,7 +144,7 @@ func (r *reader) add(p map[string]string) (*pkgdb.Package, error) {
 	return &r.packages[len(r.packages)-1], nil
 }
 
-// list returns the list of a package's files. One that is missing is that of a package without files.
+// list returns the list of a package's files. A missing list means that the package has no files.
 func (r *reader) list(ctx context.Context, pkg *pkgdb.Package) ([]byte, error) {
 	for _, name := range []string{pkg.Name + ".list", pkg.Name + ":" + pkg.Arch + ".list"} {
 		data, err := r.x.ReadFile(ctx, path.Join(r.home, "info", name), maxList)
@@ -168,7 +169,8 @@ func (r *reader) addFile(pkg *pkgdb.Package, p string) error {
 	return nil
 }
 
-// diversions reads the file of that name: three lines for each, the path, where it goes, and whose the path is now.
+// diversions reads the file diversions. It has three lines for each diversion: the path, the new path, and the package
+// that the path belongs to now.
 func (r *reader) diversions(ctx context.Context) error {
 	data, err := r.x.ReadFile(ctx, r.home+"/diversions", maxList)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -187,7 +189,8 @@ func (r *reader) diversions(ctx context.Context) error {
 	return nil
 }
 
-// canonical is a path with the symlinks above it resolved: a list says /bin/sh where a diversion may say /usr/bin/sh.
+// canonical resolves the symlinks in the parent directories of a path: a list may have /bin/sh and a diversion
+// /usr/bin/sh.
 func (r *reader) canonical(p string) string {
 	p = path.Clean("/" + p)
 	if c, ok := r.x.Canonical(p); ok {
@@ -196,13 +199,14 @@ func (r *reader) canonical(p string) string {
 	return p
 }
 
-// notParagraphs are the ends of names of files that lie beside the paragraphs.
+// notParagraphs are the suffixes of files beside the paragraphs.
 var notParagraphs = []string{
 	".md5sums", ".conffiles", ".list", ".preinst", ".postinst", ".prerm", ".postrm", ".triggers", ".shlibs", ".symbols",
 	".config", ".templates",
 }
 
-// distroless reads status.d: a paragraph in a file of its own for each package, and its md5sums, which are the only list.
+// distroless reads status.d. It has a file with a paragraph for each package, and md5sums, which are the only list of
+// files.
 func (r *reader) distroless(ctx context.Context, dir string) error {
 	for i := range r.x.Children(dir) {
 		p := r.x.Entry(i).Path()
@@ -247,7 +251,7 @@ func (r *reader) md5sums(ctx context.Context, pkg *pkgdb.Package, name string) e
 	return nil
 }
 
-// paragraphs calls f with the fields of each paragraph that count here. Continuation lines are passed over.
+// paragraphs calls f with the fields of each paragraph that this package uses. It skips continuation lines.
 func paragraphs(data []byte, f func(map[string]string) error) error {
 	s := bufio.NewScanner(bytes.NewReader(data))
 	s.Buffer(make([]byte, 0, 64<<10), 16<<20)
@@ -279,7 +283,7 @@ func paragraphs(data []byte, f func(map[string]string) error) error {
 		case "Package", "Status", "Version", "Architecture", "Source":
 			fields[key] = strings.TrimSpace(value)
 		default:
-			fields[""] = "" // so that a paragraph of other fields is one
+			fields[""] = "" // so that a paragraph of other fields counts as one
 		}
 	}
 	if err := s.Err(); err != nil {

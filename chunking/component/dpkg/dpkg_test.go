@@ -45,12 +45,13 @@ func paths(p pkgdb.Package) []string {
 	return list
 }
 
-// bookworm is a piece of a real Debian 12. (The paragraph of libsqlite3-0 is that of an image without package manager which
-// the tests of github.com/anchore/syft have.)
+// bookworm is a part of a real Debian 12. (The paragraph of libsqlite3-0 is from an image without a package manager,
+// which the tests of github.com/anchore/syft have.)
 func bookworm(t testing.TB) tree.Files {
 	return tree.Files{
 		"/var/lib/dpkg/status": testdata(t, "status"), "/var/lib/dpkg/diversions": testdata(t, "diversions"),
-		"/var/lib/dpkg/info/dash.list": testdata(t, "dash.list"), "/var/lib/dpkg/info/libcap2:amd64.list": testdata(t, "libcap2_amd64.list"),
+		"/var/lib/dpkg/info/dash.list":                        testdata(t, "dash.list"),
+		"/var/lib/dpkg/info/libcap2:amd64.list":               testdata(t, "libcap2_amd64.list"),
 		"/var/lib/dpkg/info/linux-image-amd64.list":           testdata(t, "linux-image-amd64.list"),
 		"/usr/share/doc/libcap2/changelog.Debian.gz":          testdata(t, "changelog.Debian.gz"),
 		"/usr/share/doc/libcap2/changelog.Debian.amd64.gz":    testdata(t, "changelog.Debian.amd64.gz"),
@@ -65,8 +66,10 @@ func TestTheDatabaseOfARealSystem(t *testing.T) {
 	pkgs := read(t, bookworm(t))
 	want := []pkgdb.Package{
 		{Name: "dash", Source: "dash", Version: "0.5.12-2", Arch: "amd64"},
-		{Name: "libcap2", Source: "libcap2", Version: "1:2.66-4+deb12u3+b1", Arch: "amd64", Built: time.Date(2026, 5, 7, 21, 10, 44, 0, time.UTC)},
-		{Name: "linux-image-amd64", Source: "linux-signed-amd64", Version: "6.1.192-2", Arch: "amd64", Built: time.Date(2023, 1, 2, 1, 0, 0, 0, time.UTC)},
+		{Name: "libcap2", Source: "libcap2", Version: "1:2.66-4+deb12u3+b1", Arch: "amd64",
+			Built: time.Date(2026, 5, 7, 21, 10, 44, 0, time.UTC)},
+		{Name: "linux-image-amd64", Source: "linux-signed-amd64", Version: "6.1.192-2", Arch: "amd64",
+			Built: time.Date(2023, 1, 2, 1, 0, 0, 0, time.UTC)},
 	}
 	if diff := cmp.Diff(want, pkgs, cmpopts.IgnoreFields(pkgdb.Package{}, "Files", "Changes")); diff != "" {
 		t.Errorf("packages (-want +got):\n%s", diff)
@@ -77,7 +80,7 @@ func TestTheDatabaseOfARealSystem(t *testing.T) {
 	if got := paths(pkgs[1]); len(got) != 14 || got[2] != "/lib/x86_64-linux-gnu/libcap.so.2.66" {
 		t.Errorf("files of libcap2: %q", got)
 	}
-	// dash diverted /bin/sh for itself.
+	// Here dash diverts /bin/sh.
 	if got := strings.Join(paths(pkgs[0]), " "); !strings.Contains(got, " /bin/sh ") || strings.Contains(got, "distrib") {
 		t.Errorf("files of dash: %s", got)
 	}
@@ -86,7 +89,8 @@ func TestTheDatabaseOfARealSystem(t *testing.T) {
 func TestAnotherPackagesDivertedFileLiesElsewhere(t *testing.T) {
 	t.Parallel()
 	files := bookworm(t)
-	files["/var/lib/dpkg/status"] = tree.Text("Package: mksh\nStatus: install ok installed\n\nPackage: merged\nStatus: install ok installed\n")
+	files["/var/lib/dpkg/status"] = tree.Text("Package: mksh\nStatus: install ok installed\n\n" +
+		"Package: merged\nStatus: install ok installed\n")
 	files["/var/lib/dpkg/info/mksh.list"] = tree.Text("/.\n/bin\n/bin/mksh\n/bin/sh\n")
 	files["/var/lib/dpkg/info/merged.list"] = tree.Text("/usr/bin/sh\n/usr/share/sh\n")
 	pkgs := read(t, files)
@@ -101,10 +105,13 @@ func TestAnotherPackagesDivertedFileLiesElsewhere(t *testing.T) {
 func TestOnlyPackagesWhoseFilesAreThereCount(t *testing.T) {
 	t.Parallel()
 	for state, want := range map[string]bool{
-		"install ok installed": true, "hold ok installed": true, "install ok triggers-awaited": true, "install ok triggers-pending": true, "install ok unpacked": true,
-		"install ok half-configured": true, "deinstall ok config-files": false, "install ok half-installed": false, "purge ok not-installed": false, "installed": false, "": false,
+		"install ok installed": true, "hold ok installed": true, "install ok triggers-awaited": true,
+		"install ok triggers-pending": true, "install ok unpacked": true,
+		"install ok half-configured": true, "deinstall ok config-files": false, "install ok half-installed": false,
+		"purge ok not-installed": false, "installed": false, "": false,
 	} {
-		pkgs := read(t, tree.Files{"/var/lib/dpkg/status": tree.Text("Package: x\nStatus: " + state + "\n\n"), "/var/lib/dpkg/info/x.list": tree.Text("/x\n")})
+		pkgs := read(t, tree.Files{"/var/lib/dpkg/status": tree.Text("Package: x\nStatus: " + state + "\n\n"),
+			"/var/lib/dpkg/info/x.list": tree.Text("/x\n")})
 		if got := len(pkgs) == 1; got != want {
 			t.Errorf("%q: %v", state, got)
 		}
@@ -114,12 +121,15 @@ func TestOnlyPackagesWhoseFilesAreThereCount(t *testing.T) {
 func TestListsOfSeveralArchitectures(t *testing.T) {
 	t.Parallel()
 	pkgs := read(t, tree.Files{
-		"/var/lib/dpkg/status":                tree.Text("Package: libc6\nStatus: install ok installed\nArchitecture: i386\nSource: glibc\n\n\nPackage: libc6\nStatus: install ok installed\nArchitecture: amd64\nSource: glibc (2.36-9)\n"),
+		"/var/lib/dpkg/status": tree.Text("Package: libc6\nStatus: install ok installed\n" +
+			"Architecture: i386\nSource: glibc\n\n\n" +
+			"Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nSource: glibc (2.36-9)\n"),
 		"/var/lib/dpkg/info/libc6:i386.list":  tree.Text("/lib/i386\n"),
 		"/var/lib/dpkg/info/libc6:amd64.list": tree.Text("/lib/amd64\n\nrelative\n/usr/../lib//x/\n/last"),
 	})
 	want := []pkgdb.Package{
-		{Name: "libc6", Source: "glibc", Arch: "amd64", Files: pkgdb.FilesOf(pkgdb.File{Path: "/lib/amd64"}, pkgdb.File{Path: "/lib/x"}, pkgdb.File{Path: "/last"})},
+		{Name: "libc6", Source: "glibc", Arch: "amd64",
+			Files: pkgdb.FilesOf(pkgdb.File{Path: "/lib/amd64"}, pkgdb.File{Path: "/lib/x"}, pkgdb.File{Path: "/last"})},
 		{Name: "libc6", Source: "glibc", Arch: "i386", Files: pkgdb.FilesOf(pkgdb.File{Path: "/lib/i386"})},
 	}
 	if diff := cmp.Diff(want, pkgs); diff != "" {
@@ -130,13 +140,17 @@ func TestListsOfSeveralArchitectures(t *testing.T) {
 func TestImagesWithoutPackageManagerHaveAParagraphAPackage(t *testing.T) {
 	t.Parallel()
 	want := []string{
-		"/usr/lib/aarch64-linux-gnu/libsqlite3.so.0.8.6", "/usr/share/doc/libsqlite3-0/README.Debian", "/usr/share/doc/libsqlite3-0/changelog.Debian.gz",
-		"/usr/share/doc/libsqlite3-0/changelog.gz", "/usr/share/doc/libsqlite3-0/changelog.html.gz", "/usr/share/doc/libsqlite3-0/copyright",
+		"/usr/lib/aarch64-linux-gnu/libsqlite3.so.0.8.6", "/usr/share/doc/libsqlite3-0/README.Debian",
+		"/usr/share/doc/libsqlite3-0/changelog.Debian.gz",
+		"/usr/share/doc/libsqlite3-0/changelog.gz", "/usr/share/doc/libsqlite3-0/changelog.html.gz",
+		"/usr/share/doc/libsqlite3-0/copyright",
 	}
 	for _, dir := range []string{"/var/lib/dpkg", "/usr/lib/dpkg", "/usr/share/factory/var/lib/dpkg"} {
 		files := tree.Files{
-			dir + "/status.d/libsqlite3-0": testdata(t, "libsqlite3-0"), dir + "/status.d/libsqlite3-0.md5sums": testdata(t, "libsqlite3-0.md5sums"),
-			dir + "/status.d/libsqlite3-0.preinst": tree.Text("#!/bin/sh\nexit 0\n"), dir + "/status.d/sub/x": tree.Text("no colon"), dir + "/status.d/link": tree.Symlink("libsqlite3-0"),
+			dir + "/status.d/libsqlite3-0":         testdata(t, "libsqlite3-0"),
+			dir + "/status.d/libsqlite3-0.md5sums": testdata(t, "libsqlite3-0.md5sums"),
+			dir + "/status.d/libsqlite3-0.preinst": tree.Text("#!/bin/sh\nexit 0\n"),
+			dir + "/status.d/sub/x":                tree.Text("no colon"), dir + "/status.d/link": tree.Symlink("libsqlite3-0"),
 			dir + "/status.d/tzdata": tree.Text("Package: tzdata\nVersion: 1\n"),
 		}
 		pkgs := read(t, files)
@@ -148,7 +162,8 @@ func TestImagesWithoutPackageManagerHaveAParagraphAPackage(t *testing.T) {
 		}
 	}
 	both := read(t, tree.Files{
-		"/var/lib/dpkg/status": tree.Text("Package: a\nStatus: install ok installed\n"), "/var/lib/dpkg/status.d/b": tree.Text("Package: b\n"),
+		"/var/lib/dpkg/status":             tree.Text("Package: a\nStatus: install ok installed\n"),
+		"/var/lib/dpkg/status.d/b":         tree.Text("Package: b\n"),
 		"/var/lib/dpkg/status.d/b.md5sums": tree.Text("d41d8cd98f00b204e9800998ecf8427e  ./usr/b\nnonsense\n"),
 	})
 	if len(both) != 2 || !cmp.Equal(paths(both[1]), []string{"/usr/b"}) {
@@ -163,18 +178,23 @@ func TestWhatIsNoDatabase(t *testing.T) {
 		files tree.Files
 		want  error
 	}{
-		"nothing":               {tree.Files{"/usr/bin/x": {}}, fs.ErrNotExist},
-		"a directory":           {tree.Files{"/var/lib/dpkg/status": {Dir: true}}, fs.ErrNotExist},
-		"status.d is a file":    {tree.Files{"/var/lib/dpkg/status.d": {}}, fs.ErrNotExist},
-		"no colon":              {tree.Files{"/var/lib/dpkg/status": tree.Text("Package\n")}, pkgdb.ErrBroken},
-		"no name":               {tree.Files{"/var/lib/dpkg/status": tree.Text("Status: install ok installed\n")}, pkgdb.ErrBroken},
-		"a name with a slash":   {tree.Files{"/var/lib/dpkg/status": tree.Text("Package: ../x\nStatus: install ok installed\n")}, pkgdb.ErrBroken},
-		"an endless line":       {tree.Files{"/var/lib/dpkg/status": {Content: "Package: ", Size: 20 << 20}}, pkgdb.ErrBroken},
-		"too large":             {tree.Files{"/var/lib/dpkg/status": {Size: 1 << 40}}, pkgdb.ErrTooLarge},
-		"a list that is":        {tree.Files{"/var/lib/dpkg/status": tree.Text("Package: x\nStatus: install ok installed\n"), "/var/lib/dpkg/info/x.list": {Size: 1 << 40}}, pkgdb.ErrTooLarge},
-		"too many packages":     {tree.Files{"/var/lib/dpkg/status": tree.Text(many)}, pkgdb.ErrTooLarge},
-		"unreadable":            {tree.Files{"/var/lib/dpkg/status": {Err: fs.ErrPermission}}, fs.ErrPermission},
-		"an unreadable history": {tree.Files{"/var/lib/dpkg/status": tree.Text("Package: x\nStatus: install ok installed\n"), "/usr/share/doc/x/changelog.gz": {Err: fs.ErrPermission}}, fs.ErrPermission},
+		"nothing":            {tree.Files{"/usr/bin/x": {}}, fs.ErrNotExist},
+		"a directory":        {tree.Files{"/var/lib/dpkg/status": {Dir: true}}, fs.ErrNotExist},
+		"status.d is a file": {tree.Files{"/var/lib/dpkg/status.d": {}}, fs.ErrNotExist},
+		"no colon":           {tree.Files{"/var/lib/dpkg/status": tree.Text("Package\n")}, pkgdb.ErrBroken},
+		"no name": {tree.Files{"/var/lib/dpkg/status": tree.Text("Status: install ok installed\n")},
+			pkgdb.ErrBroken},
+		"a name with a slash": {tree.Files{
+			"/var/lib/dpkg/status": tree.Text("Package: ../x\nStatus: install ok installed\n")}, pkgdb.ErrBroken},
+		"an endless line": {tree.Files{"/var/lib/dpkg/status": {Content: "Package: ", Size: 20 << 20}},
+			pkgdb.ErrBroken},
+		"too large": {tree.Files{"/var/lib/dpkg/status": {Size: 1 << 40}}, pkgdb.ErrTooLarge},
+		"a list that is": {tree.Files{"/var/lib/dpkg/status": tree.Text("Package: x\nStatus: install ok installed\n"),
+			"/var/lib/dpkg/info/x.list": {Size: 1 << 40}}, pkgdb.ErrTooLarge},
+		"too many packages": {tree.Files{"/var/lib/dpkg/status": tree.Text(many)}, pkgdb.ErrTooLarge},
+		"unreadable":        {tree.Files{"/var/lib/dpkg/status": {Err: fs.ErrPermission}}, fs.ErrPermission},
+		"an unreadable history": {tree.Files{"/var/lib/dpkg/status": tree.Text("Package: x\nStatus: install ok installed\n"),
+			"/usr/share/doc/x/changelog.gz": {Err: fs.ErrPermission}}, fs.ErrPermission},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -195,22 +215,25 @@ func compressed(text string) string {
 
 func TestDatesOfChangelogs(t *testing.T) {
 	t.Parallel()
-	const entry = "x (1-1) unstable; urgency=medium\n\n  * Change.\n\n -- Jane Doe <jane@example.org>  Thu, 01 Feb 2024 22:30:00 -0500\n"
+	const entry = "x (1-1) unstable; urgency=medium\n\n  * Change.\n\n" +
+		" -- Jane Doe <jane@example.org>  Thu, 01 Feb 2024 22:30:00 -0500\n"
 	date := time.Date(2024, 2, 2, 3, 30, 0, 0, time.UTC)
 	for name, test := range map[string]struct {
 		data string
 		want []time.Time
 	}{
-		"plain":                       {entry, []time.Time{date}},
-		"compressed":                  {compressed(entry), []time.Time{date}},
-		"two":                         {entry + "\n" + strings.Replace(entry, "01 Feb", "31 Jan", 1), []time.Time{date, date.AddDate(0, 0, -1)}},
+		"plain":      {entry, []time.Time{date}},
+		"compressed": {compressed(entry), []time.Time{date}},
+		"two": {entry + "\n" + strings.Replace(entry, "01 Feb", "31 Jan", 1),
+			[]time.Time{date, date.AddDate(0, 0, -1)}},
 		"the day of the week missing": {" -- A <a>  1 Feb 2024 22:30:00 -0500\n", []time.Time{date}},
 		"the day of the week wrong":   {" -- A <a>  Mon, 01 Feb 2024 22:30:00 -0500\n", []time.Time{date}},
 		"a name with >":               {" -- A > B <a@b>  Thu, 01 Feb 2024 22:30:00 -0500\n", []time.Time{date}},
-		"dates that make no sense":    {" -- A <a>  yesterday\n -- A <a> Thu, 01 Feb 2024 22:30:00 -0500\n -- A <a>  Thu, 31 Feb 2024 22:30:00 -0500\n -- A <a>  Thu, 01 Feb 9999 00:00:00 +0000\n -- A\n --\n", nil},
-		"an upstream changelog":       {"2024-02-01  Jane Doe  <jane@example.org>\n\n\t* file.c: Change.\n", nil},
-		"no gzip after all":           {"\x1f\x8b\x00", nil},
-		"nothing":                     {"", nil},
+		"dates that make no sense": {" -- A <a>  yesterday\n -- A <a> Thu, 01 Feb 2024 22:30:00 -0500\n" +
+			" -- A <a>  Thu, 31 Feb 2024 22:30:00 -0500\n -- A <a>  Thu, 01 Feb 9999 00:00:00 +0000\n -- A\n --\n", nil},
+		"an upstream changelog": {"2024-02-01  Jane Doe  <jane@example.org>\n\n\t* file.c: Change.\n", nil},
+		"no gzip after all":     {"\x1f\x8b\x00", nil},
+		"nothing":               {"", nil},
 	} {
 		got := dpkg.Changes([]byte(test.data))
 		if diff := cmp.Diff(test.want, got, cmpopts.EquateEmpty()); diff != "" {
@@ -231,17 +254,21 @@ func TestTheFirstChangelogWithEntriesCounts(t *testing.T) {
 	entry := func(year int) tree.File {
 		return tree.Text(fmt.Sprintf(" -- A <a@b>  01 Feb %d 00:00:00 +0000\n", year))
 	}
-	status := tree.Files{"/var/lib/dpkg/status": tree.Text("Package: x\nStatus: install ok installed\nArchitecture: all\n")}
+	status := tree.Files{
+		"/var/lib/dpkg/status": tree.Text("Package: x\nStatus: install ok installed\nArchitecture: all\n")}
 	const doc = "/usr/share/doc/x/"
 	for name, test := range map[string]struct {
 		files tree.Files
 		year  int
 	}{
-		"Debian's before upstream's":  {tree.Files{doc + "changelog.Debian.gz": entry(2020), doc + "changelog.gz": entry(2021)}, 2020},
-		"of a native package":         {tree.Files{doc + "changelog.gz": entry(2021)}, 2021},
-		"not compressed":              {tree.Files{doc + "changelog.Debian": entry(2022), doc + "changelog": entry(2023)}, 2022},
+		"Debian's before upstream's": {tree.Files{doc + "changelog.Debian.gz": entry(2020),
+			doc + "changelog.gz": entry(2021)}, 2020},
+		"of a native package": {tree.Files{doc + "changelog.gz": entry(2021)}, 2021},
+		"not compressed": {tree.Files{doc + "changelog.Debian": entry(2022), doc + "changelog": entry(2023)},
+			2022},
 		"an empty one is passed over": {tree.Files{doc + "changelog.Debian.gz": {}, doc + "changelog": entry(2023)}, 2023},
-		"one that leads nowhere":      {tree.Files{doc + "changelog.Debian.gz": tree.Symlink("changelog.Debian.gz"), doc + "changelog": entry(2023)}, 2023},
+		"one that leads nowhere": {tree.Files{doc + "changelog.Debian.gz": tree.Symlink("changelog.Debian.gz"),
+			doc + "changelog": entry(2023)}, 2023},
 	} {
 		if got := read(t, status.And(test.files))[0]; got.Built.Year() != test.year || len(got.Changes) != 1 {
 			t.Errorf("%s: %v", name, got.Changes)
@@ -249,15 +276,18 @@ func TestTheFirstChangelogWithEntriesCounts(t *testing.T) {
 	}
 }
 
-// FuzzRead gives a database anything: it must be read, or refused with an error that says so, whatever is in it.
+// FuzzRead checks that a database with any content is read, or refused with an error that wraps a documented one.
 func FuzzRead(f *testing.F) {
 	files := bookworm(f)
-	f.Add(files["/var/lib/dpkg/status"].Content, files["/var/lib/dpkg/info/dash.list"].Content, files["/var/lib/dpkg/diversions"].Content, files["/usr/share/doc/libcap2/changelog.Debian.gz"].Content)
+	f.Add(files["/var/lib/dpkg/status"].Content, files["/var/lib/dpkg/info/dash.list"].Content,
+		files["/var/lib/dpkg/diversions"].Content, files["/usr/share/doc/libcap2/changelog.Debian.gz"].Content)
 	f.Add(testdata(f, "libsqlite3-0").Content, testdata(f, "libsqlite3-0.md5sums").Content, ":\n:\n:", "")
-	f.Add("Package: dash\nStatus: install ok installed\n continued\n\tmore\n\n\n:\n", "/.\n//\n/../..\n", "/bin/sh\n\n\n", " -- A <a>  1 Feb 2024 22:30:00 -0500\n")
+	f.Add("Package: dash\nStatus: install ok installed\n continued\n\tmore\n\n\n:\n", "/.\n//\n/../..\n", "/bin/sh\n\n\n",
+		" -- A <a>  1 Feb 2024 22:30:00 -0500\n")
 	f.Fuzz(func(t *testing.T, status, list, diversions, changelog string) {
 		for _, files := range []tree.Files{
-			{"/var/lib/dpkg/status": tree.Text(status), "/var/lib/dpkg/info/dash.list": tree.Text(list), "/var/lib/dpkg/diversions": tree.Text(diversions), "/usr/share/doc/dash/changelog": tree.Text(changelog)},
+			{"/var/lib/dpkg/status": tree.Text(status), "/var/lib/dpkg/info/dash.list": tree.Text(list),
+				"/var/lib/dpkg/diversions": tree.Text(diversions), "/usr/share/doc/dash/changelog": tree.Text(changelog)},
 			{"/var/lib/dpkg/status.d/dash": tree.Text(status), "/var/lib/dpkg/status.d/dash.md5sums": tree.Text(list)},
 		} {
 			pkgs, err := dpkg.Read(t.Context(), tree.Index(files))

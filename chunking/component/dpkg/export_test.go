@@ -1,4 +1,4 @@
 package dpkg
 
-// Changes is for tests.
+// Changes exports changes for tests.
 var Changes = changes

@@ -11,30 +11,30 @@ import (
 type File struct {
 	// Path is absolute.
 	Path string
-	// Ghost says that the database only knows the path, and the file was made later.
+	// Ghost says that the package does not contain the file, which was made later; the database only lists its path.
 	Ghost bool
-	// Digest is the SHA-256 of the content if the database has it, else zero.
+	// Digest is the SHA-256 of the content if the database has it, and zero otherwise.
 	Digest [sha256.Size]byte
 	// Size is the length of the content in bytes if the database has it.
 	Size int64
 }
 
-// Files is a list of files. The databases of a large system have half a million of them: each is kept as what differs from the
-// path before, in about 20 bytes. The zero value is empty.
+// Files is a list of files. The databases of a large system have half a million files, so each is stored as the
+// difference to the previous path, in about 20 bytes. The zero value is empty.
 type Files struct {
 	n    int
 	data []byte
 	last []byte // path
 }
 
-// What follows a path.
+// Flags of the data that follows a path.
 const (
 	isGhost = 1 << iota
 	hasDigest
 	hasSize
 )
 
-// FilesOf returns a list of these files.
+// FilesOf returns a list of the given files.
 func FilesOf(list ...File) (files Files) {
 	for _, f := range list {
 		files.Add(f)
@@ -71,10 +71,10 @@ func (l *Files) Add(f File) {
 	l.n++
 }
 
-// Len is the number of files.
+// Len returns the number of files.
 func (l *Files) Len() int { return l.n }
 
-// All iterates over the files in the order in which they were added.
+// All yields the files in the order in which they were added.
 func (l *Files) All() iter.Seq[File] {
 	return func(yield func(File) bool) {
 		var name []byte
@@ -103,7 +103,7 @@ func (l Files) Equal(other Files) bool {
 	return slices.Equal(slices.Collect(l.All()), slices.Collect(other.All()))
 }
 
-// number takes a number from the front.
+// number removes and returns the number at the front.
 func number(data *[]byte) uint64 {
 	v, n := binary.Uvarint(*data)
 	*data = (*data)[n:]

@@ -1,5 +1,5 @@
-// Package pkgdb says what a database of installed packages holds, in one form for all package managers. The readers are
-// the packages below it.
+// Package pkgdb defines the content of a database of installed packages, in one form for all package managers. The
+// packages alpm, apk, dpkg and rpm read the databases.
 package pkgdb
 
 import (
@@ -9,23 +9,23 @@ import (
 
 // Package is one installed package.
 type Package struct {
-	// Name is that of the binary package, Source that of the source package it was built from, without version.
+	// Name is the name of the binary package, and Source that of its source package, without version.
 	Name, Source string
-	// Version is as the package manager prints it.
+	// Version is the version as the package manager prints it.
 	Version string
 	// Arch is the package manager's own name of the architecture.
 	Arch string
-	// Built is the build date, or the install date where no other is known; zero if neither is.
+	// Built is the build date, or the install date if that is not known. It is zero if neither is known.
 	Built time.Time
-	// Changes are the dates of changelog entries, in any order, possibly several a day.
+	// Changes are the dates of changelog entries, in any order. A day may have several.
 	Changes []time.Time
-	// Files are absolute paths as the database has them: symlinks in their directories are not resolved, directories may
-	// be among them.
+	// Files are the files with absolute paths as in the database. Symlinks in the paths are not resolved, and the list may
+	// include directories.
 	Files Files
 }
 
-// ErrBroken is wrapped by errors about a database that breaks the rules of its format.
+// ErrBroken is wrapped by errors about a database that violates its format.
 var ErrBroken = errors.New("broken package database")
 
-// ErrTooLarge says that a database has more bytes or entries than a reader takes.
+// ErrTooLarge says that a database has more bytes or entries than a reader accepts.
 var ErrTooLarge = errors.New("package database too large")

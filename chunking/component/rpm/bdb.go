@@ -7,8 +7,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// The form bdb: a hash file of Berkeley DB, whose pages have pairs of key and value; long values are on chains of overflow
-// pages. Numbers are in the byte order of the machine that wrote the file.
+// The form bdb is a hash file of Berkeley DB. Its pages have pairs of key and value; long values are on chains of
+// overflow pages. Numbers are in the byte order of the machine that wrote the file.
 const (
 	bdbHashMagic    = 0x061561
 	bdbMinPage      = 512
@@ -20,7 +20,7 @@ const (
 	bdbItemInline   = 1
 	bdbItemOverflow = 3
 	bdbOverflowItem = 12 // bytes
-	// bdbMinValue is the least length of a header: what is shorter is rpm's own bookkeeping.
+	// bdbMinValue is the least length of a header. Shorter values are rpm's own bookkeeping.
 	bdbMinValue = 16
 )
 
@@ -37,7 +37,7 @@ type bdbFile struct {
 	order binary.ByteOrder
 	page  uint32 // bytes
 	pages uint32
-	// budget bounds the overflow pages that are read: no page belongs to two values.
+	// budget bounds the overflow pages that are read, since a page belongs to only one value.
 	budget uint32
 }
 
@@ -73,7 +73,7 @@ func (b *bdbFile) at(n uint32) []byte {
 	return b.data[uint64(n)*uint64(b.page):][:b.page]
 }
 
-// hashPage calls f with the values of a page, if it is one of pairs.
+// hashPage calls f with the values of a page, if it is a page of pairs.
 func (b *bdbFile) hashPage(page []byte, f func([]byte) error) error {
 	switch typ := page[25]; {
 	case typ > bdbTypeHash:
@@ -87,7 +87,7 @@ func (b *bdbFile) hashPage(page []byte, f func([]byte) error) error {
 	}
 	for i := 1; i < n; i += 2 {
 		start := int(b.order.Uint16(page[bdbPageHeader+2*i:]))
-		end := int(b.order.Uint16(page[bdbPageHeader+2*(i-1):])) // items lie backwards
+		end := int(b.order.Uint16(page[bdbPageHeader+2*(i-1):])) // items are stored backwards
 		if start < bdbPageHeader+2*n || end > len(page) || start >= end {
 			return broken("an item from %d to %d", start, end)
 		}
@@ -105,7 +105,7 @@ func (b *bdbFile) hashPage(page []byte, f func([]byte) error) error {
 	return nil
 }
 
-// value returns what an item holds.
+// value returns the value of an item.
 func (b *bdbFile) value(item []byte) ([]byte, error) {
 	switch item[0] {
 	case bdbItemInline:
@@ -119,7 +119,7 @@ func (b *bdbFile) value(item []byte) ([]byte, error) {
 	return nil, broken("an item of type %d", item[0])
 }
 
-// overflow gathers a value from its chain of pages.
+// overflow reads a value from its chain of pages.
 func (b *bdbFile) overflow(n, size uint32) ([]byte, error) {
 	if size > maxData || uint64(size) > uint64(len(b.data)) {
 		return nil, broken("a value of %d bytes", size)

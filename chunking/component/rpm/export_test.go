@@ -31,8 +31,8 @@ func Blobs(t testing.TB, database string) (blobs [][]byte) {
 	return blobs
 }
 
-// AddWithoutCheckpoint adds each header once more, such that it is in the write-ahead log only, and leaves files as a
-// process does that is killed then.
+// AddWithoutCheckpoint adds each header again, so that it is only in the write-ahead log, and leaves the files in the
+// state of a killed process.
 func AddWithoutCheckpoint(t testing.TB, database, scratch string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", database+"?_pragma=journal_mode(WAL)&_pragma=wal_autocheckpoint(0)")

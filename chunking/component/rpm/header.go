@@ -13,7 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 )
 
-// Tags of a header that count here.
+// These are the tags of a header that this package uses.
 const (
 	tagName          = 1000
 	tagVersion       = 1001
@@ -44,7 +44,7 @@ const (
 	typeI18n        = 9
 )
 
-// Limits of rpm itself.
+// These are rpm's own limits.
 const (
 	maxTags = 65535
 	maxData = 256 << 20
@@ -55,7 +55,7 @@ const (
 	digestSHA256 = 8
 )
 
-// header is a parsed header blob: an index of entries and their data, big-endian.
+// header is a parsed header blob: an index of entries, and their data in big-endian order.
 type header struct {
 	data    []byte
 	entries map[uint32]entry
@@ -67,7 +67,7 @@ func broken(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{pkgdb.ErrBroken}, args...)...)
 }
 
-// parseHeader reads a blob: the numbers of entries and bytes of data, the entries, the data.
+// parseHeader parses a blob: the number of entries, the size of the data, the entries, the data.
 func parseHeader(blob []byte) (*header, error) {
 	if len(blob) < 8 {
 		return nil, broken("a header of %d bytes", len(blob))
@@ -81,7 +81,8 @@ func parseHeader(blob []byte) (*header, error) {
 		e := blob[8+16*i:]
 		tag := binary.BigEndian.Uint32(e)
 		if _, twice := h.entries[tag]; !twice {
-			h.entries[tag] = entry{binary.BigEndian.Uint32(e[4:]), binary.BigEndian.Uint32(e[8:]), binary.BigEndian.Uint32(e[12:])}
+			h.entries[tag] = entry{binary.BigEndian.Uint32(e[4:]), binary.BigEndian.Uint32(e[8:]),
+				binary.BigEndian.Uint32(e[12:])}
 		}
 	}
 	return h, nil
@@ -97,7 +98,7 @@ func (h *header) strings(tag uint32) ([]string, error) {
 		return nil, broken("tag %d", tag)
 	}
 	rest := h.data[e.offset:]
-	// Each has at least its NUL.
+	// Each string has at least its NUL.
 	if uint64(e.count) > uint64(len(rest)) {
 		return nil, broken("tag %d has %d strings in %d bytes", tag, e.count, len(rest))
 	}
@@ -112,7 +113,7 @@ func (h *header) strings(tag uint32) ([]string, error) {
 	return list, nil
 }
 
-// str returns the first value of a tag, or none.
+// str returns the first value of a tag, or an empty string.
 func (h *header) str(tag uint32) (string, error) {
 	list, err := h.strings(tag)
 	if err != nil || len(list) == 0 {
@@ -176,7 +177,7 @@ func (r *reader) keep(err error) {
 	}
 }
 
-// readPackage makes a package of a header blob; keys, which have no files, are none.
+// readPackage makes a package from a header blob. It ignores public keys, which are not packages.
 func readPackage(blob []byte) (*pkgdb.Package, error) {
 	h, err := parseHeader(blob)
 	if err != nil {
@@ -215,7 +216,7 @@ func readPackage(blob []byte) (*pkgdb.Package, error) {
 	return p, nil
 }
 
-// files are the paths: a name and the number of its directory each.
+// files returns the files. Each path consists of a name and the number of its directory.
 func (r *reader) files() (files pkgdb.Files) {
 	bases, dirs, indexes := r.strings(tagBaseNames), r.strings(tagDirNames), r.numbers(tagDirIndexes)
 	flags, digests, algo := r.numbers(tagFileFlags), r.strings(tagFileDigests), r.numbers(tagDigestAlgo)
@@ -251,7 +252,7 @@ func (r *reader) files() (files pkgdb.Files) {
 	return files
 }
 
-// sourceName is the name of a source package's file without version and release.
+// sourceName returns the name of a source package's file without version and release.
 func sourceName(file string) string {
 	for _, suffix := range []string{".src.rpm", ".nosrc.rpm"} {
 		if name, ok := strings.CutSuffix(file, suffix); ok {
@@ -268,7 +269,7 @@ func sourceName(file string) string {
 	return ""
 }
 
-// date is a time that a package may have, or zero.
+// date returns a time if it is plausible for a package, or zero.
 func date(seconds uint64) time.Time {
 	if seconds == 0 || seconds > 1<<33 {
 		return time.Time{}

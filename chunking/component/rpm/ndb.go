@@ -7,13 +7,13 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// The form ndb: pages of slots, each of which says where the blob of a package is. Numbers are little-endian.
+// The form ndb has pages of slots, each of which says where the blob of a package is. Numbers are little-endian.
 const (
 	ndbMagic     = 'R' | 'p'<<8 | 'm'<<16 | 'P'<<24
 	ndbSlotMagic = 'S' | 'l'<<8 | 'o'<<16 | 't'<<24
 	ndbBlobMagic = 'B' | 'l'<<8 | 'b'<<16 | 'S'<<24
 	ndbPage      = 4096
-	ndbSlot      = 16 // bytes; the unit of offsets, too
+	ndbSlot      = 16 // bytes; also the unit of offsets
 	ndbHeader    = 32
 )
 
@@ -47,7 +47,8 @@ func eachNDB(data []byte, f func([]byte) error) error {
 		}
 		blob := data[offset:]
 		size := uint64(binary.LittleEndian.Uint32(blob[12:]))
-		if binary.LittleEndian.Uint32(blob) != ndbBlobMagic || binary.LittleEndian.Uint32(blob[4:]) != index || size > uint64(len(blob)-ndbSlot) {
+		if binary.LittleEndian.Uint32(blob) != ndbBlobMagic || binary.LittleEndian.Uint32(blob[4:]) != index ||
+			size > uint64(len(blob)-ndbSlot) {
 			return broken("the blob at %d is not that of package %d", offset, index)
 		}
 		if err := f(blob[ndbSlot : ndbSlot+size]); err != nil {

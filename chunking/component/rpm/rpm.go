@@ -1,5 +1,5 @@
-// Package rpm reads rpm's database of installed packages from a tree, in each of its three forms: SQLite, ndb and Berkeley DB.
-// What they hold is the same, a header for each package; the formats are those of rpm's own sources.
+// Package rpm reads rpm's database of installed packages from a tree, in each of its three forms: SQLite, ndb and
+// Berkeley DB. All have the same content, a header for each package. The formats are defined by rpm's source code.
 package rpm
 
 import (
@@ -16,10 +16,10 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// directories are the places of the database, the first that has one counts.
+// directories are the directories of the database; the first one with a database is used.
 var directories = []string{"/usr/lib/sysimage/rpm", "/usr/share/rpm", "/var/lib/rpm"}
 
-// Limits on what is read.
+// Limits on the size of a database.
 const (
 	maxDatabase = 1 << 30
 	maxPackages = 200_000
@@ -28,7 +28,7 @@ const (
 // form is one form of the database.
 type form struct {
 	file string
-	// headers calls f with each header blob, which is good only until f returns.
+	// headers calls f with each header blob, which is valid only until f returns.
 	headers func(ctx context.Context, x *rootfs.Index, name string, f func([]byte) error) error
 }
 
@@ -36,7 +36,8 @@ var forms = []form{{"rpmdb.sqlite", sqliteHeaders}, {"Packages.db", ndbHeaders},
 
 // Read returns the installed packages with their files, sorted by name, architecture and version.
 //
-// The error wraps [fs.ErrNotExist] where there is no database, and [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge].
+// The error wraps [fs.ErrNotExist] if there is no database, and [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge] if it cannot
+// be read.
 func Read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
 	for _, dir := range directories {
 		for _, form := range forms {

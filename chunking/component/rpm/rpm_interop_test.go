@@ -20,7 +20,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// spec makes two packages of one source, with a ghost, a hard link, a changelog and a config file.
+// spec describes two packages of one source, with a ghost, a hard link, a changelog and a config file.
 const spec = `Name: tool
 Version: 1.0
 Release: 3
@@ -67,7 +67,7 @@ func run(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// build makes the packages and returns their files.
+// build builds the packages and returns their files.
 func build(t *testing.T) []string {
 	t.Helper()
 	dir := t.TempDir()
@@ -79,11 +79,13 @@ func build(t *testing.T) []string {
 	return []string{filepath.Join(dir, "RPMS/tool.rpm"), filepath.Join(dir, "RPMS/tool-data.rpm")}
 }
 
-// install installs packages into a new root with a database of a backend.
+// install installs packages into a new root with a database of the given backend.
 func install(t *testing.T, backend string, packages []string) string {
 	t.Helper()
 	root := t.TempDir()
-	run(t, "rpm", append([]string{"--root", root, "--define", "_db_backend " + backend, "--dbpath", "/var/lib/rpm", "--nodeps", "--ignoreos", "--ignorearch", "-i"}, packages...)...)
+	run(t, "rpm",
+		append([]string{"--root", root, "--define", "_db_backend " + backend, "--dbpath", "/var/lib/rpm", "--nodeps",
+			"--ignoreos", "--ignorearch", "-i"}, packages...)...)
 	return root
 }
 
@@ -101,25 +103,28 @@ func read(t *testing.T, root string) []pkgdb.Package {
 	return pkgs
 }
 
-// check compares what was read with what rpm says.
+// check compares the packages with the output of rpm.
 func check(t *testing.T, root, backend string, pkgs []pkgdb.Package) {
 	t.Helper()
 	query := func(args ...string) []string {
-		out := run(t, "rpm", append([]string{"--root", root, "--define", "_db_backend " + backend, "--dbpath", "/var/lib/rpm"}, args...)...)
+		out := run(t, "rpm",
+			append([]string{"--root", root, "--define", "_db_backend " + backend, "--dbpath", "/var/lib/rpm"}, args...)...)
 		list := strings.Fields(out)
 		slices.Sort(list)
 		return list
 	}
 	var names, files []string
 	for _, p := range pkgs {
-		names = append(names, fmt.Sprintf("%s|%s|%s|%s|%d|%d", p.Name, p.Version, p.Arch, p.Source, p.Built.Unix(), len(p.Changes)))
+		names = append(names, fmt.Sprintf("%s|%s|%s|%s|%d|%d", p.Name, p.Version, p.Arch, p.Source, p.Built.Unix(),
+			len(p.Changes)))
 		for f := range p.Files.All() {
 			files = append(files, p.Name+"|"+f.Path)
 		}
 	}
 	slices.Sort(names)
 	slices.Sort(files)
-	if diff := gocmp.Diff(query("-qa", "--qf", `%{NAME}|%{EPOCH}:%{VERSION}-%{RELEASE}|%{ARCH}|tool|%{BUILDTIME}|2\n`), names); diff != "" {
+	if diff := gocmp.Diff(query("-qa", "--qf", `%{NAME}|%{EPOCH}:%{VERSION}-%{RELEASE}|%{ARCH}|tool|%{BUILDTIME}|2\n`),
+		names); diff != "" {
 		t.Errorf("packages (-rpm +ours):\n%s", diff)
 	}
 	if diff := gocmp.Diff(query("-qa", "--qf", `[%{=NAME}|%{FILENAMES}\n]`), files); diff != "" {
@@ -129,12 +134,12 @@ func check(t *testing.T, root, backend string, pkgs []pkgdb.Package) {
 
 func TestInterop_EachFormOfTheDatabaseGivesWhatRpmSays(t *testing.T) {
 	packages := build(t)
-	// Debian's rpm is built without ndb: see TestRealDatabasesAreRead for a database that SUSE's wrote.
+	// Debian's rpm is built without ndb. TestRealDatabasesAreRead has a database that SUSE's rpm wrote.
 	t.Run("sqlite", func(t *testing.T) {
 		root := install(t, "sqlite", packages)
 		check(t, root, "sqlite", read(t, root))
 	})
-	// rpm no longer writes Berkeley DB; its own tools and a file of the same headers do.
+	// Rpm no longer writes Berkeley DB, so the tools of Berkeley DB make a file of the same headers.
 	t.Run("bdb", func(t *testing.T) {
 		from := install(t, "sqlite", packages)
 		root := t.TempDir()

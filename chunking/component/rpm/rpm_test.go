@@ -15,8 +15,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// real reads a database that a distribution's rpm wrote: those of an image of SUSE and of one package of CentOS, which the
-// tests of github.com/knqyf263/go-rpmdb have, too.
+// real reads a database that a distribution's rpm wrote: that of an image of SUSE, or that of one package of CentOS,
+// which the tests of github.com/knqyf263/go-rpmdb also have.
 func real(t testing.TB, name string) []byte {
 	t.Helper()
 	f, err := os.Open(filepath.Join("testdata", name+".gz"))
@@ -87,13 +87,15 @@ func TestRealDatabasesAreRead(t *testing.T) {
 }
 
 func TestBrokenDatabasesAreErrorsAndNeverPanics(t *testing.T) {
-	for name, file := range map[string]string{"sle15-bci.ndb": "var/lib/rpm/Packages.db", "libuuid.bdb": "var/lib/rpm/Packages"} {
+	for name, file := range map[string]string{"sle15-bci.ndb": "var/lib/rpm/Packages.db",
+		"libuuid.bdb": "var/lib/rpm/Packages"} {
 		data := real(t, name)
 		for what, broken := range map[string][]byte{
-			"the beginning":        data[:600],
-			"half of it":           data[:len(data)/2],
-			"zeros":                make([]byte, 8192),
-			"ones in the middle":   append(append(bytes.Clone(data[:4096]), bytes.Repeat([]byte{0xff}, 8192)...), data[4096+8192:]...),
+			"the beginning": data[:600],
+			"half of it":    data[:len(data)/2],
+			"zeros":         make([]byte, 8192),
+			"ones in the middle": append(append(bytes.Clone(data[:4096]), bytes.Repeat([]byte{0xff}, 8192)...),
+				data[4096+8192:]...),
 			"an enormous page":     append(append(bytes.Clone(data[:20]), 0xff, 0xff, 0xff, 0x7f), data[24:]...),
 			"something else":       bytes.Repeat([]byte("text "), 1000),
 			"an enormous quantity": append(append(bytes.Clone(data[:12]), 0xff, 0xff, 0xff, 0xff), data[16:]...),
@@ -110,7 +112,8 @@ func TestBrokenDatabasesAreErrorsAndNeverPanics(t *testing.T) {
 		}
 	}
 	t.Run("no SQLite", func(t *testing.T) {
-		if _, err := rpm.Read(t.Context(), system(t, "usr/share/rpm/rpmdb.sqlite", []byte("no database at all"))); !errors.Is(err, pkgdb.ErrBroken) {
+		if _, err := rpm.Read(t.Context(), system(t, "usr/share/rpm/rpmdb.sqlite",
+			[]byte("no database at all"))); !errors.Is(err, pkgdb.ErrBroken) {
 			t.Errorf("got %v, want ErrBroken", err)
 		}
 	})

@@ -17,8 +17,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// sqliteHeaders reads the form SQLite. The library wants a file of its own, which may be written to: what the last
-// transaction left in the log beside the database, as builds of containers do, belongs to it.
+// sqliteHeaders reads the form SQLite. The library needs a writable copy: container builds often leave the last
+// transactions in the log beside the database, and the library applies the log.
 func sqliteHeaders(ctx context.Context, x *rootfs.Index, name string, f func([]byte) error) (err error) {
 	dir, err := os.MkdirTemp("", "ostree-ext-rpmdb-")
 	if err != nil {
@@ -48,7 +48,8 @@ func eachSQLite(ctx context.Context, db *sql.DB, f func([]byte) error) (err erro
 	if typ != "table" {
 		return broken("Packages is a %.20s", typ)
 	}
-	rows, err := db.QueryContext(ctx, "SELECT blob FROM Packages WHERE length(blob) <= ? ORDER BY hnum", maxData+16*maxTags+8)
+	rows, err := db.QueryContext(ctx, "SELECT blob FROM Packages WHERE length(blob) <= ? ORDER BY hnum",
+		maxData+16*maxTags+8)
 	if err != nil {
 		return asBroken(ctx, err)
 	}
@@ -65,7 +66,7 @@ func eachSQLite(ctx context.Context, db *sql.DB, f func([]byte) error) (err erro
 	return asBroken(ctx, rows.Err())
 }
 
-// asBroken blames the database for an error of the library, unless the caller gave up.
+// asBroken wraps an error of the library in [pkgdb.ErrBroken], unless the context is done.
 func asBroken(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return err

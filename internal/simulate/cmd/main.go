@@ -1,4 +1,4 @@
-// Command cmd simulates: it replays updates of an image under several packings and prints what hosts download as Markdown tables.
+// Command cmd replays updates of an image under several packings and prints what hosts download as Markdown tables.
 //
 //	go run ./internal/simulate/cmd                                       the Fedora list
 //	go run ./internal/simulate/cmd -debian / -every 7 -end 2023-01-01    a Debian installation with changelogs
@@ -38,8 +38,9 @@ func run(ctx context.Context) error {
 	end := flag.String("end", "", "last day of the replay (default: the newest changelog entry)")
 	updates := flag.Int("updates", 50, "number of updates")
 	layers := flag.String("layers", "16,32,64,100,120", "numbers of layers")
-	only := flag.String("packers", "", "names of packers, all if empty: "+strings.Join(simulate.Names(simulate.All()), ", "))
-	seed := flag.Uint64("seed", 1, "seed of what is random")
+	only := flag.String("packers", "", "names of packers, all if empty: "+
+		strings.Join(simulate.Names(simulate.All()), ", "))
+	seed := flag.Uint64("seed", 1, "seed of the random numbers")
 	flag.Parse()
 
 	worlds, err := worlds(*root, *end, *every, *list, *years, *updates, *seed)

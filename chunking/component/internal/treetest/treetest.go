@@ -1,4 +1,4 @@
-// Package treetest makes root filesystems in memory, for tests of what reads them.
+// Package treetest makes root filesystems in memory for tests.
 package treetest
 
 import (
@@ -13,32 +13,32 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// File is something in a tree.
+// File is an entry of a tree.
 type File struct {
-	// Content is that of a regular file. Size, if it is larger, is the length up to which zeros follow.
+	// Content is the content of a regular file. If Size is larger, zeros follow up to that length.
 	Content string
 	Size    int64
-	// Target makes it a symlink, LinkTo another name of the file at that path, Dir a directory.
+	// Target makes the entry a symlink, LinkTo a hard link to the file at that path, Dir a directory.
 	Target, LinkTo string
 	Dir            bool
-	// Mode are permissions; 0 is 0644, and 0755 for directories.
+	// Mode has the permissions. Zero means 0644, and 0755 for directories.
 	Mode uint32
-	// Xattrs by name.
+	// Xattrs are the extended attributes by name.
 	Xattrs map[string]string
-	// Err is what opening the file gives.
+	// Err is the error of opening the file.
 	Err error
 }
 
-// Text is a regular file.
+// Text returns a regular file.
 func Text(content string) File { return File{Content: content} }
 
-// Symlink is a symbolic link.
+// Symlink returns a symbolic link.
 func Symlink(target string) File { return File{Target: target} }
 
-// HardLink is another name of a regular file.
+// HardLink returns another name of a regular file.
 func HardLink(name string) File { return File{LinkTo: name} }
 
-// Empty are regular files without content.
+// Empty returns regular files without content.
 func Empty(paths ...string) Files {
 	f := Files{}
 	for _, p := range paths {
@@ -47,10 +47,10 @@ func Empty(paths ...string) Files {
 	return f
 }
 
-// Files are the files of a tree by their absolute paths. Directories above them are made where they are missing.
+// Files are the files of a tree by their absolute paths. Missing parent directories are added.
 type Files map[string]File
 
-// And returns the files of both.
+// And returns the union of both.
 func (f Files) And(more Files) Files {
 	all := maps.Clone(f)
 	maps.Copy(all, more)
@@ -63,7 +63,7 @@ type Tree struct {
 	files   []File
 }
 
-// New returns a tree of files.
+// New returns a tree with the given files.
 func New(files Files) *Tree {
 	all := maps.Clone(files)
 	all["/"] = File{Dir: true}
@@ -76,7 +76,7 @@ func New(files Files) *Tree {
 	}
 	t := &Tree{}
 	b := rootfs.NewBuilder(len(all))
-	var names []string // of what hard links are of
+	var names []string // the targets of hard links
 	for _, p := range slices.Sorted(maps.Keys(all)) {
 		f := all[p]
 		first := p
@@ -108,7 +108,7 @@ func New(files Files) *Tree {
 	return t
 }
 
-// Index returns a new tree's index.
+// Index returns the index of a new tree with the given files.
 func Index(files Files) *rootfs.Index { return rootfs.NewIndex(New(files)) }
 
 // Entries implements [rootfs.Tree].
