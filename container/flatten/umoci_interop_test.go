@@ -5,6 +5,8 @@ package flatten_test
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -306,4 +308,9 @@ func TestLayersThatProgramsDoNotWriteAreFlattenedAsUmociUnpacksThem(t *testing.T
 			sameAsUmoci(t, [][]byte{base, upper})
 		})
 	}
+}
+
+func sum(data []byte) string {
+	s := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(s[:])
 }
