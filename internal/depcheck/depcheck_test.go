@@ -60,7 +60,7 @@ repo         selinux  sysroot
              object
              gvariant  keyfile
 
-internal     canonjson  ctxio  deflate  heaplimit  hosttool  inflate  jsonkeys  output  sizes
+internal     canonjson  ctxio  deflate  heaplimit  hosttool  inflate  jsonkeys  output  printable  sizes
              fixtures  testfiles  testreg
              aptsources  testproc
 `
