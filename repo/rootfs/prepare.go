@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
@@ -69,7 +70,40 @@ func Prepare(tree Tree, opts PrepareOptions) (Tree, []Dropped, error) {
 	if err := p.layout(); err != nil {
 		return nil, nil, err
 	}
-	return p.finish(tree), p.dropped, nil
+	view := p.finish(tree)
+	return view, p.dropped, checkNames(view.entries)
+}
+
+// ErrNotUTF8 is wrapped by the error about names and targets of symlinks that no commit can hold.
+var ErrNotUTF8 = errors.New("a commit cannot hold these: rename or remove them")
+
+// maxNamed is how many paths an error names.
+const maxNamed = 20
+
+// checkNames reports all names and targets of symlinks that no commit can hold: those that are not UTF-8.
+func checkNames(entries *List) error {
+	var bad []string
+	n := 0
+	for _, e := range entries.All() {
+		switch {
+		case e.Name != "" && object.ValidateName(e.Name) != nil:
+			bad = append(bad, fmt.Sprintf("%q", e.Path()))
+		case e.IsSymlink() && !utf8.ValidString(e.Target):
+			bad = append(bad, fmt.Sprintf("%q, a symlink to %q", e.Path(), e.Target))
+		default:
+			continue
+		}
+		if n++; n > maxNamed {
+			bad = bad[:maxNamed]
+		}
+	}
+	switch {
+	case n == 0:
+		return nil
+	case n > maxNamed:
+		return fmt.Errorf("%w: %s and %d more", ErrNotUTF8, strings.Join(bad, "; "), n-maxNamed)
+	}
+	return fmt.Errorf("%w: %s", ErrNotUTF8, strings.Join(bad, "; "))
 }
 
 type preparation struct {

@@ -160,6 +160,23 @@ func TestPrepareRefusesWhatItCannotDecide(t *testing.T) {
 	}
 }
 
+func TestPrepareNamesEverythingThatNoCommitCanHold(t *testing.T) {
+	t.Parallel()
+	tree := treeOf(t, "/usr/good", "/usr/a\xff", "/usr/link -> \xe9x", "/run/gone\xff")
+	_, _, err := rootfs.Prepare(tree, rootfs.PrepareOptions{})
+	if !errors.Is(err, rootfs.ErrNotUTF8) {
+		t.Fatalf("got %v, want ErrNotUTF8", err)
+	}
+	for _, part := range []string{`"/usr/a\xff"`, `"/usr/link", a symlink to "\xe9x"`} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%v does not name %s", err, part)
+		}
+	}
+	if strings.Contains(err.Error(), "gone") {
+		t.Errorf("%v names what is not kept", err)
+	}
+}
+
 func TestPrepareKeepsHardLinksUnlessTheirLabelsDiffer(t *testing.T) {
 	t.Parallel()
 	tree := treeOf(t, "/etc/a=one", "/usr/b=one", "/usr/c=one", "/usr/d=two")

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 
@@ -67,19 +68,24 @@ func Hash(ctx context.Context, tree Tree) (*Hashed, error) {
 
 const hashBuffer = 128 << 10
 
-// HeaderObject returns the object of an entry without content: that of a symlink, or a checksum that identifies a
-// special file.
+// HeaderObject returns the object of an entry without content: that of a symlink, or a checksum that identifies what is
+// not an object, a special file or a symlink whose target is not UTF-8.
 func HeaderObject(e Entry) (c object.Checksum, err error) {
-	if e.IsSymlink() {
+	s := sha256.New()
+	switch {
+	case e.IsSymlink() && !utf8.ValidString(e.Target):
+		// No commit holds it, and ordinary images do.
+		fmt.Fprintf(s, "symlink %d %d %q", e.UID, e.GID, e.Target)
+	case e.IsSymlink():
 		s, err := object.FileHasher(e.FileHeader)
 		if err != nil {
 			return c, fmt.Errorf("%s: %w", e.Path(), err)
 		}
 		s.Sum(c[:0])
 		return c, nil
+	default:
+		fmt.Fprintf(s, "special %o %d %d %d", e.Mode, e.UID, e.GID, e.Device)
 	}
-	s := sha256.New()
-	fmt.Fprintf(s, "special %o %d %d %d", e.Mode, e.UID, e.GID, e.Device)
 	s.Write(object.EncodeXattrs(e.Xattrs))
 	s.Sum(c[:0])
 	return c, nil

@@ -277,7 +277,7 @@ func header(e rootfs.Entry) (*tar.Header, error) {
 		if h.PAXRecords == nil {
 			h.PAXRecords = map[string]string{}
 		}
-		h.PAXRecords[paxXattr+x.Name] = string(x.Value)
+		h.PAXRecords[paxXattr+encodeXattr(x.Name)] = string(x.Value)
 	}
 	return h, nil
 }

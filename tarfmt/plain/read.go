@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"path"
+	"regexp"
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
@@ -191,11 +192,29 @@ func mark(p string) (overlay.Mark, string) {
 
 const paxXattr = "SCHILY.xattr."
 
+// Names of attributes with "=", which ends the key of a record, are written as GNU tar does. Others stay as they are, since
+// most readers know nothing of that. A name that looks encoded is encoded, so that decoding is the inverse.
+var looksEncoded = regexp.MustCompile(`%(25)*3D`)
+
+func encodeXattr(name string) string {
+	if !strings.Contains(name, "=") && !looksEncoded.MatchString(name) {
+		return name
+	}
+	return strings.NewReplacer("%", "%25", "=", "%3D").Replace(name)
+}
+
+func decodeXattr(name string) string {
+	if !looksEncoded.MatchString(name) {
+		return name
+	}
+	return strings.NewReplacer("%3D", "=", "%25", "%").Replace(name)
+}
+
 func xattrs(h *tar.Header) object.Xattrs {
 	var list []object.Xattr
 	for key, value := range h.PAXRecords {
 		if name, ok := strings.CutPrefix(key, paxXattr); ok && name != "" {
-			list = append(list, object.Xattr{Name: name, Value: []byte(value)})
+			list = append(list, object.Xattr{Name: decodeXattr(name), Value: []byte(value)})
 		}
 	}
 	return object.NewXattrs(list)
