@@ -17,7 +17,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// gate keeps an account of what it is asked, and refuses at one of the questions.
+// gate records the calls of its methods, and refuses the image in one of them.
 type gate struct {
 	asked  []string
 	refuse string
@@ -43,7 +43,7 @@ func (g *gate) Commit(_ context.Context, id string, commit, detached []byte) err
 	return g.ask("commit " + id[:8])
 }
 
-// signed is a commit that has metadata beside it, as signatures are.
+// signed is a commit with detached metadata, as signed commits have.
 func signed(t *testing.T, r *repo.Repo) object.Checksum {
 	t.Helper()
 	commit := commitFiles(t, r, "one", "two", "three", "four")
@@ -62,8 +62,8 @@ func signed(t *testing.T, r *repo.Repo) object.Checksum {
 	return commit
 }
 
-// TestAnImageComesInOnlyIfEveryQuestionIsAnsweredYes: whichever question is answered no, nothing of the image is in the
-// repository, and nothing was to be seen there while the questions were asked.
+// TestAnImageComesInOnlyIfEveryQuestionIsAnsweredYes checks that nothing of an image is in the repository if any method
+// of the gate refuses it, and that nothing is visible there while the methods run.
 func TestAnImageComesInOnlyIfEveryQuestionIsAnsweredYes(t *testing.T) {
 	t.Parallel()
 	from := newRepo(t, repo.ModeArchive)

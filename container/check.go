@@ -19,34 +19,34 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
-// CheckOptions says how to check an image. The zero value is what most callers need.
+// CheckOptions are the options of [Check]. The zero value is what most callers need.
 type CheckOptions struct {
-	// TempDir is where the objects of a commit go until it was checked; empty means the system's place.
+	// TempDir is where the objects of a commit are stored during the check; empty means the system's temporary directory.
 	TempDir string
-	// Progress is told what happens, one event at a time. It must not block for long.
+	// Progress receives one event at a time. It must not block for long.
 	Progress func(progress.Event)
 }
 
-// Findings are what came of checking an image.
+// Findings is the result of [Check].
 type Findings struct {
 	// Image is the reference that the image was opened by.
 	Image string `json:"image"`
-	// Digest is that of the manifest for this platform.
+	// Digest is the digest of the manifest for this platform.
 	Digest digest.Digest `json:"digest"`
-	// Layers is their number, Derived that of those on top of the ones that hold a commit.
+	// Layers is the number of layers. Derived is how many of them are on top of the layers that hold a commit.
 	Layers  int `json:"layers"`
 	Derived int `json:"derived,omitempty"`
-	// Commit is the commit that was found, if the image holds one.
+	// Commit is the commit in the image, if it has one.
 	Commit string `json:"commit,omitempty"`
-	// Problems are for people; there are none if the image is good.
+	// Problems are messages for people. There are none if the image is good.
 	Problems []string `json:"problems"`
 }
 
-// Check reads all of an image, and reports whether its layers, labels and diff-ids agree and everything in it can be
-// imported: an image of a commit gives that commit, complete; layers of ordinary files can be unpacked. The repository that
-// the commit goes into is thrown away. Signatures are not looked at.
+// Check reads all of an image. It reports whether layers, labels and diff-ids agree and whether everything can be
+// imported: an image of a commit must yield that commit, complete, and the layers of other images must unpack. The
+// commit goes into a temporary repository. Signatures are not checked.
 //
-// An error says that the image could not be looked at. What is wrong with it is in the result.
+// An error means that the image could not be read. Problems with the image itself are in the result.
 func Check(ctx context.Context, img *oci.Image, opts CheckOptions) (*Findings, error) {
 	w := &checker{img: img, emit: progress.Serialize(opts.Progress), scanner: flatten.NewScanner()}
 	w.Image, w.Digest, w.Layers, w.Problems = img.Name, img.Top.Digest, len(img.Layers), []string{}
@@ -64,7 +64,7 @@ func Check(ctx context.Context, img *oci.Image, opts CheckOptions) (*Findings, e
 	return &w.Findings, nil
 }
 
-// annotationStargz is what a layer in eStargz's form has in the manifest.
+// annotationStargz is the annotation of a layer in the eStargz format.
 const annotationStargz = "containerd.io/snapshot/stargz/toc.digest"
 
 // checker checks one image.
@@ -75,14 +75,14 @@ type checker struct {
 	scanner *flatten.Scanner
 
 	mu  sync.Mutex
-	bad map[int]error // by index of the layer
+	bad map[int]error // by layer index
 }
 
 func (w *checker) problem(format string, args ...any) {
 	w.Problems = append(w.Problems, fmt.Sprintf(format, args...))
 }
 
-// labels checks the labels as far as that goes without the layers, and returns how many layers hold the commit.
+// labels checks the labels as far as possible without reading layers, and returns how many layers hold the commit.
 func (w *checker) labels() (commitLayers int) {
 	labels := w.img.Config.Labels
 	if plan, ok := labels[chunking.LabelRecord]; ok {
@@ -101,7 +101,8 @@ func (w *checker) labels() (commitLayers int) {
 			w.problem("label %s is there, but not %s: no host can import the commit", oci.LabelCommit, oci.LabelDiffID)
 		}
 	case why.Replaced:
-		w.problem("label %s names %.80q, which is the diff-id of no layer: the layers were converted or replaced after the image "+
+		w.problem("label %s names %.80q, which is the diff-id of no layer: the layers were converted or replaced after "+
+			"the image "+
 			"was made, and no host can import the commit: export the image anew, without force-compression=true,"+
 			"compression=estargz", oci.LabelDiffID, labels[oci.LabelDiffID])
 	default:
@@ -110,7 +111,7 @@ func (w *checker) labels() (commitLayers int) {
 	return 0
 }
 
-// run reads all layers, of which the first so many hold a commit.
+// run reads all layers. The first commitLayers of them hold a commit.
 func (w *checker) run(ctx context.Context, commitLayers int, label, temp string) (err error) {
 	var txn *repo.Txn
 	if commitLayers > 0 {
@@ -151,7 +152,7 @@ func (w *checker) run(ctx context.Context, commitLayers int, label, temp string)
 	for i, l := range w.img.Layers {
 		name := fmt.Sprintf("layer %d of %d (%s)", i+1, len(w.img.Layers), l.Descriptor.Digest)
 		if _, ok := l.Descriptor.Annotations[annotationStargz]; ok {
-			w.problem("%s is in eStargz's form: it was converted after the image was made, and is no longer the layer that was", name)
+			w.problem("%s is in eStargz format: the image was converted after it was made", name)
 		}
 		if err := w.bad[i]; err != nil {
 			w.problem("%s: %v", name, err)
@@ -185,8 +186,8 @@ func (w *checker) run(ctx context.Context, commitLayers int, label, temp string)
 	return nil
 }
 
-// read reads all layers, as many at a time as there are processors if the source allows. What is wrong with one is kept; the
-// others are read all the same.
+// read reads all layers, as many at a time as there are processors if the source allows. An error about one layer is
+// recorded in w.bad, and the other layers are still read.
 func (w *checker) read(ctx context.Context, use func(int) func(io.Reader) error) error {
 	planned := progress.Event{Kind: progress.Planned, Image: w.img.Name, Layer: len(w.img.Layers)}
 	for _, l := range w.img.Layers {
@@ -195,7 +196,7 @@ func (w *checker) read(ctx context.Context, use func(int) func(io.Reader) error)
 	w.emit(planned)
 	w.bad = map[int]error{}
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(sideBySide(w.img))
+	g.SetLimit(parallelism(w.img))
 	for i := range w.img.Layers {
 		l := &w.img.Layers[i]
 		g.Go(func() error {

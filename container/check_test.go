@@ -28,7 +28,7 @@ func check(t *testing.T, ref imgref.OstreeImageReference, opts container.CheckOp
 	return container.Check(t.Context(), img, opts)
 }
 
-// readInfo opens an image and tells what it says of itself.
+// readInfo opens an image and returns its description.
 func readInfo(t *testing.T, ref imgref.OstreeImageReference, opts source.Options) (*container.ImageInfo, error) {
 	t.Helper()
 	img, err := source.Open(t.Context(), ref, opts)
@@ -38,7 +38,7 @@ func readInfo(t *testing.T, ref imgref.OstreeImageReference, opts source.Options
 	return container.Info(ref, img), img.Close()
 }
 
-// archive is a layer of ordinary entries.
+// archive returns a layer of ordinary entries.
 func archive(t *testing.T, entries ...tar.Header) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -54,14 +54,14 @@ func archive(t *testing.T, entries ...tar.Header) []byte {
 	return b.Bytes()
 }
 
-// onTop puts a layer on top of the others.
+// onTop adds a layer on top of the others.
 func (img *testImage) onTop(layer []byte) {
 	img.diffIDs = append(img.diffIDs, "")
 	img.manifest.Layers = append(img.manifest.Layers, ocispec.Descriptor{})
 	img.setTar(len(img.diffIDs)-1, layer)
 }
 
-// ordinary makes it an image of files, in one layer.
+// ordinary replaces the layers by a single one of ordinary files.
 func (img *testImage) ordinary(layer []byte) {
 	img.labels, img.diffIDs, img.manifest.Layers = nil, nil, nil
 	img.onTop(layer)
@@ -99,7 +99,9 @@ func TestVerifySaysWhatIsWrongWithAnImage(t *testing.T) {
 			[]string{"label ostree.commit is there, but not ostree.final-diffid"},
 		},
 		{
-			"a label of another commit", func(_ *testing.T, img *testImage) { img.labels["ostree.commit"] = strings.Repeat("0", 64) },
+			"a label of another commit", func(_ *testing.T, img *testImage) {
+				img.labels["ostree.commit"] = strings.Repeat("0", 64)
+			},
 			[]string{"the image holds commit"},
 		},
 		{
@@ -137,7 +139,7 @@ func TestVerifySaysWhatIsWrongWithAnImage(t *testing.T) {
 			[]string{"label ostree-ext.plan"},
 		},
 		{
-			"eStargz's form of a layer on top",
+			"a layer on top in eStargz format",
 			func(t *testing.T, img *testImage) {
 				img.onTop(archive(t, file))
 				img.manifest.Layers[3].Annotations = map[string]string{"containerd.io/snapshot/stargz/toc.digest": "x"}
@@ -204,7 +206,7 @@ func TestVerifyFindsTheCommitAndWhatIsOnTop(t *testing.T) {
 	}
 }
 
-// A commit of another image than the label's, complete in itself, is told by the label alone.
+// Only the label shows that the layers hold the complete commit of another image.
 func TestVerifyReadsACommitThatIsWhole(t *testing.T) {
 	img := newTestImage(t)
 	other := newRepo(t, repo.ModeArchive)

@@ -8,13 +8,14 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// ManifestDiff tells what an update fetches. Its JSON form has only the numbers, with upstream's names.
+// ManifestDiff describes what an update fetches. Its JSON form has only the numbers, under upstream's names.
 type ManifestDiff struct {
-	// Removed and Added are the layers that only the old and only the new image has, each once, sorted by digest.
+	// Removed and Added are the layers that are only in the old or only in the new image. Each digest is listed once, in
+	// order.
 	Removed []ocispec.Descriptor `json:"-"`
 	Added   []ocispec.Descriptor `json:"-"`
-	// Total is the number of distinct layers of the new image; TotalSize is the size of all its layers in bytes, with
-	// repeated ones counted again.
+	// Total is the number of distinct layers of the new image. TotalSize is the size of all its layers in bytes; a layer
+	// that occurs twice counts twice.
 	Total       int   `json:"total"`
 	TotalSize   int64 `json:"total_size"`
 	NRemoved    int   `json:"n_removed"`

@@ -37,7 +37,8 @@ func TestUpstream_ManifestDiff(t *testing.T) {
 		got := l[0].Digest.Encoded() + " " + l[len(l)-1].Digest.Encoded()
 		f, b, _ := strings.Cut(first, "…")
 		f2, b2, _ := strings.Cut(last, "…")
-		if !strings.HasPrefix(got, f) || !strings.HasSuffix(got[:64], b) || !strings.HasPrefix(got[65:], f2) || !strings.HasSuffix(got, b2) {
+		if !strings.HasPrefix(got, f) || !strings.HasSuffix(got[:64], b) || !strings.HasPrefix(got[65:], f2) ||
+			!strings.HasSuffix(got, b2) {
 			t.Errorf("%s: got %s", what, got)
 		}
 	}
@@ -74,7 +75,8 @@ func TestInfoTellsDigestAndLabels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info.Digest != digest.FromBytes(data) || info.Labels["ostree.commit"] != img.commit.String() || len(info.Manifest.Layers) != 3 {
+	if info.Digest != digest.FromBytes(data) || info.Labels["ostree.commit"] != img.commit.String() ||
+		len(info.Manifest.Layers) != 3 {
 		t.Errorf("got %+v", info)
 	}
 }

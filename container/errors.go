@@ -7,8 +7,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// CommitMismatchError is the error about an image that holds another commit than its label ostree.commit says. It wraps
-// [oci.ErrLayerMismatch].
+// CommitMismatchError is the error for an image whose commit is not the one that its label ostree.commit names. It
+// wraps [oci.ErrLayerMismatch].
 type CommitMismatchError struct {
 	Label  string
 	Actual object.Checksum
@@ -22,11 +22,11 @@ func (e *CommitMismatchError) Error() string {
 // Unwrap returns [oci.ErrLayerMismatch].
 func (e *CommitMismatchError) Unwrap() error { return oci.ErrLayerMismatch }
 
-// DerivedError is the error about an image that has layers on top of those of its commit. It wraps
+// DerivedError is the error for an image that has layers on top of those of its commit. It wraps
 // [oci.ErrNotEncapsulated].
 type DerivedError struct{ Layers int }
 
-// Error implements error in words that users of upstream know.
+// Error implements error. The text is upstream's.
 func (e *DerivedError) Error() string { return fmt.Sprintf("Image has %d non-ostree layers", e.Layers) }
 
 // Unwrap returns [oci.ErrNotEncapsulated].

@@ -16,7 +16,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// A host gets the commit out of an image that was made elsewhere.
+// A host imports the commit of an image that was made elsewhere.
 func ExampleUnencapsulate() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "example")
@@ -50,7 +50,7 @@ func ExampleUnencapsulate() {
 	// Output: true true
 }
 
-// publish commits a directory of one file and writes the image of the commit.
+// publish commits a directory with one file and writes an image of the commit.
 func publish(ctx context.Context, dir string, to imgref.ImageReference) (c object.Checksum, err error) {
 	tree := filepath.Join(dir, "tree")
 	if err := os.MkdirAll(tree, 0o755); err != nil {

@@ -24,7 +24,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
-// testImage is an image in memory that a test changes before it is written as an OCI layout.
+// testImage is an image in memory. A test changes it before it is written as an OCI layout.
 type testImage struct {
 	commit   object.Checksum
 	tars     [][]byte // uncompressed layers, the commit layer first
@@ -41,7 +41,7 @@ func newTestImage(t *testing.T) *testImage {
 	return encapsulated(t, r, commitFiles(t, r, "one", "two", "three", "four"))
 }
 
-// encapsulated is the image of a commit with four files.
+// encapsulated returns the image of a commit with four files.
 func encapsulated(t *testing.T, r *repo.Repo, commit object.Checksum) *testImage {
 	t.Helper()
 	img := &testImage{commit: commit, blobs: map[digest.Digest][]byte{}}
@@ -93,7 +93,8 @@ func commitFiles(t *testing.T, r *repo.Repo, names ...string) object.Checksum {
 	var tree object.DirTree
 	for _, n := range names {
 		content := strings.Repeat(n+"\n", 500)
-		c := must(txn.WriteFile(t.Context(), &object.FileHeader{Mode: object.ModeRegular | 0o644}, int64(len(content)), strings.NewReader(content)))
+		c := must(txn.WriteFile(t.Context(), &object.FileHeader{Mode: object.ModeRegular | 0o644}, int64(len(content)),
+			strings.NewReader(content)))
 		tree.Files = append(tree.Files, object.FileEntry{Name: n, Checksum: c})
 	}
 	sortFiles(&tree)
@@ -131,7 +132,7 @@ func gzipped(data []byte) []byte {
 	return b.Bytes()
 }
 
-// setTar makes a stream the layer i, with everything that is said about it right.
+// setTar replaces layer i by a tar stream, and adapts sizes, digests and diff-ids.
 func (img *testImage) setTar(i int, tar []byte) {
 	img.diffIDs[i] = digest.FromBytes(tar)
 	if img.labels != nil && i == 2 {
@@ -172,7 +173,8 @@ func (img *testImage) write(t *testing.T) imgref.OstreeImageReference {
 		"architecture": "amd64", "os": "linux", "config": map[string]any{"Labels": img.labels},
 		"rootfs": map[string]any{"type": "layers", "diff_ids": img.diffIDs},
 	})
-	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, Manifests: []ocispec.Descriptor{blob(img.manifest)}}
+	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2},
+		Manifests: []ocispec.Descriptor{blob(img.manifest)}}
 	data, err := json.Marshal(index)
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +183,7 @@ func (img *testImage) write(t *testing.T) imgref.OstreeImageReference {
 	return unverified(imgref.OCIDir, dir)
 }
 
-// files lists every file of a repository but its lock.
+// files lists every file of a repository except its lock.
 func files(t *testing.T, r *repo.Repo) []string {
 	t.Helper()
 	var names []string
@@ -219,7 +221,8 @@ func TestLayersOfEveryCompressionAreRead(t *testing.T) {
 			mediaType, blob := pack(tar)
 			img.setBlob(i, mediaType, blob)
 		}
-		res, err := container.Unencapsulate(t.Context(), newRepo(t, repo.ModeBareUser), img.write(t), source.Options{}, container.ImportOptions{})
+		res, err := container.Unencapsulate(t.Context(), newRepo(t, repo.ModeBareUser), img.write(t), source.Options{},
+			container.ImportOptions{})
 		if err != nil || res.Commit != img.commit {
 			t.Errorf("%s: got %v, %v", name, res, err)
 		}
@@ -246,13 +249,20 @@ func TestHostileImagesAreRefusedAndLeaveNothing(t *testing.T) {
 			d := img.manifest.Layers[0].Digest
 			img.blobs[d] = img.blobs[d][:len(img.blobs[d])/2]
 		}, oci.ErrMismatch, "ends after"},
-		{"layer larger than it says", func(_ *testing.T, img *testImage) { img.manifest.Layers[0].Size-- }, oci.ErrMismatch, "longer"},
-		{"layer smaller than it says", func(_ *testing.T, img *testImage) { img.manifest.Layers[0].Size++ }, oci.ErrMismatch, "ends after"},
-		{"layer absent", func(_ *testing.T, img *testImage) { delete(img.blobs, img.manifest.Layers[1].Digest) }, os.ErrNotExist, "layer sha256:"},
-		{"wrong diff-id of a chunk", func(_ *testing.T, img *testImage) { img.diffIDs[1] = digest.FromString("x") }, oci.ErrLayerMismatch, "diff-id"},
-		{"wrong diff-id of the commit layer", func(_ *testing.T, img *testImage) { img.diffIDs[0] = digest.FromString("x") }, oci.ErrLayerMismatch, "diff-id"},
-		{"too few diff-ids", func(_ *testing.T, img *testImage) { img.diffIDs = img.diffIDs[:2] }, oci.ErrNotEncapsulated, "ostree.final-diffid"},
-		{"unknown media type", func(_ *testing.T, img *testImage) { img.manifest.Layers[1].MediaType = "text/html" }, oci.ErrNotEncapsulated, "Unhandled layer type: text/html"},
+		{"layer larger than it says", func(_ *testing.T, img *testImage) { img.manifest.Layers[0].Size-- }, oci.ErrMismatch,
+			"longer"},
+		{"layer smaller than it says", func(_ *testing.T, img *testImage) { img.manifest.Layers[0].Size++ }, oci.ErrMismatch,
+			"ends after"},
+		{"layer absent", func(_ *testing.T, img *testImage) { delete(img.blobs, img.manifest.Layers[1].Digest) },
+			os.ErrNotExist, "layer sha256:"},
+		{"wrong diff-id of a chunk", func(_ *testing.T, img *testImage) { img.diffIDs[1] = digest.FromString("x") },
+			oci.ErrLayerMismatch, "diff-id"},
+		{"wrong diff-id of the commit layer", func(_ *testing.T, img *testImage) { img.diffIDs[0] = digest.FromString("x") },
+			oci.ErrLayerMismatch, "diff-id"},
+		{"too few diff-ids", func(_ *testing.T, img *testImage) { img.diffIDs = img.diffIDs[:2] }, oci.ErrNotEncapsulated,
+			"ostree.final-diffid"},
+		{"unknown media type", func(_ *testing.T, img *testImage) { img.manifest.Layers[1].MediaType = "text/html" },
+			oci.ErrNotEncapsulated, "Unhandled layer type: text/html"},
 		{"non-distributable", func(_ *testing.T, img *testImage) {
 			img.manifest.Layers[1].MediaType = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
 		}, oci.ErrNotEncapsulated, "Unhandled layer type"},
@@ -262,13 +272,18 @@ func TestHostileImagesAreRefusedAndLeaveNothing(t *testing.T) {
 		{"plain that is gzip by its name", func(_ *testing.T, img *testImage) {
 			img.setBlob(1, ocispec.MediaTypeImageLayerGzip, img.tars[1])
 		}, anything, "layer sha256:"},
-		{"no label", func(_ *testing.T, img *testImage) { delete(img.labels, "ostree.final-diffid") }, oci.ErrNotEncapsulated, "No ostree.final-diffid label found, not an ostree encapsulated container"},
-		{"label of no layer", func(_ *testing.T, img *testImage) { img.labels["ostree.final-diffid"] = "sha256:00" }, oci.ErrNotEncapsulated, "Missing ostree.final-diffid sha256:00"},
-		{"no layers", func(_ *testing.T, img *testImage) { img.manifest.Layers = nil }, oci.ErrNotEncapsulated, "No layers in manifest"},
-		{"more diff-ids than layers", func(_ *testing.T, img *testImage) { img.manifest.Layers = img.manifest.Layers[:2] }, oci.ErrNotEncapsulated, "diffid position 2 exceeds layer count 2"},
+		{"no label", func(_ *testing.T, img *testImage) { delete(img.labels, "ostree.final-diffid") }, oci.ErrNotEncapsulated,
+			"No ostree.final-diffid label found, not an ostree encapsulated container"},
+		{"label of no layer", func(_ *testing.T, img *testImage) { img.labels["ostree.final-diffid"] = "sha256:00" },
+			oci.ErrNotEncapsulated, "Missing ostree.final-diffid sha256:00"},
+		{"no layers", func(_ *testing.T, img *testImage) { img.manifest.Layers = nil }, oci.ErrNotEncapsulated,
+			"No layers in manifest"},
+		{"more diff-ids than layers", func(_ *testing.T, img *testImage) { img.manifest.Layers = img.manifest.Layers[:2] },
+			oci.ErrNotEncapsulated, "diffid position 2 exceeds layer count 2"},
 		{"two layers on top", func(_ *testing.T, img *testImage) {
 			for _, s := range []string{"x", "y"} {
-				img.manifest.Layers = append(img.manifest.Layers, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromString(s), Size: 1})
+				img.manifest.Layers = append(img.manifest.Layers,
+					ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromString(s), Size: 1})
 				img.diffIDs = append(img.diffIDs, digest.FromString(s))
 			}
 		}, oci.ErrNotEncapsulated, "Image has 2 non-ostree layers"},
@@ -282,8 +297,10 @@ func TestHostileImagesAreRefusedAndLeaveNothing(t *testing.T) {
 		{"a chunk's objects are absent", func(_ *testing.T, img *testImage) {
 			img.setTar(1, append(bytes.Clone(img.tars[2]), make([]byte, 512)...))
 		}, repo.ErrObjectNotFound, ".file of \"/"},
-		{"the commit layer is a chunk", func(_ *testing.T, img *testImage) { img.setTar(0, img.tars[1]) }, anything, "layer sha256:"},
-		{"a chunk is the commit layer", func(_ *testing.T, img *testImage) { img.setTar(1, img.tars[0]) }, anything, "Found multiple commit objects"},
+		{"the commit layer is a chunk", func(_ *testing.T, img *testImage) { img.setTar(0, img.tars[1]) }, anything,
+			"layer sha256:"},
+		{"a chunk is the commit layer", func(_ *testing.T, img *testImage) { img.setTar(1, img.tars[0]) }, anything,
+			"Found multiple commit objects"},
 		{"an object with other content", func(t *testing.T, img *testImage) {
 			for i, tar := range img.tars {
 				if at := bytes.Index(tar, []byte("three\nthree\n")); at >= 0 {
@@ -294,7 +311,9 @@ func TestHostileImagesAreRefusedAndLeaveNothing(t *testing.T) {
 			}
 			t.Fatal("no such content")
 		}, object.ErrCorrupt, "layer sha256:"},
-		{"a stream cut short inside an entry", func(_ *testing.T, img *testImage) { img.setTar(0, img.tars[0][:len(img.tars[0])-3000]) }, tarfmt.ErrInvalidStream, "the stream ends inside"},
+		{"a stream cut short inside an entry",
+			func(_ *testing.T, img *testImage) { img.setTar(0, img.tars[0][:len(img.tars[0])-3000]) }, tarfmt.ErrInvalidStream,
+			"the stream ends inside"},
 		{"an empty stream", func(_ *testing.T, img *testImage) { img.setTar(0, nil) }, anything, "layer sha256:"},
 		{"a bomb behind the archive", func(_ *testing.T, img *testImage) {
 			img.setTar(1, append(bytes.Clone(img.tars[1]), make([]byte, 64<<20)...))
@@ -306,7 +325,8 @@ func TestHostileImagesAreRefusedAndLeaveNothing(t *testing.T) {
 			c.damage(t, img)
 			r := newRepo(t, repo.ModeBareUser)
 			before := files(t, r)
-			_, err := container.Unencapsulate(t.Context(), r, img.write(t), source.Options{}, container.ImportOptions{WriteRef: "a/b"})
+			_, err := container.Unencapsulate(t.Context(), r, img.write(t), source.Options{},
+				container.ImportOptions{WriteRef: "a/b"})
 			if err == nil || c.want != anything && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("got %v; want %v that says %q", err, c.want, c.says)
 			}
@@ -322,7 +342,8 @@ func TestEqualChunksInTheMiddleAreHarmless(t *testing.T) {
 	img := newTestImage(t)
 	img.manifest.Layers = append(img.manifest.Layers[:2], img.manifest.Layers[1], img.manifest.Layers[2])
 	img.diffIDs = append(img.diffIDs[:2], img.diffIDs[1], img.diffIDs[2])
-	res, err := container.Unencapsulate(t.Context(), newRepo(t, repo.ModeArchive), img.write(t), source.Options{}, container.ImportOptions{})
+	res, err := container.Unencapsulate(t.Context(), newRepo(t, repo.ModeArchive), img.write(t), source.Options{},
+		container.ImportOptions{})
 	if err != nil || res.Commit != img.commit {
 		t.Errorf("got %v, %v", res, err)
 	}
@@ -351,7 +372,8 @@ func TestACommitThatIsThereStaysWhenItsImageIsBad(t *testing.T) {
 
 func TestARefThatIsNoneIsRefusedBeforeAnythingIsFetched(t *testing.T) {
 	t.Parallel()
-	_, err := container.Unencapsulate(t.Context(), newRepo(t, repo.ModeArchive), unverified(imgref.OCIDir, "/nowhere"), source.Options{}, container.ImportOptions{WriteRef: "../x"})
+	_, err := container.Unencapsulate(t.Context(), newRepo(t, repo.ModeArchive), unverified(imgref.OCIDir, "/nowhere"),
+		source.Options{}, container.ImportOptions{WriteRef: "../x"})
 	if !errors.Is(err, repo.ErrInvalidRef) {
 		t.Errorf("got %v", err)
 	}

@@ -46,7 +46,8 @@ func TestACommitComesBackThroughEveryTransport(t *testing.T) {
 				t.Fatalf("%s: %v", ref, err)
 			}
 			to := newRepo(t, repo.ModeBareUser)
-			res, err := container.Unencapsulate(t.Context(), to, unverified(transport, name), source.Options{Registry: plainHTTP}, container.ImportOptions{WriteRef: "os"})
+			res, err := container.Unencapsulate(t.Context(), to, unverified(transport, name),
+				source.Options{Registry: plainHTTP}, container.ImportOptions{WriteRef: "os"})
 			if err != nil {
 				t.Errorf("%s: %v", ref, err)
 				continue
@@ -64,7 +65,7 @@ func ExampleUnencapsulate_refused() {
 		fmt.Println(err)
 		return
 	}
-	// Nothing is fetched, since the signatures that the reference asks for could not be verified.
+	// The reference requires signatures, which cannot be verified, so nothing is fetched.
 	_, err = container.Unencapsulate(context.Background(), nil, ref, source.Options{}, container.ImportOptions{})
 	fmt.Println(err != nil)
 	// Output: true

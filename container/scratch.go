@@ -13,7 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// Scratch is a repository that is removed when it is closed.
+// Scratch is a temporary repository. Close removes it.
 type Scratch struct {
 	*repo.Repo
 	dir string
@@ -22,9 +22,9 @@ type Scratch struct {
 // Close closes and removes the repository.
 func (s *Scratch) Close() error { return errors.Join(s.Repo.Close(), os.RemoveAll(s.dir)) }
 
-// ImportScratch stores the commit that an image holds in a repository of its own below a directory; empty means the
-// system's place for temporary files. The caller closes the repository. Only so a commit is read exactly: the files of an
-// image alone do not tell everything of directories.
+// ImportScratch imports the commit of an image into a new repository in the directory temp; empty means the system's
+// temporary directory. The caller closes the repository. This is the way to read a commit exactly: the files in the
+// layers do not have all metadata of directories.
 func ImportScratch(ctx context.Context, img *oci.Image, temp string) (*Scratch, object.Checksum, error) {
 	s, err := newScratch(ctx, temp)
 	if err != nil {
@@ -37,8 +37,8 @@ func ImportScratch(ctx context.Context, img *oci.Image, temp string) (*Scratch, 
 	return s, result.Commit, nil
 }
 
-// newScratch makes a repository of mode bare-user, which costs the least, if the filesystem has extended attributes for
-// users, and else of mode archive.
+// newScratch makes a repository. Its mode is bare-user, which is the fastest, or archive if the filesystem does not
+// support user extended attributes.
 func newScratch(ctx context.Context, temp string) (*Scratch, error) {
 	dir, err := os.MkdirTemp(temp, "ostree-ext-")
 	if err != nil {
@@ -57,10 +57,11 @@ func newScratch(ctx context.Context, temp string) (*Scratch, error) {
 			break
 		}
 	}
-	return nil, errors.Join(fmt.Errorf("a repository for temporary use (set TMPDIR to another place): %w", err), os.RemoveAll(dir))
+	return nil, errors.Join(fmt.Errorf("a repository for temporary use (set TMPDIR to another place): %w", err),
+		os.RemoveAll(dir))
 }
 
-// tryFile writes a file object, and takes it back.
+// tryFile writes a file object and removes it again.
 func tryFile(ctx context.Context, r *repo.Repo) error {
 	txn, err := r.Begin(ctx)
 	if err != nil {

@@ -19,22 +19,22 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
-// ImportOptions says how an image becomes a commit. The zero value is what most callers need.
+// ImportOptions are the options of [Import]. The zero value is what most callers need.
 type ImportOptions struct {
-	// WriteRef is the ref to set to the commit. If it is empty nothing refers to the commit, and a prune takes it.
+	// WriteRef is the ref to set to the commit. If empty, nothing refers to the commit and a prune deletes it.
 	WriteRef string
-	// Progress is told what happens, one event at a time. It must not block for long.
+	// Progress receives one event at a time. It must not block for long.
 	Progress func(progress.Event)
 }
 
-// Imported is what came of an image.
+// Imported is the result of [Import].
 type Imported struct {
 	Commit object.Checksum
-	// ManifestDigest is the digest of the manifest of the image for this platform.
+	// ManifestDigest is the digest of the image's manifest for this platform.
 	ManifestDigest digest.Digest
 }
 
-// Unencapsulate opens an image, fetches it, and stores the commit that it holds. See [Import].
+// Unencapsulate opens an image and imports its commit. See [Import].
 func Unencapsulate(
 	ctx context.Context, r *repo.Repo, ref imgref.OstreeImageReference, fetch source.Options, opts ImportOptions,
 ) (*Imported, error) {
@@ -54,7 +54,7 @@ func Unencapsulate(
 	return res, nil
 }
 
-// Import stores the commit that an image holds. After an error the repository is as it was.
+// Import stores the commit of an image in a repository. If it fails, the repository is unchanged.
 //
 // Errors wrap [oci.ErrNotEncapsulated], [oci.ErrLayerMismatch], or those of packages source, tarfmt and repo.
 func Import(ctx context.Context, r *repo.Repo, img *oci.Image, opts ImportOptions) (*Imported, error) {
@@ -79,7 +79,7 @@ func Import(ctx context.Context, r *repo.Repo, img *oci.Image, opts ImportOption
 	return &Imported{Commit: commit, ManifestDigest: img.Top.Digest}, nil
 }
 
-// finish commits the transaction if the commit is the promised one and complete.
+// finish commits the transaction if the commit is complete and the one that the label names.
 func finish(ctx context.Context, txn *repo.Txn, commit object.Checksum, img *oci.Image, ref string) error {
 	if label, ok := img.Config.Labels[oci.LabelCommit]; ok && label != commit.String() {
 		return &CommitMismatchError{Label: label, Actual: commit}
@@ -93,8 +93,8 @@ func finish(ctx context.Context, txn *repo.Txn, commit object.Checksum, img *oci
 
 // importLayers imports all layers, as many at a time as there are processors if the source allows.
 //
-// The order in which they end does not matter: the transaction shows nothing before its end, and the objects of a chunk
-// are the same whether the commit that refers to them is staged already or not.
+// The layers may finish in any order. The transaction shows nothing until it is committed, and the objects of a chunk
+// are the same whether or not the commit that refers to them is already staged.
 func importLayers(
 	ctx context.Context, txn *repo.Txn, img *oci.Image, l *oci.CommitLayers, emit func(progress.Event),
 ) (commit object.Checksum, err error) {
@@ -106,7 +106,7 @@ func importLayers(
 	}
 	emit(planned)
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(sideBySide(img))
+	g.SetLimit(parallelism(img))
 	do := func(l *oci.Layer, use func(io.Reader) error) {
 		g.Go(func() error {
 			if err := ctx.Err(); err != nil {
@@ -132,7 +132,7 @@ func importLayers(
 	return commit, err
 }
 
-// admitted has the commit layer's import ask about the commit, if somebody is to be asked.
+// admitted returns import options that ask img.AdmitCommit about the commit, if it is set.
 func admitted(ctx context.Context, img *oci.Image) tarfmt.ImportOptions {
 	if img.AdmitCommit == nil {
 		return tarfmt.ImportOptions{}
@@ -142,8 +142,8 @@ func admitted(ctx context.Context, img *oci.Image) tarfmt.ImportOptions {
 	}}
 }
 
-// sideBySide is how many layers of an image are read at once.
-func sideBySide(img *oci.Image) int {
+// parallelism returns how many layers of an image to read at once.
+func parallelism(img *oci.Image) int {
 	if img.Parallel() {
 		return runtime.GOMAXPROCS(0)
 	}

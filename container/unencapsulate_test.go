@@ -52,7 +52,8 @@ func readTrimmed(t *testing.T, name string) string {
 func TestUpstream_EveryImageGivesTheCommitItWasMadeOf(t *testing.T) {
 	t.Parallel()
 	dir := fixtures.Dir(t, "upstream")
-	tags := strings.Fields("single1 single2 cli1 cli2 chunked1 chunked2 chunked2-noprior k4-1 k5-1 k8-1 k4-2 k5-2 k8-2 parents1 exclusive1")
+	tags := strings.Fields("single1 single2 cli1 cli2 chunked1 chunked2 chunked2-noprior k4-1 k5-1 k8-1 k4-2 k5-2 k8-2 " +
+		"parents1 exclusive1")
 	modes := []repo.Mode{repo.ModeArchive, repo.ModeBareUser}
 	if os.Geteuid() == 0 {
 		modes = append(modes, repo.ModeBare) // which stores owners
@@ -111,13 +112,15 @@ func hasTag(t *testing.T, dir, tag string) bool {
 func TestReferencesThatAskForSignaturesAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{
-		"ostree-image-signed:oci:/nowhere", "ostree-remote-image:r:oci:/nowhere", "ostree-remote-registry:r:localhost/x", "ostree-image-signed:docker://localhost/x",
+		"ostree-image-signed:oci:/nowhere", "ostree-remote-image:r:oci:/nowhere", "ostree-remote-registry:r:localhost/x",
+		"ostree-image-signed:docker://localhost/x",
 	} {
 		ref, err := imgref.ParseOstreeImageReference(s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = container.Unencapsulate(t.Context(), newRepo(t, repo.ModeArchive), ref, source.Options{}, container.ImportOptions{})
+		_, err = container.Unencapsulate(t.Context(), newRepo(t, repo.ModeArchive), ref, source.Options{},
+			container.ImportOptions{})
 		if !errors.Is(err, source.ErrVerificationUnsupported) || !strings.Contains(err.Error(), "use ostree-unverified-") {
 			t.Errorf("%s: got %v", s, err)
 		}
@@ -132,7 +135,8 @@ func TestUpstream_ImagesWithLayersOnTopAreRefused(t *testing.T) {
 		"derived-single": "Image has 1 non-ostree layers", "derived-k4": "Image has 1 non-ostree layers",
 		"plain": "No ostree.final-diffid label found, not an ostree encapsulated container",
 	} {
-		_, err := container.Unencapsulate(t.Context(), newRepo(t, repo.ModeArchive), unverified(imgref.OCIDir, dir+":"+tag), source.Options{}, container.ImportOptions{})
+		_, err := container.Unencapsulate(t.Context(), newRepo(t, repo.ModeArchive), unverified(imgref.OCIDir, dir+":"+tag),
+			source.Options{}, container.ImportOptions{})
 		if !errors.Is(err, oci.ErrNotEncapsulated) || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", tag, err, want)
 		}

@@ -16,7 +16,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
-// An image whose layers skopeo compressed gives the same commit: diff-ids stay, digests do not.
+// An image whose layers skopeo recompressed yields the same commit: the digests change, the diff-ids do not.
 func TestUpstream_ImagesThatSkopeoCompressedAreImported(t *testing.T) {
 	t.Parallel()
 	from := unverified(imgref.OCIDir, filepath.Join(t.TempDir(), "image")+":latest")
@@ -25,7 +25,8 @@ func TestUpstream_ImagesThatSkopeoCompressedAreImported(t *testing.T) {
 		t.Run(format, func(t *testing.T) {
 			t.Parallel()
 			to := unverified(imgref.OCIDir, filepath.Join(t.TempDir(), "image")+":copy")
-			out, err := exec.CommandContext(t.Context(), "skopeo", "copy", "-q", "--dest-compress-format="+format, "--dest-compress-level=3", from.Image.String(), to.Image.String()).CombinedOutput()
+			out, err := exec.CommandContext(t.Context(), "skopeo", "copy", "-q", "--dest-compress-format="+format,
+				"--dest-compress-level=3", from.Image.String(), to.Image.String()).CombinedOutput()
 			if err != nil {
 				t.Fatalf("%v: %s", err, out)
 			}
@@ -35,7 +36,8 @@ func TestUpstream_ImagesThatSkopeoCompressedAreImported(t *testing.T) {
 			}
 			compression, chunked, _ := strings.Cut(format, ":")
 			l := info.Manifest.Layers[0]
-			if !strings.HasSuffix(l.MediaType, "+"+compression) || (chunked != "") != (l.Annotations["io.containers.zstd-chunked.manifest-position"] != "") {
+			if !strings.HasSuffix(l.MediaType, "+"+compression) ||
+				(chunked != "") != (l.Annotations["io.containers.zstd-chunked.manifest-position"] != "") {
 				t.Errorf("the layer was not compressed so: %+v", l)
 			}
 			r := repotest.Init(t, repo.ModeBareUser)

@@ -15,11 +15,12 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
-// writeExample writes the image of a commit of upstream's tests and returns the digest that is told.
+// writeExample writes the image of a commit from upstream's tests and returns the digest that Write returned.
 func writeExample(t *testing.T, id string, to imgref.ImageReference, compression encapsulate.Compression) string {
 	t.Helper()
 	r := repotest.Init(t, repo.ModeArchive)
-	img, err := encapsulate.Build(t.Context(), r, repotest.CommitExample(t, r, id), encapsulate.Options{Compression: compression})
+	img, err := encapsulate.Build(t.Context(), r, repotest.CommitExample(t, r, id),
+		encapsulate.Options{Compression: compression})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +31,7 @@ func writeExample(t *testing.T, id string, to imgref.ImageReference, compression
 	return d.String()
 }
 
-// The digest that writing tells is that of the image which is fetched; an OCI archive is one file.
+// The digest that Write returns is that of the image which is fetched. An OCI archive is one file.
 func TestUpstream_TheDigestIsThatOfTheFetchedImage(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -51,15 +52,16 @@ func TestUpstream_TheDigestIsThatOfTheFetchedImage(t *testing.T) {
 			continue
 		}
 		if st, err := os.Lstat(ref.Name); err != nil || !st.Mode().IsRegular() {
-			t.Errorf("%s is no regular file: %v, %v", ref.Name, st, err)
+			t.Errorf("%s is not a regular file: %v, %v", ref.Name, st, err)
 		}
 	}
 }
 
-// The commit comes out as it went in, bootable or not, with neither label where it is not.
+// The imported commit is the original one, bootable or not. Without bootable, neither label is there.
 func TestUpstream_UnencapsulateGivesTheSameCommit(t *testing.T) {
 	t.Parallel()
-	for id, bootable := range map[string]string{repotest.ExampleCommit: "true", repotest.ExampleUnbootable: "", repotest.ExampleUpdate: "true"} {
+	for id, bootable := range map[string]string{repotest.ExampleCommit: "true", repotest.ExampleUnbootable: "",
+		repotest.ExampleUpdate: "true"} {
 		t.Run(id[:8], func(t *testing.T) {
 			t.Parallel()
 			ref := unverified(imgref.OCIDir, filepath.Join(t.TempDir(), "oci"))
@@ -73,7 +75,8 @@ func TestUpstream_UnencapsulateGivesTheSameCommit(t *testing.T) {
 				t.Errorf("labels %v", info.Labels)
 			}
 			r := repotest.Init(t, repo.ModeBareUser)
-			res, err := container.Unencapsulate(t.Context(), r, ref, source.Options{}, container.ImportOptions{WriteRef: repotest.ExampleRef})
+			res, err := container.Unencapsulate(t.Context(), r, ref, source.Options{},
+				container.ImportOptions{WriteRef: repotest.ExampleRef})
 			if err != nil || res.Commit.String() != id {
 				t.Fatalf("got %v, %v, want %s", res, err, id)
 			}

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// bridged is a builder whose containers have a network of their own.
+// bridged returns a builder whose containers have their own network.
 const bridged = "networkMode = \"bridge\"\ncniBinaryPath = \"/usr/lib/cni\""
 
 func TestInterop_AnIsolatedBuilderNeedsTheEntitlement(t *testing.T) {
@@ -50,7 +50,8 @@ func TestInterop_ADaemonThatForbidsTheEntitlementSaysSo(t *testing.T) {
 }
 
 func TestInterop_ARootlessBuilderGivesTheSameImage(t *testing.T) {
-	d := newDaemon(t, daemonOptions{rootless: true, worker: "rootless = true\nnoProcessSandbox = true\nsnapshotter = \"native\""})
+	d := newDaemon(t, daemonOptions{rootless: true,
+		worker: "rootless = true\nnoProcessSandbox = true\nsnapshotter = \"native\""})
 	r := smallRequest("prior=none", "rootless")
 	d.build(t, r)
 	rootless := pull(t, r.name)
@@ -79,7 +80,7 @@ func TestInterop_AnOldBuilderGivesTheSameImage(t *testing.T) {
 	if out := d.build(t, cached); !strings.Contains(warnings(t, out), "that needs BuildKit 0.31") {
 		t.Errorf("nothing says that the cache is of no use:\n%s", out)
 	}
-	// It cannot take over layers of a prior image, and makes them again: to the same bytes.
+	// It cannot reuse layers of a prior image, and makes the same bytes again.
 	next := smallRequest("prior="+env.host+"/old", "old-next")
 	next.files["b"] = "changed"
 	d.build(t, next)
@@ -90,7 +91,7 @@ func TestInterop_AnOldBuilderGivesTheSameImage(t *testing.T) {
 	}
 }
 
-// oldBuildkitd builds the oldest daemon that is supported.
+// oldBuildkitd builds the oldest supported daemon.
 func oldBuildkitd(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -107,10 +108,11 @@ func oldBuildkitd(t *testing.T) string {
 	}
 	writeFile(t, filepath.Join(dir, "empty/go.mod"), "module example.invalid/empty\n")
 	var module struct{ Dir string }
-	if err := json.Unmarshal([]byte(run(filepath.Join(dir, "empty"), "mod", "download", "-json", "github.com/moby/buildkit@v0.12.5")), &module); err != nil {
+	out := run(filepath.Join(dir, "empty"), "mod", "download", "-json", "github.com/moby/buildkit@v0.12.5")
+	if err := json.Unmarshal([]byte(out), &module); err != nil {
 		t.Fatal(err)
 	}
-	// It has to be the main module, as it replaces others.
+	// It must be the main module, because its go.mod replaces modules.
 	source := filepath.Join(dir, "buildkit")
 	if err := os.CopyFS(source, os.DirFS(module.Dir)); err != nil {
 		t.Fatal(err)
@@ -120,10 +122,10 @@ func oldBuildkitd(t *testing.T) string {
 	return program
 }
 
-// buildx runs buildx, with a configuration of its own.
+// buildx runs buildx with its own configuration.
 type buildx struct{ config string }
 
-// newBuildx makes a builder of daemons, each with its platform.
+// newBuildx creates a builder of several daemons, one for each platform.
 func newBuildx(t *testing.T, nodes map[string]*daemon) buildx {
 	t.Helper()
 	x := buildx{t.TempDir()}
@@ -144,7 +146,8 @@ func newBuildx(t *testing.T, nodes map[string]*daemon) buildx {
 func (x buildx) run(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, env.buildx, args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "BUILDX_CONFIG="+x.config, "DOCKER_CONFIG="+x.config, "BUILDX_BUILDER=test", "BUILDX_NO_DEFAULT_ATTESTATIONS=1", "SOURCE_DATE_EPOCH="+epoch)
+	cmd.Env = append(os.Environ(), "BUILDX_CONFIG="+x.config, "DOCKER_CONFIG="+x.config, "BUILDX_BUILDER=test",
+		"BUILDX_NO_DEFAULT_ATTESTATIONS=1", "SOURCE_DATE_EPOCH="+epoch)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -161,7 +164,8 @@ func TestInterop_BuildxBuildsAndAsks(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "Containerfile"), r.file)
 	t.Run("build", func(t *testing.T) {
 		metadata := filepath.Join(t.TempDir(), "metadata")
-		out, err := x.run(t.Context(), dir, "build", "--progress=plain", "--push", "-f", "Containerfile", "-t", env.host+"/buildx:x", "--metadata-file", metadata,
+		out, err := x.run(t.Context(), dir, "build", "--progress=plain", "--push", "-f", "Containerfile", "-t",
+			env.host+"/buildx:x", "--metadata-file", metadata,
 			"--label=by=buildx", "--annotation=note=here", "--no-cache", ".")
 		if err != nil {
 			t.Fatalf("buildx build: %v\n%s", err, out)
@@ -180,13 +184,16 @@ func TestInterop_BuildxBuildsAndAsks(t *testing.T) {
 	})
 	t.Run("contexts and network", func(t *testing.T) {
 		layoutDir := filepath.Join(t.TempDir(), "layout")
-		must(t, "skopeo", "copy", "--quiet", "--src-tls-verify=false", "docker://"+env.host+"/"+r.name, "oci:"+layoutDir+":latest")
+		must(t, "skopeo", "copy", "--quiet", "--src-tls-verify=false", "docker://"+env.host+"/"+r.name,
+			"oci:"+layoutDir+":latest")
 		next := t.TempDir()
-		writeFile(t, filepath.Join(next, "Containerfile"), syntax("")+"FROM "+env.host+"/debian AS net\nRUN cat /proc/net/dev | wc -l >/interfaces\n"+
-			small+"COPY --from=net /interfaces /usr/share/files/\n")
+		writeFile(t, filepath.Join(next, "Containerfile"),
+			syntax("")+"FROM "+env.host+"/debian AS net\nRUN cat /proc/net/dev | wc -l >/interfaces\n"+
+				small+"COPY --from=net /interfaces /usr/share/files/\n")
 		writeFile(t, filepath.Join(next, "a"), r.files["a"])
 		writeFile(t, filepath.Join(next, "b"), "changed")
-		out, err := x.run(t.Context(), next, "build", "--progress=plain", "--push", "-f", "Containerfile", "-t", env.host+"/buildx:z", "--network=none",
+		out, err := x.run(t.Context(), next, "build", "--progress=plain", "--push", "-f", "Containerfile", "-t",
+			env.host+"/buildx:z", "--network=none",
 			"--build-context=prior=oci-layout://"+layoutDir, ".")
 		if err != nil {
 			t.Fatalf("buildx build: %v\n%s", err, out)
@@ -200,12 +207,14 @@ func TestInterop_BuildxBuildsAndAsks(t *testing.T) {
 		}
 	})
 	t.Run("warning", func(t *testing.T) {
-		out, err := x.run(t.Context(), dir, "build", "--progress=plain", "--push", "-f", "Containerfile", "-t", env.host+"/buildx:y", "--build-arg=OSTREE_EXT_PRIOR="+env.host+"/buildx:absent", ".")
+		out, err := x.run(t.Context(), dir, "build", "--progress=plain", "--push", "-f", "Containerfile", "-t",
+			env.host+"/buildx:y", "--build-arg=OSTREE_EXT_PRIOR="+env.host+"/buildx:absent", ".")
 		if err != nil || !strings.Contains(out, "1 warning found") || !strings.Contains(out, "there is no prior image") {
 			t.Errorf("%v\n%s", err, out)
 		}
 	})
-	for call, want := range map[string]string{"check": "Check complete", "outline": "NOTE", "targets": "TARGET", "subrequests.describe": "List available subrequest types"} {
+	for call, want := range map[string]string{"check": "Check complete", "outline": "NOTE", "targets": "TARGET",
+		"subrequests.describe": "List available subrequest types"} {
 		t.Run(call, func(t *testing.T) {
 			out, err := x.run(t.Context(), dir, "build", "--call="+call, "-f", "Containerfile", ".")
 			if err != nil || !strings.Contains(out, want) {
@@ -230,8 +239,10 @@ func TestInterop_NodesOfOneBuilderMakeOneIndex(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			dir := t.TempDir()
 			writeFile(t, filepath.Join(dir, "rules.yaml"), commitRules)
-			writeFile(t, filepath.Join(dir, "Containerfile"), syntax("prior=none "+options+" ref="+ref)+"FROM scratch\nARG TARGETARCH\nLABEL arch=$TARGETARCH\n")
-			out, err := x.run(t.Context(), dir, "build", "--progress=plain", "--push", "-f", "Containerfile", "-t", env.host+"/"+what, "--platform=linux/amd64,linux/arm64",
+			writeFile(t, filepath.Join(dir, "Containerfile"),
+				syntax("prior=none "+options+" ref="+ref)+"FROM scratch\nARG TARGETARCH\nLABEL arch=$TARGETARCH\n")
+			out, err := x.run(t.Context(), dir, "build", "--progress=plain", "--push", "-f", "Containerfile", "-t",
+				env.host+"/"+what, "--platform=linux/amd64,linux/arm64",
 				"--build-context=repo="+repo, ".")
 			if err != nil {
 				t.Fatalf("buildx build: %v\n%s", err, out)
@@ -239,7 +250,7 @@ func TestInterop_NodesOfOneBuilderMakeOneIndex(t *testing.T) {
 			equalOnBothPlatforms(t, what, repo, ref, commit)
 		})
 	}
-	// Each has split for a platform: what the steps left is in its cache.
+	// Each daemon has split the tree of one platform: the output of the step is in its cache.
 	for own, d := range nodes {
 		if used := must(t, env.buildctl, "--addr", d.addr, "du", "--verbose"); !strings.Contains(used, " chunk --in=") {
 			t.Errorf("the node of %s has not split:\n%s", own, used)

@@ -31,7 +31,7 @@ func blob(t *testing.T, l v1.Layer) string {
 	return string(data)
 }
 
-// cached reports whether a step was taken from the cache.
+// cached reports whether a step came from the cache.
 func cached(out, step string) bool {
 	m := regexp.MustCompile(`(?m)^#(\d+) .*` + regexp.QuoteMeta(step)).FindStringSubmatch(out)
 	return m != nil && regexp.MustCompile(`(?m)^#`+m[1]+` CACHED`).MatchString(out)
@@ -42,7 +42,8 @@ const splitting = "splitting into layers"
 func TestInterop_CachesAreUsedAndCanBeExported(t *testing.T) {
 	r := smallRequest("", "cache")
 	r.dir = t.TempDir()
-	r.file = syntax("") + "FROM " + env.host + "/debian AS build\nRUN head -c 100000 /dev/urandom >/random\nFROM scratch\nCOPY --from=build /random /etc/\n"
+	r.file = syntax("") + "FROM " + env.host + "/debian AS build\nRUN head -c 100000 /dev/urandom >/random\nFROM " +
+		"scratch\nCOPY --from=build /random /etc/\n"
 	cache := filepath.Join(t.TempDir(), "cache")
 	d := newDaemon(t, daemonOptions{})
 	r.args = []string{"--export-cache=type=local,mode=max,dest=" + cache}
@@ -73,7 +74,8 @@ func TestInterop_CachesAreUsedAndCanBeExported(t *testing.T) {
 
 func TestInterop_ABuildWithoutAnyCacheGivesTheSameManifest(t *testing.T) {
 	r := request{
-		file: syntax("max-layers=10 prior=none") + "FROM " + env.host + "/debian\nRUN mkdir /srv/new && echo new >/srv/new/file && touch /etc/new\n",
+		file: syntax("max-layers=10 prior=none") + "FROM " + env.host + "/debian\nRUN mkdir /srv/new && echo new " +
+			">/srv/new/file && touch /etc/new\n",
 		name: "reproducible",
 	}
 	var digests []string
@@ -88,7 +90,7 @@ func TestInterop_ABuildWithoutAnyCacheGivesTheSameManifest(t *testing.T) {
 	}
 }
 
-// running lists our processes in containers of the builder which run a command, or all of them.
+// running lists our processes in containers of the builder that run a command, or all of them.
 func running(t *testing.T, command string) []int {
 	t.Helper()
 	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -97,7 +99,7 @@ func running(t *testing.T, command string) []int {
 	}
 	var pids []int
 	for _, name := range names {
-		// A process may have ended meanwhile.
+		// The process may have ended.
 		data, err := os.ReadFile(name)
 		if err != nil || !strings.HasPrefix(string(data), "/ostree-ext-frontend\x00"+command) {
 			continue
@@ -111,11 +113,12 @@ func running(t *testing.T, command string) []int {
 	return pids
 }
 
-// onceChunking does something when the chunk step of a build runs.
+// onceChunking calls do when the chunk step of a build runs.
 func onceChunking(t *testing.T, do func(pid int)) {
 	t.Helper()
 	go func() {
-		for deadline := time.Now().Add(patience(time.Minute)); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		deadline := time.Now().Add(patience(time.Minute))
+		for ; time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 			if pids := running(t, "chunk\x00"); len(pids) > 0 {
 				do(pids[0])
 				return
@@ -125,7 +128,8 @@ func onceChunking(t *testing.T, do func(pid int)) {
 }
 
 func TestInterop_AChunkStepThatEndsHalfWayIsAnErrorAndTheNextBuildWorks(t *testing.T) {
-	r := request{file: syntax("prior=none max-layers=30") + "FROM " + env.host + "/debian\nRUN echo half >/etc/way\n", name: "halfway"}
+	r := request{file: syntax("prior=none max-layers=30") + "FROM " + env.host + "/debian\nRUN echo half >/etc/way\n",
+		name: "halfway"}
 	onceChunking(t, func(pid int) {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Error(err)

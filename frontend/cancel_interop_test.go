@@ -17,7 +17,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// stopped checks that nothing of a build goes on in a builder.
+// stopped checks that a builder runs nothing of a build any more.
 func stopped(t *testing.T, d *daemon) {
 	t.Helper()
 	eventually(t, "processes of a build run on", func() bool { return len(running(t, "")) == 0 })
@@ -39,7 +39,8 @@ func stopped(t *testing.T, d *daemon) {
 func TestInterop_NothingRunsOnAfterABuildOrItsCancellation(t *testing.T) {
 	d := env.daemon
 	r := request{
-		file: syntax("prior=none max-layers=30 compression-level=9") + "FROM " + env.host + "/debian\nRUN date >/etc/now\n", name: "cancelled",
+		file: syntax("prior=none max-layers=30 compression-level=9") + "FROM " + env.host + "/debian\nRUN date >/etc/now\n",
+		name: "cancelled",
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -52,7 +53,7 @@ func TestInterop_NothingRunsOnAfterABuildOrItsCancellation(t *testing.T) {
 	stopped(t, d)
 }
 
-// holding is a registry before that of the tests, which gives an image's layers only when it is let.
+// holding is a proxy for the tests' registry that holds back an image's layers until it is released.
 type holding struct {
 	host  string
 	asked chan struct{} // closed when a blob is held back
@@ -69,7 +70,8 @@ func newHolding(t *testing.T, image *pulled) *holding {
 	h := &holding{asked: make(chan struct{}), let: make(chan struct{})}
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		held := slices.ContainsFunc(image.manifest.Layers, func(l v1.Descriptor) bool { return strings.HasSuffix(r.URL.Path, l.Digest.String()) })
+		held := slices.ContainsFunc(image.manifest.Layers,
+			func(l v1.Descriptor) bool { return strings.HasSuffix(r.URL.Path, l.Digest.String()) })
 		if held && h.holds(r.Context()) {
 			return
 		}
@@ -80,7 +82,7 @@ func newHolding(t *testing.T, image *pulled) *holding {
 	return h
 }
 
-// holds waits, and reports whether whoever asked has gone.
+// holds blocks, and reports whether the client has gone away.
 func (h *holding) holds(ctx context.Context) bool {
 	select {
 	case <-h.let:

@@ -16,7 +16,7 @@ import (
 
 func TestInterop_OSTreeImageHasTheLayersOfTheCommandLineAndGivesTheTreeBack(t *testing.T) {
 	r := request{
-		// A commit has no pipes, of which it warns.
+		// A commit cannot hold pipes. There is a warning about it.
 		file: syntax("format=ostree max-layers=20") + attributes() + "RUN mkdir -p /usr/srv && cp -a /srv/data /usr/srv/\n",
 		dir:  installed(t), name: "ostree/frontend", opts: []string{"build-arg:SOURCE_DATE_EPOCH=" + epoch},
 	}
@@ -44,7 +44,8 @@ func TestInterop_OSTreeImageHasTheLayersOfTheCommandLineAndGivesTheTreeBack(t *t
 	must(t, "ostree", "fsck", "--repo="+repo)
 	must(t, "ostree", "checkout", "--repo="+repo, "test", checkout)
 	checkAttributes(t, filepath.Join(checkout, "usr/srv/data"), true)
-	for name, want := range map[string]string{"srv/hello.txt": "hello\n", "srv/here.txt": "a heredoc\n", "usr/lib/test-package-1/0": packageContent(1, 1)} {
+	for name, want := range map[string]string{"srv/hello.txt": "hello\n", "srv/here.txt": "a heredoc\n",
+		"usr/lib/test-package-1/0": packageContent(1, 1)} {
 		if data, err := os.ReadFile(filepath.Join(checkout, name)); err != nil || string(data) != want {
 			t.Errorf("%s has %d bytes, want %d: %v", name, len(data), len(want), err)
 		}
@@ -52,15 +53,17 @@ func TestInterop_OSTreeImageHasTheLayersOfTheCommandLineAndGivesTheTreeBack(t *t
 	t.Run("other programs accept it", func(t *testing.T) { accepted(t, r.name, "usr/srv/data") })
 }
 
-// checkAttributes checks what the Containerfile set. Xattrs of directories are in the objects of a commit alone: who unpacks the
-// layers of its image as files does not see them.
+// checkAttributes checks what the Containerfile set. Xattrs of directories are only in the commit's objects; unpacking
+// the layers as files loses them.
 func checkAttributes(t *testing.T, dir string, ofDirectories bool) {
 	t.Helper()
 	stat := func(name string) string {
 		return strings.TrimSpace(must(t, "stat", "-c", "%u:%g %a %F", filepath.Join(dir, name)))
 	}
-	if a, b := must(t, "stat", "-c", "%i", filepath.Join(dir, "a")), must(t, "stat", "-c", "%i", filepath.Join(dir, "b")); a != b {
-		t.Errorf("a and b are no hard links of each other: %s %s", a, b)
+	a := must(t, "stat", "-c", "%i", filepath.Join(dir, "a"))
+	b := must(t, "stat", "-c", "%i", filepath.Join(dir, "b"))
+	if a != b {
+		t.Errorf("a and b are not the same file: %s %s", a, b)
 	}
 	if target, err := os.Readlink(filepath.Join(dir, "c")); err != nil || target != "a" {
 		t.Errorf("c leads to %q, %v", target, err)
@@ -71,7 +74,8 @@ func checkAttributes(t *testing.T, dir string, ofDirectories bool) {
 		}
 	}
 	for name, want := range map[string]string{
-		".": "0:0 1777 directory", "a": "1234:4321 4711 regular file", "b": "1234:4321 4711 regular file", "c": "12:34 777 symbolic link",
+		".": "0:0 1777 directory", "a": "1234:4321 4711 regular file", "b": "1234:4321 4711 regular file",
+		"c": "12:34 777 symbolic link",
 	} {
 		if got := stat(name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
@@ -80,12 +84,13 @@ func checkAttributes(t *testing.T, dir string, ofDirectories bool) {
 	if got := must(t, "getcap", filepath.Join(dir, "capable")); !strings.Contains(got, "cap_net_raw") {
 		t.Errorf("capability is gone: %q", got)
 	}
-	if got := must(t, "getfattr", "--absolute-names", "--only-values", "-n", "user.note", filepath.Join(dir, "b")); got != "remember" {
-		t.Errorf("user.note is %q", got)
+	note := must(t, "getfattr", "--absolute-names", "--only-values", "-n", "user.note", filepath.Join(dir, "b"))
+	if note != "remember" {
+		t.Errorf("user.note is %q", note)
 	}
 }
 
-// exampleRepo is a repository with a commit of a few packages' files.
+// exampleRepo returns a repository with a commit that has the files of a few packages.
 func exampleRepo(t *testing.T) (dir, ref, commit string) {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "root")
@@ -96,7 +101,8 @@ func exampleRepo(t *testing.T) (dir, ref, commit string) {
 	dir = filepath.Join(t.TempDir(), "repo")
 	must(t, "ostree", "init", "--repo="+dir, "--mode=archive")
 	ref = "example/stable"
-	commit = strings.TrimSpace(must(t, "ostree", "commit", "--repo="+dir, "--branch="+ref, "--timestamp=@1700000000", root))
+	commit = strings.TrimSpace(must(t, "ostree", "commit", "--repo="+dir, "--branch="+ref, "--timestamp=@1700000000",
+		root))
 	return dir, ref, commit
 }
 
@@ -127,14 +133,15 @@ func TestInterop_ACommitInANamedContextIsEncapsulated(t *testing.T) {
 			if n := len(got.manifest.Layers); n != tt.layers {
 				t.Errorf("the image has %d layers, want %d", n, tt.layers)
 			}
-			args := append([]string{"container", "encapsulate", "--insecure-skip-tls-verification", "--repo=" + repo, "--prior=none",
+			args := append([]string{"container", "encapsulate", "--insecure-skip-tls-verification", "--repo=" + repo,
+				"--prior=none",
 				"--label=vendor=Test", "--cmd=/usr/bin/one"}, tt.cli...)
 			must(t, env.cli, append(args, ref, "docker://"+env.host+"/"+name+"-cli")...)
 			want := pull(t, name+"-cli")
 			if diff := cmp.Diff(want.layers(), got.layers()); diff != "" {
 				t.Errorf("layers differ from those of the command line (-want +got):\n%s", diff)
 			}
-			// What every Containerfile sets.
+			// Every Containerfile sets these.
 			got.config.Config.Env, got.config.Config.WorkingDir, got.config.Config.ArgsEscaped = nil, "", false
 			if diff := cmp.Diff(jsonOf(t, want.config), jsonOf(t, got.config)); diff != "" {
 				t.Errorf("configuration differs from that of the command line (-want +got):\n%s", diff)
@@ -146,7 +153,7 @@ func TestInterop_ACommitInANamedContextIsEncapsulated(t *testing.T) {
 	}
 }
 
-// contentMeta is a file as upstream's command line takes it: layers for two programs, and one for the others.
+// contentMeta returns a file for upstream's command line: one layer each for two programs, and one for the rest.
 func contentMeta(t *testing.T, repo, ref string) string {
 	t.Helper()
 	object := func(file string) string {
@@ -156,11 +163,13 @@ func contentMeta(t *testing.T, repo, ref string) string {
 	for _, other := range []string{"bin/three", "share/doc/one", "share/doc/two", "share/doc/three"} {
 		mapping = append(mapping, `"`+object("/usr/"+other)+`":"unpackaged"`)
 	}
-	return `{"version":1,"labels":{"from":"meta"},"layers":{"one":"Program one","two":"Program two","unpackaged":"Others"},"mapping":{` + strings.Join(mapping, ",") + `}}`
+	return `{"version":1,"labels":{"from":"meta"},"layers":{"one":"Program one","two":"Program two",` +
+		`"unpackaged":"Others"},"mapping":{` + strings.Join(mapping, ",") + `}}`
 }
 
 // commitRules split the commit of exampleRepo into three layers.
-const commitRules = "- name: one\n  paths: [\"/usr/bin/one\"]\n  layer: exclusive\n- name: two\n  paths: [\"/usr/bin/two\"]\n  layer: exclusive\n"
+const commitRules = "- name: one\n  paths: [\"/usr/bin/one\"]\n  layer: exclusive\n" +
+	"- name: two\n  paths: [\"/usr/bin/two\"]\n  layer: exclusive\n"
 
 func writeRules(t *testing.T) string {
 	t.Helper()
@@ -171,26 +180,30 @@ func writeRules(t *testing.T) string {
 
 func TestInterop_SeveralPlatformsAreOneIndexWithoutEmulation(t *testing.T) {
 	repo, ref, commit := exampleRepo(t)
-	for what, options := range map[string]string{"platforms/chunked": "mapping=rules.yaml", "platforms/single": "single-layer"} {
+	for what, options := range map[string]string{"platforms/chunked": "mapping=rules.yaml",
+		"platforms/single": "single-layer"} {
 		t.Run(what, func(t *testing.T) {
 			env.daemon.build(t, request{
-				file: syntax("prior=none "+options+" ref="+ref) + "FROM scratch\nARG TARGETARCH\nLABEL arch=$TARGETARCH\n", name: what,
+				file:  syntax("prior=none "+options+" ref="+ref) + "FROM scratch\nARG TARGETARCH\nLABEL arch=$TARGETARCH\n",
+				name:  what,
 				files: map[string]string{"rules.yaml": commitRules},
-				args:  []string{"--local=repo=" + repo}, opts: []string{"context:repo=local:repo", "platform=linux/amd64,linux/arm64"},
+				args:  []string{"--local=repo=" + repo},
+				opts:  []string{"context:repo=local:repo", "platform=linux/amd64,linux/arm64"},
 			})
 			equalOnBothPlatforms(t, what, repo, ref, commit)
 		})
 	}
 }
 
-// equalOnBothPlatforms compares the two images of an index with what the command line makes of the commit.
+// equalOnBothPlatforms compares both images of an index with the one that the command line makes of the commit.
 func equalOnBothPlatforms(t *testing.T, repository, repo, ref, commit string) {
 	t.Helper()
 	flag := "--single-layer"
 	if strings.HasSuffix(repository, "chunked") {
 		flag = "--mapping=" + writeRules(t)
 	}
-	must(t, env.cli, "container", "encapsulate", "--insecure-skip-tls-verification", "--repo="+repo, "--prior=none", flag, ref, "docker://"+env.host+"/"+repository+"-cli")
+	must(t, env.cli, "container", "encapsulate", "--insecure-skip-tls-verification", "--repo="+repo, "--prior=none", flag,
+		ref, "docker://"+env.host+"/"+repository+"-cli")
 	want := pull(t, repository+"-cli").layers()
 	named, err := name.ParseReference(env.host + "/" + repository)
 	if err != nil {
@@ -202,7 +215,8 @@ func equalOnBothPlatforms(t *testing.T, repository, repo, ref, commit string) {
 			t.Fatal(err)
 		}
 		got := read(t, img)
-		if labels := got.config.Config.Labels; labels["arch"] != arch || labels["ostree.commit"] != commit || got.config.Architecture != arch {
+		if labels := got.config.Config.Labels; labels["arch"] != arch || labels["ostree.commit"] != commit ||
+			got.config.Architecture != arch {
 			t.Errorf("%s: architecture %s, labels %v", arch, got.config.Architecture, labels)
 		}
 		if got := got.manifest.Annotations["ostree.commit"]; got != commit {

@@ -17,10 +17,12 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
 )
 
-// newRequest says what the chunk step is to do for one platform. The metadata are those of the Containerfile's result.
+// newRequest returns the request of the chunk step for one platform. metadata is that of the Containerfile's result.
 //
-// base is the image whose layers stay, or nil.
-func newRequest(o request.Options, p ocispec.Platform, metadata map[string][]byte, suffix string, base *known) (chunk.Request, error) {
+// base is the image whose layers are kept, or nil.
+func newRequest(
+	o request.Options, p ocispec.Platform, metadata map[string][]byte, suffix string, base *remoteImage,
+) (chunk.Request, error) {
 	req := chunk.Request{Options: o, Platform: p}
 	var kept []string
 	if base != nil {
@@ -37,7 +39,7 @@ func newRequest(o request.Options, p ocispec.Platform, metadata map[string][]byt
 	}
 	req.Author = view.Author
 	if o.Ref != "" {
-		// The commit has a time.
+		// The image gets the time of the commit.
 		req.Options.Ref = expand(o.Ref, p)
 		return req, nil
 	}
@@ -53,7 +55,8 @@ func newRequest(o request.Options, p ocispec.Platform, metadata map[string][]byt
 	return req, err
 }
 
-// creation is the time of SOURCE_DATE_EPOCH, else that of the base image's newest layer: nothing that has a clock in it.
+// creation returns the time of SOURCE_DATE_EPOCH or else of the base image's newest layer. The current time is never
+// used.
 func creation(metadata map[string][]byte, suffix string) (time.Time, error) {
 	newest := time.Unix(0, 0).UTC()
 	if v, ok := metadata[commonexptypes.ExporterEpochKey+suffix]; ok {
@@ -77,7 +80,10 @@ func creation(metadata map[string][]byte, suffix string) (time.Time, error) {
 	return newest, nil
 }
 
-// expand puts the platform into the name of a ref.
+// expand replaces the variables of the platform in the name of a ref.
 func expand(ref string, p ocispec.Platform) string {
-	return strings.NewReplacer("${TARGETOS}", p.OS, "${TARGETARCH}", p.Architecture, "${TARGETVARIANT}", p.Variant).Replace(ref)
+	platform := strings.NewReplacer(
+		"${TARGETOS}", p.OS, "${TARGETARCH}", p.Architecture, "${TARGETVARIANT}", p.Variant,
+	)
+	return platform.Replace(ref)
 }

@@ -29,22 +29,29 @@ func TestRequestTakesOverWhatTheContainerfileSays(t *testing.T) {
 		want     chunk.Request
 	}{
 		{
-			"an ordinary image", request.Options{}, map[string]string{"containerimage.config": `{"author":"me","config":{"Cmd":["sh"]}}`}, "",
-			chunk.Request{Options: request.Options{Format: "plain"}, Config: []byte(`{"Cmd":["sh"]}`), Author: "me", Created: &zero},
+			"an ordinary image", request.Options{},
+			map[string]string{"containerimage.config": `{"author":"me","config":{"Cmd":["sh"]}}`}, "",
+			chunk.Request{Options: request.Options{Format: "plain"}, Config: []byte(`{"Cmd":["sh"]}`), Author: "me",
+				Created: &zero},
 		},
 		{
 			"of a platform among others", request.Options{},
-			map[string]string{"containerimage.config/linux/arm64": `{}`, "containerimage.base.config/linux/arm64": string(base)}, "/linux/arm64",
+			map[string]string{"containerimage.config/linux/arm64": `{}`, "containerimage.base.config/linux/arm64": string(base)},
+			"/linux/arm64",
 			chunk.Request{Options: request.Options{Format: "plain"}, Config: []byte(`{}`), Created: &from},
 		},
 		{
-			"with a time", request.Options{}, map[string]string{"containerimage.config": `{}`, "containerimage.base.config": string(base), "source.date.epoch": "1700000000"}, "",
+			"with a time", request.Options{},
+			map[string]string{"containerimage.config": `{}`, "containerimage.base.config": string(base),
+				"source.date.epoch": "1700000000"}, "",
 			chunk.Request{Options: request.Options{Format: "plain"}, Config: []byte(`{}`), Created: &epoch},
 		},
 		{
 			"on top of a commit it is one", request.Options{},
-			map[string]string{"containerimage.config": `{"config":{"Labels":{"ostree.commit":"x","ostree.final-diffid":"y","ostree-ext.plan":"z","vendor":"me"}}}`}, "",
-			chunk.Request{Options: request.Options{Format: "ostree"}, Config: []byte(`{"Labels":{"vendor":"me"}}`), Created: &zero},
+			map[string]string{"containerimage.config": `{"config":{"Labels":{"ostree.commit":"x","ostree.final-diffid":"y",` +
+				`"ostree-ext.plan":"z","vendor":"me"}}}`}, "",
+			chunk.Request{Options: request.Options{Format: "ostree"}, Config: []byte(`{"Labels":{"vendor":"me"}}`),
+				Created: &zero},
 		},
 		{
 			"unless asked for otherwise", request.Options{Format: "plain"},
@@ -52,7 +59,8 @@ func TestRequestTakesOverWhatTheContainerfileSays(t *testing.T) {
 			chunk.Request{Options: request.Options{Format: "plain"}, Config: []byte(`{}`), Created: &zero},
 		},
 		{
-			"a commit has a time, and its ref may have the platform in it", request.Options{Ref: "os/${TARGETARCH}/${TARGETVARIANT}"},
+			"a commit has a time, and its ref may have the platform in it",
+			request.Options{Ref: "os/${TARGETARCH}/${TARGETVARIANT}"},
 			map[string]string{"containerimage.config": `{}`, "source.date.epoch": "1700000000"}, "",
 			chunk.Request{Options: request.Options{Ref: "os/arm64/v8"}, Config: []byte(`{}`)},
 		},
@@ -78,19 +86,22 @@ func TestRequestTakesOverWhatTheContainerfileSays(t *testing.T) {
 func TestOnTopOfLayersWithACommitThatStayItsLabelsStay(t *testing.T) {
 	t.Parallel()
 	metadata := map[string][]byte{
-		"containerimage.config": []byte(`{"config":{"Labels":{"ostree.commit":"x","ostree.final-diffid":"y","ostree-ext.plan":"z"}}}`),
+		"containerimage.config": []byte(`{"config":{"Labels":{"ostree.commit":"x","ostree.final-diffid":"y",` +
+			`"ostree-ext.plan":"z"}}}`),
 	}
 	for diffID, config := range map[string]string{
 		"y":     `{"Labels":{"ostree.commit":"x","ostree.final-diffid":"y"}}`,
 		"other": `{}`,
 	} {
-		got, err := newRequest(request.Options{KeepBase: "true"}, arm, metadata, "", &known{config: []byte("base"), diffIDs: []string{diffID}})
+		got, err := newRequest(request.Options{KeepBase: "true"}, arm, metadata, "",
+			&remoteImage{config: []byte("base"), diffIDs: []string{diffID}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		zero := time.Unix(0, 0).UTC()
 		want := chunk.Request{
-			Options: request.Options{KeepBase: "true", Format: "plain"}, Platform: arm, Config: []byte(config), Base: []byte("base"), Created: &zero,
+			Options: request.Options{KeepBase: "true", Format: "plain"}, Platform: arm, Config: []byte(config),
+			Base: []byte("base"), Created: &zero,
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("base with layer %s (-want +got):\n%s", diffID, diff)
@@ -125,9 +136,10 @@ func TestAPriorImageThatIsNotThereIsToldFromOneThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bool{
 		"docker.io/library/x:latest: not found": true,
-		"pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed": true,
-		"failed to do request: dial tcp 127.0.0.1:1: connect: connection refused":                                                              false,
-		"unexpected status: 500 Internal Server Error":                                                                                         false,
+		"pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: " +
+			"authorization failed": true,
+		"failed to do request: dial tcp 127.0.0.1:1: connect: connection refused": false,
+		"unexpected status: 500 Internal Server Error":                            false,
 	} {
 		if got := notFound(errors.New(text)); got != want {
 			t.Errorf("%q: %t, want %t", text, got, want)
@@ -157,7 +169,8 @@ func TestRequestRefusesWhatIsNoConfiguration(t *testing.T) {
 
 func TestTheBaseIsFoundBelowEveryKindOfStep(t *testing.T) {
 	t.Parallel()
-	const name = "docker-image://docker.io/library/base@sha256:0123456789012345678901234567890123456789012345678901234567890123"
+	const name = "docker-image://docker.io/library/base" +
+		"@sha256:0123456789012345678901234567890123456789012345678901234567890123"
 	base := llb.Image(name[len("docker-image://"):])
 	other := llb.Image("docker.io/library/other:x")
 	mounted := func(st llb.State) llb.State {

@@ -18,7 +18,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/testproc"
 )
 
-// newContainerd starts a containerd that ends with the test, and returns its socket.
+// newContainerd starts a containerd for the duration of the test, and returns its socket.
 func newContainerd(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "cd") // the path of a socket must be short
@@ -32,7 +32,8 @@ func newContainerd(t *testing.T) string {
 	})
 	socket := filepath.Join(dir, "c.sock")
 	config := filepath.Join(dir, "config.toml")
-	writeFile(t, config, fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = %q\n",
+	writeFile(t, config, fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = "+
+		"[\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = %q\n",
 		filepath.Join(dir, "root"), filepath.Join(dir, "state"), socket))
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
@@ -48,7 +49,8 @@ func newContainerd(t *testing.T) string {
 		_ = cmd.Wait()
 		_ = log.Close()
 	})
-	eventually(t, "containerd answers", func() bool { return exec.Command("ctr", "--address", socket, "version").Run() == nil })
+	eventually(t, "containerd answers",
+		func() bool { return exec.Command("ctr", "--address", socket, "version").Run() == nil })
 	return socket
 }
 
@@ -81,7 +83,7 @@ func TestInterop_TheStoreOfContainerdHasTheLayers(t *testing.T) {
 	var digests []string
 	for _, l := range got.Layers {
 		digests = append(digests, l.Digest.String())
-		// The blob is there, not only its name.
+		// Check that the blob is there, not only its name.
 		if size := len(ctr("content", "get", l.Digest.String())); int64(size) != l.Size {
 			t.Errorf("layer %s has %d bytes, want %d", l.Digest, size, l.Size)
 		}
@@ -93,7 +95,7 @@ func TestInterop_TheStoreOfContainerdHasTheLayers(t *testing.T) {
 	if diff := cmp.Diff(wanted, digests); diff != "" {
 		t.Errorf("layers differ (-want +got):\n%s", diff)
 	}
-	// Its snapshotter unpacks them, which is how a host runs the image.
+	// Unpack it with the snapshotter, as a host does to run the image.
 	r.output += ",unpack=true"
 	d.build(t, r)
 	if got := ctr("images", "check", "name=="+name); !strings.Contains(got, "true") {

@@ -16,10 +16,11 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/testproc"
 )
 
-// usualLimit is the limit on the tests of a package that tools/test sets, or on a busy machine a longer one.
+// usualLimit is the timeout of a package's tests that tools/test sets. It may be longer on a busy machine.
 const usualLimit = 45 * time.Minute
 
-// patience is how long to wait for what usually takes less than d: as much longer as the limit on all tests is.
+// patience returns how long to wait for something that usually takes less than d. It grows with the timeout of all
+// tests.
 func patience(d time.Duration) time.Duration {
 	limit, ok := flag.Lookup("test.timeout").Value.(flag.Getter).Get().(time.Duration)
 	if !ok || limit < usualLimit {
@@ -28,7 +29,7 @@ func patience(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * float64(limit) / float64(usualLimit))
 }
 
-// eventually waits until something is so.
+// eventually waits until a condition holds.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience(20 * time.Second)); !ok(); time.Sleep(100 * time.Millisecond) {
@@ -54,7 +55,7 @@ type daemon struct {
 	log       *os.File
 }
 
-// startDaemon starts a daemon of its own root, which is ready when it returns.
+// startDaemon starts a daemon with its own root. It returns when the daemon is ready.
 func startDaemon(o daemonOptions) (*daemon, error) {
 	// The path of a socket must be short.
 	dir, err := os.MkdirTemp("", "bk")
@@ -64,9 +65,11 @@ func startDaemon(o daemonOptions) (*daemon, error) {
 	d := &daemon{dir: dir, addr: "unix://" + dir + "/bk.sock"}
 	workers := "[worker.containerd]\nenabled = false\n[worker.oci]\ngc = false\n" + o.worker
 	if o.containerd != "" {
-		workers = fmt.Sprintf("[worker.oci]\nenabled = false\n[worker.containerd]\nenabled = true\naddress = %q\nnamespace = \"buildkit\"\n", o.containerd)
+		workers = fmt.Sprintf("[worker.oci]\nenabled = false\n[worker.containerd]\nenabled = true\naddress = "+
+			"%q\nnamespace = \"buildkit\"\n", o.containerd)
 	}
-	config := fmt.Sprintf("root = %q\n[grpc]\naddress = [%q]\n[otel]\nsocketPath = %q\n%s\n", dir+"/root", d.addr, dir+"/otel.sock", workers)
+	config := fmt.Sprintf("root = %q\n[grpc]\naddress = [%q]\n[otel]\nsocketPath = %q\n%s\n", dir+"/root", d.addr,
+		dir+"/otel.sock", workers)
 	file := filepath.Join(dir, "buildkitd.toml")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return nil, err
@@ -95,8 +98,9 @@ func startDaemon(o daemonOptions) (*daemon, error) {
 		d.cmd.Env = append(d.cmd.Env, "HOME="+dir, "XDG_RUNTIME_DIR="+dir, "TMPDIR="+dir, "USER=nobody")
 		ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: subordinate, Size: 65536}}
 		d.cmd.SysProcAttr = &syscall.SysProcAttr{
-			Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true,
-			Credential: &syscall.Credential{Uid: 0, Gid: 0},
+			Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS, UidMappings: ids, GidMappings: ids,
+			GidMappingsEnableSetgroups: true,
+			Credential:                 &syscall.Credential{Uid: 0, Gid: 0},
 		}
 	}
 	if err := testproc.Start(d.cmd); err != nil {
@@ -117,7 +121,7 @@ func startDaemon(o daemonOptions) (*daemon, error) {
 // subordinate is the first user of a user namespace.
 const subordinate = 100000
 
-// unprivileged lets a user namespace's root have a directory and a copy of a program in it.
+// unprivileged gives the root of a user namespace a directory with a copy of a program in it.
 func unprivileged(dir, program string) (string, error) {
 	data, err := os.ReadFile(program)
 	if err != nil {
@@ -127,7 +131,7 @@ func unprivileged(dir, program string) (string, error) {
 	return inside, errors.Join(os.WriteFile(inside, data, 0o755), os.Chown(dir, subordinate, subordinate))
 }
 
-// newDaemon starts a daemon that ends with the test.
+// newDaemon starts a daemon for the duration of the test.
 func newDaemon(t testing.TB, o daemonOptions) *daemon {
 	t.Helper()
 	d, err := startDaemon(o)

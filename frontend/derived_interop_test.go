@@ -8,22 +8,25 @@ import (
 	"testing"
 )
 
-// TestInterop_APriorImageWithALayerOnTopLosesNoFile: somebody builds on top of our image with BuildKit alone. The image
-// inherits our plan. What we build from it next has the files of its own Containerfile, and keeps layers.
+// TestInterop_APriorImageWithALayerOnTopLosesNoFile builds on top of our image with BuildKit alone. The image inherits
+// our plan. The next image that we build from it has the files of its own Containerfile, and keeps layers.
 func TestInterop_APriorImageWithALayerOnTopLosesNoFile(t *testing.T) {
 	dir := installed(t)
 	first := request{file: syntax("prior=none") + attributes(), dir: dir, name: "ontop/first"}
 	env.daemon.build(t, first)
 	env.daemon.build(t, request{
-		file: "FROM " + env.host + "/ontop/first\nRUN rm /srv/hello.txt && echo more >/opt-more\n", name: "ontop/derived", plain: true,
+		file: "FROM " + env.host + "/ontop/first\nRUN rm /srv/hello.txt && echo more >/opt-more\n", name: "ontop/derived",
+		plain: true,
 	})
-	next := request{file: syntax("prior="+env.host+"/ontop/derived") + attributes() + "RUN echo changed >/srv/changed\n", dir: dir, name: "ontop/next"}
+	next := request{file: syntax("prior="+env.host+"/ontop/derived") + attributes() + "RUN echo changed >/srv/changed\n",
+		dir: dir, name: "ontop/next"}
 	log := env.daemon.build(t, next)
 	if !strings.Contains(log, "kept from the prior image") || strings.Contains(log, " 0 kept from the prior image") {
 		t.Errorf("no layer is kept:\n%s", log)
 	}
 	work := t.TempDir()
-	must(t, "skopeo", "copy", "--quiet", "--src-tls-verify=false", "docker://"+env.host+"/ontop/next", "oci:"+work+"/oci:x")
+	must(t, "skopeo", "copy", "--quiet", "--src-tls-verify=false", "docker://"+env.host+"/ontop/next",
+		"oci:"+work+"/oci:x")
 	must(t, "umoci", "unpack", "--image", work+"/oci:x", work+"/bundle")
 	must(t, "diff", "-r", "--no-dereference", "--exclude=pipe", tree(t, next), filepath.Join(work, "bundle/rootfs"))
 }

@@ -27,7 +27,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/testproc"
 )
 
-// engine is a Docker Engine with a registry, both in a network namespace of their own: the engine makes bridges and rules.
+// engine is a Docker Engine with a registry. Both run in their own network namespace, because the engine creates
+// bridges and firewall rules.
 type engine struct {
 	t      *testing.T
 	dir    string
@@ -38,13 +39,13 @@ type engine struct {
 // engineRegistry is the registry's address in the namespace.
 const engineRegistry = "localhost:5000"
 
-// newEngine starts an engine with the given flags that ends with the test.
+// newEngine starts an engine with the given flags for the duration of the test.
 func newEngine(t *testing.T, flags ...string) *engine {
 	t.Helper()
 	tool := func(modfile, name string) string {
 		cmd := exec.CommandContext(t.Context(), "go", "tool", "-modfile=../tools/"+modfile, "-n", name)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=") // the default: drivers of the engine are in C
-		// On the other stream it tells what it fetches to build the program.
+		// Standard error shows what it fetches to build the program.
 		out, err := cmd.Output()
 		if err != nil {
 			t.Fatalf("building %s: %v", name, err)
@@ -63,8 +64,10 @@ func newEngine(t *testing.T, flags ...string) *engine {
 	})
 	e := &engine{t: t, dir: dir, socket: filepath.Join(dir, "d.sock")}
 	args := append([]string{
-		"--net", "--mount", "sh", "-c", `ip link set lo up && exec "$@"`, "sh", dockerd, "--userland-proxy=false", "--host=unix://" + e.socket,
-		"--data-root=" + filepath.Join(dir, "data"), "--exec-root=" + filepath.Join(dir, "exec"), "--pidfile=" + filepath.Join(dir, "pid"),
+		"--net", "--mount", "sh", "-c", `ip link set lo up && exec "$@"`, "sh", dockerd, "--userland-proxy=false",
+		"--host=unix://" + e.socket,
+		"--data-root=" + filepath.Join(dir, "data"), "--exec-root=" + filepath.Join(dir, "exec"),
+		"--pidfile=" + filepath.Join(dir, "pid"),
 	}, flags...)
 	e.pid = e.start("dockerd", exec.Command("unshare", args...))
 	eventually(t, "the engine answers", func() bool {
@@ -80,7 +83,8 @@ func newEngine(t *testing.T, flags ...string) *engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := layout.Write(filepath.Join(dir, "image"), mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: img})); err != nil {
+	index := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: img})
+	if _, err := layout.Write(filepath.Join(dir, "image"), index); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the registry takes the frontend", func() bool {
@@ -90,7 +94,7 @@ func newEngine(t *testing.T, flags ...string) *engine {
 	return e
 }
 
-// start starts a program that ends with the test.
+// start runs a program for the duration of the test.
 func (e *engine) start(name string, cmd *exec.Cmd) int {
 	e.t.Helper()
 	log, err := os.Create(filepath.Join(e.dir, name+".log"))
@@ -113,7 +117,7 @@ func (e *engine) start(name string, cmd *exec.Cmd) int {
 	return cmd.Process.Pid
 }
 
-// inside are the arguments of nsenter for a program in the engine's network.
+// inside returns the arguments of nsenter for running a program in the engine's network.
 func (e *engine) inside(args ...string) []string {
 	return append([]string{fmt.Sprintf("--net=/proc/%d/ns/net", e.pid)}, args...)
 }
@@ -124,10 +128,10 @@ func (e *engine) client() *http.Client {
 	}}}
 }
 
-// dockerSteps are of a Containerfile whose own text, which names a registry, is not in the image.
+// dockerSteps are the steps of a Containerfile. They do not copy the Containerfile itself, which names a registry.
 const dockerSteps = "FROM scratch\nCOPY a /usr/share/a\nCOPY b /etc/b\n"
 
-// wantOfEngine is the image that an ordinary builder makes.
+// wantOfEngine returns the image that an ordinary builder makes.
 func wantOfEngine(t *testing.T) *pulled {
 	t.Helper()
 	r := smallRequest("prior=none", "docker/buildkit")
@@ -136,7 +140,7 @@ func wantOfEngine(t *testing.T) *pulled {
 	return pull(t, r.name)
 }
 
-// build builds with buildx and the engine's own builder.
+// build runs buildx with the engine's own builder.
 func (e *engine) build(options string, args ...string) (string, error) {
 	e.t.Helper()
 	dir := e.t.TempDir()
@@ -144,7 +148,8 @@ func (e *engine) build(options string, args ...string) (string, error) {
 		writeFile(e.t, filepath.Join(dir, name), content)
 	}
 	writeFile(e.t, filepath.Join(dir, "Containerfile"), "# syntax="+engineRegistry+"/frontend "+options+"\n"+dockerSteps)
-	args = append([]string{"build", "--progress=plain", "--provenance=false", "--file=" + filepath.Join(dir, "Containerfile")}, append(args, dir)...)
+	args = append([]string{"build", "--progress=plain", "--provenance=false",
+		"--file=" + filepath.Join(dir, "Containerfile")}, append(args, dir)...)
 	cmd := exec.CommandContext(e.t.Context(), env.buildx, args...)
 	cmd.Env = append(os.Environ(), "DOCKER_HOST=unix://"+e.socket, "BUILDX_CONFIG="+e.dir, "DOCKER_CONFIG="+e.dir)
 	out, err := cmd.CombinedOutput()
@@ -158,11 +163,13 @@ func TestInterop_DockersOwnBuilderWithContainerdsStoreGivesTheSameLayers(t *test
 	if err == nil || strings.Count(out, "--allow network.host") != 1 {
 		t.Errorf("without the flag: %v, want one line that names it\n%s", err, out)
 	}
-	if out, err := e.build("prior=none", "--allow=network.host", "--output=type=image,push=true,name="+engineRegistry+"/app"); err != nil {
+	if out, err := e.build("prior=none", "--allow=network.host",
+		"--output=type=image,push=true,name="+engineRegistry+"/app"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	var got v1.Manifest
-	raw := must(t, "nsenter", e.inside("skopeo", "inspect", "--raw", "--tls-verify=false", "docker://"+engineRegistry+"/app")...)
+	raw := must(t, "nsenter",
+		e.inside("skopeo", "inspect", "--raw", "--tls-verify=false", "docker://"+engineRegistry+"/app")...)
 	if err := json.Unmarshal([]byte(raw), &got); err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +206,8 @@ func TestInterop_DockersOwnBuilderWithAGraphDriverGivesTheSameContent(t *testing
 	if diff := cmp.Diff(want.config.Config.Labels, got.Config.Labels); diff != "" {
 		t.Errorf("labels (-want +got):\n%s", diff)
 	}
-	if out, err := e.build("keep-base", "--allow=network.host", "--tag=app"); err == nil || !strings.Contains(out, "containerd image store") {
+	if out, err := e.build("keep-base", "--allow=network.host", "--tag=app"); err == nil ||
+		!strings.Contains(out, "containerd image store") {
 		t.Errorf("keep-base: %v, want an error that says what is needed\n%s", err, out)
 	}
 }

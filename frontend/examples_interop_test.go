@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestInterop_ExamplesBuild builds each example with our registry and base image in place of those it names.
+// TestInterop_ExamplesBuild builds each example, with our registry and base image instead of those in the example.
 func TestInterop_ExamplesBuild(t *testing.T) {
 	repo, _, commit := exampleRepo(t)
 	must(t, "ostree", "refs", "--repo="+repo, "--create=exampleos/amd64/stable", commit)
@@ -20,17 +20,20 @@ func TestInterop_ExamplesBuild(t *testing.T) {
 		check func(t *testing.T, p *pulled)
 	}{
 		{".", nil, nil, func(t *testing.T, p *pulled) {
-			if l := p.config.Config.Labels; l["ostree.bootable"] != "true" || l["ostree.commit"] == "" || l["ostree.linux"] == "" {
+			if l := p.config.Config.Labels; l["ostree.bootable"] != "true" || l["ostree.commit"] == "" ||
+				l["ostree.linux"] == "" {
 				t.Errorf("no bootable commit: labels are %v", l)
 			}
 			if len(p.manifest.Layers) < 50 {
 				t.Errorf("%d layers", len(p.manifest.Layers))
 			}
-			// What a host does with it.
+			// Import it, as a host does.
 			repo, image := filepath.Join(t.TempDir(), "repo"), "ostree-unverified-registry:"+env.host+"/examples/os"
 			must(t, "ostree", "init", "--repo="+repo, "--mode=bare-user")
-			must(t, env.cli, "container", "unencapsulate", "--quiet", "--insecure-skip-tls-verification", "--repo="+repo, "--write-ref=os", image)
-			kernel := strings.TrimSpace(must(t, "ostree", "ls", "--repo="+repo, "--nul-filenames-only", "os", "/usr/lib/modules"))
+			must(t, env.cli, "container", "unencapsulate", "--quiet", "--insecure-skip-tls-verification", "--repo="+repo,
+				"--write-ref=os", image)
+			kernel := strings.TrimSpace(must(t, "ostree", "ls", "--repo="+repo, "--nul-filenames-only", "os",
+				"/usr/lib/modules"))
 			modules := strings.Split(strings.Trim(kernel, "\x00"), "\x00")
 			version := modules[len(modules)-1]
 			for _, name := range []string{"vmlinuz", "initramfs.img"} {
@@ -42,11 +45,12 @@ func TestInterop_ExamplesBuild(t *testing.T) {
 				t.Errorf("user %q, %d layers", p.config.Config.User, len(p.manifest.Layers))
 			}
 		}},
-		{"commit", []string{"context:repo=local:repo", "platform=linux/amd64"}, []string{"--local=repo=" + repo}, func(t *testing.T, p *pulled) {
-			if got := p.config.Config.Labels["ostree.commit"]; got != commit {
-				t.Errorf("commit %q, want %s", got, commit)
-			}
-		}},
+		{"commit", []string{"context:repo=local:repo", "platform=linux/amd64"}, []string{"--local=repo=" + repo},
+			func(t *testing.T, p *pulled) {
+				if got := p.config.Config.Labels["ostree.commit"]; got != commit {
+					t.Errorf("commit %q, want %s", got, commit)
+				}
+			}},
 		{"keep-base", nil, nil, func(t *testing.T, p *pulled) {
 			if got, want := p.layers()[0], pull(t, "debian").layers()[0]; got != want {
 				t.Errorf("first layer %s, want that of the base, %s", got, want)
@@ -67,7 +71,8 @@ func TestInterop_ExamplesBuild(t *testing.T) {
 			name := "examples/" + strings.ReplaceAll(tt.dir, ".", "os")
 			env.daemon.build(t, request{
 				dir: dir, name: name, args: tt.args,
-				opts: append(tt.opts, "context:debian:bookworm=docker-image://"+env.host+"/debian", "build-arg:OSTREE_EXT_PRIOR=none"),
+				opts: append(tt.opts, "context:debian:bookworm=docker-image://"+env.host+"/debian",
+					"build-arg:OSTREE_EXT_PRIOR=none"),
 			})
 			tt.check(t, pull(t, name))
 		})

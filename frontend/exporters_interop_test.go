@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// small is a Containerfile that needs no base, for a commit of several files.
+// small is a Containerfile without a base, for a commit of several files.
 const small = "FROM scratch\nARG NOTE=none\nCOPY . /usr/share/files/\nCOPY Containerfile /etc/motd\n"
 
 func smallRequest(options, name string) request {
@@ -93,12 +93,13 @@ func TestInterop_EstargzChangesTheDiffIDsAndVerificationFindsIt(t *testing.T) {
 		t.Error("the conversion to estargz keeps the diff-ids: the documentation says that it breaks images")
 	}
 	out, err := exec.CommandContext(t.Context(), env.cli, "container", "verify", "--quiet", "oci:"+dir).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "label ostree.final-diffid names") || !strings.Contains(string(out), "eStargz") {
+	if err == nil || !strings.Contains(string(out), "label ostree.final-diffid names") ||
+		!strings.Contains(string(out), "eStargz") {
 		t.Errorf("verification of the converted image: %v\n%s", err, out)
 	}
 	verify := []string{"container", "verify", "--quiet", "--insecure-skip-tls-verification"}
 	must(t, env.cli, append(verify, "docker://"+env.host+"/"+r.name)...)
-	// An ordinary image has no label that is wrong, but layers that are no longer ours.
+	// An ordinary image has no label that becomes wrong. Its layers are not ours any more.
 	r = smallRequest("format=plain", "exporters/estargz-plain")
 	env.daemon.build(t, r)
 	must(t, env.cli, append(verify, "docker://"+env.host+"/"+r.name)...)
@@ -148,7 +149,8 @@ func TestInterop_ALayoutBecomesAnImageByASecondBuildWithoutUs(t *testing.T) {
 	x := newBuildx(t, map[string]*daemon{"linux/amd64": env.daemon})
 	second := t.TempDir()
 	writeFile(t, filepath.Join(second, "Containerfile"), "FROM chunks\n")
-	out, err := x.run(t.Context(), second, "build", "--progress=plain", "--push", "-f", "Containerfile", "-t", env.host+"/exporters/second",
+	out, err := x.run(t.Context(), second, "build", "--progress=plain", "--push", "-f", "Containerfile", "-t",
+		env.host+"/exporters/second",
 		"--build-context=chunks=oci-layout://"+dir, ".")
 	if err != nil {
 		t.Fatalf("buildx build: %v\n%s", err, out)
@@ -167,14 +169,15 @@ func TestInterop_TheLayoutCanBeTheResult(t *testing.T) {
 	env.daemon.build(t, r)
 	want := pull(t, r.name)
 	dir := filepath.Join(t.TempDir(), "layout")
-	// A prior image does not make the layout lack layers.
+	// A layout has all layers, even if there is a prior image.
 	r.opts = append(r.opts, "output=layout", "prior="+env.host+"/"+r.name)
 	r.output = "type=local,dest=" + dir
 	env.daemon.build(t, r)
 	if diff := cmp.Diff(want.layers(), readLayout(t, dir).layers()); diff != "" {
 		t.Errorf("layers (-pushed +layout):\n%s", diff)
 	}
-	must(t, "skopeo", "copy", "--quiet", "--dest-tls-verify=false", "oci:"+dir, "docker://"+env.host+"/exporters/fromlayout")
+	must(t, "skopeo", "copy", "--quiet", "--dest-tls-verify=false", "oci:"+dir,
+		"docker://"+env.host+"/exporters/fromlayout")
 }
 
 func TestInterop_AnnotationsAndProvenanceLeaveTheImageAlone(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 )
 
-// TestInterop_WhatBuildsCanDoWorksAsWithoutUs has one case for each feature of builds that our steps could get in the way of.
+// TestInterop_WhatBuildsCanDoWorksAsWithoutUs has a case for each feature of builds that our steps could break.
 func TestInterop_WhatBuildsCanDoWorksAsWithoutUs(t *testing.T) {
 	debian := "FROM " + env.host + "/debian AS build\n"
 	secret := filepath.Join(t.TempDir(), "secret")
@@ -26,20 +26,25 @@ func TestInterop_WhatBuildsCanDoWorksAsWithoutUs(t *testing.T) {
 		not  []string
 	}{
 		{"secret", request{
-			file: debian + "RUN --mount=type=secret,id=token wc -c </run/secrets/token >/size\nFROM scratch\nCOPY --from=build /size /\n",
+			file: debian + "RUN --mount=type=secret,id=token wc -c </run/secrets/token >/size\nFROM scratch\nCOPY " +
+				"--from=build /size /\n",
 			args: []string{"--secret=id=token,src=" + secret},
 		}, map[string]string{"size": "4\n"}, nil},
 		{"target", request{
-			file: "FROM scratch AS one\nCOPY Containerfile /one\nFROM scratch AS two\nCOPY Containerfile /two\n", opts: []string{"target=one"},
+			file: "FROM scratch AS one\nCOPY Containerfile /one\nFROM scratch AS two\nCOPY Containerfile /two\n",
+			opts: []string{"target=one"},
 		}, map[string]string{"one": ""}, []string{"two"}},
 		{"build context", request{
-			file: "FROM scratch\nCOPY --from=other from /\n", args: []string{"--local=other=" + other}, opts: []string{"context:other=local:other"},
+			file: "FROM scratch\nCOPY --from=other from /\n", args: []string{"--local=other=" + other},
+			opts: []string{"context:other=local:other"},
 		}, map[string]string{"from": "elsewhere"}, nil},
 		{".dockerignore", request{
-			file: "FROM scratch\nCOPY . /\n", files: map[string]string{"kept": "x", "ignored": "y", ".dockerignore": "ignored\n"},
+			file:  "FROM scratch\nCOPY . /\n",
+			files: map[string]string{"kept": "x", "ignored": "y", ".dockerignore": "ignored\n"},
 		}, map[string]string{"kept": "x"}, []string{"ignored"}},
 		{"no network", request{
-			file: debian + "RUN --network=none cat /proc/net/dev | wc -l >/interfaces\nFROM scratch\nCOPY --from=build /interfaces /\n",
+			file: debian + "RUN --network=none cat /proc/net/dev | wc -l >/interfaces\nFROM scratch\nCOPY --from=build " +
+				"/interfaces /\n",
 		}, map[string]string{"interfaces": "3\n"}, nil},
 		{"COPY --link", request{
 			file: "FROM scratch\nCOPY --link --chmod=600 Containerfile /linked\n",
@@ -75,7 +80,7 @@ func TestInterop_APriorImageCanBeANamedContext(t *testing.T) {
 	pushed := smallRequest("", "priorcontext")
 	env.daemon.build(t, pushed)
 	changed := func(name string) request {
-		// Another compression shows what is made anew.
+		// With another compression one can see which layers are made anew.
 		r := smallRequest("compression=zstd", name)
 		r.files["b"] = "changed"
 		r.file = pushed.file
@@ -94,7 +99,7 @@ func TestInterop_APriorImageCanBeANamedContext(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			r := changed("priorcontext/" + kind)
 			set(&r)
-			// It has nothing of the image.
+			// It has no files of the image.
 			out := newDaemon(t, daemonOptions{}).build(t, r)
 			got := pull(t, r.name)
 			kept := 0
@@ -157,13 +162,15 @@ func TestInterop_MappingAndContentMetaAreFilesOfTheContext(t *testing.T) {
 	repo, ref, _ := exampleRepo(t)
 	rules := "- name: one\n  paths: [\"/usr/bin/one\"]\n- name: two\n  paths: [\"/usr/bin/two\"]\n"
 	r := request{
-		file: syntax("prior=none mapping=rules.yaml ref="+ref) + "FROM scratch\n", files: map[string]string{"rules.yaml": rules}, name: "mapping",
+		file:  syntax("prior=none mapping=rules.yaml ref="+ref) + "FROM scratch\n",
+		files: map[string]string{"rules.yaml": rules}, name: "mapping",
 		args: []string{"--local=repo=" + repo}, opts: []string{"context:repo=local:repo"},
 	}
 	env.daemon.build(t, r)
 	rulesFile := filepath.Join(t.TempDir(), "rules.yaml")
 	writeFile(t, rulesFile, rules)
-	must(t, env.cli, "container", "encapsulate", "--insecure-skip-tls-verification", "--prior=none", "--mapping="+rulesFile, "--repo="+repo, ref,
+	must(t, env.cli, "container", "encapsulate", "--insecure-skip-tls-verification", "--prior=none",
+		"--mapping="+rulesFile, "--repo="+repo, ref,
 		"docker://"+env.host+"/mapping-cli")
 	if diff := cmp.Diff(pull(t, "mapping-cli").layers(), pull(t, "mapping").layers()); diff != "" {
 		t.Errorf("layers (-cli +frontend):\n%s", diff)

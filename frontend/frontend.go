@@ -1,11 +1,11 @@
-// Package frontend is a BuildKit frontend: it builds a Containerfile as BuildKit's own does, and returns an image whose
-// layers follow the content instead of the steps.
+// Package frontend is a BuildKit frontend. It builds a Containerfile as BuildKit's own frontend does, and returns an
+// image whose layers follow the packages in it instead of the build steps.
 //
-// A build has these parts. BuildKit's frontend for Containerfiles runs inside ours and gives the last stage's root
-// filesystem. A step of the build, which runs our own image (package chunk), splits that into layers and leaves them as an
-// OCI layout. A container on the builder's own network (package serve) offers the layout as a registry on loopback, from
-// which the builder fetches each layer as an image of its own; layers of a prior or a base image stay where they are. What
-// is returned is the sequence of these layers, whose bytes no one has touched since the chunk step wrote them.
+// A build has these parts. First, BuildKit's frontend for Containerfiles runs inside ours and returns the root
+// filesystem of the last stage. Then a build step, which runs our own image (package chunk), splits the filesystem into
+// layers and writes them as an OCI layout. A container on the builder's network (package serve) offers the layout as a
+// registry on loopback, and the builder fetches each layer from it as an image of its own. Layers of a prior or a base
+// image are not copied. The result is the sequence of these layers, with exactly the bytes that the chunk step wrote.
 package frontend
 
 import (
@@ -26,11 +26,12 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 )
 
-// Caps are what an image of the frontend declares in the label moby.buildkit.frontend.caps.
+// Caps is the value of the label moby.buildkit.frontend.caps of an image of the frontend.
 const Caps = "moby.buildkit.frontend.inputs,moby.buildkit.frontend.subrequests,moby.buildkit.frontend.contexts," +
 	"moby.buildkit.frontend.gitquerystring,moby.buildkit.frontend.contexts.zstd"
 
-// guarded is a client that does not let BuildKit's frontend look at the syntax line, which would start ours once more.
+// guarded is a client that stops BuildKit's frontend from reading the syntax line, which would start our frontend
+// again.
 type guarded struct{ client.Client }
 
 // BuildOpts implements [client.Client].
@@ -46,7 +47,7 @@ func (g guarded) BuildOpts() client.BuildOpts {
 	return o
 }
 
-// Build answers one request of a client. It is the function that a gateway runs.
+// Build handles one request of a client. It is the function that a gateway runs.
 func Build(ctx context.Context, c client.Client) (*client.Result, error) {
 	g := guarded{c}
 	opts := g.BuildOpts()
@@ -65,24 +66,24 @@ func Build(ctx context.Context, c client.Client) (*client.Result, error) {
 	return b.convert(ctx, res)
 }
 
-// job is a build whose Containerfile is done.
+// job is a build whose Containerfile has been built.
 type job struct {
 	client  client.Client
 	options request.Options
 	opts    client.BuildOpts
 	dc      *dockerui.Client
 
-	// self is our own image, and program our name in it.
+	// self is our own image, and program is the path of our program in it.
 	self    llb.State
 	selfRef client.Reference
 	program string
-	// native is the platform that our program runs on.
+	// native is the platform of the builder, on which our program runs.
 	native ocispec.Platform
 
 	mapping, contentMeta []byte
 }
 
-// prepare finds what all platforms need.
+// prepare loads what all platforms need.
 func (b *job) prepare(ctx context.Context, raw client.Client) (err error) {
 	if b.dc, err = dockerui.NewClient(b.client); err != nil {
 		return err
@@ -116,7 +117,7 @@ func (b *job) prepare(ctx context.Context, raw client.Client) (err error) {
 	return nil
 }
 
-// contextFile reads a file of the build context.
+// contextFile reads a file of the build context. It returns nil if the name is empty.
 func (b *job) contextFile(ctx context.Context, name string) ([]byte, error) {
 	if name == "" {
 		return nil, nil
@@ -139,21 +140,24 @@ func (b *job) contextFile(ctx context.Context, name string) ([]byte, error) {
 	return data, nil
 }
 
-// solve makes the builder do what a state says.
+// solve builds a state and returns a reference to the result.
 func (b *job) solve(ctx context.Context, st llb.State) (client.Reference, error) {
 	def, err := st.Marshal(ctx, llb.Platform(b.native))
 	if err != nil {
 		return nil, err
 	}
-	// The imports belong to every request: a definition holds the Containerfile's steps, too, which are looked up anew.
-	res, err := b.client.Solve(ctx, client.SolveRequest{Definition: def.ToPB(), CacheImports: b.dc.CacheImports, Evaluate: true})
+	// Every request needs the cache imports, because its definition includes the Containerfile's steps, which are looked
+	// up again.
+	res, err := b.client.Solve(ctx, client.SolveRequest{
+		Definition: def.ToPB(), CacheImports: b.dc.CacheImports, Evaluate: true,
+	})
 	if err != nil {
 		return nil, err
 	}
 	return res.SingleRef()
 }
 
-// convert replaces the images of a result by ours, all platforms side by side.
+// convert replaces the images of a result by ours, all platforms at the same time.
 func (b *job) convert(ctx context.Context, res *client.Result) (*client.Result, error) {
 	ps, err := exptypes.ParsePlatforms(res.Metadata)
 	if err != nil {
@@ -185,7 +189,7 @@ func (b *job) convert(ctx context.Context, res *client.Result) (*client.Result, 
 				out.SetRef(made.ref)
 			}
 			out.AddMeta(exptypes.ExporterImageConfigKey+suffix, made.config)
-			// All layers count as those of a base, which an exporter leaves as they are even if it is to rewrite times.
+			// Declare all layers as those of a base image. An exporter leaves these as they are even if it rewrites timestamps.
 			out.AddMeta(exptypes.ExporterImageBaseConfigKey+suffix, made.config)
 			for k, v := range made.annotations {
 				out.AddMeta(exptypes.AnnotationManifestKey(platform, k), []byte(v))

@@ -17,7 +17,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/testproc"
 )
 
-// copySources copies what git tracks and what is new.
+// copySources copies all files that git tracks or does not ignore.
 func copySources(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -39,7 +39,8 @@ func copySources(t *testing.T) string {
 
 func TestInterop_TheFrontendsImageIsTheSameWhereverItIsBuilt(t *testing.T) {
 	build := func(dir string, args ...string) string {
-		cmd := exec.CommandContext(t.Context(), "go", append([]string{"run", "-buildvcs=false", "./cmd/frontend/image"}, args...)...)
+		cmd := exec.CommandContext(t.Context(), "go", append([]string{"run", "-buildvcs=false", "./cmd/frontend/image"},
+			args...)...)
 		cmd.Dir, cmd.Stderr = dir, os.Stderr
 		out, err := cmd.Output()
 		if err != nil {
@@ -57,7 +58,7 @@ func TestInterop_TheFrontendsImageIsTheSameWhereverItIsBuilt(t *testing.T) {
 	env.daemon.build(t, r)
 }
 
-// The playground is one command, after which what it prints works, and which leaves nothing.
+// The playground is one command. Then the commands that it prints work, and it leaves nothing behind.
 func TestInterop_ThePlaygroundWorksAsItSays(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -88,7 +89,8 @@ func TestInterop_ThePlaygroundWorksAsItSays(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	defer func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }()
-	for deadline := time.Now().Add(patience(5 * time.Minute)); !strings.Contains(text(), "Ready."); time.Sleep(time.Second) {
+	deadline := time.Now().Add(patience(5 * time.Minute))
+	for ; !strings.Contains(text(), "Ready."); time.Sleep(time.Second) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the playground is not ready:\n%s", text())
 		}
@@ -99,9 +101,10 @@ func TestInterop_ThePlaygroundWorksAsItSays(t *testing.T) {
 			script = append(script, strings.TrimSpace(line))
 		}
 	}
-	// The example begins with Debian, which is not to be had here.
+	// The example starts from Debian, which is not available here.
 	last := len(script) - 1
-	script[last] = strings.TrimSuffix(script[last], " .") + " -f Containerfile --build-context debian:bookworm=docker-image://" + env.host + "/debian ."
+	script[last] = strings.TrimSuffix(script[last], " .") + " -f Containerfile --build-context " +
+		"debian:bookworm=docker-image://" + env.host + "/debian ."
 	build := exec.CommandContext(t.Context(), "bash", "-e", "-c", strings.Join(script, "\n"))
 	build.Dir = ".."
 	if out, err := build.CombinedOutput(); err != nil {
@@ -132,7 +135,7 @@ func TestInterop_ThePlaygroundWorksAsItSays(t *testing.T) {
 	eventually(t, "its processes end", func() bool { return !commandsMention(dir[1]) })
 }
 
-// commandsMention reports whether a process has a text in its command line.
+// commandsMention reports whether the command line of any process contains a text.
 func commandsMention(text string) bool {
 	found, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, name := range found {

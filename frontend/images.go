@@ -19,29 +19,30 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 )
 
-// known is an image that the builder can get.
-type known struct {
+// remoteImage is an image that the builder can fetch.
+type remoteImage struct {
 	digest  digest.Digest // of the manifest or index
 	config  []byte
 	diffIDs []string
 	image   llb.State
-	// blob is a file of that name and content.
+	// blob returns a file with the content of a blob, whose name is the digest.
 	blob func(digest.Digest, ...llb.ImageBlobOption) llb.State
 }
 
-// findKept finds the image whose layers stay, if there is to be one.
-func (t *target) findKept(ctx context.Context, ref client.Reference) (err error) {
+// findKeptBase finds the image whose layers are kept, if the options ask for one.
+func (t *target) findKeptBase(ctx context.Context, ref client.Reference) (err error) {
 	name, keep := t.options.KeepsBase()
 	if !keep {
 		return nil
 	}
 	if !t.merges() {
-		return errors.New("keep-base needs a builder that can merge layers, which Docker's own without the containerd image store cannot")
+		return errors.New("keep-base needs a builder that can merge layers, " +
+			"which Docker's own without the containerd image store cannot")
 	}
 	if name != "" {
 		t.base, err = t.resolve(ctx, name)
 	} else {
-		t.base, err = t.below(ctx, ref)
+		t.base, err = t.baseOfLastStage(ctx, ref)
 	}
 	if err != nil {
 		return fmt.Errorf("keep-base: %w", err)
@@ -49,17 +50,17 @@ func (t *target) findKept(ctx context.Context, ref client.Reference) (err error)
 	return nil
 }
 
-// context is what the client gave for a named context.
+// context returns the value that the client gave for a named context.
 func (b *job) context(name string) (string, bool) {
 	v, ok := b.opts.Opts["context:"+name]
 	return v, ok
 }
 
-// resolve finds an image in a registry.
-func (t *target) resolve(ctx context.Context, name string) (*known, error) {
+// resolve looks up an image in a registry.
+func (t *target) resolve(ctx context.Context, name string) (*remoteImage, error) {
 	named, err := reference.ParseNormalizedNamed(strings.TrimPrefix(name, "docker://"))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s is no name of an image: %w", request.ErrOption, name, err)
+		return nil, fmt.Errorf("%w: %s is not the name of an image: %w", request.ErrOption, name, err)
 	}
 	named = reference.TagNameOnly(named)
 	_, pin, config, err := t.client.ResolveImageConfig(ctx, named.String(), sourceresolver.Opt{
@@ -73,7 +74,7 @@ func (t *target) resolve(ctx context.Context, name string) (*known, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newKnown(known{
+	return newRemoteImage(remoteImage{
 		digest: pin, config: config,
 		image: llb.Image(pinned.String(), llb.Platform(t.platform), llb.WithCustomName(t.label+pinned.String())),
 		blob: func(d digest.Digest, opts ...llb.ImageBlobOption) llb.State {
@@ -82,11 +83,11 @@ func (t *target) resolve(ctx context.Context, name string) (*known, error) {
 	})
 }
 
-// nameInLayout is shown only: the digest is what counts.
+// nameInLayout is shown to the user only. The digest identifies the image.
 const nameInLayout = "docker.io/library/prior"
 
-// resolveContext finds an image that was given as a named context.
-func (t *target) resolveContext(ctx context.Context, spec string) (*known, error) {
+// resolveContext looks up an image that was given as a named context.
+func (t *target) resolveContext(ctx context.Context, spec string) (*remoteImage, error) {
 	kind, name, _ := strings.Cut(spec, "://")
 	switch kind {
 	case "docker-image":
@@ -111,16 +112,17 @@ func (t *target) resolveContext(ctx context.Context, spec string) (*known, error
 	if err != nil {
 		return nil, err
 	}
-	return newKnown(known{
+	return newRemoteImage(remoteImage{
 		digest: digest.Digest(pin), config: config,
 		image: llb.OCILayout(shown, llb.OCIStore(t.opts.SessionID, store), llb.Platform(t.platform)),
 		blob: func(d digest.Digest, opts ...llb.ImageBlobOption) llb.State {
-			return llb.OCILayoutBlob(nameInLayout+"@"+d.String(), append(opts, llb.ImageBlobOCIStore(t.opts.SessionID, store))...)
+			return llb.OCILayoutBlob(nameInLayout+"@"+d.String(),
+				append(opts, llb.ImageBlobOCIStore(t.opts.SessionID, store))...)
 		},
 	})
 }
 
-func newKnown(k known) (*known, error) {
+func newRemoteImage(k remoteImage) (*remoteImage, error) {
 	var image ocispec.Image
 	if err := json.Unmarshal(k.config, &image); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
@@ -134,8 +136,8 @@ func newKnown(k known) (*known, error) {
 	return &k, nil
 }
 
-// below finds the image that the last stage is made from, in what the builder was told to do.
-func (t *target) below(ctx context.Context, ref client.Reference) (*known, error) {
+// baseOfLastStage finds the image that the last stage starts from in the definition of its result.
+func (t *target) baseOfLastStage(ctx context.Context, ref client.Reference) (*remoteImage, error) {
 	st, err := ref.ToState()
 	if err != nil {
 		return nil, err
@@ -150,12 +152,13 @@ func (t *target) below(ctx context.Context, ref client.Reference) (*known, error
 	}
 	name, ok := strings.CutPrefix(source.Identifier, "docker-image://")
 	if !ok {
-		return nil, fmt.Errorf("the last stage begins with %s, not with an image of a registry: name one with keep-base=IMAGE", source.Identifier)
+		return nil, fmt.Errorf("the last stage begins with %s, not with an image of a registry: name one with "+
+			"keep-base=IMAGE", source.Identifier)
 	}
 	return t.resolve(ctx, name)
 }
 
-// findBase walks from the last step to the one that the root filesystem begins with.
+// findBase walks from the last step back to the source that the root filesystem starts from.
 func findBase(def *pb.Definition) (*pb.SourceOp, error) {
 	ops, last, err := parseDefinition(def)
 	if err != nil {
@@ -180,7 +183,7 @@ func findBase(def *pb.Definition) (*pb.SourceOp, error) {
 	return nil, errNone
 }
 
-// parseDefinition returns the steps by digest and what stands for the result.
+// parseDefinition returns the steps by digest, and the input that is the result.
 func parseDefinition(def *pb.Definition) (map[string]*pb.Op, *pb.Input, error) {
 	ops := map[string]*pb.Op{}
 	var last *pb.Op
@@ -198,8 +201,8 @@ func parseDefinition(def *pb.Definition) (map[string]*pb.Op, *pb.Input, error) {
 	return ops, last.Inputs[0], nil
 }
 
-// isKeyed reports whether the builder knows by the definition of a state alone whether it has it: not of what a client sent,
-// which is different each time until the builder has looked at its content.
+// isKeyed reports whether the cache key of a state follows from its definition. It does not if the state is what a
+// client sent: that gets a new key each time, until the builder has looked at the content.
 func isKeyed(ctx context.Context, st llb.State, p ocispec.Platform) (bool, error) {
 	def, err := st.Marshal(ctx, llb.Platform(p))
 	if err != nil {
@@ -213,7 +216,7 @@ func isKeyed(ctx context.Context, st llb.State, p ocispec.Platform) (bool, error
 	return op != nil && !strings.HasPrefix(op.GetSource().GetIdentifier(), "local://"), nil
 }
 
-// rootInput is the input of a step that its output begins with, or -1.
+// rootInput returns the input that a step's output starts from, or -1.
 func rootInput(op *pb.Op, output int) int {
 	switch {
 	case op.GetExec() != nil:
@@ -228,7 +231,7 @@ func rootInput(op *pb.Op, output int) int {
 			if int(actions[i].Output) != output && output >= 0 {
 				continue
 			}
-			// Numbers from the inputs' on mean earlier actions.
+			// Numbers from len(op.Inputs) on refer to earlier actions.
 			n := int(actions[i].Input)
 			for n >= len(op.Inputs) && n-len(op.Inputs) < len(actions) {
 				n = int(actions[n-len(op.Inputs)].Input)

@@ -9,14 +9,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// What is built on top of a commit's image with keep-base is what hosts know as a derived image: the layers of the commit, whose
-// labels stay true, and layers above.
+// With keep-base on top of a commit's image, the result is a derived image as hosts know it: the layers of the commit,
+// whose labels stay, and layers above.
 func TestInterop_OnTopOfACommitKeepBaseGivesADerivedImage(t *testing.T) {
 	repo, ref, commit := exampleRepo(t)
 	const base, name = "derived/base", "derived/frontend"
-	must(t, env.cli, "container", "encapsulate", "--insecure-skip-tls-verification", "--repo="+repo, ref, "docker://"+env.host+"/"+base)
+	must(t, env.cli, "container", "encapsulate", "--insecure-skip-tls-verification", "--repo="+repo, ref,
+		"docker://"+env.host+"/"+base)
 	r := request{
-		file: syntax("keep-base prior=none") + "FROM " + env.host + "/" + base + "\nCOPY Containerfile /usr/share/added\nLABEL vendor=Test\n",
+		file: syntax("keep-base prior=none") + "FROM " + env.host + "/" + base + "\nCOPY Containerfile " +
+			"/usr/share/added\nLABEL vendor=Test\n",
 		name: name, opts: []string{"build-arg:SOURCE_DATE_EPOCH=" + epoch},
 	}
 	env.daemon.build(t, r)
@@ -27,10 +29,11 @@ func TestInterop_OnTopOfACommitKeepBaseGivesADerivedImage(t *testing.T) {
 	}
 	must(t, env.cli, "container", "verify", "--quiet", "--insecure-skip-tls-verification", "docker://"+env.host+"/"+name)
 	labels := got.config.Config.Labels
-	if labels["ostree.commit"] != commit || labels["ostree.final-diffid"] != below.config.Config.Labels["ostree.final-diffid"] || labels["vendor"] != "Test" {
+	if labels["ostree.commit"] != commit ||
+		labels["ostree.final-diffid"] != below.config.Config.Labels["ostree.final-diffid"] || labels["vendor"] != "Test" {
 		t.Errorf("labels are %q", labels)
 	}
-	// The same steps without us, split by the command line.
+	// The same steps without us, with the command line splitting the result.
 	r.plain, r.name = true, name+"-plain"
 	env.daemon.build(t, r)
 	want := byCLI(t, name+"-cli", "--from=docker://"+env.host+"/"+r.name, "--keep-base=docker://"+env.host+"/"+base)

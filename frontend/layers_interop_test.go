@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// bytesBeyond is the compressed size of the layers that only the second image has, and their number.
+// bytesBeyond returns the compressed size and the number of the layers that only the second image has.
 func bytesBeyond(old, new *pulled) (n int, size int64) {
 	had := old.layers()
 	for i, l := range new.layers() {
@@ -38,8 +38,9 @@ func TestInterop_WithAPriorImageUnchangedLayersStay(t *testing.T) {
 		t.Errorf("the first build says nothing of the missing prior image:\n%s", out)
 	}
 	first := pull(t, "prior")
-	// Another compression shows what is made anew.
-	out = env.daemon.build(t, request{file: file("echo >>/usr/lib/os-release"), name: "prior", opts: []string{"build-arg:OSTREE_EXT_COMPRESSION=zstd"}})
+	// With another compression one can see which layers are made anew.
+	out = env.daemon.build(t, request{file: file("echo >>/usr/lib/os-release"), name: "prior",
+		opts: []string{"build-arg:OSTREE_EXT_COMPRESSION=zstd"}})
 	second := pull(t, "prior")
 	kept, changed := 0, 0
 	for i, l := range second.layers() {
@@ -61,7 +62,8 @@ func TestInterop_WithAPriorImageUnchangedLayersStay(t *testing.T) {
 	}
 }
 
-// warnings are those in a build's progress, which the plain form shows only if they come before the end of their step.
+// warnings returns the warnings in a build's progress. The plain format only shows those that precede the end of their
+// step.
 func warnings(t *testing.T, progress string) string {
 	t.Helper()
 	var all strings.Builder
@@ -75,7 +77,7 @@ func warnings(t *testing.T, progress string) string {
 	return all.String()
 }
 
-// fetching names the steps that fetch layers of the prior image.
+// fetching is the name of the steps that fetch layers of the prior image.
 const fetching = "fetching layers of the prior image"
 
 func TestInterop_ABuilderThatHasNothingOfThePriorImageContinuesIt(t *testing.T) {
@@ -118,7 +120,7 @@ func TestInterop_ABuilderThatHasNothingOfThePriorImageContinuesIt(t *testing.T) 
 		t.Errorf("layers differ (-pushed +exported):\n%s", diff)
 	}
 
-	// It does not matter that another compressor wrote them.
+	// That another compressor wrote them does not matter.
 	prune()
 	build("freshprior/other", "zstd", change)
 	other := pull(t, "freshprior/other")
@@ -126,7 +128,8 @@ func TestInterop_ABuilderThatHasNothingOfThePriorImageContinuesIt(t *testing.T) 
 		t.Errorf("layers differ (-gzip +zstd):\n%s", diff)
 	}
 	for i, l := range other.layers() {
-		if made := strings.HasSuffix(string(other.manifest.Layers[i].MediaType), "zstd"); made == slices.Contains(first.layers(), l) {
+		made := strings.HasSuffix(string(other.manifest.Layers[i].MediaType), "zstd")
+		if made == slices.Contains(first.layers(), l) {
 			t.Errorf("layer %d is of type %s", i, other.manifest.Layers[i].MediaType)
 		}
 	}
@@ -151,7 +154,8 @@ func TestInterop_ALayerThatTheRegistryLostIsMadeAgain(t *testing.T) {
 	r.files["b"] = "changed"
 	r.name, r.args = "lostlayer/again", []string{"--progress=rawjson"}
 	out := d.build(t, r)
-	if said := warnings(t, out); !strings.Contains(said, "layers of the prior image cannot be had, and are made: ") || !strings.Contains(said, "404 Not Found") {
+	warning := "layers of the prior image cannot be fetched and are made again: "
+	if said := warnings(t, out); !strings.Contains(said, warning) || !strings.Contains(said, "404 Not Found") {
 		t.Errorf("nothing says why layers are made: %s\n%s", said, out)
 	}
 	again := pull(t, r.name)
@@ -164,7 +168,8 @@ func TestInterop_ALayerThatTheRegistryLostIsMadeAgain(t *testing.T) {
 func TestInterop_KeepBaseKeepsTheLayersOfFROM(t *testing.T) {
 	const name = "keepbase"
 	r := request{
-		file: syntax("keep-base") + "FROM " + env.host + "/debian AS base\nFROM base\nRUN rm /usr/bin/apt && echo new >/etc/new\nCOPY Containerfile /srv/\n",
+		file: syntax("keep-base") + "FROM " + env.host + "/debian AS base\nFROM base\nRUN rm /usr/bin/apt && echo new " +
+			">/etc/new\nCOPY Containerfile /srv/\n",
 		name: name, opts: []string{"build-arg:SOURCE_DATE_EPOCH=" + epoch},
 	}
 	env.daemon.build(t, r)
@@ -188,13 +193,15 @@ func TestInterop_KeepBaseContinuesAPriorImageToo(t *testing.T) {
 	const name = "keepbase/prior"
 	base := pull(t, "debian")
 	r := request{
-		file: syntax("keep-base prior="+env.host+"/"+name) + "FROM " + env.host + "/debian\nCOPY a /usr/share/one/\nCOPY b /etc/b\n", name: name,
-		files: map[string]string{"a": strings.Repeat("a", 100000), "b": "b"}, opts: []string{"build-arg:SOURCE_DATE_EPOCH=" + epoch},
+		file: syntax("keep-base prior="+env.host+"/"+name) + "FROM " + env.host + "/debian\nCOPY a /usr/share/one/\nCOPY " +
+			"b /etc/b\n", name: name,
+		files: map[string]string{"a": strings.Repeat("a", 100000), "b": "b"},
+		opts:  []string{"build-arg:SOURCE_DATE_EPOCH=" + epoch},
 	}
 	env.daemon.build(t, r)
 	first := pull(t, name)
 	r.files["b"] = "changed"
-	// Neither the layers of the base nor those of the prior image are there.
+	// The layers of the base and of the prior image are not there.
 	r.name += "/next"
 	newDaemon(t, daemonOptions{}).build(t, r)
 	second := pull(t, r.name)
@@ -204,7 +211,8 @@ func TestInterop_KeepBaseContinuesAPriorImageToo(t *testing.T) {
 	if n, _ := bytesBeyond(first, second); n != 1 || len(second.layers()) < 3 {
 		t.Errorf("%d of %d layers are new", n, len(second.layers()))
 	}
-	want := byCLI(t, name+"/cli", "--keep-base=docker://"+env.host+"/debian", "--prior=docker://"+env.host+"/"+name, "--rootfs="+tree(t, r))
+	want := byCLI(t, name+"/cli", "--keep-base=docker://"+env.host+"/debian", "--prior=docker://"+env.host+"/"+name,
+		"--rootfs="+tree(t, r))
 	if diff := cmp.Diff(want.layers(), second.layers()); diff != "" {
 		t.Errorf("layers differ from those of the command line (-want +got):\n%s", diff)
 	}

@@ -34,7 +34,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/aptsources"
 )
 
-// env is what the tests share: programs, a registry with the frontend and a base image, and a daemon.
+// env holds what the tests share: programs, a registry with the frontend and a base image, and a daemon.
 var env struct {
 	dir                         string
 	frontend, cli               string
@@ -67,7 +67,7 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// prepare builds the programs, starts the registry, and puts the frontend and a base image into it.
+// prepare builds the programs, starts the registry, and pushes the frontend and a base image to it.
 func prepare(dir string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience(20*time.Minute))
 	defer cancel()
@@ -79,7 +79,8 @@ func prepare(dir string) error {
 			return fmt.Errorf("building %s: %w: %s", pkg, err, out)
 		}
 	}
-	for program, at := range map[string]*string{"buildkitd": &env.buildkitd, "buildctl": &env.buildctl, "buildx": &env.buildx} {
+	for program, at := range map[string]*string{"buildkitd": &env.buildkitd, "buildctl": &env.buildctl,
+		"buildx": &env.buildx} {
 		out, err := exec.CommandContext(ctx, "go", "tool", "-modfile=../tools/go.mod", "-n", program).Output()
 		if err != nil {
 			return fmt.Errorf("building %s: %w", program, err)
@@ -90,7 +91,8 @@ func prepare(dir string) error {
 		return err
 	}
 	env.registry = httptest.NewServer(registry.New(
-		registry.WithBlobHandler(registry.NewDiskBlobHandler(filepath.Join(dir, "blobs"))), registry.Logger(log.New(io.Discard, "", 0))))
+		registry.WithBlobHandler(registry.NewDiskBlobHandler(filepath.Join(dir, "blobs"))),
+		registry.Logger(log.New(io.Discard, "", 0))))
 	env.host = strings.TrimPrefix(env.registry.URL, "http://")
 	program, err := os.ReadFile(env.frontend)
 	if err != nil {
@@ -106,7 +108,7 @@ func prepare(dir string) error {
 	return pushBase(ctx, dir)
 }
 
-// pushBase puts a Debian system into the registry, as an image of one layer.
+// pushBase pushes a Debian system as an image of one layer.
 func pushBase(ctx context.Context, dir string) error {
 	file := filepath.Join(dir, "base.tar")
 	if made := os.Getenv("OSTREE_EXT_TEST_BASE"); made != "" {
@@ -128,7 +130,7 @@ func pushBase(ctx context.Context, dir string) error {
 	return pushScanner(img)
 }
 
-// debian makes a small Debian system, as a tar file.
+// debian returns a tar file of a small Debian system.
 func debian(ctx context.Context, file string) error {
 	mirror, err := aptsources.Find("bookworm")
 	if err != nil {
@@ -145,15 +147,17 @@ func debian(ctx context.Context, file string) error {
 	return nil
 }
 
-// pushScanner puts a program that makes an SBOM into the registry.
+// pushScanner pushes an image of a program that makes an SBOM.
 func pushScanner(base v1.Image) error {
 	config, err := base.ConfigFile()
 	if err != nil {
 		return err
 	}
 	config = config.DeepCopy()
-	const statement = `{"_type":"https://in-toto.io/Statement/v0.1","predicateType":"https://spdx.dev/Document","predicate":{"name":"test"}}`
-	config.Config.Entrypoint = []string{"/bin/sh", "-c", "echo '" + statement + "' >$BUILDKIT_SCAN_DESTINATION/test.spdx.json"}
+	const statement = `{"_type":"https://in-toto.io/Statement/v0.1",` +
+		`"predicateType":"https://spdx.dev/Document","predicate":{"name":"test"}}`
+	config.Config.Entrypoint = []string{"/bin/sh", "-c",
+		"echo '" + statement + "' >$BUILDKIT_SCAN_DESTINATION/test.spdx.json"}
 	img, err := mutate.ConfigFile(base, config)
 	if err != nil {
 		return err
@@ -163,7 +167,8 @@ func pushScanner(base v1.Image) error {
 
 func baseImage(layer v1.Layer) (v1.Image, error) {
 	created := v1.Time{Time: time.Unix(1700000000, 0).UTC()}
-	img, err := mutate.Append(mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON), types.OCIManifestSchema1),
+	img, err := mutate.Append(mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON),
+		types.OCIManifestSchema1),
 		mutate.Addendum{Layer: layer, History: v1.History{Created: created, CreatedBy: "test"}})
 	if err != nil {
 		return nil, err
@@ -186,7 +191,7 @@ func pushImage(repository string, img v1.Image) error {
 	return remote.Write(ref, img)
 }
 
-// request is a build by buildctl.
+// request describes a build with buildctl.
 type request struct {
 	file   string            // the Containerfile
 	files  map[string]string // beside it
@@ -198,12 +203,12 @@ type request struct {
 	plain  bool // with BuildKit's own frontend
 }
 
-// syntax is the first line of a Containerfile.
+// syntax returns the first line of a Containerfile.
 func syntax(options string) string {
 	return strings.TrimSpace("# syntax="+env.host+"/frontend "+options) + "\n"
 }
 
-// try builds and returns what buildctl printed.
+// try builds and returns the output of buildctl.
 func (d *daemon) try(ctx context.Context, t testing.TB, r request) (string, error) {
 	t.Helper()
 	dir := r.dir
@@ -221,7 +226,8 @@ func (d *daemon) try(ctx context.Context, t testing.TB, r request) (string, erro
 		output = "type=image,push=true,name=" + env.host + "/" + r.name
 	}
 	args := []string{
-		"--addr", d.addr, "build", "--progress=plain", "--frontend=dockerfile.v0", "--local=context=" + dir, "--local=dockerfile=" + dir,
+		"--addr", d.addr, "build", "--progress=plain", "--frontend=dockerfile.v0", "--local=context=" + dir,
+		"--local=dockerfile=" + dir,
 		"--opt=filename=Containerfile", "--output=" + output,
 	}
 	for _, o := range r.opts {
@@ -237,7 +243,7 @@ func (d *daemon) try(ctx context.Context, t testing.TB, r request) (string, erro
 	return string(out), err
 }
 
-// build builds, and fails the test if that fails.
+// build is like try, and fails the test if the build fails.
 func (d *daemon) build(t testing.TB, r request) string {
 	t.Helper()
 	out, err := d.try(t.Context(), t, r)
@@ -254,7 +260,7 @@ func writeFile(t testing.TB, file, content string) {
 	}
 }
 
-// must runs a program and returns what it printed.
+// must runs a program and returns its output.
 func must(t testing.TB, program string, args ...string) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), program, args...).CombinedOutput()
@@ -264,7 +270,7 @@ func must(t testing.TB, program string, args ...string) string {
 	return string(out)
 }
 
-// pulled is an image of the registry.
+// pulled is an image from the registry.
 type pulled struct {
 	digest   string
 	manifest *v1.Manifest
@@ -276,7 +282,7 @@ func pull(t testing.TB, repository string) *pulled {
 	return read(t, imageOf(t, repository))
 }
 
-// imageOf is an image of the registry.
+// imageOf reads an image from the registry.
 func imageOf(t testing.TB, repository string) v1.Image {
 	t.Helper()
 	ref, err := name.ParseReference(env.host + "/" + repository)
@@ -290,7 +296,7 @@ func imageOf(t testing.TB, repository string) v1.Image {
 	return img
 }
 
-// fileOf is the content of a file of an image of the registry.
+// fileOf returns the content of a file in an image from the registry.
 func fileOf(t testing.TB, repository, file string) string {
 	t.Helper()
 	files := mutate.Extract(imageOf(t, repository))
@@ -328,7 +334,7 @@ func read(t testing.TB, img v1.Image) *pulled {
 	return &pulled{digest.String(), manifest, config}
 }
 
-// layers lists digest and diff-id of each layer.
+// layers lists the digest and the diff-id of each layer.
 func (p *pulled) layers() []string {
 	var out []string
 	for i, l := range p.manifest.Layers {
@@ -337,7 +343,7 @@ func (p *pulled) layers() []string {
 	return out
 }
 
-// jsonOf is a value as text, for comparing.
+// jsonOf returns a value as text, for comparing.
 func jsonOf(t testing.TB, v any) string {
 	t.Helper()
 	data, err := json.MarshalIndent(v, "", " ")

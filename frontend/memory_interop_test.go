@@ -18,12 +18,12 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
 )
 
-// maxMemory is what the chunk step may need, in bytes, however large the tree is.
+// maxMemory is how much memory in bytes the chunk step may use, however large the tree is.
 const maxMemory = 150 << 20
 
 func TestInterop_TheChunkStepNeedsLittleMemory(t *testing.T) {
 	root := tree(t, request{file: "FROM " + env.host + "/debian\n", name: "memory"})
-	// Larger than what may be needed, and nothing that compresses.
+	// The file is larger than the limit, and does not compress.
 	must(t, "dd", "if=/dev/urandom", "of="+filepath.Join(root, "large"), "bs=1M", "count=400", "status=none")
 	t.Run("on this machine", func(t *testing.T) { chunkInLittleMemory(t, root) })
 	t.Run("with many processors", func(t *testing.T) {
@@ -32,7 +32,7 @@ func TestInterop_TheChunkStepNeedsLittleMemory(t *testing.T) {
 	})
 }
 
-// chunkInLittleMemory runs the chunk step over a tree in both formats.
+// chunkInLittleMemory runs the chunk step on a tree in both formats.
 func chunkInLittleMemory(t *testing.T, root string) {
 	t.Helper()
 	for _, format := range []string{asked.Plain, asked.OSTree} {
@@ -40,7 +40,8 @@ func chunkInLittleMemory(t *testing.T, root string) {
 			dir := t.TempDir()
 			created := time.Unix(0, 0).UTC()
 			req := chunk.Request{
-				Created: &created, Options: asked.Options{Format: format}, Config: []byte("{}"), Platform: ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH},
+				Created: &created, Options: asked.Options{Format: format}, Config: []byte("{}"),
+				Platform: ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH},
 			}
 			data, err := json.Marshal(req)
 			if err != nil {
@@ -52,9 +53,10 @@ func chunkInLittleMemory(t *testing.T, root string) {
 					t.Fatal(err)
 				}
 			}
-			// Not asked of the kernel by the test: a process counts what its parent needed, too.
+			// Use time(1). The kernel's maximum for our child would include the memory of this process.
 			report := filepath.Join(dir, "memory")
-			must(t, "/usr/bin/time", "-f", "%M", "-o", report, env.frontend, "chunk", "--in="+root, "--request="+filepath.Join(dir, "request.json"),
+			must(t, "/usr/bin/time", "-f", "%M", "-o", report, env.frontend, "chunk", "--in="+root,
+				"--request="+filepath.Join(dir, "request.json"),
 				"--layout="+filepath.Join(dir, "layout"), "--result="+filepath.Join(dir, "result"))
 			data, err = os.ReadFile(filepath.Join(dir, "result", chunk.ResultFile))
 			if err != nil {

@@ -10,17 +10,18 @@ import (
 )
 
 const (
-	// argPrefix begins the names of build arguments that are options.
+	// argPrefix is the prefix of build arguments that are options.
 	argPrefix = "OSTREE_EXT_"
-	// optPrefix begins the names of options which a client passes on as they are. It can be left out.
+	// optPrefix is the prefix of our options among those that a client passes on. It is optional.
 	optPrefix = "ostree-ext:"
 
 	keyBuildArg = "build-arg:"
 	keyCmdline  = "cmdline"
 )
 
-// ParseOptions finds our options among those of a build: on the syntax line, as options of the client, and as build
-// arguments, of which the latter win. The error wraps [request.ErrOption] and says which names or values there are.
+// ParseOptions returns our options among those of a build. They are on the syntax line, among the options of the
+// client, and among the build arguments; later ones in this list win. The error wraps [request.ErrOption] and lists the
+// valid names or values.
 func ParseOptions(all map[string]string) (request.Options, error) {
 	var o request.Options
 	words := strings.Fields(all[keyCmdline])
@@ -49,7 +50,7 @@ func ParseOptions(all map[string]string) (request.Options, error) {
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		arg, isArg := strings.CutPrefix(key, keyBuildArg)
 		name, ours := strings.CutPrefix(arg, argPrefix)
-		// An empty argument is what a script has that leaves the choice to us.
+		// Ignore empty arguments, which scripts use for unset options.
 		if !isArg || !ours || all[key] == "" {
 			continue
 		}
@@ -65,8 +66,8 @@ func ParseOptions(all map[string]string) (request.Options, error) {
 	return o, o.Check(request.Frontend, in)
 }
 
-// isSlip reports whether a name is one of ours with a letter too few, too many or other. Names that are further away are of
-// BuildKit's own frontend, whose options come along with ours.
+// isSlip reports whether a name is one of ours with a letter missing, added or changed. Other unknown names are options
+// of BuildKit's own frontend, which are passed in the same map.
 func isSlip(name, ours string) bool {
 	if len(name) > len(ours) {
 		name, ours = ours, name

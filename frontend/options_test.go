@@ -21,24 +21,32 @@ func TestOptionsComeFromTheSyntaxLineTheClientAndBuildArguments(t *testing.T) {
 		{"none", map[string]string{"cmdline": "img", "source": "img", "filename": "Containerfile"}, asked.Options{}},
 		{
 			"those of BuildKit's own frontend",
-			map[string]string{"no-cache": "", "platform": "linux/arm64", "requestid": "", "shm-size": "1", "add-hosts": "", "target": "a", "hostname": "h", "ulimit": ""},
+			map[string]string{"no-cache": "", "platform": "linux/arm64", "requestid": "", "shm-size": "1", "add-hosts": "",
+				"target": "a", "hostname": "h", "ulimit": ""},
 			asked.Options{},
 		},
 		{"no syntax line", map[string]string{}, asked.Options{}},
-		{"syntax line", map[string]string{"cmdline": "img format=ostree  max-layers=40"}, asked.Options{Format: "ostree", MaxLayers: 40}},
-		{"as flags", map[string]string{"cmdline": "img --format=ostree --max-layers=40"}, asked.Options{Format: "ostree", MaxLayers: 40}},
+		{"syntax line", map[string]string{"cmdline": "img format=ostree  max-layers=40"},
+			asked.Options{Format: "ostree", MaxLayers: 40}},
+		{"as flags", map[string]string{"cmdline": "img --format=ostree --max-layers=40"},
+			asked.Options{Format: "ostree", MaxLayers: 40}},
 		{"a flag without value", map[string]string{"cmdline": "img strict"}, asked.Options{Strict: true}},
 		{"build argument", map[string]string{"build-arg:OSTREE_EXT_MAX_LAYERS": "40"}, asked.Options{MaxLayers: 40}},
-		{"option of the client", map[string]string{"max-layers": "40", "platform": "linux/amd64"}, asked.Options{MaxLayers: 40}},
+		{"option of the client", map[string]string{"max-layers": "40", "platform": "linux/amd64"},
+			asked.Options{MaxLayers: 40}},
 		{"option of the client with prefix", map[string]string{"ostree-ext:max-layers": "40"}, asked.Options{MaxLayers: 40}},
-		{"other build arguments", map[string]string{"build-arg:FORMAT": "x", "label:format": "y", "target": "z"}, asked.Options{}},
-		{"an empty build argument is none", map[string]string{"cmdline": "img prior=a", "build-arg:OSTREE_EXT_PRIOR": ""}, asked.Options{Prior: "a"}},
+		{"other build arguments", map[string]string{"build-arg:FORMAT": "x", "label:format": "y", "target": "z"},
+			asked.Options{}},
+		{"an empty build argument is none", map[string]string{"cmdline": "img prior=a", "build-arg:OSTREE_EXT_PRIOR": ""},
+			asked.Options{Prior: "a"}},
 		{
 			"build arguments win, then the client",
-			map[string]string{"cmdline": "img max-layers=10 strict packing=cost", "max-layers": "20", "strict": "false", "build-arg:OSTREE_EXT_MAX_LAYERS": "30"},
+			map[string]string{"cmdline": "img max-layers=10 strict packing=cost", "max-layers": "20", "strict": "false",
+				"build-arg:OSTREE_EXT_MAX_LAYERS": "30"},
 			asked.Options{MaxLayers: 30, Packing: "cost"},
 		},
-		{"lists", map[string]string{"cmdline": "img ref=x copymeta=a,b"}, asked.Options{Ref: "x", CopyMeta: []string{"a", "b"}}},
+		{"lists", map[string]string{"cmdline": "img ref=x copymeta=a,b"},
+			asked.Options{Ref: "x", CopyMeta: []string{"a", "b"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -60,10 +68,13 @@ func TestOptionsThatMakeNoSenseAreErrorsThatSayWhatDoes(t *testing.T) {
 		all  map[string]string
 		want []string
 	}{
-		{"name on the syntax line", map[string]string{"cmdline": "img max-layer=3"}, []string{"syntax line", `"max-layer"`, "max-layers", "keep-base"}},
-		{"name of a build argument", map[string]string{"build-arg:OSTREE_EXT_LAYERS": "3"}, []string{"OSTREE_EXT_LAYERS", "max-layers"}},
+		{"name on the syntax line", map[string]string{"cmdline": "img max-layer=3"},
+			[]string{"syntax line", `"max-layer"`, "max-layers", "keep-base"}},
+		{"name of a build argument", map[string]string{"build-arg:OSTREE_EXT_LAYERS": "3"},
+			[]string{"OSTREE_EXT_LAYERS", "max-layers"}},
 		{"name of a prefixed option", map[string]string{"ostree-ext:layers": "3"}, []string{`"layers"`, "max-layers"}},
-		{"a letter too few in an option of the client", map[string]string{"max-layer": "3"}, []string{`"max-layer"`, "max-layers"}},
+		{"a letter too few in an option of the client", map[string]string{"max-layer": "3"},
+			[]string{`"max-layer"`, "max-layers"}},
 		{"a letter too many", map[string]string{"keep-basse": "true"}, []string{`"keep-basse"`, "keep-base"}},
 		{"another letter", map[string]string{"formal": "ostree"}, []string{`"formal"`, "format"}},
 		{"value", map[string]string{"cmdline": "img format=oci"}, []string{"format=oci", "plain or ostree"}},
@@ -74,7 +85,8 @@ func TestOptionsThatMakeNoSenseAreErrorsThatSayWhatDoes(t *testing.T) {
 		{"ref without value", map[string]string{"cmdline": "img ref="}, []string{"a ref or checksum"}},
 		{"ref and plain", map[string]string{"cmdline": "img ref=x format=plain"}, []string{"format=plain"}},
 		{"repo without ref", map[string]string{"cmdline": "img repo=x"}, []string{"give ref"}},
-		{"keep-base of a commit", map[string]string{"cmdline": "img keep-base format=ostree"}, []string{"keep-base is for format=plain"}},
+		{"keep-base of a commit", map[string]string{"cmdline": "img keep-base format=ostree"},
+			[]string{"keep-base is for format=plain"}},
 		{"level of nothing", map[string]string{"cmdline": "img compression=none compression-level=3"}, []string{"no level"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

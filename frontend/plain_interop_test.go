@@ -14,10 +14,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// epoch is the time of images that are compared with those of the command line.
+// epoch is the time of images that are compared with images of the command line.
 const epoch = "1700000123"
 
-// attributes is a Containerfile that sets all that a build step can set.
+// attributes returns a Containerfile that sets everything that a build step can set.
 func attributes() string {
 	return "FROM " + env.host + `/debian
 RUN --mount=type=bind,source=debs,target=/debs dpkg -i /debs/*.deb
@@ -36,7 +36,7 @@ CMD ["/bin/cat", "/srv/hello.txt"]
 `
 }
 
-// tree unpacks what BuildKit's own frontend makes of the Containerfile.
+// tree unpacks the result of BuildKit's own frontend.
 func tree(t *testing.T, r request) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -50,7 +50,7 @@ func tree(t *testing.T, r request) string {
 	return root
 }
 
-// byCLI makes an image with the command line.
+// byCLI makes an image with the command line program.
 func byCLI(t *testing.T, repository string, args ...string) *pulled {
 	t.Helper()
 	if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--prior=") }) {
@@ -95,7 +95,7 @@ func TestInterop_PlainImageHasTheLayersOfTheCommandLine(t *testing.T) {
 	t.Run("other programs accept it", func(t *testing.T) { accepted(t, r.name, "srv/data") })
 }
 
-// installed is what attributes needs beside the Containerfile.
+// installed returns the files that attributes needs besides the Containerfile.
 func installed(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -104,7 +104,7 @@ func installed(t *testing.T) string {
 	return dir
 }
 
-// accepted has other programs copy, unpack and run an image, and looks at what they make of it.
+// accepted copies, unpacks and runs an image with other programs, and checks the result.
 func accepted(t *testing.T, repository, data string) {
 	dir := t.TempDir()
 	layout, bundle := filepath.Join(dir, "oci")+":x", filepath.Join(dir, "bundle")
@@ -114,11 +114,13 @@ func accepted(t *testing.T, repository, data string) {
 	plain := data == "srv/data"
 	checkAttributes(t, filepath.Join(bundle, "rootfs", data), plain)
 	if plain {
-		if got := strings.TrimSpace(must(t, "stat", "-c", "%F", filepath.Join(bundle, "rootfs/srv/data/pipe"))); got != "fifo" {
+		got := strings.TrimSpace(must(t, "stat", "-c", "%F", filepath.Join(bundle, "rootfs/srv/data/pipe")))
+		if got != "fifo" {
 			t.Errorf("the pipe is a %s", got)
 		}
 	}
-	if got, err := os.ReadFile(filepath.Join(bundle, "rootfs/usr/lib/test-package-1/0")); err != nil || string(got) != packageContent(1, 1) {
+	if got, err := os.ReadFile(filepath.Join(bundle, "rootfs/usr/lib/test-package-1/0")); err != nil ||
+		string(got) != packageContent(1, 1) {
 		t.Errorf("a file of a package has %d bytes: %v", len(got), err)
 	}
 	if got := runInBundle(t, bundle, "/bin/cat", "/srv/here.txt"); got != "a heredoc\n" {
@@ -134,10 +136,12 @@ func accepted(t *testing.T, repository, data string) {
 			t.Error(err)
 		}
 	})
-	storage := []string{"--root", filepath.Join(run, "storage"), "--runroot", filepath.Join(run, "run"), "--storage-driver=overlay", "--cgroup-manager=cgroupfs"}
+	storage := []string{"--root", filepath.Join(run, "storage"), "--runroot", filepath.Join(run, "run"),
+		"--storage-driver=overlay", "--cgroup-manager=cgroupfs"}
 	defer must(t, "podman", append(storage, "system", "reset", "--force")...)
 	got := must(t, "podman", append(storage,
-		"run", "--quiet", "--rm", "--network=none", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024", "--security-opt=seccomp=unconfined", "--tls-verify=false", "--runtime=runc",
+		"run", "--quiet", "--rm", "--network=none", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024",
+		"--security-opt=seccomp=unconfined", "--tls-verify=false", "--runtime=runc",
 		env.host+"/"+repository)...)
 	if !strings.HasSuffix(got, "hello\n") {
 		t.Errorf("podman: %q", got)

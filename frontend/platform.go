@@ -29,43 +29,45 @@ const (
 	dirScratch = "/tmp"
 )
 
-// maxResult bounds the result of a chunk step in bytes: messages have 16 MiB at most.
+// maxResult limits the result of a chunk step in bytes. Messages have at most 16 MiB.
 const maxResult = 8 << 20
 
-// image is one of ours.
+// image is an image that we made.
 type image struct {
 	ref         client.Reference
 	config      []byte
 	annotations map[string]string
 }
 
-// target is the image of one platform while it is made.
+// target is the image of one platform while it is built.
 type target struct {
 	*job
 	platform ocispec.Platform
-	label    string // what its steps are called
+	label    string // prefix of the names of its steps
 	request  chunk.Request
-	base     *known
-	prior    *known // whose layers may be taken, or nil
+	base     *remoteImage
+	prior    *remoteImage // the image whose layers may be reused, or nil
 	warnings []string
-	// made is what the chunk step left.
-	made made
-	// registries run until all layers were fetched.
+	// output is the output of the last chunk step.
+	output chunkOutput
+	// registries run until all layers have been fetched.
 	registries []*registry
 }
 
-// made is what a chunk step leaves: an image as a layout, and what the image is.
-type made struct {
-	keyed  bool // what went in is made by steps, or is an image: not what the client has just sent
+// chunkOutput is the output of a chunk step.
+type chunkOutput struct {
+	keyed  bool // the cache key of the input follows from its definition, see isKeyed
 	layout llb.State
-	ref    client.Reference // of the result
+	ref    client.Reference // the directory with the result
 	result *chunk.Result
 }
 
-// platform makes the image of a platform.
-func (b *job) platform(ctx context.Context, p exptypes.Platform, ref client.Reference, metadata map[string][]byte, suffix string) (*image, error) {
+// platform builds the image of a platform.
+func (b *job) platform(
+	ctx context.Context, p exptypes.Platform, ref client.Reference, metadata map[string][]byte, suffix string,
+) (*image, error) {
 	t := &target{job: b, platform: p.Platform, label: "[chunk " + platforms.Format(p.Platform) + "] "}
-	if err := t.findKept(ctx, ref); err != nil {
+	if err := t.findKeptBase(ctx, ref); err != nil {
 		return nil, err
 	}
 	var err error
@@ -84,7 +86,7 @@ func (b *job) platform(ctx context.Context, p exptypes.Platform, ref client.Refe
 		return nil, err
 	}
 	if b.options.Output == request.OutputLayout {
-		ref, err := b.solve(ctx, t.made.layout)
+		ref, err := b.solve(ctx, t.output.layout)
 		return &image{ref: ref, config: metadata[exptypes.ExporterImageConfigKey+suffix]}, err
 	}
 	defer func() {
@@ -94,10 +96,11 @@ func (b *job) platform(ctx context.Context, p exptypes.Platform, ref client.Refe
 	}()
 	img := &image{}
 	img.ref, err = t.assemble(ctx)
-	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrUnreachable) && len(t.made.result.From(chunk.FromPrior)) > 0 {
+	reused := len(t.output.result.From(chunk.FromPrior)) > 0
+	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrUnreachable) && reused {
 		t.request.PriorLayers = nil
-		// The first registry goes on: the builder may still want to fetch from there what both have.
-		t.warnings = []string{"layers of the prior image cannot be had, and are made: " + t.reason(err)}
+		// Keep the first registry: the builder may still fetch layers from it that both attempts have.
+		t.warnings = []string{"layers of the prior image cannot be fetched and are made again: " + t.reason(err)}
 		if err := t.chunk(ctx, in); err != nil {
 			return nil, err
 		}
@@ -106,12 +109,12 @@ func (b *job) platform(ctx context.Context, p exptypes.Platform, ref client.Refe
 	if err != nil {
 		return nil, err
 	}
-	img.annotations = t.made.result.Annotations
-	img.config, err = t.made.result.ExportConfig()
+	img.annotations = t.output.result.Annotations
+	img.config, err = t.output.result.ExportConfig()
 	return img, err
 }
 
-// input is what the chunk step reads: the last stage, or the context with the repository.
+// input returns what the chunk step reads: the last stage, or the context with the repository.
 func (t *target) input(ctx context.Context, ref client.Reference) (llb.State, error) {
 	if t.options.Ref != "" {
 		named, err := t.dc.NamedContext("repo", dockerui.ContextOpt{NoDockerignore: true, Platform: &t.platform})
@@ -127,7 +130,7 @@ func (t *target) input(ctx context.Context, ref client.Reference) (llb.State, er
 		}
 	}
 	if ref == nil {
-		return llb.State{}, errors.New("the last stage left no files: an image of nothing cannot be split")
+		return llb.State{}, errors.New("the last stage has no files to make an image of")
 	}
 	return ref.ToState()
 }
@@ -138,32 +141,33 @@ func (t *target) chunk(ctx context.Context, in llb.State) error {
 	if err != nil {
 		return err
 	}
-	if t.made.keyed, err = isKeyed(ctx, in, t.native); err != nil {
+	if t.output.keyed, err = isKeyed(ctx, in, t.native); err != nil {
 		return err
 	}
 	run := t.self.Run(t.step(in, data)...)
-	t.made.layout = run.AddMount(dirLayout, llb.Scratch())
+	t.output.layout = run.AddMount(dirLayout, llb.Scratch())
 	results := run.AddMount(dirResult, llb.Scratch())
-	if t.made.ref, err = t.solve(ctx, results); err != nil {
+	if t.output.ref, err = t.solve(ctx, results); err != nil {
 		return err
 	}
-	if t.made.ref == nil {
+	if t.output.ref == nil {
 		return errors.New("the chunk step left no result")
 	}
-	data, err = t.made.ref.ReadFile(ctx, client.ReadRequest{Filename: chunk.ResultFile, Range: &client.FileRange{Length: maxResult}})
+	data, err = t.output.ref.ReadFile(ctx,
+		client.ReadRequest{Filename: chunk.ResultFile, Range: &client.FileRange{Length: maxResult}})
 	if err != nil {
 		return fmt.Errorf("the chunk step left no result: %w", err)
 	}
-	if t.made.result, err = chunk.ParseResult(data); err != nil {
+	if t.output.result, err = chunk.ParseResult(data); err != nil {
 		return err
 	}
-	if text := t.made.result.Error; text != "" {
+	if text := t.output.result.Error; text != "" {
 		return errors.New(text)
 	}
-	return t.warn(ctx, results, append(t.warnings, t.made.result.Warnings...))
+	return t.warn(ctx, results, append(t.warnings, t.output.result.Warnings...))
 }
 
-// step is how the chunk step runs: our own program, on the builder's own platform, without a network.
+// step returns how to run the chunk step: our own program on the builder's platform, without a network.
 func (t *target) step(in llb.State, request []byte) []llb.RunOption {
 	args := []string{
 		t.program, "chunk", "--in=" + dirIn, "--layout=" + dirLayout, "--result=" + dirResult,
@@ -185,22 +189,22 @@ func (t *target) step(in llb.State, request []byte) []llb.RunOption {
 	return append(opts, llb.Args(args))
 }
 
-// readsInput is how the chunk step has its input. Where the steps that made it are the key of the cache, the builder need not
-// look for another one in its content, for which it would read all of it.
+// readsInput returns the options of the mount with the input. If the cache key follows from the steps that made the
+// input, the builder does not need to compute one from its content, for which it would read all of it.
 func (t *target) readsInput() []llb.MountOption {
 	opts := []llb.MountOption{llb.Readonly}
-	if t.made.keyed && t.opts.LLBCaps.Supports(pb.CapExecMountContentCache) == nil {
+	if t.output.keyed && t.opts.LLBCaps.Supports(pb.CapExecMountContentCache) == nil {
 		opts = append(opts, llb.ContentCache(llb.MountContentCacheOff))
 	}
 	return opts
 }
 
-// requests is a directory with the request.
+// requests returns a directory with the request.
 func (t *target) requests(data []byte) llb.State {
 	return llb.Scratch().File(llb.Mkfile("/"+chunk.RequestFile, 0o644, data), llb.WithCustomName(t.label+"options"))
 }
 
-// warn tells the user what to look at, beside a step.
+// warn shows warnings to the user, attached to a step.
 func (t *target) warn(ctx context.Context, step llb.State, texts []string) error {
 	if len(texts) == 0 {
 		return nil
@@ -221,24 +225,24 @@ func (t *target) warn(ctx context.Context, step llb.State, texts []string) error
 	return nil
 }
 
-// assemble makes the builder have the layers, and returns what stands for all of them in their order.
+// assemble lets the builder fetch the layers, and returns a reference to the image of all layers in order.
 func (t *target) assemble(ctx context.Context) (client.Reference, error) {
 	r, err := t.serve(ctx)
 	if err != nil {
 		return nil, err
 	}
 	t.registries = append(t.registries, r)
-	current := t.made
+	current := t.output
 	for _, each := range t.registries {
-		// Earlier ones, too: the builder goes on to ask the one that it first was told of a layer by.
-		each.made.Store(&current)
+		// Update the earlier ones, too: the builder keeps asking the registry from which it first learned of a layer.
+		each.output.Store(&current)
 	}
-	fetched, all, err := t.sequence(r, t.made.result)
+	fetched, all, err := t.sequence(r, t.output.result)
 	if err != nil {
 		return nil, err
 	}
 	if t.base != nil && len(fetched) > 0 {
-		// It may have whiteouts. With nothing below that they hide, BuildKit cannot copy from it.
+		// This layer may have whiteouts. BuildKit cannot copy from an image if nothing is below them.
 		if err := t.touch(ctx, fetched[0]); err != nil {
 			return nil, r.explain(err)
 		}
@@ -247,8 +251,8 @@ func (t *target) assemble(ctx context.Context) (client.Reference, error) {
 	if err := t.fetch(ctx, fetched); err != nil {
 		return nil, r.explain(err)
 	}
-	// The name of the last step tells what there is to upload, also where everything is cached.
-	summary := t.label + "image of " + t.made.result.Summary
+	// The name of the last step says what there is to upload, even if everything is cached.
+	summary := t.label + "image of " + t.output.result.Summary
 	passes := t.opts.LLBCaps.Supports(pb.CapPassthroughOp) == nil
 	st := all[0]
 	if len(all) > 1 {
@@ -259,12 +263,12 @@ func (t *target) assemble(ctx context.Context) (client.Reference, error) {
 		st = llb.Merge(all, llb.WithCustomName(name))
 	}
 	if passes {
-		// Without it, the image is not known to come from the Containerfile: neither to caches nor to provenance.
-		st = llb.NewPassthrough("ostree-ext", []llb.PassthroughInput{{State: st, Output: true}, {State: t.made.layout}},
+		// Without it, caches and provenance do not see that the image comes from the Containerfile.
+		st = llb.NewPassthrough("ostree-ext", []llb.PassthroughInput{{State: st, Output: true}, {State: t.output.layout}},
 			llb.WithCustomName(summary))
 	} else if len(t.dc.CacheImports) > 0 {
 		text := "this builder cannot keep the Containerfile's steps in an exported cache: that needs BuildKit 0.31"
-		if err := t.warn(ctx, t.made.layout, []string{text}); err != nil {
+		if err := t.warn(ctx, t.output.layout, []string{text}); err != nil {
 			return nil, err
 		}
 	}
@@ -275,13 +279,13 @@ func (t *target) assemble(ctx context.Context) (client.Reference, error) {
 	return ref, nil
 }
 
-// fetch makes the builder fetch images, which it would otherwise do when the registry is gone. It copies from each of them
-// a file that none has.
+// fetch lets the builder fetch images now; otherwise it would do so after the registry has ended. The step copies a
+// file that none of them has.
 func (t *target) fetch(ctx context.Context, images []llb.State) error {
 	if len(images) == 0 {
 		return nil
 	}
-	// A second attempt needs another name, or BuildKit takes it for the first, which failed.
+	// A second attempt needs another name. Otherwise BuildKit would return the error of the first.
 	absent := fmt.Sprintf("/.ostree-ext-absent-%d*", len(t.registries))
 	var copies *llb.FileAction
 	for _, st := range images {
@@ -292,15 +296,16 @@ func (t *target) fetch(ctx context.Context, images []llb.State) error {
 			copies = copies.Copy(st, absent, "/", info)
 		}
 	}
-	_, err := t.solve(ctx, llb.Scratch().File(copies, llb.IgnoreCache, t.group(), llb.WithCustomName(t.label+"importing layers")))
+	_, err := t.solve(ctx,
+		llb.Scratch().File(copies, llb.IgnoreCache, t.group(), llb.WithCustomName(t.label+"importing layers")))
 	return err
 }
 
-// touch makes the builder fetch one image: it runs a step that does nothing beside it. Reading a file of the image through the
-// gateway would keep others from being read, those that the registry waits for among them.
+// touch lets the builder fetch one image, by running a step that mounts it and does nothing. Reading a file of it
+// through the gateway would block other reads, including those that the registry waits for.
 func (t *target) touch(ctx context.Context, image llb.State) error {
 	if t.opts.LLBCaps.Supports(pb.CapExecMountContentCache) != nil {
-		// It would read all files for a key of the cache. One this old has nothing that the registry has to ask for.
+		// This builder would read all files to compute a cache key. One this old has no layers that the registry asks for.
 		ref, err := t.solve(ctx, image)
 		if err != nil {
 			return err
@@ -310,21 +315,22 @@ func (t *target) touch(ctx context.Context, image llb.State) error {
 	}
 	run := t.self.Run(
 		llb.Args([]string{t.program, "nothing"}), llb.ReadonlyRootFS(), llb.Network(pb.NetMode_NONE), llb.Platform(t.native),
-		llb.AddMount(dirBase, image, llb.Readonly, llb.ContentCache(llb.MountContentCacheOff)), llb.IgnoreCache, t.group(), llb.WithCustomName(t.label+"importing layers"),
+		llb.AddMount(dirBase, image, llb.Readonly, llb.ContentCache(llb.MountContentCacheOff)), llb.IgnoreCache, t.group(),
+		llb.WithCustomName(t.label+"importing layers"),
 	)
 	_, err := t.solve(ctx, run.AddMount(dirScratch, llb.Scratch()))
 	return err
 }
 
-// group makes one line of many steps.
+// group shows several steps as one in the progress.
 func (t *target) group() llb.ConstraintsOpt {
 	return llb.ProgressGroup("ostree-ext "+t.label, t.label+"importing layers", false)
 }
 
-// sequence returns the images of which the layers are, in order, and those that make the builder fetch what it has not.
+// sequence returns all images whose layers make up the result, in order, and the images that the builder must fetch.
 //
-// A layer of the prior image is one like ours. No layer is taken out of an image by a difference: BuildKit may take the
-// difference itself, once it made one, for the image, and then writes layers of its own.
+// A layer of the prior image is fetched like a new one. Layers are never split off an image with a difference of
+// states: once BuildKit has computed a difference, it may use it in place of the image, and write other layers.
 func (t *target) sequence(r *registry, result *chunk.Result) (fetched, all []llb.State, err error) {
 	if r.whole {
 		st, err := r.image(t, result, false, result.From(chunk.Made)...)
@@ -359,9 +365,9 @@ func (t *target) sequence(r *registry, result *chunk.Result) (fetched, all []llb
 	return fetched, all, nil
 }
 
-// image is the image of some layers that the registry has.
+// image returns the image of some layers from the registry.
 func (r *registry) image(t *target, result *chunk.Result, marked bool, layers ...int) (llb.State, error) {
-	single, err := result.Alone(t.platform, marked, layers...)
+	single, err := result.Subset(t.platform, marked, layers...)
 	if err != nil {
 		return llb.State{}, err
 	}

@@ -22,12 +22,12 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 )
 
-// maxManifest bounds a manifest in bytes, as registries do.
+// maxManifest limits a manifest in bytes, as registries do.
 const maxManifest = 4 << 20
 
-// findPrior finds the image to continue from. None yet is a warning.
+// findPrior finds the image to continue from. It only warns if that does not exist yet.
 func (t *target) findPrior(ctx context.Context) (err error) {
-	var prior *known
+	var prior *remoteImage
 	name := t.options.Prior
 	given, isContext := t.context("prior")
 	switch {
@@ -39,13 +39,14 @@ func (t *target) findPrior(ctx context.Context) (err error) {
 		name = given
 		prior, err = t.resolveContext(ctx, given)
 	default:
-		t.warnings = append(t.warnings, "layers are planned afresh: name the image that this one replaces with prior=IMAGE, and what did not change stays (or silence this with prior=none)")
+		t.warnings = append(t.warnings, "layers are planned afresh: name the image that this one replaces with "+
+			"prior=IMAGE, and what did not change stays (or silence this with prior=none)")
 		return nil
 	}
 	if notFound(err) {
 		text := fmt.Sprintf("there is no prior image %s yet: layers are planned afresh", name)
 		if hidden(err) {
-			text = fmt.Sprintf("the registry says of the prior image %s that it does not exist, or that you may not read it: layers are planned afresh", name)
+			text = fmt.Sprintf("the prior image %s does not exist, or you may not read it: layers are planned afresh", name)
 		}
 		t.warnings = append(t.warnings, text)
 		return nil
@@ -60,7 +61,7 @@ func (t *target) findPrior(ctx context.Context) (err error) {
 	}
 	t.request.Prior = prior.config
 	if t.options.Output == request.OutputLayout || !t.merges() || t.opts.LLBCaps.Supports(pb.CapSourceImageBlob) != nil {
-		// A layout has all layers. Without the prior image's manifest, or where layers cannot be put together, all are made.
+		// Make all layers. A layout must have them, and otherwise the builder cannot merge layers or give us the manifest.
 		return nil
 	}
 	if t.request.PriorLayers, err = t.manifestLayers(ctx, prior); err != nil {
@@ -70,8 +71,8 @@ func (t *target) findPrior(ctx context.Context) (err error) {
 	return nil
 }
 
-// unplanned says why an image has no plan to continue from, or nothing if it has one. The chunk step, which does not have its
-// layers, cannot look into them.
+// unplanned returns why an image has no plan to continue from, or "" if it has one. The chunk step cannot derive a plan
+// from the layers, because it does not have them.
 func unplanned(config []byte) string {
 	img, err := oci.FromDocument(config)
 	if err != nil {
@@ -87,19 +88,21 @@ func unplanned(config []byte) string {
 	return ""
 }
 
-// notFound reports whether an image is not there, as the builder says.
+// notFound reports whether the builder says that an image does not exist.
 func notFound(err error) bool {
-	return err != nil && (grpcerrors.Code(err) == codes.NotFound || strings.HasSuffix(strings.TrimSpace(err.Error()), "not found") || hidden(err))
+	return err != nil && (grpcerrors.Code(err) == codes.NotFound ||
+		strings.HasSuffix(strings.TrimSpace(err.Error()), "not found") || hidden(err))
 }
 
-// hidden reports whether the registry does not tell what is not there from what may not be read, as public ones do of
-// repositories that nothing was pushed to yet. Who may not read will hardly be let push, so that is no reason to end a first build.
+// hidden reports whether the image is missing or may not be read. Public registries give one answer for both about a
+// repository that nothing was pushed to yet. A first build must not fail because of it; without rights, the push will
+// fail anyway.
 func hidden(err error) bool {
 	return strings.Contains(err.Error(), "repository does not exist or may require authorization")
 }
 
-// manifestLayers reads the layers of an image from its manifest, which BuildKit fetches as it fetches any blob.
-func (t *target) manifestLayers(ctx context.Context, k *known) ([]ocispec.Descriptor, error) {
+// manifestLayers reads the layers of an image from its manifest, which BuildKit fetches like any blob.
+func (t *target) manifestLayers(ctx context.Context, k *remoteImage) ([]ocispec.Descriptor, error) {
 	data, err := t.readBlob(ctx, k, k.digest)
 	if err != nil {
 		return nil, err
@@ -128,20 +131,20 @@ func (t *target) manifestLayers(ctx context.Context, k *known) ([]ocispec.Descri
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
 	if m.Config.Digest != digest.FromBytes(k.config) || len(m.Layers) != len(k.diffIDs) {
-		return nil, errors.New("its manifest is not that of its configuration")
+		return nil, errors.New("its manifest does not match its configuration")
 	}
 	for _, l := range m.Layers {
 		if err := l.Digest.Validate(); err != nil {
 			return nil, fmt.Errorf("manifest: %w", err)
 		}
 		if l.Size < 0 || !images.IsLayerType(l.MediaType) {
-			return nil, fmt.Errorf("manifest: layer %s is of type %q and %d bytes", l.Digest, l.MediaType, l.Size)
+			return nil, fmt.Errorf("manifest: layer %s has type %q and %d bytes", l.Digest, l.MediaType, l.Size)
 		}
 	}
 	return m.Layers, nil
 }
 
-// choose finds the manifest of the platform as BuildKit does.
+// choose returns the manifest for the platform, as BuildKit does.
 func (t *target) choose(index ocispec.Index) (digest.Digest, error) {
 	want := platforms.Only(t.platform)
 	var best *ocispec.Descriptor
@@ -160,7 +163,7 @@ func (t *target) choose(index ocispec.Index) (digest.Digest, error) {
 }
 
 // readBlob reads a small blob of an image.
-func (t *target) readBlob(ctx context.Context, k *known, d digest.Digest) ([]byte, error) {
+func (t *target) readBlob(ctx context.Context, k *remoteImage, d digest.Digest) ([]byte, error) {
 	if err := d.Validate(); err != nil {
 		return nil, err
 	}

@@ -18,27 +18,42 @@ func TestInterop_BadInputIsOneClearErrorAndTheBuilderGoesOn(t *testing.T) {
 		want                []string
 		shown               []string // beside the message
 	}{
-		{"no such option", "max-layer=3", scratch, nil, nil, []string{`invalid option "max-layer"`, "compression, compression-fast", "max-layers"}, nil},
+		{"no such option", "max-layer=3", scratch, nil, nil,
+			[]string{`invalid option "max-layer"`, "compression, compression-fast", "max-layers"}, nil},
 		{"no such value", "format=tree", scratch, nil, nil, []string{"format=tree: give plain or ostree"}, nil},
-		{"no such build argument", "", scratch, []string{"build-arg:OSTREE_EXT_MAXLAYERS=3"}, nil, []string{"OSTREE_EXT_MAXLAYERS", "there are compression"}, nil},
-		{"wrong build argument", "", scratch, []string{"build-arg:OSTREE_EXT_MAX_LAYERS=many"}, nil, []string{"max-layers=many: give a number from 2 to 499"}, nil},
-		{"wrong option of the client", "", scratch, []string{"max-layers=0"}, nil, []string{"max-layers=0: give a number from 2 to 499"}, nil},
-		{"contradiction", "single-layer max-layers=3", scratch, nil, nil, []string{"single-layer and max-layers: choose one"}, nil},
-		{"no such ref", "ref=absent", "FROM scratch\n", []string{"context:repo=local:repo"}, withRepo, []string{"'absent' not found"}, nil},
-		{"no such directory of the repository", "repo=elsewhere ref=" + ref, "FROM scratch\n", []string{"context:repo=local:repo"}, withRepo, []string{"there is no OSTree repository (looked at elsewhere)"}, nil},
+		{"no such build argument", "", scratch, []string{"build-arg:OSTREE_EXT_MAXLAYERS=3"}, nil,
+			[]string{"OSTREE_EXT_MAXLAYERS", "there are compression"}, nil},
+		{"wrong build argument", "", scratch, []string{"build-arg:OSTREE_EXT_MAX_LAYERS=many"}, nil,
+			[]string{"max-layers=many: give a number from 2 to 499"}, nil},
+		{"wrong option of the client", "", scratch, []string{"max-layers=0"}, nil,
+			[]string{"max-layers=0: give a number from 2 to 499"}, nil},
+		{"contradiction", "single-layer max-layers=3", scratch, nil, nil,
+			[]string{"single-layer and max-layers: choose one"}, nil},
+		{"no such ref", "ref=absent", "FROM scratch\n", []string{"context:repo=local:repo"}, withRepo,
+			[]string{"'absent' not found"}, nil},
+		{"no such directory of the repository", "repo=elsewhere ref=" + ref, "FROM scratch\n",
+			[]string{"context:repo=local:repo"}, withRepo, []string{"there is no OSTree repository (looked at elsewhere)"}, nil},
 		{"not a repository", "ref=" + ref, scratch, nil, nil, []string{"there is no OSTree repository"}, nil},
 		{"nothing", "", "FROM scratch\n", nil, nil, []string{"the last stage left no files"}, nil},
-		{"no such mapping", "mapping=rules.yaml", scratch, nil, nil, []string{"mapping: there is no file rules.yaml in the build context"}, nil},
+		{"no such mapping", "mapping=rules.yaml", scratch, nil, nil,
+			[]string{"mapping: there is no file rules.yaml in the build context"}, nil},
 		{"bad mapping", "mapping=Containerfile", scratch, nil, nil, []string{"mapping: "}, nil},
-		{"prior of another program", "prior=" + env.host + "/debian", scratch, nil, nil, []string{"prior image " + env.host + "/debian", "prior=none"}, nil},
-		{"prior that cannot be read", "prior=127.0.0.1:1/x", scratch, nil, nil, []string{"prior image 127.0.0.1:1/x cannot be read"}, nil},
-		{"prior that is no name", "prior=UPPER:x:y", scratch, nil, nil, []string{"UPPER:x:y is no name of an image"}, nil},
-		{"keep-base of nothing", "keep-base", scratch, nil, nil, []string{"keep-base: the last stage does not begin with an image"}, nil},
-		{"a secret that is missing", "", "FROM " + env.host + "/debian\nRUN --mount=type=secret,id=token,required cat /run/secrets/token\n", nil, nil, []string{"token", "not found"}, nil},
-		{"a step that fails", "", "FROM " + env.host + "/debian\nRUN exit 42\n", nil, nil, []string{"exit code: 42"}, []string{"Containerfile:3", ">>> RUN exit 42"}},
+		{"prior of another program", "prior=" + env.host + "/debian", scratch, nil, nil,
+			[]string{"prior image " + env.host + "/debian", "prior=none"}, nil},
+		{"prior that cannot be read", "prior=127.0.0.1:1/x", scratch, nil, nil,
+			[]string{"prior image 127.0.0.1:1/x cannot be read"}, nil},
+		{"prior that is not a name", "prior=UPPER:x:y", scratch, nil, nil,
+			[]string{"UPPER:x:y is not the name of an image"}, nil},
+		{"keep-base of nothing", "keep-base", scratch, nil, nil,
+			[]string{"keep-base: the last stage does not begin with an image"}, nil},
+		{"a secret that is missing", "", "FROM " + env.host + "/debian\nRUN --mount=type=secret,id=token,required cat " +
+			"/run/secrets/token\n", nil, nil, []string{"token", "not found"}, nil},
+		{"a step that fails", "", "FROM " + env.host + "/debian\nRUN exit 42\n", nil, nil, []string{"exit code: 42"},
+			[]string{"Containerfile:3", ">>> RUN exit 42"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			out, err := env.daemon.try(t.Context(), t, request{file: syntax(tt.options) + tt.file, name: "refused", opts: tt.opts, args: tt.args})
+			out, err := env.daemon.try(t.Context(), t,
+				request{file: syntax(tt.options) + tt.file, name: "refused", opts: tt.opts, args: tt.args})
 			if err == nil {
 				t.Fatalf("the build worked:\n%s", out)
 			}
@@ -46,7 +61,7 @@ func TestInterop_BadInputIsOneClearErrorAndTheBuilderGoesOn(t *testing.T) {
 			if at < 0 {
 				t.Fatalf("there is no final error:\n%s", out)
 			}
-			// What stands before shows the Containerfile, whose first line has the options.
+			// Look at the last lines only: the Containerfile is shown before, and its first line has the options.
 			message := out[at:]
 			if strings.Count(out, "error: failed to solve") != 1 {
 				t.Errorf("there is more than one error:\n%s", out)

@@ -21,47 +21,47 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
 )
 
-// ErrUnreachable says that the builder cannot reach what runs on its own loopback.
+// ErrUnreachable is returned if the builder cannot reach a container on its own loopback interface.
 var ErrUnreachable = errors.New("the builder cannot fetch the layers, as its containers have a network of their own: " +
 	"add --allow network.host to the build, or use output=layout (docs/frontend.md, \"Isolated builders\")")
 
 const (
-	// startTimeout bounds how long the registry may take to say its address.
+	// startTimeout is how long to wait for the address of the registry.
 	startTimeout = time.Minute
-	// stopTimeout bounds how long a container may take to end.
+	// stopTimeout is how long to wait for a container to end.
 	stopTimeout = 20 * time.Second
 )
 
-// registry is a container of the builder in which package serve runs.
+// registry is a container of the builder that runs package serve.
 type registry struct {
 	address    string
 	repository string
-	// whole says that there is one image of all layers instead of one for each.
+	// whole is set if there is one image of all layers instead of one for each.
 	whole bool
 	close func()
-	// made is what the last chunk step left: what the registry may ask for is of it, or of the prior image.
-	made atomic.Pointer[made]
+	// output is the output of the last chunk step. The registry may ask for layers of it, or of the prior image.
+	output atomic.Pointer[chunkOutput]
 
 	mu      sync.Mutex
-	missing error // why a layer of the prior image cannot be had
+	missing error // why a layer of the prior image could not be fetched
 }
 
-// serve starts the registry with the layers that the chunk step made.
+// serve starts a registry with the layers that the chunk step made.
 func (t *target) serve(ctx context.Context) (*registry, error) {
 	name := make([]byte, 16)
 	if _, err := rand.Read(name); err != nil {
 		return nil, err
 	}
 	r := &registry{repository: hex.EncodeToString(name), whole: !t.merges(), close: func() {}}
-	kept := len(t.made.result.From(chunk.FromPrior)) > 0
-	if !kept && len(t.made.result.From(chunk.Made)) == 0 {
+	kept := len(t.output.result.From(chunk.FromPrior)) > 0
+	if !kept && len(t.output.result.From(chunk.Made)) == 0 {
 		return r, nil
 	}
-	layout, err := t.solve(ctx, t.made.layout)
+	layout, err := t.solve(ctx, t.output.layout)
 	if err != nil {
 		return nil, err
 	}
-	mounts := []client.Mount{readonly(dirLayout, layout), readonly(dirResult, t.made.ref)}
+	mounts := []client.Mount{readonly(dirLayout, layout), readonly(dirResult, t.output.ref)}
 	args := []string{
 		"serve", "--layout=" + dirLayout, "--result=" + dirResult, "--repository=" + r.repository,
 		"--platform=" + platforms.FormatAll(t.platform), fmt.Sprintf("--whole=%t", r.whole),
@@ -70,12 +70,12 @@ func (t *target) serve(ctx context.Context) (*registry, error) {
 		mounts = append(mounts, client.Mount{Dest: dirScratch, MountType: pb.MountType_BIND})
 		args = append(args, "--lent="+dirScratch)
 	}
-	// The network of the builder itself has to be allowed; that which containers have by default often is the same.
+	// Using the builder's own network needs a permission. The default network of containers is often the same.
 	for _, network := range []pb.NetMode{pb.NetMode_HOST, pb.NetMode_UNSET} {
 		var p *process
 		if p, err = t.start(ctx, mounts, network, args); err == nil {
 			r.address = p.address
-			end := t.lend(ctx, r, p)
+			end := t.answerRequests(ctx, r, p)
 			r.close = func() {
 				p.stop()
 				end()
@@ -93,22 +93,22 @@ func readonly(dest string, ref client.Reference) client.Mount {
 	return client.Mount{Dest: dest, Ref: ref, MountType: pb.MountType_BIND, Readonly: true}
 }
 
-// merges reports whether the builder can put layers of several images together.
+// merges reports whether the builder can combine the layers of several images.
 func (b *job) merges() bool {
 	return b.opts.LLBCaps.Supports(pb.CapMergeOp) == nil
 }
 
-// process is a container of the builder with our program, which listens.
+// process is a container of the builder that runs our program as a registry.
 type process struct {
 	address string
-	lines   *bufio.Reader // what it says
+	lines   *bufio.Reader // its standard output
 	stop    func()
 
-	told    sync.Mutex
+	writing sync.Mutex
 	answers io.WriteCloser
 }
 
-// start starts our program in a network and waits for its address.
+// start runs our program in a network and waits for its address.
 func (b *job) start(ctx context.Context, mounts []client.Mount, network pb.NetMode, args []string) (*process, error) {
 	native := platforms.Normalize(b.native)
 	ctr, err := b.client.NewContainer(ctx, client.NewContainerRequest{
@@ -122,14 +122,16 @@ func (b *job) start(ctx context.Context, mounts []client.Mount, network pb.NetMo
 		return nil, err
 	}
 	release := func() {
-		// Also when the build was cancelled.
+		// Release it even if the build was cancelled.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
 		_ = ctr.Release(ctx)
 	}
 	out, stdout := io.Pipe()
 	stdin, answers := io.Pipe()
-	proc, err := ctr.Start(ctx, client.StartRequest{Args: append([]string{b.program}, args...), Cwd: "/", Stdin: stdin, Stdout: stdout})
+	proc, err := ctr.Start(ctx, client.StartRequest{
+		Args: append([]string{b.program}, args...), Cwd: "/", Stdin: stdin, Stdout: stdout,
+	})
 	if err != nil {
 		release()
 		return nil, err
@@ -160,15 +162,17 @@ func (b *job) start(ctx context.Context, mounts []client.Mount, network pb.NetMo
 	return p, nil
 }
 
-// line reads a line, which is short: the buffer bounds it.
+// line reads a line. It must fit into the buffer.
 func (p *process) line() (string, error) {
 	line, err := p.lines.ReadSlice('\n')
 	return strings.TrimSpace(string(line)), err
 }
 
-// explain makes an error of fetching say what the user can do.
+// explain replaces a connection error by one that says what the user can do.
 func (r *registry) explain(err error) error {
-	if text := err.Error(); r.address != "" && strings.Contains(text, r.address) && strings.Contains(text, "connect") && strings.Contains(text, "refused") {
+	text := err.Error()
+	refused := strings.Contains(text, "connect") && strings.Contains(text, "refused")
+	if refused && r.address != "" && strings.Contains(text, r.address) {
 		// What is wrapped around an error of the builder does not reach the user.
 		return fmt.Errorf("%w (%v)", ErrUnreachable, firstLine(text))
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 )
 
-// TestTheFrontendHasTheRulesOfTheCommandLine runs the table of package request through the options of a build. Entries that
-// only the command line refuses have options there that do not exist here.
+// TestTheFrontendHasTheRulesOfTheCommandLine runs the table of package request with the options of a build. Entries
+// that only the command line refuses use options that do not exist here.
 func TestTheFrontendHasTheRulesOfTheCommandLine(t *testing.T) {
 	t.Parallel()
 	data, err := os.ReadFile("../encapsulate/request/testdata/rules.json")

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// packages makes Debian packages of a few files each in a directory. The same version has the same content.
+// packages builds Debian packages of a few files each in a directory. The same version has the same content.
 func packages(t *testing.T, dir string, n, version int) {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -35,11 +35,12 @@ func writePackage(t *testing.T, dir string, number, version int) {
 		writeFile(t, filepath.Join(root, "usr/lib", name, fmt.Sprint(file)), words(source))
 	}
 	writeFile(t, filepath.Join(root, "DEBIAN/control"), fmt.Sprintf(
-		"Package: %s\nVersion: %d\nArchitecture: all\nMaintainer: Test <test@example.invalid>\nDescription: for a test\n", name, version))
+		"Package: %s\nVersion: %d\nArchitecture: all\nMaintainer: Test <test@example.invalid>\nDescription: for a test\n",
+		name, version))
 	must(t, "dpkg-deb", "--root-owner-group", "-Znone", "-b", root, filepath.Join(dir, name+".deb"))
 }
 
-// words are text that compresses about as programs do.
+// words returns text that compresses about as well as programs do.
 func words(source *rand.Rand) string {
 	var text strings.Builder
 	for text.Len() < 400_000 {
@@ -48,18 +49,18 @@ func words(source *rand.Rand) string {
 	return text.String()
 }
 
-// packageContent is the first file of a package.
+// packageContent returns the content of the first file of a package.
 func packageContent(number, version int) string {
 	return words(rand.New(rand.NewPCG(uint64(number), uint64(version))))
 }
 
-// system is a Containerfile that installs the packages in one step, as people do.
+// system returns a Containerfile that installs the packages in one step, as people do.
 func system() string {
 	return "FROM " + env.host + "/debian\nRUN --mount=type=bind,source=debs,target=/debs dpkg -i /debs/*.deb\n"
 }
 
-// BuildKit's time and ours are taken side by side: each has a daemon of its own, so that neither finds what the other has done.
-// Where OSTREE_EXT_TEST_BASE names a tar of a larger system, that is the base.
+// BuildKit and our frontend are timed side by side. Each has its own daemon, so that neither finds the other's results.
+// If OSTREE_EXT_TEST_BASE names a tar of a larger system, that is the base.
 func TestInterop_OnePackageUpgradedIsATenthOfTheBytesOfAPlainBuild(t *testing.T) {
 	const n = 30
 	dir := t.TempDir()
@@ -71,9 +72,10 @@ func TestInterop_OnePackageUpgradedIsATenthOfTheBytesOfAPlainBuild(t *testing.T)
 	}
 	alone := newDaemon(t, daemonOptions{})
 	ours := build{
-		request{dir: dir, name: "updates/ours"}, syntax("prior="+env.host+"/updates/ours") + system(), newDaemon(t, daemonOptions{}),
+		request{dir: dir, name: "updates/ours"}, syntax("prior="+env.host+"/updates/ours") + system(),
+		newDaemon(t, daemonOptions{}),
 	}
-	// What a plain build squashed to one layer costs.
+	// Time a plain build that is squashed to one layer.
 	squashed := build{
 		request{dir: dir, name: "updates/squashed", plain: true}, system() + "FROM scratch\nCOPY --from=0 / /\n", alone,
 	}
@@ -87,11 +89,12 @@ func TestInterop_OnePackageUpgradedIsATenthOfTheBytesOfAPlainBuild(t *testing.T)
 	var figures []string
 	measure := func(what string) {
 		a, b := timed(squashed), timed(ours)
-		figures = append(figures, fmt.Sprintf("%s: %.2f s, squashed by BuildKit %.2f s: ratio %.2f", what, b.Seconds(), a.Seconds(), b.Seconds()/a.Seconds()))
+		figures = append(figures, fmt.Sprintf("%s: %.2f s, squashed by BuildKit %.2f s: ratio %.2f", what, b.Seconds(),
+			a.Seconds(), b.Seconds()/a.Seconds()))
 	}
 	measure("cold")
 	timed(plain)
-	// What is made of no prior image is the same as what is made of itself, and from then on nothing changes.
+	// Without a prior image, the result is the same as with itself as the prior image. After that nothing changes.
 	timed(ours)
 	before, plainBefore := pull(t, ours.name), pull(t, plain.name)
 	measure("unchanged")

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// This comes after the tests that measure times: a file system is slow for minutes after so many files were deleted.
+// This runs after the tests that measure times: a file system is slow for minutes after so many files were deleted.
 
-// More files than any distribution's desktop has, all of them in packages.
+// The tree has more files than any distribution's desktop, all of them in packages.
 func TestInterop_TheChunkStepNeedsLittleMemoryForManyFiles(t *testing.T) {
 	const packages, each = 1600, 250
 	root := t.TempDir()

@@ -1,6 +1,6 @@
-// Command frontend is the program in the image of the BuildKit frontend. BuildKit runs it without arguments as the frontend
-// of a build; the frontend has the builder run it again, as the step that splits a root filesystem into layers ("chunk") and
-// as the registry which the builder fetches the layers from ("serve").
+// Command frontend is the program in the image of the BuildKit frontend. BuildKit runs it without arguments as the
+// frontend of a build. The frontend lets the builder run it again: as the step that splits a root filesystem into
+// layers ("chunk"), and as the registry that the builder fetches the layers from ("serve").
 package main
 
 import (
@@ -42,9 +42,10 @@ func run(ctx context.Context, args []string) error {
 	case "serve":
 		return runServe(ctx, args[1:])
 	case "nothing":
-		return nil // what the step has beside it counts
+		return nil // the step is run for its mounts
 	}
-	return fmt.Errorf("unknown command %q: this is the BuildKit frontend of ostree-ext, to be named on a Containerfile's syntax line", args[0])
+	return fmt.Errorf("unknown command %q: this is the BuildKit frontend of ostree-ext: "+
+		"name it on the syntax line of a Containerfile", args[0])
 }
 
 func runChunk(ctx context.Context, args []string) error {
@@ -76,7 +77,8 @@ func runServe(ctx context.Context, args []string) error {
 	fs.StringVar(&c.Result, "result", "", "`DIR` with the chunk step's result")
 	fs.StringVar(&c.Repository, "repository", "", "`NAME` of the image")
 	fs.BoolVar(&c.Whole, "whole", false, "serve one image of all layers")
-	lent := fs.String("lent", "", "`DIR`, empty, for layers of the prior image, which are asked for on the standard streams")
+	lent := fs.String("lent", "", "empty `DIR` for layers of the prior image, which are requested on standard output and "+
+		"read from standard input")
 	platform := fs.String("platform", "", "`PLATFORM` of the image")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -90,7 +92,7 @@ func runServe(ctx context.Context, args []string) error {
 	}
 	c.Platform = p
 	if *lent != "" {
-		c.Lent = &serve.Lent{Answers: os.Stdin, Dir: *lent}
+		c.Prior = &serve.PriorLayers{Answers: os.Stdin, Dir: *lent}
 	}
 	return serve.Run(ctx, c, os.Stdout)
 }

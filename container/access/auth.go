@@ -18,26 +18,26 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 )
 
-// Order is the sequence of usual files in which credentials are looked for, unless a file is named.
+// Order says in which files credentials are looked for if no file is named.
 type Order uint8
 
 const (
-	// ReadOrder is that of ostree, for reading: /run/ostree/auth.json, /etc/ostree and /usr/lib/ostree for root, else
-	// $XDG_RUNTIME_DIR/ostree and ~/.config/ostree. The first file that exists counts alone. The files of the container
-	// tools are not looked at, so that a host fetches the same way whoever happens to be logged in.
+	// ReadOrder is the order of ostree, for reading: for root /run/ostree/auth.json, then /etc/ostree and /usr/lib/ostree;
+	// for other users $XDG_RUNTIME_DIR/ostree, then ~/.config/ostree. Only the first file that exists is read. The files
+	// of the container tools are ignored, so that a host fetches the same way whoever is logged in.
 	ReadOrder Order = iota
-	// WriteOrder is that of podman and docker, for writing: $XDG_RUNTIME_DIR/containers/auth.json (or that in
-	// /run/containers/UID), ~/.config/containers/auth.json, and docker's config.json. The first file that has credentials
-	// for the registry counts.
+	// WriteOrder is the order of podman and docker, for writing: $XDG_RUNTIME_DIR/containers/auth.json (or
+	// /run/containers/UID/auth.json), ~/.config/containers/auth.json, then docker's config.json. The first file that has
+	// credentials for the registry is used.
 	WriteOrder
 )
 
-// host is the machine on which files are looked for.
+// host is the environment in which credential files are looked for.
 type host struct {
 	env  func(string) string
-	root bool   // whether the user is root
-	home string // of another user
-	// top is put before the directories of the system.
+	root bool   // the user is root
+	home string // home directory, used if the user is not root
+	// top is prepended to system directories; tests set it.
 	top string
 }
 
@@ -49,8 +49,8 @@ func thisHost() host {
 	return host{env: os.Getenv, root: os.Geteuid() == 0, home: home}
 }
 
-// authFiles returns the files with credentials that exist, in the given order. A file that was asked for by name must
-// exist, and is then the only one.
+// authFiles returns the existing files with credentials, in the given order. If a file is named, by the options or the
+// environment, it must exist and is the only one returned.
 func (h host) authFiles(o Options, order Order) ([]string, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
@@ -86,7 +86,7 @@ func (h host) authFiles(o Options, order Order) ([]string, error) {
 	return files, nil
 }
 
-// readFile returns the file with credentials for reading, or nothing for anonymous access.
+// readFile returns the file with credentials for reading, or "" for anonymous access.
 func (h host) readFile(o Options) (string, error) {
 	files, err := h.authFiles(o, ReadOrder)
 	if err != nil || len(files) == 0 {
@@ -136,13 +136,13 @@ func (h host) toolFiles() []string {
 	return files
 }
 
-// keychain looks credentials up in files, the first that has some for the registry wins.
+// keychain is a list of credential files. The first file with credentials for a registry is used.
 type keychain []*configfile.ConfigFile
 
 // Keychain returns the credentials for writing to registries.
 func (o Options) Keychain() (authn.Keychain, error) {
 	if c := o.Credentials; c != nil && !o.Anonymous {
-		return one(*c), nil
+		return fixedCredentials(*c), nil
 	}
 	files, err := thisHost().authFiles(o, WriteOrder)
 	if err != nil {
@@ -171,8 +171,8 @@ func readAuthFile(name string) (*configfile.ConfigFile, error) {
 	return c, nil
 }
 
-// WriteCredentials are those that writing to a registry takes, so that what it holds already can be read with the same
-// ones. They are nil where there are none.
+// WriteCredentials returns the credentials that are used to write to the registry of ref, so that a caller can read the
+// same repository with them. It returns nil if there are none.
 func (o Options) WriteCredentials(ref imgref.ImageReference) (*Credentials, error) {
 	if ref.Transport != imgref.Registry {
 		return nil, nil
@@ -198,7 +198,8 @@ func (o Options) WriteCredentials(ref imgref.ImageReference) (*Credentials, erro
 	}, nil
 }
 
-// Resolve implements [authn.Keychain]. Credentials for a repository or a namespace go before those of its registry.
+// Resolve implements [authn.Keychain]. Credentials for a repository or a namespace are preferred to those of its
+// registry.
 func (k keychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
 	for _, file := range k {
 		c, err := lookUp(file, target)
@@ -216,18 +217,18 @@ func (k keychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
 	return authn.Anonymous, nil
 }
 
-// one is a keychain with credentials that were given.
-type one Credentials
+// fixedCredentials is a keychain that returns the same credentials for every registry.
+type fixedCredentials Credentials
 
 // Resolve implements [authn.Keychain].
-func (c one) Resolve(authn.Resource) (authn.Authenticator, error) {
+func (c fixedCredentials) Resolve(authn.Resource) (authn.Authenticator, error) {
 	return authn.FromConfig(authn.AuthConfig{
 		Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken, RegistryToken: c.RegistryToken,
 	}), nil
 }
 
-// lookUp asks one file, and the helper program that it names. The library's own look-up would take credentials of one
-// namespace for another.
+// lookUp returns the credentials from one file or from the helper program that it names. It does not use the library's
+// own look-up, which would return the credentials of one namespace for another.
 func lookUp(file *configfile.ConfigFile, target authn.Resource) (types.AuthConfig, error) {
 	for _, key := range lookupKeys(target) {
 		if c, ok := file.AuthConfigs[key]; ok {

@@ -12,9 +12,9 @@ import (
 	"go.podman.io/storage/pkg/unshare"
 )
 
-// addCertificates adds to a TLS configuration what is trusted and shown where the library reads from a registry: *.crt,
-// *.cert and *.key files of dir, or if that is empty, of the first directory certs.d/HOST of the container tools that
-// exists.
+// addCertificates adds root and client certificates to a TLS configuration, as the library does when it reads from a
+// registry. They are the *.crt, *.cert and *.key files of dir or, if dir is empty, of the first certs.d/HOST directory
+// of the container tools that exists.
 func addCertificates(c *tls.Config, dir, host string) error {
 	if dir != "" {
 		return tlsclientconfig.SetupCertificates(dir, c)

@@ -12,19 +12,20 @@ import (
 	"go.podman.io/image/v5/types"
 )
 
-// ErrPlainHTTP is wrapped by errors about requests that would have gone over plain HTTP. Nothing was sent.
+// ErrPlainHTTP is wrapped by errors about requests that were refused because they would use plain HTTP. Nothing was
+// sent.
 var ErrPlainHTTP = errors.New("plain HTTP is not allowed: --insecure-skip-tls-verification allows it, " +
 	"as does insecure = true for this host in registries.conf")
 
-// rule says which hosts may be spoken to over plain HTTP and without a valid certificate.
+// rule says which hosts may use plain HTTP or have an invalid certificate.
 type rule struct {
-	// all says that every host may.
+	// all exempts every host.
 	all bool
-	// hosts are those that registries.conf allows for the repository.
+	// hosts are exempt in registries.conf for the repository.
 	hosts map[string]bool
 }
 
-// newRule applies registries.conf to a repository and its mirrors, as the library does that reads.
+// newRule applies registries.conf to a repository and its mirrors, as the library does when it reads.
 func newRule(o Options, repository reference.Named) (rule, error) {
 	r := rule{all: o.InsecureSkipTLSVerify, hosts: map[string]bool{}}
 	conf, err := sysregistriesv2.FindRegistry(nil, repository.Name())
@@ -74,8 +75,8 @@ func (r rule) check(u *url.URL) error {
 	return fmt.Errorf("%s: %w", u.Host, ErrPlainHTTP)
 }
 
-// proxy is the proxy for a request, or the rule's refusal. It is the one place where the library that reads can be
-// stopped: it asks for each request, also for redirects and tokens.
+// proxy returns the proxy for a request, or an error if the rule forbids the request. The library calls it for each
+// request that it makes to read, including redirects and tokens. There is no other hook to stop one.
 func (r rule) proxy(u *url.URL) (*url.URL, error) {
 	if err := r.check(u); err != nil {
 		return nil, err
@@ -83,7 +84,7 @@ func (r rule) proxy(u *url.URL) (*url.URL, error) {
 	return http.ProxyFromEnvironment(&http.Request{URL: u})
 }
 
-// Explain adds [ErrPlainHTTP] to the error about a server that does not speak TLS.
+// Explain adds [ErrPlainHTTP] to an error about a server that does not speak TLS.
 func Explain(err error) error {
 	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
 	if (noTLS || errors.Is(err, http.ErrSchemeMismatch)) && !errors.Is(err, ErrPlainHTTP) {
@@ -92,7 +93,7 @@ func Explain(err error) error {
 	return err
 }
 
-// SystemContext returns the options for the library that reads, for a repository with a tag or a digest.
+// SystemContext returns the options that the library needs to read a repository. The name may have a tag or a digest.
 func (o Options) SystemContext(repository string) (*types.SystemContext, error) {
 	named, err := parseName(repository)
 	if err != nil {
@@ -117,7 +118,7 @@ func (o Options) SystemContext(repository string) (*types.SystemContext, error) 
 		return nil, err
 	}
 	if sys.AuthFilePath == "" {
-		sys.DockerAuthConfig = &types.DockerAuthConfig{} // anonymous on purpose, not "look elsewhere"
+		sys.DockerAuthConfig = &types.DockerAuthConfig{} // anonymous; nil would make the library look for files
 	}
 	return sys, nil
 }

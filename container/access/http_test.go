@@ -25,10 +25,10 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 )
 
-// answer answers a request, or reports false to leave it to the registry.
+// answer answers a request. It returns false to leave the request to the registry.
 type answer func(http.ResponseWriter, *http.Request) bool
 
-// server is a registry on loopback that counts requests, and those with credentials.
+// server is a registry on loopback that counts requests, in total and with credentials.
 type server struct {
 	*httptest.Server
 	host string
@@ -82,7 +82,7 @@ func (s *server) ref() imgref.ImageReference {
 	return imgref.ImageReference{Transport: imgref.Registry, Name: s.host + "/a/b:c"}
 }
 
-// trust makes a directory with the certificate of a server.
+// trust writes the certificate of a server into a new directory and returns the directory.
 func trust(t *testing.T, s *server) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -108,7 +108,7 @@ func write(t *testing.T, s *server, o access.Options) error {
 	return err
 }
 
-// read reads an image with all its layers.
+// read reads an image including all its layers.
 func read(t *testing.T, s *server, o access.Options) (err error) {
 	t.Helper()
 	src, err := source.Open(t.Context(), imgref.Unverified(s.ref()), source.Options{Registry: o})
@@ -144,7 +144,7 @@ func unauthorized(challenge string) answer {
 	}
 }
 
-// The address does not matter: loopback is no better than another one.
+// The rule holds for every address: loopback is not exempt.
 func TestNothingGoesToAServerThatSpeaksPlainHTTP(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, false)
@@ -163,7 +163,7 @@ func TestNothingGoesToAServerThatSpeaksPlainHTTP(t *testing.T) {
 	}
 }
 
-// Some servers answer a TLS handshake with something that is not even HTTP.
+// Some servers answer a TLS handshake with something that is not HTTP either.
 func TestAServerThatDoesNotSpeakTLS(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -250,7 +250,7 @@ func TestARegistryCannotLeadToPlainHTTP(t *testing.T) {
 	}
 }
 
-// The flag means any certificate, and plain HTTP only where there is nothing better.
+// The flag allows any certificate, and plain HTTP only if the server does not speak TLS.
 func TestTheFlagTakesHTTPSWhereItIsAnswered(t *testing.T) {
 	t.Parallel()
 	for _, secure := range []bool{true, false} {
@@ -273,7 +273,7 @@ func TestTheFlagTakesHTTPSWhereItIsAnswered(t *testing.T) {
 	}
 }
 
-// registriesConf makes a registries.conf for this test that sets a key of one location.
+// registriesConf writes a registries.conf for this test that sets one key of one location.
 func registriesConf(t *testing.T, location, key string) {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "registries.conf")

@@ -52,7 +52,7 @@ func TestUpstream_AuthFileOrder(t *testing.T) {
 	find(plain, Options{}, touch(user+"/run/ostree/auth.json"))
 }
 
-// Links to the file are followed; one that leads nowhere is as good as no file.
+// Symbolic links are followed. A dangling one counts as a missing file.
 func TestUpstream_AuthFileLinks(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -62,7 +62,8 @@ func TestUpstream_AuthFileLinks(t *testing.T) {
 	}{
 		{"relative", map[string]string{"etc/ostree/auth.json": "../../usr/lib/container-auth.json"}, "etc/ostree/auth.json"},
 		{"absolute", map[string]string{"run/ostree/auth.json": "/usr/lib/container-auth.json"}, "run/ostree/auth.json"},
-		{"dangling, with a file behind it", map[string]string{"run/ostree/auth.json": "/run/nosuch", "etc/ostree/auth.json": "../../usr/lib/container-auth.json"}, "etc/ostree/auth.json"},
+		{"dangling, with a file behind it", map[string]string{"run/ostree/auth.json": "/run/nosuch",
+			"etc/ostree/auth.json": "../../usr/lib/container-auth.json"}, "etc/ostree/auth.json"},
 		{"dangling, relative", map[string]string{"run/ostree/auth.json": "../nosuch"}, ""},
 		{"a directory that is a link", map[string]string{"etc/ostree": "/usr/lib/credentials"}, "etc/ostree/auth.json"},
 		{"nothing", nil, ""},
@@ -90,7 +91,7 @@ func TestUpstream_AuthFileLinks(t *testing.T) {
 				want = filepath.Join(top, want)
 			}
 			h := host{env: func(string) string { return "" }, root: true, top: top}
-			// What was found is as good when it is given back as the file to use.
+			// Naming the file that was found gives the same file.
 			got, err := h.readFile(Options{})
 			if err != nil || got != want {
 				t.Fatalf("got %q, %v; want %q", got, err, want)
@@ -102,7 +103,7 @@ func TestUpstream_AuthFileLinks(t *testing.T) {
 	}
 }
 
-// Writing looks at the files of podman first and then at docker's, and not at ostree's.
+// Writing looks at podman's files first, then at docker's, and never at ostree's.
 func TestTheOrderForWriting(t *testing.T) {
 	t.Parallel()
 	top, user := t.TempDir(), t.TempDir()
@@ -113,7 +114,8 @@ func TestTheOrderForWriting(t *testing.T) {
 		user + "/.config/containers/auth.json",
 		user + "/.docker/config.json",
 	}
-	for _, name := range append(all, user+"/.config/ostree/auth.json", user+"/run/containers/auth.json", user+"/d/config.json") {
+	for _, name := range append(all, user+"/.config/ostree/auth.json", user+"/run/containers/auth.json",
+		user+"/d/config.json") {
 		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte("{}"), 0o600)); err != nil {
 			t.Fatal(err)
 		}
@@ -125,8 +127,10 @@ func TestTheOrderForWriting(t *testing.T) {
 		want []string
 	}{
 		{"usual files", nil, Options{}, all},
-		{"a directory of this session", map[string]string{"XDG_RUNTIME_DIR": user + "/run"}, Options{}, []string{user + "/run/containers/auth.json", all[1], all[2]}},
-		{"docker's own variable", map[string]string{"DOCKER_CONFIG": user + "/d"}, Options{}, []string{all[0], all[1], user + "/d/config.json"}},
+		{"a directory of this session", map[string]string{"XDG_RUNTIME_DIR": user + "/run"}, Options{},
+			[]string{user + "/run/containers/auth.json", all[1], all[2]}},
+		{"docker's own variable", map[string]string{"DOCKER_CONFIG": user + "/d"}, Options{},
+			[]string{all[0], all[1], user + "/d/config.json"}},
 		{"a file that is named", nil, Options{AuthFile: all[2]}, all[2:]},
 		{"none", map[string]string{"REGISTRY_AUTH_FILE": all[2]}, Options{Anonymous: true}, nil},
 	} {

@@ -14,10 +14,10 @@ import (
 	"go.podman.io/image/v5/docker/reference"
 )
 
-// probeTime bounds how long a registry has to answer HTTPS before plain HTTP is tried, where that is allowed.
+// probeTime is how long to wait for an answer over HTTPS before trying plain HTTP, if that is allowed.
 const probeTime = 5 * time.Second
 
-// Transport carries the requests that write to one registry, and refuses those that the rule forbids.
+// Transport sends requests to one registry for writing, and refuses requests that the rule forbids.
 type Transport struct {
 	inner *http.Transport
 	rule  rule
@@ -25,7 +25,7 @@ type Transport struct {
 	plain bool
 }
 
-// Transport returns what carries requests to the registry of a repository. It must be closed.
+// Transport returns the transport for the registry of a repository. The caller closes it.
 func (o Options) Transport(ctx context.Context, repository string) (*Transport, error) {
 	named, err := parseName(repository)
 	if err != nil {
@@ -56,19 +56,19 @@ func (o Options) Transport(ctx context.Context, repository string) (*Transport, 
 	case insecure:
 		t.plain = err != nil
 	case untrusted, errors.Is(err, ErrPlainHTTP):
-		// The library would try plain HTTP next on a local address, and mix the two errors.
+		// The library would now try plain HTTP on a local address, and mix the two errors.
 		return nil, fmt.Errorf("%s: %w", t.host, err)
 	}
 	return t, nil
 }
 
-// Plain reports whether the registry is spoken to over plain HTTP.
+// Plain reports whether the registry is reached over plain HTTP.
 func (t *Transport) Plain() bool { return t.plain }
 
-// Close ends idle connections.
+// Close closes idle connections.
 func (t *Transport) Close() { t.inner.CloseIdleConnections() }
 
-// probe asks the registry over HTTPS, without credentials. Any answer is fine.
+// probe sends a request over HTTPS, without credentials. Any answer is a success.
 func (t *Transport) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
@@ -111,16 +111,17 @@ func (t *Transport) check(u *url.URL) error {
 		return err
 	}
 	if u.Scheme != "https" && u.Host == t.host && !t.plain {
-		// The library tries both at once on local addresses.
+		// The library tries HTTPS and HTTP at once on local addresses.
 		return fmt.Errorf("%s answers HTTPS, and so is not asked over plain HTTP", u.Host)
 	}
 	return nil
 }
 
-// realms finds the address of the token server in a challenge.
+// realms matches the address of the token server in a challenge.
 var realms = regexp.MustCompile(`(?i)\bbearer\s+(?:[^"]*"[^"]*",\s*)*?realm="([^"]*)"`)
 
-// checkRealms refuses a token server that must not be asked. The library would, too, in words that do not help.
+// checkRealms returns an error if the rule forbids the token server. The library would refuse it too, with an error
+// that does not help.
 func (t *Transport) checkRealms(res *http.Response) error {
 	if res.StatusCode != http.StatusUnauthorized {
 		return nil

@@ -20,10 +20,10 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/output"
 )
 
-// ErrNoStandardOutput says that "-" names the place of an archive, and that [Options] has no standard output.
+// ErrNoStandardOutput is returned if an archive is to go to "-" and [Options] has no standard output.
 var ErrNoStandardOutput = errors.New(`"-" is standard output, and there is none here: name a file`)
 
-// openArchive finds out where an archive goes.
+// openArchive returns the file or stream that an archive is written to.
 func openArchive(name string, stdout io.Writer) (*output.File, error) {
 	switch {
 	case name != "-":
@@ -35,7 +35,7 @@ func openArchive(name string, stdout io.Writer) (*output.File, error) {
 }
 
 // IsStream reports whether an image is written as a stream: an archive that goes to "-", which is standard output, or
-// to a pipe, a device or an open file descriptor. Nothing can be read there.
+// to a pipe, a device or an open file descriptor. A stream cannot be read back.
 func IsStream(ref imgref.ImageReference) bool {
 	if ref.Transport != imgref.OCIArchive && ref.Transport != imgref.DockerArchive {
 		return false
@@ -48,7 +48,7 @@ func IsStream(ref imgref.ImageReference) bool {
 	return err == nil && f.Stream()
 }
 
-// writeOCIArchive writes an archive of an OCI image layout with this one image.
+// writeOCIArchive writes an OCI archive with one image.
 func writeOCIArchive(ctx context.Context, img v1.Image, to *output.File, tag string) (d digest.Digest, err error) {
 	output.Sweep(to.Dir())
 	stage, err := output.TempDir(to.Dir())
@@ -83,7 +83,7 @@ func writeOCIArchive(ctx context.Context, img v1.Image, to *output.File, tag str
 	})
 }
 
-// writeTar writes an archive to its place.
+// writeTar writes a tar archive whose entries fill writes.
 func writeTar(ctx context.Context, to *output.File, fill func(*tarWriter) error) error {
 	return to.Write(ctx, func(out io.Writer) error {
 		w := &tarWriter{tar.NewWriter(out)}
@@ -94,7 +94,7 @@ func writeTar(ctx context.Context, to *output.File, fill func(*tarWriter) error)
 	})
 }
 
-// tarWriter writes entries that belong to root and have no times.
+// tarWriter writes entries with owner root and time zero.
 type tarWriter struct{ tar *tar.Writer }
 
 func (w *tarWriter) dir(name string) error {

@@ -16,25 +16,26 @@ import (
 
 // Errors that callers branch on.
 var (
-	// ErrUnsupportedTransport is wrapped by errors about references whose transport cannot be written.
+	// ErrUnsupportedTransport is wrapped by errors about transports that cannot be written to.
 	ErrUnsupportedTransport = errors.New("transport is not supported")
-	// ErrNotAnImageDir says that a directory has other content than an image, which will not be overwritten.
+	// ErrNotAnImageDir is wrapped by errors about a directory that holds something else than an image. It is not
+	// overwritten.
 	ErrNotAnImageDir = layout.ErrNotAnImageDir
-	// ErrMismatch says that a layer gave other bytes than the image's manifest says.
+	// ErrMismatch is wrapped by errors about a layer whose bytes differ from its digest.
 	ErrMismatch = layout.ErrMismatch
 )
 
-// Options says how to write an image. The zero value is what most callers need.
+// Options are the options of [Write]. The zero value is what most callers need.
 type Options struct {
-	// Registry says how to speak to registries.
+	// Registry has the options for talking to registries.
 	Registry access.Options
-	// Stdout is where an archive goes whose name is "-".
+	// Stdout receives an archive whose name is "-".
 	Stdout io.Writer
 }
 
-// Write writes an image and returns the digest of its manifest as a reader of the destination finds it. That is the
-// digest of the image's own manifest, except in a Docker archive, which holds none: there it is that of the manifest
-// that every reader makes up in the same way.
+// Write writes an image and returns the digest of its manifest, as a reader of the destination sees it. That is the
+// digest of the image's own manifest, except in a Docker archive, which has no manifest of this kind. All readers of
+// Docker archives derive the same one, and its digest is returned.
 func Write(ctx context.Context, img v1.Image, ref imgref.ImageReference, opts Options) (digest.Digest, error) {
 	switch ref.Transport {
 	case imgref.Registry:
@@ -61,7 +62,7 @@ func Write(ctx context.Context, img v1.Image, ref imgref.ImageReference, opts Op
 	}
 }
 
-// manifestDigest returns the digest of an image all of whose layers were read.
+// manifestDigest returns the digest of an image. All its layers must have been read.
 func manifestDigest(img v1.Image) (digest.Digest, error) {
 	h, err := img.Digest()
 	if err != nil {

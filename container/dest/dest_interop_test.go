@@ -33,7 +33,7 @@ func run(t *testing.T, name string, args ...string) string {
 	return strings.TrimSpace(stdout.String())
 }
 
-// tarLayer is a layer that programs can unpack.
+// tarLayer returns a layer that programs can unpack.
 func tarLayer(t *testing.T, names ...string) *lazyLayer {
 	t.Helper()
 	var b bytes.Buffer
@@ -72,7 +72,8 @@ func TestInterop_SkopeoReadsWhatIsWritten(t *testing.T) {
 				Labels map[string]string
 				Layers []string
 			}
-			if err := json.Unmarshal([]byte(run(t, "skopeo", "inspect", "--tls-verify=false", "--no-tags", ref.String())), &seen); err != nil {
+			out := run(t, "skopeo", "inspect", "--tls-verify=false", "--no-tags", ref.String())
+			if err := json.Unmarshal([]byte(out), &seen); err != nil {
 				t.Fatal(err)
 			}
 			if seen.Digest != d.String() || seen.Labels["a"] != "b" || len(seen.Layers) != 2 {
@@ -100,7 +101,8 @@ func TestInterop_WhatSkopeoWritesIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, to := range []string{
-		"oci:" + dir + "/oci:y", "oci-archive:" + dir + "/oci.tar:y", "dir:" + dir + "/dir", "docker-archive:" + dir + "/docker.tar:localhost/a:b",
+		"oci:" + dir + "/oci:y", "oci-archive:" + dir + "/oci.tar:y", "dir:" + dir + "/dir",
+		"docker-archive:" + dir + "/docker.tar:localhost/a:b",
 	} {
 		run(t, "skopeo", "copy", "-q", from, to)
 		checkReadable(t, to, want)
@@ -109,7 +111,7 @@ func TestInterop_WhatSkopeoWritesIsRead(t *testing.T) {
 	checkReadable(t, "dir:"+dir+"/v2s2", nil)
 }
 
-// checkReadable reads the whole image, in the course of which every digest is checked.
+// checkReadable reads the whole image, which checks every digest.
 func checkReadable(t *testing.T, ref string, config []byte) *oci.Image {
 	t.Helper()
 	src, err := source.Open(t.Context(), imgref.Unverified(parse(t, ref)), source.Options{})
@@ -149,7 +151,8 @@ func TestWithoutSkopeoAndPodmanTheMissingToolsAreNamed(t *testing.T) {
 	if _, err := dest.Write(t.Context(), realImage(t), ref, dest.Options{}); !errors.Is(err, dest.ErrNoTool) {
 		t.Errorf("writing: got %v", err)
 	}
-	if _, err := source.Open(t.Context(), imgref.Unverified(ref), source.Options{}); err == nil || !strings.Contains(err.Error(), "skopeo or podman") {
+	_, err := source.Open(t.Context(), imgref.Unverified(ref), source.Options{})
+	if err == nil || !strings.Contains(err.Error(), "skopeo or podman") {
 		t.Errorf("reading: got %v", err)
 	}
 }

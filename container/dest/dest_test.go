@@ -32,7 +32,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/testreg"
 )
 
-// lazyLayer is a layer whose digest is known only after it was read once; it can be read again.
+// lazyLayer is a layer whose digest is known only after it has been read once. It can be read again.
 type lazyLayer struct {
 	plain, packed []byte
 	fail          error // of reading
@@ -113,7 +113,9 @@ func (c *closer) Close() error {
 func newImage(t *testing.T, layers ...*lazyLayer) v1.Image {
 	t.Helper()
 	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
-	img, err := mutate.ConfigFile(img, &v1.ConfigFile{Architecture: "amd64", OS: "linux", RootFS: v1.RootFS{Type: "layers"}, Config: v1.Config{Labels: map[string]string{"a": "b"}}})
+	img, err := mutate.ConfigFile(img,
+		&v1.ConfigFile{Architecture: "amd64", OS: "linux", RootFS: v1.RootFS{Type: "layers"},
+			Config: v1.Config{Labels: map[string]string{"a": "b"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,18 +130,19 @@ func newImage(t *testing.T, layers ...*lazyLayer) v1.Image {
 // plainHTTP is for the registry of the tests.
 var plainHTTP = access.Options{InsecureSkipTLSVerify: true}
 
-// destinations are places of every transport that needs no tool.
+// destinations returns a reference for every transport that needs no tool.
 func destinations(t *testing.T) map[string]imgref.ImageReference {
 	dir := t.TempDir()
 	return map[string]imgref.ImageReference{
-		"registry":              {Transport: imgref.Registry, Name: testreg.New(t).Host + "/a/b:c"},
-		"oci":                   {Transport: imgref.OCIDir, Name: filepath.Join(dir, "oci")},
-		"oci with a tag":        {Transport: imgref.OCIDir, Name: filepath.Join(dir, "tagged") + ":a:b"},
-		"oci-archive":           {Transport: imgref.OCIArchive, Name: filepath.Join(dir, "x.ociarchive")},
-		"oci-archive, tag":      {Transport: imgref.OCIArchive, Name: filepath.Join(dir, "y.ociarchive") + ":latest"},
-		"dir":                   {Transport: imgref.Dir, Name: filepath.Join(dir, "dir")},
-		"docker-archive":        {Transport: imgref.DockerArchive, Name: filepath.Join(dir, "x.dockerarchive")},
-		"docker-archive, named": {Transport: imgref.DockerArchive, Name: filepath.Join(dir, "y.dockerarchive") + ":localhost/a/b:c"},
+		"registry":         {Transport: imgref.Registry, Name: testreg.New(t).Host + "/a/b:c"},
+		"oci":              {Transport: imgref.OCIDir, Name: filepath.Join(dir, "oci")},
+		"oci with a tag":   {Transport: imgref.OCIDir, Name: filepath.Join(dir, "tagged") + ":a:b"},
+		"oci-archive":      {Transport: imgref.OCIArchive, Name: filepath.Join(dir, "x.ociarchive")},
+		"oci-archive, tag": {Transport: imgref.OCIArchive, Name: filepath.Join(dir, "y.ociarchive") + ":latest"},
+		"dir":              {Transport: imgref.Dir, Name: filepath.Join(dir, "dir")},
+		"docker-archive":   {Transport: imgref.DockerArchive, Name: filepath.Join(dir, "x.dockerarchive")},
+		"docker-archive, named": {Transport: imgref.DockerArchive,
+			Name: filepath.Join(dir, "y.dockerarchive") + ":localhost/a/b:c"},
 	}
 }
 
@@ -203,7 +206,8 @@ func TestTheSameImageGivesTheSameFiles(t *testing.T) {
 	var sums []map[string]string
 	for range 3 {
 		dir := t.TempDir()
-		for _, ref := range []string{"oci:" + dir + "/oci:t", "oci-archive:" + dir + "/a:t", "dir:" + dir + "/dir", "docker-archive:" + dir + "/d:x/y:z"} {
+		for _, ref := range []string{"oci:" + dir + "/oci:t", "oci-archive:" + dir + "/a:t", "dir:" + dir + "/dir",
+			"docker-archive:" + dir + "/d:x/y:z"} {
 			write(t, newImage(t, newLazyLayer(1, 100_000), newLazyLayer(2, 5000)), ref)
 		}
 		sums = append(sums, sumTree(t, dir))
@@ -342,7 +346,8 @@ func TestACancelledWriteStops(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, ref := range destinations(t) {
-		if _, err := dest.Write(ctx, newImage(t, newLazyLayer(1, 100)), ref, dest.Options{}); !errors.Is(err, context.Canceled) {
+		_, err := dest.Write(ctx, newImage(t, newLazyLayer(1, 100)), ref, dest.Options{})
+		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -387,26 +392,30 @@ func TestCredentialsComeFromTheFileThatIsNamed(t *testing.T) {
 	reg.Misbehave(testreg.Faults{User: "me", Password: "secret"})
 	ref := parse(t, "docker://"+reg.Host+"/a/b:c")
 	auth := filepath.Join(t.TempDir(), "auth.json")
-	for key, ok := range map[string]bool{reg.Host: true, reg.Host + "/a/b": true, reg.Host + "/a": true, reg.Host + "/z": false} {
+	for key, ok := range map[string]bool{reg.Host: true, reg.Host + "/a/b": true, reg.Host + "/a": true,
+		reg.Host + "/z": false} {
 		// base64 of me:secret
 		if err := os.WriteFile(auth, []byte(`{"auths":{"`+key+`":{"auth":"bWU6c2VjcmV0"}}}`), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := dest.Write(t.Context(), newImage(t, newLazyLayer(1, 100)), ref, dest.Options{Registry: access.Options{AuthFile: auth, InsecureSkipTLSVerify: true}})
+		_, err := dest.Write(t.Context(), newImage(t, newLazyLayer(1, 100)), ref,
+			dest.Options{Registry: access.Options{AuthFile: auth, InsecureSkipTLSVerify: true}})
 		if (err == nil) != ok {
 			t.Errorf("%s: got %v", key, err)
 		}
 		if !ok {
 			continue
 		}
-		src, err := source.Open(t.Context(), imgref.Unverified(ref), source.Options{Registry: access.Options{AuthFile: auth, InsecureSkipTLSVerify: true}})
+		src, err := source.Open(t.Context(), imgref.Unverified(ref),
+			source.Options{Registry: access.Options{AuthFile: auth, InsecureSkipTLSVerify: true}})
 		if err != nil {
 			t.Errorf("%s: reading: %v", key, err)
 			continue
 		}
 		defer src.Close()
 	}
-	if _, err := dest.Write(t.Context(), newImage(t, newLazyLayer(1, 100)), ref, dest.Options{Registry: access.Options{AuthFile: auth + ".none", InsecureSkipTLSVerify: true}}); !errors.Is(err, os.ErrNotExist) {
+	absent := dest.Options{Registry: access.Options{AuthFile: auth + ".none", InsecureSkipTLSVerify: true}}
+	if _, err := dest.Write(t.Context(), newImage(t, newLazyLayer(1, 100)), ref, absent); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file that is not there: got %v", err)
 	}
 }
@@ -433,7 +442,8 @@ func TestAnArchiveGoesToAStream(t *testing.T) {
 	}
 	for ref, want := range map[string]bool{
 		"oci-archive:-:x": true, "docker-archive:-": true, "oci-archive:/dev/null": true,
-		"oci-archive:" + dir + "/oci-archive": false, "oci-archive:" + dir + "/none": false, "oci:-": false, "dir:-": false, "docker://-": false,
+		"oci-archive:" + dir + "/oci-archive": false, "oci-archive:" + dir + "/none": false, "oci:-": false, "dir:-": false,
+		"docker://-": false,
 	} {
 		if got := dest.IsStream(parse(t, ref)); got != want {
 			t.Errorf("%s: got %v", ref, got)

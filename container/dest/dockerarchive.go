@@ -20,14 +20,14 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/output"
 )
 
-// plainLayer is what a Docker archive says of a layer: it holds the uncompressed stream.
+// plainLayer describes a layer in a Docker archive, which holds the uncompressed stream.
 type plainLayer struct {
 	size   int64
 	diffID string // hexadecimal
 }
 
-// writeDockerArchive writes what "docker save" would. A tar header needs the size of a layer before its content, so
-// the layers are made twice: to measure, and to write.
+// writeDockerArchive writes the format of "docker save". A tar header has the size of a layer before its content, so
+// each layer is made twice: once to measure it, and once to write it.
 func writeDockerArchive(ctx context.Context, img v1.Image, to *output.File, tag string) (digest.Digest, error) {
 	tags, err := repoTags(tag)
 	if err != nil {
@@ -83,7 +83,7 @@ func layerNames(plain []plainLayer) []string {
 	return names
 }
 
-// repoTags returns the full name under which the image is loaded, if it is to have one.
+// repoTags returns the full name that the image gets when it is loaded, if it is to have one.
 func repoTags(ref string) ([]string, error) {
 	if ref == "" {
 		return nil, nil
@@ -113,8 +113,8 @@ func measure(ctx context.Context, layers []v1.Layer) ([]plainLayer, error) {
 	return plain, err
 }
 
-// finishedConfig returns the configuration. An image that knows its diff-ids only once its layers were read in their
-// compressed form has them read.
+// finishedConfig returns the configuration. If the image knows its diff-ids only after its compressed layers were read,
+// it reads them.
 func finishedConfig(ctx context.Context, img v1.Image, layers []v1.Layer) ([]byte, error) {
 	config, err := img.RawConfigFile()
 	if !errors.Is(err, stream.ErrNotComputed) {
@@ -150,7 +150,7 @@ func writePlain(ctx context.Context, w *tarWriter, l v1.Layer, p plainLayer) err
 	return nil
 }
 
-// impliedDigest is the digest of the manifest that readers of Docker archives make up.
+// impliedDigest returns the digest of the manifest that readers derive from a Docker archive.
 func impliedDigest(config []byte, plain []plainLayer) (digest.Digest, error) {
 	type descriptor struct {
 		MediaType types.MediaType `json:"mediaType"`
@@ -162,9 +162,11 @@ func impliedDigest(config []byte, plain []plainLayer) (digest.Digest, error) {
 		MediaType     types.MediaType `json:"mediaType"`
 		Config        descriptor      `json:"config"`
 		Layers        []descriptor    `json:"layers"`
-	}{2, types.DockerManifestSchema2, descriptor{types.DockerConfigJSON, int64(len(config)), digest.FromBytes(config)}, []descriptor{}}
+	}{2, types.DockerManifestSchema2, descriptor{types.DockerConfigJSON, int64(len(config)), digest.FromBytes(config)},
+		[]descriptor{}}
 	for _, p := range plain {
-		m.Layers = append(m.Layers, descriptor{types.DockerLayer, p.size, digest.NewDigestFromEncoded(digest.SHA256, p.diffID)})
+		m.Layers = append(m.Layers,
+			descriptor{types.DockerLayer, p.size, digest.NewDigestFromEncoded(digest.SHA256, p.diffID)})
 	}
 	data, err := json.Marshal(m)
 	return digest.FromBytes(data), err

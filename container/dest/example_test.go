@@ -15,7 +15,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 )
 
-// An image is written to an archive; any other reference would do. The image here is the simplest there is.
+// Write an image to an archive. Any other reference would do. The image here is an empty one.
 func ExampleWrite() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/dest/layout"
 )
 
-// writeRegistry pushes an image. The library sends the manifest after everything else.
+// writeRegistry pushes an image. The library sends the manifest last.
 func writeRegistry(ctx context.Context, img v1.Image, ref string, opts access.Options) (digest.Digest, error) {
 	keys, err := opts.Keychain()
 	if err != nil {
@@ -33,7 +33,7 @@ func writeRegistry(ctx context.Context, img v1.Image, ref string, opts access.Op
 		return "", fmt.Errorf("image name %s: %w", ref, err)
 	}
 	err = remote.Write(tag, img, remote.WithContext(ctx), remote.WithAuthFromKeychain(keys),
-		remote.WithTransport(transport), remote.WithJobs(layout.SideBySide()), remote.WithUserAgent(access.UserAgent))
+		remote.WithTransport(transport), remote.WithJobs(layout.Parallelism()), remote.WithUserAgent(access.UserAgent))
 	if err != nil {
 		return "", err
 	}

@@ -16,10 +16,10 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/output"
 )
 
-// ErrNoTool says that no program that knows containers-storage is installed.
+// ErrNoTool is returned if neither skopeo nor podman is installed.
 var ErrNoTool = hosttool.ErrNoStorageTool
 
-// writeStorage has the host's own tool load the image into containers-storage, from a copy.
+// writeStorage writes a copy of the image and lets skopeo or podman load it into containers-storage.
 func writeStorage(ctx context.Context, img v1.Image, ref string) (d digest.Digest, err error) {
 	skopeo, noSkopeo := exec.LookPath("skopeo")
 	podman, noPodman := exec.LookPath("podman")
@@ -39,7 +39,8 @@ func writeStorage(ctx context.Context, img v1.Image, ref string) (d digest.Diges
 		_, err = hosttool.Run(ctx, skopeo, "copy", "-q", "oci:"+file, "containers-storage:"+ref)
 		return d, err
 	}
-	// An archive, as podman calls the image from a directory by the directory's path, if that can be a name, and else fails.
+	// Use an archive: podman names an image from a directory after the directory's path, and fails if that is not a valid
+	// name.
 	to, err := output.Open(file)
 	if err != nil {
 		return "", err

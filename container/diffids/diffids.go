@@ -1,8 +1,8 @@
-// Package diffids remembers which blobs were read and found to have the diff-id that an image gives for them, so that each is
-// read once on a machine.
+// Package diffids caches which blobs were found to have the diff-id that an image gives for them, so that a machine
+// reads each blob only once.
 //
-// A manifest names blobs and a configuration names diff-ids, and only whoever decompresses a blob knows whether the two
-// belong together. A build that takes layers over from the image before has to know, as some hosts never look.
+// A manifest names blobs and a configuration names diff-ids. The only way to check that they match is to decompress the
+// blob. A build that reuses layers of a prior image has to check, because some hosts do not.
 package diffids
 
 import (
@@ -18,11 +18,12 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
-// Cache keeps pairs of a blob's digest and its diff-id in a directory, a small file for each. Several processes may use it.
+// Cache stores pairs of a blob's digest and its diff-id in a directory, one small file each. Several processes may use
+// it at once.
 type Cache struct{ dir string }
 
-// Open returns the cache in a directory, which is made when a pair is kept. Empty means ostree-ext/diff-ids in the user's
-// cache directory; without one, nothing is remembered.
+// Open returns the cache in a directory. The directory is created when the first pair is stored. Empty means
+// ostree-ext/diff-ids in the user's cache directory; if there is none, nothing is stored.
 func Open(dir string) *Cache {
 	if dir == "" {
 		if user, err := os.UserCacheDir(); err == nil {
@@ -32,8 +33,8 @@ func Open(dir string) *Cache {
 	return &Cache{dir}
 }
 
-// Check reports whether a layer's blob has the layer's diff-id. It reads the blob unless it did so before. A blob that is
-// not what it should be is no error; one that cannot be read is.
+// Check reports whether a layer's blob has the layer's diff-id. It reads the blob unless the cache has the pair. The
+// error is about a blob that cannot be read; for one with other content, Check returns false.
 func (c *Cache) Check(ctx context.Context, img *oci.Image, l *oci.Layer) (bool, error) {
 	if c.knows(l) {
 		return true, nil
@@ -61,7 +62,7 @@ func (c *Cache) knows(l *oci.Layer) bool {
 
 func (c *Cache) path(d digest.Digest) string { return filepath.Join(c.dir, d.Encoded()) }
 
-// keep remembers a pair. The file is put in place in one step.
+// keep stores a pair. It writes to a temporary file and renames it.
 func (c *Cache) keep(l *oci.Layer) error {
 	if c.dir == "" {
 		return nil

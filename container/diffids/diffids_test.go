@@ -13,7 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
-// blobs counts how often one of them is opened.
+// blobs counts how often a blob is opened.
 type blobs struct {
 	data   map[digest.Digest][]byte
 	opened int

@@ -1,9 +1,9 @@
-// Package flatten reads the layers of an image as one root filesystem, as a container runtime would unpack it,
-// without being root: owners, modes and xattrs stay in memory, the contents of files go into temporary files. Package
-// plain reads the layers, and package overlay puts them on top of each other.
+// Package flatten reads the layers of an image as one root filesystem, as a container runtime would unpack it. It does
+// not need root: owners, modes and xattrs stay in memory, and the contents of files go into temporary files. Package
+// plain reads the layers, and package overlay applies them in order.
 //
-// What comes out is a [rootfs.Tree], of which another image can be made. Errors about layers that break the rules of
-// tar or of images wrap [tarfmt.ErrInvalidStream].
+// The result is a [rootfs.Tree], from which another image can be made. Errors about layers that break the rules of tar
+// or of images wrap [tarfmt.ErrInvalidStream].
 package flatten
 
 import (
@@ -22,18 +22,19 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// Options says how an image is read.
+// Options are the options of [Open].
 type Options struct {
-	// TempDir is where the contents of files go until the image is closed; empty means the system's place.
+	// TempDir is where the contents of files are stored until the image is closed; empty means the system's temporary
+	// directory.
 	TempDir string
-	// MaxSize is how many bytes all files of all layers may have together; 0 means [DefaultMaxSize]. More is an error
-	// that wraps [ErrTooLarge].
+	// MaxSize is the most bytes that all files of all layers may have together; 0 means [DefaultMaxSize]. Exceeding it is
+	// an error that wraps [ErrTooLarge].
 	MaxSize int64
 	// Strict refuses layers that are not compressed as their media type says: those of an image whose blobs are kept.
 	Strict bool
 }
 
-// Image is an image that was read.
+// Image is the root filesystem of an image.
 type Image struct {
 	entries *rootfs.List
 	places  []place
@@ -43,8 +44,8 @@ type Image struct {
 
 var _ rootfs.Tree = (*Image)(nil)
 
-// Open reads all layers of an image, several at a time. Diff-ids are checked; the blobs' digests are checked by the
-// image's reader. The caller closes the result.
+// Open reads all layers of an image, several at a time. It checks diff-ids; the image's reader checks the digests of
+// blobs. The caller closes the result.
 func Open(ctx context.Context, image *oci.Image, opts Options) (img *Image, err error) {
 	dir, err := os.MkdirTemp(opts.TempDir, "ostree-ext-")
 	if err != nil {

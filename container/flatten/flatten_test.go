@@ -24,7 +24,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// item is an entry of a layer and its content.
+// item is an entry of a layer with its content.
 type item struct {
 	tar.Header
 	content string
@@ -65,7 +65,7 @@ func layer(t testing.TB, items ...item) []byte {
 	return b.Bytes()
 }
 
-// blob is a layer as it is stored.
+// blob is a layer as stored.
 type blob struct {
 	mediaType    string
 	data, stream []byte
@@ -85,7 +85,7 @@ func plainBlobs(layers ...[]byte) []blob {
 	return blobs
 }
 
-// stored are blobs by digest.
+// stored maps digests to blobs.
 type stored map[digest.Digest][]byte
 
 func (b stored) Blob(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
@@ -116,7 +116,7 @@ func image(t testing.TB, list []blob) *oci.Image {
 	return img
 }
 
-// list describes each path of a tree in a line.
+// list returns a line for each path of a tree.
 func list(t testing.TB, tree rootfs.Tree) []string {
 	t.Helper()
 	var out []string
@@ -177,7 +177,8 @@ func open(t testing.TB, blobs []blob) (*flatten.Image, error) {
 func TestLayersAreAppliedAsARuntimeUnpacksThem(t *testing.T) {
 	t.Parallel()
 	const root = "/ 40755"
-	base := layer(t, dir("usr"), dir("usr/bin"), file("usr/bin/sh", "shell"), dir("etc"), file("etc/a", "A"), file("etc/b", "B"), symlink("bin", "usr/bin"))
+	base := layer(t, dir("usr"), dir("usr/bin"), file("usr/bin/sh", "shell"), dir("etc"), file("etc/a", "A"),
+		file("etc/b", "B"), symlink("bin", "usr/bin"))
 	for name, test := range map[string]struct {
 		layers [][]byte
 		want   []string
@@ -205,7 +206,8 @@ func TestLayersAreAppliedAsARuntimeUnpacksThem(t *testing.T) {
 		},
 		"a file goes away by a whiteout": {
 			[][]byte{base, layer(t, file("etc/.wh.a", ""))},
-			[]string{root, "/bin 120777 → usr/bin", "/etc 40755", `/etc/b 100644 "B"`, "/usr 40755", "/usr/bin 40755", `/usr/bin/sh 100644 "shell"`},
+			[]string{root, "/bin 120777 → usr/bin", "/etc 40755", `/etc/b 100644 "B"`, "/usr 40755", "/usr/bin 40755",
+				`/usr/bin/sh 100644 "shell"`},
 		},
 		"a directory goes away with all in it": {
 			[][]byte{base, layer(t, file(".wh.usr", ""), file(".wh.etc", ""))},
@@ -228,11 +230,13 @@ func TestLayersAreAppliedAsARuntimeUnpacksThem(t *testing.T) {
 			[]string{root, `/a 100644 ""`},
 		},
 		"whiteouts of a directory itself and of marks hide nothing": {
-			[][]byte{layer(t, file("d/a", "")), layer(t, file("d/.wh.", ""), file("d/.wh..", ""), file("d/.wh...", ""), file("d/.wh..wh.a", ""), file("d/.wh..wh..plnk/x", ""), file(".wh.d/a", ""))},
+			[][]byte{layer(t, file("d/a", "")), layer(t, file("d/.wh.", ""), file("d/.wh..", ""), file("d/.wh...", ""),
+				file("d/.wh..wh.a", ""), file("d/.wh..wh..plnk/x", ""), file(".wh.d/a", ""))},
 			[]string{root, "/d 40755", `/d/a 100644 ""`},
 		},
 		"directories keep what they have when their metadata changes": {
-			[][]byte{layer(t, file("d/a", "")), layer(t, item{tar.Header{Typeflag: tar.TypeDir, Name: "d/", Mode: 0o1777, Uid: 1}, ""})},
+			[][]byte{layer(t, file("d/a", "")),
+				layer(t, item{tar.Header{Typeflag: tar.TypeDir, Name: "d/", Mode: 0o1777, Uid: 1}, ""})},
 			[]string{root, "/d 41777 1:0", `/d/a 100644 ""`},
 		},
 		"a file takes the place of a directory, and the other way round": {
@@ -244,7 +248,8 @@ func TestLayersAreAppliedAsARuntimeUnpacksThem(t *testing.T) {
 			[]string{root, "/bin 40755", `/bin/x 100644 ""`, "/usr 40755", "/usr/bin 40755", `/usr/bin/sh 100644 "shell"`},
 		},
 		"files go where a symlink leads, inside the tree": {
-			[][]byte{layer(t, dir("d"), symlink("in", "/d"), symlink("out", "../../../d")), layer(t, file("in/a", "1"), file("out/b", "2"))},
+			[][]byte{layer(t, dir("d"), symlink("in", "/d"), symlink("out", "../../../d")),
+				layer(t, file("in/a", "1"), file("out/b", "2"))},
 			[]string{root, "/d 40755", `/d/a 100644 "1"`, `/d/b 100644 "2"`, "/in 120777 → /d", "/out 120777 → ../../../d"},
 		},
 		"hard links are one file, also across layers": {
@@ -260,9 +265,13 @@ func TestLayersAreAppliedAsARuntimeUnpacksThem(t *testing.T) {
 			[]string{root, `/a 100644 "2"`, `/b 100644 "1"`},
 		},
 		"the repository of a commit's image stays out, its files do not": {
-			[][]byte{layer(t, dir("sysroot/ostree/repo/objects/ab"), file("sysroot/ostree/repo/objects/ab/c.file", "x"), link("usr/x", "sysroot/ostree/repo/objects/ab/c.file"),
+			[][]byte{layer(t, dir("sysroot/ostree/repo/objects/ab"), file("sysroot/ostree/repo/objects/ab/c.file", "x"),
+				link("usr/x", "sysroot/ostree/repo/objects/ab/c.file"),
 				link("usr/y", "sysroot/ostree/repo/objects/ab/c.file"), symlink("ostree", "sysroot/ostree"))},
-			[]string{root, "/ostree 120777 → sysroot/ostree", "/sysroot 40755", "/usr 40755", `/usr/x 100644 "x"`, `/usr/y 100644 "x" = /usr/x`},
+			[]string{
+				root, "/ostree 120777 → sysroot/ostree", "/sysroot 40755", "/usr 40755", `/usr/x 100644 "x"`,
+				`/usr/y 100644 "x" = /usr/x`,
+			},
 		},
 		"a repository whose objects have no other name stays": {
 			[][]byte{layer(t, dir("sysroot/ostree"), file("sysroot/ostree/c.file", "x"))},
@@ -273,8 +282,10 @@ func TestLayersAreAppliedAsARuntimeUnpacksThem(t *testing.T) {
 				item{tar.Header{Typeflag: tar.TypeChar, Name: "null", Mode: 0o666, Devmajor: 1, Devminor: 3}, ""},
 				item{tar.Header{Typeflag: tar.TypeBlock, Name: "sda", Mode: 0o660, Devmajor: 259, Devminor: 70000, Gid: 6}, ""},
 				item{tar.Header{Typeflag: tar.TypeFifo, Name: "pipe", Mode: 0o600}, ""},
-				item{tar.Header{Typeflag: tar.TypeReg, Name: "su", Mode: 0o4755, Uid: 1, Gid: 4294967294, PAXRecords: map[string]string{"SCHILY.xattr.user.b": "\x00\xff", "SCHILY.xattr.user.a": "=\n"}}, ""})},
-			[]string{root, "/null 20666 device 0x103", "/pipe 10600", "/sda 60660 0:6 device 0x11110370", `/su 104755 1:4294967294 user.a="=\n" user.b="\x00\xff" ""`},
+				item{tar.Header{Typeflag: tar.TypeReg, Name: "su", Mode: 0o4755, Uid: 1, Gid: 4294967294,
+					PAXRecords: map[string]string{"SCHILY.xattr.user.b": "\x00\xff", "SCHILY.xattr.user.a": "=\n"}}, ""})},
+			[]string{root, "/null 20666 device 0x103", "/pipe 10600", "/sda 60660 0:6 device 0x11110370",
+				`/su 104755 1:4294967294 user.a="=\n" user.b="\x00\xff" ""`},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -320,13 +331,14 @@ func TestLayersMayBeCompressedInAnyWay(t *testing.T) {
 	l := layer(t, file("a", strings.Repeat("content ", 1000)))
 	half := len(l) / 2
 	for name, b := range map[string]blob{
-		"not":                      {typeTar, l, l},
-		"gzip":                     {typeGzip, compress(t, gzipped, l), l},
-		"gzip of several members":  {typeGzip, compress(t, gzipped, l[:half], l[half:]), l},
-		"zstd":                     {typeZstd, compress(t, zstandard, l), l},
-		"zstd of several frames":   {typeZstd, compress(t, zstandard, l[:half], l[half:]), l},
-		"docker's gzip":            {"application/vnd.docker.image.rootfs.diff.tar.gzip", compress(t, gzipped, l), l},
-		"padding after the stream": {typeTar, append(l[:len(l):len(l)], make([]byte, 10240)...), append(l[:len(l):len(l)], make([]byte, 10240)...)},
+		"not":                     {typeTar, l, l},
+		"gzip":                    {typeGzip, compress(t, gzipped, l), l},
+		"gzip of several members": {typeGzip, compress(t, gzipped, l[:half], l[half:]), l},
+		"zstd":                    {typeZstd, compress(t, zstandard, l), l},
+		"zstd of several frames":  {typeZstd, compress(t, zstandard, l[:half], l[half:]), l},
+		"docker's gzip":           {"application/vnd.docker.image.rootfs.diff.tar.gzip", compress(t, gzipped, l), l},
+		"padding after the stream": {typeTar, append(l[:len(l):len(l)], make([]byte, 10240)...),
+			append(l[:len(l):len(l)], make([]byte, 10240)...)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -369,14 +381,16 @@ func TestReadingEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := flatten.Open(ctx, image(t, plainBlobs(layer(t, file("a", "")))), flatten.Options{TempDir: t.TempDir()}); !errors.Is(err, context.Canceled) {
+	_, err := flatten.Open(ctx, image(t, plainBlobs(layer(t, file("a", "")))), flatten.Options{TempDir: t.TempDir()})
+	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestAPlaceThatIsNotThereIsAnError(t *testing.T) {
 	t.Parallel()
-	if _, err := flatten.Open(t.Context(), image(t, nil), flatten.Options{TempDir: filepath.Join(t.TempDir(), "none")}); !errors.Is(err, os.ErrNotExist) {
+	absent := flatten.Options{TempDir: filepath.Join(t.TempDir(), "none")}
+	if _, err := flatten.Open(t.Context(), image(t, nil), absent); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -16,13 +16,14 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
-// sparse is a file that claims a size of which it has nothing, as GNU tar writes it.
+// sparse returns a file in GNU tar's sparse format that claims a size but has no data.
 func sparse(name string, size int64) item {
 	data := "0\n" + strings.Repeat("\x00", 510)
-	return item{tar.Header{Typeflag: tar.TypeReg, Name: name, Size: int64(len(data)), PAXRecords: map[string]string{"comment": fmt.Sprint(size)}}, data}
+	return item{tar.Header{Typeflag: tar.TypeReg, Name: name, Size: int64(len(data)),
+		PAXRecords: map[string]string{"comment": fmt.Sprint(size)}}, data}
 }
 
-// withSparse makes the comment of [sparse] what only other programs write.
+// withSparse turns the comment of [sparse] into the record that archive/tar does not write.
 func withSparse(stream []byte, size int64) []byte {
 	old := fmt.Sprintf("%d comment=%d\n", len(fmt.Sprintf(" comment=%d\n", size))+2, size)
 	records := "22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"
@@ -37,7 +38,7 @@ func withSparse(stream []byte, size int64) []byte {
 	return out
 }
 
-// resum makes the checksum of a header right.
+// resum corrects the checksum of a header.
 func resum(header []byte) {
 	copy(header[148:156], "        ")
 	n := 0
@@ -47,7 +48,7 @@ func resum(header []byte) {
 	copy(header[148:156], fmt.Sprintf("%06o\x00 ", n))
 }
 
-// lying is a layer whose file claims another size than it has.
+// lying returns a layer with a file whose header claims another size than it has.
 func lying(t testing.TB, size int64) []byte {
 	t.Helper()
 	stream := layer(t, file("a", "content"))
@@ -68,30 +69,33 @@ func TestHostileLayersAreRefused(t *testing.T) {
 	t.Parallel()
 	deep := strings.TrimSuffix(strings.Repeat("d/", 1200), "/")
 	for name, stream := range map[string][]byte{
-		"a path upwards":                         layer(t, file("../etc/passwd", "")),
-		"a path upwards in the middle":           layer(t, file("a/../../b", "")),
-		"a hard link upwards":                    layer(t, link("a", "../../etc/passwd")),
-		"a hard link to nothing":                 layer(t, link("a", "b")),
-		"a hard link to itself":                  layer(t, link("a", "a")),
-		"a hard link to a directory":             layer(t, dir("d"), link("a", "d")),
-		"a hard link to the host":                layer(t, link("a", "/etc/passwd")),
-		"a hard link through a symlink out":      layer(t, symlink("s", "/"), link("a", "s/etc/passwd")),
-		"a hard link to a later file":            layer(t, link("a", "b"), file("b", "")),
-		"symlinks in a circle":                   layer(t, loop(2)...),
-		"a symlink to itself":                    layer(t, symlink("a", "a"), file("a/b", "")),
-		"symlinks that multiply":                 layer(t, loop(60)...),
-		"a file as a directory":                  layer(t, file("a", ""), file("a/b", "")),
-		"a device as a directory":                layer(t, item{tar.Header{Typeflag: tar.TypeChar, Name: "a"}, ""}, file("a/b", "")),
-		"a root that is a file":                  layer(t, file(".", "")),
-		"a root that is a symlink":               layer(t, symlink("/", "etc")),
-		"a name that is too long":                layer(t, file(strings.Repeat("n", 256), "")),
-		"a path that is too long":                layer(t, file(strings.Repeat("dir/", 1100)+"f", "")),
-		"a target that is too long":              layer(t, symlink("a", strings.Repeat("dir/", 1100))),
-		"a symlink to nothing":                   layer(t, symlink("a", "")),
-		"directories that are too deep":          layer(t, symlink("s", deep), file("s/"+deep+"/f", "")),
-		"a negative owner":                       layer(t, item{tar.Header{Typeflag: tar.TypeReg, Name: "a", Uid: -1}, ""}),
-		"an owner of more than 32 bits":          layer(t, item{tar.Header{Typeflag: tar.TypeReg, Name: "a", Gid: 1 << 32}, ""}),
-		"a negative device":                      layer(t, item{tar.Header{Typeflag: tar.TypeBlock, Name: "a", Devminor: -1}, ""}),
+		"a path upwards":                    layer(t, file("../etc/passwd", "")),
+		"a path upwards in the middle":      layer(t, file("a/../../b", "")),
+		"a hard link upwards":               layer(t, link("a", "../../etc/passwd")),
+		"a hard link to nothing":            layer(t, link("a", "b")),
+		"a hard link to itself":             layer(t, link("a", "a")),
+		"a hard link to a directory":        layer(t, dir("d"), link("a", "d")),
+		"a hard link to the host":           layer(t, link("a", "/etc/passwd")),
+		"a hard link through a symlink out": layer(t, symlink("s", "/"), link("a", "s/etc/passwd")),
+		"a hard link to a later file":       layer(t, link("a", "b"), file("b", "")),
+		"symlinks in a circle":              layer(t, loop(2)...),
+		"a symlink to itself":               layer(t, symlink("a", "a"), file("a/b", "")),
+		"symlinks that multiply":            layer(t, loop(60)...),
+		"a file as a directory":             layer(t, file("a", ""), file("a/b", "")),
+		"a device as a directory": layer(t, item{tar.Header{Typeflag: tar.TypeChar, Name: "a"}, ""},
+			file("a/b", "")),
+		"a root that is a file":         layer(t, file(".", "")),
+		"a root that is a symlink":      layer(t, symlink("/", "etc")),
+		"a name that is too long":       layer(t, file(strings.Repeat("n", 256), "")),
+		"a path that is too long":       layer(t, file(strings.Repeat("dir/", 1100)+"f", "")),
+		"a target that is too long":     layer(t, symlink("a", strings.Repeat("dir/", 1100))),
+		"a symlink to nothing":          layer(t, symlink("a", "")),
+		"directories that are too deep": layer(t, symlink("s", deep), file("s/"+deep+"/f", "")),
+		"a negative owner":              layer(t, item{tar.Header{Typeflag: tar.TypeReg, Name: "a", Uid: -1}, ""}),
+		"an owner of more than 32 bits": layer(t,
+			item{tar.Header{Typeflag: tar.TypeReg, Name: "a", Gid: 1 << 32}, ""}),
+		"a negative device": layer(t,
+			item{tar.Header{Typeflag: tar.TypeBlock, Name: "a", Devminor: -1}, ""}),
 		"a type that is unknown":                 layer(t, item{tar.Header{Typeflag: 'Z', Name: "a"}, ""}),
 		"a size that is larger than the archive": lying(t, 1<<32),
 		"a size that hides the end":              lying(t, 2000),
@@ -212,7 +216,7 @@ func TestLayersOfAnotherCompressionThanTheirMediaTypeAreRead(t *testing.T) {
 	}
 }
 
-// checkTree sees that a tree is what everybody who gets one relies on.
+// checkTree checks the properties of a tree that callers rely on.
 func checkTree(t *testing.T, tree rootfs.Tree) {
 	t.Helper()
 	entries := tree.Entries()
@@ -230,7 +234,8 @@ func checkTree(t *testing.T, tree rootfs.Tree) {
 			t.Errorf("the whiteout %q is there", e.Path())
 		case i > 0 && !dirs[path.Dir(e.Path())]:
 			t.Errorf("%q has no directory", e.Path())
-		case e.Link > i || entries.At(e.Link).Link != e.Link || entries.At(e.Link).Size != e.Size || entries.At(e.Link).Mode != e.Mode:
+		case e.Link > i || entries.At(e.Link).Link != e.Link || entries.At(e.Link).Size != e.Size ||
+			entries.At(e.Link).Mode != e.Mode:
 			t.Errorf("%q is a link to %q, which is another file", e.Path(), entries.At(e.Link).Path())
 		}
 		if e.IsDir() {
@@ -242,13 +247,14 @@ func checkTree(t *testing.T, tree rootfs.Tree) {
 	}
 }
 
-// realLayers names layers that GNU tar, umoci and the maker of upstream's fixtures wrote.
+// realLayers lists layers written by GNU tar, by umoci, and by the program that made upstream's fixtures.
 const realLayers = "testdata/layers/*.tar.gz"
 
 func TestLayersOfOtherProgramsAreApplied(t *testing.T) {
 	t.Parallel()
 	for _, layer := range testfiles.Read(t, realLayers) {
-		img, err := flatten.Open(t.Context(), image(t, plainBlobs(layer.Data)), flatten.Options{TempDir: t.TempDir(), MaxSize: 1 << 20})
+		img, err := flatten.Open(t.Context(), image(t, plainBlobs(layer.Data)),
+			flatten.Options{TempDir: t.TempDir(), MaxSize: 1 << 20})
 		if err != nil {
 			t.Errorf("%s: %v", layer.Name, err)
 			continue
@@ -260,22 +266,23 @@ func TestLayersOfOtherProgramsAreApplied(t *testing.T) {
 	}
 }
 
-// unpadded is a tar stream without the blocks of zeros behind its end that fill a record: a fuzzer spends its time on
-// them.
+// unpadded removes the blocks of zeros after the end of a tar stream, on which a fuzzer would waste time.
 func unpadded(stream []byte) []byte {
 	const block = 512
 	end := (len(bytes.TrimRight(stream, "\x00")) + block - 1) / block * block
 	return append(bytes.Clone(stream[:end]), make([]byte, 2*block)...)
 }
 
-// FuzzLayers applies a layer to another.
+// FuzzLayers applies one layer to another.
 func FuzzLayers(f *testing.F) {
-	base := layer(f, dir("usr"), file("usr/a", "a"), link("usr/b", "usr/a"), symlink("bin", "usr"), item{tar.Header{Typeflag: tar.TypeChar, Name: "null", Devminor: 3, Devmajor: 1}, ""})
+	base := layer(f, dir("usr"), file("usr/a", "a"), link("usr/b", "usr/a"), symlink("bin", "usr"),
+		item{tar.Header{Typeflag: tar.TypeChar, Name: "null", Devminor: 3, Devmajor: 1}, ""})
 	f.Add(base, layer(f, file("usr/.wh.a", ""), file("bin/c", "c"), link("d", "/bin/c")))
 	f.Add(base, layer(f, file("usr/.wh..wh..opq", ""), file("usr/new", strings.Repeat("new", 300))))
 	f.Add(layer(f, loop(3)...), layer(f, file("../x", "")))
 	f.Add(layer(f, symlink("s", "../../s/./t"), dir("s/t")), layer(f, file(".wh.", ""), dir(".wh.d"), file(".wh.d/x", "")))
-	f.Add(base, layer(f, item{tar.Header{Typeflag: tar.TypeReg, Name: "x", PAXRecords: map[string]string{"SCHILY.xattr.user.a": "1"}}, ""}))
+	f.Add(base, layer(f, item{tar.Header{Typeflag: tar.TypeReg, Name: "x",
+		PAXRecords: map[string]string{"SCHILY.xattr.user.a": "1"}}, ""}))
 	seeds := testfiles.Read(f, realLayers)
 	for i := range seeds {
 		f.Add(unpadded(seeds[i].Data), unpadded(seeds[(i+1)%len(seeds)].Data))

@@ -9,13 +9,13 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/plain"
 )
 
-// content is what the overlay carries for each file.
+// content is what the overlay stores for each file.
 type content struct {
 	place
-	number int // in the order of the list, from one on
+	number int // position in the list, counted from 1
 }
 
-// place is where the content of a file is.
+// place is the position of a file's content.
 type place struct {
 	spool  int
 	offset int64
@@ -23,15 +23,15 @@ type place struct {
 
 type entry = overlay.Entry[content]
 
-// spool takes the contents of a layer's files.
+// spool collects the contents of a layer's files.
 type spool struct {
 	number int
-	file   io.Writer // nil keeps nothing
+	file   io.Writer // nil discards them
 	budget *budget
 	offset int64
 }
 
-// read reads the decompressed stream of a layer to the end of its archive.
+// read reads the decompressed stream of a layer up to the end of the archive.
 func (s *spool) read(ctx context.Context, r io.Reader) (list []entry, err error) {
 	in := plain.NewReader[content](ctx, r, plain.ReadOptions{Memory: s.budget.entry, Content: s.budget.content})
 	var buf []byte

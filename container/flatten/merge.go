@@ -11,17 +11,17 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/overlay"
 )
 
-// newTree returns an empty tree, which can take up as much memory as the budget has.
+// newTree returns an empty tree, whose memory counts against the budget.
 func newTree(b *budget) (*overlay.Tree[content], error) { return overlay.New[content](nil, b.entry) }
 
-// Where images of commits keep the objects; their files are links to those.
+// The path of the object repository in images of commits. The files of such an image are hard links to its objects.
 const repositoryDir, repositoryName = "/sysroot", "ostree"
 
 func isRepository(dir, name string) bool { return dir == repositoryDir && name == repositoryName }
 
-// isSpare reports whether every object of a file in the repository has another name outside, so that nothing is lost
-// without the repository.
-func isSpare(tree *overlay.Tree[content]) (bool, error) {
+// isRedundant reports whether every file object in the repository has another link outside of it, so that removing the
+// repository loses no content.
+func isRedundant(tree *overlay.Tree[content]) (bool, error) {
 	objects := map[*overlay.File[content]]bool{}
 	err := tree.Walk(func(dir, name string, f *overlay.File[content]) error {
 		inside := strings.HasPrefix(dir+"/", repositoryDir+"/"+repositoryName+"/")
@@ -46,13 +46,13 @@ func isSpare(tree *overlay.Tree[content]) (bool, error) {
 	return len(objects) == 0, err
 }
 
-// list returns the entries of a tree, and where their contents are. The repository of a commit's image is left out: always if
-// the image holds a commit, and otherwise, as after its layers were squashed, if no content is lost with it.
+// list returns the entries of a tree and the positions of their contents. It leaves out the object repository if the
+// image holds a commit. It also does so for other images, such as squashed ones, if no content is lost.
 func list(tree *overlay.Tree[content], ofCommit bool) (*rootfs.List, []place, error) {
 	leaveOut := ofCommit
 	if !leaveOut {
 		var err error
-		if leaveOut, err = isSpare(tree); err != nil {
+		if leaveOut, err = isRedundant(tree); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -17,8 +17,8 @@ func NewScanner() *Scanner { return &Scanner{budget: newBudget(0)} }
 // Layer is a layer that was scanned.
 type Layer struct{ entries []entry }
 
-// Scan reads the decompressed stream of a layer to the end of its archive. What [Open] would refuse of it is an
-// error.
+// Scan reads the decompressed stream of a layer up to the end of the archive. It returns an error for everything that
+// [Open] would refuse.
 func (s *Scanner) Scan(ctx context.Context, r io.Reader) (*Layer, error) {
 	list, err := (&spool{budget: s.budget}).read(ctx, r)
 	if err != nil {
@@ -42,8 +42,8 @@ func (l *Layer) Special() string {
 	return ""
 }
 
-// Stack puts layers on top of each other, the lowest first, as whoever unpacks the image does. What cannot be
-// unpacked is an error that names the layer by its number from one on.
+// Stack applies layers in order, the lowest first, as unpacking the image does. If that fails, the error names the
+// layer by its number, counted from 1.
 func (s *Scanner) Stack(ctx context.Context, layers []*Layer) error {
 	tree, err := newTree(s.budget)
 	if err != nil {

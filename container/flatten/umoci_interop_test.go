@@ -23,19 +23,20 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
-// layering makes the layers of an image at random: few names, so that entries meet each other's.
+// layering makes the layers of an image at random. It uses few names, so that entries often collide.
 type layering struct {
 	random *rand.Rand
 	files  []string        // paths that were made, for links
 	linked map[string]bool // last names of symlinks, and of links to what may be one
 }
 
-// path makes a path. Directories have few names, and most other things other names: else umoci refuses most images,
-// since something is below a file or leads in a circle.
+// path returns a path. Directories share few names, and most other entries have different names. Otherwise umoci would
+// refuse most images, since entries would be below files or symlinks would form circles.
 func (l *layering) path() string {
 	p := ""
 	for range l.random.IntN(3) {
@@ -47,7 +48,7 @@ func (l *layering) path() string {
 func (l *layering) header(typ byte, name string) item {
 	mode := []int64{0o755, 0o700, 0o644, 0o4711, 0o1777, 0o600, 0o2755}[l.random.IntN(7)]
 	if typ == tar.TypeDir {
-		// Of a directory that passes on its group, those that umoci makes below it have theirs from the kernel.
+		// In a directory with the setgid bit, the kernel gives that bit to directories that umoci creates.
 		mode &^= 0o2000
 	}
 	return item{Header: tar.Header{Typeflag: typ, Name: name, Mode: mode, Uid: l.random.IntN(3), Gid: l.random.IntN(3)}}
@@ -98,9 +99,9 @@ func (l *layering) entry(lowest bool) item {
 
 func isWhiteout(i item) bool { return strings.HasPrefix(path.Base(i.Name), ".wh.") }
 
-// sorted moves whiteouts below directories behind the last entry of their layer whose name is that of a symlink.
-// Where such a symlink comes to be replaced after the whiteout we differ from umoci on purpose, as package overlay
-// says. Of all others the order stays.
+// sorted moves whiteouts below directories behind the last entry of their layer whose name is that of a symlink. If
+// such a symlink is replaced after the whiteout, we differ from umoci on purpose; see package overlay. The order of
+// other entries does not change.
 func (l *layering) sorted(items []item) []item {
 	last := -1
 	for i, e := range items {
@@ -144,8 +145,8 @@ func writeLayout(t *testing.T, dir string, blobs []blob) {
 	}
 	put := func(mediaType string, data []byte) object {
 		t.Helper()
-		write("blobs/sha256/"+strings.TrimPrefix(sum(data), "sha256:"), data)
-		return object{"mediaType": mediaType, "digest": sum(data), "size": len(data)}
+		write("blobs/sha256/"+digest.FromBytes(data).Encoded(), data)
+		return object{"mediaType": mediaType, "digest": digest.FromBytes(data), "size": len(data)}
 	}
 	encoded := func(v any) []byte {
 		t.Helper()
@@ -163,7 +164,7 @@ func writeLayout(t *testing.T, dir string, blobs []blob) {
 	var diffIDs []string
 	for _, b := range blobs {
 		layers = append(layers, put(b.mediaType, b.data))
-		diffIDs = append(diffIDs, sum(b.stream))
+		diffIDs = append(diffIDs, digest.FromBytes(b.stream).String())
 	}
 	config := put(oci+"config.v1+json", encoded(object{
 		"architecture": "amd64", "os": "linux", "config": object{}, "rootfs": object{"type": "layers", "diff_ids": diffIDs},
@@ -174,7 +175,7 @@ func writeLayout(t *testing.T, dir string, blobs []blob) {
 	write("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`))
 }
 
-// listDir describes a directory as [list] does a tree.
+// listDir returns a line for each path of a directory, as [list] does for a tree.
 func listDir(t *testing.T, root string) []string {
 	t.Helper()
 	var paths []string
@@ -224,7 +225,7 @@ func listDir(t *testing.T, root string) []string {
 	return out
 }
 
-// describe lists the entries of layers, for a test that failed.
+// describe lists the entries of layers for the message of a failed test.
 func describe(layers [][]byte) string {
 	var b strings.Builder
 	for i, l := range layers {
@@ -256,7 +257,7 @@ func TestRandomLayersAreFlattenedAsUmociUnpacksThem(t *testing.T) {
 	}
 }
 
-// sameAsUmoci reports whether umoci unpacks an image. What we make of it must be the same.
+// sameAsUmoci reports whether umoci unpacks an image. If it does, our result must be the same.
 func sameAsUmoci(t *testing.T, layers [][]byte) bool {
 	t.Helper()
 	dir := t.TempDir()
@@ -285,7 +286,8 @@ func sameAsUmoci(t *testing.T, layers [][]byte) bool {
 
 func TestLayersThatProgramsDoNotWriteAreFlattenedAsUmociUnpacksThem(t *testing.T) {
 	t.Parallel()
-	base := layer(t, dir("d"), file("d/a", "1"), file("d/b", "2"), link("h", "d/a"), symlink("l", "d"), symlink("loop", "loop"))
+	base := layer(t, dir("d"), file("d/a", "1"), file("d/b", "2"), link("h", "d/a"), symlink("l", "d"),
+		symlink("loop", "loop"))
 	for name, upper := range map[string][]byte{
 		"a whiteout in a directory instead of a symlink": layer(t, dir("l"), file("l/.wh.a", ""), file("l/c", "3")),
 		"an opaque directory instead of a symlink":       layer(t, dir("l"), file("l/.wh..wh..opq", ""), file("l/c", "3")),

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// ErrInvalid is wrapped by errors about text that is no reference. Their messages are upstream's.
+// ErrInvalid is wrapped by errors about text that is not a reference. Their messages are upstream's.
 var ErrInvalid = errors.New("invalid image reference")
 
-// parseError has the words that users of upstream know, so nothing is added to them.
+// parseError is an error with upstream's message, so nothing is added to it.
 type parseError string
 
 func (e parseError) Error() string      { return string(e) }
@@ -28,7 +28,7 @@ const (
 	DockerArchive
 	ContainersStorage
 	Dir
-	// DockerDaemon can be named, but this program neither reads from it nor writes to it.
+	// DockerDaemon can be parsed, but this program neither reads from it nor writes to it.
 	DockerDaemon
 )
 
@@ -37,8 +37,8 @@ var transportNames = [...]string{
 	ContainersStorage: "containers-storage", Dir: "dir", DockerDaemon: "docker-daemon",
 }
 
-// ParseTransport reads the name of a transport, as options take it: "registry", "docker", "oci". The prefixes of
-// references, such as "docker://" and "oci:", are accepted too.
+// ParseTransport parses the name of a transport: "registry", "docker", "oci". It also accepts the prefixes of
+// references, such as "docker://" and "oci:".
 func ParseTransport(s string) (Transport, error) {
 	name, colon := strings.CutSuffix(s, ":")
 	if s == "docker" || s == "docker://" {
@@ -67,7 +67,7 @@ func (t Transport) String() string {
 	return fmt.Sprintf("transport-%d", uint8(t))
 }
 
-// prefix is what stands before the name in a printed reference.
+// prefix returns what precedes the name in a printed reference.
 func (t Transport) prefix() string {
 	if t == Registry {
 		return "docker://"
@@ -83,7 +83,7 @@ type ImageReference struct {
 	Name      string
 }
 
-// ParseImageReference reads TRANSPORT:NAME. "registry:" is the same as "docker://".
+// ParseImageReference parses TRANSPORT:NAME. "registry:" is the same as "docker://".
 func ParseImageReference(s string) (ImageReference, error) {
 	scheme, name, ok := strings.Cut(s, ":")
 	if !ok {
@@ -107,11 +107,11 @@ func ParseImageReference(s string) (ImageReference, error) {
 	return ref, nil
 }
 
-// String returns the one spelling that references are compared and stored by.
+// String returns the canonical spelling, in which references are compared and stored.
 func (r ImageReference) String() string { return r.Transport.prefix() + r.Name }
 
-// PathAndTag splits the name of an image in an OCI directory, an OCI archive or a Docker archive. The tag, which may
-// hold colons itself, is empty where there is none.
+// PathAndTag splits the name of an image in an OCI directory, an OCI archive or a Docker archive. The tag may contain
+// colons; it is empty if there is none.
 func (r ImageReference) PathAndTag() (path, tag string) {
 	path, tag, _ = strings.Cut(r.Name, ":")
 	return path, tag

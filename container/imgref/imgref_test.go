@@ -150,8 +150,10 @@ func TestUpstream_OCINamesSplitAtTheFirstColon(t *testing.T) {
 
 func FuzzReferencesPrintAsTheyAreRead(f *testing.F) {
 	for _, s := range []string{
-		"docker://quay.io/a/b:c@sha256:d", "registry:x", "oci:/a:b:c", "dir:x", "docker:x", "ostree-image-signed:docker://q/x",
-		"ostree-unverified-registry:q/x", "ostree-remote-registry:r:q/x", "ostree-remote-image::oci:x", "ostree-unverified-image:registry://x",
+		"docker://quay.io/a/b:c@sha256:d", "registry:x", "oci:/a:b:c", "dir:x", "docker:x",
+		"ostree-image-signed:docker://q/x",
+		"ostree-unverified-registry:q/x", "ostree-remote-registry:r:q/x", "ostree-remote-image::oci:x",
+		"ostree-unverified-image:registry://x",
 	} {
 		f.Add(s)
 	}

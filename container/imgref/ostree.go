@@ -2,16 +2,16 @@ package imgref
 
 import "strings"
 
-// SignatureKind says what has to vouch for an image.
+// SignatureKind says how an image is verified.
 type SignatureKind uint8
 
 // The kinds of signature source.
 const (
-	// ContainerPolicy asks for the signatures that the host's containers policy demands; the policy must demand some.
+	// ContainerPolicy requires the signatures that the host's containers policy demands. The policy must demand some.
 	ContainerPolicy SignatureKind = iota + 1
-	// ContainerPolicyAllowInsecure is content with a policy that accepts anything.
+	// ContainerPolicyAllowInsecure also accepts a policy that demands none.
 	ContainerPolicyAllowInsecure
-	// OstreeRemote asks for the signatures that a remote of the OSTree repository demands.
+	// OstreeRemote requires the signatures that a remote of the OSTree repository demands.
 	OstreeRemote
 )
 
@@ -23,14 +23,14 @@ const (
 	schemeRemoteRegistry     = "ostree-remote-registry"
 )
 
-// SignatureSource says what has to vouch for an image. Remote is the name of the remote for [OstreeRemote], and
-// empty otherwise.
+// SignatureSource says how an image is verified. Remote is the name of the remote for [OstreeRemote], and empty
+// otherwise.
 type SignatureSource struct {
 	Kind   SignatureKind
 	Remote string
 }
 
-// ParseSignatureSource reads a signature source that stands alone: ostree-image-signed, ostree-unverified-image or
+// ParseSignatureSource parses a signature source without an image: ostree-image-signed, ostree-unverified-image or
 // ostree-remote-image:REMOTE.
 func ParseSignatureSource(s string) (SignatureSource, error) {
 	switch scheme, remote, found := strings.Cut(s, ":"); {
@@ -45,7 +45,7 @@ func ParseSignatureSource(s string) (SignatureSource, error) {
 	}
 }
 
-// String returns what [ParseSignatureSource] reads.
+// String returns text that [ParseSignatureSource] parses.
 func (s SignatureSource) String() string {
 	switch s.Kind {
 	case OstreeRemote:
@@ -57,18 +57,18 @@ func (s SignatureSource) String() string {
 	}
 }
 
-// OstreeImageReference says where an image is and what has to vouch for it.
+// OstreeImageReference says where an image is and how it is verified.
 type OstreeImageReference struct {
 	Signature SignatureSource
 	Image     ImageReference
 }
 
-// Unverified is the reference to an image that nothing has to vouch for.
+// Unverified returns a reference to an image that is not verified.
 func Unverified(image ImageReference) OstreeImageReference {
 	return OstreeImageReference{Signature: SignatureSource{Kind: ContainerPolicyAllowInsecure}, Image: image}
 }
 
-// ParseOstreeImageReference reads a signature source and an image reference, or one of the shorthands for images in
+// ParseOstreeImageReference parses a signature source and an image reference, or one of the shorthands for images in
 // registries: ostree-unverified-registry:NAME and ostree-remote-registry:REMOTE:NAME.
 func ParseOstreeImageReference(s string) (OstreeImageReference, error) {
 	scheme, rest, ok := strings.Cut(s, ":")
@@ -99,7 +99,7 @@ func ParseOstreeImageReference(s string) (OstreeImageReference, error) {
 	return ref, nil
 }
 
-// String returns the one spelling that references are compared and stored by.
+// String returns the canonical spelling, in which references are compared and stored.
 func (r OstreeImageReference) String() string {
 	if r.unverifiedRegistry() {
 		return schemeUnverifiedRegistry + ":" + r.Image.Name
@@ -107,8 +107,8 @@ func (r OstreeImageReference) String() string {
 	return r.Signature.String() + ":" + r.Image.String()
 }
 
-// ShortString returns String without the prefix of an unverified image in a registry, as people write it. It cannot be
-// parsed back.
+// ShortString is like String, without the prefix of an unverified image in a registry. The result cannot be parsed
+// back.
 func (r OstreeImageReference) ShortString() string {
 	if r.unverifiedRegistry() {
 		return r.Image.String()

@@ -9,42 +9,43 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
-// An Admission decides which images may come in. It is asked about a reference before anything is read, and returns who is to
-// be asked about the image, or nil if nobody is.
+// An Admission decides which images may come in. It is called with a reference before anything is read. It returns the
+// gate that decides about the image, or nil to let it in.
 type Admission func(ref imgref.OstreeImageReference) (Gate, error)
 
-// A Gate decides about one image. An error keeps the image out.
+// A Gate decides about one image. If a method returns an error, the image is refused.
 //
-// Two ways by which images come do not pass here before their bytes are copied: the frontend lets BuildKit resolve its prior
-// and base images, and containers-storage is copied by the host's own tool.
+// Two kinds of images are copied before a gate is asked: the prior and base images of the frontend, which BuildKit
+// resolves, and images in containers-storage, which the host's own tool copies.
 type Gate interface {
-	// Top is asked about the document that the reference names, a manifest or an index, before anything else is fetched.
+	// Top is called with the document that the reference names, a manifest or an index, before anything else is fetched.
 	Top(ctx context.Context, top oci.Document) error
-	// Member is asked about the manifest that was chosen from an index.
+	// Member is called with the manifest that was chosen from an index.
 	Member(ctx context.Context, member oci.Document) error
-	// Commit is asked about the commit that the image holds, by its id, its bytes and its detached metadata, before any of
-	// the image's objects can be seen in a repository.
+	// Commit is called with the commit of the image: its id, its bytes and its detached metadata. None of the image's
+	// objects are visible in a repository before it returns.
 	Commit(ctx context.Context, id string, commit, detached []byte) error
 }
 
-// ErrVerificationUnsupported says that a reference asks for signatures to be verified. See [*VerificationError].
+// ErrVerificationUnsupported is wrapped by errors about references that require signatures. See [*VerificationError].
 var ErrVerificationUnsupported = errors.New("signature verification is not available in this version")
 
-// VerificationError is the error about a reference that asks for signatures. It wraps [ErrVerificationUnsupported].
+// VerificationError is the error for a reference that requires signatures. It wraps [ErrVerificationUnsupported].
 type VerificationError struct {
 	Ref imgref.OstreeImageReference
 }
 
 // Error implements error.
 func (e *VerificationError) Error() string {
-	return fmt.Sprintf("%s asks for signatures, but %s: to go without on purpose, use %s, with a digest that you trust in its name",
+	return fmt.Sprintf("%s asks for signatures, but %s: to go without on purpose, use %s, with a digest that you trust "+
+		"in its name",
 		e.Ref, ErrVerificationUnsupported, imgref.Unverified(e.Ref.Image))
 }
 
 // Unwrap returns [ErrVerificationUnsupported].
 func (e *VerificationError) Unwrap() error { return ErrVerificationUnsupported }
 
-// Unverified is the [Admission] that lets images in whose references ask for no signatures. Others are refused with a
+// Unverified is the [Admission] that lets in images whose references require no signatures. It refuses others with a
 // [*VerificationError].
 func Unverified(ref imgref.OstreeImageReference) (Gate, error) {
 	if ref.Signature.Kind != imgref.ContainerPolicyAllowInsecure {

@@ -6,7 +6,8 @@ import (
 	"syscall"
 )
 
-// brokenConnection reports whether a connection was reset or timed out, as opposed to a host that does not exist.
+// brokenConnection reports whether a connection was refused, reset or timed out. It returns false if the host does not
+// exist.
 func brokenConnection(err error) bool {
 	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EPIPE) {
 		return true

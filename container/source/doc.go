@@ -1,16 +1,16 @@
 // Package source reads images: from registries, directories and archives.
 //
-// [Open] finds the manifest for the wanted platform; [Source] hands out manifest, configuration and layers, each checked
-// against its size and SHA-256 digest. Nothing that an image says is believed before: manifests are limited in size and
-// number of layers, every blob is read through a reader that ends in a [BlobError] where it is not what its descriptor
-// promised, and so a blob that was read to its end without error is the right one.
+// [Open] finds the manifest for the wanted platform and returns the image: manifest, configuration and layers. Each is
+// checked against its size and SHA-256 digest. Manifests are limited in size and number of layers. Every blob is read
+// through a reader that fails with a [oci.BlobError] if it does not match its descriptor. So a blob that was read to
+// its end without an error is the right one.
 //
 // Registries and Docker archives are read with the containers/image library, so that registries.conf with its mirrors,
-// certs.d and credential helpers work as on any container host. The directory of an OCI image, an OCI archive and "dir:"
-// are read here: the library unpacks OCI archives to a temporary directory and allows one reader at a time, where
-// positions in the archive do as well. An OCI archive therefore has to be an uncompressed regular file. A Docker archive
-// that is compressed is decompressed to a temporary file by the library. Images in containers-storage are copied out by
-// the host's own skopeo or podman to a temporary directory.
+// certs.d and credential helpers work as on any container host. OCI image directories, OCI archives and "dir:" are read
+// by this package. It reads an OCI archive in place and several layers at once, while the library unpacks it to a
+// temporary directory and allows one reader at a time. So an OCI archive must be an uncompressed regular file. The
+// library decompresses a compressed Docker archive to a temporary file. Images in containers-storage are copied to a
+// temporary directory by the host's own skopeo or podman.
 //
-// Package access says how a registry is spoken to: HTTPS, certificates, credentials.
+// Package access has the options for registries: HTTPS, certificates, credentials.
 package source

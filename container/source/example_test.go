@@ -20,7 +20,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
-// The layers of an image are read. A layer that is not what the manifest says never ends without an error.
+// Read the layers of an image. Reading a layer that differs from the manifest always ends with an error.
 func ExampleOpen() {
 	ctx := context.Background()
 	dir, err := exampleImage("a layer")
@@ -46,7 +46,8 @@ func ExampleOpen() {
 		fmt.Println("differs:", errors.Is(err, oci.ErrMismatch))
 	}
 	read()
-	if err := os.WriteFile(filepath.Join(dir, "blobs/sha256", layer.Digest.Encoded()), []byte("another"), 0o644); err != nil {
+	blob := filepath.Join(dir, "blobs/sha256", layer.Digest.Encoded())
+	if err := os.WriteFile(blob, []byte("another"), 0o644); err != nil {
 		log.Fatal(err)
 	}
 	read()
@@ -55,7 +56,7 @@ func ExampleOpen() {
 	// differs: true
 }
 
-// exampleImage makes an OCI directory.
+// exampleImage writes an OCI image directory.
 func exampleImage(content string) (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "example"); err != nil {
 		return dir, err

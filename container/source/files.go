@@ -11,17 +11,17 @@ import (
 	"path"
 )
 
-// files are named files that can be read in any order, several at once.
+// files gives access to named files in any order, several at once.
 type files interface {
-	// open returns a file and its size. An absent one is an error that wraps fs.ErrNotExist.
+	// open returns a file and its size. The error wraps fs.ErrNotExist if there is no such file.
 	open(name string) (io.ReadCloser, int64, error)
 	close() error
 }
 
-// maxArchiveEntries bounds the index of an archive that is kept in memory.
+// maxArchiveEntries limits the index of an archive, which is kept in memory.
 const maxArchiveEntries = 65536
 
-// dirFiles reads below a directory and never outside of it.
+// dirFiles reads files below a directory. It never follows a path out of it.
 type dirFiles struct{ root *os.Root }
 
 func openDirFiles(dir string) (*dirFiles, error) {
@@ -33,7 +33,7 @@ func openDirFiles(dir string) (*dirFiles, error) {
 }
 
 func (d *dirFiles) open(name string) (io.ReadCloser, int64, error) {
-	// A FIFO in the place of a blob would block for ever, hence the look before opening.
+	// Check the type first: opening a FIFO would block forever.
 	st, err := d.root.Stat(name)
 	if err != nil {
 		return nil, 0, err
@@ -50,7 +50,7 @@ func (d *dirFiles) open(name string) (io.ReadCloser, int64, error) {
 
 func (d *dirFiles) close() error { return d.root.Close() }
 
-// tarFiles reads files where they lie in an uncompressed archive.
+// tarFiles reads files of an uncompressed archive in place.
 type tarFiles struct {
 	f     *os.File
 	index map[string]span
@@ -64,7 +64,7 @@ func openTarFiles(ctx context.Context, name string) (*tarFiles, error) {
 		return nil, err
 	}
 	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file, as an archive has to be", name)
+		return nil, fmt.Errorf("%s is not a regular file, which an archive must be", name)
 	}
 	f, err := os.Open(name)
 	if err != nil {
@@ -77,7 +77,7 @@ func openTarFiles(ctx context.Context, name string) (*tarFiles, error) {
 	return t, nil
 }
 
-// scan notes where each file lies. Content is skipped by seeking.
+// scan records the position of each file. It seeks over content.
 func (t *tarFiles) scan(ctx context.Context) error {
 	if err := t.checkUncompressed(); err != nil {
 		return err
@@ -119,7 +119,8 @@ func (t *tarFiles) checkUncompressed() error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	for prefix, tool := range map[string]string{"\x1f\x8b": "gzip -d", "\x28\xb5\x2f\xfd": "zstd -d", "BZh": "bzip2 -d", "\xfd7zX": "xz -d"} {
+	for prefix, tool := range map[string]string{"\x1f\x8b": "gzip -d", "\x28\xb5\x2f\xfd": "zstd -d", "BZh": "bzip2 -d",
+		"\xfd7zX": "xz -d"} {
 		if n >= len(prefix) && string(magic[:len(prefix)]) == prefix {
 			return fmt.Errorf("it is compressed: decompress it with %s first", tool)
 		}
@@ -137,7 +138,7 @@ func (t *tarFiles) open(name string) (io.ReadCloser, int64, error) {
 
 func (t *tarFiles) close() error { return t.f.Close() }
 
-// readSmall reads a file that has to fit in memory.
+// readSmall reads a whole file of at most limit bytes.
 func readSmall(f files, name string, limit int64) ([]byte, error) {
 	r, size, err := f.open(name)
 	if err != nil {

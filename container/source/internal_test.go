@@ -13,8 +13,12 @@ import (
 )
 
 const (
-	good       = `{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:CC","size":7},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"sha256:DD","size":9}]}`
-	goodDocker = `{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","config":{"mediaType":"application/vnd.docker.container.image.v1+json","digest":"sha256:CC","size":7},"layers":[{"mediaType":"application/vnd.docker.image.rootfs.diff.tar.gzip","digest":"sha256:DD","size":9}]}`
+	good = `{"schemaVersion":2,"config":` +
+		`{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:CC","size":7},"layers":[` +
+		`{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"sha256:DD","size":9}]}`
+	goodDocker = `{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","config":` +
+		`{"mediaType":"application/vnd.docker.container.image.v1+json","digest":"sha256:CC","size":7},"layers":[` +
+		`{"mediaType":"application/vnd.docker.image.rootfs.diff.tar.gzip","digest":"sha256:DD","size":9}]}`
 )
 
 func expand(s string) []byte {
@@ -59,20 +63,21 @@ func TestHostileManifestsAreRefused(t *testing.T) {
 	change := func(old, new string) string { return strings.Replace(good, old, new, 1) }
 	layer := `{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"sha256:DD","size":9}`
 	for name, in := range map[string]string{
-		"nothing":              "",
-		"not JSON":             "manifest",
-		"an array":             "[]",
-		"null":                 "null",
-		"no schema version":    change(`"schemaVersion":2,`, ""),
-		"schema version 1":     change(`"schemaVersion":2`, `"schemaVersion":1`),
-		"schema version 3":     change(`"schemaVersion":2`, `"schemaVersion":3`),
-		"unknown media type":   change(`"schemaVersion":2`, `"schemaVersion":2,"mediaType":"text/plain"`),
-		"layers twice":         change(`"layers"`, `"layers":[],"layers"`),
-		"Layers":               change(`"layers"`, `"Layers"`),
-		"two configs":          change(`"config"`, `"Config":{},"config"`),
-		"a digest twice":       change(`"digest":"sha256:DD"`, `"digest":"sha256:CC","digest":"sha256:DD"`),
-		"index and image":      change(`"schemaVersion":2`, `"schemaVersion":2,"manifests":[]`),
-		"says it is an index":  change(`"schemaVersion":2`, `"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json"`),
+		"layers twice":       change(`"layers"`, `"layers":[],"layers"`),
+		"Layers":             change(`"layers"`, `"Layers"`),
+		"two configs":        change(`"config"`, `"Config":{},"config"`),
+		"a digest twice":     change(`"digest":"sha256:DD"`, `"digest":"sha256:CC","digest":"sha256:DD"`),
+		"nothing":            "",
+		"not JSON":           "manifest",
+		"an array":           "[]",
+		"null":               "null",
+		"no schema version":  change(`"schemaVersion":2,`, ""),
+		"schema version 1":   change(`"schemaVersion":2`, `"schemaVersion":1`),
+		"schema version 3":   change(`"schemaVersion":2`, `"schemaVersion":3`),
+		"unknown media type": change(`"schemaVersion":2`, `"schemaVersion":2,"mediaType":"text/plain"`),
+		"index and image":    change(`"schemaVersion":2`, `"schemaVersion":2,"manifests":[]`),
+		"says it is an index": change(`"schemaVersion":2`,
+			`"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json"`),
 		"negative size":        change(`"size":9`, `"size":-9`),
 		"size beyond int64":    change(`"size":9`, `"size":99999999999999999999`),
 		"fractional size":      change(`"size":9`, `"size":9.5`),
@@ -83,7 +88,8 @@ func TestHostileManifestsAreRefused(t *testing.T) {
 		"no config":            `{"schemaVersion":2,"layers":[]}`,
 		"one layer, two sizes": change(layer, layer+","+strings.Replace(layer, "9", "8", 1)),
 		"too many layers":      change(layer, layer+strings.Repeat(","+layer, oci.MaxLayers)),
-		"too large":            change(`"schemaVersion":2`, `"schemaVersion":2,"x":"`+strings.Repeat("x", oci.MaxManifestSize)+`"`),
+		"too large": change(`"schemaVersion":2`,
+			`"schemaVersion":2,"x":"`+strings.Repeat("x", oci.MaxManifestSize)+`"`),
 	} {
 		if m, err := parse(expand(in)); !errors.Is(err, ErrInvalidManifest) {
 			t.Errorf("%s: got %v, %v", name, m, err)
@@ -114,7 +120,8 @@ func TestADigestInANameGoesBeforeATag(t *testing.T) {
 func FuzzManifest(f *testing.F) {
 	f.Add(expand(good))
 	f.Add(expand(goodDocker))
-	f.Add([]byte(`{"schemaVersion":2,"manifests":[{"digest":"sha256:00","size":1,"platform":{"os":"linux","architecture":"amd64"}}]}`))
+	f.Add([]byte(`{"schemaVersion":2,"manifests":[{"digest":"sha256:00","size":1,` +
+		`"platform":{"os":"linux","architecture":"amd64"}}]}`))
 	for _, seed := range testfiles.Read(f, "testdata/*.json") {
 		f.Add(seed.Data)
 	}

@@ -15,11 +15,11 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
-// ErrNoImage is wrapped by errors about references that name nothing: the registry, the directory or the archive does not
-// have the image. Where it cannot be told whether the image is there, the error is another one.
+// ErrNoImage is wrapped by errors about references whose registry, directory or archive does not have the image. It is
+// not wrapped if it is unknown whether the image exists.
 var ErrNoImage = errors.New("no such image")
 
-// ErrAmbiguous is wrapped by errors about references that name one of several images without saying which.
+// ErrAmbiguous is wrapped by errors about references without a tag to a directory or archive with several images.
 var ErrAmbiguous = errors.New("which image")
 
 func openOCIDir(ref imgref.ImageReference) (backend, error) {
@@ -44,7 +44,7 @@ func openOCIArchive(ctx context.Context, ref imgref.ImageReference) (backend, er
 type layout struct {
 	files files
 	tag   string
-	// source is the digest of the manifest that the layout is a copy of, where that is another one.
+	// source is the digest of the original manifest, if the layout is a copy of an image with another one.
 	source digest.Digest
 	// cleanup is called when the layout is closed.
 	cleanup func() error
@@ -83,7 +83,7 @@ func (l *layout) manifest(_ context.Context, instance *digest.Digest) ([]byte, s
 	return data, d.MediaType, checkManifestBytes(data, d.Digest)
 }
 
-// find looks the image up in the index.
+// find returns the image's descriptor in the index.
 func (l *layout) find() (ocispec.Descriptor, error) {
 	var none ocispec.Descriptor
 	data, err := readSmall(l.files, ocispec.ImageIndexFile, oci.MaxManifestSize)
@@ -125,7 +125,7 @@ func (l *layout) blob(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, e
 	return r, err
 }
 
-// openDir reads the layout of "dir:", where blobs lie beside the manifest.
+// openDir opens the layout of "dir:", in which blobs lie beside the manifest.
 func openDir(name string) (backend, error) {
 	f, err := openDirFiles(name)
 	if err != nil {

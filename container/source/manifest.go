@@ -14,7 +14,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
-// ErrInvalidManifest is wrapped by errors about manifests and indexes that break the rules of their format.
+// ErrInvalidManifest is wrapped by errors about manifests and indexes that are malformed.
 var ErrInvalidManifest = errors.New("invalid manifest")
 
 func checkManifestBytes(data []byte, want digest.Digest) error {
@@ -33,8 +33,8 @@ func checkManifestBytes(data []byte, want digest.Digest) error {
 	return nil
 }
 
-// manifestType finds out what a manifest is. What the bytes say must not contradict what their carrier said, or two
-// readers could see two images in the same bytes.
+// manifestType returns the media type of a manifest. The content must not contradict the media type that the carrier
+// gave, or two readers could see two images in the same bytes.
 func manifestType(data []byte, carrier string) (string, error) {
 	var m struct {
 		SchemaVersion int             `json:"schemaVersion"`
@@ -50,7 +50,8 @@ func manifestType(data []byte, carrier string) (string, error) {
 		return "", fmt.Errorf("%w: %w", ErrInvalidManifest, err)
 	}
 	if m.SchemaVersion != 2 {
-		return "", fmt.Errorf("%w: schema version %d: only version 2 is supported; push the image again with a current tool", ErrInvalidManifest, m.SchemaVersion)
+		return "", fmt.Errorf("%w: schema version %d: only version 2 is supported; push the image again with a current tool",
+			ErrInvalidManifest, m.SchemaVersion)
 	}
 	index := m.Manifests != nil
 	if index && (m.Config != nil || m.Layers != nil) {
@@ -80,10 +81,11 @@ func isIndex(mediaType string) bool {
 }
 
 func knownManifest(mediaType string) bool {
-	return isIndex(mediaType) || mediaType == ocispec.MediaTypeImageManifest || mediaType == manifest.DockerV2Schema2MediaType
+	return isIndex(mediaType) || mediaType == ocispec.MediaTypeImageManifest ||
+		mediaType == manifest.DockerV2Schema2MediaType
 }
 
-// chooseInstance finds the image for a platform in an index.
+// chooseInstance returns the digest of the image for a platform in an index.
 func chooseInstance(data []byte, mediaType string, p *ocispec.Platform) (digest.Digest, error) {
 	list, err := manifest.ListFromBlob(data, mediaType)
 	if err != nil {
@@ -95,12 +97,12 @@ func chooseInstance(data []byte, mediaType string, p *ocispec.Platform) (digest.
 	sys := &types.SystemContext{OSChoice: p.OS, ArchitectureChoice: p.Architecture, VariantChoice: p.Variant}
 	d, err := list.ChooseInstance(sys)
 	if err != nil {
-		return "", fmt.Errorf("the image is not there for platform %s/%s: %w", p.OS, p.Architecture, err)
+		return "", fmt.Errorf("there is no image for platform %s/%s: %w", p.OS, p.Architecture, err)
 	}
 	return d, checkDigest(d)
 }
 
-// parseManifest returns the view of a manifest.
+// parseManifest decodes and checks a manifest.
 func parseManifest(d oci.Document) (*ocispec.Manifest, error) {
 	if isIndex(d.MediaType) {
 		return nil, fmt.Errorf("%w: an index inside an index", ErrInvalidManifest)
@@ -135,7 +137,7 @@ func checkDescriptor(d ocispec.Descriptor) error {
 	return checkDigest(d.Digest)
 }
 
-// checkDigest admits SHA-256 alone. Its digits are safe in paths and URLs.
+// checkDigest accepts only SHA-256. Its hexadecimal form is safe in paths and URLs.
 func checkDigest(d digest.Digest) error {
 	if err := d.Validate(); err != nil {
 		return fmt.Errorf("digest %.80q: %w", string(d), err)

@@ -20,10 +20,10 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/access"
 )
 
-// attempts is how often something is tried that may pass.
+// attempts is how often an operation is tried if it fails for a transient reason.
 const attempts = 4
 
-// openRegistry opens an image in a registry. The digest is the one that the name holds, or empty.
+// openRegistry opens an image in a registry. It returns the digest in the name, or "".
 func openRegistry(ctx context.Context, name string, opts access.Options) (backend, digest.Digest, error) {
 	name, want, err := splitDigest(name)
 	if err != nil {
@@ -43,13 +43,13 @@ func openRegistry(ctx context.Context, name string, opts access.Options) (backen
 		return err
 	})
 	if err != nil {
-		return nil, "", access.Explain(absent(err))
+		return nil, "", access.Explain(wrapNoImage(err))
 	}
 	return &library{src: src}, want, nil
 }
 
-// splitDigest finds the digest in a name and takes away a tag before it: a digest says all, and the library refuses
-// names with both.
+// splitDigest returns the digest in a name, and the name without a tag before the digest. The digest identifies the
+// image, and the library refuses names with both.
 func splitDigest(name string) (string, digest.Digest, error) {
 	base, text, found := strings.Cut(name, "@")
 	if !found {
@@ -88,12 +88,12 @@ func (l *library) manifest(ctx context.Context, instance *digest.Digest) (data [
 		data, mediaType, err = l.src.GetManifest(ctx, instance)
 		return err
 	})
-	return data, mediaType, absent(err)
+	return data, mediaType, wrapNoImage(err)
 }
 
-// absent adds [ErrNoImage] to the error of a registry that says in the distribution specification's codes that it does not
-// have an image. What it will not tell apart from a lack of rights is not among them.
-func absent(err error) error {
+// wrapNoImage wraps an error of a registry with [ErrNoImage] if its code, from the distribution specification, says
+// that the image does not exist. Codes that may also mean missing rights are not among them.
+func wrapNoImage(err error) error {
 	var coded errcode.ErrorCoder
 	if !errors.As(err, &coded) {
 		return err
@@ -114,13 +114,13 @@ func (l *library) blob(ctx context.Context, d ocispec.Descriptor) (r io.ReadClos
 	return r, err
 }
 
-// retry tries again what failed for a reason that may pass. The library itself repeats requests that were answered
-// with 429, and resumes a blob that was cut.
+// retry calls f again if it failed for a transient reason. The library itself repeats requests that were answered with
+// 429, and resumes a blob that was cut off.
 func retry(ctx context.Context, f func() error) error {
 	pause := 250 * time.Millisecond
 	for i := 1; ; i++ {
 		err := f()
-		if err == nil || i == attempts || ctx.Err() != nil || !passing(err) {
+		if err == nil || i == attempts || ctx.Err() != nil || !transient(err) {
 			return err
 		}
 		timer := time.NewTimer(pause)
@@ -134,8 +134,8 @@ func retry(ctx context.Context, f func() error) error {
 	}
 }
 
-// passing reports whether an error may be gone in a second: a broken connection or a server in trouble.
-func passing(err error) bool {
+// transient reports whether an error may be gone in a second: a broken connection or a server error.
+func transient(err error) bool {
 	if status, ok := errors.AsType[docker.UnexpectedHTTPStatusError](err); ok {
 		return status.StatusCode >= http.StatusInternalServerError
 	}

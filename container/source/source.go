@@ -17,32 +17,32 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
-// ErrUnsupportedTransport is wrapped by errors about references whose transport cannot be read.
+// ErrUnsupportedTransport is wrapped by errors about transports that cannot be read from.
 var ErrUnsupportedTransport = errors.New("transport is not supported")
 
-// Options says how to read an image. The zero value is what most callers need.
+// Options are the options of [Open]. The zero value is what most callers need.
 type Options struct {
-	// Registry says how to speak to registries.
+	// Registry has the options for talking to registries.
 	Registry access.Options
-	// Platform is wanted where the reference names an image for several; nil is this machine's.
+	// Platform is the platform to choose from an index; nil means this machine's.
 	Platform *ocispec.Platform
-	// Admission decides which images may come in; nil is [Unverified].
+	// Admission decides which images may come in; nil means [Unverified].
 	Admission Admission
 }
 
-// backend fetches bytes. It checks nothing.
+// backend fetches bytes. It does not check them.
 type backend interface {
-	// manifest returns the manifest that the reference names, or the given instance of it. The media type is empty
-	// where it is not known.
+	// manifest returns the manifest that the reference names, or the given instance of it. The media type is empty if it
+	// is unknown.
 	manifest(ctx context.Context, instance *digest.Digest) (data []byte, mediaType string, err error)
 	blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error)
 	parallel() bool
 	close() error
 }
 
-// Open opens an image and reads its manifest and its configuration. It is the one door by which images come in: what the
-// reference asks to vouch for the image decides first, and is asked again as soon as the manifest is there. The caller closes
-// the image.
+// Open opens an image and reads its manifest and its configuration. Every image is read through it. The admission is
+// asked about the reference first, and its gate about the image as soon as the manifest is there. The caller closes the
+// image.
 func Open(ctx context.Context, ref imgref.OstreeImageReference, opts Options) (*oci.Image, error) {
 	if err := opts.Registry.Check(); err != nil {
 		return nil, err
@@ -69,19 +69,19 @@ func Open(ctx context.Context, ref imgref.OstreeImageReference, opts Options) (*
 	return img, nil
 }
 
-// opener puts the checks on top of a backend.
+// opener opens an image: it adds the checks that a backend does not make.
 type opener struct {
 	ref     imgref.OstreeImageReference
 	opts    Options
 	gate    Gate
 	backend backend
-	// want is the digest that the reference asks for, or empty.
+	// want is the digest in the reference, or empty.
 	want digest.Digest
-	// uncompressed says that layers come uncompressed whatever the manifest calls them.
+	// uncompressed is set if layers are uncompressed, whatever media type the manifest gives.
 	uncompressed bool
 }
 
-// start finds what fetches the bytes.
+// start opens the backend for the transport.
 func (o *opener) start(ctx context.Context) (err error) {
 	switch ref := o.ref.Image; ref.Transport {
 	case imgref.Registry:
@@ -104,7 +104,7 @@ func (o *opener) start(ctx context.Context) (err error) {
 	return err
 }
 
-// load finds the manifest of the wanted platform, and reads the configuration.
+// load finds the manifest for the wanted platform and reads the configuration.
 func (o *opener) load(ctx context.Context) (*oci.Image, error) {
 	top, err := o.document(ctx, nil, o.want)
 	if err != nil {
@@ -159,7 +159,7 @@ func (o *opener) load(ctx context.Context) (*oci.Image, error) {
 	return img, nil
 }
 
-// document reads a manifest or an index, and checks its digest if it is to have one.
+// document reads a manifest or an index. If want is set, it checks the digest.
 func (o *opener) document(ctx context.Context, instance *digest.Digest, want digest.Digest) (oci.Document, error) {
 	var d oci.Document
 	data, mediaType, err := o.backend.manifest(ctx, instance)
@@ -199,7 +199,7 @@ func (o *opener) config(ctx context.Context, d ocispec.Descriptor) ([]byte, erro
 	return data, nil
 }
 
-// content is an [oci.Content] of a backend.
+// content implements [oci.Content] with a backend.
 type content struct{ backend }
 
 // Blob implements [oci.Content].

@@ -32,18 +32,20 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/testreg"
 )
 
-// plainHTTP is how the registries of the tests are reached.
+// plainHTTP has the options for the registries of the tests.
 var plainHTTP = source.Options{Registry: access.Options{InsecureSkipTLSVerify: true}}
 
-// newLayout writes an OCI layout with a blob as its only layer.
+// newLayout writes an OCI layout of an image with one layer.
 func newLayout(t *testing.T, blob []byte) (dir string, manifest ocispec.Manifest) {
 	t.Helper()
 	dir = t.TempDir()
 	config := []byte(`{"os":"linux"}`)
 	manifest = ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2},
-		Config:    ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: put(t, dir, config), Size: int64(len(config))},
-		Layers:    []ocispec.Descriptor{{MediaType: ocispec.MediaTypeImageLayer, Digest: put(t, dir, blob), Size: int64(len(blob))}},
+		Config: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: put(t, dir, config),
+			Size: int64(len(config))},
+		Layers: []ocispec.Descriptor{{MediaType: ocispec.MediaTypeImageLayer, Digest: put(t, dir, blob),
+			Size: int64(len(blob))}},
 	}
 	setIndex(t, dir, manifest)
 	return dir, manifest
@@ -80,7 +82,8 @@ func setIndex(t *testing.T, dir string, manifests ...ocispec.Manifest) {
 	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}}
 	for _, m := range manifests {
 		data := marshal(t, m)
-		index.Manifests = append(index.Manifests, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: put(t, dir, data), Size: int64(len(data))})
+		index.Manifests = append(index.Manifests,
+			ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: put(t, dir, data), Size: int64(len(data))})
 	}
 	writeFile(t, filepath.Join(dir, "index.json"), marshal(t, index))
 }
@@ -133,7 +136,8 @@ func TestDamagedLayoutsAreNoticed(t *testing.T) {
 		{"layer flipped", func(dir string, m ocispec.Manifest) {
 			writeFile(t, blobFile(dir, m.Layers[0].Digest), bytes.Replace(blob, []byte("r"), []byte("s"), 1))
 		}, oci.ErrMismatch},
-		{"layer cut", func(dir string, m ocispec.Manifest) { writeFile(t, blobFile(dir, m.Layers[0].Digest), blob[:10]) }, oci.ErrMismatch},
+		{"layer cut", func(dir string, m ocispec.Manifest) { writeFile(t, blobFile(dir, m.Layers[0].Digest), blob[:10]) },
+			oci.ErrMismatch},
 		{"layer longer", func(dir string, m ocispec.Manifest) {
 			writeFile(t, blobFile(dir, m.Layers[0].Digest), append(blob, 'x'))
 		}, oci.ErrMismatch},
@@ -164,7 +168,9 @@ func TestDamagedLayoutsAreNoticed(t *testing.T) {
 		{"two images, no tag", func(dir string, m ocispec.Manifest) { setIndex(t, dir, m, m) }, source.ErrAmbiguous},
 		{"no image", func(dir string, _ ocispec.Manifest) { setIndex(t, dir) }, source.ErrNoImage},
 		{"no index", func(dir string, _ ocispec.Manifest) { remove(t, filepath.Join(dir, "index.json")) }, os.ErrNotExist},
-		{"index is garbage", func(dir string, _ ocispec.Manifest) { writeFile(t, filepath.Join(dir, "index.json"), []byte("{")) }, source.ErrInvalidManifest},
+		{"index is garbage", func(dir string, _ ocispec.Manifest) {
+			writeFile(t, filepath.Join(dir, "index.json"), []byte("{"))
+		}, source.ErrInvalidManifest},
 		{"nothing", func(string, ocispec.Manifest) {}, errNone},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -198,7 +204,8 @@ func TestOtherTransportsAndContradictionsAreRefused(t *testing.T) {
 	if _, err := open(t, "docker-daemon:x:y", source.Options{}); !errors.Is(err, source.ErrUnsupportedTransport) {
 		t.Errorf("docker-daemon: got %v", err)
 	}
-	if _, err := open(t, "dir:/", source.Options{Registry: access.Options{Anonymous: true, AuthFile: "x"}}); !errors.Is(err, access.ErrAuthConflict) {
+	conflict := source.Options{Registry: access.Options{Anonymous: true, AuthFile: "x"}}
+	if _, err := open(t, "dir:/", conflict); !errors.Is(err, access.ErrAuthConflict) {
 		t.Errorf("got %v", err)
 	}
 	gz := filepath.Join(t.TempDir(), "x.tar.gz")
@@ -208,7 +215,7 @@ func TestOtherTransportsAndContradictionsAreRefused(t *testing.T) {
 	}
 }
 
-// pushed is an image in a registry, with a layer large enough to be cut.
+// pushed is an image in a registry, with a layer that is large enough for its transfer to be interrupted.
 func pushed(t *testing.T, reg *testreg.Registry, size int) (ref string, layer []byte) {
 	t.Helper()
 	layer = bytes.Repeat([]byte("0123456789abcdef"), size/16)
@@ -308,7 +315,8 @@ func TestThePlatformIsChosenFromAnIndex(t *testing.T) {
 			t.Fatal(err)
 		}
 		digests[arch] = h.String()
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
+		index = mutate.AppendManifests(index,
+			mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
 	}
 	push(t, reg.Host+"/multi:x", index)
 	for _, arch := range []string{"", "s390x", "arm64"} {

@@ -15,11 +15,11 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/hosttool"
 )
 
-// ErrNoTool says that no program that knows containers-storage is installed.
+// ErrNoTool is returned if neither skopeo nor podman is installed.
 var ErrNoTool = hosttool.ErrNoStorageTool
 
-// openStorage has the host's own tool copy an image out of containers-storage. The storage has a library and locks of
-// its own that have to fit the host's configuration; its tools do.
+// openStorage lets skopeo or podman copy an image out of containers-storage. The storage is not read directly, because
+// library and locks would have to match the host's configuration.
 func openStorage(ctx context.Context, name string) (backend, error) {
 	dir, err := os.MkdirTemp("", "ostree-ext-storage-")
 	if err != nil {
@@ -37,8 +37,8 @@ func openStorage(ctx context.Context, name string) (backend, error) {
 	return b, nil
 }
 
-// absentFromStorage reports whether podman says that an image is not there: only it has a status for that. Names that say
-// which storage they mean are not for it.
+// absentFromStorage reports whether podman says that an image does not exist. Only podman has an exit status for that.
+// It does not take names with a storage specifier in brackets.
 func absentFromStorage(ctx context.Context, name string) bool {
 	tool, err := exec.LookPath("podman")
 	if err != nil || strings.HasPrefix(name, "[") {

@@ -22,11 +22,12 @@ var (
 	epoch = time.Unix(1700000000, 0).UTC()
 )
 
-// run runs the step on files by path, and returns the result, the layout and the log.
+// run runs the step on files, and returns the result, the layout and the log.
 func run(t *testing.T, req chunk.Request, files map[string]string) (*chunk.Result, string, string) {
 	t.Helper()
 	dir := t.TempDir()
-	dirs := chunk.Dirs{In: filepath.Join(dir, "in"), Layout: filepath.Join(dir, "layout"), Result: filepath.Join(dir, "result")}
+	dirs := chunk.Dirs{In: filepath.Join(dir, "in"), Layout: filepath.Join(dir, "layout"),
+		Result: filepath.Join(dir, "result")}
 	for _, d := range []string{dirs.In, dirs.Layout, dirs.Result} {
 		if err := os.Mkdir(d, 0o755); err != nil {
 			t.Fatal(err)
@@ -57,11 +58,13 @@ func run(t *testing.T, req chunk.Request, files map[string]string) (*chunk.Resul
 }
 
 func plainRequest() chunk.Request {
-	return chunk.Request{Options: request.Options{Format: request.Plain}, Config: json.RawMessage(`{"Cmd":["sh"]}`), Platform: amd64, Created: &epoch}
+	return chunk.Request{Options: request.Options{Format: request.Plain}, Config: json.RawMessage(`{"Cmd":["sh"]}`),
+		Platform: amd64, Created: &epoch}
 }
 
 var files = map[string]string{
-	"usr/bin/one": strings.Repeat("one ", 5000), "usr/bin/two": strings.Repeat("two ", 5000), "etc/motd": "hello", "srv/data": "data",
+	"usr/bin/one": strings.Repeat("one ", 5000), "usr/bin/two": strings.Repeat("two ", 5000), "etc/motd": "hello",
+	"srv/data": "data",
 }
 
 func TestTheStepLeavesALayoutAndSaysWhatIsInIt(t *testing.T) {
@@ -131,7 +134,8 @@ func TestLayersOfThePriorImageAreNamedInsteadOfMade(t *testing.T) {
 	for i, l := range second.Layers {
 		if l.Origin == chunk.FromPrior {
 			kept++
-			if want := first.Layers[l.Index]; l.DiffID != want.DiffID || l.Name != want.Name || l.Descriptor.Digest != want.Descriptor.Digest {
+			if want := first.Layers[l.Index]; l.DiffID != want.DiffID || l.Name != want.Name ||
+				l.Descriptor.Digest != want.Descriptor.Digest {
 				t.Errorf("layer %d is said to be %s of the prior image, and is not %s", i, want.DiffID, l.DiffID)
 			}
 		}
@@ -153,8 +157,10 @@ func TestLayersOfThePriorImageAreNamedInsteadOfMade(t *testing.T) {
 
 	req.Options.Format = request.OSTree
 	other, _, _ := run(t, req, changed)
-	if len(other.From(chunk.Made)) != len(other.Layers) || !strings.Contains(strings.Join(other.Warnings, "\n"), "single layer") {
-		t.Errorf("an image of another format: %d of %d layers made, warnings %q", len(other.From(chunk.Made)), len(other.Layers), other.Warnings)
+	if len(other.From(chunk.Made)) != len(other.Layers) ||
+		!strings.Contains(strings.Join(other.Warnings, "\n"), "single layer") {
+		t.Errorf("an image of another format: %d of %d layers made, warnings %q", len(other.From(chunk.Made)),
+			len(other.Layers), other.Warnings)
 	}
 }
 
@@ -167,12 +173,15 @@ func TestWhatIsWrongWithTheInputIsAResult(t *testing.T) {
 		want  string
 	}{
 		{"no files", func(*chunk.Request) {}, nil, "no files"},
-		{"no repository", func(r *chunk.Request) { r.Options = request.Options{Ref: "x"} }, files, "there is no OSTree repository"},
-		{"a repository elsewhere", func(r *chunk.Request) { r.Options = request.Options{Ref: "x", Repo: "../../etc"} }, files, "looked at etc"},
+		{"no repository", func(r *chunk.Request) { r.Options = request.Options{Ref: "x"} }, files,
+			"there is no OSTree repository"},
+		{"a repository elsewhere", func(r *chunk.Request) { r.Options = request.Options{Ref: "x", Repo: "../../etc"} }, files,
+			"looked at etc"},
 		{"a mapping that is none", func(r *chunk.Request) { r.Mapping = []byte("x") }, files, "mapping"},
 		{"a prior image that is none", func(r *chunk.Request) { r.Prior = []byte("{}") }, files, ""},
 		{"too few layers", func(r *chunk.Request) { r.Options.MaxLayers = 1000 }, files, "layers"},
-		{"contradicting options", func(r *chunk.Request) { r.Options.SingleLayer, r.Options.MaxLayers = true, 3 }, files, "choose one"},
+		{"contradicting options", func(r *chunk.Request) { r.Options.SingleLayer, r.Options.MaxLayers = true, 3 }, files,
+			"choose one"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -192,7 +201,8 @@ func TestWhatIsWrongWithTheInputIsAResult(t *testing.T) {
 func TestMarksTellBlobsApart(t *testing.T) {
 	t.Parallel()
 	marks := map[string]string{}
-	for name, o := range map[string]request.Options{"gzip": {}, "fast": {Fast: true}, "zstd": {Compression: "zstd"}, "none": {Compression: "none"}} {
+	for name, o := range map[string]request.Options{"gzip": {}, "fast": {Fast: true}, "zstd": {Compression: "zstd"},
+		"none": {Compression: "none"}} {
 		req := plainRequest()
 		o.Format = request.Plain
 		req.Options = o
@@ -257,7 +267,7 @@ func TestExportedConfigurationIsInBuildKitsForm(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-ours +exported):\n%s", diff)
 	}
-	// What the exporter does: it decodes and encodes the object.
+	// The exporter decodes and encodes the object.
 	again := map[string]json.RawMessage{}
 	if err := json.Unmarshal(data, &again); err != nil {
 		t.Fatal(err)

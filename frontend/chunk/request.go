@@ -16,43 +16,44 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 )
 
-// Request is what the step is to do. Equal requests over equal inputs give equal layouts, so it has nothing volatile.
+// Request says what the step does. It is part of the cache key, so equal builds must have equal requests: it has no
+// times or names that change.
 type Request struct {
 	Options request.Options `json:"options"`
-	// Config is the container configuration, "config" in an OCI image.
+	// Config is the container configuration, the "config" object of an OCI image.
 	Config json.RawMessage `json:"config"`
-	// Platform is that of the image.
+	// Platform is the image's platform.
 	Platform ocispec.Platform `json:"platform"`
-	// Created is the image's time; nil means that of the commit.
+	// Created is the image's time; nil means the time of the commit.
 	Created *time.Time `json:"created,omitempty"`
-	// Prior and Base are configurations of images, whose layers the builder has.
+	// Prior and Base are the configurations of the prior and the base image. The builder has their layers.
 	Prior json.RawMessage `json:"prior,omitempty"`
 	Base  json.RawMessage `json:"base,omitempty"`
-	// PriorLayers are those of the prior image in its manifest, if they may be taken from there. Without them, all layers are
-	// made; where they stand in the order stays.
+	// PriorLayers are the layers in the prior image's manifest, if they may be reused. If empty, all layers are made, in
+	// the order of the prior image.
 	PriorLayers []ocispec.Descriptor `json:"prior_layers,omitempty"`
-	// Author is that of the image, if it has one.
+	// Author is the image's author, if it has one.
 	Author string `json:"author,omitempty"`
-	// Mapping and ContentMeta are contents of files.
+	// Mapping and ContentMeta are the contents of these files.
 	Mapping     []byte `json:"mapping,omitempty"`
 	ContentMeta []byte `json:"contentmeta,omitempty"`
 }
 
-// Result is what became of a request.
+// Result is the result of a request.
 type Result struct {
-	// Error, if there is one, says why there is no image, and nothing else is set. It is about what was asked for or given;
-	// a builder that does not work is none.
+	// Error says why there is no image. If set, all other fields are empty. It is about the options or the input; if the
+	// builder fails, there is no result.
 	Error string `json:"error,omitempty"`
-	// Commit is what the image holds, unless it is an ordinary one.
+	// Commit is the commit that the image holds, if any.
 	Commit string `json:"commit,omitempty"`
-	// Config is the image's configuration and Annotations those of its manifest.
+	// Config is the image's configuration. Annotations are those of its manifest.
 	Config      json.RawMessage   `json:"config"`
 	Annotations map[string]string `json:"annotations,omitempty"`
-	// Author is that of the image, which only its exported configuration names.
+	// Author is the image's author. It is only in the exported configuration.
 	Author string `json:"author,omitempty"`
-	// Layers are those of the image in order.
+	// Layers are the image's layers, in order.
 	Layers []Layer `json:"layers"`
-	// Summary says in a line how many layers are new and how many were kept.
+	// Summary says in one line how many layers are new and how many were kept.
 	Summary string `json:"summary,omitempty"`
 	// Warnings are for the user.
 	Warnings []string `json:"warnings,omitempty"`
@@ -61,7 +62,7 @@ type Result struct {
 // Origin says where the blob of a layer is.
 type Origin string
 
-// The places.
+// The places that a blob can be in.
 const (
 	Made      Origin = "made"
 	FromPrior Origin = "prior"
@@ -75,14 +76,14 @@ type Layer struct {
 	Descriptor ocispec.Descriptor `json:"descriptor"`
 	DiffID     digest.Digest      `json:"diff_id"`
 	Origin     Origin             `json:"origin"`
-	// Index is the position among the layers of the prior or base image.
+	// Index is the layer's position in the prior or base image.
 	Index int `json:"index,omitempty"`
 }
 
-// maxLayers is more than any image has.
+// maxLayers limits the layers of a result. No image has as many.
 const maxLayers = 1000
 
-// ParseResult reads what the step wrote.
+// ParseResult decodes and checks the result that the step wrote.
 func ParseResult(data []byte) (*Result, error) {
 	var r Result
 	if err := json.Unmarshal(data, &r); err != nil {
@@ -106,7 +107,7 @@ func ParseResult(data []byte) (*Result, error) {
 	return &r, nil
 }
 
-// From returns the positions of the layers of some origins.
+// From returns the positions of the layers with one of the given origins.
 func (r *Result) From(origins ...Origin) []int {
 	var out []int
 	for i, l := range r.Layers {
@@ -117,27 +118,27 @@ func (r *Result) From(origins ...Origin) []int {
 	return out
 }
 
-// Single is an image that a builder fetches layers by.
-type Single struct {
+// PartialImage is an image of some of the layers. Builders fetch layers with it.
+type PartialImage struct {
 	Config, Manifest []byte
 }
 
-// Digest is that of the manifest.
-func (s *Single) Digest() digest.Digest { return digest.FromBytes(s.Manifest) }
+// Digest returns the digest of the manifest.
+func (s *PartialImage) Digest() digest.Digest { return digest.FromBytes(s.Manifest) }
 
-// groupSize is how many layers a builder unpacks on top of each other. In larger groups, more is unpacked again when one changes;
-// with smaller ones, a builder has more snapshots to keep.
+// groupSize is how many layers a builder unpacks on top of each other. In larger groups, more is unpacked again when
+// one layer changes. With smaller groups, a builder keeps more snapshots.
 const groupSize = 8
 
-// Groups divides layers by their positions into those that a builder fetches together.
+// Groups divides the positions of layers into groups that a builder fetches together.
 func Groups(layers []int) [][]int { return slices.Collect(slices.Chunk(layers, groupSize)) }
 
-// Alone returns an image of some of the layers. If it is marked, the layer that [Result.Mark] returns is below them: a builder
-// which has a layer unpacked already, but from another blob, would otherwise see no reason to fetch this one.
-func (r *Result) Alone(p ocispec.Platform, marked bool, layers ...int) (*Single, error) {
+// Subset returns an image of some of the layers. If marked is set, the layer that [Result.Mark] returns is below them.
+// Without it, a builder that has unpacked a layer from another blob does not fetch this blob.
+func (r *Result) Subset(p ocispec.Platform, marked bool, layers ...int) (*PartialImage, error) {
 	image := ocispec.Image{Platform: p, RootFS: ocispec.RootFS{Type: "layers"}}
 	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
-	// The time must be there, as the builder would add the current one, and is never seen.
+	// Set a time that nobody sees. If there is none, the builder adds the current one.
 	epoch := time.Unix(0, 0).UTC()
 	add := func(name string, diffID digest.Digest, d ocispec.Descriptor) {
 		image.RootFS.DiffIDs = append(image.RootFS.DiffIDs, diffID)
@@ -149,25 +150,27 @@ func (r *Result) Alone(p ocispec.Platform, marked bool, layers ...int) (*Single,
 		if err != nil {
 			return nil, err
 		}
-		d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromBytes(mark), Size: int64(len(mark))}
+		d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromBytes(mark),
+			Size: int64(len(mark))}
 		add("mark", d.Digest, d)
 	}
 	for _, i := range layers {
 		add(r.Layers[i].Name, r.Layers[i].DiffID, r.Layers[i].Descriptor)
 	}
-	var s Single
+	var s PartialImage
 	var err error
 	if s.Config, err = json.Marshal(image); err != nil {
 		return nil, err
 	}
-	m.Config = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(s.Config), Size: int64(len(s.Config))}
-	// What differs from every image that is exported, so that the builder never takes one for the other.
+	m.Config = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(s.Config),
+		Size: int64(len(s.Config))}
+	// This annotation makes the image differ from every exported one, so that the builder never confuses them.
 	m.Annotations = map[string]string{"io.github.ostree-ext.chunk": "import"}
 	s.Manifest, err = json.Marshal(m)
 	return &s, err
 }
 
-// Mark is the tar stream of a layer that differs between the blobs of some layers.
+// Mark returns the tar stream of a layer that depends on the blobs of the given layers.
 func (r *Result) Mark(layers ...int) ([]byte, error) {
 	blobs := digest.SHA256.Digester()
 	for _, i := range layers {
@@ -175,13 +178,14 @@ func (r *Result) Mark(layers ...int) ([]byte, error) {
 	}
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
-	header := tar.Header{Name: ".ostree-ext-" + blobs.Digest().Encoded(), Mode: 0o644, ModTime: time.Unix(0, 0), Format: tar.FormatUSTAR}
+	header := tar.Header{Name: ".ostree-ext-" + blobs.Digest().Encoded(), Mode: 0o644, ModTime: time.Unix(0, 0),
+		Format: tar.FormatUSTAR}
 	err := errors.Join(w.WriteHeader(&header), w.Close())
 	return buf.Bytes(), err
 }
 
-// ExportConfig returns the image's configuration in the form in which BuildKit writes it: the same values as those of the
-// command line's image, with another order of keys in places.
+// ExportConfig returns the image's configuration as BuildKit writes it. The values are the same as in the image that
+// the command line makes; the order of keys differs in places.
 func (r *Result) ExportConfig() ([]byte, error) {
 	var known struct {
 		RootFS  ocispec.RootFS    `json:"rootfs"`
@@ -207,8 +211,8 @@ func (r *Result) ExportConfig() ([]byte, error) {
 	return json.Marshal(fields)
 }
 
-// ExportManifest returns the manifest that BuildKit writes if nothing is added to the image. It is an error if layers come
-// from a base, as their sizes are not known here.
+// ExportManifest returns the manifest that BuildKit writes if nothing is added to the image. It returns an error if
+// layers come from a base, because their sizes are not known.
 func (r *Result) ExportManifest() ([]byte, error) {
 	if slices.ContainsFunc(r.Layers, func(l Layer) bool { return l.Origin == FromBase }) {
 		return nil, errors.New("layers of a base have no descriptor")
@@ -219,10 +223,12 @@ func (r *Result) ExportManifest() ([]byte, error) {
 	}
 	m := ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Annotations: r.Annotations,
-		Config: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(config), Size: int64(len(config))},
+		Config: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(config),
+			Size: int64(len(config))},
 	}
 	for _, l := range r.Layers {
-		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: l.Descriptor.MediaType, Digest: l.Descriptor.Digest, Size: l.Descriptor.Size})
+		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: l.Descriptor.MediaType, Digest: l.Descriptor.Digest,
+			Size: l.Descriptor.Size})
 	}
 	return json.MarshalIndent(m, "", "  ")
 }

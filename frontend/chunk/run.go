@@ -29,28 +29,28 @@ import (
 
 // Names of files.
 const (
-	// ResultFile is that of the result, in its directory.
+	// ResultFile is the name of the file with the result, in its directory.
 	ResultFile = "result.json"
-	// RequestFile is that of the request.
+	// RequestFile is the name of the file with the request.
 	RequestFile = "request.json"
 )
 
 // Dirs are the directories that the step reads and writes.
 type Dirs struct {
-	// In is a root filesystem, or has a repository.
+	// In is a root filesystem, or contains a repository.
 	In string
-	// Base is the root filesystem of the base image; empty unless its layers are kept.
+	// Base is the root filesystem of the base image; empty if no layers are kept.
 	Base string
-	// Layout is where the image goes. It must be empty.
+	// Layout receives the image. It must be empty.
 	Layout string
-	// Result is where the result goes.
+	// Result receives the result.
 	Result string
 }
 
-// Run does what a request asks for. What it tells people goes to the writer. What is wrong with the request or with the input
-// is told in the result; an error means that the builder failed, and that the same step could succeed another time.
-func Run(ctx context.Context, req Request, dirs Dirs, tell io.Writer) error {
-	t := &teller{w: tell}
+// Run carries out a request. It writes messages for people to log. Errors in the request or the input are in the
+// result. Run returns an error if the builder failed, so that the same step could succeed another time.
+func Run(ctx context.Context, req Request, dirs Dirs, log io.Writer) error {
+	t := &reporter{w: log}
 	result, err := run(ctx, req, dirs, t)
 	var system syscall.Errno
 	switch {
@@ -68,7 +68,7 @@ func Run(ctx context.Context, req Request, dirs Dirs, tell io.Writer) error {
 	return os.WriteFile(filepath.Join(dirs.Result, ResultFile), data, 0o644)
 }
 
-func run(ctx context.Context, req Request, dirs Dirs, t *teller) (*Result, error) {
+func run(ctx context.Context, req Request, dirs Dirs, t *reporter) (*Result, error) {
 	o := &req.Options
 	kind := request.Tree
 	if o.Ref != "" {
@@ -90,7 +90,7 @@ func run(ctx context.Context, req Request, dirs Dirs, t *teller) (*Result, error
 			text := "the prior image is not understood, and layers are planned afresh: %v"
 			t.warnings = append(t.warnings, fmt.Sprintf(text, err))
 		}
-		// Without its manifest, the plan continues from it, and no layer is taken.
+		// Without the layers of its manifest, the plan continues from the prior image, but no layer is reused.
 		opts.HeldElsewhere = len(req.PriorLayers) > 0
 	}
 	p, err := o.Plan(ctx, opts, request.Files{Mapping: req.Mapping, ContentMeta: req.ContentMeta}, in)
@@ -117,7 +117,7 @@ func run(ctx context.Context, req Request, dirs Dirs, t *teller) (*Result, error
 	return result, nil
 }
 
-// held is an image whose layers the builder has and this step has not.
+// held returns an image whose layers the builder has and this step does not.
 func held(config []byte, layers []ocispec.Descriptor) (*oci.Image, error) {
 	img, err := oci.New(oci.Document{}, ocispec.Manifest{Layers: layers}, config, nil)
 	if err != nil {
@@ -129,7 +129,7 @@ func held(config []byte, layers []ocispec.Descriptor) (*oci.Image, error) {
 	return img, img.CheckLayers()
 }
 
-// open opens the input, which must be closed when the image was written.
+// open opens the input. It must be closed after the image has been written.
 func (r *Request) open(ctx context.Context, dirs Dirs) (in request.Opened, closeInput func() error, err error) {
 	if r.Options.Ref != "" {
 		return r.openCommit(dirs.In)
@@ -166,7 +166,7 @@ func (r *Request) openCommit(dir string) (in request.Opened, closeInput func() e
 	return in, src.Close, nil
 }
 
-// places are where repositories usually are, relative to the input.
+// places are the usual directories of repositories, relative to the input.
 var places = []string{".", "repo", "ostree/repo", "sysroot/ostree/repo"}
 
 // findRepo finds the directory of the repository below the input.
@@ -190,10 +190,11 @@ func findRepo(in, given string) (string, error) {
 			return "", err
 		}
 	}
-	return "", fmt.Errorf("there is no OSTree repository (looked at %s): name its directory with the option repo", strings.Join(looked, ", "))
+	return "", fmt.Errorf("there is no OSTree repository (looked at %s): name its directory with the option repo",
+		strings.Join(looked, ", "))
 }
 
-// base compares the root filesystem with that of the base image, if there is one.
+// base compares the root filesystem with that of the base image. It returns nil if there is none.
 func (r *Request) base(ctx context.Context, dir string, tree rootfs.Tree) (*plan.Base, error) {
 	if len(r.Base) == 0 {
 		return nil, nil
@@ -210,13 +211,14 @@ func (r *Request) base(ctx context.Context, dir string, tree rootfs.Tree) (*plan
 	return base, errors.Join(err, below.Close())
 }
 
-// write stores the blobs of the layers that are made, and where that is all of them, a whole layout.
+// write stores the blobs of the layers that were made. If these are all layers, it writes a complete layout.
 func write(ctx context.Context, img *encapsulate.Image, dir string) error {
 	layers, err := img.Layers()
 	if err != nil {
 		return err
 	}
-	made := slices.DeleteFunc(slices.Clone(layers), func(l v1.Layer) bool { return img.Held(slices.Index(layers, l)) != nil })
+	made := slices.DeleteFunc(slices.Clone(layers),
+		func(l v1.Layer) bool { return img.Held(slices.Index(layers, l)) != nil })
 	if len(made) < len(layers) {
 		return layout.WriteLayers(ctx, made, dir)
 	}
@@ -224,8 +226,8 @@ func write(ctx context.Context, img *encapsulate.Image, dir string) error {
 	return err
 }
 
-// describe tells what the image is, whose layers all went through.
-func describe(img *encapsulate.Image, req Request, prior *oci.Image, t *teller) (*Result, error) {
+// describe returns the result for an image. All its layers must have been read.
+func describe(img *encapsulate.Image, req Request, prior *oci.Image, t *reporter) (*Result, error) {
 	config, err := img.RawConfigFile()
 	if err != nil {
 		return nil, err
@@ -238,7 +240,8 @@ func describe(img *encapsulate.Image, req Request, prior *oci.Image, t *teller) 
 	if err != nil {
 		return nil, err
 	}
-	result := &Result{Config: config, Annotations: annotations, Warnings: t.warnings, Commit: view.Config.Labels[oci.LabelCommit]}
+	result := &Result{Config: config, Annotations: annotations, Warnings: t.warnings,
+		Commit: view.Config.Labels[oci.LabelCommit]}
 	made, err := img.Layers()
 	if err != nil {
 		return nil, err
@@ -260,12 +263,12 @@ func describe(img *encapsulate.Image, req Request, prior *oci.Image, t *teller) 
 	return result, nil
 }
 
-// named is what names a blob.
+// named returns the fields of a descriptor that identify a blob.
 func named(d ocispec.Descriptor) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
 }
 
-// descriptor names the blob of a layer that was made.
+// descriptor returns the descriptor of a layer that was made.
 func descriptor(l v1.Layer) (d ocispec.Descriptor, err error) {
 	mediaType, err := l.MediaType()
 	if err != nil {

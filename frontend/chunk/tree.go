@@ -15,8 +15,8 @@ type unlabelled struct {
 
 func (u *unlabelled) Entries() *rootfs.List { return u.entries }
 
-// withoutLabels hides the SELinux labels of a tree in the builder: they are those that the builder's system gives to the
-// files of containers, and would make an image depend on where it was built.
+// withoutLabels hides the SELinux labels of a tree. They are those that the builder's system gives to the files of
+// containers, and would make the image depend on where it was built.
 func withoutLabels(tree rootfs.Tree) rootfs.Tree {
 	labelled := func(x object.Xattr) bool { return x.Name == "security.selinux" }
 	return &unlabelled{tree, tree.Entries().WithHeaders(func(h *object.FileHeader) *object.FileHeader {

@@ -1,5 +1,5 @@
-// Package image makes the image of the frontend: one static program and what BuildKit wants to know of it. Equal programs
-// give equal images.
+// Package image makes the image of the frontend. It has one static program and the labels that BuildKit reads. Equal
+// programs give equal images.
 package image
 
 import (
@@ -29,11 +29,12 @@ import (
 // Program is the path of the program in the image.
 const Program = "/ostree-ext-frontend"
 
-// New makes the image of one platform's program.
+// New returns the image of one platform's program.
 func New(program []byte, p ocispec.Platform) (v1.Image, error) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
-	header := tar.Header{Name: Program[1:], Mode: 0o755, Size: int64(len(program)), ModTime: time.Unix(0, 0), Format: tar.FormatUSTAR}
+	header := tar.Header{Name: Program[1:], Mode: 0o755, Size: int64(len(program)), ModTime: time.Unix(0, 0),
+		Format: tar.FormatUSTAR}
 	if err := w.WriteHeader(&header); err != nil {
 		return nil, err
 	}
@@ -48,7 +49,8 @@ func New(program []byte, p ocispec.Platform) (v1.Image, error) {
 		return nil, err
 	}
 	epoch := v1.Time{Time: time.Unix(0, 0).UTC()}
-	img, err := mutate.Append(mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON), types.OCIManifestSchema1), mutate.Addendum{
+	base := mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON), types.OCIManifestSchema1)
+	img, err := mutate.Append(base, mutate.Addendum{
 		Layer: layer, History: v1.History{Created: epoch, CreatedBy: "the frontend's program"},
 	})
 	if err != nil {
@@ -70,7 +72,7 @@ func New(program []byte, p ocispec.Platform) (v1.Image, error) {
 	return mutate.ConfigFile(img, config)
 }
 
-// Index makes the images of several platforms' programs one.
+// Index returns an index with the images of several platforms' programs.
 func Index(programs [][]byte, of []ocispec.Platform) (v1.ImageIndex, error) {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for i, program := range programs {
@@ -87,7 +89,7 @@ func Index(programs [][]byte, of []ocispec.Platform) (v1.ImageIndex, error) {
 	return index, nil
 }
 
-// WriteLayout writes the index as an OCI layout, into a directory that is empty or not there.
+// WriteLayout writes the index as an OCI layout into a directory that is empty or does not exist.
 func WriteLayout(index v1.ImageIndex, dir string) error {
 	_, err := layout.Write(dir, index)
 	return err
@@ -97,7 +99,7 @@ func WriteLayout(index v1.ImageIndex, dir string) error {
 func Push(ctx context.Context, index v1.ImageIndex, ref string) error {
 	named, err := name.ParseReference(ref)
 	if err != nil {
-		return fmt.Errorf("%q is no name of an image: %w", ref, err)
+		return fmt.Errorf("%q is not the name of an image: %w", ref, err)
 	}
 	return remote.WriteIndex(named, index, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain))
 }

@@ -1,5 +1,5 @@
-// Package serve is a registry, read-only and on loopback, from which the builder fetches the layers of one layout. Each
-// layer is an image of its own, so that the builder fetches and unpacks them side by side and none twice.
+// Package serve is a read-only registry on loopback, from which the builder fetches the layers of one layout. Each
+// layer is an image of its own, so that the builder fetches and unpacks them in parallel and none twice.
 package serve
 
 import (
@@ -25,20 +25,20 @@ import (
 
 // Config says what to serve.
 type Config struct {
-	// Layout is the directory with the image, Result that with the chunk step's result.
+	// Layout is the directory with the image. Result is the directory with the chunk step's result.
 	Layout, Result string
-	// Repository is the only name that is answered for. It is a secret: other programs can reach the address.
+	// Repository is the only repository that exists. Its name is a secret, because other programs can reach the address.
 	Repository string
-	// Platform is that of the image.
+	// Platform is the image's platform.
 	Platform ocispec.Platform
 	// Whole serves one image of all layers instead of one for each.
 	Whole bool
-	// Lent is how to come by the layers of the prior image; nil if only those are served that the chunk step made.
-	Lent *Lent
+	// Prior says how to get layers of the prior image. If nil, only the layers that the chunk step made are served.
+	Prior *PriorLayers
 }
 
-// Run listens on loopback, writes the address as one line, and serves until the context ends. Questions, see [Lent], are the
-// lines after that.
+// Run listens on loopback, writes the address on a line, and serves until the context ends. Later lines are requests
+// for layers, see [PriorLayers].
 func Run(ctx context.Context, c Config, out io.Writer) error {
 	var mu sync.Mutex
 	h, err := NewHandler(c, func(line string) error {
@@ -67,18 +67,19 @@ func Run(ctx context.Context, c Config, out io.Writer) error {
 	return nil
 }
 
-// Handler answers the requests of a builder.
+// Handler handles the requests of a builder.
 type Handler struct {
 	prefix    string
 	blobs     *os.Root
-	lent      *lent
+	prior     *priorLayers
 	sizes     map[digest.Digest]int64  // of layers
-	documents map[digest.Digest][]byte // other blobs
+	documents map[digest.Digest][]byte // blobs that are not layers
 	manifests map[digest.Digest][]byte
 }
 
-// NewHandler reads the result and prepares the documents. It must be closed. Questions are said as lines.
-func NewHandler(c Config, say func(string) error) (*Handler, error) {
+// NewHandler reads the result and prepares the documents. It calls ask with a line for each layer that it needs. The
+// caller closes the handler.
+func NewHandler(c Config, ask func(string) error) (*Handler, error) {
 	data, err := os.ReadFile(filepath.Join(c.Result, chunk.ResultFile))
 	if err != nil {
 		return nil, err
@@ -90,33 +91,34 @@ func NewHandler(c Config, say func(string) error) (*Handler, error) {
 	h := &Handler{
 		prefix: "/v2/" + c.Repository + "/", sizes: map[digest.Digest]int64{},
 		documents: map[digest.Digest][]byte{}, manifests: map[digest.Digest][]byte{},
-		lent: &lent{say: say, sizes: map[digest.Digest]int64{}, asked: map[digest.Digest]*answer{}},
+		prior: &priorLayers{ask: ask, sizes: map[digest.Digest]int64{}, asked: map[digest.Digest]*answer{}},
 	}
 	served := result.From(chunk.Made)
-	if c.Lent != nil {
+	if c.Prior != nil {
 		served = result.From(chunk.Made, chunk.FromPrior)
 	}
 	for _, i := range served {
 		l := result.Layers[i]
 		h.sizes[l.Descriptor.Digest] = l.Descriptor.Size
 		if l.Origin == chunk.FromPrior {
-			h.lent.sizes[l.Descriptor.Digest] = l.Descriptor.Size
+			h.prior.sizes[l.Descriptor.Digest] = l.Descriptor.Size
 		}
 	}
 	if err := h.images(result, c, served); err != nil {
 		return nil, err
 	}
-	if c.Lent != nil {
-		if h.lent.dir, err = os.OpenRoot(c.Lent.Dir); err != nil {
+	if c.Prior != nil {
+		if h.prior.dir, err = os.OpenRoot(c.Prior.Dir); err != nil {
 			return nil, err
 		}
-		go func() { h.lent.end(h.lent.read(c.Lent.Answers)) }()
+		go func() { h.prior.end(h.prior.read(c.Prior.Answers)) }()
 	}
 	h.blobs, err = os.OpenRoot(filepath.Join(c.Layout, "blobs", "sha256"))
 	return h, err
 }
 
-// images prepares the documents of all images: one for each layer and a marked one for each group, or a single one of all.
+// images prepares the documents of all images: one image for each layer and a marked one for each group, or a single
+// one of all layers.
 func (h *Handler) images(r *chunk.Result, c Config, served []int) error {
 	if c.Whole {
 		return h.add(r, c, false, served...)
@@ -139,7 +141,7 @@ func (h *Handler) images(r *chunk.Result, c Config, served []int) error {
 }
 
 func (h *Handler) add(r *chunk.Result, c Config, marked bool, layers ...int) error {
-	s, err := r.Alone(c.Platform, marked, layers...)
+	s, err := r.Subset(c.Platform, marked, layers...)
 	if err != nil {
 		return err
 	}
@@ -147,11 +149,11 @@ func (h *Handler) add(r *chunk.Result, c Config, marked bool, layers ...int) err
 	return nil
 }
 
-// Close closes the directories. Answers are still read.
+// Close closes the directories. It does not stop reading answers.
 func (h *Handler) Close() error {
 	err := h.blobs.Close()
-	if h.lent.dir != nil {
-		err = errors.Join(err, h.lent.dir.Close())
+	if h.prior.dir != nil {
+		err = errors.Join(err, h.prior.dir.Close())
 	}
 	return err
 }
@@ -163,7 +165,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.URL.Path == "/v2/" {
-		// What asks whether this is a registry.
+		// A client checks whether this is a registry.
 		return
 	}
 	rest, ok := strings.CutPrefix(r.URL.Path, h.prefix)
@@ -187,7 +189,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (h *Handler) document(w http.ResponseWriter, r *http.Request, in map[digest.Digest][]byte, d digest.Digest, mediaType string) {
+func (h *Handler) document(
+	w http.ResponseWriter, r *http.Request, in map[digest.Digest][]byte, d digest.Digest, mediaType string,
+) {
 	data, ok := in[d]
 	if !ok {
 		http.NotFound(w, r)
@@ -201,13 +205,13 @@ func (h *Handler) document(w http.ResponseWriter, r *http.Request, in map[digest
 	}
 }
 
-// blob sends a layer, or the rest of it after a connection was cut.
+// blob sends a layer, or the rest of it if the request has a range.
 func (h *Handler) blob(w http.ResponseWriter, r *http.Request, d digest.Digest, size int64) {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Docker-Content-Digest", d.String())
 	f, err := h.blobs.Open(d.Encoded())
 	if errors.Is(err, fs.ErrNotExist) {
-		f, err = h.lent.open(r.Context(), d)
+		f, err = h.prior.open(r.Context(), d)
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusNotFound)

@@ -23,7 +23,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/frontend/serve"
 )
 
-// fixture is a layout with two layers of our own and one of another image.
+// fixture returns a layout with two layers of our own and one of another image.
 func fixture(t *testing.T) (serve.Config, *chunk.Result) {
 	t.Helper()
 	dir := t.TempDir()
@@ -53,7 +53,8 @@ func fixture(t *testing.T) (serve.Config, *chunk.Result) {
 	if err := os.WriteFile(filepath.Join(dir, chunk.ResultFile), data, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return serve.Config{Layout: dir, Result: dir, Repository: "secret", Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}}, r
+	return serve.Config{Layout: dir, Result: dir, Repository: "secret",
+		Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}}, r
 }
 
 func start(t *testing.T, c serve.Config) *httptest.Server {
@@ -91,10 +92,12 @@ func TestEachLayerIsAnImageAndSoIsEachGroup(t *testing.T) {
 	checkImage(t, start(t, c), c, r, []int{0, 2}, false, []string{"layer one", "layer two"})
 }
 
-// checkImage reads an image as any client does.
-func checkImage(t *testing.T, s *httptest.Server, c serve.Config, r *chunk.Result, layers []int, marked bool, want []string) {
+// checkImage reads an image as a client does.
+func checkImage(
+	t *testing.T, s *httptest.Server, c serve.Config, r *chunk.Result, layers []int, marked bool, want []string,
+) {
 	t.Helper()
-	single, err := r.Alone(c.Platform, marked, layers...)
+	single, err := r.Subset(c.Platform, marked, layers...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +182,8 @@ func TestARestOfALayerCanBeAskedFor(t *testing.T) {
 	t.Parallel()
 	c, r := fixture(t)
 	s := start(t, c)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/v2/secret/blobs/"+r.Layers[0].Descriptor.Digest.String(), nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
+		s.URL+"/v2/secret/blobs/"+r.Layers[0].Descriptor.Digest.String(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,24 +199,24 @@ func TestARestOfALayerCanBeAskedFor(t *testing.T) {
 	}
 }
 
-// lending is a registry that asks for layers.
-type lending struct {
+// askingRegistry is a registry that asks for layers.
+type askingRegistry struct {
 	*httptest.Server
 	asked   chan string
 	answers io.WriteCloser
-	lent    chunk.Layer
+	prior   chunk.Layer
 }
 
-// startLending starts a registry that has not the layer of another image.
-func startLending(t *testing.T) *lending {
+// startAsking starts a registry that does not have the layer of another image.
+func startAsking(t *testing.T) *askingRegistry {
 	t.Helper()
 	c, r := fixture(t)
-	l := &lending{asked: make(chan string, 10), lent: r.Layers[1]}
-	if err := os.Remove(filepath.Join(c.Layout, "blobs/sha256", l.lent.Descriptor.Digest.Encoded())); err != nil {
+	l := &askingRegistry{asked: make(chan string, 10), prior: r.Layers[1]}
+	if err := os.Remove(filepath.Join(c.Layout, "blobs/sha256", l.prior.Descriptor.Digest.Encoded())); err != nil {
 		t.Fatal(err)
 	}
 	in, answers := io.Pipe()
-	l.answers, c.Lent = answers, &serve.Lent{Answers: in, Dir: t.TempDir()}
+	l.answers, c.Prior = answers, &serve.PriorLayers{Answers: in, Dir: t.TempDir()}
 	h, err := serve.NewHandler(c, func(line string) error { l.asked <- line; return nil })
 	if err != nil {
 		t.Fatal(err)
@@ -228,28 +232,28 @@ func startLending(t *testing.T) *lending {
 	return l
 }
 
-// answer writes what the frontend says.
-func (l *lending) answer(t *testing.T, size int, blob string) {
+// answer writes an answer as the frontend does.
+func (l *askingRegistry) answer(t *testing.T, size int, blob string) {
 	t.Helper()
-	if _, err := fmt.Fprintf(l.answers, "%s %d\n%s", l.lent.Descriptor.Digest, size, blob); err != nil {
+	if _, err := fmt.Fprintf(l.answers, "%s %d\n%s", l.prior.Descriptor.Digest, size, blob); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestALayerOfThePriorImageIsAskedForAndServed(t *testing.T) {
 	t.Parallel()
-	l := startLending(t)
-	blob := l.lent.Name
+	l := startAsking(t)
+	blob := l.prior.Name
 	var both sync.WaitGroup
 	for range 2 {
-		both.Go(func() { get(t, l.Server, l.lent, http.StatusOK) })
+		both.Go(func() { get(t, l.Server, l.prior, http.StatusOK) })
 	}
-	if got := <-l.asked; got != l.lent.Descriptor.Digest.String() {
+	if got := <-l.asked; got != l.prior.Descriptor.Digest.String() {
 		t.Errorf("asked for %s", got)
 	}
 	l.answer(t, len(blob), blob)
 	both.Wait()
-	get(t, l.Server, l.lent, http.StatusOK)
+	get(t, l.Server, l.prior, http.StatusOK)
 	if len(l.asked) > 0 {
 		t.Error("asked twice")
 	}
@@ -257,14 +261,18 @@ func TestALayerOfThePriorImageIsAskedForAndServed(t *testing.T) {
 
 func TestALayerThatCannotBeHadNowIsAskedForAnew(t *testing.T) {
 	t.Parallel()
-	l := startLending(t)
+	l := startAsking(t)
 	for _, tt := range []struct {
 		size int
 		blob string
 		want int
-	}{{serve.NotNow, "", http.StatusNotFound}, {serve.NotNow, "", http.StatusNotFound}, {len(l.lent.Name), l.lent.Name, http.StatusOK}} {
+	}{
+		{serve.Unavailable, "", http.StatusNotFound},
+		{serve.Unavailable, "", http.StatusNotFound},
+		{len(l.prior.Name), l.prior.Name, http.StatusOK},
+	} {
 		var one sync.WaitGroup
-		one.Go(func() { get(t, l.Server, l.lent, tt.want) })
+		one.Go(func() { get(t, l.Server, l.prior, tt.want) })
 		<-l.asked
 		l.answer(t, tt.size, tt.blob)
 		one.Wait()
@@ -283,23 +291,24 @@ func TestNothingIsServedOfAnAnswerThatIsWrong(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			l := startLending(t)
+			l := startAsking(t)
 			var one sync.WaitGroup
-			one.Go(func() { get(t, l.Server, l.lent, http.StatusNotFound) })
+			one.Go(func() { get(t, l.Server, l.prior, http.StatusNotFound) })
 			<-l.asked
-			text := strings.NewReplacer("DIGEST", l.lent.Descriptor.Digest.String(), "SIZE", strconv.Itoa(len(l.lent.Name))).Replace(tt.answer)
+			text := strings.NewReplacer("DIGEST", l.prior.Descriptor.Digest.String(), "SIZE",
+				strconv.Itoa(len(l.prior.Name))).Replace(tt.answer)
 			go func() {
 				_, _ = io.WriteString(l.answers, text)
 				_ = l.answers.Close()
 			}()
 			one.Wait()
-			// Nobody is asked again.
-			get(t, l.Server, l.lent, http.StatusNotFound)
+			// The registry does not ask again.
+			get(t, l.Server, l.prior, http.StatusNotFound)
 		})
 	}
 }
 
-// get asks for the blob of a layer.
+// get requests the blob of a layer.
 func get(t *testing.T, s *httptest.Server, l chunk.Layer, want int) {
 	t.Helper()
 	resp, err := http.Get(s.URL + "/v2/secret/blobs/" + l.Descriptor.Digest.String())

@@ -1,5 +1,5 @@
-// Command image builds the frontend for several platforms and makes an image of it: in a registry, or as an OCI layout. It
-// runs in the module's directory. The same sources and Go give the same image.
+// Command image builds the frontend for several platforms and writes its image to a registry or to an OCI layout. Run
+// it in the module's directory. The same sources and the same Go version give the same image.
 package main
 
 import (
@@ -79,7 +79,8 @@ func build(ctx context.Context, p ocispec.Platform) (program []byte, err error) 
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	name := filepath.Join(dir, "frontend")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", name, "./cmd/frontend")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", name,
+		"./cmd/frontend")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+p.OS, "GOARCH="+p.Architecture, "GOFLAGS=")
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {

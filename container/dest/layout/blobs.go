@@ -20,11 +20,11 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/output"
 )
 
-// blobDir is a directory of blobs, each under the digits of its digest.
+// blobDir is a directory of blobs, each named by the hexadecimal part of its digest.
 type blobDir struct{ dir string }
 
-// has reports whether a blob is there. Its content is read: blobs are not synced when they are written, since images
-// can be made again, so a name may stand for less after a sudden end.
+// has reports whether a blob exists. It reads the content: blobs are not synced when they are written, since images can
+// be made again, so a file may be incomplete after a crash.
 func (b blobDir) has(ctx context.Context, h v1.Hash, size int64) bool {
 	st, err := os.Lstat(b.path(h))
 	if err != nil || !st.Mode().IsRegular() || st.Size() != size {
@@ -42,7 +42,7 @@ func (b blobDir) has(ctx context.Context, h v1.Hash, size int64) bool {
 
 func (b blobDir) path(h v1.Hash) string { return filepath.Join(b.dir, h.Hex) }
 
-// put stores what r gives.
+// put stores the content of r as a blob.
 func (b blobDir) put(ctx context.Context, r io.Reader) (h v1.Hash, size int64, err error) {
 	f, err := output.Temp(b.dir)
 	if err != nil {
@@ -73,7 +73,7 @@ func (b blobDir) putBytes(ctx context.Context, data []byte) (v1.Hash, error) {
 	return h, err
 }
 
-// putLayer stores a layer's compressed bytes unless they are there.
+// putLayer stores a layer's compressed bytes, unless the blob exists.
 func (b blobDir) putLayer(ctx context.Context, l v1.Layer) error {
 	if h, err := l.Digest(); err == nil {
 		if size, err := l.Size(); err == nil && b.has(ctx, h, size) {
@@ -100,7 +100,7 @@ func (b blobDir) putLayer(ctx context.Context, l v1.Layer) error {
 	return nil
 }
 
-// putImage stores layers and configuration, and returns the manifest.
+// putImage stores the layers and the configuration, and returns the manifest.
 func (b blobDir) putImage(ctx context.Context, img v1.Image) ([]byte, error) {
 	layers, err := img.Layers()
 	if err != nil {
@@ -123,13 +123,13 @@ func (b blobDir) putLayers(ctx context.Context, layers []v1.Layer) error {
 	return EachLayer(ctx, layers, func(ctx context.Context, _ int, l v1.Layer) error { return b.putLayer(ctx, l) })
 }
 
-// SideBySide is how many layers are made and sent at once: each takes some memory.
-func SideBySide() int { return min(runtime.GOMAXPROCS(0), 4) }
+// Parallelism returns how many layers to make and write at once. Each takes some memory.
+func Parallelism() int { return min(runtime.GOMAXPROCS(0), 4) }
 
-// EachLayer calls f for layers, [SideBySide] at once, and returns the first error.
+// EachLayer calls f for each layer, at most [Parallelism] at once, and returns the first error.
 func EachLayer(ctx context.Context, layers []v1.Layer, f func(ctx context.Context, i int, l v1.Layer) error) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(SideBySide())
+	g.SetLimit(Parallelism())
 	for i, l := range layers {
 		g.Go(func() error {
 			if err := ctx.Err(); err != nil {
@@ -144,7 +144,7 @@ func EachLayer(ctx context.Context, layers []v1.Layer, f func(ctx context.Contex
 	return g.Wait()
 }
 
-// mkdir makes a directory, but not its parents: a mistyped path is to fail.
+// mkdir makes directories, but not their parents, so that a mistyped path is an error.
 func mkdir(names ...string) error {
 	for _, name := range names {
 		if err := os.Mkdir(name, 0o755); err != nil && !errors.Is(err, os.ErrExist) {

@@ -20,8 +20,8 @@ const (
 	dirManifest    = "manifest.json"
 )
 
-// WriteDir writes the layout of the transport "dir:", where blobs lie beside the manifest. The directory is made if
-// it is not there; what an older image left in it is removed at the end. Others who write into it wait until then.
+// WriteDir writes the layout of the transport "dir:", in which blobs lie beside the manifest. It makes the directory if
+// necessary, and at the end removes the files of an older image. Other writers to the directory wait until then.
 func WriteDir(ctx context.Context, img v1.Image, dir string) (d digest.Digest, err error) {
 	if _, err := imageDirEntries(dir); err != nil {
 		return "", err
@@ -64,7 +64,7 @@ func WriteDir(ctx context.Context, img v1.Image, dir string) (d digest.Digest, e
 	return digest.FromBytes(manifest), nil
 }
 
-// imageDirEntries lists what is in the directory, and refuses one that holds something else than an image.
+// imageDirEntries lists the directory. It returns an error if the directory holds something else than an image.
 func imageDirEntries(dir string) ([]string, error) {
 	names, err := names(dir)
 	if err != nil || len(names) == 0 {
@@ -77,7 +77,7 @@ func imageDirEntries(dir string) ([]string, error) {
 	return names, nil
 }
 
-// dirMembers names the files of an image.
+// dirMembers returns the names of the files of an image.
 func dirMembers(img v1.Image) (map[string]bool, error) {
 	m, err := img.Manifest()
 	if err != nil {

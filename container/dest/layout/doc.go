@@ -1,6 +1,7 @@
-// Package layout writes images into directories: OCI image layouts, and those of the transport "dir:".
+// Package layout writes images into directories: OCI image layouts, and layouts of the transport "dir:".
 //
-// [Write] stores a whole image, [WriteLayers] only the blobs of layers. A blob that is there already is not written
-// again. An image is visible once it is in the index, or its manifest is in place, and that changes in one step.
-// Several processes may write into one directory at once. What a killed one left is removed by the next.
+// [Write] stores a whole image, [WriteLayers] only the blobs of layers. A blob that exists already is not written
+// again. An image becomes visible in one step, when it is entered into the index or its manifest is put in place.
+// Several processes may write into one directory at once. Temporary files of a killed process are removed by the next
+// one.
 package layout

@@ -20,17 +20,18 @@ import (
 
 // Errors that callers branch on.
 var (
-	// ErrNotAnImageDir says that a directory has other content than an image, which will not be overwritten.
+	// ErrNotAnImageDir is wrapped by errors about a directory that holds something else than an image. It is not
+	// overwritten.
 	ErrNotAnImageDir = errors.New("directory is neither empty nor an image")
-	// ErrMismatch says that a layer gave other bytes than its digest says.
+	// ErrMismatch is wrapped by errors about a layer whose bytes differ from its digest.
 	ErrMismatch = errors.New("layer does not match its digest")
 )
 
 const layoutFile = `{"imageLayoutVersion":"1.0.0"}`
 
-// Write writes an image into the OCI image layout in dir, which is made if it is not there, and returns the digest of
-// the manifest. With a tag the image joins those that are there, in the place of one with the same tag; without, it
-// becomes the only one. Several may write into one layout at once.
+// Write writes an image into the OCI image layout in dir and returns the digest of the manifest. It makes dir if
+// necessary. With a tag, the image is added to the layout and replaces an image with the same tag; without one, it
+// becomes the only image. Several processes may write into one layout at once.
 func Write(ctx context.Context, img v1.Image, dir, tag string) (digest.Digest, error) {
 	blobs, err := openBlobs(dir)
 	if err != nil {
@@ -50,8 +51,8 @@ func Write(ctx context.Context, img v1.Image, dir, tag string) (digest.Digest, e
 	return d.Digest, enter(ctx, dir, tag, d)
 }
 
-// WriteLayers stores the compressed bytes of layers as blobs in the OCI image layout in dir, which is made if it is not
-// there. No image refers to them.
+// WriteLayers stores the compressed bytes of layers as blobs in the OCI image layout in dir. It makes dir if necessary.
+// No image refers to the blobs.
 func WriteLayers(ctx context.Context, layers []v1.Layer, dir string) error {
 	blobs, err := openBlobs(dir)
 	if err != nil {
@@ -60,7 +61,7 @@ func WriteLayers(ctx context.Context, layers []v1.Layer, dir string) error {
 	return blobs.putLayers(ctx, layers)
 }
 
-// openBlobs makes the directories of a layout, and removes what others left there that were killed.
+// openBlobs makes the directories of a layout, and removes temporary files that killed processes left there.
 func openBlobs(dir string) (blobDir, error) {
 	blobs := blobDir{filepath.Join(dir, ocispec.ImageBlobsDir, "sha256")}
 	if err := checkLayoutDir(dir); err != nil {
@@ -73,7 +74,7 @@ func openBlobs(dir string) (blobDir, error) {
 	return blobs, nil
 }
 
-// enter puts an image into the index. Nobody else changes it meanwhile.
+// enter adds an image to the index. It holds a lock meanwhile.
 func enter(ctx context.Context, dir, tag string, d ocispec.Descriptor) (err error) {
 	unlock, err := output.Lock(ctx, dir)
 	if err != nil {
@@ -101,7 +102,7 @@ func enter(ctx context.Context, dir, tag string, d ocispec.Descriptor) (err erro
 	return output.WriteFile(ctx, filepath.Join(dir, ocispec.ImageIndexFile), data)
 }
 
-// checkLayoutDir refuses to mix blobs into a directory of something else.
+// checkLayoutDir returns an error if the directory holds something else than an image layout.
 func checkLayoutDir(dir string) error {
 	names, err := names(dir)
 	if err != nil || len(names) == 0 {
@@ -115,7 +116,7 @@ func checkLayoutDir(dir string) error {
 	return fmt.Errorf("%s: %w", dir, ErrNotAnImageDir)
 }
 
-// names lists a directory, without what others are working on. A directory that is not there is empty.
+// names lists a directory without temporary files. A directory that does not exist is empty.
 func names(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -133,7 +134,7 @@ func names(dir string) ([]string, error) {
 	return names, nil
 }
 
-// readIndex returns the index to add to, which is an empty one where nothing is to stay.
+// readIndex returns the index to add an image to. It is empty if there is no tag, since the image is then the only one.
 func readIndex(dir, tag string) (ocispec.Index, error) {
 	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}}
 	if tag == "" {
@@ -153,7 +154,7 @@ func readIndex(dir, tag string) (ocispec.Index, error) {
 	return index, nil
 }
 
-// describe is what the index says of an image.
+// describe returns the descriptor of an image for the index.
 func describe(img v1.Image, manifest []byte) (ocispec.Descriptor, error) {
 	d := ocispec.Descriptor{
 		MediaType: ocispec.MediaTypeImageManifest,

@@ -41,7 +41,7 @@ func names(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// sideBySide calls f with numbers below n at once.
+// sideBySide calls f concurrently with the numbers below n.
 func sideBySide(t *testing.T, n int, f func(i int) error) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -151,7 +151,7 @@ func TestLayersWithoutAnImage(t *testing.T) {
 	}
 }
 
-// A killed writer's file goes away with the next write; that of a living one stays.
+// A killed writer's temporary file is removed by the next write. That of a running writer stays.
 func TestWhatAKilledWriterLeftIsRemoved(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "new")
@@ -191,7 +191,7 @@ func mustLayer(t *testing.T) v1.Layer {
 	return layers[0]
 }
 
-// slow is a layer that stops in the middle until it is told to go on.
+// slow is a layer that blocks in the middle until it is released.
 type slow struct {
 	v1.Layer
 	started, end chan struct{}

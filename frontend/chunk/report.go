@@ -13,16 +13,16 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// teller writes lines for people, which end up in the log of the build, and keeps the warnings.
-type teller struct {
+// reporter writes messages to the log of the build, and collects the warnings.
+type reporter struct {
 	mu       sync.Mutex
 	w        io.Writer
 	layers   int
 	warnings []string
 }
 
-// event tells of layers that are done.
-func (t *teller) event(e progress.Event) {
+// event reports layers that are done.
+func (t *reporter) event(e progress.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch e.Kind {
@@ -35,13 +35,13 @@ func (t *teller) event(e progress.Event) {
 	}
 }
 
-// line writes a line. A log that cannot be written is no reason to fail.
-func (t *teller) line(format string, args ...any) { _, _ = fmt.Fprintf(t.w, format+"\n", args...) }
+// line writes a line. Errors are ignored: a broken log does not make the step fail.
+func (t *reporter) line(format string, args ...any) { _, _ = fmt.Fprintf(t.w, format+"\n", args...) }
 
 func digits(n int) int { return len(fmt.Sprint(n)) }
 
-// dropped tells what a commit does not keep.
-func (t *teller) dropped(list []rootfs.Dropped) {
+// dropped reports what a commit does not keep.
+func (t *reporter) dropped(list []rootfs.Dropped) {
 	const shown = 10
 	for i, d := range list {
 		t.line("not kept: %s: %s", d.Path, d.Reason)
@@ -54,8 +54,8 @@ func (t *teller) dropped(list []rootfs.Dropped) {
 	}
 }
 
-// summary tells what there is to upload, in the result, too.
-func (t *teller) summary(r *Result, prior *oci.Image) {
+// summary reports what there is to upload, in the log and in the result.
+func (t *reporter) summary(r *Result, prior *oci.Image) {
 	inPrior := map[digest.Digest]bool{}
 	if prior != nil {
 		for _, l := range prior.Layers {
