@@ -9,9 +9,9 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/plain"
 )
 
-// Above compares a tree with that of the image below it: what the base has just so stays in its layers, and what it has and
-// the tree has not is hidden. Times do not count.
-func Above(ctx context.Context, image *oci.Image, base, tree rootfs.Tree) (*Base, error) {
+// NewBase compares a tree with the tree of a base image, and returns what the image of the tree can leave to the
+// layers of the base: entries that are equal except for their times. Paths that only the base has become whiteouts.
+func NewBase(ctx context.Context, image *oci.Image, base, tree rootfs.Tree) (*Base, error) {
 	below, err := rootfs.Hash(ctx, plain.View(base))
 	if err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func Above(ctx context.Context, image *oci.Image, base, tree rootfs.Tree) (*Base
 		if _, ok := y.Find(p); ok || p == "/" {
 			continue
 		}
-		// One mark hides all that is below; it can stand only in what is still a directory.
+		// A whiteout hides everything below its path. It needs a parent that still is a directory.
 		if j, ok := y.Find(e.Dir); ok && y.Entry(j).IsDir() {
 			b.Whiteouts = append(b.Whiteouts, p)
 		}
@@ -42,10 +42,11 @@ func Above(ctx context.Context, image *oci.Image, base, tree rootfs.Tree) (*Base
 	return b, nil
 }
 
-// same reports whether two entries are alike but for their times.
+// same reports whether two entries are equal except for their times.
 func same(a, b rootfs.Entry) bool {
 	if !a.IsDir() || !b.IsDir() {
 		return !a.IsDir() && !b.IsDir() && a.Object == b.Object
 	}
-	return a.UID == b.UID && a.GID == b.GID && a.Mode == b.Mode && string(object.EncodeXattrs(a.Xattrs)) == string(object.EncodeXattrs(b.Xattrs))
+	return a.UID == b.UID && a.GID == b.GID && a.Mode == b.Mode &&
+		string(object.EncodeXattrs(a.Xattrs)) == string(object.EncodeXattrs(b.Xattrs))
 }
