@@ -11,7 +11,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/deflate"
 )
 
-// compressor is how the layers of an image are compressed. Everything that decides about compressed bytes is in this file.
+// compressor compresses the layers of an image. Everything that decides the compressed bytes is in this file.
 type compressor struct {
 	mediaType string
 	// open begins a layer, which has to be closed.
@@ -19,17 +19,18 @@ type compressor struct {
 }
 
 const (
-	// gzipLevel is the default.
+	// gzipLevel is the level that is used if none is given.
 	gzipLevel = deflate.DefaultLevel
-	// zstdWorkers is fixed, so that the output does not depend on the number of processors.
+	// zstdWorkers is constant, so that the output does not depend on the number of processors.
 	zstdWorkers = 2
-	// maxWorkers and fewWorkers bound the memory that compressing takes: that of a single layer, and that of all layers which are
-	// written side by side, each of which needs memory besides.
+	// maxWorkers and fewWorkers bound the number of goroutines that compress, and so the memory they take. maxWorkers is
+	// for an image of one layer. fewWorkers is for all layers of a larger image together, since each layer that is
+	// written at the same time needs memory of its own.
 	maxWorkers, fewWorkers = 16, 8
 )
 
-// newCompressor returns what compresses the layers of an image of so many. The number of processors decides about memory and
-// time, never about bytes.
+// newCompressor returns the compressor for an image with the given number of layers. The number of processors affects
+// memory and time, never the output.
 func newCompressor(c Compression, level, layers int) (compressor, error) {
 	switch c {
 	case Gzip:
@@ -44,7 +45,8 @@ func newCompressor(c Compression, level, layers int) (compressor, error) {
 		if err != nil {
 			return compressor{}, err
 		}
-		return compressor{ocispec.MediaTypeImageLayerGzip, func(w io.Writer) (io.WriteCloser, error) { return pool.NewWriter(w), nil }}, nil
+		open := func(w io.Writer) (io.WriteCloser, error) { return pool.NewWriter(w), nil }
+		return compressor{ocispec.MediaTypeImageLayerGzip, open}, nil
 	case Zstd:
 		if level < 0 || level > 22 {
 			return compressor{}, fmt.Errorf("zstd has the levels 1 to 22, not %d", level)
@@ -54,13 +56,15 @@ func newCompressor(c Compression, level, layers int) (compressor, error) {
 			speed = zstd.EncoderLevelFromZstd(level)
 		}
 		return compressor{ocispec.MediaTypeImageLayerZstd, func(w io.Writer) (io.WriteCloser, error) {
-			return zstd.NewWriter(w, zstd.WithEncoderLevel(speed), zstd.WithEncoderConcurrency(zstdWorkers), zstd.WithLowerEncoderMem(true))
+			return zstd.NewWriter(w, zstd.WithEncoderLevel(speed),
+				zstd.WithEncoderConcurrency(zstdWorkers), zstd.WithLowerEncoderMem(true))
 		}}, nil
 	case Uncompressed:
 		if level != 0 {
 			return compressor{}, fmt.Errorf("uncompressed layers have no level")
 		}
-		return compressor{ocispec.MediaTypeImageLayer, func(w io.Writer) (io.WriteCloser, error) { return plain{w}, nil }}, nil
+		open := func(w io.Writer) (io.WriteCloser, error) { return plain{w}, nil }
+		return compressor{ocispec.MediaTypeImageLayer, open}, nil
 	}
 	return compressor{}, fmt.Errorf("unknown compression %d", c)
 }

@@ -23,7 +23,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// Keys of labels and annotations, all of upstream's making.
+// Keys of labels and annotations. Upstream defines all of them.
 const (
 	// LabelBootc marks a bootable image.
 	LabelBootc = "containers.bootc"
@@ -34,10 +34,11 @@ const (
 	keyVersion  = "version"
 )
 
-// ErrMetadata says that the commit's metadata lack a key that was asked for, or have it with another type. It is wrapped.
+// ErrMetadata is wrapped by errors about a key of the commit's metadata that was requested, and is missing or has the
+// wrong type.
 var ErrMetadata = errors.New("commit metadata")
 
-// labels are the image's labels but for that of the diff-id, which nobody knows yet.
+// labels returns the image's labels, except the one with the diff-id, which is not known yet.
 func labels(id object.Checksum, c *object.Commit, opts *Options) (map[string]string, error) {
 	out := map[string]string{}
 	for _, key := range slices.Concat(opts.CopyMetaKeys, opts.CopyMetaOptKeys) {
@@ -80,7 +81,7 @@ func labels(id object.Checksum, c *object.Commit, opts *Options) (map[string]str
 	return out, nil
 }
 
-// containerConfig is the "config" object of the image without its labels.
+// containerConfig returns the "config" object of the image, without labels.
 func containerConfig(c *object.Commit, opts *Options) (map[string]any, error) {
 	config := map[string]any{}
 	if len(opts.Config) > 0 {
@@ -90,7 +91,7 @@ func containerConfig(c *object.Commit, opts *Options) (map[string]any, error) {
 			return nil, fmt.Errorf("container configuration: %w", err)
 		}
 		if _, err := dec.Token(); err != io.EOF {
-			return nil, errors.New("container configuration: there is something after the JSON object")
+			return nil, errors.New("container configuration: there is data after the JSON object")
 		}
 		if config == nil {
 			config = map[string]any{}
@@ -111,7 +112,7 @@ func containerConfig(c *object.Commit, opts *Options) (map[string]any, error) {
 	return config, nil
 }
 
-// mergeLabels returns the configuration with labels over those that it has.
+// mergeLabels returns the configuration with labels added. They replace labels of the same name.
 func mergeLabels(config map[string]any, labels map[string]string) (map[string]any, error) {
 	merged := map[string]any{}
 	switch old := config["Labels"].(type) {
@@ -119,7 +120,7 @@ func mergeLabels(config map[string]any, labels map[string]string) (map[string]an
 	case map[string]any:
 		maps.Copy(merged, old)
 	default:
-		return nil, fmt.Errorf("container configuration: Labels is no object")
+		return nil, fmt.Errorf("container configuration: Labels is not an object")
 	}
 	for k, v := range labels {
 		merged[k] = v
@@ -129,7 +130,8 @@ func mergeLabels(config map[string]any, labels map[string]string) (map[string]an
 	return out, nil
 }
 
-// checkContainer reports what would keep the image's documents from being written or read when all layers are done.
+// checkContainer returns an error if the configuration could not be written or read back later, when all layers are
+// done.
 func checkContainer(config map[string]any) error {
 	merged, err := mergeLabels(config, nil)
 	if err != nil {
@@ -145,7 +147,7 @@ func checkContainer(config map[string]any) error {
 	return nil
 }
 
-// historyText is what the history says of the first layer.
+// historyText returns the history's text for the first layer.
 func historyText(id object.Checksum, c *object.Commit) string {
 	if c.Subject != "" {
 		return c.Subject
@@ -160,7 +162,7 @@ func platform(opts *Options) ocispec.Platform {
 	return ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH}
 }
 
-// created is the image's time in the form of RFC 3339, which has years of four digits.
+// created returns the image's time as in RFC 3339, which allows years of four digits only.
 func created(c *object.Commit, opts *Options) (string, error) {
 	t := c.Time()
 	if opts.Created != nil {
@@ -173,7 +175,7 @@ func created(c *object.Commit, opts *Options) (string, error) {
 	return t.Format(time.RFC3339), nil
 }
 
-// publicLabels are the labels that are annotations of the manifest, too, given the diff-ids of all layers.
+// publicLabels returns the labels that are also annotations of the manifest, given the diff-id of the last layer.
 func (i *Image) publicLabels(last digest.Digest) map[string]string {
 	labels := map[string]string{}
 	maps.Copy(labels, i.labels)
@@ -183,7 +185,7 @@ func (i *Image) publicLabels(last digest.Digest) map[string]string {
 	return labels
 }
 
-// makeConfig writes the configuration of an image with these layers.
+// makeConfig encodes the configuration of the image, given the diff-ids of its layers.
 func (i *Image) makeConfig(diffIDs []digest.Digest) ([]byte, error) {
 	labels := i.publicLabels(diffIDs[len(diffIDs)-1])
 	if i.hidden != nil {
@@ -202,7 +204,8 @@ func (i *Image) makeConfig(diffIDs []digest.Digest) ([]byte, error) {
 		history = append(history, l.historyEntry(i.created))
 	}
 	doc := map[string]any{
-		"architecture": i.platform.Architecture, "os": i.platform.OS, "created": i.created, "config": container, "history": history,
+		"architecture": i.platform.Architecture, "os": i.platform.OS, "created": i.created,
+		"config": container, "history": history,
 		"rootfs": map[string]any{"type": "layers", "diff_ids": diffIDs},
 	}
 	if i.platform.Variant != "" {
@@ -227,7 +230,7 @@ func (i *Image) makeConfig(diffIDs []digest.Digest) ([]byte, error) {
 	return config, nil
 }
 
-// makeManifest writes the manifest of an image whose layers all went through.
+// makeManifest encodes the manifest. All layers must have been read.
 func (i *Image) makeManifest(config []byte) ([]byte, error) {
 	var layers []map[string]any
 	for _, l := range i.layers {
@@ -257,7 +260,8 @@ func (i *Image) makeManifest(config []byte) ([]byte, error) {
 	return manifest, nil
 }
 
-// manifestAnnotations are those of the manifest. Labels are among them where upstream does that.
+// manifestAnnotations returns the manifest's annotations. For the image of a commit they include labels, as
+// upstream's do.
 func (i *Image) manifestAnnotations() map[string]string {
 	annotations := map[string]string{}
 	if i.commit {
@@ -267,7 +271,7 @@ func (i *Image) manifestAnnotations() map[string]string {
 	return annotations
 }
 
-// componentsAnnotation is the annotation of a chunk.
+// componentsAnnotation returns the annotation that lists the packages of a chunk.
 func componentsAnnotation(packages []string) map[string]string {
 	sorted := slices.Sorted(slices.Values(packages))
 	return map[string]string{upstream.AnnotationComponents: strings.Join(sorted, ",")}

@@ -1,9 +1,9 @@
-// Package encapsulate makes an OCI image of an OSTree commit.
+// Package encapsulate makes an OCI image from an OSTree commit.
 //
 // [Build] returns an [Image], which is a [v1.Image]: it can be written with go-containerregistry to a registry or a
-// directory. Its layers are made while they are read and held nowhere. What is known of a layer only when all of it went
-// through (its digests and size, and so the manifest and the configuration) is there after that; before, the methods
-// return [stream.ErrNotComputed]. Reading a layer again makes the same bytes again.
+// directory. Layers are generated while they are read, and are not stored. The digests and the size of a layer, and
+// with them the manifest and the configuration, are known only after the layer was read to its end. Until then the
+// methods return [stream.ErrNotComputed]. Reading a layer again gives the same bytes.
 //
 // Layers, labels, history and configuration equal those of upstream's ostree-ext for the same commit, plan and options.
 package encapsulate

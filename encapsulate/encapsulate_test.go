@@ -41,7 +41,7 @@ func configFile(t testing.TB, r *repo.Repo, commit object.Checksum, opts encapsu
 	return config
 }
 
-// TestUpstream_EncapsulateSetsLabelsAndConfig is upstream's integration test of a plain encapsulation.
+// TestUpstream_EncapsulateSetsLabelsAndConfig is upstream's integration test of encapsulation into one layer.
 func TestUpstream_EncapsulateSetsLabelsAndConfig(t *testing.T) {
 	t.Parallel()
 	r, release := release(t, 1)
@@ -54,7 +54,8 @@ func TestUpstream_EncapsulateSetsLabelsAndConfig(t *testing.T) {
 	c.Metadata = c.Metadata.Set("ostree.container-cmd", gvariant.Strings([]string{"/usr/bin/bash"}))
 	commit := writeCommit(t, r, &c)
 	config := configFile(t, r, commit, encapsulate.Options{
-		CopyMetaKeys: []string{"buildsys.checksum"}, CopyMetaOptKeys: []string{"nosuch"}, Labels: map[string]string{"foo": "bar"},
+		CopyMetaKeys: []string{"buildsys.checksum"}, CopyMetaOptKeys: []string{"nosuch"},
+		Labels: map[string]string{"foo": "bar"},
 		Config: []byte(`{"StopSignal":"SIGRTMIN+3","Labels":{"base":"kept","foo":"base"},"X-Unknown":1}`),
 	})
 	for key, want := range map[string]string{
@@ -145,31 +146,36 @@ func TestOptionsThatCannotBeMet(t *testing.T) {
 	}{
 		{"a key that is missing", encapsulate.Options{CopyMetaKeys: []string{"nosuch"}}, "could not find key: nosuch"},
 		{"a key of another type", encapsulate.Options{CopyMetaKeys: []string{"ostree.bootable"}}, "expected string"},
-		{"an optional key of another type", encapsulate.Options{CopyMetaOptKeys: []string{"ostree.bootable"}}, "expected string"},
+		{"an optional key of another type", encapsulate.Options{CopyMetaOptKeys: []string{"ostree.bootable"}},
+			"expected string"},
 		{"no JSON", encapsulate.Options{Config: []byte("{")}, "container configuration"},
 		{"two JSON objects", encapsulate.Options{Config: []byte("{} {}")}, "container configuration"},
-		{"something after the JSON object", encapsulate.Options{Config: []byte("{} }")}, "after the JSON object"},
-		{"a label that is no text", encapsulate.Options{Config: []byte(`{"Labels":{"a":1}}`)}, "container configuration"},
-		{"a command that is no list", encapsulate.Options{Config: []byte(`{"Entrypoint":"sh"}`)}, "container configuration"},
+		{"data after the JSON object", encapsulate.Options{Config: []byte("{} }")}, "after the JSON object"},
+		{"a label that is not a string", encapsulate.Options{Config: []byte(`{"Labels":{"a":1}}`)},
+			"container configuration"},
+		{"a command that is not a list", encapsulate.Options{Config: []byte(`{"Entrypoint":"sh"}`)},
+			"container configuration"},
 		{"a number without canonical form", encapsulate.Options{Config: []byte(`{"X-Unknown":1.5}`)}, "no canonical JSON"},
 		{"an unknown compression", encapsulate.Options{Compression: 9}, "unknown compression"},
 		{"a time of five digits", encapsulate.Options{Created: &far}, "years 0 to 9999"},
-		{"labels that are none", encapsulate.Options{Config: []byte(`{"Labels":[]}`)}, "Labels"},
+		{"labels that are not an object", encapsulate.Options{Config: []byte(`{"Labels":[]}`)}, "Labels"},
 		{"a level of gzip", encapsulate.Options{Level: 10}, "levels 1 to 9"},
 		{"a level of zstd", encapsulate.Options{Compression: encapsulate.Zstd, Level: 23}, "levels 1 to 22"},
 		{"a level of nothing", encapsulate.Options{Compression: encapsulate.Uncompressed, Level: 1}, "no level"},
-		{"a split without the content", encapsulate.Options{Split: &chunking.Split{}}, "invalid split"},
+		{"a split without content", encapsulate.Options{Split: &chunking.Split{}}, "invalid split"},
 	} {
 		if _, err := encapsulate.Build(t.Context(), r, commit, c.opts); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want an error with %q", c.name, err, c.says)
 		}
 	}
-	if _, err := encapsulate.Build(t.Context(), r, object.Checksum{1}, encapsulate.Options{}); !errors.Is(err, repo.ErrObjectNotFound) {
+	_, err := encapsulate.Build(t.Context(), r, object.Checksum{1}, encapsulate.Options{})
+	if !errors.Is(err, repo.ErrObjectNotFound) {
 		t.Errorf("a commit that is absent: %v, want ErrObjectNotFound", err)
 	}
 }
 
-// TestLayersAreMadeWhileTheyAreRead: nothing is known before, all is known after, and reading again gives the same.
+// TestLayersAreMadeWhileTheyAreRead checks that digests are unknown before reading and known after, and that reading
+// again gives the same bytes.
 func TestLayersAreMadeWhileTheyAreRead(t *testing.T) {
 	t.Parallel()
 	r, commit := release(t, 1)
@@ -184,14 +190,15 @@ func TestLayersAreMadeWhileTheyAreRead(t *testing.T) {
 	_, sizeErr := l.Size()
 	_, manifestErr := img.RawManifest()
 	_, configErr := img.RawConfigFile()
-	for what, err := range map[string]error{"digest": digestErr, "diff-id": diffErr, "size": sizeErr, "manifest": manifestErr, "configuration": configErr} {
+	for what, err := range map[string]error{"digest": digestErr, "diff-id": diffErr, "size": sizeErr,
+		"manifest": manifestErr, "configuration": configErr} {
 		if !errors.Is(err, stream.ErrNotComputed) {
 			t.Errorf("%s before reading: %v, want ErrNotComputed", what, err)
 		}
 	}
 	consume(t, img)
 	if err := validate.Image(img); err != nil {
-		t.Errorf("what the image says of itself is not true: %v", err)
+		t.Errorf("the image does not validate: %v", err)
 	}
 }
 
@@ -252,7 +259,8 @@ func TestEqualInputGivesEqualBytes(t *testing.T) {
 		sums := map[string]bool{}
 		for n := range c.runs {
 			runtime.GOMAXPROCS(1 + n%3)
-			img, err := encapsulate.Build(t.Context(), r, commit, encapsulate.Options{Compression: c.compression, Level: c.level})
+			img, err := encapsulate.Build(t.Context(), r, commit,
+				encapsulate.Options{Compression: c.compression, Level: c.level})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -282,7 +290,7 @@ func TestEqualInputGivesEqualBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 	} else if got.String() != string(golden) {
-		t.Errorf("layers have other digests than before, so every host would fetch them again; got\n%swant\n%s", got.String(), golden)
+		t.Errorf("digests of layers changed, so every host would fetch them again; got\n%swant\n%s", got.String(), golden)
 	}
 }
 
@@ -290,17 +298,19 @@ func TestProgressTellsOfEveryLayerAndNamesTheImage(t *testing.T) {
 	t.Parallel()
 	r, commit := release(t, 1)
 	var kinds []progress.Kind
-	img, err := encapsulate.Build(t.Context(), r, commit, encapsulate.Options{Name: "the image", Progress: func(e progress.Event) {
-		kinds = append(kinds, e.Kind)
-		if e.Image != "the image" {
-			t.Errorf("an event of the image %q", e.Image)
-		}
-	}})
+	img, err := encapsulate.Build(t.Context(), r, commit,
+		encapsulate.Options{Name: "the image", Progress: func(e progress.Event) {
+			kinds = append(kinds, e.Kind)
+			if e.Image != "the image" {
+				t.Errorf("got an event for image %q", e.Image)
+			}
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	consume(t, img)
-	if len(kinds) < 3 || kinds[0] != progress.Planned || kinds[1] != progress.Started || kinds[len(kinds)-1] != progress.Finished {
+	if len(kinds) < 3 || kinds[0] != progress.Planned || kinds[1] != progress.Started ||
+		kinds[len(kinds)-1] != progress.Finished {
 		t.Errorf("events %v", kinds)
 	}
 }

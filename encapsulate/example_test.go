@@ -19,7 +19,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// The image of a commit is written to an OCI directory.
+// This example writes the image of a commit to an OCI layout.
 func ExampleBuild() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "example")
@@ -43,7 +43,7 @@ func ExampleBuild() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	_, err = img.Digest() // its layers are yet to be read
+	_, err = img.Digest() // no layer was read yet
 	fmt.Println(errors.Is(err, stream.ErrNotComputed))
 	out, err := layout.Write(filepath.Join(dir, "image"), empty.Index)
 	if err != nil {
@@ -64,7 +64,7 @@ func ExampleBuild() {
 	// A greeting
 }
 
-// writeHello stores a commit of one file.
+// writeHello stores a commit with one file.
 func writeHello(ctx context.Context, r *repo.Repo) (object.Checksum, error) {
 	txn, err := r.Begin(ctx)
 	if err != nil {
@@ -73,7 +73,8 @@ func writeHello(ctx context.Context, r *repo.Repo) (object.Checksum, error) {
 	defer txn.Abort() // does nothing after Commit
 
 	const hello = "hello world\n"
-	file, err := txn.WriteFile(ctx, &object.FileHeader{Mode: object.ModeRegular | 0o644}, int64(len(hello)), strings.NewReader(hello))
+	file, err := txn.WriteFile(ctx, &object.FileHeader{Mode: object.ModeRegular | 0o644},
+		int64(len(hello)), strings.NewReader(hello))
 	if err != nil {
 		return object.Checksum{}, err
 	}
@@ -92,7 +93,8 @@ func writeHello(ctx context.Context, r *repo.Repo) (object.Checksum, error) {
 	if err != nil {
 		return object.Checksum{}, err
 	}
-	commit, err := txn.WriteCommit(ctx, &object.Commit{Subject: "A greeting", Timestamp: 1767323045, Tree: tree, Meta: meta})
+	commit, err := txn.WriteCommit(ctx, &object.Commit{Subject: "A greeting", Timestamp: 1767323045,
+		Tree: tree, Meta: meta})
 	if err != nil {
 		return object.Checksum{}, err
 	}

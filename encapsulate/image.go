@@ -20,28 +20,29 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
-// Image is the image of a commit. It implements [v1.Image] and is safe for concurrent use.
+// Image is an image whose layers are generated while they are read. It implements [v1.Image] and is safe for
+// concurrent use.
 type Image struct {
 	platform    ocispec.Platform
 	created     string
 	author      string
-	labels      map[string]string // without that of the diff-id
+	labels      map[string]string // without the label for the diff-id
 	annotations map[string]string
 	container   map[string]any
 	hidden      func([]digest.Digest) (map[string]string, error) // labels that are not annotations
 	compressor  compressor
-	commit      bool // its layers hold a commit
+	commit      bool // the layers hold a commit
 	layers      []*layer
 
 	mu       sync.Mutex
-	config   []byte // once all diff-ids are known
-	manifest []byte // once every layer went through
+	config   []byte // nil until all diff-ids are known
+	manifest []byte // nil until every layer was read
 }
 
 var _ v1.Image = (*Image)(nil)
 
-// Build plans the image of a commit. It reads the commit and its trees; file content is read with the layers. The context
-// is that of the reading, too.
+// Build returns the image of a commit. It reads the commit and its trees; the content of files is read with the
+// layers. The context also applies to reading the layers.
 func Build(ctx context.Context, src repo.Source, commit object.Checksum, opts Options) (*Image, error) {
 	c, err := repo.LoadCommit(ctx, src, commit)
 	if err != nil {
@@ -93,16 +94,20 @@ func Build(ctx context.Context, src repo.Source, commit object.Checksum, opts Op
 	return i, i.addLayers(ctx, layers, &opts)
 }
 
-// newImage starts an image of so many layers with what does not depend on where its files come from.
+// newImage returns an image without its layers, and sets what does not depend on where the files come from. layers is
+// the number of layers it will have.
 func newImage(opts *Options, layers int) (*Image, error) {
 	compress, err := newCompressor(opts.Compression, opts.Level, layers)
 	if err != nil {
 		return nil, err
 	}
-	return &Image{platform: platform(opts), author: opts.Author, annotations: opts.Annotations, hidden: opts.ConfigLabels, compressor: compress}, nil
+	return &Image{
+		platform: platform(opts), author: opts.Author, annotations: opts.Annotations, hidden: opts.ConfigLabels,
+		compressor: compress,
+	}, nil
 }
 
-// addLayers puts the layers in place and finds those that the prior image has.
+// addLayers adds the layers and finds out which of them the prior image has.
 func (i *Image) addLayers(ctx context.Context, layers []LayerSpec, opts *Options) error {
 	emit := progress.Serialize(opts.Progress)
 	for n, spec := range layers {
@@ -160,7 +165,8 @@ func (i *Image) rawManifest() (_ []byte, err error) {
 	return i.manifest, err
 }
 
-// Annotations returns those of the manifest. Like the configuration, they are there when all diff-ids are known.
+// Annotations returns the annotations of the manifest. Like the configuration, they are available when all diff-ids
+// are known.
 func (i *Image) Annotations() (map[string]string, error) {
 	if _, err := i.rawConfig(); err != nil {
 		return nil, err
@@ -205,7 +211,7 @@ func (i *Image) RawManifest() ([]byte, error) {
 	return i.rawManifest()
 }
 
-// LayerByDigest implements [v1.Image], for layers that went through.
+// LayerByDigest implements [v1.Image]. It finds only layers that were read to their end.
 func (i *Image) LayerByDigest(h v1.Hash) (v1.Layer, error) {
 	if name, err := i.ConfigName(); err == nil && name == h {
 		return partial.ConfigLayer(i)
@@ -218,7 +224,7 @@ func (i *Image) LayerByDigest(h v1.Hash) (v1.Layer, error) {
 	return nil, fmt.Errorf("no layer has the digest %s", h)
 }
 
-// LayerByDiffID implements [v1.Image], for layers that went through, compressed or not.
+// LayerByDiffID implements [v1.Image]. It finds only layers that were read to their end, compressed or not.
 func (i *Image) LayerByDiffID(h v1.Hash) (v1.Layer, error) {
 	for _, l := range i.layers {
 		if diffID, err := l.DiffID(); err == nil && diffID == h {

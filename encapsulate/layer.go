@@ -17,27 +17,28 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
 )
 
-// layer is a layer that is made while it is read. It implements [v1.Layer].
+// layer is a layer that is generated while it is read. It implements [v1.Layer].
 type layer struct {
 	ctx         context.Context
-	image       string // what events call it
+	image       string // the image's name in events
 	index       int
 	name        string
-	size        int64 // about that of the tar stream, or 0
+	size        int64 // approximate size of the tar stream in bytes, or 0
 	annotations map[string]string
 	compressor  compressor
 	write       func(io.Writer) error // the tar stream, the same each time
 	emit        func(progress.Event)
-	history     *ocispec.History // unless nil, instead of the name
-	// held is where the layer is already, or nil.
+	history     *ocispec.History // replaces the name unless nil
+	// held is the existing layer that is taken over, or nil.
 	held *Held
 
-	mu     sync.Mutex
-	sums   *sums
-	diffID digest.Digest // known before the sums if the layer was read uncompressed only, and without them if it has no blob
+	mu   sync.Mutex
+	sums *sums
+	// known before the sums if the layer was read uncompressed only, and without them if it has no blob
+	diffID digest.Digest
 }
 
-// sums are what is known of a layer that went through once.
+// sums is what is known about the blob of a layer after it was compressed once.
 type sums struct {
 	digest digest.Digest
 	size   int64 // compressed, in bytes
@@ -89,11 +90,11 @@ func (l *layer) Size() (int64, error) {
 	return 0, stream.ErrNotComputed
 }
 
-// Uncompressed implements [v1.Layer]: the tar stream, made while it is read. When all of it was read, the diff-id is known;
-// that is how to learn it without the cost of compressing.
+// Uncompressed implements [v1.Layer]. It generates the tar stream while it is read. After it was read to its end the
+// diff-id is known, without the cost of compressing.
 func (l *layer) Uncompressed() (io.ReadCloser, error) { return pipe(l.ctx, l.hash), nil }
 
-// hash writes the tar stream and remembers its diff-id.
+// hash writes the tar stream and stores its diff-id.
 func (l *layer) hash(w io.Writer) error {
 	raw := &meter{w: w, h: sha256.New()}
 	if err := l.write(raw); err != nil {
@@ -105,8 +106,8 @@ func (l *layer) hash(w io.Writer) error {
 	return nil
 }
 
-// Compressed implements [v1.Layer]. When all of it was read, digests and size are known. The error of a layer that is there
-// already, but not at hand, wraps [oci.ErrNoContent].
+// Compressed implements [v1.Layer]. After it was read to its end the digests and the size are known. The error wraps
+// [oci.ErrNoContent] if the layer is taken over from an image whose layers cannot be read.
 func (l *layer) Compressed() (io.ReadCloser, error) {
 	if l.held != nil {
 		return l.held.Image.Blob(l.ctx, l.held.Layer.Descriptor)
@@ -114,7 +115,7 @@ func (l *layer) Compressed() (io.ReadCloser, error) {
 	return pipe(l.ctx, l.compress), nil
 }
 
-// compress writes the compressed layer and remembers its sums.
+// compress writes the compressed layer and stores its sums.
 func (l *layer) compress(w io.Writer) error {
 	event := progress.Event{Kind: progress.Started, Image: l.image, Layer: l.index, Name: l.name, Total: l.size}
 	l.emit(event)
@@ -141,7 +142,7 @@ func (l *layer) compress(w io.Writer) error {
 
 func digestOf(h hash.Hash) digest.Digest { return digest.NewDigestFromBytes(digest.SHA256, h.Sum(nil)) }
 
-// meter hashes and counts what goes through it, and reports it now and then if emit is set.
+// meter hashes and counts the bytes that are written to it, and reports the count now and then if emit is set.
 type meter struct {
 	w     io.Writer
 	h     hash.Hash
@@ -150,7 +151,7 @@ type meter struct {
 	emit  func(progress.Event)
 }
 
-// reportEvery is how many bytes go through between two events.
+// reportEvery is the number of bytes between two events.
 const reportEvery = 4 << 20
 
 func (m *meter) Write(p []byte) (int, error) {
@@ -165,8 +166,8 @@ func (m *meter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// pipe runs a writer in a goroutine of its own for the reader that it returns. The goroutine ends with the stream, or soon
-// after the reader is closed or the context ends; closing waits for it.
+// pipe returns a reader of what write writes. It runs write in a goroutine, which ends with the stream, or soon after
+// the reader is closed or the context is done. Close waits for the goroutine.
 func pipe(ctx context.Context, write func(io.Writer) error) io.ReadCloser {
 	r, w := io.Pipe()
 	done := make(chan struct{})

@@ -14,7 +14,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 )
 
-// firstLayer is that of a new image of the first release.
+// firstLayer returns a new image of the first release, and its first layer.
 func firstLayer(t testing.TB, ctx context.Context, opts encapsulate.Options) (*encapsulate.Image, v1.Layer) {
 	t.Helper()
 	r, commit := release(t, 1)
@@ -48,7 +48,7 @@ func read(t testing.TB, open func() (io.ReadCloser, error), n int64) []byte {
 	return data
 }
 
-func TestReadingUncompressedTellsTheDiffIDAlone(t *testing.T) {
+func TestReadingUncompressedGivesOnlyTheDiffID(t *testing.T) {
 	t.Parallel()
 	img, l := firstLayer(t, t.Context(), encapsulate.Options{})
 	read(t, l.Uncompressed, 1000)
@@ -74,7 +74,7 @@ func TestReadingUncompressedTellsTheDiffIDAlone(t *testing.T) {
 	}
 }
 
-// TestGzipIsOneMemberWithoutTraces of when and where it was made.
+// TestGzipIsOneMemberWithoutTraces checks that the gzip header does not say when and where it was made.
 func TestGzipIsOneMemberWithoutTraces(t *testing.T) {
 	t.Parallel()
 	_, l := firstLayer(t, t.Context(), encapsulate.Options{})

@@ -13,50 +13,52 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
 )
 
-// Options says what an image is to be beside its commit. The zero value gives an image of one gzip layer for this
-// machine's platform.
+// Options sets everything about an image except its content. The zero value gives an image with one gzip layer for
+// this machine's platform.
 type Options struct {
-	// Labels are added to the image's labels, over those that come from the commit.
+	// Labels are added to the image's labels. They replace labels of the same name that come from the commit.
 	Labels map[string]string
-	// CopyMetaKeys name strings in the commit's metadata that become labels; one that is missing is an error.
+	// CopyMetaKeys are the keys of strings in the commit's metadata that become labels. A missing key is an error.
 	CopyMetaKeys []string
-	// CopyMetaOptKeys are like CopyMetaKeys, and may be missing.
+	// CopyMetaOptKeys is like CopyMetaKeys, but the keys may be missing.
 	CopyMetaOptKeys []string
-	// Cmd is the image's default command. If it is empty, that of the commit's metadata or of Config counts.
+	// Cmd is the image's default command. If it is empty, the command comes from the commit's metadata or from Config.
 	Cmd []string
-	// Config is the container configuration to start from, a JSON object as under "config" in an OCI image. What is
-	// in it is kept.
+	// Config is the container configuration to start from: a JSON object like "config" in the configuration of an OCI
+	// image. Fields that this package does not set are kept.
 	Config []byte
 	// Annotations are added to the manifest's annotations.
 	Annotations map[string]string
-	// Author is that of the image, if it is to have one.
+	// Author is the image's author. If it is empty, the image names none.
 	Author string
-	// Created is the image's time, the commit's if it is nil.
+	// Created is the image's time. If it is nil, the commit's time is used.
 	Created *time.Time
-	// Platform is the image's platform, this machine's if it is nil.
+	// Platform is the image's platform. If it is nil, this machine's platform is used.
 	Platform *ocispec.Platform
-	// ConfigLabels returns labels of the configuration only, too long to be repeated as annotations, given the diff-ids of all
-	// layers. May be nil.
+	// ConfigLabels returns labels that go into the configuration and not into the annotations, for which they are too
+	// long. It is given the diff-ids of all layers. It may be nil.
 	ConfigLabels func(diffIDs []digest.Digest) (map[string]string, error)
-	// Prior is the image that hosts have now, or nil. Its layers are taken over where they are what would be made.
+	// Prior is the image that hosts have now, or nil. A layer of it is taken over if it has the diff-id of the layer
+	// that would be made.
 	Prior *oci.Image
-	// CheckHeld, unless nil, is asked before a layer of the prior image is taken over whether its blob is what its diff-id
-	// says, which otherwise is the prior image's word. If not, the layer is made.
+	// CheckHeld reports whether the blob of a layer of the prior image has the diff-id that the prior image claims. It
+	// is called before a layer is taken over; if it returns false, the layer is made. If it is nil, the prior image is
+	// believed.
 	CheckHeld func(context.Context, Held) (bool, error)
-	// Split says which file objects go into which layer; nil puts all of them into one.
+	// Split says which file objects go into which layer. If it is nil, the image has one layer.
 	Split *chunking.Split
-	// ParentDirs writes the directories above its files into every layer.
+	// ParentDirs adds to every layer the directories above its files.
 	ParentDirs bool
-	// Compression is that of the layers, and Level how hard it tries, 0 being its default.
+	// Compression is the compression of the layers, and Level its level. Level 0 is the compression's default.
 	Compression Compression
 	Level       int
-	// Name is what events of progress call the image, mostly the reference that it is to have. It is not in the image.
+	// Name is the image's name in progress events, usually its future reference. It is not stored in the image.
 	Name string
-	// Progress, unless nil, is told of the layers; see package progress. It is called by one goroutine at a time.
+	// Progress receives events about the layers unless it is nil; see package progress. Calls do not overlap.
 	Progress func(progress.Event)
 }
 
-// Compression is how layers are compressed.
+// Compression is the format in which layers are compressed.
 type Compression uint8
 
 // The compressions.

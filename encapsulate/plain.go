@@ -12,32 +12,33 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// LayerSpec says what a layer is to be.
+// LayerSpec describes a layer to make.
 type LayerSpec struct {
-	// Name is what the image's history calls the layer.
+	// Name is the layer's name in the image's history.
 	Name string
-	// Packages go into the layer's annotation; nil means that it has none.
+	// Packages are listed in the layer's annotation. If it is nil, the layer has no annotation.
 	Packages []string
-	// Write writes the tar stream, the same each time.
+	// Write writes the tar stream. It may be called more than once, and must write the same bytes each time.
 	Write func(io.Writer) error
-	// Size is about that of the tar stream in bytes, for showing progress, or 0 where it is not known.
+	// Size is the approximate size of the tar stream in bytes, for progress, or 0 if it is not known.
 	Size int64
-	// Expected says that the prior image is expected to have this layer. It is made once to see whether that is so.
+	// Expected says that the prior image is expected to have this layer. The layer is then made once, without
+	// compressing it, to find out.
 	Expected bool
-	// Held is the layer itself, which stays as it is, unless nil. Nothing is written then.
+	// Held is an existing layer to use as it is, or nil. If it is set, Write is not called.
 	Held *Held
-	// History is the entry of the image's history, unless nil, instead of Name.
+	// History is the layer's entry in the image's history. If it is nil, the entry is made from Name.
 	History *ocispec.History
 }
 
-// BuildPlain makes an ordinary image of layers. What Options says of commits and plans does not count; Created must be
-// set. Like that of Build, the image is made while it is read.
+// BuildPlain returns an ordinary image with the given layers. It ignores the options about commits and plans. Created
+// must be set. As with [Build], the layers are generated while they are read.
 func BuildPlain(ctx context.Context, layers []LayerSpec, opts Options) (*Image, error) {
 	if opts.Created == nil {
-		return nil, errors.New("an image needs a time")
+		return nil, errors.New("Options.Created is not set")
 	}
 	if len(layers) == 0 {
-		return nil, errors.New("an image needs a layer")
+		return nil, errors.New("an image needs at least one layer")
 	}
 	i, err := newImage(&opts, len(layers))
 	if err != nil {
@@ -57,7 +58,7 @@ func BuildPlain(ctx context.Context, layers []LayerSpec, opts Options) (*Image, 
 	return i, i.addLayers(ctx, layers, &opts)
 }
 
-// historyEntry is what the history says of a layer.
+// historyEntry returns the layer's entry in the history.
 func (l *layer) historyEntry(created string) map[string]any {
 	h := map[string]any{"created": created, "created_by": l.name}
 	if l.history == nil {

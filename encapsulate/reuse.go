@@ -13,21 +13,21 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/ctxio"
 )
 
-// Held is a layer that is there already, in an image.
+// Held is a layer of an existing image.
 type Held struct {
 	Image *oci.Image
 	Layer *oci.Layer
 }
 
-// reuse takes over the layers that the prior image has. Which ones are expected to be in it is a hint: each of them is made
-// once, without being compressed, and is taken over if the prior image has a layer of just that diff-id. What the prior image
-// says of itself decides about time, never about content.
+// reuse takes over layers of the prior image. LayerSpec.Expected is a hint: each expected layer is made once, without
+// being compressed, and is taken over if the prior image has a layer with the same diff-id. So what the prior image
+// claims affects time, never content.
 func (i *Image) reuse(ctx context.Context, specs []LayerSpec, opts *Options) error {
 	prior := opts.Prior
 	byDiffID := map[digest.Digest]*oci.Layer{}
 	if prior != nil {
 		for n := range prior.Layers {
-			// A layer of a media type that cannot be read is made anew.
+			// A layer whose media type cannot be read is not taken over.
 			if l := &prior.Layers[n]; l.Kind != oci.Unknown && byDiffID[l.DiffID] == nil {
 				byDiffID[l.DiffID] = l
 			}
@@ -68,7 +68,7 @@ func (i *Image) reuse(ctx context.Context, specs []LayerSpec, opts *Options) err
 	return g.Wait()
 }
 
-// take makes the layer one that is there already.
+// take replaces the layer by an existing one.
 func (l *layer) take(h Held) {
 	l.mu.Lock()
 	l.held, l.diffID = &h, h.Layer.DiffID
@@ -81,5 +81,5 @@ func (l *layer) take(h Held) {
 	})
 }
 
-// Held returns where the layer at an index is already, or nil if it is made.
+// Held returns the existing layer that is taken over at an index, or nil if the layer is made.
 func (i *Image) Held(index int) *Held { return i.layers[index].held }

@@ -15,7 +15,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
-// upstreamImage is what upstream's program made of one of the two releases.
+// upstreamImage is what upstream's program made from one of the two releases.
 type upstreamImage struct {
 	Config      string              `json:"config"`
 	Annotations map[string]string   `json:"annotations"`
@@ -47,7 +47,7 @@ func release(t testing.TB, n int) (*repo.Repo, object.Checksum) {
 	return r, repotest.CommitRelease(t, r, n)
 }
 
-// consume reads every layer, so that the image's documents are known.
+// consume reads every layer, so that the manifest and the configuration are known.
 func consume(t testing.TB, img *encapsulate.Image) {
 	t.Helper()
 	layers, err := img.Layers()
@@ -68,9 +68,9 @@ func consume(t testing.TB, img *encapsulate.Image) {
 	}
 }
 
-// TestUpstream_ImagesEqualUpstreams makes the images of one layer that upstream's program made, from their commits and options: the configuration, and
-// with it diff-ids, history and labels, has the same bytes, and manifest and layers the same annotations. Those of
-// several layers are in package build.
+// TestUpstream_ImagesEqualUpstreams makes the single-layer images that upstream's program made, from the same commits
+// and options. The configuration, and so diff-ids, history and labels, must have the same bytes, and manifest and
+// layers the same annotations. Package plan has the test of images with several layers.
 func TestUpstream_ImagesEqualUpstreams(t *testing.T) {
 	t.Parallel()
 	images := upstreamImages(t)

@@ -137,7 +137,7 @@ func (in *opened) openBase(ctx context.Context, name string, fetch source.Option
 	}
 	tree, err := flatten.Open(ctx, image, flatten.Options{Strict: true})
 	if err == nil {
-		in.Base, err = plan.Above(ctx, image, tree, in.Tree)
+		in.Base, err = plan.NewBase(ctx, image, tree, in.Tree)
 		err = errors.Join(err, tree.Close())
 	}
 	if err != nil {

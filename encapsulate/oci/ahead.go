@@ -2,23 +2,25 @@ package oci
 
 import "io"
 
-// Sizes of what is read ahead, in bytes and pieces.
+// The read-ahead buffer has aheadPieces pieces of aheadPiece bytes.
 const (
 	aheadPiece  = 128 << 10
 	aheadPieces = 4
 )
 
-// aheadReader reads a stream in a goroutine of its own, so that decompressing goes on while what came before is used.
-// It must be closed, which waits for the goroutine; the stream has to be closed after that.
+// aheadReader reads a stream in its own goroutine, so that decompression continues while earlier data is used. Close
+// waits for the goroutine. The stream must be closed after that.
 type aheadReader struct {
 	ready, free chan []byte
 	stop        chan struct{}
-	err         error  // of the stream; set before ready is closed
+	err         error  // error of the stream; set before ready is closed
 	piece, rest []byte // being read
 }
 
 func readAhead(r io.Reader) *aheadReader {
-	a := &aheadReader{ready: make(chan []byte, aheadPieces), free: make(chan []byte, aheadPieces), stop: make(chan struct{})}
+	a := &aheadReader{
+		ready: make(chan []byte, aheadPieces), free: make(chan []byte, aheadPieces), stop: make(chan struct{}),
+	}
 	for range aheadPieces {
 		a.free <- make([]byte, aheadPiece)
 	}
@@ -36,7 +38,7 @@ func (a *aheadReader) run(r io.Reader) {
 			return
 		}
 		n, err := readSome(r, piece[:aheadPiece])
-		a.ready <- piece[:n] // never waits: there is room for all pieces
+		a.ready <- piece[:n] // never blocks: there is room for all pieces
 		if err != nil {
 			a.err = err
 			return
@@ -44,7 +46,7 @@ func (a *aheadReader) run(r io.Reader) {
 	}
 }
 
-// readSome fills p unless the stream ends or fails.
+// readSome reads until p is full, or the stream ends or fails.
 func readSome(r io.Reader, p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var m int
@@ -54,7 +56,7 @@ func readSome(r io.Reader, p []byte) (n int, err error) {
 	return n, err
 }
 
-// Read implements [io.Reader]. An error of the stream comes after all that was read before it.
+// Read implements [io.Reader]. An error of the stream is returned after all data before it.
 func (a *aheadReader) Read(p []byte) (int, error) {
 	for len(a.rest) == 0 {
 		if a.piece != nil {
@@ -72,7 +74,7 @@ func (a *aheadReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Close ends the goroutine. Nothing may be read any more.
+// Close ends the goroutine. The reader must not be used after that.
 func (a *aheadReader) Close() {
 	close(a.stop)
 	for range a.ready { // closed when the goroutine ends

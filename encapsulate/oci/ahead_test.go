@@ -16,7 +16,9 @@ func TestReadingAheadGivesTheSameBytesAndTheError(t *testing.T) {
 		want := make([]byte, size)
 		_, _ = noise.Read(want)
 		for name, wrap := range map[string]func(io.Reader) io.Reader{
-			"as it is": func(r io.Reader) io.Reader { return r }, "in halves": iotest.HalfReader, "data with the error": iotest.DataErrReader,
+			"as it is":            func(r io.Reader) io.Reader { return r },
+			"in halves":           iotest.HalfReader,
+			"data with the error": iotest.DataErrReader,
 		} {
 			a := readAhead(wrap(io.MultiReader(bytes.NewReader(want), iotest.ErrReader(io.ErrUnexpectedEOF))))
 			got, err := io.ReadAll(a)
@@ -47,7 +49,7 @@ func TestReadingAheadEndsWhereverItIsStopped(t *testing.T) {
 	}
 }
 
-// counted has no end.
+// counted is a stream without end that counts what is read.
 type counted struct{ n int }
 
 func (c *counted) Read(p []byte) (int, error) {

@@ -12,17 +12,17 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// ErrMismatch is wrapped by errors about bytes that are not what a digest or a descriptor promised.
+// ErrMismatch is wrapped by errors about content that does not have the promised digest or size.
 var ErrMismatch = errors.New("content does not match its digest")
 
-// BlobError is the error about a blob that is not what its descriptor promised. It wraps [ErrMismatch].
+// BlobError is the error for a blob that does not match its descriptor. It wraps [ErrMismatch].
 type BlobError struct {
-	// Digest and Size are those of the descriptor.
+	// Digest and Size are from the descriptor.
 	Digest digest.Digest
 	Size   int64
-	// Read counts the bytes that came; it is at most one more than Size, since nothing is read beyond that.
+	// Read is the number of bytes that were read. It is at most Size+1, since no more than that is read.
 	Read int64
-	// Actual is the digest of the bytes where their number is right, and empty otherwise.
+	// Actual is the digest of the bytes if their number is right, and empty otherwise.
 	Actual digest.Digest
 }
 
@@ -41,7 +41,7 @@ func (e *BlobError) Error() string {
 // Unwrap returns [ErrMismatch].
 func (e *BlobError) Unwrap() error { return ErrMismatch }
 
-// verifier passes bytes on and ends in io.EOF only if there were as many as promised and they hash to the digest.
+// verifier reads a blob. It returns io.EOF only if the blob has the promised size and digest.
 type verifier struct {
 	r    io.ReadCloser
 	d    ocispec.Descriptor
@@ -50,8 +50,9 @@ type verifier struct {
 	err  error
 }
 
-// Verify returns a reader of a blob that ends in [io.EOF] only if size and digest are those of the descriptor, and otherwise
-// in a [*BlobError]. It reads at most one byte more than the blob may have. The digest must be one of SHA-256.
+// Verify returns a reader of a blob that ends with [io.EOF] only if the blob has the size and digest of the
+// descriptor, and with a [*BlobError] otherwise. It reads at most one byte more than the size. The digest must be a
+// SHA-256.
 func Verify(r io.ReadCloser, d ocispec.Descriptor) io.ReadCloser {
 	return &verifier{r: r, d: d, h: sha256.New()}
 }
@@ -60,7 +61,7 @@ func (v *verifier) Read(p []byte) (int, error) {
 	if v.err != nil || len(p) == 0 {
 		return 0, v.err
 	}
-	// One byte beyond the promised end is asked for, to see whether there is more.
+	// Ask for one byte more than promised, to see whether there is more.
 	if left := v.d.Size - v.read + 1; int64(len(p)) > left {
 		p = p[:left]
 	}

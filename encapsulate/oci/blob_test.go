@@ -33,9 +33,14 @@ func TestVerifierEndsOnlyInTheRightBytes(t *testing.T) {
 		{"cut short", data[:9999], d, &oci.BlobError{d.Digest, d.Size, 9999, ""}},
 		{"one byte more", append(bytes.Clone(data), 'x'), d, &oci.BlobError{d.Digest, d.Size, d.Size + 1, ""}},
 		{"nothing", nil, d, &oci.BlobError{d.Digest, d.Size, 0, ""}},
-		{"something instead of nothing", data, ocispec.Descriptor{Digest: digest.FromBytes(nil)}, &oci.BlobError{digest.FromBytes(nil), 0, 1, ""}},
+		{"something instead of nothing", data, ocispec.Descriptor{Digest: digest.FromBytes(nil)},
+			&oci.BlobError{digest.FromBytes(nil), 0, 1, ""}},
 	} {
-		for name, wrap := range map[string]func(io.Reader) io.Reader{"whole": func(r io.Reader) io.Reader { return r }, "bytewise": iotest.OneByteReader, "data with error": iotest.DataErrReader} {
+		for name, wrap := range map[string]func(io.Reader) io.Reader{
+			"whole":           func(r io.Reader) io.Reader { return r },
+			"bytewise":        iotest.OneByteReader,
+			"data with error": iotest.DataErrReader,
+		} {
 			got, err := io.ReadAll(oci.Verify(io.NopCloser(wrap(bytes.NewReader(c.data))), c.d))
 			bad, _ := errors.AsType[*oci.BlobError](err)
 			if diff := cmp.Diff(c.want, bad); diff != "" || c.want != nil && !errors.Is(err, oci.ErrMismatch) {

@@ -14,16 +14,16 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/inflate"
 )
 
-// maxWindow is the most memory that a zstd stream may ask for; the strongest level of the format's own tool does.
+// maxWindow is the largest window that a zstd stream may ask for. The highest level of the zstd tool needs that much.
 const maxWindow = 128 << 20
 
-// ErrLayerType is wrapped by errors about layers of a media type that cannot be read.
+// ErrLayerType is wrapped by errors about layers whose media type is not supported.
 var ErrLayerType = errors.New("unhandled layer type")
 
 // ErrInvalidStream is wrapped by errors about layers that are not compressed as their media type says.
 var ErrInvalidStream = errors.New("invalid stream")
 
-// streamError is the error about a stream that is not of its format.
+// streamError is the error for an invalid compressed stream.
 type streamError struct {
 	format string
 	err    error
@@ -32,26 +32,26 @@ type streamError struct {
 // Error implements error.
 func (e *streamError) Error() string { return fmt.Sprintf("invalid %s stream: %v", e.format, e.err) }
 
-// Unwrap returns [ErrInvalidStream] and what was found.
+// Unwrap returns [ErrInvalidStream] and the cause.
 func (e *streamError) Unwrap() []error { return []error{ErrInvalidStream, e.err} }
 
-// TypeError is the error about a layer of a media type that cannot be read. It wraps [ErrLayerType] and, as no commit can be
-// read from such an image, [ErrNotEncapsulated].
+// TypeError is the error for a layer whose media type is not supported. It wraps [ErrLayerType], and also
+// [ErrNotEncapsulated], because no commit can be read from such an image.
 type TypeError struct{ MediaType string }
 
-// Error implements error in words that users of upstream know.
+// Error implements error. The text is upstream's.
 func (e *TypeError) Error() string { return fmt.Sprintf("Unhandled layer type: %.100s", e.MediaType) }
 
-// Unwrap returns both sentinels.
+// Unwrap returns [ErrLayerType] and [ErrNotEncapsulated].
 func (e *TypeError) Unwrap() []error { return []error{ErrLayerType, ErrNotEncapsulated} }
 
-// CanDecompress reports whether layers of a media type can be read.
+// CanDecompress reports whether layers of a media type are supported.
 func CanDecompress(t string) bool {
 	return t == ocispec.MediaTypeImageLayer || t == ocispec.MediaTypeImageLayerGzip || t == ocispec.MediaTypeImageLayerZstd
 }
 
-// Decompress opens the compressed stream of a layer. Of gzip only the first member is read. The error is a [*TypeError] where
-// [CanDecompress] says no.
+// Decompress returns a reader of the decompressed layer. It reads only the first member of a gzip stream. If
+// [CanDecompress] returns false, the error is a [*TypeError].
 func Decompress(t string, r io.Reader) (io.ReadCloser, error) {
 	switch t {
 	case ocispec.MediaTypeImageLayer:
@@ -66,7 +66,8 @@ func Decompress(t string, r io.Reader) (io.ReadCloser, error) {
 		return &decompressor{io.NopCloser(z), in, "gzip"}, nil
 	case ocispec.MediaTypeImageLayerZstd:
 		in := &input{r: r}
-		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		z, err := zstd.NewReader(in,
+			zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return nil, in.blame("zstd", err)
 		}
@@ -75,7 +76,7 @@ func Decompress(t string, r io.Reader) (io.ReadCloser, error) {
 	return nil, &TypeError{MediaType: t}
 }
 
-// DecompressAll is [Decompress] for the layers of ordinary images, whose gzip streams may have several members.
+// DecompressAll is like [Decompress], but reads all members of a gzip stream. It is for layers of ordinary images.
 func DecompressAll(t string, r io.Reader) (io.ReadCloser, error) {
 	if t != ocispec.MediaTypeImageLayerGzip {
 		return Decompress(t, r)
@@ -95,14 +96,15 @@ func sniff(r *bufio.Reader) string {
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
 		return ocispec.MediaTypeImageLayerGzip
-	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}), len(magic) == 4 && magic[0]&0xf0 == 0x50 && bytes.Equal(magic[1:], []byte{0x2a, 0x4d, 0x18}):
+	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}),
+		len(magic) == 4 && magic[0]&0xf0 == 0x50 && bytes.Equal(magic[1:], []byte{0x2a, 0x4d, 0x18}):
 		// A frame of zstd, or one to be skipped.
 		return ocispec.MediaTypeImageLayerZstd
 	}
 	return ocispec.MediaTypeImageLayer
 }
 
-// decompressor says of its errors what it was reading.
+// decompressor adds to its errors the format that it was reading.
 type decompressor struct {
 	io.ReadCloser
 	in     *input
@@ -117,7 +119,7 @@ func (d *decompressor) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// input is a compressed stream. It remembers how reading it failed, if that was not its end.
+// input is a compressed stream. It remembers the error of reading it, except io.EOF.
 type input struct {
 	r   io.Reader
 	mu  sync.Mutex
@@ -134,7 +136,8 @@ func (i *input) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// blame returns the error of decompression, with the format if the stream itself is at fault.
+// blame returns the error of decompression. It adds the format if the stream is invalid, and not if reading it
+// failed.
 func (i *input) blame(format string, err error) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -42,7 +42,9 @@ func TestUpstream_Decompressors(t *testing.T) {
 		}
 	}
 	for mediaType, data := range map[string][]byte{
-		ocispec.MediaTypeImageLayerGzip: gz.Bytes(), ocispec.MediaTypeImageLayerZstd: zs.Bytes(), ocispec.MediaTypeImageLayer: []byte(text),
+		ocispec.MediaTypeImageLayerGzip: gz.Bytes(),
+		ocispec.MediaTypeImageLayerZstd: zs.Bytes(),
+		ocispec.MediaTypeImageLayer:     []byte(text),
 	} {
 		if got, err := decompress(mediaType, bytes.NewReader(data)); err != nil || string(got) != text {
 			t.Errorf("%s: %q, %v", mediaType, got, err)
@@ -52,16 +54,22 @@ func TestUpstream_Decompressors(t *testing.T) {
 		mediaType  string
 		data, says string
 	}{
-		{ocispec.MediaTypeImageLayerGzip, "this is no gzip stream", "invalid gzip stream: "}, {ocispec.MediaTypeImageLayerZstd, "this is no zstd stream", "invalid zstd stream: "},
-		{ocispec.MediaTypeImageLayerGzip, gz.String()[:gz.Len()-9], "invalid gzip stream: "}, {ocispec.MediaTypeImageLayerZstd, zs.String()[:zs.Len()-9], "invalid zstd stream: "},
+		{ocispec.MediaTypeImageLayerGzip, "this is not a gzip stream", "invalid gzip stream: "},
+		{ocispec.MediaTypeImageLayerZstd, "this is not a zstd stream", "invalid zstd stream: "},
+		{ocispec.MediaTypeImageLayerGzip, gz.String()[:gz.Len()-9], "invalid gzip stream: "},
+		{ocispec.MediaTypeImageLayerZstd, zs.String()[:zs.Len()-9], "invalid zstd stream: "},
 	} {
-		if _, err := decompress(c.mediaType, strings.NewReader(c.data)); err == nil || !strings.HasPrefix(err.Error(), c.says) {
+		_, err := decompress(c.mediaType, strings.NewReader(c.data))
+		if err == nil || !strings.HasPrefix(err.Error(), c.says) {
 			t.Errorf("%q as %s: got %v, want %q", c.data, c.mediaType, err, c.says)
 		}
 	}
-	// A stream that cannot be read is not invalid.
+	// A stream that cannot be read is not reported as invalid.
 	broken := errors.New("connection reset")
-	for mediaType, data := range map[string]string{ocispec.MediaTypeImageLayerGzip: gz.String()[:12], ocispec.MediaTypeImageLayerZstd: zs.String()[:6]} {
+	for mediaType, data := range map[string]string{
+		ocispec.MediaTypeImageLayerGzip: gz.String()[:12],
+		ocispec.MediaTypeImageLayerZstd: zs.String()[:6],
+	} {
 		r := io.MultiReader(strings.NewReader(data), iotest.ErrReader(broken))
 		if _, err := decompress(mediaType, r); !errors.Is(err, broken) || strings.Contains(err.Error(), "invalid") {
 			t.Errorf("%s that breaks: %v", mediaType, err)

@@ -15,11 +15,11 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
 )
 
-// Labels that tell of a commit, all of upstream's making.
+// Labels that describe a commit. Upstream defines them.
 const (
 	// LabelCommit holds the commit's checksum.
 	LabelCommit = "ostree.commit"
-	// LabelDiffID holds the diff-id of the last layer that is part of the commit.
+	// LabelDiffID holds the diff-id of the last layer of the commit.
 	LabelDiffID = "ostree.final-diffid"
 )
 
@@ -37,31 +37,33 @@ type Document struct {
 	Digest    digest.Digest
 }
 
-// Image is one image for one platform. It is safe for concurrent use; nothing in it may be changed.
+// Image is an image for one platform. It is safe for concurrent use. Its fields must not be changed.
 type Image struct {
-	// Name is the reference that the image was opened by, for messages.
+	// Name is the reference the image was opened by. It is used in messages.
 	Name string
-	// Index is the document that the reference names where that lists images for several platforms, and nil elsewhere.
+	// Index is the image index, if the reference names one, and nil otherwise.
 	Index *Document
-	// Top is the manifest as it is stored. Its Raw is nil where only the configuration is known.
+	// Top is the manifest as it is stored. Top.Raw is nil if only the configuration is known.
 	Top Document
-	// Manifest is the view of it, with OCI's media types in the place of Docker's.
+	// Manifest is the parsed manifest, with OCI's media types in place of Docker's.
 	Manifest ocispec.Manifest
-	// RawConfig is the configuration as it is stored, nil where only the manifest is known, and Config the view of it.
+	// RawConfig is the configuration as it is stored, and Config the parsed view. RawConfig is nil if only the manifest
+	// is known.
 	RawConfig []byte
 	Config    Config
-	// Layers are in the order of the manifest, or of the diff-ids where there is no manifest.
+	// Layers are in the order of the manifest, or of the diff-ids if there is no manifest.
 	Layers []Layer
-	// AdmitCommit, unless nil, has to agree to the commit that the image holds, given its id, its bytes and its detached
-	// metadata, before any object of the image can be seen in a repository.
+	// AdmitCommit decides whether the commit in the image may be imported, given its checksum, its bytes and its
+	// detached metadata. It is called before any object of the image becomes visible in a repository. If it is nil,
+	// every commit is admitted.
 	AdmitCommit func(ctx context.Context, id string, commit, detached []byte) error
 
 	content Content
 	commit  *CommitLayers
-	unfit   error // why commit is nil
+	unfit   error // the reason why commit is nil
 }
 
-// Config is the part of a configuration that this program looks at.
+// Config is the part of an image's configuration that is used here.
 type Config struct {
 	Created      time.Time `json:"created"`
 	Author       string    `json:"author"`
@@ -70,13 +72,13 @@ type Config struct {
 	Variant      string    `json:"variant"`
 	OSVersion    string    `json:"os.version"`
 	OSFeatures   []string  `json:"os.features"`
-	// Container is the object of what a container runs, as it is stored.
+	// Container is the container configuration, as it is stored.
 	Container json.RawMessage `json:"config"`
 	RootFS    struct {
 		DiffIDs []digest.Digest `json:"diff_ids"`
 	} `json:"rootfs"`
 	History []ocispec.History `json:"history"`
-	// Labels are those in Container.
+	// Labels are the labels in Container.
 	Labels map[string]string `json:"-"`
 }
 
@@ -87,20 +89,20 @@ func (c *Config) Platform() ocispec.Platform {
 	}
 }
 
-// Layer is a layer of an image.
+// Layer is one layer of an image.
 type Layer struct {
-	// Descriptor is empty where there is no manifest.
+	// Descriptor is empty if there is no manifest.
 	Descriptor ocispec.Descriptor
-	// DiffID is empty where the configuration does not have it.
+	// DiffID is empty if the configuration does not have it.
 	DiffID digest.Digest
-	// History is what the configuration says of the layer, nil if it says nothing.
+	// History is the layer's entry in the history, or nil if there is none.
 	History *ocispec.History
 	Kind    Kind
-	// Index is the position in the image.
+	// Index is the position of the layer in the image.
 	Index int
 }
 
-// Title is what to call the layer: how it came about, or else its digest.
+// Title returns a name of the layer for people: how it was made, or else its digest.
 func (l *Layer) Title() string {
 	if l.History != nil && l.History.CreatedBy != "" {
 		return l.History.CreatedBy
@@ -108,26 +110,26 @@ func (l *Layer) Title() string {
 	return l.Descriptor.Digest.String()
 }
 
-// Content is where the bytes of an image are. Nobody has checked them.
+// Content opens the blobs of an image. It does not check them.
 type Content interface {
 	// Blob opens a blob of the manifest. The caller closes it.
 	Blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error)
-	// Parallel reports whether several may be open at once.
+	// Parallel reports whether several blobs may be open at once.
 	Parallel() bool
-	// Close releases what the content holds. Open blobs must be closed before.
+	// Close releases the resources of the content. Blobs must be closed first.
 	Close() error
 }
 
-// Streams is a [Content] that has some layers in another form than a blob: made of a delta, or stored as objects. Such a
-// layer proves its diff-id only.
+// Streams is a [Content] that has some layers in another form than a blob, such as a delta or stored objects. Only
+// the diff-id of such a layer can be checked.
 type Streams interface {
 	Content
-	// Stream opens the tar stream of a layer, or returns nil if the layer has to come from its blob.
+	// Stream opens the tar stream of a layer. It returns nil if the layer must be read from its blob.
 	Stream(ctx context.Context, l *Layer) (io.ReadCloser, error)
 }
 
-// ErrNoContent says that an image is known by its documents alone, so that its layers cannot be read.
-var ErrNoContent = errors.New("the layers of the image are not at hand")
+// ErrNoContent means that only the documents of an image are known, so its layers cannot be read.
+var ErrNoContent = errors.New("the layers of the image are not available")
 
 // Keys of the documents of images, which every reader has to find in the same way.
 var (
@@ -150,7 +152,7 @@ var (
 // in another case.
 func CheckManifest(data []byte) error { return jsonkeys.Check(data, manifestKeys) }
 
-// New returns the image of a manifest, its view, and a configuration. The content may be nil.
+// New returns an image with the given manifest, parsed manifest and configuration. content may be nil.
 func New(top Document, manifest ocispec.Manifest, config []byte, content Content) (*Image, error) {
 	i := &Image{Top: top, Manifest: manifest, RawConfig: config, content: content}
 	if err := i.Config.Parse(config); err != nil {
@@ -160,10 +162,10 @@ func New(top Document, manifest ocispec.Manifest, config []byte, content Content
 	return i, nil
 }
 
-// ErrNoImage says that a document is neither a manifest nor an image's configuration. It is wrapped.
+// ErrNoImage is wrapped by errors about a document that is neither a manifest nor an image's configuration.
 var ErrNoImage = errors.New("neither the manifest nor the configuration of an image")
 
-// FromDocument returns an image of which only the configuration or the manifest is at hand. Its layers cannot be read.
+// FromDocument returns the image of a manifest or a configuration alone. Its layers cannot be read.
 func FromDocument(data []byte) (*Image, error) {
 	var form struct {
 		Layers []ocispec.Descriptor `json:"layers"`
@@ -193,7 +195,7 @@ func FromDocument(data []byte) (*Image, error) {
 	return i, nil
 }
 
-// Parse reads a configuration.
+// Parse parses a configuration.
 func (c *Config) Parse(data []byte) error {
 	if err := jsonkeys.Check(data, configKeys); err != nil {
 		return fmt.Errorf("image configuration: %w", err)
@@ -211,7 +213,7 @@ func (c *Config) Parse(data []byte) error {
 	return nil
 }
 
-// ociTypes gives for Docker's media types those of OCI with the same meaning.
+// ociTypes maps Docker's media types to OCI's.
 var ociTypes = map[string]string{
 	"application/vnd.docker.container.image.v1+json":       ocispec.MediaTypeImageConfig,
 	"application/vnd.docker.image.rootfs.diff.tar":         ocispec.MediaTypeImageLayer,
@@ -220,7 +222,7 @@ var ociTypes = map[string]string{
 	"application/vnd.docker.distribution.manifest.v2+json": ocispec.MediaTypeImageManifest,
 }
 
-// inOCI gives descriptors OCI's media types.
+// inOCI replaces Docker's media types in the descriptors by OCI's.
 func inOCI(m *ocispec.Manifest) {
 	convert := func(t *string) {
 		if other, ok := ociTypes[*t]; ok {
@@ -235,8 +237,8 @@ func inOCI(m *ocispec.Manifest) {
 	}
 }
 
-// describe lists the layers with what the configuration says of them. Entries of the history without a layer are passed over; if
-// the others are not as many as there are layers, nobody knows which belongs to which.
+// describe fills in the layers from the manifest and the configuration. Entries of the history without a layer are
+// skipped. If the number of the other entries is not the number of layers, the history is ignored.
 func (i *Image) describe() {
 	inOCI(&i.Manifest)
 	i.Layers = make([]Layer, len(i.Manifest.Layers))
@@ -268,10 +270,12 @@ func (i *Image) describe() {
 	}
 }
 
-// CheckLayers reports whether each layer has a diff-id, and each diff-id a layer. The error wraps [ErrLayerMismatch].
+// CheckLayers returns an error unless manifest and configuration have the same number of layers. The error wraps
+// [ErrLayerMismatch].
 func (i *Image) CheckLayers() error {
 	if n := len(i.Config.RootFS.DiffIDs); n != len(i.Layers) {
-		return fmt.Errorf("%w: the manifest has %d layers, the configuration diff-ids of %d", ErrLayerMismatch, len(i.Layers), n)
+		return fmt.Errorf("%w: the manifest has %d layers, the configuration diff-ids of %d",
+			ErrLayerMismatch, len(i.Layers), n)
 	}
 	return nil
 }
@@ -282,7 +286,7 @@ func (i *Image) Readable() bool { return i.content != nil }
 // Parallel reports whether several layers may be read at once.
 func (i *Image) Parallel() bool { return i.content != nil && i.content.Parallel() }
 
-// Close releases what the image holds. Open layers must be closed before.
+// Close releases the resources of the image. Layers must be closed first.
 func (i *Image) Close() error {
 	if i.content == nil {
 		return nil
@@ -290,8 +294,9 @@ func (i *Image) Close() error {
 	return i.content.Close()
 }
 
-// Blob opens the compressed bytes of a layer. Reading ends in [io.EOF] only if size and digest are those of the descriptor,
-// and otherwise in a [*BlobError]: the caller reads to the end before it believes anything, and closes the blob.
+// Blob opens the compressed bytes of a layer. Reading ends with [io.EOF] only if they have the size and digest of the
+// descriptor, and with a [*BlobError] otherwise. So the caller must not trust the data before it has read to the end.
+// The caller closes the blob.
 func (i *Image) Blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
 	if i.content == nil {
 		return nil, ErrNoContent

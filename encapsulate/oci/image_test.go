@@ -16,7 +16,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
-// content are blobs by digest.
+// content maps digests to blobs.
 type content map[digest.Digest][]byte
 
 func (c content) Blob(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
@@ -25,7 +25,7 @@ func (c content) Blob(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, e
 func (c content) Parallel() bool { return true }
 func (c content) Close() error   { return nil }
 
-// streams are contents that have some layers in another form.
+// streams is a content with some layers in another form.
 type streams struct {
 	content
 	plain map[digest.Digest]string // by diff-id
@@ -39,15 +39,19 @@ func (s streams) Stream(_ context.Context, l *oci.Layer) (io.ReadCloser, error) 
 	return io.NopCloser(strings.NewReader(text)), nil
 }
 
-// image makes an image of uncompressed layers with these texts.
-func image(t *testing.T, c oci.Content, labels map[string]string, history []ocispec.History, layers ...string) *oci.Image {
+// image makes an image with uncompressed layers of the given content.
+func image(
+	t *testing.T, c oci.Content, labels map[string]string, history []ocispec.History, layers ...string,
+) *oci.Image {
 	t.Helper()
 	var m ocispec.Manifest
 	diffIDs := []digest.Digest{}
 	for _, text := range layers {
 		d := digest.FromString(text)
 		diffIDs = append(diffIDs, d)
-		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: d, Size: int64(len(text))})
+		m.Layers = append(m.Layers, ocispec.Descriptor{
+			MediaType: ocispec.MediaTypeImageLayer, Digest: d, Size: int64(len(text)),
+		})
 	}
 	config, err := json.Marshal(map[string]any{
 		"config": map[string]any{"Labels": labels}, "history": history, "rootfs": map[string]any{"diff_ids": diffIDs},
@@ -90,7 +94,7 @@ func TestLayersAreToldApart(t *testing.T) {
 		if diff := cmp.Diff(c.want, kinds(img)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
 		}
-		// The configuration alone tells as much.
+		// The configuration alone gives the same kinds.
 		alone, err := oci.FromDocument(img.RawConfig)
 		if err != nil {
 			t.Fatal(err)
@@ -124,7 +128,7 @@ func TestEntriesOfTheHistoryWithoutALayerArePassedOver(t *testing.T) {
 	if got := []string{img.Layers[0].Title(), img.Layers[1].Title()}; !cmp.Equal(got, []string{"FROM", "RUN"}) {
 		t.Errorf("titles are %q", got)
 	}
-	// Nobody knows which of two layers a single entry is of.
+	// It is not known which of two layers a single entry belongs to.
 	img = image(t, nil, nil, history[:1], "a", "b")
 	if got := img.Layers[0]; got.History != nil || got.Title() != got.Descriptor.Digest.String() {
 		t.Errorf("the first layer is called %q", got.Title())

@@ -8,20 +8,20 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Kind says what a layer is.
+// Kind is the kind of a layer.
 type Kind uint8
 
 // The kinds.
 const (
-	// Plain is a layer of an image that holds no commit.
+	// Plain is a layer of an image without a commit.
 	Plain Kind = iota + 1
-	// Commit is the layer with the commit, its trees and the objects that no chunk has.
+	// Commit is the layer with the commit, its trees and the objects that are in no chunk.
 	Commit
-	// Chunk is a layer with more objects of the commit.
+	// Chunk is a layer with other objects of the commit.
 	Chunk
-	// Derived is a layer that was put on top of those of the commit.
+	// Derived is a layer that was added on top of the layers of the commit.
 	Derived
-	// Unknown is a layer whose media type this program cannot read, wherever it stands.
+	// Unknown is a layer whose media type is not supported, at any position.
 	Unknown
 )
 
@@ -42,36 +42,36 @@ func (k Kind) String() string {
 	return fmt.Sprintf("Kind(%d)", uint8(k))
 }
 
-// ErrNotEncapsulated is wrapped by errors about images that hold no commit, or other layers besides.
+// ErrNotEncapsulated is wrapped by errors about images that do not hold a commit, or that have layers besides it.
 var ErrNotEncapsulated = errors.New("not an encapsulated commit")
 
-// CommitError says why no commit can be found in an image. It wraps [ErrNotEncapsulated].
+// CommitError says why no commit was found in an image. It wraps [ErrNotEncapsulated].
 type CommitError struct {
-	// Labelled says that the image claims to hold a commit all the same.
+	// Labelled says that the labels claim that the image holds a commit.
 	Labelled bool
-	// Replaced says that the label names a diff-id that no layer has: the layers were converted or replaced after the image
-	// was made.
+	// Replaced says that the label names a diff-id that no layer has, because layers were converted or replaced after
+	// the image was made.
 	Replaced bool
 	text     string
 }
 
-// Error implements error in words that users of upstream know.
+// Error implements error. The text is upstream's.
 func (e *CommitError) Error() string { return e.text }
 
 // Unwrap returns [ErrNotEncapsulated].
 func (e *CommitError) Unwrap() error { return ErrNotEncapsulated }
 
-// CommitLayers are the layers of an image that holds a commit, in their order.
+// CommitLayers are the layers of an image with a commit, in the order of the image.
 type CommitLayers struct {
 	Commit  *Layer
 	Chunks  []*Layer
 	Derived []*Layer
 }
 
-// CommitLayers tells the layers of a commit's image apart. The error is a [*CommitError].
+// CommitLayers returns the layers of an image with a commit, by kind. The error is a [*CommitError].
 func (i *Image) CommitLayers() (*CommitLayers, error) { return i.commit, i.unfit }
 
-// kind is what the layer at an index is.
+// kind returns the kind of the layer at an index.
 func (i *Image) kind(n int) Kind {
 	switch {
 	case i.Layers[n].Descriptor.MediaType != "" && !CanDecompress(i.Layers[n].Descriptor.MediaType):
@@ -86,8 +86,8 @@ func (i *Image) kind(n int) Kind {
 	return Derived
 }
 
-// findCommit finds the layers of the commit. The label may name a diff-id that several layers share: the first of them
-// counts, as for every other reader.
+// findCommit finds the layers of the commit. If several layers have the diff-id in the label, the first one counts,
+// as in every other reader.
 func findCommit(i *Image) (*CommitLayers, error) {
 	label, labelled := i.Config.Labels[LabelDiffID]
 	unfit := func(format string, args ...any) (*CommitLayers, error) {
@@ -115,7 +115,7 @@ func findCommit(i *Image) (*CommitLayers, error) {
 	return splitCommit(i, last)
 }
 
-// splitCommit divides the layers behind the first that equals the last layer of the commit.
+// splitCommit divides the layers after the first one that equals the last layer of the commit.
 func splitCommit(i *Image, last int) (*CommitLayers, error) {
 	target := i.Layers[last].Descriptor
 	c := &CommitLayers{}
@@ -143,5 +143,6 @@ func splitCommit(i *Image, last int) (*CommitLayers, error) {
 }
 
 func sameDescriptor(a, b ocispec.Descriptor) bool {
-	return a.Digest == b.Digest && a.Size == b.Size && a.MediaType == b.MediaType && maps.Equal(a.Annotations, b.Annotations)
+	return a.Digest == b.Digest && a.Size == b.Size && a.MediaType == b.MediaType &&
+		maps.Equal(a.Annotations, b.Annotations)
 }

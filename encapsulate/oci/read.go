@@ -16,10 +16,10 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/ctxio"
 )
 
-// ErrLayerMismatch is wrapped by errors about layers that are not what manifest or configuration say.
-var ErrLayerMismatch = errors.New("layer is not what the image says")
+// ErrLayerMismatch is wrapped by errors about layers that do not match the manifest or the configuration.
+var ErrLayerMismatch = errors.New("layer does not match the image")
 
-// DiffIDError is the error about a layer whose decompressed bytes are not those that the configuration promises. It
+// DiffIDError is the error for a layer whose decompressed bytes do not have the diff-id in the configuration. It
 // wraps [ErrLayerMismatch].
 type DiffIDError struct {
 	Want, Got digest.Digest
@@ -33,29 +33,31 @@ func (e *DiffIDError) Error() string {
 // Unwrap returns [ErrLayerMismatch].
 func (e *DiffIDError) Unwrap() error { return ErrLayerMismatch }
 
-// ErrStop is what the reader of a layer returns that has seen enough. What it read so far nobody has checked.
+// ErrStop is returned by the function that [Image.ReadLayer] calls, to stop reading. What was read until then is not
+// checked.
 var ErrStop = errors.New("the rest of the layer is not wanted")
 
-// DefaultRest is how many bytes may follow the archive in a layer: programs fill up a record of some hundred KiB.
+// DefaultRest is how many bytes may follow the archive in a layer. Programs pad the archive to a record of some
+// hundred KiB.
 const DefaultRest = 1 << 20
 
-// ReadOptions says how to read a layer. The zero value is what most callers need.
+// ReadOptions are options of [Image.ReadLayer]. The zero value is what most callers need.
 type ReadOptions struct {
-	// Rest bounds what may follow in the stream what was read of it, in bytes; 0 means [DefaultRest].
+	// Rest is how many bytes may follow what use reads of the stream. 0 means [DefaultRest].
 	Rest int64
-	// Strict refuses a layer that is not compressed as its media type says. Other programs write such layers; the error
-	// wraps [ErrLayerMismatch]. Layers with objects of a commit are always read so.
+	// Strict refuses a layer that is not compressed as its media type says. Other programs write such layers. The error
+	// wraps [ErrLayerMismatch]. Layers with objects of a commit are always read strictly.
 	Strict bool
-	// Progress is told of the bytes that are fetched, unless nil. It is called by one goroutine at a time.
+	// Progress receives events about the bytes that are fetched, unless it is nil. Calls do not overlap.
 	Progress func(progress.Event)
 }
 
-// ReadLayer gives the tar stream of a layer to use, which reads to the end of the archive, and then checks everything that
-// is said about the layer: nothing may be believed before ReadLayer has returned nil. Of gzip streams, layers with objects
-// have one member, as upstream reads no more; others may have several.
+// ReadLayer calls use with the tar stream of a layer. use reads to the end of the archive. ReadLayer then checks
+// size, digest and diff-id. Callers must not trust what use read before ReadLayer has returned nil. For layers with
+// objects only the first member of a gzip stream is read, as upstream does; for others, all members.
 //
-// Where the bytes that came are not those of the descriptor, that is the error, since what use stumbled on is but a
-// consequence. Where use returns [ErrStop], nothing more is read or checked, and that is the error.
+// If the blob does not match its descriptor, that is the error, even if use failed: its error is only a consequence.
+// If use returns [ErrStop], nothing more is read or checked, and ReadLayer returns ErrStop.
 func (i *Image) ReadLayer(ctx context.Context, l *Layer, opts ReadOptions, use func(io.Reader) error) (err error) {
 	if opts.Rest == 0 {
 		opts.Rest = DefaultRest
@@ -84,7 +86,7 @@ func (i *Image) ReadLayer(ctx context.Context, l *Layer, opts ReadOptions, use f
 	return nil
 }
 
-// stream opens a layer that does not come from a blob, or returns nil.
+// stream opens a layer that does not come from a blob. It returns nil for all others.
 func (i *Image) stream(ctx context.Context, l *Layer) (io.ReadCloser, error) {
 	s, ok := i.content.(Streams)
 	if !ok {
@@ -94,7 +96,8 @@ func (i *Image) stream(ctx context.Context, l *Layer) (io.ReadCloser, error) {
 }
 
 func (i *Image) readBlob(
-	ctx context.Context, l *Layer, opts ReadOptions, event progress.Event, emit func(progress.Event), use func(io.Reader) error,
+	ctx context.Context, l *Layer, opts ReadOptions,
+	event progress.Event, emit func(progress.Event), use func(io.Reader) error,
 ) (err error) {
 	if l.Kind == Unknown {
 		return &TypeError{MediaType: l.Descriptor.MediaType}
@@ -113,21 +116,21 @@ func (i *Image) readBlob(
 	if Local(used) || errors.Is(used, ErrStop) {
 		return used
 	}
-	// The rest is read even after an error, to know whether the bytes are at fault. It is bounded by the descriptor.
+	// The rest is read even after an error, to find out whether the blob matches its descriptor, which bounds its size.
 	if _, err := io.Copy(io.Discard, raw); err != nil && (used == nil || errors.Is(err, ErrMismatch)) {
 		return err
 	}
 	return used
 }
 
-// Local reports whether an error is that of this machine, so that no bytes can be at fault: of the system, or the end of a
-// context.
+// Local reports whether an error comes from this machine and not from the content: an error of the system, or the end
+// of a context.
 func Local(err error) bool {
 	_, system := errors.AsType[syscall.Errno](err)
 	return system || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// decompressed gives the stream in a blob to use.
+// decompressed calls use with the decompressed stream of a blob.
 func decompressed(l *Layer, raw io.Reader, strict bool, use func(io.Reader) error) (err error) {
 	mediaType, open := l.Descriptor.MediaType, DecompressAll
 	if l.Kind == Commit || l.Kind == Chunk {
@@ -151,7 +154,7 @@ func decompressed(l *Layer, raw io.Reader, strict bool, use func(io.Reader) erro
 	return use(ahead)
 }
 
-// useStream checks what follows the archive, and the diff-id.
+// useStream calls use, and then checks what follows the archive, and the diff-id.
 func useStream(l *Layer, stream io.Reader, opts ReadOptions, use func(io.Reader) error) error {
 	plain := &hashingReader{r: stream, h: sha256.New()}
 	if err := use(plain); err != nil {

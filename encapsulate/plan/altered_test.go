@@ -24,7 +24,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// alter returns an image after somebody changed it. Its labels are what they were.
+// alter returns a changed copy of an image. Labels stay as they were.
 func alter(t *testing.T, m made, change func(*altered)) *oci.Image {
 	t.Helper()
 	a := &altered{t: t, blobs: map[v1.Hash][]byte{}}
@@ -83,12 +83,12 @@ func (a *altered) swap(i, j int) {
 	l[i], l[j], d[i], d[j] = l[j], l[i], d[j], d[i]
 }
 
-// relabel has a diff-id name the blob of another layer, as whoever replaces a layer can.
+// relabel makes a diff-id name the blob of another layer, as anyone who replaces a layer can.
 func (a *altered) relabel(i, j int) {
 	a.config.RootFS.DiffIDs[i] = a.config.RootFS.DiffIDs[j]
 }
 
-// unbind makes the plan one of the time before plans said which layers they are of.
+// unbind changes the plan to the older form, which does not say which layers it describes.
 func (a *altered) unbind() {
 	a.t.Helper()
 	label := a.config.Config.Labels[chunking.LabelRecord]
@@ -102,7 +102,7 @@ func (a *altered) unbind() {
 	}
 }
 
-// described lists what is in a tree, but for times.
+// described lists the entries of a tree, without times.
 func described(t *testing.T, tree rootfs.Tree) []string {
 	t.Helper()
 	var out []string
@@ -125,7 +125,8 @@ func described(t *testing.T, tree rootfs.Tree) []string {
 	return out
 }
 
-// TestABlobThatIsNotWhatItsDiffIDSaysIsFound: with a check, the layer is made; without, whoever unpacks the image refuses it.
+// TestABlobThatIsNotWhatItsDiffIDSaysIsFound checks that the layer is made if CheckHeld rejects it, and that
+// otherwise unpacking the image fails.
 func TestABlobThatIsNotWhatItsDiffIDSaysIsFound(t *testing.T) {
 	t.Parallel()
 	for _, checked := range []bool{true, false} {
@@ -155,8 +156,8 @@ func TestABlobThatIsNotWhatItsDiffIDSaysIsFound(t *testing.T) {
 	}
 }
 
-// TestAPriorImageThatSomebodyChangedNeverDecidesAboutContent: whatever the image says that a build continues from, what is
-// unpacked is the tree, and layers that did not change are kept where that can be known.
+// TestAPriorImageThatSomebodyChangedNeverDecidesAboutContent checks that the image unpacks to the tree whatever the
+// prior image claims, and that unchanged layers are kept where that can be known.
 func TestAPriorImageThatSomebodyChangedNeverDecidesAboutContent(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -175,10 +176,10 @@ func TestAPriorImageThatSomebodyChangedNeverDecidesAboutContent(t *testing.T) {
 				a.insert(len(a.manifest.Layers), fmt.Sprint("derived", i), "more")
 			}
 		}, true, ""},
-		{"a layer below", func(a *altered) { a.insert(0, "base", "x") }, true, "of other layers than it has"},
-		{"a layer in between", func(a *altered) { a.insert(3, "base", "x") }, true, "of other layers than it has"},
-		{"two layers that changed places", func(a *altered) { a.swap(2, 4) }, true, "of other layers than it has"},
-		{"a diff-id of another layer", func(a *altered) { a.relabel(2, 4) }, true, "of other layers than it has"},
+		{"a layer below", func(a *altered) { a.insert(0, "base", "x") }, true, "other layers than the image has"},
+		{"a layer in between", func(a *altered) { a.insert(3, "base", "x") }, true, "other layers than the image has"},
+		{"two layers that changed places", func(a *altered) { a.swap(2, 4) }, true, "other layers than the image has"},
+		{"a diff-id of another layer", func(a *altered) { a.relabel(2, 4) }, true, "other layers than the image has"},
 		{"an old plan", func(a *altered) { a.unbind() }, true, ""},
 		{"an old plan and a layer on top", func(a *altered) {
 			a.unbind()

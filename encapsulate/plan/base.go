@@ -9,9 +9,9 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/plain"
 )
 
-// Above compares a tree with that of the image below it: what the base has just so stays in its layers, and what it has and
-// the tree has not is hidden. Times do not count.
-func Above(ctx context.Context, image *oci.Image, base, tree rootfs.Tree) (*Base, error) {
+// NewBase compares a tree with the tree of a base image, and returns what the image of the tree can leave to the
+// layers of the base: entries that are equal except for their times. Paths that only the base has become whiteouts.
+func NewBase(ctx context.Context, image *oci.Image, base, tree rootfs.Tree) (*Base, error) {
 	below, err := rootfs.Hash(ctx, plain.View(base))
 	if err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func Above(ctx context.Context, image *oci.Image, base, tree rootfs.Tree) (*Base
 		if _, ok := y.Find(p); ok || p == "/" {
 			continue
 		}
-		// One mark hides all that is below; it can stand only in what is still a directory.
+		// A whiteout hides everything below its path. It needs a parent that still is a directory.
 		if j, ok := y.Find(e.Dir); ok && y.Entry(j).IsDir() {
 			b.Whiteouts = append(b.Whiteouts, p)
 		}
@@ -43,7 +43,7 @@ func Above(ctx context.Context, image *oci.Image, base, tree rootfs.Tree) (*Base
 	return b, nil
 }
 
-// keepLinks has all names of a file written above the base if one of them is: a layer links files that it has itself.
+// keepLinks writes all names of a file above the base if one of them is written there. A layer can link only files that it has.
 func keepLinks(entries *rootfs.List, has []bool) {
 	written := map[int]bool{} // by the index of the first name
 	for i, e := range entries.All() {
@@ -58,10 +58,11 @@ func keepLinks(entries *rootfs.List, has []bool) {
 	}
 }
 
-// same reports whether two entries are alike but for their times.
+// same reports whether two entries are equal except for their times.
 func same(a, b rootfs.Entry) bool {
 	if !a.IsDir() || !b.IsDir() {
 		return !a.IsDir() && !b.IsDir() && a.Object == b.Object
 	}
-	return a.UID == b.UID && a.GID == b.GID && a.Mode == b.Mode && string(object.EncodeXattrs(a.Xattrs)) == string(object.EncodeXattrs(b.Xattrs))
+	return a.UID == b.UID && a.GID == b.GID && a.Mode == b.Mode &&
+		string(object.EncodeXattrs(a.Xattrs)) == string(object.EncodeXattrs(b.Xattrs))
 }

@@ -20,28 +20,29 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// Plan says what an image will be. The fields are for showing; they are not to be changed.
+// Plan describes an image that can be made. Its fields are for display and must not be changed.
 type Plan struct {
-	// Tree is what the image holds, nil for a commit in one layer.
+	// Tree is the tree in the image. It is nil for a commit in one layer.
 	Tree rootfs.Tree
-	// Set is what was found in it, nil for an image of one layer.
+	// Set is the set of components found in the tree. It is nil for an image with one layer.
 	Set *component.Set
-	// Arrangement says what goes into which layer besides the first, nil where nothing was arranged.
+	// Arrangement says what goes into which layer after the first. It is nil if nothing was arranged.
 	Arrangement *chunking.Arrangement
-	// Warnings are for the user.
+	// Warnings are messages for the user.
 	Warnings []string
 
 	opts  Options
 	image func(ctx context.Context, p *Plan) (*encapsulate.Image, error)
 }
 
-// Image makes the image. Its context is that of reading the layers, too.
+// Image makes the image. The context also applies to reading the layers.
 func (p *Plan) Image(ctx context.Context) (*encapsulate.Image, error) { return p.image(ctx, p) }
 
-// imageOptions are those of the image. The layers of its record begin at a position.
+// imageOptions returns the options for making the image. at is the position of the first layer that the record
+// describes.
 func (p *Plan) imageOptions(at int) encapsulate.Options {
 	opts := p.opts.Image
-	if prior := p.opts.Prior; prior != nil && (prior.Readable() || p.opts.HeldElsewhere) {
+	if prior := p.opts.Prior; prior != nil && (prior.Readable() || p.opts.KeepUnreadable) {
 		opts.Prior = prior
 	}
 	if p.Arrangement != nil {
@@ -57,10 +58,10 @@ func (p *Plan) imageOptions(at int) encapsulate.Options {
 	return opts
 }
 
-// formatOSTree names layers that hold objects, in keys.
+// formatOSTree is the format of layers that hold objects. It is part of keys.
 const formatOSTree = "ostree-1"
 
-// Commit plans the image of a commit. Without components to be found, all of it goes into one layer.
+// Commit plans the image of a commit. If no components are found, the image has one layer.
 func Commit(ctx context.Context, src repo.Source, commit object.Checksum, opts Options) (*Plan, error) {
 	c := &commitBuild{src: src, commit: commit}
 	p := &Plan{opts: opts, image: c.image}
@@ -81,7 +82,8 @@ func Commit(ctx context.Context, src repo.Source, commit object.Checksum, opts O
 	}
 	p.Warnings = append(p.Warnings, p.Set.Warnings...)
 	if opts.Mapping == nil && !anyOwner(p.Set) {
-		p.Warnings = append(p.Warnings, "no package database and no other components were found: the image has a single layer")
+		p.Warnings = append(p.Warnings,
+			"no package database and no other components were found: the image has a single layer")
 		p.Tree, p.Set = nil, nil
 		return p, nil
 	}
@@ -91,7 +93,7 @@ func Commit(ctx context.Context, src repo.Source, commit object.Checksum, opts O
 	return p, c.arrange(ctx, p)
 }
 
-// anyOwner reports whether anything but the remainder owns files.
+// anyOwner reports whether any file belongs to a component that was found, rather than to the remainder.
 func anyOwner(set *component.Set) bool {
 	return slices.ContainsFunc(set.Claims, func(c component.Claim) bool {
 		return c.Component >= 0 && !slices.Contains(component.Fallbacks, set.Reasons[c.Reason].Detector)
@@ -139,7 +141,7 @@ func (c *commitBuild) arrange(ctx context.Context, p *Plan) error {
 	return nil
 }
 
-// firstKey is the key of the first layer: that of the commit, with all metadata.
+// firstKey returns the key of the first layer, which holds the commit with all its metadata.
 func (c *commitBuild) firstKey(ctx context.Context, parentDirs bool) (k chunking.Key, err error) {
 	meta, err := c.src.Metadata(ctx, object.Name{Checksum: c.commit, Type: object.TypeCommitMeta})
 	if err != nil && !errors.Is(err, repo.ErrObjectNotFound) {
@@ -161,7 +163,7 @@ func (c *commitBuild) image(ctx context.Context, p *Plan) (*encapsulate.Image, e
 	return encapsulate.Build(ctx, c.src, c.commit, opts)
 }
 
-// packUpstream plans as upstream does.
+// packUpstream plans with upstream's packing.
 func (c *commitBuild) packUpstream(ctx context.Context, p *Plan) error {
 	mapping := p.opts.Mapping
 	if mapping == nil {
@@ -197,7 +199,7 @@ func (c *commitBuild) packUpstream(ctx context.Context, p *Plan) error {
 	return nil
 }
 
-// expectByPackages expects the prior image to have the layers that have the same packages there.
+// expectByPackages marks as expected each layer for which the prior image has a layer with the same packages.
 func expectByPackages(s *chunking.Split, prior *oci.Image) {
 	had := map[string]bool{}
 	for _, l := range prior.Layers {
@@ -209,7 +211,7 @@ func expectByPackages(s *chunking.Split, prior *oci.Image) {
 	}
 }
 
-// layerName is what the history calls a layer.
+// layerName returns the name of a layer in the history.
 func layerName(components []string) string {
 	if n := len(components); n > 5 {
 		return fmt.Sprintf("%d components: %s and others", n, strings.Join(components[:3], ", "))

@@ -10,7 +10,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// content is what of a commit goes into a layer: some entries of its tree, whose paths and objects are not kept once more.
+// content is the part of a commit that goes into a layer. It refers to entries of the commit's tree, to save a copy
+// of their paths and checksums.
 type content struct {
 	entries *rootfs.List
 	order   []uint32
@@ -38,14 +39,14 @@ func (c *content) Checksum(i int) object.Checksum { return c.entries.Object(int(
 // Path implements [repo.Files].
 func (c *content) Path(i int) string { return c.entries.At(int(c.order[i])).Path() }
 
-// compareWalked says which of two files a walk meets first: the files of a directory stand before its subdirectories, both sorted
-// by name.
+// compareWalked compares two files by the order in which a walk visits them: the files of a directory before its
+// subdirectories, both sorted by name.
 func compareWalked(a, b rootfs.Entry) int {
 	n := min(len(a.Dir), len(b.Dir))
 	for i := range n {
 		switch x, y := a.Dir[i], b.Dir[i]; {
 		case x == y:
-		case x == '/': // a name that ends stands before every longer one
+		case x == '/': // a name sorts before every longer name that it begins
 			return -1
 		case y == '/':
 			return 1

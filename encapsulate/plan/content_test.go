@@ -11,11 +11,12 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// A layer's bytes depend on the order of an object's paths, which is that of a walk and not that of the tree's list.
+// A layer's bytes depend on the order of an object's paths. That is the order of a walk, not of the tree's list.
 func TestContentOfALayerIsInTheOrderOfAWalk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for _, name := range []string{"a/b/c", "a/b-c/d", "a-b/c", "a/b.c", "a/z", "z", "ab/x", "a/b/c-d", "a/b0", "a/b/0/1", "a/c/x", "a/!", "other/a", "0"} {
+	for _, name := range []string{"a/b/c", "a/b-c/d", "a-b/c", "a/b.c", "a/z", "z", "ab/x", "a/b/c-d", "a/b0",
+		"a/b/0/1", "a/c/x", "a/!", "other/a", "0"} {
 		p := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
 			t.Fatal(err)

@@ -18,14 +18,15 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// What is read of a component to see how well it compresses: the beginnings of its largest files, which are most of it.
+// A component's compression ratio is estimated from the beginnings of its largest files, which are most of its
+// content.
 const (
 	sampleFiles = 4
 	sampleBytes = 64 << 10
 )
 
-// densities returns what estimates how much compression leaves of components, or nil where nothing is compressed. The
-// estimate depends on the content alone: the fastest gzip stands for all compressors.
+// densities returns a function that estimates how well components compress, or nil if layers are not compressed. The
+// estimate depends on the content only: the fastest level of gzip stands for all compressors.
 func densities(ctx context.Context, tree rootfs.Tree, c encapsulate.Compression) func([]chunking.Unit) ([]int, error) {
 	if c == encapsulate.Uncompressed {
 		return nil
@@ -52,7 +53,7 @@ func densities(ctx context.Context, tree rootfs.Tree, c encapsulate.Compression)
 	}
 }
 
-// sampler estimates one component after the other.
+// sampler estimates components, one after the other.
 type sampler struct {
 	tree         rootfs.Tree
 	encoder      *deflate.Encoder
@@ -64,7 +65,7 @@ func newSampler(tree rootfs.Tree) (*sampler, error) {
 	return &sampler{tree: tree, encoder: e, sample: make([]byte, sampleBytes)}, err
 }
 
-// density returns thousandths from 1 to 1000.
+// density returns the compressed size of a component in thousandths of its size, from 1 to 1000.
 func (s *sampler) density(ctx context.Context, u *chunking.Unit) (int, error) {
 	entries := s.tree.Entries()
 	var files []uint32
@@ -77,7 +78,7 @@ func (s *sampler) density(ctx context.Context, u *chunking.Unit) (int, error) {
 		return cmp.Or(cmp.Compare(entries.At(int(j)).Size, entries.At(int(i)).Size), cmp.Compare(i, j))
 	})
 	seen := map[object.Checksum]bool{}
-	var size, left uint64 // whole numbers, as every machine has to find the same
+	var size, left uint64 // integers, so that every machine gets the same result
 	for _, i := range files {
 		e := entries.At(int(i))
 		if len(seen) == sampleFiles {

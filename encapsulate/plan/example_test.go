@@ -12,8 +12,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// An ordinary image is planned from a directory, which is read but not copied: a layer of directories, and one of the file,
-// since no packages are found.
+// This example plans an ordinary image of a directory. The directory is read, not copied. No packages are found, so
+// there is one layer with the directories and one with the file.
 func ExampleTree() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "example")

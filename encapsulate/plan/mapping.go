@@ -15,7 +15,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// mappedSet is the set of components that somebody else found, by object.
+// mappedSet returns the components that a mapping lists by object.
 func mappedSet(tree rootfs.Tree, m *upstream.Mapping) (*component.Set, error) {
 	set := &component.Set{}
 	index := map[string]int32{}
@@ -27,7 +27,7 @@ func mappedSet(tree rootfs.Tree, m *upstream.Mapping) (*component.Set, error) {
 	}
 	for _, c := range m.Packages {
 		_, exclusive := m.Exclusive[c.ID]
-		// The ID has a version, the name none.
+		// The ID contains a version, the name does not.
 		add(component.Component{ID: c.Name, Packages: []string{c.Name}, Frequency: c.ChangeFrequency, Exclusive: exclusive})
 	}
 	for id := range m.Exclusive {
@@ -73,7 +73,8 @@ func mappedSet(tree rootfs.Tree, m *upstream.Mapping) (*component.Set, error) {
 	return set, nil
 }
 
-// upstreamMapping says what was found in upstream's terms. Of an object with several owners all names go to one.
+// upstreamMapping converts the components of a tree into upstream's form. All paths of an object with several owners
+// go to one of them.
 func upstreamMapping(tree rootfs.Tree, set *component.Set) *upstream.Mapping {
 	m := &upstream.Mapping{}
 	owner, sizes := map[object.Checksum]int32{}, map[int32]uint64{}
@@ -105,8 +106,8 @@ func upstreamMapping(tree rootfs.Tree, set *component.Set) *upstream.Mapping {
 	return m
 }
 
-// frequency is the number of changes in upstream's sense: entries of a changelog. What belongs to no package always
-// changes.
+// frequency returns the number of changes as upstream counts them: the entries of a changelog. A component without
+// packages always changes.
 func frequency(c *component.Component) uint32 {
 	switch {
 	case c.Frequency > 0:
@@ -117,9 +118,9 @@ func frequency(c *component.Component) uint32 {
 	return uint32(len(c.Changes))
 }
 
-// UseContentMeta splits the image as content metadata say. Those in the form of upstream's command line name layers: they
-// win over labels and time of the options, and mean upstream's packing unless one was chosen. Those of upstream's library
-// name components. The error wraps [upstream.ErrContentMeta].
+// UseContentMeta sets the options from content metadata. The form of upstream's command line lists layers: its labels
+// and time replace those of the options, and it selects upstream's packing unless a packing was chosen. The form of
+// upstream's library lists components. The error wraps [upstream.ErrContentMeta].
 func (o *Options) UseContentMeta(ctx context.Context, src repo.Source, data []byte, packingChosen bool) error {
 	var form struct{ Version, Map json.RawMessage }
 	if json.Unmarshal(data, &form) == nil && form.Version == nil && form.Map != nil {

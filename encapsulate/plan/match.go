@@ -12,7 +12,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/plain"
 )
 
-// lister reads what a layer has. An error is the last that it says.
+// lister lists the files of a layer. The sequence ends after an error.
 type lister func(ctx context.Context, r io.Reader) iter.Seq2[plain.File, error]
 
 // listObjects lists a layer of objects.
@@ -26,15 +26,16 @@ func listObjects(ctx context.Context, r io.Reader) iter.Seq2[plain.File, error] 
 	}
 }
 
-// matcher finds what a layer has in a tree.
+// matcher finds the files of a layer in a tree.
 type matcher struct {
 	index   *rootfs.Index
 	seen    []bool
 	entries []uint32 // in the order of the layer, without directories
 }
 
-// match returns which entries of a tree a layer has, without directories, and whether it has nothing else. It reads no further
-// than to what the tree does not have. The error wraps [tarfmt.ErrInvalidStream] for a layer that makes no sense.
+// match returns the entries of a tree that are in a layer, without directories. all reports whether the tree has
+// every entry of the layer; if not, match stops at the first entry that the tree does not have. The error wraps
+// [tarfmt.ErrInvalidStream] if the layer is invalid.
 func match(tree rootfs.Tree, layer iter.Seq2[plain.File, error]) (entries []uint32, all bool, err error) {
 	m := matcher{index: rootfs.NewIndex(tree), seen: make([]bool, tree.Entries().Len())}
 	for f, err := range layer {
@@ -48,7 +49,7 @@ func match(tree rootfs.Tree, layer iter.Seq2[plain.File, error]) (entries []uint
 	return m.entries, true, nil
 }
 
-// file reports whether the tree has a file of the layer just so.
+// file reports whether the tree has the same file at the same path.
 func (m *matcher) file(f *plain.File) (bool, error) {
 	i, ok := m.index.Find(f.Path)
 	if !ok {
@@ -59,7 +60,8 @@ func (m *matcher) file(f *plain.File) (bool, error) {
 	if f.Link != "" {
 		j, ok := m.index.Find(f.Link)
 		if !ok || !m.seen[j] {
-			return false, fmt.Errorf("%.200s: %w: a link to %.200s, which is not in the layer", f.Path, tarfmt.ErrInvalidStream, f.Link)
+			return false, fmt.Errorf("%.200s: %w: a link to %.200s, which is not in the layer",
+				f.Path, tarfmt.ErrInvalidStream, f.Link)
 		}
 		obj = m.index.Entry(j).Object
 	}
@@ -67,14 +69,14 @@ func (m *matcher) file(f *plain.File) (bool, error) {
 		return f.Link == "" && sameDirectory(e, obj), nil
 	}
 	if m.seen[i] {
-		return false, fmt.Errorf("%.200s: %w: it is there twice", f.Path, tarfmt.ErrInvalidStream)
+		return false, fmt.Errorf("%.200s: %w: the path occurs twice", f.Path, tarfmt.ErrInvalidStream)
 	}
 	m.seen[i] = true
 	m.entries = append(m.entries, uint32(i))
 	return e.Object == obj, nil
 }
 
-// sameDirectory reports whether a directory has this dirmeta.
+// sameDirectory reports whether an entry is a directory with the given dirmeta.
 func sameDirectory(e rootfs.Entry, want object.Checksum) bool {
 	data, err := object.EncodeDirMeta(&object.DirMeta{UID: e.UID, GID: e.GID, Mode: e.Mode, Xattrs: e.Xattrs})
 	return err == nil && object.HashMetadata(data) == want

@@ -1,9 +1,9 @@
-// Package plan makes images whose layers follow the content: of a commit, or of a root filesystem. It is where
-// finding components, packing them, remembering the image before, and writing layers come together; the command line
-// and the BuildKit frontend call it with the same options, and so give the same images.
+// Package plan plans images of commits and of root filesystems whose layers follow the content. It finds components,
+// packs them, continues from the prior image, and writes the layers. The command line and the BuildKit frontend both
+// use it, and so make the same images from the same options.
 //
-// A build has two steps. [Commit] and [Tree] make a [Plan], which reads trees and metadata and can be shown to a person;
-// [Plan.Image] makes the image of it.
+// A build has two steps. [Commit] or [Tree] reads trees and metadata and returns a [Plan], which can be shown to the
+// user. [Plan.Image] makes the image.
 package plan
 
 import (
@@ -19,23 +19,24 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
-// DefaultMaxLayers is the limit on all layers of an image, which leaves some for images on top under Docker's limit of 125.
+// DefaultMaxLayers is the default limit on the number of layers of an image. It leaves room under Docker's limit of
+// 125 for layers that are added later.
 const DefaultMaxLayers = 100
 
-// MaxLayersLimit is the largest limit that makes sense: containers' storage has no more.
+// MaxLayersLimit is the largest limit on the number of layers: containers/storage does not support more.
 const MaxLayersLimit = 499
 
-// Packing is how components are distributed over layers.
+// Packing is a way to distribute components over layers.
 type Packing uint8
 
 const (
-	// PackCost makes the expected download of updates small.
+	// PackCost minimises the expected download of updates.
 	PackCost Packing = iota
-	// PackUpstream makes the bins and layers of upstream's ostree-ext.
+	// PackUpstream makes the same layers as upstream's ostree-ext.
 	PackUpstream
 )
 
-// ParsePacking reads "cost" or "upstream".
+// ParsePacking parses "cost" or "upstream".
 func ParsePacking(s string) (Packing, error) {
 	switch s {
 	case "cost":
@@ -46,7 +47,7 @@ func ParsePacking(s string) (Packing, error) {
 	return 0, fmt.Errorf("unknown packing %q: use cost or upstream", s)
 }
 
-// ParseRebalance reads "never", "auto" or "always".
+// ParseRebalance parses "never", "auto" or "always".
 func ParseRebalance(s string) (packing.Rebalance, error) {
 	switch s {
 	case "never":
@@ -61,31 +62,31 @@ func ParseRebalance(s string) (packing.Rebalance, error) {
 
 // Options says how to split an image. The zero value splits by cost into at most [DefaultMaxLayers] layers.
 type Options struct {
-	// Image is what the image is to be beside its layers. Its Split, Prior and ConfigLabels are set by this package.
+	// Image holds the options that do not concern the split. This package sets its Split, Prior and ConfigLabels.
 	Image encapsulate.Options
-	// SingleLayer asks for one layer.
+	// SingleLayer puts everything into one layer.
 	SingleLayer bool
-	// MaxLayers is the limit on all layers, or for upstream's packing on those besides the first. 0 means the default of
-	// the packing.
+	// MaxLayers limits the number of layers. With upstream's packing the first layer does not count. 0 means the default
+	// of the packing.
 	MaxLayers int
 	Packing   Packing
-	// UpdateInterval is how many days pass between two updates of a host, 0 if that is not known.
+	// UpdateInterval is the number of days between two updates of a host, or 0 if it is not known.
 	UpdateInterval int
 	Rebalance      packing.Rebalance
 	// Components says how components are found.
 	Components component.Options
-	// Mapping unless nil says which object belongs to which component, so that none has to be found. It counts for commits
-	// only.
+	// Mapping says which object belongs to which component. If it is set, no components are searched for. It is used for
+	// commits only.
 	Mapping *upstream.Mapping
-	// Prior is the image that hosts have now, or nil. What it says of itself decides which components share a layer, and so
-	// how much an update downloads; a layer is taken over only where it is what would be made.
+	// Prior is the image that hosts have now, or nil. Its plan affects which components share a layer, and so how much
+	// an update downloads. A layer is taken over only if it has the diff-id of the layer that would be made.
 	Prior *oci.Image
-	// HeldElsewhere takes over layers of the prior image also if they are not at hand, because whoever gets the image has
-	// them. There is no blob of such a layer, and no manifest of the image.
-	HeldElsewhere bool
+	// KeepUnreadable takes over layers of the prior image even if they cannot be read, because the receiver of the image
+	// has them. Such a layer has no blob, and the image has no manifest.
+	KeepUnreadable bool
 }
 
-// ErrLayers says that a limit on layers makes no sense.
+// ErrLayers is wrapped by errors about an invalid limit on the number of layers.
 var ErrLayers = errors.New("invalid number of layers")
 
 func (o *Options) maxLayers() (int, error) {
@@ -98,10 +99,11 @@ func (o *Options) maxLayers() (int, error) {
 	return o.MaxLayers, nil
 }
 
-// intervals are the names of spans of days.
+// intervals maps names of intervals to days.
 var intervals = map[string]int{"daily": 1, "weekly": 7, "biweekly": 14, "monthly": 30, "quarterly": 90, "yearly": 365}
 
-// ParseInterval reads a span of days: "7", "7d", "2w", or one of daily, weekly, biweekly, monthly, quarterly and yearly.
+// ParseInterval parses an interval and returns it in days. It accepts "7", "7d", "2w", daily, weekly, biweekly,
+// monthly, quarterly and yearly.
 func ParseInterval(s string) (days int, err error) {
 	if days, ok := intervals[s]; ok {
 		return days, nil
@@ -114,7 +116,8 @@ func ParseInterval(s string) (days int, err error) {
 	}
 	n, err := strconv.Atoi(number)
 	if err != nil || n < 1 || n > 3650 {
-		return 0, fmt.Errorf("invalid interval %q: give days (7, 7d), weeks (2w), or daily, weekly, biweekly, monthly, quarterly or yearly", s)
+		return 0, fmt.Errorf("invalid interval %q: "+
+			"give days (7, 7d), weeks (2w), or daily, weekly, biweekly, monthly, quarterly or yearly", s)
 	}
 	return n * unit, nil
 }

@@ -26,8 +26,9 @@ func TestParseInterval(t *testing.T) {
 
 func TestNamesOfPackingsAndRebalancing(t *testing.T) {
 	t.Parallel()
-	if _, err := plan.ParsePacking("bins"); err == nil || !strings.Contains(err.Error(), "cost") || !strings.Contains(err.Error(), "upstream") {
-		t.Errorf("error %v does not name the packings there are", err)
+	_, err := plan.ParsePacking("bins")
+	if err == nil || !strings.Contains(err.Error(), "cost") || !strings.Contains(err.Error(), "upstream") {
+		t.Errorf("error %v does not list the packings", err)
 	}
 	cost, costErr := plan.ParsePacking("cost")
 	upstream, upstreamErr := plan.ParsePacking("upstream")

@@ -23,24 +23,24 @@ import (
 // OSTreeOptions says how a root filesystem becomes a commit.
 type OSTreeOptions struct {
 	Prepare rootfs.PrepareOptions
-	// Time is that of the commit.
+	// Time is the time of the commit.
 	Time time.Time
-	// Subject of the commit.
+	// Subject is the subject of the commit.
 	Subject string
-	// Metadata of the commit; what says that it is bootable, and its version, is added.
+	// Metadata is the metadata of the commit. CommitTree adds the keys for bootable systems and the version.
 	Metadata gvariant.Dict
 }
 
-// Committed is a root filesystem that was committed where it lies.
+// Committed is a commit of a root filesystem. Its objects are read from the tree.
 type Committed struct {
 	Source *rootfs.Source
 	Commit object.Checksum
-	// Dropped is what the commit does not keep.
+	// Dropped lists what the commit leaves out.
 	Dropped []rootfs.Dropped
 }
 
-// CommitTree commits a root filesystem as that of an operating system: see [rootfs.Prepare]. Nothing is stored; the objects are
-// read from the tree.
+// CommitTree makes a commit of the root filesystem of an operating system; see [rootfs.Prepare]. It stores nothing:
+// the objects are read from the tree.
 func CommitTree(ctx context.Context, tree rootfs.Tree, opts OSTreeOptions) (*Committed, error) {
 	prepared, dropped, err := rootfs.Prepare(tree, opts.Prepare)
 	if err != nil {
@@ -78,7 +78,7 @@ func CommitTree(ctx context.Context, tree rootfs.Tree, opts OSTreeOptions) (*Com
 	return &Committed{Source: src, Commit: commit, Dropped: dropped}, nil
 }
 
-// osVersion is the version that os-release gives: that of the image if it has one.
+// osVersion returns the version in os-release, preferably the version of the image.
 func osVersion(ctx context.Context, tree *repo.TreeView) string {
 	var data []byte
 	for _, name := range []string{"/usr/etc/os-release", "/usr/lib/os-release"} {
@@ -106,12 +106,12 @@ func osVersion(ctx context.Context, tree *repo.TreeView) string {
 	return ""
 }
 
-// commitLabels tell of the commit that an image holds.
+// commitLabels are the labels that describe the commit in an image.
 var commitLabels = []string{oci.LabelCommit, oci.LabelDiffID, "ostree.linux", "ostree.bootable", "rpmostree.inputhash"}
 
-// WithoutStaleLabels removes from a container configuration, "config" in an OCI image, the labels that are wrong of another
-// image made of the same content. Labels that tell of a commit stay true where the layers with the commit do: kept are the
-// diff-ids of the layers that stay. Everything else is as it was.
+// WithoutStaleLabels removes from a container configuration ("config" in an OCI image) the labels that would be wrong
+// for another image with the same content. kept are the diff-ids of layers that stay: labels that describe a commit
+// are kept if the commit's last layer is among them. Everything else is unchanged.
 func WithoutStaleLabels(config json.RawMessage, kept []string) (json.RawMessage, error) {
 	if len(config) == 0 || string(config) == "null" {
 		return json.RawMessage("{}"), nil
@@ -142,8 +142,8 @@ func WithoutStaleLabels(config json.RawMessage, kept []string) (json.RawMessage,
 	return json.Marshal(fields)
 }
 
-// InheritedAnnotations are the annotations of a manifest that are as right of another image made of the same content. Those
-// that tell of a commit are made anew, and those that were asked for win.
+// InheritedAnnotations returns the annotations of a manifest that stay right for another image with the same content. It
+// leaves out those that describe a commit, and adds those that were asked for.
 func InheritedAnnotations(old, asked map[string]string) map[string]string {
 	out := map[string]string{}
 	maps.Copy(out, old)
@@ -154,8 +154,8 @@ func InheritedAnnotations(old, asked map[string]string) map[string]string {
 	return out
 }
 
-// PolicyOf returns what computes SELinux labels by the policy that is found in a tree, or nil if it has none or one that is
-// disabled.
+// PolicyOf returns a function that computes SELinux labels from the policy in a tree. It returns nil if the tree has
+// no policy, or a disabled one.
 func PolicyOf(ctx context.Context, tree rootfs.Tree) (func(path string, mode uint32) (string, error), error) {
 	policy, err := selinux.Load(ctx, rootfs.NewIndex(tree))
 	if errors.Is(err, selinux.ErrNoPolicy) {

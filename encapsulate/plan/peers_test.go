@@ -32,7 +32,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// made is an image whose layers all went through.
+// made is an image whose layers were all read.
 type made struct {
 	image    *encapsulate.Image
 	config   []byte
@@ -80,8 +80,10 @@ func finish(t *testing.T, p *plan.Plan) made {
 	return m
 }
 
-// asPrior reads the image as one to continue from. Labels are added to its configuration.
-func asPrior(t *testing.T, manifest *v1.Manifest, config []byte, blobs map[v1.Hash][]byte, labels map[string]string) *oci.Image {
+// asPrior returns the image as a prior image. Labels are added to its configuration.
+func asPrior(
+	t *testing.T, manifest *v1.Manifest, config []byte, blobs map[v1.Hash][]byte, labels map[string]string,
+) *oci.Image {
 	t.Helper()
 	var c v1.ConfigFile
 	if err := json.Unmarshal(config, &c); err != nil {
@@ -107,7 +109,7 @@ func asPrior(t *testing.T, manifest *v1.Manifest, config []byte, blobs map[v1.Ha
 	return p
 }
 
-// content are blobs by digest.
+// content maps digests to blobs.
 type content map[v1.Hash][]byte
 
 func (c content) Blob(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
@@ -119,7 +121,7 @@ func (c content) Close() error   { return nil }
 
 const packages = 80
 
-// system writes a system of packages to a directory. version names that of the packages in the list.
+// system writes a system of packages to a directory. The packages in updated have a newer version.
 func system(t *testing.T, updated ...int) string {
 	t.Helper()
 	root := t.TempDir()
@@ -177,7 +179,7 @@ func commitOf(t *testing.T, root string) *plan.Committed {
 	return c
 }
 
-// peers are programs from whose images ours continues: what each makes of a system.
+// peers are the programs whose images we can continue from. Each makes an image of a system.
 var peers = []struct {
 	name  string
 	plain bool
@@ -189,7 +191,8 @@ var peers = []struct {
 	}},
 	{"rechunk", false, func(t *testing.T, root string) *oci.Image {
 		m := upstreamPacked(t, root, rechunkMeta(t, commitOf(t, root)))
-		return asPrior(t, m.manifest, m.config, m.blobs, map[string]string{"dev.hhd.rechunk.info": `{"version":2,"layers":[]}`})
+		labels := map[string]string{"dev.hhd.rechunk.info": `{"version":2,"layers":[]}`}
+		return asPrior(t, m.manifest, m.config, m.blobs, labels)
 	}},
 	{"chunkah", true, chunkah},
 }
@@ -210,7 +213,8 @@ func upstreamPacked(t *testing.T, root string, meta []byte) made {
 	return finish(t, p)
 }
 
-// rechunkMeta is content metadata as rechunk hands them to upstream's program: layers of its own choice, each with a name.
+// rechunkMeta returns content metadata as rechunk passes them to upstream's program: layers that rechunk chose, each
+// with a name.
 func rechunkMeta(t *testing.T, c *plan.Committed) []byte {
 	t.Helper()
 	tree, err := rootfs.Commit(t.Context(), c.Source, c.Commit)
@@ -257,7 +261,7 @@ func bucket(name string, n uint64) uint64 {
 	return h.Sum64() % n
 }
 
-// chunkah makes an ordinary image as that program does: uncompressed layers, times kept, members in annotations.
+// chunkah makes an ordinary image as chunkah does: uncompressed layers, times kept, members in annotations.
 func chunkah(t *testing.T, root string) *oci.Image {
 	t.Helper()
 	layers := map[string][]string{}
@@ -375,8 +379,8 @@ func tarOf(t *testing.T, root string, files []string) []byte {
 	return out.Bytes()
 }
 
-// TestContinuingFromAPeersImageKeepsWhatDidNotChange: two packages are updated after another program made the image. At
-// least nine tenths of the bytes of the others are in layers that are taken over.
+// TestContinuingFromAPeersImageKeepsWhatDidNotChange updates two packages after another program made the image. At
+// least nine tenths of the bytes of the other packages must be in layers that are taken over.
 func TestContinuingFromAPeersImageKeepsWhatDidNotChange(t *testing.T) {
 	t.Parallel()
 	for _, peer := range peers {
@@ -392,7 +396,8 @@ func TestContinuingFromAPeersImageKeepsWhatDidNotChange(t *testing.T) {
 			m := finish(t, p)
 			checkKept(t, p, m, "deb/pkg40")
 			// From now on the image has our plan.
-			next, err := planOf(t, system(t, 40, 41), peer.plain, plan.Options{MaxLayers: 50, Prior: asPrior(t, m.manifest, m.config, m.blobs, nil)})
+			ours := asPrior(t, m.manifest, m.config, m.blobs, nil)
+			next, err := planOf(t, system(t, 40, 41), peer.plain, plan.Options{MaxLayers: 50, Prior: ours})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -401,7 +406,7 @@ func TestContinuingFromAPeersImageKeepsWhatDidNotChange(t *testing.T) {
 	}
 }
 
-// checkKept sees that nine tenths of the bytes of all components but one are in layers of the prior image.
+// checkKept checks that nine tenths of the bytes of all components except one are in layers of the prior image.
 func checkKept(t *testing.T, p *plan.Plan, m made, changed string) {
 	t.Helper()
 	var kept, total uint64

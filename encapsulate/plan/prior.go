@@ -17,16 +17,19 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
-// continuation is what a plan needs of the image that hosts have now.
+// continuation is what a plan uses of the image that hosts have now.
 type continuation struct {
-	known *chunking.Prior // nil if there is none
-	first chunking.Key    // of the layer with the commit or the directories
-	read  []*oci.Layer    // those layers of the plan that were read, by their position there
+	known *chunking.Prior // nil if there is nothing to continue from
+	first chunking.Key    // key of the layer with the commit or the directories
+	read  []*oci.Layer    // the layers that were read, by their position in known.Layers; nil for the others
 }
 
-// continueFrom reads the plan of an image: the record in its label, and what of the tree is in the layers that the record does
-// not explain, or in all of them where another program made the image. An image that makes no sense is a warning.
-func continueFrom(ctx context.Context, image *oci.Image, format string, tree rootfs.Tree, list lister) (continuation, []string, error) {
+// continueFrom reads the plan of an image. It parses the record in the image's label, and reads the layers that the
+// record does not cover to find out which entries of the tree they hold. If another program made the image, these are
+// all layers. An image that cannot be used gives a warning.
+func continueFrom(
+	ctx context.Context, image *oci.Image, format string, tree rootfs.Tree, list lister,
+) (continuation, []string, error) {
 	var c continuation
 	if image == nil || len(image.Layers) == 0 {
 		return c, nil, nil
@@ -34,7 +37,8 @@ func continueFrom(ctx context.Context, image *oci.Image, format string, tree roo
 	record, fit, warnings := recordOf(image, format)
 	if record == nil && !image.Readable() {
 		if len(warnings) == 0 {
-			warnings = []string{"the prior image is not at hand and has no plan to continue from: name the image itself"}
+			warnings = []string{"the prior image has no plan to continue from, and its layers cannot be read: " +
+				"name the image itself"}
 		}
 		return c, warnings, nil
 	}
@@ -49,9 +53,9 @@ func continueFrom(ctx context.Context, image *oci.Image, format string, tree roo
 			}
 		}
 	}
-	others := othersOf(image, format, record, fit)
+	others := unrecordedLayers(image, format, record, fit)
 	if len(others) == 0 && record == nil {
-		warnings = append(warnings, "the prior image has no layers of the form that is asked for: all of them change")
+		warnings = append(warnings, "the prior image has no layers of the requested format: all of them change")
 	}
 	for _, l := range others {
 		unexplained = append(unexplained, foreign{len(c.known.Layers), l})
@@ -65,15 +69,15 @@ func continueFrom(ctx context.Context, image *oci.Image, format string, tree roo
 	return c, append(warnings, unread...), err
 }
 
-// foreign is a layer that follows no components, at its place in the plan.
+// foreign is a layer that does not follow components, and its position in the plan.
 type foreign struct {
 	at    int
 	layer *oci.Layer
 }
 
-// othersOf are the layers that a record does not speak of and that may hold what of the tree belongs into a layer: those that
-// were put on top of the record's, or all where there is no record. Those of a base are not among them.
-func othersOf(image *oci.Image, format string, record *chunking.Record, fit chunking.Fit) []*oci.Layer {
+// unrecordedLayers returns the layers of an image that its record does not cover and that may hold files of the tree:
+// the layers above those of the record, or all layers if there is no record. Layers of a base are left out.
+func unrecordedLayers(image *oci.Image, format string, record *chunking.Record, fit chunking.Fit) []*oci.Layer {
 	kind, from := oci.Plain, 0
 	if format == formatOSTree {
 		kind = oci.Chunk
@@ -83,7 +87,7 @@ func othersOf(image *oci.Image, format string, record *chunking.Record, fit chun
 	case fit == chunking.Fitting:
 		from = record.At + 1 + len(record.Layers)
 	default:
-		// Nobody knows whether what is left is below or above.
+		// It is not known whether the other layers are below or above.
 		return nil
 	}
 	var others []*oci.Layer
@@ -95,7 +99,7 @@ func othersOf(image *oci.Image, format string, record *chunking.Record, fit chun
 	return others
 }
 
-// recordOf returns the record of an image if it has one for this format that is of its layers.
+// recordOf returns the record of an image if it has the given format and fits the layers of the image.
 func recordOf(image *oci.Image, format string) (*chunking.Record, chunking.Fit, []string) {
 	label, ok := image.Config.Labels[chunking.LabelRecord]
 	if !ok {
@@ -103,7 +107,7 @@ func recordOf(image *oci.Image, format string) (*chunking.Record, chunking.Fit, 
 	}
 	record, err := chunking.ParseRecord(label)
 	if err != nil {
-		return nil, chunking.Unfit, []string{fmt.Sprintf("the prior image's plan is not understood: %v", err)}
+		return nil, chunking.Unfit, []string{fmt.Sprintf("the prior image's plan cannot be read: %v", err)}
 	}
 	if record.Format != format {
 		text := fmt.Sprintf("the prior image has layers of format %s, not %s: all of them change", record.Format, format)
@@ -111,8 +115,8 @@ func recordOf(image *oci.Image, format string) (*chunking.Record, chunking.Fit, 
 	}
 	fit := record.Fit(texts(image.Config.RootFS.DiffIDs))
 	if fit == chunking.Unfit {
-		return nil, fit, []string{"the prior image's plan is of other layers than it has: they were converted or replaced after the " +
-			"image was made, and the plan is not continued"}
+		return nil, fit, []string{"the prior image's plan describes other layers than the image has: " +
+			"they were converted or replaced after the image was made, and the plan is not continued"}
 	}
 	return record, fit, nil
 }
@@ -125,9 +129,11 @@ func texts(diffIDs []digest.Digest) []string {
 	return out
 }
 
-// match reads layers that no record explains. One that cannot be understood is a warning; one that cannot be fetched is an
+// match reads layers that no record covers. An invalid layer gives a warning, a layer that cannot be fetched an
 // error.
-func (c *continuation) match(ctx context.Context, image *oci.Image, layers []foreign, tree rootfs.Tree, list lister) ([]string, error) {
+func (c *continuation) match(
+	ctx context.Context, image *oci.Image, layers []foreign, tree rootfs.Tree, list lister,
+) ([]string, error) {
 	warnings := make([]string, len(layers))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(1)
@@ -143,7 +149,7 @@ func (c *continuation) match(ctx context.Context, image *oci.Image, layers []for
 				c.read[f.at] = f.layer
 			case errors.Is(err, tarfmt.ErrInvalidStream), errors.Is(err, oci.ErrLayerType), errors.Is(err, oci.ErrLayerMismatch),
 				errors.Is(err, oci.ErrInvalidStream):
-				text := "layer %s of the prior image is not understood and made anew: %v"
+				text := "layer %s of the prior image cannot be read and is made again: %v"
 				warnings[n] = fmt.Sprintf(text, f.layer.Descriptor.Digest, err)
 			default:
 				return fmt.Errorf("reading layer %s of the prior image: %w", f.layer.Descriptor.Digest, err)
@@ -157,8 +163,10 @@ func (c *continuation) match(ctx context.Context, image *oci.Image, layers []for
 	return slices.DeleteFunc(warnings, func(w string) bool { return w == "" }), nil
 }
 
-// matchLayer returns what of a tree is in a layer that has nothing else.
-func matchLayer(ctx context.Context, image *oci.Image, l *oci.Layer, tree rootfs.Tree, list lister) (entries []uint32, err error) {
+// matchLayer returns the entries of a tree that are in a layer, or none if the layer has anything else.
+func matchLayer(
+	ctx context.Context, image *oci.Image, l *oci.Layer, tree rootfs.Tree, list lister,
+) (entries []uint32, err error) {
 	err = image.ReadLayer(ctx, l, oci.ReadOptions{Rest: maxRest, Strict: true}, func(r io.Reader) error {
 		found, all, err := match(tree, list(ctx, r))
 		if err == nil && !all {
@@ -173,5 +181,5 @@ func matchLayer(ctx context.Context, image *oci.Image, l *oci.Layer, tree rootfs
 	return entries, err
 }
 
-// maxRest bounds what follows the archive in a layer of another program, in bytes.
+// maxRest is how many bytes may follow the archive in a layer of another program.
 const maxRest = 64 << 20

@@ -12,8 +12,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 )
 
-// TestAConfigurationAloneKeepsThePlan: without the prior image's layers all are made again, and those that did not change are
-// what they were.
+// TestAConfigurationAloneKeepsThePlan checks that without the prior image's layers all layers are made again, and
+// unchanged layers are the same as before.
 func TestAConfigurationAloneKeepsThePlan(t *testing.T) {
 	t.Parallel()
 	for _, plain := range []bool{true, false} {
@@ -47,7 +47,8 @@ func TestAConfigurationAloneKeepsThePlan(t *testing.T) {
 	}
 }
 
-// TestAManifestAloneHasNoPlanToContinue: it says so, and the plan is that of a first image.
+// TestAManifestAloneHasNoPlanToContinue checks that there is a warning, and that the plan is the one of a first
+// image.
 func TestAManifestAloneHasNoPlanToContinue(t *testing.T) {
 	t.Parallel()
 	root := system(t)
@@ -77,7 +78,8 @@ func TestAManifestAloneHasNoPlanToContinue(t *testing.T) {
 
 func TestDocumentsThatAreNoImage(t *testing.T) {
 	t.Parallel()
-	for _, doc := range []string{"", "{", "{}", "[]", `{"layers": []}`, `{"layers": 3}`, `{"rootfs": {}}`, `{"manifests": [{}]}`} {
+	for _, doc := range []string{"", "{", "{}", "[]", `{"layers": []}`, `{"layers": 3}`, `{"rootfs": {}}`,
+		`{"manifests": [{}]}`} {
 		if _, err := oci.FromDocument([]byte(doc)); !errors.Is(err, oci.ErrNoImage) {
 			t.Errorf("%q: %v", doc, err)
 		}

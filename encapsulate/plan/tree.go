@@ -16,22 +16,23 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/plain"
 )
 
-// formatPlain names ordinary layers, in keys.
+// formatPlain is the format of ordinary layers. It is part of keys.
 const formatPlain = "plain-1"
 
-// Base is an image whose layers stay as they are below those of a tree.
+// Base is a base image. Its layers stay as they are, below the layers of a tree.
 type Base struct {
 	Image *oci.Image
-	// Has reports whether the base has an entry of the tree just so, by index.
+	// Has reports whether the base has the same entry as the tree, given the index in the tree.
 	Has func(index int) bool
 	// Whiteouts are paths of the base that the tree does not have.
 	Whiteouts []string
 }
 
-// Tree plans an ordinary image of a root filesystem: what a container runtime unpacks is the tree, but for times, which are
-// all the same. Options.Image.Created must be set.
+// Tree plans an ordinary image of a root filesystem. A container runtime that unpacks it gets the tree, except that
+// all times are the same. Options.Image.Created must be set.
 //
-// The first layer, or the first above the base, has all directories; each layer has those above its files, too.
+// The first layer, or the first above the base, has all directories. Every layer also has the directories above its
+// files.
 func Tree(ctx context.Context, tree rootfs.Tree, base *Base, opts Options) (*Plan, error) {
 	if opts.Packing == PackUpstream {
 		return nil, errors.New("upstream's packing is for commits: use --packing=cost or --format=ostree")
@@ -55,7 +56,7 @@ func Tree(ctx context.Context, tree rootfs.Tree, base *Base, opts Options) (*Pla
 type treeBuild struct {
 	tree     *rootfs.Hashed
 	base     *Base
-	expected bool // that the prior image has the first layer
+	expected bool // the prior image is expected to have the first layer
 	prior    continuation
 }
 
@@ -70,7 +71,7 @@ func (t *treeBuild) arrange(ctx context.Context, p *Plan) error {
 		exclude = t.base.Has
 		if limit -= len(t.base.Image.Layers); limit < 1 {
 			below := len(t.base.Image.Layers)
-			return fmt.Errorf("%w: the base has %d, which leaves none of %d: raise --max-layers", ErrLayers, below, limit+1+below)
+			return fmt.Errorf("%w: the base has %d of at most %d: raise --max-layers", ErrLayers, below, limit+1+below)
 		}
 	}
 	prior, warnings, err := continueFrom(ctx, p.opts.Prior, formatPlain, t.tree, plain.List)
@@ -93,7 +94,7 @@ func (t *treeBuild) arrange(ctx context.Context, p *Plan) error {
 	return nil
 }
 
-// firstKey is the key of the layer with the directories.
+// firstKey returns the key of the layer with the directories.
 func (t *treeBuild) firstKey() (k chunking.Key) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s first\x00", formatPlain)
@@ -135,7 +136,7 @@ func (t *treeBuild) image(ctx context.Context, p *Plan) (*encapsulate.Image, err
 		for _, l := range p.Arrangement.Layers {
 			spec := t.layer(ctx, layerName(l.Components), l.Packages, l.Entries, l.Prior >= 0, nil)
 			if l.Prior >= 0 && t.prior.known.Layers[l.Prior].Foreign {
-				// Another program wrote it, in its own way. It was read, and has just these files.
+				// Another program wrote this layer, in its own way. It was read, and has exactly these files.
 				spec.Held = &encapsulate.Held{Image: p.opts.Prior, Layer: t.prior.read[l.Prior]}
 			}
 			layers = append(layers, spec)
@@ -165,7 +166,8 @@ func (t *treeBuild) layer(
 	for _, i := range indexes {
 		size += t.tree.Entries().At(int(i)).Size
 	}
-	return encapsulate.LayerSpec{Name: name, Packages: packages, Size: size, Expected: expected, Write: func(w io.Writer) error {
+	write := func(w io.Writer) error {
 		return plain.Write(ctx, w, t.tree, indexes, plain.Options{Whiteouts: whiteouts})
-	}}
+	}
+	return encapsulate.LayerSpec{Name: name, Packages: packages, Size: size, Expected: expected, Write: write}
 }

@@ -17,14 +17,14 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
-// upstreamImage is what upstream's program made of one of the two releases.
+// upstreamImage is what upstream's program made from one of the two releases.
 type upstreamImage struct {
 	Config      string              `json:"config"`
 	Annotations map[string]string   `json:"annotations"`
 	Layers      []map[string]string `json:"layers"` // their annotations
 }
 
-// asPrior is the image as one to continue from. Its layers are not at hand: all that upstream's packing reads is in the
+// asPrior returns the image as a prior image. Its layers cannot be read: upstream's packing needs only the
 // annotations.
 func (u upstreamImage) asPrior(t *testing.T) *oci.Image {
 	t.Helper()
@@ -45,8 +45,8 @@ func (u upstreamImage) asPrior(t *testing.T) *oci.Image {
 	return p
 }
 
-// TestUpstream_PackingUpstreamGivesUpstreamsImages makes each chunked image of upstream's fixtures the way the command line
-// does: diff-ids, history and labels are in the configuration, whose bytes are equal.
+// TestUpstream_PackingUpstreamGivesUpstreamsImages makes each chunked image of upstream's fixtures as the command
+// line does. The configuration, and so diff-ids, history and labels, must have the same bytes.
 func TestUpstream_PackingUpstreamGivesUpstreamsImages(t *testing.T) {
 	t.Parallel()
 	read := func(name string) []byte {

@@ -24,7 +24,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
-// Layers that upstream's program makes of the first commit of its tests: diff-ids.
+// Diff-ids of the layers that upstream's program makes from the first commit of its tests.
 const (
 	exampleSingle   = "sha256:7806c7dac60c4a4d225dacec2aaa635b7acef922aa3f6afdc54a07291d4f19b1"
 	exampleFirst    = "sha256:c298599d7ade7d17258d52ea7dec51143306f335b1438dd5b4b2ce6985309647"
@@ -32,7 +32,7 @@ const (
 	exampleReserved = "sha256:12787d84fa137cd5649a9005efe98ec9d05ea46245fdc50aecb7dd007f2035b1"
 )
 
-// builtLayer is what an image says of a layer.
+// builtLayer is what an image says about a layer.
 type builtLayer struct{ DiffID, CreatedBy, Components string }
 
 func layersOf(t *testing.T, m made) (layers []builtLayer, config *v1.ConfigFile) {
@@ -42,15 +42,18 @@ func layersOf(t *testing.T, m made) (layers []builtLayer, config *v1.ConfigFile)
 		t.Fatal(err)
 	}
 	if len(config.History) != len(m.manifest.Layers) || len(config.RootFS.DiffIDs) != len(m.manifest.Layers) {
-		t.Fatalf("%d layers, %d diff-ids, %d entries of history", len(m.manifest.Layers), len(config.RootFS.DiffIDs), len(config.History))
+		t.Fatalf("%d layers, %d diff-ids, %d entries of history",
+			len(m.manifest.Layers), len(config.RootFS.DiffIDs), len(config.History))
 	}
 	for i, l := range m.manifest.Layers {
-		layers = append(layers, builtLayer{config.RootFS.DiffIDs[i].String(), config.History[i].CreatedBy, l.Annotations["ostree.components"]})
+		layers = append(layers, builtLayer{
+			config.RootFS.DiffIDs[i].String(), config.History[i].CreatedBy, l.Annotations["ostree.components"],
+		})
 	}
 	return layers, config
 }
 
-// examplePackages is the mapping that upstream's tests give: packages that always change, in at most seven layers.
+// examplePackages returns the mapping of upstream's tests: packages that always change, in at most seven layers.
 func examplePackages(t *testing.T, r *repo.Repo, commit object.Checksum) *upstream.Mapping {
 	t.Helper()
 	m := &upstream.Mapping{MaxChunks: 7}
@@ -58,7 +61,10 @@ func examplePackages(t *testing.T, r *repo.Repo, commit object.Checksum) *upstre
 	for _, f := range repotest.ExampleFiles() {
 		if !packages[f.Package] {
 			packages[f.Package] = true
-			m.Packages = append(m.Packages, upstream.Package{ID: f.Package, Name: f.Package, Source: f.Package, ChangeFrequency: component.AlwaysChanges, ChangeTimeOffset: component.AlwaysChanges})
+			m.Packages = append(m.Packages, upstream.Package{
+				ID: f.Package, Name: f.Package, Source: f.Package,
+				ChangeFrequency: component.AlwaysChanges, ChangeTimeOffset: component.AlwaysChanges,
+			})
 		}
 		if o := objectAt(t, r, commit, "/"+f.Path); !objects[o] {
 			objects[o] = true
@@ -73,7 +79,8 @@ func examplePackages(t *testing.T, r *repo.Repo, commit object.Checksum) *upstre
 
 func objectAt(t *testing.T, r *repo.Repo, commit object.Checksum, path string) (c object.Checksum) {
 	t.Helper()
-	if err := repo.List(t.Context(), r, commit, path, repo.ListOptions{}, func(e *repo.ListEntry) error { c = e.Checksum; return nil }); err != nil {
+	add := func(e *repo.ListEntry) error { c = e.Checksum; return nil }
+	if err := repo.List(t.Context(), r, commit, path, repo.ListOptions{}, add); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -85,8 +92,9 @@ func buildExample(t *testing.T, id string, chunked bool) (*repo.Repo, made) {
 	r := repotest.Init(t, repo.ModeArchive)
 	commit := repotest.CommitExample(t, r, id)
 	opts := plan.Options{SingleLayer: !chunked, Packing: plan.PackUpstream, Image: encapsulate.Options{
-		Labels: map[string]string{"foo": "bar", "test": "value"}, CopyMetaKeys: []string{"buildsys.checksum"}, CopyMetaOptKeys: []string{"nosuch"},
-		Config: []byte(`{"StopSignal":"SIGRTMIN+3"}`),
+		Labels: map[string]string{"foo": "bar", "test": "value"}, CopyMetaKeys: []string{"buildsys.checksum"},
+		CopyMetaOptKeys: []string{"nosuch"},
+		Config:          []byte(`{"StopSignal":"SIGRTMIN+3"}`),
 	}}
 	if chunked {
 		opts.Mapping = examplePackages(t, r, commit)
@@ -98,7 +106,7 @@ func buildExample(t *testing.T, id string, chunked bool) (*repo.Repo, made) {
 	return r, finish(t, p)
 }
 
-// Upstream's test of an encapsulation, of one layer and of several.
+// This is upstream's test of encapsulation into one layer and into several.
 func TestUpstream_EncapsulateOneLayerAndChunked(t *testing.T) {
 	t.Parallel()
 	export := "ostree export of commit " + repotest.ExampleCommit
@@ -122,25 +130,28 @@ func TestUpstream_EncapsulateOneLayerAndChunked(t *testing.T) {
 				t.Errorf("layers (-upstream +ours): %s", diff)
 			}
 			labels := map[string]string{
-				"foo": "bar", "test": "value", "buildsys.checksum": "41af286dc0b172ed2f1ca934fd2278de4a1192302ffa07087cea2682e7d372e3",
-				"containers.bootc": "1", "ostree.bootable": "true", "org.opencontainers.image.version": "42.0",
+				"foo": "bar", "test": "value",
+				"buildsys.checksum": "41af286dc0b172ed2f1ca934fd2278de4a1192302ffa07087cea2682e7d372e3",
+				"containers.bootc":  "1", "ostree.bootable": "true", "org.opencontainers.image.version": "42.0",
 				"ostree.commit": repotest.ExampleCommit, "ostree.final-diffid": c.want[len(c.want)-1].DiffID,
 			}
-			// Upstream's packing has no label for the plan: they are all.
+			// Upstream's packing does not add the label with the plan, so these are all labels.
 			if diff := cmp.Diff(labels, config.Config.Labels); diff != "" {
 				t.Errorf("labels (-want +got): %s", diff)
 			}
 			if diff := cmp.Diff(labels, m.manifest.Annotations); diff != "" {
 				t.Errorf("annotations (-want +got): %s", diff)
 			}
-			if want := time.Unix(872879442, 0); !config.Created.Equal(want) || config.Config.StopSignal != "SIGRTMIN+3" || cmp.Diff([]string{"/usr/bin/bash"}, config.Config.Cmd) != "" {
+			want := time.Unix(872879442, 0)
+			if !config.Created.Equal(want) || config.Config.StopSignal != "SIGRTMIN+3" ||
+				cmp.Diff([]string{"/usr/bin/bash"}, config.Config.Cmd) != "" {
 				t.Errorf("created %s, stop signal %q, command %q", config.Created, config.Config.StopSignal, config.Config.Cmd)
 			}
 		})
 	}
 }
 
-// An update of bash makes two layers anew; the reserve stays.
+// An update of bash makes two new layers. The reserved layer stays.
 func TestUpstream_AnUpdateOfBashMakesTwoLayers(t *testing.T) {
 	t.Parallel()
 	_, before := buildExample(t, repotest.ExampleCommit, true)
@@ -152,7 +163,8 @@ func TestUpstream_AnUpdateOfBashMakesTwoLayers(t *testing.T) {
 			t.Errorf("layer %d (%s) changed: %t, want %t", i, updated[i].CreatedBy, got, changed)
 		}
 	}
-	if got, want := updated[0].CreatedBy, "ostree export of commit "+repotest.ExampleUpdate; got != want || updated[1].CreatedBy != "9 components" {
+	got, want := updated[0].CreatedBy, "ostree export of commit "+repotest.ExampleUpdate
+	if got != want || updated[1].CreatedBy != "9 components" {
 		t.Errorf("history %q and %q, want %q and 9 components", got, updated[1].CreatedBy, want)
 	}
 	if got := config.Config.Labels["ostree.commit"]; got != repotest.ExampleUpdate {
@@ -160,15 +172,18 @@ func TestUpstream_AnUpdateOfBashMakesTwoLayers(t *testing.T) {
 	}
 }
 
-// The commit's layer has the repository's skeleton and no content, the next one the content with its visible names.
+// The commit's layer has the directories of the repository and no content. The next layer has the content and its
+// visible paths.
 func TestUpstream_ChunkStructure(t *testing.T) {
 	t.Parallel()
 	r, m := buildExample(t, repotest.ExampleCommit, true)
 	pkgdb := objectAt(t, r, mustParse(t, repotest.ExampleCommit), "/usr/lib/pkgdb/pkgdb").String()
 	obj := "sysroot/ostree/repo/objects/" + pkgdb[:2] + "/" + pkgdb[2:] + ".file"
 	for i, want := range []map[string]string{
-		{"./": "5 755 ", "sysroot/ostree/repo/objects/00": "5 755 ", "sysroot/ostree/repo/config": "0 644 ", obj: "", "usr/lib/pkgdb/pkgdb": ""},
-		{"sysroot/ostree/repo/objects/00": "5 755 ", obj: "0 644 ", "usr/lib/pkgdb/pkgdb": "1 644 " + obj, "usr/lib/sysimage/pkgdb": "1 644 " + obj},
+		{"./": "5 755 ", "sysroot/ostree/repo/objects/00": "5 755 ", "sysroot/ostree/repo/config": "0 644 ", obj: "",
+			"usr/lib/pkgdb/pkgdb": ""},
+		{"sysroot/ostree/repo/objects/00": "5 755 ", obj: "0 644 ", "usr/lib/pkgdb/pkgdb": "1 644 " + obj,
+			"usr/lib/sysimage/pkgdb": "1 644 " + obj},
 		{"sysroot/ostree/repo/objects/00": "5 755 ", obj: "", "usr/lib/pkgdb/pkgdb": ""},
 	} {
 		entries := entriesOf(t, m.blobs[m.manifest.Layers[i].Digest])
@@ -202,7 +217,7 @@ func entriesOf(t *testing.T, blob []byte) map[string]string {
 			t.Fatal(err)
 		}
 		if entries[h.Name] != "" {
-			t.Errorf("%s is there twice", h.Name)
+			t.Errorf("%s occurs twice", h.Name)
 		}
 		entries[h.Name] = fmt.Sprintf("%c %o %s", h.Typeflag, h.Mode, h.Linkname)
 	}
@@ -235,7 +250,8 @@ func TestUpstream_ContentMetaNamesLayers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	meta := `{"version":1,"layers":{"k":"Kernel","pkgdb":"Package database","unpackaged":"Rest"},"mapping":` + string(objects) + `}`
+	meta := `{"version":1,"layers":{"k":"Kernel","pkgdb":"Package database","unpackaged":"Rest"},"mapping":` +
+		string(objects) + `}`
 	opts := plan.Options{}
 	if err := opts.UseContentMeta(t.Context(), r, []byte(meta), false); err != nil {
 		t.Fatal(err)
@@ -257,11 +273,11 @@ func TestUpstream_ContentMetaNamesLayers(t *testing.T) {
 	}
 }
 
-// Two builds with time between them: nothing of the clock is in an image.
+// Two builds at different times give the same image.
 func TestUpstream_ImagesAreReproducible(t *testing.T) {
 	t.Parallel()
 	_, first := buildExample(t, repotest.ExampleCommit, true)
-	time.Sleep(1100 * time.Millisecond) // as long as upstream waits: the clock shows another second
+	time.Sleep(1100 * time.Millisecond) // as upstream does, so that the clock shows another second
 	_, second := buildExample(t, repotest.ExampleCommit, true)
 	a, err := first.image.RawManifest()
 	if err != nil {

@@ -1,14 +1,14 @@
-// Package progress defines the events by which long work on the layers of an image tells what it does. Libraries give
-// them to a function of the caller; only the commands print.
+// Package progress defines the events that report progress on the layers of an image. Libraries pass them to a
+// function of the caller; only commands print them.
 //
-// [Planned] comes first and once. Then each layer has either one [Present], or [Started], any number of [Advanced] and
-// [Finished], in this order; the events of several layers mix. A layer that fails has no [Finished]. A layer whose upload
-// failed is made again, and has a second [Started], which takes back what was told of it before.
+// [Planned] comes first, once. Then each layer has either one [Present], or one [Started], any number of [Advanced]
+// and one [Finished], in this order. Events of different layers may be interleaved. A layer that fails has no
+// [Finished]. A layer whose upload failed is made again: it gets a second [Started], which resets its progress.
 //
-// The function is called by one goroutine at a time, so it needs no lock of its own, but not always by the same one. The
-// work waits for it: it must return soon, and must not call back into the work. It is not called any more when the work
-// has returned. One function may be given to work on several images side by side: [Event.Image] tells them apart, and
-// [Serialize] keeps the calls of one image apart from each other, not from those of another image.
+// Calls of the function do not overlap, so it needs no lock, but they may come from different goroutines. The work
+// waits for the function, which must return soon and must not call back into the work. It is not called after the
+// work has returned. One function may serve work on several images at the same time: [Event.Image] tells them apart.
+// [Serialize] prevents overlapping calls for one image, not for different images.
 package progress
 
 import (
@@ -19,38 +19,38 @@ import (
 // Kind is the kind of an event.
 type Kind uint8
 
-// The kinds of event, in the order in which they occur.
+// The kinds of events, in the order in which they occur.
 const (
-	// Planned is sent once, before any layer. Layer is the number of layers, and Total their size in bytes or 0 if it is
-	// not known yet.
+	// Planned comes once, before any layer. Layer is the number of layers, Total their size in bytes, or 0 if it is not
+	// known yet.
 	Planned Kind = iota + 1
-	// Started is sent once for a layer, and again if the layer is made again because its upload failed.
+	// Started comes once for a layer, and again if the layer is made again because its upload failed.
 	Started
-	// Advanced is sent repeatedly: Done of Total bytes of the layer are processed.
+	// Advanced comes repeatedly. Done of Total bytes of the layer are done.
 	Advanced
-	// Finished is sent for a layer that was completed without error.
+	// Finished comes when a layer is done, without an error.
 	Finished
-	// Present is sent once, instead of the three above, for a layer that need not be made. Total is its size.
+	// Present comes once for a layer that need not be made, instead of the three kinds above. Total is its size.
 	Present
 )
 
-// Event reports one step of an operation.
+// Event reports progress on an image or one of its layers.
 type Event struct {
 	Kind Kind
-	// Image is the name of the image: the reference that it was opened by, or what its maker was told to call it. It is
-	// empty where nobody named the image.
+	// Image is the name of the image: the reference it was opened by, or the name in the options of the function that
+	// makes it. It is empty if the image was not named.
 	Image string
 	// Layer is the position of the layer in the manifest.
 	Layer int
-	// Name is the name of the layer to print: its description, or its digest if it has none.
+	// Name is a name of the layer for people: its description, or its digest if it has none.
 	Name string
-	// Done and Total count bytes: those of the blob for a layer that is read, and those of the tar stream for one that is
-	// made. Total is 0 if it is not known. While a layer is being made, it is an estimate.
+	// Done and Total are in bytes: of the blob for a layer that is read, of the tar stream for a layer that is made.
+	// Total is 0 if it is not known. For a layer that is made it is an estimate until the layer is finished.
 	Done, Total int64
 }
 
-// Serialize returns a function that calls f with one event at a time, whichever goroutines call it. A nil f gives a
-// function that does nothing.
+// Serialize returns a function that calls f with one event at a time. It may be called by several goroutines. If f is
+// nil, the function does nothing.
 func Serialize(f func(Event)) func(Event) {
 	if f == nil {
 		return func(Event) {}
@@ -66,8 +66,8 @@ func Serialize(f func(Event)) func(Event) {
 // step is the number of bytes between two events of a layer.
 const step = 256 << 10
 
-// Reader reports the bytes that are read through it as [Advanced] events. The event gives the image, the layer, its name
-// and its size.
+// Reader returns a reader of r that reports what is read as [Advanced] events. The image, the layer, its name and its
+// size come from e.
 func Reader(r io.Reader, e Event, emit func(Event)) io.Reader {
 	e.Kind, e.Done = Advanced, 0
 	return &reader{r: r, event: e, emit: emit}

@@ -15,11 +15,13 @@ func TestReaderReportsEveryByteInTheEnd(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{0, 1, 300 << 10, 1 << 20} {
 		var last progress.Event
-		r := progress.Reader(bytes.NewReader(make([]byte, size)), progress.Event{Image: "i", Layer: 3, Name: "n", Total: int64(size)}, func(e progress.Event) { last = e })
+		e := progress.Event{Image: "i", Layer: 3, Name: "n", Total: int64(size)}
+		r := progress.Reader(bytes.NewReader(make([]byte, size)), e, func(e progress.Event) { last = e })
 		if _, err := io.Copy(io.Discard, r); err != nil {
 			t.Fatal(err)
 		}
-		want := progress.Event{Kind: progress.Advanced, Image: "i", Layer: 3, Name: "n", Done: int64(size), Total: int64(size)}
+		want := progress.Event{Kind: progress.Advanced, Image: "i", Layer: 3, Name: "n",
+			Done: int64(size), Total: int64(size)}
 		if size == 0 {
 			want = progress.Event{}
 		}

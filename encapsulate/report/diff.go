@@ -9,27 +9,27 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
-// Difference says what a host that has one image downloads for another. It is what `chunks diff --json` prints. Bytes are
-// compressed.
+// Difference is what a host that has one image downloads to get another. `chunks diff --json` prints it. Sizes are in
+// compressed bytes.
 type Difference struct {
-	// Download is the sum of the added layers, Shared that of those which both images have, Removed that of those which only
-	// the old one has.
+	// Download is the size of the added layers, Shared of the layers that both images have, and Removed of the layers
+	// that only the old image has.
 	Download uint64 `json:"download"`
 	Shared   uint64 `json:"shared"`
 	Removed  uint64 `json:"removed"`
-	// Layers are the added ones.
+	// Layers are the added layers.
 	Layers []LayerDifference `json:"layers"`
-	// SharedLayers and RemovedLayers count the others.
+	// SharedLayers and RemovedLayers are the numbers of the other layers.
 	SharedLayers  int `json:"shared_layers"`
 	RemovedLayers int `json:"removed_layers"`
-	// Components are those that differ, by ID; empty where an image does not tell its plan.
+	// Components are the components that differ. It is empty if one of the images does not carry a plan.
 	Components []ComponentDifference `json:"components"`
 }
 
 // LayerDifference is a layer to download.
 type LayerDifference struct {
 	Layer
-	// Because are the components that made it new: changed, added, or come from a layer that did.
+	// Because are the components of the layer that were changed or added.
 	Because []string `json:"because"`
 }
 
@@ -38,7 +38,7 @@ type ComponentDifference struct {
 	ID string `json:"id"`
 	// Change is "changed", "added" or "removed".
 	Change string `json:"change"`
-	// Bytes are uncompressed, those of the new image where it has the component.
+	// Bytes is the uncompressed size: in the new image, or in the old one if the component was removed.
 	Bytes uint64 `json:"bytes"`
 }
 
@@ -91,8 +91,8 @@ func Diff(from, to *oci.Image) *Difference {
 	return d
 }
 
-// Update tells the layers of an image as seen by a host that has another: those which it has are kept, the others are certain
-// to be downloaded.
+// Update returns the layers of an image as a host sees them that has another image. Layers it has are marked as kept,
+// all others have the probability 1.
 func Update(from, to *oci.Image) *Layers {
 	had := map[string]bool{}
 	for _, l := range from.Layers {
@@ -108,7 +108,7 @@ func Update(from, to *oci.Image) *Layers {
 	return r
 }
 
-// components compares the components of two images that tell their plans.
+// components compares the components of two images. Both must carry a plan.
 func components(from, to *oci.Image) []ComponentDifference {
 	out := []ComponentDifference{}
 	a, errA := chunking.ParseRecord(from.Config.Labels[chunking.LabelRecord])

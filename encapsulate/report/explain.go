@@ -11,30 +11,30 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// Explanation says where a path goes and why. It is what `chunks explain --json` prints.
+// Explanation says which layer a path goes into, and why. `chunks explain --json` prints it.
 type Explanation struct {
 	Path string `json:"path"`
-	// Component is the ID of its owner, Detector what found that, and Reason why.
+	// Component is the ID of the owner, Detector the name of the detector that found it, and Reason says how.
 	Component string `json:"component"`
 	Detector  string `json:"detector"`
 	Reason    string `json:"reason"`
-	// Layer counts from 1, without that of the commit; 0 means the first layer of all.
+	// Layer is the number of the layer, counted from 1 after the image's first layer, whose number is 0.
 	Layer int `json:"layer"`
-	// LayerComponents are what shares the layer.
+	// LayerComponents are the components in that layer.
 	LayerComponents []string `json:"layer_components"`
 }
 
 // Errors about paths to explain.
 var (
-	// ErrNoPath says that the tree does not have a path.
+	// ErrNoPath means that the tree does not have the path.
 	ErrNoPath = errors.New("no such path in the tree")
-	// ErrDirectory says that a path is a directory, which belongs to no component.
+	// ErrDirectory means that the path is a directory. Directories belong to no component.
 	ErrDirectory = errors.New("directories belong to no component: name a file in it")
-	// ErrNotSplit says that there is nothing to explain, as everything is in one layer.
+	// ErrNotSplit means that there is nothing to explain, because everything is in one layer.
 	ErrNotSplit = errors.New("the image has a single layer")
 )
 
-// Explain says where a plan puts a path. Symlinks above the last element are followed.
+// Explain returns where a plan puts a path. It follows symlinks, except in the last element.
 func Explain(p *plan.Plan, name string) (*Explanation, error) {
 	if p.Set == nil || p.Arrangement == nil {
 		return nil, ErrNotSplit
@@ -53,7 +53,8 @@ func Explain(p *plan.Plan, name string) (*Explanation, error) {
 		return nil, fmt.Errorf("%s: %w", clean, ErrDirectory)
 	}
 	why := p.Set.Explain(p.Tree.Entries(), i)
-	e := &Explanation{Path: clean, Component: p.Set.Components[claim.Component].ID, Detector: why.Detector, Reason: why.Text, LayerComponents: []string{}}
+	e := &Explanation{Path: clean, Component: p.Set.Components[claim.Component].ID, Detector: why.Detector,
+		Reason: why.Text, LayerComponents: []string{}}
 	for n, l := range p.Arrangement.Layers {
 		if _, ok := slices.BinarySearch(l.Entries, uint32(i)); ok {
 			e.Layer, e.LayerComponents = n+1, l.Components
@@ -65,6 +66,7 @@ func Explain(p *plan.Plan, name string) (*Explanation, error) {
 // WriteText writes the explanation for a person.
 func (e *Explanation) WriteText(w io.Writer) error {
 	l := Layer{Components: e.LayerComponents}
-	_, err := fmt.Fprintf(w, "%s\ncomponent: %s\nbecause: %s (%s)\nlayer %d: %s\n", e.Path, e.Component, e.Reason, e.Detector, e.Layer, l.summary(8))
+	_, err := fmt.Fprintf(w, "%s\ncomponent: %s\nbecause: %s (%s)\nlayer %d: %s\n",
+		e.Path, e.Component, e.Reason, e.Detector, e.Layer, l.summary(8))
 	return err
 }

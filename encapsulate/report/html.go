@@ -14,16 +14,16 @@ import (
 //go:embed page.html
 var pageSource string
 
-// Formatting shared by the page and the table.
+// Sizes of the treemap.
 const (
 	pageWidth  = 1200.0
 	pageHeight = 640.0
-	// minLabel is the least width and height in pixels of a rectangle that gets a text.
+	// A rectangle gets a label if it is at least this wide and high, in pixels.
 	minLabelWidth, minLabelHeight = 46.0, 14.0
 )
 
-// WriteHTML writes one self-contained page with a treemap: an area for each layer, divided among its components, coloured by
-// the chance to change. It needs no network and no script.
+// WriteHTML writes a self-contained page with a treemap. Each layer is an area, divided among its components and
+// coloured by the probability of a change. The page needs no network and no scripts.
 func (r *Layers) WriteHTML(w io.Writer, title string) error {
 	page, err := template.New("page").Funcs(template.FuncMap{
 		"size": formatSize, "percent": percent,
@@ -55,7 +55,7 @@ type box struct {
 	Layer      bool
 }
 
-// boxes lays out layers and, in each, its components.
+// boxes lays out the layers, and the components in each layer.
 func (r *Layers) boxes() []box {
 	var values []float64
 	for _, l := range r.Layers {
@@ -68,7 +68,8 @@ func (r *Layers) boxes() []box {
 		if l.First {
 			name = "commit"
 		}
-		tip := fmt.Sprintf("%s: %s, %d components, changes in %s of updates", name, formatSize(l.Bytes), len(l.Components), percent(l.Probability))
+		tip := fmt.Sprintf("%s: %s, %d components, changes in %s of updates",
+			name, formatSize(l.Bytes), len(l.Components), percent(l.Probability))
 		out = append(out, area.box(box{Fill: colour(l), Tip: tip, Layer: true, Label: labelFor(area, name)}))
 		if len(l.Sizes) == len(l.Components) && len(l.Components) > 0 {
 			out = append(out, componentBoxes(l, area.inset(2))...)
@@ -85,12 +86,13 @@ func componentBoxes(l *Layer, area rect) []box {
 	var out []box
 	for i, part := range squarify(values, area) {
 		id := l.Components[i]
-		out = append(out, part.box(box{Fill: colour(l), Label: labelFor(part, id), Tip: fmt.Sprintf("%s: %s", id, formatSize(l.Sizes[i]))}))
+		tip := fmt.Sprintf("%s: %s", id, formatSize(l.Sizes[i]))
+		out = append(out, part.box(box{Fill: colour(l), Label: labelFor(part, id), Tip: tip}))
 	}
 	return out
 }
 
-// labelFor shortens a text to what fits into a rectangle.
+// labelFor shortens a text so that it fits into a rectangle.
 func labelFor(area rect, text string) string {
 	if area.w < minLabelWidth || area.h < minLabelHeight {
 		return ""
@@ -101,7 +103,7 @@ func labelFor(area rect, text string) string {
 	return text
 }
 
-// colour goes from calm to hot with the chance to change; what is kept from the prior image is grey.
+// colour goes from green to red with the probability of a change. Layers kept from the prior image are grey.
 func colour(l *Layer) template.CSS {
 	if l.Kept {
 		return "#b8bec6"
@@ -111,7 +113,7 @@ func colour(l *Layer) template.CSS {
 
 func percent(p float64) string { return fmt.Sprintf("%.1f %%", 100*p) }
 
-// formatSize writes a number of bytes for a person.
+// formatSize formats a number of bytes for people.
 func formatSize(n uint64) string { return sizes.Format(int64(min(n, math.MaxInt64))) }
 
 // rect is an area of the page in pixels.
@@ -126,8 +128,8 @@ func (r rect) inset(by float64) rect {
 	return rect{r.x + by, r.y + by, max(r.w-2*by, 0), max(r.h-2*by, 0)}
 }
 
-// squarify divides an area in proportion to sizes into rectangles that are as square as they can be, by the algorithm of Bruls,
-// Huizing and van Wijk, Squarified Treemaps (2000). The result is in the order of the sizes.
+// squarify divides an area into rectangles in proportion to values, as close to squares as possible. It uses the
+// algorithm of Bruls, Huizing and van Wijk, Squarified Treemaps (2000). The result is in the order of values.
 func squarify(values []float64, area rect) []rect {
 	order := make([]int, len(values))
 	var total float64
@@ -157,7 +159,7 @@ func squarify(values []float64, area rect) []rect {
 	return out
 }
 
-// rowOf returns how many of the next sizes make the best row along a side, and their area.
+// rowOf returns how many of the next values make the best row along a side, and their total area.
 func rowOf(order []int, values []float64, scale, side float64) (n int, sum float64) {
 	best := -1.0
 	for n < len(order) {
@@ -174,7 +176,7 @@ func rowOf(order []int, values []float64, scale, side float64) (n int, sum float
 	return n, sum
 }
 
-// placeRow puts a row along the shorter side and returns what is left of the area.
+// placeRow places a row along the shorter side and returns the rest of the area.
 func placeRow(out []rect, row []int, values []float64, scale, sum float64, area rect) rect {
 	if area.w <= 0 || area.h <= 0 {
 		return rect{}

@@ -1,5 +1,5 @@
-// Package report tells people and programs how an image is split: as a table, as JSON, and as one HTML page with a
-// treemap. What is told comes from a plan, from an image, or from a list of components.
+// Package report shows how an image is split into layers: as a table, as JSON, or as an HTML page with a treemap. The
+// data comes from a plan, from an image, or from a list of components.
 package report
 
 import (
@@ -20,34 +20,36 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 )
 
-// Layers says how an image is split. It is what `chunks plan --json` and `chunks show --json` print.
+// Layers says how an image is split. `chunks plan --json` and `chunks show --json` print it.
 type Layers struct {
 	Layers []Layer `json:"layers"`
-	// Expected is the expected download of an update in bytes, Bound what no plan can go below; 0 where that is not known.
+	// Expected is the expected download of an update in bytes, and Bound the least that any plan can reach. Both are 0
+	// if they are not known.
 	Expected float64 `json:"expected,omitempty"`
 	Bound    float64 `json:"bound,omitempty"`
 }
 
-// Layer is one layer.
+// Layer is one layer of a report.
 type Layer struct {
-	// Components are IDs, sorted.
+	// Components are the IDs of the components, sorted.
 	Components []string `json:"components"`
-	// Bytes are those of the contents, or of the blob in an image that is there.
+	// Bytes is the size of the contents in a plan, and of the blob in an existing image.
 	Bytes uint64 `json:"bytes"`
-	// Probability is the chance that an update changes the layer.
+	// Probability is the probability that an update changes the layer.
 	Probability float64 `json:"probability"`
-	// Sizes are those of the components in bytes, in their order, where known.
+	// Sizes are the sizes of the components in bytes, in the same order, if they are known.
 	Sizes []uint64 `json:"sizes,omitempty"`
-	// Kept says that the layer is that of the prior image.
+	// Kept says that the layer is kept from the prior image.
 	Kept bool `json:"kept,omitempty"`
-	// Digest and DiffID are set for an image that is there.
+	// Digest and DiffID are set for existing images.
 	Digest string `json:"digest,omitempty"`
 	DiffID string `json:"diff_id,omitempty"`
 	// First says that the layer holds the commit or the directories.
 	First bool `json:"first,omitempty"`
 }
 
-// OfPlan tells a plan. The layer with the commit, whose size nobody knows before it is made, is left out.
+// OfPlan returns the layers of a plan. The layer with the commit is left out, because its size is not known before it
+// is made.
 func OfPlan(p *plan.Plan) *Layers {
 	r := &Layers{Layers: []Layer{}}
 	if p.Arrangement == nil {
@@ -68,13 +70,14 @@ func OfPlan(p *plan.Plan) *Layers {
 	return r
 }
 
-// OfImage tells an image, whoever made it.
+// OfImage returns the layers of an image. Any program may have made it.
 func OfImage(image *oci.Image) *Layers {
 	record, first := recordOf(image)
 	r := &Layers{Layers: []Layer{}}
 	for i, l := range image.Layers {
 		layer := Layer{
-			Bytes: uint64(l.Descriptor.Size), Digest: l.Descriptor.Digest.String(), DiffID: l.DiffID.String(), Components: []string{},
+			Bytes: uint64(l.Descriptor.Size), Digest: l.Descriptor.Digest.String(), DiffID: l.DiffID.String(),
+			Components: []string{},
 		}
 		switch n := i - first - 1; {
 		case record != nil && n < 0:
@@ -92,8 +95,9 @@ func OfImage(image *oci.Image) *Layers {
 	return r
 }
 
-// recordOf returns the record of an image and the position of its first layer, if it is of the layers that the image has. One
-// that does not say so is believed where their numbers agree: that is good enough for telling people.
+// recordOf returns the record of an image and the position of its first layer, if the record fits the layers of the
+// image. A record that does not say which layers it describes is used if the number of layers agrees: that is good
+// enough for a report.
 func recordOf(image *oci.Image) (record *chunking.Record, first int) {
 	record, err := chunking.ParseRecord(image.Config.Labels[chunking.LabelRecord])
 	if err != nil {
@@ -112,7 +116,7 @@ func recordOf(image *oci.Image) (record *chunking.Record, first int) {
 	return nil, 0
 }
 
-// names are what other programs say of a layer.
+// names returns the components of a layer as other programs list them.
 func names(l oci.Layer) []string {
 	var list []string
 	if s := l.Descriptor.Annotations[upstream.AnnotationComponents]; s != "" {
@@ -129,21 +133,21 @@ func names(l oci.Layer) []string {
 	return list
 }
 
-// listed is a component of a list. The form is that of upstream's content metadata; probability is ours.
+// listed is a component in a list. The form is that of upstream's content metadata, with our field probability.
 type listed struct {
 	upstream.Package
 	Probability *float64 `json:"probability"`
 }
 
-// maxList bounds lists of components, in bytes.
+// maxList is the largest size of a list of components, in bytes.
 const maxList = 256 << 20
 
-// ErrList says that a list of components makes no sense.
+// ErrList is wrapped by errors about an invalid list of components.
 var ErrList = errors.New("invalid list of components")
 
-// PlanList packs a list of components, which is JSON and may be compressed with gzip: an array of objects as in upstream's
-// content metadata, each of which may have "probability", the chance to change in one update, which then is used as it is.
-// The layers are those besides that of the commit.
+// PlanList packs a list of components. The list is JSON, and may be compressed with gzip: an array of objects as in
+// upstream's content metadata. Each may also have "probability", the probability of a change in one update, which is
+// then used as it is. The result does not include the layer of the commit.
 func PlanList(data []byte, opts plan.Options) (*Layers, error) {
 	list, err := readList(data)
 	if err != nil {
@@ -213,7 +217,7 @@ func planListUpstream(list []listed, limit int) (*Layers, error) {
 	return r, nil
 }
 
-// changes is what a list says of a component.
+// changes returns how often the component changes, according to the list.
 func (c *listed) changes() packing.Changes {
 	switch {
 	case c.Probability != nil:

@@ -48,7 +48,7 @@ func (l *Layer) summary(n int) string {
 	return strings.Join(l.Components, ", ")
 }
 
-// WriteTable writes the layers to download and why, and the components that differ.
+// WriteTable writes the layers to download, with the reasons, and the components that differ.
 func (d *Difference) WriteTable(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, l := range d.Layers {
@@ -69,7 +69,7 @@ func (d *Difference) WriteTable(w io.Writer) error {
 	for _, c := range d.Components {
 		fmt.Fprintf(w, "  %-8s %s (%s)\n", c.Change, c.ID, formatSize(c.Bytes))
 	}
-	_, err := fmt.Fprintf(w, "to download: %s in %d layers; shared: %s in %d; no longer used: %s in %d\n", formatSize(d.Download), len(d.Layers),
-		formatSize(d.Shared), d.SharedLayers, formatSize(d.Removed), d.RemovedLayers)
+	_, err := fmt.Fprintf(w, "to download: %s in %d layers; shared: %s in %d; no longer used: %s in %d\n",
+		formatSize(d.Download), len(d.Layers), formatSize(d.Shared), d.SharedLayers, formatSize(d.Removed), d.RemovedLayers)
 	return err
 }

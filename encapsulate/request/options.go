@@ -22,8 +22,8 @@ const (
 	OutputLayout = "layout"
 )
 
-// Options are what a user can choose, by the names that the command line's flags have. The zero value is the default. Values
-// that do not exist are refused by [Options.Set], and those that do not go together by [Options.Check].
+// Options are the options a user can set. They have the names of the command line's flags. The zero value is the
+// default. [Options.Set] refuses invalid values, and [Options.Check] options that do not go together.
 type Options struct {
 	Format         string   `json:"format,omitempty"`
 	Ref            string   `json:"ref,omitempty"`
@@ -42,48 +42,55 @@ type Options struct {
 	CopyMeta       []string `json:"copymeta,omitempty"`
 	CopyMetaOpt    []string `json:"copymeta-opt,omitempty"`
 
-	// The rest names files and images, which whoever opens them hands over. Names are not part of a cache key.
+	// The other fields name files and images, which the door opens. Names are not part of a cache key.
 	Mapping     string `json:"-"`
 	ContentMeta string `json:"-"`
 	Prior       string `json:"-"`
 	KeepBase    string `json:"-"`
 
-	// Output is for builds with BuildKit, Store and WriteRef for the command line: where to keep the commit, too.
+	// Output is for the frontend. Store and WriteRef are for the command line: the repository that also keeps the
+	// commit, and a ref to it.
 	Output   string `json:"-"`
 	Store    string `json:"-"`
 	WriteRef string `json:"-"`
 }
 
-// An option has a name and a way to be set.
+// An option has a name, and a function that sets it.
 type option struct {
 	name string
-	// values says what is allowed, for people.
+	// values describes the valid values for people.
 	values string
 	set    func(*Options, string) error
 }
 
 // options are sorted by name.
 var options = []option{
-	{"compression", "gzip, zstd or none", parsed(func(o *Options) *string { return &o.Compression }, encapsulate.ParseCompression)},
+	{"compression", "gzip, zstd or none",
+		parsed(func(o *Options) *string { return &o.Compression }, encapsulate.ParseCompression)},
 	{"compression-fast", "true or false", boolean(func(o *Options) *bool { return &o.Fast })},
 	{"compression-level", "a number from 1 to 22", number(func(o *Options) *int { return &o.Level }, 1, 22)},
 	{"contentmeta", "a file", text(func(o *Options) *string { return &o.ContentMeta })},
-	{"copymeta", "keys of the commit's metadata, separated by commas", list(func(o *Options) *[]string { return &o.CopyMeta })},
-	{"copymeta-opt", "keys of the commit's metadata, separated by commas", list(func(o *Options) *[]string { return &o.CopyMetaOpt })},
+	{"copymeta", "keys of the commit's metadata, separated by commas",
+		list(func(o *Options) *[]string { return &o.CopyMeta })},
+	{"copymeta-opt", "keys of the commit's metadata, separated by commas",
+		list(func(o *Options) *[]string { return &o.CopyMetaOpt })},
 	{"format", "plain or ostree", choice(func(o *Options) *string { return &o.Format }, Plain, OSTree)},
 	{"keep-base", "true, false, or an image", text(func(o *Options) *string { return &o.KeepBase })},
 	{"mapping", "a file", text(func(o *Options) *string { return &o.Mapping })},
-	{"max-layers", "a number from 2 to 499", number(func(o *Options) *int { return &o.MaxLayers }, 2, plan.MaxLayersLimit)},
+	{"max-layers", "a number from 2 to 499",
+		number(func(o *Options) *int { return &o.MaxLayers }, 2, plan.MaxLayersLimit)},
 	{"output", "image or layout", choice(func(o *Options) *string { return &o.Output }, OutputImage, OutputLayout)},
 	{"packing", "cost or upstream", parsed(func(o *Options) *string { return &o.Packing }, plan.ParsePacking)},
 	{"prior", "an image, or none", text(func(o *Options) *string { return &o.Prior })},
 	{"rebalance", "never, auto or always", parsed(func(o *Options) *string { return &o.Rebalance }, plan.ParseRebalance)},
 	{"ref", "a ref or checksum of the repository", text(func(o *Options) *string { return &o.Ref })},
-	{"repo", "a directory of the last stage or of the context named repo", text(func(o *Options) *string { return &o.Repo })},
+	{"repo", "a directory of the last stage or of the context named repo",
+		text(func(o *Options) *string { return &o.Repo })},
 	{"selinux", "auto or off", choice(func(o *Options) *string { return &o.SELinux }, "auto", "off")},
 	{"single-layer", "true or false", boolean(func(o *Options) *bool { return &o.SingleLayer })},
 	{"strict", "true or false", boolean(func(o *Options) *bool { return &o.Strict })},
-	{"update-interval", "7, 7d, 2w, weekly …", parsed(func(o *Options) *string { return &o.UpdateInterval }, plan.ParseInterval)},
+	{"update-interval", "7, 7d, 2w, weekly …",
+		parsed(func(o *Options) *string { return &o.UpdateInterval }, plan.ParseInterval)},
 	{"var", "keep or drop", choice(func(o *Options) *string { return &o.Var }, "keep", "drop")},
 }
 
@@ -96,7 +103,7 @@ func Names() []string {
 	return names
 }
 
-// Set sets an option. The error is an [*Error], which says what is allowed.
+// Set sets an option. The error is an [*Error], which lists the valid values.
 func (o *Options) Set(name, value string) error {
 	i := slices.IndexFunc(options, func(c option) bool { return c.name == name })
 	if i < 0 {
@@ -110,7 +117,8 @@ func (o *Options) Set(name, value string) error {
 
 func (o *Options) keepsBase() bool { return o.KeepBase != "" && o.KeepBase != "false" }
 
-// KeepsBase reports whether the layers of a base image stay as they are, and which image that is; "" is that of FROM.
+// KeepsBase reports whether the layers of a base image stay as they are, and which image that is. "" is the image of
+// FROM.
 func (o *Options) KeepsBase() (ref string, keep bool) {
 	if o.KeepBase == "true" {
 		return "", true

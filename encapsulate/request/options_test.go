@@ -8,7 +8,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 )
 
-// FuzzOptions sets options as a syntax line does, which is what a stranger's Containerfile can say.
+// FuzzOptions sets options as the first line of a stranger's Containerfile can.
 func FuzzOptions(f *testing.F) {
 	for _, name := range request.Names() {
 		f.Add(name + "=true")

@@ -19,32 +19,32 @@ type Files struct {
 	Mapping, ContentMeta []byte
 }
 
-// Opened is the input of an image: a commit, a root filesystem, or both where an image holds a commit.
+// Opened is the input of an image: a commit, a root filesystem, or both if the input is an image with a commit.
 type Opened struct {
-	// Source has the commit, unless it is nil.
+	// Source holds Commit. It is nil if the input is not a commit.
 	Source repo.Source
 	Commit object.Checksum
 	// Tree is the root filesystem.
 	Tree rootfs.Tree
-	// Base is the image below the tree whose layers stay, or nil.
+	// Base is the base image whose layers stay, or nil.
 	Base *plan.Base
-	// Created is the time of what is made of a tree.
+	// Created is the time of an image or commit that is made from a tree.
 	Created time.Time
 }
 
-// Planned is the plan of an image with the commit that it will hold, if it is to hold one.
+// Planned is the plan of an image, and the commit that it will hold, if any.
 type Planned struct {
 	*plan.Plan
 	Commit object.Checksum
-	// Made is the commit that was made of the root filesystem, nil if the input is a commit.
+	// Made is the commit that was made from the root filesystem. It is nil if the input is a commit.
 	Made *plan.Committed
 }
 
-// ErrEmpty says that a root filesystem has nothing in it.
+// ErrEmpty means that a root filesystem has no files.
 var ErrEmpty = errors.New("the root filesystem has no files, and an image of nothing cannot be split")
 
-// Plan plans the image that is asked for. Options hold what a door knows besides: the image's labels and configuration, and
-// the image before. The format must be settled.
+// Plan plans the requested image. opts holds what else the door knows: the image's labels and configuration, and the
+// prior image. The format must be set; see [Options.Resolve].
 func (o *Options) Plan(ctx context.Context, opts plan.Options, files Files, in Opened) (*Planned, error) {
 	if err := o.fill(&opts, files); err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func (o *Options) Plan(ctx context.Context, opts plan.Options, files Files, in O
 	return &Planned{Plan: p}, nil
 }
 
-// keepsCommit reports whether the commit that an image holds stays as it is.
+// keepsCommit reports whether the commit in an input image stays as it is.
 func (o *Options) keepsCommit() bool { return o.Var != "drop" && o.SELinux != "auto" }
 
 // planCommitted commits the root filesystem and plans the image of the commit.
@@ -99,7 +99,7 @@ func (o *Options) planCommitted(ctx context.Context, opts plan.Options, in Opene
 	return &Planned{Plan: p, Commit: c.Commit, Made: c}, nil
 }
 
-// Fill writes what is asked for into the options of a plan, without the files.
+// Fill sets the options of a plan, except those that come from files.
 func (o *Options) Fill(opts *plan.Options) error { return o.fill(opts, Files{}) }
 
 func (o *Options) fill(opts *plan.Options, files Files) (err error) {
@@ -122,7 +122,7 @@ func (o *Options) fill(opts *plan.Options, files Files) (err error) {
 	return err
 }
 
-// parse reads the value of an option, unless it is empty.
+// parse parses the value of an option unless it is empty.
 func parse[T any](name, value string, read func(string) (T, error), into *T) (err error) {
 	if value == "" {
 		return nil

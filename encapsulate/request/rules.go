@@ -9,22 +9,22 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/deflate"
 )
 
-// ErrOption is wrapped by errors about options that do not exist, have no such value, or do not go together.
+// ErrOption is wrapped by errors about options that do not exist, have an invalid value, or do not go together.
 var ErrOption = errors.New("invalid option")
 
-// Error is the error about options. It wraps [ErrOption].
+// Error is an error about options. It wraps [ErrOption].
 type Error struct {
-	// Unknown is the name of an option that does not exist, or else empty.
+	// Unknown is the name of an option that does not exist, or empty.
 	Unknown string
-	// Options are the names of those that are concerned.
+	// Options are the names of the options that the error is about.
 	Options []string
-	// Value is what the only one of them cannot be, or nil.
+	// Value is the invalid value of the only option in Options, or nil.
 	Value *string
-	// Why says what is wrong and what to do. Names of options in it stand in braces.
+	// Why says what is wrong and what to do. Names of options in it are in braces.
 	Why string
 }
 
-// Error implements error, with the options by their names.
+// Error implements error. Options appear with their own names.
 func (e *Error) Error() string {
 	switch {
 	case e.Unknown != "":
@@ -40,12 +40,12 @@ func (e *Error) Unwrap() error { return ErrOption }
 
 var braced = regexp.MustCompile(`\{[a-z-]+\}`)
 
-// Spell returns Why with the names of options as somebody else writes them.
+// Spell returns Why, with each name of an option replaced by spell(name).
 func (e *Error) Spell(spell func(name string) string) string {
 	return braced.ReplaceAllStringFunc(e.Why, func(s string) string { return spell(s[1 : len(s)-1]) })
 }
 
-// Input is what an image is made of, as far as that is known.
+// Input is the kind of input of an image, as far as it is known.
 type Input uint8
 
 const (
@@ -53,13 +53,13 @@ const (
 	Tree Input = iota
 	// Commit is a commit in a repository.
 	Commit
-	// Image is an image that nobody has looked into yet.
+	// Image is an image that was not opened yet.
 	Image
-	// ImageOfCommit is an image that holds a commit.
+	// ImageOfCommit is an image with a commit.
 	ImageOfCommit
 )
 
-// Door is where a request comes from.
+// Door is the interface that a request comes from.
 type Door uint8
 
 // The doors.
@@ -68,20 +68,20 @@ const (
 	Frontend
 )
 
-// A rule says which options do not go together.
+// A rule describes options that do not go together.
 type rule struct {
 	why     string
 	options []string
 	wrong   func(o *Options, in Input) bool
-	// only is the door for which the rule is; everywhere is for both.
-	only func(Door) bool
+	// applies reports whether the rule applies at a door.
+	applies func(Door) bool
 }
 
-func everywhere(Door) bool      { return true }
+func anyDoor(Door) bool         { return true }
 func atFrontend(d Door) bool    { return d == Frontend }
 func atCommandLine(d Door) bool { return d == CommandLine }
 
-// formatIs reports whether the image will surely have a format.
+// formatIs reports whether it is certain that the image will have a format.
 func (o *Options) formatIs(format string, in Input) bool {
 	switch {
 	case o.Format != "":
@@ -98,47 +98,49 @@ func (o *Options) formatIs(format string, in Input) bool {
 	return in == Image && o.keepsBase() && format == Plain
 }
 
-// rules are all there are. A rule that asks for the format says nothing while that is not known.
+// rules are all rules. A rule about the format does not apply while the format is not known.
 var rules = []rule{
 	{"{ref} names a commit, which {format}=plain does not take: leave out one of them", []string{"ref", "format"},
-		func(o *Options, in Input) bool { return in == Commit && o.Format == Plain }, everywhere},
+		func(o *Options, in Input) bool { return in == Commit && o.Format == Plain }, anyDoor},
 	{"{contentmeta} is for commits: give {ref}, too", []string{"contentmeta", "ref"},
-		func(o *Options, in Input) bool { return in != Commit && o.ContentMeta != "" }, everywhere},
+		func(o *Options, in Input) bool { return in != Commit && o.ContentMeta != "" }, anyDoor},
 	{"{copymeta} and {copymeta-opt} are for commits: give {ref}, too", []string{"copymeta", "copymeta-opt", "ref"},
-		func(o *Options, in Input) bool { return in != Commit && len(o.CopyMeta)+len(o.CopyMetaOpt) > 0 }, everywhere},
+		func(o *Options, in Input) bool { return in != Commit && len(o.CopyMeta)+len(o.CopyMetaOpt) > 0 }, anyDoor},
 	{"{var} and {selinux} are for root filesystems, not for a commit", []string{"var", "selinux"},
-		func(o *Options, in Input) bool { return in == Commit && (o.Var != "" || o.SELinux != "") }, everywhere},
+		func(o *Options, in Input) bool { return in == Commit && (o.Var != "" || o.SELinux != "") }, anyDoor},
 	{"{var} and {selinux} are for {format}=ostree", []string{"var", "selinux", "format"},
-		func(o *Options, in Input) bool { return o.formatIs(Plain, in) && (o.Var != "" || o.SELinux != "") }, everywhere},
+		func(o *Options, in Input) bool { return o.formatIs(Plain, in) && (o.Var != "" || o.SELinux != "") }, anyDoor},
 	{"{keep-base} is for {format}=plain: a commit has no base", []string{"keep-base", "format"},
-		func(o *Options, in Input) bool { return o.keepsBase() && o.formatIs(OSTree, in) }, everywhere},
+		func(o *Options, in Input) bool { return o.keepsBase() && o.formatIs(OSTree, in) }, anyDoor},
 	{"{packing}=upstream is for commits: use {packing}=cost or {format}=ostree", []string{"packing", "format"},
-		func(o *Options, in Input) bool { return o.formatIs(Plain, in) && o.Packing == "upstream" }, everywhere},
+		func(o *Options, in Input) bool { return o.formatIs(Plain, in) && o.Packing == "upstream" }, anyDoor},
 	{"{rebalance} is for {packing}=cost", []string{"rebalance", "packing"},
 		func(o *Options, _ Input) bool {
 			return o.Packing == "upstream" && o.Rebalance != "" && o.Rebalance != "never"
-		}, everywhere},
+		}, anyDoor},
 	{"{update-interval} is for {packing}=cost", []string{"update-interval", "packing"},
-		func(o *Options, _ Input) bool { return o.Packing == "upstream" && o.UpdateInterval != "" }, everywhere},
+		func(o *Options, _ Input) bool { return o.Packing == "upstream" && o.UpdateInterval != "" }, anyDoor},
 	{"{single-layer} and {max-layers}: choose one", []string{"single-layer", "max-layers"},
-		func(o *Options, _ Input) bool { return o.SingleLayer && o.MaxLayers != 0 }, everywhere},
+		func(o *Options, _ Input) bool { return o.SingleLayer && o.MaxLayers != 0 }, anyDoor},
 	{"{single-layer} and {contentmeta}: choose one", []string{"single-layer", "contentmeta"},
-		func(o *Options, _ Input) bool { return o.SingleLayer && o.ContentMeta != "" }, everywhere},
+		func(o *Options, _ Input) bool { return o.SingleLayer && o.ContentMeta != "" }, anyDoor},
 	{"{compression-fast} and {compression-level}: choose one", []string{"compression-fast", "compression-level"},
-		func(o *Options, _ Input) bool { return o.Fast && o.Level != 0 }, everywhere},
+		func(o *Options, _ Input) bool { return o.Fast && o.Level != 0 }, anyDoor},
 	{"{compression}=none has no level: leave out {compression-level} and {compression-fast}",
 		[]string{"compression", "compression-level", "compression-fast"},
-		func(o *Options, _ Input) bool { return o.Compression == "none" && (o.Fast || o.Level != 0) }, everywhere},
-	{fmt.Sprintf("gzip has the levels 1 to %d: give {compression-level} one of them, or use {compression}=zstd", deflate.MaxLevel),
+		func(o *Options, _ Input) bool { return o.Compression == "none" && (o.Fast || o.Level != 0) }, anyDoor},
+	{fmt.Sprintf("gzip has the levels 1 to %d: give {compression-level} one of them, or use {compression}=zstd",
+		deflate.MaxLevel),
 		[]string{"compression-level", "compression"}, func(o *Options, _ Input) bool {
 			return (o.Compression == "" || o.Compression == "gzip") && o.Level > deflate.MaxLevel
-		}, everywhere},
+		}, anyDoor},
 
-	// BuildKit's frontend names a commit by options, and the command line by arguments.
+	// The frontend takes the commit as options, the command line as arguments.
 	{"{repo} says where the repository is, and {ref} which commit of it: give {ref}, too", []string{"repo", "ref"},
 		func(o *Options, in Input) bool { return in != Commit && o.Repo != "" }, atFrontend},
-	// What is given out is the builder's to put together, and it has no annotations of layers.
-	{"{keep-base} and {output}=layout: choose one, as the base's layers are not in a layout", []string{"keep-base", "output"},
+	// BuildKit assembles the image itself, without annotations of layers.
+	{"{keep-base} and {output}=layout: choose one, as the base's layers are not in a layout",
+		[]string{"keep-base", "output"},
 		func(o *Options, _ Input) bool { return o.keepsBase() && o.Output == OutputLayout }, atFrontend},
 	{"{prior} is for {packing}=cost", []string{"prior", "packing"},
 		func(o *Options, _ Input) bool { return o.Prior != "" && o.Prior != "none" && o.Packing == "upstream" }, atFrontend},
@@ -149,19 +151,19 @@ var rules = []rule{
 		func(o *Options, _ Input) bool { return o.WriteRef != "" && o.Store == "" }, atCommandLine},
 }
 
-// Check reports options that do not go together. It is called before anything is opened, with what is known of the input, and
-// once more where only the opened input tells. The error is an [*Error].
+// Check returns an error if options do not go together. It is called before anything is opened, with what is known
+// about the input, and again when the input is open. The error is an [*Error].
 func (o *Options) Check(door Door, in Input) error {
 	for _, r := range rules {
-		if r.only(door) && r.wrong(o, in) {
+		if r.applies(door) && r.wrong(o, in) {
 			return &Error{Options: r.options, Why: r.why}
 		}
 	}
 	return nil
 }
 
-// Resolve settles the format for an opened input, and checks once more. What is made of an image that holds a commit holds a
-// commit again, unless the layers of a base stay.
+// Resolve sets the format for an opened input, and checks again. An image with a commit becomes an image with a
+// commit, unless the layers of a base stay.
 func (o *Options) Resolve(door Door, in Input) error {
 	switch {
 	case o.Format != "":

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// rulesCase is an entry of testdata/rules.json, which both doors are tested by, too: the command line in cmd/ostree-ext, and
-// BuildKit's in frontend.
+// rulesCase is an entry of testdata/rules.json. The tests of the command line (cmd/ostree-ext) and of the frontend
+// read the same file.
 type rulesCase struct {
 	Name    string            `json:"name"`
 	Input   string            `json:"input"`
@@ -17,7 +17,7 @@ type rulesCase struct {
 	Refused string            `json:"refused"`
 }
 
-// TestEveryRuleHasACase demands an entry of the table for each rule.
+// TestEveryRuleHasACase checks that the table has an entry for each rule.
 func TestEveryRuleHasACase(t *testing.T) {
 	t.Parallel()
 	data, err := os.ReadFile("testdata/rules.json")
@@ -46,7 +46,7 @@ func TestEveryRuleHasACase(t *testing.T) {
 				}
 			}
 			for i, r := range rules {
-				seen[i] = seen[i] || r.only(door) && r.wrong(&o, in)
+				seen[i] = seen[i] || r.applies(door) && r.wrong(&o, in)
 			}
 			err := o.Check(door, in)
 			if err != nil && !errors.Is(err, ErrOption) {

@@ -91,7 +91,7 @@ func run(ctx context.Context, req Request, dirs Dirs, t *reporter) (*Result, err
 			t.warnings = append(t.warnings, fmt.Sprintf(text, err))
 		}
 		// Without the layers of its manifest, the plan continues from the prior image, but no layer is reused.
-		opts.HeldElsewhere = len(req.PriorLayers) > 0
+		opts.KeepUnreadable = len(req.PriorLayers) > 0
 	}
 	p, err := o.Plan(ctx, opts, request.Files{Mapping: req.Mapping, ContentMeta: req.ContentMeta}, in)
 	if err != nil {
@@ -207,7 +207,7 @@ func (r *Request) base(ctx context.Context, dir string, tree rootfs.Tree) (*plan
 	if err != nil {
 		return nil, err
 	}
-	base, err := plan.Above(ctx, image, withoutLabels(below), tree)
+	base, err := plan.NewBase(ctx, image, withoutLabels(below), tree)
 	return base, errors.Join(err, below.Close())
 }
 
