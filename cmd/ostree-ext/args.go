@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// group makes a command that only holds others.
+// group returns a command that only has subcommands.
 func group(use, short string, children ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short}
 	c.AddCommand(children...)
@@ -20,7 +20,7 @@ func group(use, short string, children ...*cobra.Command) *cobra.Command {
 	return c
 }
 
-// makeGroup has c refuse whatever is not one of its commands.
+// makeGroup makes c refuse arguments that are not one of its commands.
 func makeGroup(c *cobra.Command) {
 	c.SuggestionsMinimumDistance = 2
 	c.Args = func(cmd *cobra.Command, args []string) error {
@@ -36,7 +36,7 @@ func makeGroup(c *cobra.Command) {
 	}
 }
 
-// unknownCommand is the error for a name that is no command of the group c.
+// unknownCommand returns the error for a name that is not a command of the group c.
 func unknownCommand(c *cobra.Command, name string) error {
 	hint := ""
 	if like := c.SuggestionsFor(name); len(like) > 0 {
@@ -45,8 +45,8 @@ func unknownCommand(c *cobra.Command, name string) error {
 	return usagef("unknown command %q for %q%s", name, c.CommandPath(), hint)
 }
 
-// addStandardCommands adds cobra's help and completion now and not when the program runs, so that the rules of all other
-// commands hold for them, too.
+// addStandardCommands adds cobra's help and completion commands. Cobra would add them when the program runs, which is
+// too late for the rules of strict.
 func addStandardCommands(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
@@ -64,7 +64,7 @@ func addStandardCommands(root *cobra.Command) {
 	}
 }
 
-// help prints the help of the command that args name.
+// help prints the help of the command that args names.
 func help(cmd *cobra.Command, args []string) error {
 	c, rest, err := cmd.Root().Find(args)
 	if err != nil {
@@ -77,8 +77,8 @@ func help(cmd *cobra.Command, args []string) error {
 	return c.Help()
 }
 
-// strict gives c and each command below it the rules of the argument line: a mistake is a usage error, and an option that
-// takes one value may be given once.
+// strict applies the rules for arguments to c and each command below it: a mistake is a usage error, and an option with
+// a single value may be given only once.
 func strict(c *cobra.Command) {
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	check := c.Args
@@ -102,7 +102,7 @@ func strict(c *cobra.Command) {
 	}
 }
 
-// flagError says in our words what is wrong with an option.
+// flagError returns a usage error with our own words for an error about an option.
 func flagError(err error) error {
 	if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
 		if f := e.GetFlag(); f != nil {
@@ -131,13 +131,14 @@ func kindOf(v pflag.Value) string {
 	return "number"
 }
 
-// operandPattern finds what is not an option in a usage line: NAME, NAME..., [NAME] or [NAME | OTHER]...
+// The patterns match parts of a usage line. An operand is anything but an option: NAME, NAME..., [NAME] or [NAME |
+// OTHER]...
 var (
 	optionPattern  = regexp.MustCompile(`\(--[^)]*\)|\[--[^\]]*\]|--\S+`)
 	operandPattern = regexp.MustCompile(`\[[^\]]*\](\.\.\.)?|\S+`)
 )
 
-// operandError says which of the arguments in the usage line are missing, or which one is too many.
+// operandError returns a usage error that names the missing arguments or the first that is too many.
 func operandError(use string, args []string, err error) error {
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return err
@@ -154,8 +155,8 @@ func operandError(use string, args []string, err error) error {
 	return &usageError{err}
 }
 
-// exclusive refuses options that were declared to exclude each other. Cobra does so as well, but later, and in words of its
-// own that do not count as a usage error.
+// exclusive returns an error if options that exclude each other are given. Cobra checks this too, but later, and its
+// error is not a usage error.
 func exclusive(fs *pflag.FlagSet) error {
 	var err error
 	fs.VisitAll(func(f *pflag.Flag) {
@@ -171,7 +172,7 @@ func exclusive(fs *pflag.FlagSet) error {
 
 var errRepeated = errors.New("given more than once")
 
-// onceValue refuses a second value for an option that takes one: which of the two was meant is not for us to guess.
+// onceValue is a value that can be set only once, since it would be a guess which of two values is meant.
 type onceValue struct {
 	pflag.Value
 	set bool
@@ -185,7 +186,7 @@ func (v *onceValue) Set(s string) error {
 	return v.Value.Set(s)
 }
 
-// required makes options that a command cannot do without; their absence is a usage error.
+// required marks options as required. If one is missing, that is a usage error.
 func required(c *cobra.Command, names ...string) {
 	run := c.RunE
 	c.RunE = func(cmd *cobra.Command, args []string) error {

@@ -20,28 +20,29 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 )
 
-// addChunkFlags adds the options of every command that splits content into layers. Their values are read by [chosen].
+// addChunkFlags adds the options of every command that splits content into layers. [readOptions] reads their values.
 func addChunkFlags(fs *pflag.FlagSet) {
 	fs.Bool("single-layer", false, "put everything into one layer")
 	fs.Int("max-layers", 0, "`N` layers at most (default 100; with --packing=upstream 64 besides the first)")
-	fs.String("packing", "", "`NAME` of the packing: cost (expected download is least) or upstream (the layers of ostree-ext) "+
-		"(default cost)")
+	fs.String("packing", "", "`NAME` of the packing: cost (least expected download) or upstream (as the original "+
+		"ostree-ext) (default cost)")
 	fs.String("prior", "", "`IMGREF` of the image to continue from, a file with its configuration or manifest, or none "+
-		"(default: what the destination names now)")
-	fs.String("update-interval", "", "`DAYS` between two updates of a host: 7, 7d, 2w, weekly … (default: a mixture)")
-	fs.String("rebalance", "never", "`WHEN` unchanged layers are opened for a better plan: never, auto or always")
-	fs.String("mapping", "", "`FILE` with rules that say which files are a component")
-	fs.Bool("strict", false, "fail where a package database is broken")
+		"(default: the image at the destination)")
+	fs.String("update-interval", "",
+		"`DAYS` between two updates of a host: 7, 7d, 2w, weekly … (default: a mixture of intervals)")
+	fs.String("rebalance", "never", "`WHEN` to repack unchanged layers: never, auto or always")
+	fs.String("mapping", "", "`FILE` with rules that assign files to components")
+	fs.Bool("strict", false, "fail if a package database is broken")
 }
 
-// notOurs are flags of commands that mean something else than the options of that name.
-var notOurs = []string{"repo", "ref", "output"}
+// notOptions lists flags that have the name of an option but another meaning.
+var notOptions = []string{"repo", "ref", "output"}
 
-// chosen reads the options among the flags of a command. A mistake is a usage error.
-func chosen(fs *pflag.FlagSet) (o request.Options, err error) {
+// readOptions returns the options that the flags of a command set. A mistake is a usage error.
+func readOptions(fs *pflag.FlagSet) (o request.Options, err error) {
 	for _, name := range request.Names() {
 		f := fs.Lookup(name)
-		if f == nil || !f.Changed || slices.Contains(notOurs, name) {
+		if f == nil || !f.Changed || slices.Contains(notOptions, name) {
 			continue
 		}
 		if err := o.Set(name, f.Value.String()); err != nil {
@@ -51,7 +52,7 @@ func chosen(fs *pflag.FlagSet) (o request.Options, err error) {
 	return o, nil
 }
 
-// optionError makes a usage error of one about options, which are flags here.
+// optionError turns an error about options into a usage error about flags. It returns other errors as they are.
 func optionError(err error) error {
 	e, ok := errors.AsType[*request.Error](err)
 	switch {
@@ -68,7 +69,7 @@ func optionError(err error) error {
 	}))
 }
 
-// readFiles reads the files that options name.
+// readFiles reads the files that the options name.
 func readFiles(o *request.Options) (files request.Files, err error) {
 	if o.Mapping != "" {
 		if files.Mapping, err = os.ReadFile(o.Mapping); err != nil {
@@ -83,12 +84,12 @@ func readFiles(o *request.Options) (files request.Files, err error) {
 	return files, nil
 }
 
-// openPrior opens the image to continue from: the one that is named, or what the destination has now. That the destination
-// has nothing yet is not worth a word; anything else that keeps it from being read is, as hosts would then download everything.
-// The image may be nil.
+// openPrior opens the image to continue from: the one in the options, or else the one that the destination has now. If
+// the destination has none yet, there is no message. If its image cannot be read for another reason, there is a
+// warning, because hosts would then download everything. The image may be nil.
 //
-// Where there is a destination, a registry gets the credentials that writing there takes: who may push an image must find
-// it again, wherever the credentials come from.
+// If there is a destination, the prior image is read with the credentials for writing to registries. So it is found
+// even if there are no credentials for reading.
 func (a *app) openPrior(
 	ctx context.Context, o *request.Options, destination *imgref.ImageReference, fetch source.Options,
 ) (*oci.Image, error) {
@@ -127,7 +128,9 @@ func (a *app) openPrior(
 	return nil, nil
 }
 
-func fetchPrior(ctx context.Context, ref imgref.OstreeImageReference, pushes bool, fetch source.Options) (_ *oci.Image, err error) {
+func fetchPrior(
+	ctx context.Context, ref imgref.OstreeImageReference, pushes bool, fetch source.Options,
+) (_ *oci.Image, err error) {
 	if pushes {
 		if fetch.Registry.Credentials, err = fetch.Registry.WriteCredentials(ref.Image); err != nil {
 			return nil, err
@@ -136,13 +139,13 @@ func fetchPrior(ctx context.Context, ref imgref.OstreeImageReference, pushes boo
 	return source.Open(ctx, ref, fetch)
 }
 
-// addCheckPrior adds the option of commands that write an image.
+// addCheckPrior adds the option --check-prior, for commands that write an image.
 func addCheckPrior(fs *pflag.FlagSet, check *bool) {
-	fs.BoolVar(check, "check-prior", false, "read each layer that is kept, and make it anew if the prior image lies about "+
-		"it; what was read is remembered in the user's cache directory")
+	fs.BoolVar(check, "check-prior", false, "read each layer that is kept, and make it anew if it does not match its "+
+		"diff-id; which layers were read is stored in the user's cache directory")
 }
 
-// checkHeld has the layers that are kept read.
+// checkHeld sets the function that reads layers that are kept.
 func (a *app) checkHeld(opts *plan.Options, strict bool) {
 	cache := diffids.Open("")
 	opts.Image.CheckHeld = func(ctx context.Context, h encapsulate.Held) (bool, error) {
@@ -150,9 +153,9 @@ func (a *app) checkHeld(opts *plan.Options, strict bool) {
 		if err != nil || ok {
 			return ok, err
 		}
-		text := fmt.Sprintf("layer %s of %s is not the one that its diff-id names", h.Layer.Descriptor.Digest, h.Image.Name)
+		text := fmt.Sprintf("layer %s of %s does not match its diff-id", h.Layer.Descriptor.Digest, h.Image.Name)
 		if strict {
-			return false, fmt.Errorf("%s: somebody replaced it: look into that, or give --prior=none", text)
+			return false, fmt.Errorf("%s: it was replaced: find out why, or give --prior=none", text)
 		}
 		a.warn(text + ": it is made anew")
 		return false, nil
@@ -167,7 +170,7 @@ func closeImage(image *oci.Image) error {
 	return image.Close()
 }
 
-// maxDocument bounds a file that should hold a manifest or a configuration, in bytes.
+// maxDocument limits a file with a manifest or a configuration in bytes.
 const maxDocument = 4 << 20
 
 // priorFile reads the plan of an image from a file with its configuration or manifest.

@@ -22,10 +22,11 @@ import (
 )
 
 func newChunksCommand(a *app) *cobra.Command {
-	return group("chunks", "How content is split into layers", newChunksPlanCommand(a), newChunksShowCommand(a), newChunksExplainCommand(a), newChunksDiffCommand(a))
+	return group("chunks", "How content is split into layers", newChunksPlanCommand(a), newChunksShowCommand(a),
+		newChunksExplainCommand(a), newChunksDiffCommand(a))
 }
 
-// form is how a report is printed.
+// form is the output format of a report.
 type form struct {
 	asJSON bool
 	html   string
@@ -52,7 +53,7 @@ func (a *app) printLayers(ctx context.Context, r *report.Layers, f form, title s
 	return r.WriteTable(a.out)
 }
 
-// contentFlags name what is to be split.
+// contentFlags are the flags that name the content to split.
 type contentFlags struct {
 	repo  string
 	tree  treeFlags
@@ -68,9 +69,11 @@ func (f *contentFlags) add(c *cobra.Command) {
 	fetchFlags(f.flags, &f.fetch.Registry)
 }
 
-// plan plans what the flags and the arguments before the last n name.
-func (f *contentFlags) plan(ctx context.Context, a *app, rev []string) (p *request.Planned, release func() error, err error) {
-	o, err := chosen(f.flags)
+// plan plans the layers of the content that the flags and, for a commit, rev name.
+func (f *contentFlags) plan(
+	ctx context.Context, a *app, rev []string,
+) (p *request.Planned, release func() error, err error) {
+	o, err := readOptions(f.flags)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -102,8 +105,10 @@ func (f *contentFlags) plan(ctx context.Context, a *app, rev []string) (p *reque
 	return p, both(func() error { return closeImage(opts.Prior) }, release), optionError(err)
 }
 
-// open opens what is to be split.
-func (f *contentFlags) open(ctx context.Context, o *request.Options, rev []string) (in request.Opened, release func() error, err error) {
+// open opens the content to split.
+func (f *contentFlags) open(
+	ctx context.Context, o *request.Options, rev []string,
+) (in request.Opened, release func() error, err error) {
 	if f.repo == "" {
 		opened, err := f.tree.open(ctx, o, f.fetch)
 		if err != nil {
@@ -120,7 +125,7 @@ func (f *contentFlags) open(ctx context.Context, o *request.Options, rev []strin
 	return in, r.Close, err
 }
 
-// both calls two functions and returns the first error.
+// both returns a function that calls f and g and returns the first error.
 func both(f, g func() error) func() error {
 	return func() error {
 		err := f()
@@ -141,12 +146,12 @@ func newChunksPlanCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "plan (--repo=REPO REV | --rootfs=DIR | --from=IMGREF | --components=FILE)",
 		Short: "Show how content would be split, without making an image",
-		Long: `Finds the components of a commit, a root filesystem or an image, packs them into layers, and prints the layers: the size
-of their content, the chance that an update changes them, and their components.
+		Long: `Finds the components of a commit, a root filesystem or an image, packs them into layers, and prints
+the layers: the size of their content, the probability that an update changes them, and their components.
 
-With --components the components come from a JSON file instead, a list of objects with "identifier", "size" and either
-"change_frequency" (changes a year) or "probability" (the chance to change in one update). The layers are then those
-besides the commit's, and --max-layers is their number.`,
+With --components the components come from a JSON file instead: a list of objects with "identifier",
+"size" and either "change_frequency" (changes per year) or "probability" (of a change in one update).
+The layers are then those besides the commit's, and --max-layers is their number.`,
 		Example: `  ostree-ext chunks plan --rootfs=/srv/rootfs --max-layers=40
   ostree-ext chunks plan --repo=repo os/stable --html=plan.html
   ostree-ext chunks plan --components=packages.json.gz --max-layers=64 --json`,
@@ -182,7 +187,7 @@ besides the commit's, and --max-layers is their number.`,
 }
 
 func (f *contentFlags) planList(name string) (*report.Layers, error) {
-	o, err := chosen(f.flags)
+	o, err := readOptions(f.flags)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +212,7 @@ func (f *contentFlags) planList(name string) (*report.Layers, error) {
 	return r, nil
 }
 
-// withImage opens an image to look at.
+// withImage calls use with an image, and closes it.
 func withImage(ctx context.Context, arg string, fetch source.Options, use func(*oci.Image) error) (err error) {
 	if err := checkFetch(&fetch.Registry); err != nil {
 		return err
@@ -226,8 +231,8 @@ func newChunksShowCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "show IMGREF",
 		Short: "Show how an image is split",
-		Long: `Prints the layers of an image with their compressed size and their components. It understands the plans that this program
-writes, and what ostree-ext, rpm-ostree and chunkah note in annotations.`,
+		Long: `Prints the layers of an image with their compressed sizes and their components. It reads the plans
+that this program writes, and the annotations that ostree-ext, rpm-ostree and chunkah write.`,
 		Example: `  ostree-ext chunks show docker://registry.example/os:latest
   ostree-ext chunks show oci:layout:latest --html=layers.html`,
 		Args: cobra.ExactArgs(1),
@@ -248,8 +253,8 @@ func newChunksDiffCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "diff OLD NEW",
 		Short: "Show what an update from one image to another downloads",
-		Long: `Prints the layers that a host with the image OLD has to download for the image NEW, with the components that made them new,
-and which components changed, came or went.`,
+		Long: `Prints the layers that a host with the image OLD has to download for the image NEW, with the
+components that changed them, and lists the components that were changed, added or removed.`,
 		Example: `  ostree-ext chunks diff docker://registry.example/os:1 docker://registry.example/os:2
   ostree-ext chunks diff oci:layout:old oci:layout:new --html=update.html`,
 		Args: cobra.ExactArgs(2),

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// commands are all commands, those that cobra adds included.
+// commands returns all commands, including those that cobra adds.
 func commands(t *testing.T) []*cobra.Command {
 	t.Helper()
 	var all []*cobra.Command
@@ -53,7 +53,8 @@ func TestHelpOfEveryCommandGoesToStandardOutput(t *testing.T) {
 func TestEveryCommandHasAManualPage(t *testing.T) {
 	dir := t.TempDir()
 	var out, errOut bytes.Buffer
-	if status := run(t.Context(), []string{"man", "--directory", dir}, streams{out: &out, err: &errOut}); status != exitOK {
+	status := run(t.Context(), []string{"man", "--directory", dir}, streams{out: &out, err: &errOut})
+	if status != exitOK {
 		t.Fatalf("status %d: %s", status, &errOut)
 	}
 	for _, c := range commands(t) {
@@ -67,8 +68,8 @@ func TestEveryCommandHasAManualPage(t *testing.T) {
 	}
 }
 
-// TestOperandErrorsFollowTheUsageLine holds the parser of usage lines to all of them: with too many arguments, each command
-// that takes a limited number must name the first that is too many.
+// TestOperandErrorsFollowTheUsageLine checks that the parser understands every usage line: given too many arguments,
+// each command with a limit must name the first that is too many.
 func TestOperandErrorsFollowTheUsageLine(t *testing.T) {
 	for _, c := range commands(t) {
 		if c.HasSubCommands() || c.Name() == "help" || strings.HasSuffix(c.Use, "...") || strings.HasSuffix(c.Use, "...]") {

@@ -9,23 +9,25 @@ import (
 
 func newContainerCommand(a *app) *cobra.Command {
 	return group("container", "Commits as container images",
-		newEncapsulateCommand(a), newBuildCommand(a), newUnencapsulateCommand(a), newVerifyCommand(a), newInfoCommand(a), newCompareCommand(a))
+		newEncapsulateCommand(a), newBuildCommand(a), newUnencapsulateCommand(a), newVerifyCommand(a), newInfoCommand(a),
+		newCompareCommand(a))
 }
 
-// fetchFlags are the options of every command that reads an image.
+// fetchFlags adds the options of every command that reads an image.
 func fetchFlags(fs *pflag.FlagSet, o *access.Options) {
-	fs.StringVar(&o.AuthFile, "authfile", "", "`FILE` with credentials (default: $REGISTRY_AUTH_FILE, else ostree's auth.json, else none)")
-	fs.BoolVar(&o.Anonymous, "auth-anonymous", false, "use no credentials, whatever is configured")
+	fs.StringVar(&o.AuthFile, "authfile", "", "`FILE` with credentials "+
+		"(default: $REGISTRY_AUTH_FILE, else ostree's auth.json, else none)")
+	fs.BoolVar(&o.Anonymous, "auth-anonymous", false, "use no credentials, even if some are configured")
 	fs.StringVar(&o.CertDir, "cert-dir", "", "`DIR` with certificates and keys for the registry")
 	insecureFlag(fs, o)
 }
 
 func insecureFlag(fs *pflag.FlagSet, o *access.Options) {
 	fs.BoolVar(&o.InsecureSkipTLSVerify, "insecure-skip-tls-verification", false,
-		"accept any certificate, and plain HTTP where HTTPS is not answered")
+		"accept any certificate, and use plain HTTP if HTTPS is not answered")
 }
 
-// checkFetch refuses what cannot be meant together.
+// checkFetch returns a usage error if the options contradict each other.
 func checkFetch(o *access.Options) error {
 	if o.Check() != nil {
 		return usagef("--auth-anonymous and --authfile: choose one")

@@ -37,20 +37,24 @@ func newBuildCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "build (--rootfs=DIR | --from=IMGREF) IMGREF",
 		Short: "Make an image of a root filesystem or of another image, split by content, and print its digest",
-		Long: `Makes an image whose layers follow the packages of a root filesystem, so that updates download little, and writes it to IMGREF.
-The root filesystem is a directory or that of another image, whose configuration is kept. It is read where it lies; being
-root is necessary only where files cannot be read otherwise.
+		Long: `Makes an image from a root filesystem and writes it to IMGREF. Its layers follow the packages in the
+root filesystem, so that updates download little. The root filesystem is a directory, or that of
+another image, whose configuration is kept. A directory is read in place. The command needs root only
+if files cannot be read otherwise.
 
-With --format=plain (the default) the image is an ordinary one. All times in its layers are 1970-01-01, so that a file that was
-installed again changes nothing. With --format=ostree the tree is committed as that of an operating system and the commit
-encapsulated: /etc becomes /usr/etc; /run, /tmp, /proc, /sys, /dev and /boot are emptied; what cannot be kept is listed.
+With --format=plain (the default) the image is an ordinary one. All times in its layers are
+1970-01-01, so that reinstalling a file changes nothing. With --format=ostree the tree is committed as
+an operating system and the commit is encapsulated: /etc becomes /usr/etc; /run, /tmp, /proc, /sys,
+/dev and /boot are emptied. The command lists what cannot be kept.
 
---keep-base leaves the layers of a base image as they are and splits only what is above them.
+--keep-base keeps the layers of a base image and splits only what is above them.
 
 ` + aboutStdout,
 		Example: `  ostree-ext container build --rootfs=rootfs docker://registry.example/app:latest
-  ostree-ext container build --from=docker://registry.example/os:build --format=ostree docker://registry.example/os:latest
-  ostree-ext container build --from=oci:app --keep-base=docker://docker.io/library/debian:12 docker://registry.example/app:latest`,
+  ostree-ext container build --from=docker://registry.example/os:build --format=ostree \
+      docker://registry.example/os:latest
+  ostree-ext container build --from=oci:app --keep-base=docker://docker.io/library/debian:12 \
+      docker://registry.example/app:latest`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.build(cmd, args[0], &f) },
 	}
@@ -64,8 +68,8 @@ func newRechunkCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rechunk SRC DST",
 		Short: "Split an image anew by content, and print the new image's digest",
-		Long: `Reads the image SRC, splits its content by packages and writes the image DST: "container build --from=SRC DST". An image that
-holds a commit becomes one again.
+		Long: `Reads the image SRC, splits its content by packages and writes the image DST. It is the same as
+"container build --from=SRC DST". An image that holds a commit becomes one again.
 
 ` + aboutStdout,
 		Example: `  ostree-ext rechunk docker://registry.example/app:build docker://registry.example/app:latest`,
@@ -83,8 +87,8 @@ holds a commit becomes one again.
 
 func (f *buildFlags) add(c *cobra.Command) {
 	fs := c.Flags()
-	fs.String("keep-base", "", "`IMGREF` of the base image whose layers stay as they are")
-	fs.String("repo", "", "`REPO` to store the commit of --format=ostree in, too")
+	fs.String("keep-base", "", "`IMGREF` of the base image whose layers are kept")
+	fs.String("repo", "", "`REPO` to also store the commit of --format=ostree in")
 	fs.String("write-ref", "", "`REF` of --repo to set to the commit")
 	addChunkFlags(fs)
 	addCheckPrior(fs, &f.checkPrior)
@@ -94,13 +98,13 @@ func (f *buildFlags) add(c *cobra.Command) {
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
 }
 
-// built is the result of container plan.
+// built is the result of container build and rechunk.
 type built struct {
 	Image  string `json:"image"`
 	Digest string `json:"digest"`
 	Commit string `json:"commit,omitempty"`
 	continued
-	// Dropped lists what a commit does not keep.
+	// Dropped lists the paths that a commit does not keep.
 	Dropped []string `json:"dropped,omitempty"`
 }
 
@@ -109,7 +113,7 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 	if err := checkFetch(&f.fetch.Registry); err != nil {
 		return err
 	}
-	o, err := chosen(cmd.Flags())
+	o, err := readOptions(cmd.Flags())
 	if err != nil {
 		return err
 	}
@@ -184,7 +188,7 @@ func (a *app) buildOpened(
 	result := &built{Image: ref.String()}
 	if o.Format == request.OSTree {
 		if p.Made != nil {
-			a.tellDropped(p.Made.Dropped, result)
+			a.reportDropped(p.Made.Dropped, result)
 		}
 		result.Commit = p.Commit.String()
 		if err := store(ctx, o, p, in.repo); err != nil {
@@ -204,8 +208,8 @@ func (a *app) buildOpened(
 	return result, err
 }
 
-// tellDropped lists what a commit does not keep: all of it for programs, the beginning for people.
-func (a *app) tellDropped(list []rootfs.Dropped, result *built) {
+// reportDropped records the paths that a commit does not keep, and warns about the first of them.
+func (a *app) reportDropped(list []rootfs.Dropped, result *built) {
 	const shown = 10
 	for i, d := range list {
 		result.Dropped = append(result.Dropped, d.Path)
@@ -218,7 +222,7 @@ func (a *app) tellDropped(list []rootfs.Dropped, result *built) {
 	}
 }
 
-// inherit takes over the configuration of the image that the tree comes from, and settles the new one's time.
+// inherit takes over the configuration of the image that the tree comes from, and sets the time of the new one.
 func (in *opened) inherit(opts *encapsulate.Options) (err error) {
 	if in.image == nil {
 		in.Created, err = sourceDateEpoch(in.modTime.UTC().Truncate(time.Second))
@@ -250,7 +254,7 @@ func (in *opened) inherit(opts *encapsulate.Options) (err error) {
 	return err
 }
 
-// sourceDateEpoch is the time of that environment variable, else the other.
+// sourceDateEpoch returns the time of SOURCE_DATE_EPOCH, or other if that is not set.
 func sourceDateEpoch(other time.Time) (time.Time, error) {
 	if s := os.Getenv("SOURCE_DATE_EPOCH"); s != "" {
 		return repo.SourceDateEpoch(s)
@@ -258,15 +262,16 @@ func sourceDateEpoch(other time.Time) (time.Time, error) {
 	return other, nil
 }
 
-// store keeps the commit of an image in a repository, too, if that is asked for: one that was made of a root filesystem, or
-// one that an image held, which from has.
+// store stores the commit of an image in the repository of the options, if there is one. The commit was made from a
+// root filesystem, or comes from an image and is in the repository from.
 func store(ctx context.Context, o *request.Options, p *request.Planned, from *repo.Repo) error {
 	if o.Store == "" {
 		return nil
 	}
 	return withRepo(o.Store, func(r *repo.Repo) error {
 		if p.Made == nil {
-			if _, err := r.PullLocal(ctx, from, []string{p.Commit.String()}, repo.PullOptions{}); err != nil || o.WriteRef == "" {
+			_, err := r.PullLocal(ctx, from, []string{p.Commit.String()}, repo.PullOptions{})
+			if err != nil || o.WriteRef == "" {
 				return err
 			}
 		}

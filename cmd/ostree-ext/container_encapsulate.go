@@ -18,7 +18,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
-// encapsulateFlags are the options as they are written.
+// encapsulateFlags are the values of the options.
 type encapsulateFlags struct {
 	repo, digestFile      string
 	copyMeta, copyMetaOpt []string
@@ -33,14 +33,14 @@ func newEncapsulateCommand(a *app) *cobra.Command {
 		Use:     "encapsulate --repo=REPO REV IMGREF",
 		Aliases: []string{"export"},
 		Short:   "Make a container image of a commit and print its digest",
-		Long: `Makes an OCI image of the commit REV and writes it to IMGREF: docker://HOST/NAME[:TAG], oci:DIR[:TAG],
-oci-archive:FILE[:TAG], dir:DIR, docker-archive:FILE[:REF] or containers-storage:NAME. The layers' uncompressed bytes depend
-on the commit and the options alone.
+		Long: `Makes an OCI image of the commit REV and writes it to IMGREF: docker://HOST/NAME[:TAG],
+oci:DIR[:TAG], oci-archive:FILE[:TAG], dir:DIR, docker-archive:FILE[:REF] or
+containers-storage:NAME. The uncompressed bytes of the layers depend only on the commit and the options.
 
-The content is split into layers by the packages that own it, so that an update downloads little. What goes where is
-remembered in a label: while IMGREF names the image of the last build, or --prior does, the layers whose content did not
-change are neither made nor sent again. A commit in which no packages are found becomes a single layer. With --contentmeta
-the content is split as that file says.
+The content is split into layers by the packages that own it, so that an update downloads little. A
+label of the image records the plan. While IMGREF names the image of the last build, or --prior does,
+layers whose content did not change are neither made nor sent again. If no packages are found, the
+commit becomes a single layer. With --contentmeta the content is split as that file says.
 
 ` + aboutStdout,
 		Example: `  ostree-ext container encapsulate --repo=repo exampleos/x86_64/stable docker://registry.example/os:latest
@@ -64,22 +64,25 @@ the content is split as that file says.
 	}
 	repoFlag(c, &f.repo)
 	fs := c.Flags()
-	fs.StringArrayVar(&f.copyMeta, "copymeta", nil, "`KEY` of the commit's metadata to make a label of; an error where it is missing")
-	fs.StringArrayVar(&f.copyMetaOpt, "copymeta-opt", nil, "`KEY` of the commit's metadata to make a label of, if it is there")
+	fs.StringArrayVar(&f.copyMeta, "copymeta", nil, "`KEY` of the commit's metadata to make a label of; "+
+		"it must exist")
+	fs.StringArrayVar(&f.copyMetaOpt, "copymeta-opt", nil,
+		"`KEY` of the commit's metadata to make a label of, if it exists")
 	fs.String("contentmeta", "", "`FILE` that maps content to layers")
 	f.image.add(fs)
 	addChunkFlags(fs)
 	addCheckPrior(fs, &f.checkPrior)
-	fs.StringVar(&f.registry.AuthFile, "authfile", "", "`FILE` with credentials for the registry (default: $REGISTRY_AUTH_FILE, else those of podman and docker)")
+	fs.StringVar(&f.registry.AuthFile, "authfile", "",
+		"`FILE` with credentials for the registry (default: $REGISTRY_AUTH_FILE, else those of podman and docker)")
 	insecureFlag(fs, &f.registry)
 	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
 	return c
 }
 
-// options reads what the flags name.
+// options returns the options that the flags set.
 func (f *encapsulateFlags) options(fs *pflag.FlagSet) (*request.Options, error) {
-	o, err := chosen(fs)
+	o, err := readOptions(fs)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +93,7 @@ func (f *encapsulateFlags) options(fs *pflag.FlagSet) (*request.Options, error) 
 	return &o, nil
 }
 
-// encapsulated is the result of encapsulation.
+// encapsulated is the result of container encapsulate.
 type encapsulated struct {
 	Image  string `json:"image"`
 	Digest string `json:"digest"`
@@ -145,7 +148,7 @@ func (a *app) encapsulate(
 	return a.report(ctx, ref, digest, continued, f.digestFile, result)
 }
 
-// plannedImage plans an image, tells the plan's warnings, and makes the image.
+// plannedImage plans and makes an image, and shows the plan's warnings.
 func (a *app) plannedImage(ctx context.Context, make func() (*request.Planned, error)) (*encapsulate.Image, error) {
 	p, err := make()
 	if err != nil {

@@ -20,12 +20,13 @@ func newUnencapsulateCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "unencapsulate --repo=REPO [--write-ref=REF] OSTREEIMGREF",
 		Aliases: []string{"import"},
-		Short:   "Turn an image back into the commit it was made of",
-		Long: `Fetches the image and stores the commit that it holds. Every digest is checked before the ref is written; a failure
-leaves the repository as it was. Without --write-ref nothing refers to the commit, and a prune would take it.
+		Short:   "Turn an image back into the commit that it was made from",
+		Long: `Fetches the image and stores the commit that it holds. Every digest is checked before the ref is
+written. If the command fails, the repository is unchanged. Without --write-ref nothing refers to the
+commit, and a prune deletes it.
 
-The reference says where the image is and what vouches for it: ostree-unverified-registry:HOST/NAME,
-ostree-unverified-image:TRANSPORT:NAME. References that ask for signatures are refused in this version.`,
+The reference says where the image is and how it is verified: ostree-unverified-registry:HOST/NAME,
+ostree-unverified-image:TRANSPORT:NAME. This version refuses references that require signatures.`,
 		Example: `  ostree-ext container unencapsulate --repo=/ostree/repo --write-ref=exampleos/x86_64/stable \
       ostree-unverified-registry:registry.example/os:latest
   ostree-ext container unencapsulate --repo=repo ostree-unverified-image:oci-archive:os.ociarchive`,
@@ -64,7 +65,7 @@ ostree-unverified-image:TRANSPORT:NAME. References that ask for signatures are r
 	return c
 }
 
-// parseImageReference reads the argument that says where to write an image; a mistake in it is a usage error.
+// parseImageReference parses the argument that says where to write an image. A mistake is a usage error.
 func parseImageReference(arg string) (imgref.ImageReference, error) {
 	ref, err := imgref.ParseImageReference(arg)
 	if err == nil {
@@ -76,7 +77,7 @@ func parseImageReference(arg string) (imgref.ImageReference, error) {
 	return ref, usagef("invalid value '%s' for '<IMGREF>': %w", arg, err)
 }
 
-// parseOstreeReference reads an argument that says where an image is and what vouches for it; a mistake in it is a usage
+// parseOstreeReference parses an argument that says where an image is and how it is verified. A mistake is a usage
 // error.
 func parseOstreeReference(arg string) (imgref.OstreeImageReference, error) {
 	ref, err := imgref.ParseOstreeImageReference(arg)
@@ -123,8 +124,10 @@ func newInfoCommand(a *app) *cobra.Command {
 	return c
 }
 
-// imageInfo reads what an image says of itself.
-func imageInfo(ctx context.Context, ref imgref.OstreeImageReference, fetch source.Options) (*container.ImageInfo, error) {
+// imageInfo opens an image and returns its description.
+func imageInfo(
+	ctx context.Context, ref imgref.OstreeImageReference, fetch source.Options,
+) (*container.ImageInfo, error) {
 	image, err := source.Open(ctx, ref, fetch)
 	if err != nil {
 		return nil, err
@@ -167,7 +170,7 @@ func newCompareCommand(a *app) *cobra.Command {
 	return c
 }
 
-// formatManifestDiff prints upstream's three lines.
+// formatManifestDiff returns upstream's three lines.
 func formatManifestDiff(d container.ManifestDiff) string {
 	line := func(head string, n int, size int64) string {
 		return fmt.Sprintf("%s %-4d  Size: %s\n", head, n, sizes.Format(size))

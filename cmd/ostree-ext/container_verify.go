@@ -18,12 +18,13 @@ func newVerifyCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify IMGREF",
 		Short: "Check that hosts can import an image",
-		Long: `Reads all of an image and checks that digests, sizes, diff-ids and labels agree and that everything can be imported: an image
-of a commit has to give that commit, complete; the layers of an ordinary image have to unpack. This finds images that were
-converted after they were made, as BuildKit does with force-compression=true,compression=estargz.
+		Long: `Reads all of an image and checks that digests, sizes, diff-ids and labels agree and that everything
+can be imported: an image of a commit must yield that commit, complete; the layers of other images must
+unpack. This finds images that were converted after they were made, as BuildKit does with
+force-compression=true,compression=estargz.
 
-What is wrong is printed, a line each, and the exit status is 1. The objects of a commit go into a directory below $TMPDIR until
-the command ends. Signatures are not looked at.`,
+Each problem is printed on a line, and the exit status is 1 if there are any. The objects of a commit
+are stored in a directory below $TMPDIR until the command ends. Signatures are not checked.`,
 		Example: `  ostree-ext container verify docker://registry.example/os:latest
   ostree-ext container verify --json oci:layout:latest`,
 		Args: cobra.ExactArgs(1),
@@ -59,8 +60,8 @@ the command ends. Signatures are not looked at.`,
 	return c
 }
 
-// parseEitherReference reads an argument that says where an image is. What vouches for it may stand before; if it does not,
-// nothing has to.
+// parseEitherReference parses an argument that says where an image is. It may begin with how the image is verified; if
+// not, it is not verified.
 func parseEitherReference(arg string) (imgref.OstreeImageReference, error) {
 	if ref, err := imgref.ParseOstreeImageReference(arg); err == nil {
 		return ref, nil
@@ -69,7 +70,7 @@ func parseEitherReference(arg string) (imgref.OstreeImageReference, error) {
 	return imgref.Unverified(ref), err
 }
 
-// describeVerification is what people read.
+// describeVerification returns the result as text.
 func describeVerification(v *container.Findings) string {
 	var b strings.Builder
 	for _, p := range v.Problems {

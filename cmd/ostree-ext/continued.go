@@ -7,11 +7,11 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
-// continued says what an image was continued from.
+// continued describes how an image continues from a prior one.
 type continued struct {
-	// Prior is the image, with its digest where it has one; empty if the layers were planned afresh.
+	// Prior is the prior image, with its digest if it has one; empty if the layers were planned afresh.
 	Prior string `json:"prior,omitempty"`
-	// Layers counts all, Reused those that were there already, in the prior image or in the base.
+	// Layers is the number of layers. Reused is how many of them are in the prior image or in the base.
 	Layers int `json:"layers"`
 	Reused int `json:"reused"`
 }
@@ -35,8 +35,8 @@ func (a *app) continuedFrom(prior *oci.Image, img *encapsulate.Image) (c continu
 	return c, nil
 }
 
-// tellContinued says in a line what the image was continued from.
-func (a *app) tellContinued(c continued) {
+// printContinued prints a line about the prior image.
+func (a *app) printContinued(c continued) {
 	if a.quiet {
 		return
 	}

@@ -14,8 +14,9 @@ func newDiffCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "diff --repo=REPO FROM TO",
 		Short: "Say which paths differ between two commits",
-		Long: `Prints a line per path: A added, D removed, M changed; directories end in a slash. Owner, mode and extended
-attributes count. What is inside an added or removed directory is not listed.`,
+		Long: `Prints a line per path: A for added, D for removed, M for changed. Directories end in a slash. Owner,
+mode and extended attributes are compared, too. The content of an added or removed directory is not
+listed.`,
 		Example: `  ostree-ext diff --repo=repo exampleos/x86_64/stable^ exampleos/x86_64/stable
   ostree-ext diff --repo=repo --subdir=/usr/etc old new`,
 		Args: cobra.ExactArgs(2),
@@ -41,12 +42,12 @@ attributes count. What is inside an added or removed directory is not listed.`,
 		},
 	}
 	repoFlag(c, &repoPath)
-	c.Flags().StringVar(&subdir, "subdir", "", "compare only what is below `PATH`; the printed paths begin there")
+	c.Flags().StringVar(&subdir, "subdir", "", "compare only `PATH`; the printed paths are relative to it")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
 	return c
 }
 
-// printDiff prints a letter and a path per line.
+// printDiff prints a line with a letter and a path for each difference.
 func (a *app) printDiff(d *repo.TreeDiff) error {
 	for _, part := range []struct {
 		letter, suffix string

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// TestEveryFlagOccursInAScript demands a line of a script for each flag of each command, so that a new one comes with the
-// words that specify it. A line that must end with status 2 does not count: it shows that a flag is refused.
+// TestEveryFlagOccursInAScript checks that a script uses each flag of each command, so that new flags have a test.
+// Lines that must exit with status 2 do not count, since they show that a flag is refused.
 func TestEveryFlagOccursInAScript(t *testing.T) {
 	seen := map[string]bool{}
 	for _, args := range scriptedCommands(t) {
@@ -38,7 +38,7 @@ func TestEveryFlagOccursInAScript(t *testing.T) {
 	}
 }
 
-// owner is the command whose flag it is.
+// owner returns the command that a flag belongs to.
 func owner(c *cobra.Command, flag string) *cobra.Command {
 	for c.HasParent() && c.NonInheritedFlags().Lookup(flag) == nil {
 		c = c.Parent()
@@ -46,13 +46,13 @@ func owner(c *cobra.Command, flag string) *cobra.Command {
 	return c
 }
 
-// brought are flags that cobra makes for every command, which TestHelpOfEveryCommandGoesToStandardOutput covers, and for
-// the scripts of shells.
+// brought are the flags that cobra adds to every command, which TestHelpOfEveryCommandGoesToStandardOutput covers, and
+// to the completion commands.
 func brought(c *cobra.Command, flag string) bool {
 	return flag == "help" || flag == "no-descriptions" && c.Parent().Name() == "completion"
 }
 
-// scriptedCommands are the arguments of each line of a script that runs the program.
+// scriptedCommands returns the arguments of each line in the scripts that runs the program.
 func scriptedCommands(t *testing.T) (all [][]string) {
 	t.Helper()
 	scripts, err := filepath.Glob("testdata/script/*.txtar")
@@ -75,7 +75,7 @@ func scriptedCommands(t *testing.T) (all [][]string) {
 	return all
 }
 
-// flagsIn are the names of the command's own flags among the arguments.
+// flagsIn returns the names of the command's own flags among the arguments.
 func flagsIn(c *cobra.Command, args []string) (names []string) {
 	for _, arg := range args {
 		if name, ok := strings.CutPrefix(arg, "--"); ok {

@@ -20,10 +20,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// formats is the page that promises what is printed.
+// formats is the page that documents the output.
 const formats = "../../docs/formats.md"
 
-// documented are the fields of one section of the page.
+// documented are the documented fields of one section of the page.
 type documented struct {
 	types map[string]string // of each field, by its path
 	seen  map[string]bool
@@ -35,7 +35,7 @@ var (
 	fieldLine   = regexp.MustCompile("^\\| `([^`]+)` \\| ([^|]+) \\|")
 )
 
-// readFormats returns the fields of each command. Commands that print the same share them.
+// readFormats returns the fields of each command. Commands with the same output share them.
 func readFormats(t *testing.T) map[string]*documented {
 	t.Helper()
 	data, err := os.ReadFile(formats)
@@ -75,8 +75,8 @@ func TestEveryCommandThatPrintsJSONIsDocumented(t *testing.T) {
 	}
 }
 
-// check compares an object with what is documented of the fields whose paths begin with a prefix. Nothing is documented
-// of the fields of an object that is specified elsewhere.
+// check compares an object with the documented fields whose paths begin with a prefix. The fields of objects that are
+// specified elsewhere are not documented.
 func (d *documented) check(t *testing.T, prefix string, object map[string]any) {
 	t.Helper()
 	below := func(key string) bool { return strings.HasPrefix(key, prefix) }
@@ -110,7 +110,7 @@ func (d *documented) check(t *testing.T, prefix string, object map[string]any) {
 	}
 }
 
-// ofType reports whether a value has a type as the page names it.
+// ofType reports whether a value has the type that the page gives.
 func ofType(v any, typ string) bool {
 	if rest, ok := strings.CutSuffix(typ, " or null"); ok {
 		return v == nil || ofType(v, rest)
@@ -145,7 +145,7 @@ type session struct {
 	doc map[string]*documented
 }
 
-// run runs a command, in which @ stands for the directory, and returns what it printed.
+// run runs a command and returns its output. @ in arguments stands for the directory.
 func (s *session) run(status int, in, line string) string {
 	s.t.Helper()
 	var out, errs bytes.Buffer
@@ -156,7 +156,7 @@ func (s *session) run(status int, in, line string) string {
 	return out.String()
 }
 
-// json runs a command with --json and compares what it printed with the page.
+// json runs a command with --json and compares its output with the page.
 func (s *session) json(status int, command, line string) {
 	s.t.Helper()
 	s.jsonOf(status, "", command, line)
@@ -189,7 +189,7 @@ func (s *session) jsonOf(status int, in, command, line string) {
 	}
 }
 
-// unseen are fields that no run in a test has.
+// unseen are fields that do not occur in any run of this test.
 var unseen = []string{"revision"}
 
 func TestJSONIsAsDocumented(t *testing.T) {
@@ -253,7 +253,7 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	}
 }
 
-// derive puts a layer onto an image.
+// derive adds a layer to an image.
 func (s *session) derive(from, to string) {
 	s.t.Helper()
 	p, err := layout.FromPath(filepath.Join(s.dir, from))

@@ -12,7 +12,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 )
 
-// imageFlags say what an image is to be beside its layers.
+// imageFlags are the options for the image's metadata.
 type imageFlags struct {
 	labels, annotations, cmd []string
 	config, platform         string
@@ -22,14 +22,15 @@ func (f *imageFlags) add(fs *pflag.FlagSet) {
 	fs.StringArrayVarP(&f.labels, "label", "l", nil, "`KEY=VALUE` to add to the image's labels")
 	fs.StringArrayVar(&f.annotations, "annotation", nil, "`KEY=VALUE` to add to the manifest's annotations")
 	fs.StringArrayVar(&f.cmd, "cmd", nil, "`ARG` of the image's default command; repeat it for each argument")
-	fs.StringVar(&f.config, "config", "", "`FILE` with the container configuration to start from: JSON, the \"config\" object of an OCI image")
+	fs.StringVar(&f.config, "config", "", "`FILE` with the container configuration to start from: JSON, the \"config\" "+
+		"object of an OCI image")
 	fs.String("compression", "gzip", "`NAME` of the layers' compression: gzip, zstd or none")
 	fs.Int("compression-level", 0, "`N` of the compressor; higher is smaller and slower (default: its own)")
 	fs.Bool("compression-fast", false, "compress less and faster")
 	fs.StringVar(&f.platform, "platform", "", "`OS/ARCH[/VARIANT]` of the image (default: this machine's)")
 }
 
-// options reads what the flags name.
+// options sets the options that the flags give.
 func (f *imageFlags) options(opts *encapsulate.Options) (err error) {
 	opts.Cmd = f.cmd
 	if opts.Labels, err = keyValues("label", f.labels); err != nil {
@@ -53,7 +54,7 @@ func (f *imageFlags) options(opts *encapsulate.Options) (err error) {
 	return nil
 }
 
-// keyValues splits KEY=VALUE arguments. The last one of a key wins.
+// keyValues splits KEY=VALUE arguments. If a key is repeated, the last value is used.
 func keyValues(what string, args []string) (map[string]string, error) {
 	if len(args) == 0 {
 		return nil, nil

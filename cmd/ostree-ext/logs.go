@@ -8,8 +8,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// redirectLogs sends what the image library logs, which has a global logger of its own, to ours at debug level. Otherwise its
-// lines would tear progress bars and look like our messages.
+// redirectLogs redirects the global logger of the image library to ours at debug level. Otherwise its lines would
+// disturb progress bars and look like our messages.
 func redirectLogs(to *slog.Logger) {
 	logrus.SetOutput(io.Discard)
 	logrus.SetLevel(logrus.DebugLevel)

@@ -1,8 +1,8 @@
 // Command ostree-ext turns OSTree commits into container images and container images back into OSTree commits.
 //
-// It holds no logic: flags become the options of a package below, results become text or JSON on standard output,
-// diagnostics and progress go to standard error. The exit status is 0 for success, 1 for a failure and 2 for
-// arguments that make no sense.
+// It has no logic of its own. Flags become the options of another package, results become text or JSON on standard
+// output, and messages and progress go to standard error. The exit status is 0 for success, 1 for a failure, and 2 for
+// invalid arguments.
 package main
 
 import (
@@ -19,7 +19,7 @@ import (
 )
 
 func main() {
-	// Writing into a closed pipe is to be an error that says what was being written, not a silent death.
+	// Writing to a closed pipe should fail with a message, and not end the program silently.
 	signal.Ignore(syscall.SIGPIPE)
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
@@ -32,7 +32,7 @@ func main() {
 	os.Exit(code)
 }
 
-// streams are the program's standard streams, so that tests can stand in for a terminal.
+// streams are the standard streams of the program. Tests replace them.
 type streams struct {
 	in       io.Reader
 	out, err io.Writer
@@ -45,7 +45,7 @@ const (
 	exitUsage   = 2
 )
 
-// run is the whole program. It is the one place where an error becomes an exit status.
+// run runs the program. Only here is an error turned into an exit status.
 func run(ctx context.Context, args []string, std streams) int {
 	root := newRootCommand(&app{streams: std})
 	root.SetArgs(args)
@@ -64,16 +64,16 @@ func run(ctx context.Context, args []string, std streams) int {
 	return exitFailure
 }
 
-// usageError marks an error in the arguments, as against one in what they name.
+// usageError is an error in the arguments, as opposed to one in what they name.
 type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
-// usagef makes a usage error.
+// usagef returns a usage error.
 func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
-// oneLine keeps an error message that carries text from elsewhere from looking like several messages.
+// oneLine returns the message of an error on a single line. A message from elsewhere may have several.
 func oneLine(err error) string {
 	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), ": ")
 }

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"ostree-ext": main})
 }
 
-// TestScripts runs testdata/script: the specification of the command line.
+// TestScripts runs the scripts in testdata/script, which specify the command line.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -24,11 +24,12 @@ func TestScripts(t *testing.T) {
 			e.Setenv("SOURCE_DATE_EPOCH", "1700000000")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "closedpipe": closedPipe, "noise": noise, "registry": registries(t)},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "closedpipe": closedPipe,
+			"noise": noise, "registry": registries(t)},
 	})
 }
 
-// exits is the script command "exits STATUS COMMAND...", which demands that exit status.
+// exits is the script command "exits STATUS COMMAND...". It fails if the command exits with another status.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exits STATUS COMMAND...")
@@ -46,7 +47,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// noise is the script command "noise FILE MIB SEED", which makes a file that cannot be compressed.
+// noise is the script command "noise FILE MIB SEED". It writes a file that does not compress.
 func noise(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: noise FILE MIB SEED")
@@ -60,8 +61,8 @@ func noise(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o644))
 }
 
-// closedPipe is the script command "closedpipe FILE COMMAND...": the command's output is a pipe that nobody reads, its exit
-// status must be 1, and what it says goes to FILE.
+// closedPipe is the script command "closedpipe FILE COMMAND...". It runs the command with a closed pipe as its standard
+// output. The exit status must be 1, and standard error goes to FILE.
 func closedPipe(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: closedpipe FILE COMMAND...")

@@ -15,8 +15,8 @@ func newManCommand(a *app, root *cobra.Command) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "man --directory=DIR",
 		Short: "Write the manual pages",
-		Long: `Writes one manual page per command into DIR, made from the same text as --help. Their date is SOURCE_DATE_EPOCH, or
-1970-01-01, so that two runs give the same bytes.`,
+		Long: `Writes one manual page per command into DIR. The pages have the same text as --help. Their date is
+SOURCE_DATE_EPOCH, or 1970-01-01, so that two runs give the same bytes.`,
 		Example: "  ostree-ext man --directory=man",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -38,7 +38,7 @@ func newManCommand(a *app, root *cobra.Command) *cobra.Command {
 			}, dir)
 		},
 	}
-	c.Flags().StringVar(&dir, "directory", "", "`DIR` to write the pages to; made where it is missing")
+	c.Flags().StringVar(&dir, "directory", "", "`DIR` to write the pages to; it is created if necessary")
 	required(c, "directory")
 	return c
 }

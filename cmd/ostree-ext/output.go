@@ -12,12 +12,12 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/output"
 )
 
-// aboutStdout is in the help of each command that writes an image.
-const aboutStdout = `oci-archive:-[:TAG] and docker-archive:-[:REF] are standard output; the result is then
-printed to standard error. What is not a regular file, such as a pipe, is written to as a stream; a symbolic link stays,
-and its target is replaced.`
+// aboutStdout is part of the help of each command that writes an image.
+const aboutStdout = `oci-archive:-[:TAG] and docker-archive:-[:REF] write to standard output; the result is then
+printed to standard error. A target that is not a regular file, such as a pipe, is written to as a
+stream. If it is a symbolic link, the link stays and the file that it points to is replaced.`
 
-// checkArchive refuses to write an archive to a terminal.
+// checkArchive returns a usage error if an archive would be written to a terminal.
 func (a *app) checkArchive(ref imgref.ImageReference) error {
 	if a.isStdout(ref) && isTerminal(a.out) {
 		return usagef("standard output is a terminal: send the archive to a file or a program")
@@ -25,7 +25,7 @@ func (a *app) checkArchive(ref imgref.ImageReference) error {
 	return nil
 }
 
-// isStdout reports whether an image goes to standard output, by the name "-" or by another such as /dev/stdout.
+// isStdout reports whether an image goes to standard output, named "-" or otherwise, such as /dev/stdout.
 func (a *app) isStdout(ref imgref.ImageReference) bool {
 	if !dest.IsStream(ref) {
 		return false
@@ -46,8 +46,8 @@ func (a *app) isStdout(ref imgref.ImageReference) bool {
 	return err == nil && os.SameFile(here, there)
 }
 
-// report writes what a command found out about the image that it wrote: the digest to a file, if there is one to
-// write, and the result. Nothing is added to an image that went to standard output.
+// report writes the digest of an image to a file if there is one, and prints the result. If the image went to standard
+// output, the result goes to standard error.
 func (a *app) report(
 	ctx context.Context, ref imgref.ImageReference, d digest.Digest, c continued, toFile string, result any,
 ) error {
@@ -64,6 +64,6 @@ func (a *app) report(
 	if result != nil {
 		return a.printJSON(result)
 	}
-	a.tellContinued(c)
+	a.printContinued(c)
 	return a.printf("%s\n", d)
 }

@@ -14,15 +14,15 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
-// display shows the progress of work on layers. Its event method is called by one goroutine at a time; stop ends it
-// and must be called before anything else is written to standard error.
+// display shows progress. Its event method is called by one goroutine at a time. stop ends the display, and must be
+// called before anything else is written to standard error.
 type display interface {
 	event(progress.Event)
 	stop()
 }
 
-// newProgress chooses the display: none when quiet, bars on a terminal, a line per layer elsewhere. A terminal whose size
-// nobody knows, as that of a serial line, would show no bar at all.
+// newProgress returns the display: none if quiet, bars on a terminal, and otherwise a line per layer. On a terminal of
+// unknown size, such as a serial line, bars would not be visible.
 func (a *app) newProgress() display {
 	switch {
 	case a.quiet:
@@ -33,7 +33,7 @@ func (a *app) newProgress() display {
 	return newLines(a.err)
 }
 
-// hasRoom reports whether w is a terminal of some size.
+// hasRoom reports whether w is a terminal of known size.
 func hasRoom(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok || !isTerminal(w) {
@@ -48,7 +48,7 @@ type silence struct{}
 func (silence) event(progress.Event) {}
 func (silence) stop()                {}
 
-// lines writes a line when a layer is done. It is done again if its upload failed at the end.
+// lines writes a line when a layer is done. If an upload fails at the end, the layer is made again, and so is the line.
 type lines struct {
 	w     io.Writer
 	total int
@@ -77,7 +77,7 @@ func (l *lines) event(e progress.Event) {
 
 func (l *lines) stop() {}
 
-// bars shows a bar for each layer that is under way, and one line that counts those that are done.
+// bars shows a bar for each unfinished layer, and a line with the number of finished ones.
 type bars struct {
 	p      *mpb.Progress
 	sum    *mpb.Bar
@@ -95,7 +95,8 @@ func (b *bars) event(e progress.Event) {
 	switch e.Kind {
 	case progress.Planned:
 		b.sum = b.add(int64(e.Layer), mpb.BarPriority(1<<20),
-			mpb.PrependDecorators(decor.Name("layers", decor.WCSyncSpaceR)), mpb.AppendDecorators(decor.CountersNoUnit("%d / %d")))
+			mpb.PrependDecorators(decor.Name("layers", decor.WCSyncSpaceR)),
+			mpb.AppendDecorators(decor.CountersNoUnit("%d / %d")))
 	case progress.Started:
 		if bar != nil {
 			bar.Abort(true) // a layer whose upload failed is made again
@@ -119,7 +120,7 @@ func (b *bars) event(e progress.Event) {
 	}
 }
 
-// add adds a bar, or returns nil if the terminal has gone away.
+// add adds a bar. It returns nil if the terminal is gone.
 func (b *bars) add(total int64, opts ...mpb.BarOption) *mpb.Bar {
 	bar, err := b.p.Add(total, mpb.BarStyle().Build(), opts...)
 	if err != nil {
@@ -144,7 +145,7 @@ func (b *bars) layer(e progress.Event) *mpb.Bar {
 	if e.Total > 0 {
 		counters = decor.CountersKiloByte("% .1f / % .1f")
 	}
-	// A bar that is made with a total ends when that is reached, and else never: SetTotal does nothing on it.
+	// Set the total later: a bar that is created with one ends when it is reached, and SetTotal has no effect on it.
 	bar := b.add(0, mpb.BarRemoveOnComplete(),
 		mpb.PrependDecorators(decor.Name(string(name), decor.WCSyncSpaceR)), mpb.AppendDecorators(counters))
 	if bar != nil {
@@ -153,7 +154,7 @@ func (b *bars) layer(e progress.Event) *mpb.Bar {
 	return bar
 }
 
-// stop takes the bars of unfinished layers off the screen and waits until the terminal is ours again.
+// stop removes the bars of unfinished layers and waits until nothing more is written to the terminal.
 func (b *bars) stop() {
 	for _, bar := range b.layers {
 		if bar != nil {

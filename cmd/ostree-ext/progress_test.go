@@ -10,26 +10,32 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
 )
 
-// TestTheBarsEndWhateverBecameOfTheLayers runs in a bubble, where waiting for a bar that never ends is a deadlock.
+// TestTheBarsEndWhateverBecameOfTheLayers runs in a bubble, in which waiting for a bar that never ends is a deadlock.
 func TestTheBarsEndWhateverBecameOfTheLayers(t *testing.T) {
 	planned := progress.Event{Kind: progress.Planned, Layer: 2}
 	event := func(kind progress.Kind, done, total int64) progress.Event {
 		return progress.Event{Kind: kind, Layer: 1, Name: "a layer", Done: done, Total: total}
 	}
 	for name, events := range map[string][]progress.Event{
-		"nothing was planned":          {},
-		"no layer began":               {planned},
-		"no layer is in the plan":      {{Kind: progress.Planned}},
-		"done":                         {planned, event(progress.Started, 0, 8), event(progress.Advanced, 8, 8), event(progress.Finished, 8, 8)},
-		"done before the total":        {planned, event(progress.Started, 0, 8), event(progress.Advanced, 3, 8), event(progress.Finished, 3, 3)},
-		"done after the total":         {planned, event(progress.Started, 0, 8), event(progress.Advanced, 9, 8), event(progress.Finished, 10, 10)},
-		"done without a total":         {planned, event(progress.Started, 0, 0), event(progress.Advanced, 3, 0), event(progress.Finished, 8, 8)},
-		"empty":                        {planned, event(progress.Started, 0, 0), event(progress.Finished, 0, 0)},
-		"cut off":                      {planned, event(progress.Started, 0, 8), event(progress.Advanced, 3, 8)},
-		"made again":                   {planned, event(progress.Started, 0, 8), event(progress.Started, 0, 8), event(progress.Finished, 8, 8)},
-		"made again and cut off":       {planned, event(progress.Started, 0, 0), event(progress.Started, 0, 0)},
-		"done, made again and cut off": {planned, event(progress.Started, 0, 0), event(progress.Finished, 8, 8), event(progress.Started, 0, 0)},
-		"present":                      {planned, event(progress.Present, 0, 8)},
+		"nothing was planned":     {},
+		"no layer began":          {planned},
+		"no layer is in the plan": {{Kind: progress.Planned}},
+		"done": {planned, event(progress.Started, 0, 8), event(progress.Advanced, 8, 8),
+			event(progress.Finished, 8, 8)},
+		"done before the total": {planned, event(progress.Started, 0, 8), event(progress.Advanced, 3, 8),
+			event(progress.Finished, 3, 3)},
+		"done after the total": {planned, event(progress.Started, 0, 8), event(progress.Advanced, 9, 8),
+			event(progress.Finished, 10, 10)},
+		"done without a total": {planned, event(progress.Started, 0, 0), event(progress.Advanced, 3, 0),
+			event(progress.Finished, 8, 8)},
+		"empty":   {planned, event(progress.Started, 0, 0), event(progress.Finished, 0, 0)},
+		"cut off": {planned, event(progress.Started, 0, 8), event(progress.Advanced, 3, 8)},
+		"made again": {planned, event(progress.Started, 0, 8), event(progress.Started, 0, 8),
+			event(progress.Finished, 8, 8)},
+		"made again and cut off": {planned, event(progress.Started, 0, 0), event(progress.Started, 0, 0)},
+		"done, made again and cut off": {planned, event(progress.Started, 0, 0), event(progress.Finished, 8, 8),
+			event(progress.Started, 0, 0)},
+		"present": {planned, event(progress.Present, 0, 8)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -38,7 +44,8 @@ func TestTheBarsEndWhateverBecameOfTheLayers(t *testing.T) {
 					b.event(e)
 				}
 				b.stop()
-				if done := slices.ContainsFunc(events, func(e progress.Event) bool { return e.Kind >= progress.Finished }); b.done[1] != done {
+				done := slices.ContainsFunc(events, func(e progress.Event) bool { return e.Kind >= progress.Finished })
+				if b.done[1] != done {
 					t.Errorf("the layer counts as done: %v", b.done[1])
 				}
 			})

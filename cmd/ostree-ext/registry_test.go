@@ -9,9 +9,9 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/testreg"
 )
 
-// registries is the script command "registry [password | tls | busy]", which starts a registry and puts its address into $REGISTRY.
-// With "password" it wants to be asked by the user me with the password secret, with "tls" by a client that has the
-// certificates that are put into the directory certs, and with "busy" it refuses the first upload while it is under way.
+// registries is the script command "registry [password | tls | busy]". It starts a registry and sets $REGISTRY to its
+// address. With "password" it requires the user me with the password secret. With "tls" it requires a client
+// certificate, and writes the certificates to the directory certs. With "busy" it fails the first upload in the middle.
 func registries(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		if neg || len(args) > 1 {

@@ -12,15 +12,16 @@ import (
 func newRepoCommand(a *app) *cobra.Command {
 	return group("repo", "OSTree repositories",
 		newRepoInitCommand(a), newRepoCommitCommand(a), newRepoLsCommand(a), newRepoShowCommand(a), newRepoRevParseCommand(a),
-		newRepoRefsCommand(a), newRepoCheckoutCommand(a), newRepoPullLocalCommand(a), newRepoFsckCommand(a), newRepoPruneCommand(a))
+		newRepoRefsCommand(a), newRepoCheckoutCommand(a), newRepoPullLocalCommand(a), newRepoFsckCommand(a),
+		newRepoPruneCommand(a))
 }
 
-// repoFlag adds --repo, whose default is OSTREE_REPO as with the ostree program.
+// repoFlag adds --repo. The default is OSTREE_REPO, as for the ostree program.
 func repoFlag(c *cobra.Command, path *string) {
 	c.Flags().StringVar(path, "repo", "", "`DIR` of the repository (default: $OSTREE_REPO)")
 }
 
-// repoPath is the repository that the options and the environment name.
+// repoPath returns the repository that the option or the environment names.
 func repoPath(flag string) (string, error) {
 	if flag == "" {
 		flag = os.Getenv("OSTREE_REPO")
@@ -31,7 +32,7 @@ func repoPath(flag string) (string, error) {
 	return flag, nil
 }
 
-// withRepo opens a repository for the time of a call.
+// withRepo calls f with a repository, and closes it.
 func withRepo(flag string, f func(*repo.Repo) error) (err error) {
 	path, err := repoPath(flag)
 	if err != nil {
@@ -45,8 +46,8 @@ func withRepo(flag string, f func(*repo.Repo) error) (err error) {
 	return f(r)
 }
 
-// checkWriteRef checks the value of --write-ref. An empty one, as from a variable that is not set, would leave the commit
-// without the ref that was asked for.
+// checkWriteRef checks the value of --write-ref. It refuses an empty value, which a script may pass if a variable is
+// not set, because the commit would be left without a ref.
 func checkWriteRef(cmd *cobra.Command, ref string) error {
 	if !cmd.Flags().Changed("write-ref") {
 		return nil
@@ -54,7 +55,7 @@ func checkWriteRef(cmd *cobra.Command, ref string) error {
 	return checkRefArgument(ref)
 }
 
-// checkRefArgument refuses a ref that could not be written before any work is done for it.
+// checkRefArgument checks that a ref is valid, before any work is done.
 func checkRefArgument(ref string) error {
 	_, name, err := repo.ParseRefspec(ref)
 	if err == nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// commitFlags are the options of a commit as they are written.
+// commitFlags are the values of the options.
 type commitFlags struct {
 	repo, branch, parent, base, subject, body, timestamp string
 	strings, values, detached, bindRefs                  []string
@@ -32,11 +32,12 @@ func newRepoCommitCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "commit --repo=REPO (--branch=REF | --orphan) DIR...",
 		Short: "Commit directories as one tree",
-		Long: `Commits the content of DIR and prints the commit. Several directories are laid over each other, later ones over earlier
-ones. Owners, modes and extended attributes are kept; there may be regular files, symlinks and directories only.
+		Long: `Commits the content of DIR and prints the commit. Several directories are merged; files of later ones
+replace those of earlier ones. Owners, modes and extended attributes are kept. The directories may
+contain only regular files, symlinks and directories.
 
-The time of the commit is --timestamp, else SOURCE_DATE_EPOCH, else now. With equal time, options and input, the commit is
-the one that 'ostree commit' makes.`,
+The time of the commit is --timestamp, or else SOURCE_DATE_EPOCH, or else the current time. With equal
+time, options and input, the commit is the same as that of 'ostree commit'.`,
 		Example: `  ostree-ext repo commit --repo=repo --branch=exampleos/x86_64/stable --bootable \
       --add-metadata-string=version=42.0 rootfs/
   ostree-ext repo commit --repo=repo --branch=app --owner-uid=0 --owner-gid=0 app/`,
@@ -56,7 +57,8 @@ the one that 'ostree commit' makes.`,
 					return err
 				}
 				if f.asJSON {
-					return a.printJSON(committed{rev.String(), f.branch, stats.MetadataWritten, stats.ContentWritten, stats.ContentBytes})
+					return a.printJSON(committed{rev.String(), f.branch, stats.MetadataWritten, stats.ContentWritten,
+						stats.ContentBytes})
 				}
 				return a.printf("%s\n", rev)
 			})
@@ -66,8 +68,8 @@ the one that 'ostree commit' makes.`,
 	fs := c.Flags()
 	fs.StringVarP(&f.branch, "branch", "b", "", "`REF` to set to the commit")
 	fs.BoolVar(&f.orphan, "orphan", false, "set no ref")
-	fs.StringVar(&f.parent, "parent", "", "`COMMIT` that is the parent, or none (default: what the branch names now)")
-	fs.StringVar(&f.base, "base", "", "`REV` whose tree lies below the directories")
+	fs.StringVar(&f.parent, "parent", "", "`COMMIT` that is the parent, or none (default: the commit of the branch)")
+	fs.StringVar(&f.base, "base", "", "`REV` whose tree the directories are added to")
 	fs.StringVarP(&f.subject, "subject", "s", "", "one line about the commit")
 	fs.StringVar(&f.body, "body", "", "more about the commit")
 	fs.StringVar(&f.timestamp, "timestamp", "", "`TIME` of the commit: @SECONDS or RFC 3339")
@@ -75,16 +77,18 @@ the one that 'ostree commit' makes.`,
 	fs.StringArrayVar(&f.values, "add-metadata", nil, "`KEY=VALUE` to add to the metadata, in GVariant's text notation")
 	fs.StringArrayVar(&f.detached, "add-detached-metadata-string", nil, "`KEY=VALUE` to add to the detached metadata")
 	fs.StringArrayVar(&f.bindRefs, "bind-ref", nil, "`REF` besides the branch that the commit may be found under")
-	fs.BoolVar(&f.noBindings, "no-bindings", false, "do not write into the commit which refs it belongs to")
+	fs.BoolVar(&f.noBindings, "no-bindings", false, "do not record in the commit which refs it belongs to")
 	fs.BoolVar(&f.bootable, "bootable", false, "mark the commit bootable, with the version of the kernel in it")
-	fs.BoolVar(&f.skipIfUnchanged, "skip-if-unchanged", false, "make no commit if the tree is the parent's; print the parent")
-	fs.StringVar(&f.skipList, "skip-list", "", "`FILE` with paths to leave out, one a line")
+	fs.BoolVar(&f.skipIfUnchanged, "skip-if-unchanged", false,
+		"make no commit if the tree is the parent's; print the parent")
+	fs.StringVar(&f.skipList, "skip-list", "", "`FILE` with paths to leave out, one per line")
 	fs.StringVar(&f.statOverride, "statoverride", "", "`FILE` with modes: lines of [+|=]BITS PATH, BITS in decimal")
 	fs.Int64Var(&f.ownerUID, "owner-uid", -1, "`UID` that owns everything")
 	fs.Int64Var(&f.ownerGID, "owner-gid", -1, "`GID` that owns everything")
-	fs.BoolVar(&f.canonical, "canonical-permissions", false, "make everything root's, with mode 0755 at most, without xattrs")
+	fs.BoolVar(&f.canonical, "canonical-permissions", false,
+		"make everything root's, with mode 0755 at most, without xattrs")
 	fs.BoolVar(&f.noXattrs, "no-xattrs", false, "leave extended attributes out")
-	fs.BoolVar(&f.readOnlyExecutables, "mode-ro-executables", false, "take the write bits from executable files")
+	fs.BoolVar(&f.readOnlyExecutables, "mode-ro-executables", false, "clear the write bits of executable files")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
 	return c
 }
@@ -153,7 +157,9 @@ func (f *commitFlags) commit(ctx context.Context, r *repo.Repo, dirs []string) (
 	return rev, stats, err
 }
 
-func (f *commitFlags) writeTree(ctx context.Context, r *repo.Repo, txn *repo.Txn, c *object.Commit, dirs []string, opts repo.TreeOptions) error {
+func (f *commitFlags) writeTree(
+	ctx context.Context, r *repo.Repo, txn *repo.Txn, c *object.Commit, dirs []string, opts repo.TreeOptions,
+) error {
 	tree := repo.NewMutableTree()
 	if f.base != "" {
 		base, err := r.ResolveRev(f.base)
@@ -185,13 +191,14 @@ func (f *commitFlags) writeTree(ctx context.Context, r *repo.Repo, txn *repo.Txn
 }
 
 func (f *commitFlags) treeOptions() (o repo.TreeOptions, err error) {
-	o = repo.TreeOptions{CanonicalPermissions: f.canonical, NoXattrs: f.noXattrs, ReadOnlyExecutables: f.readOnlyExecutables}
+	o = repo.TreeOptions{CanonicalPermissions: f.canonical, NoXattrs: f.noXattrs,
+		ReadOnlyExecutables: f.readOnlyExecutables}
 	for _, id := range []struct {
 		flag int64
 		to   **uint32
 	}{{f.ownerUID, &o.OwnerUID}, {f.ownerGID, &o.OwnerGID}} {
 		if id.flag > math.MaxUint32 || id.flag < -1 {
-			return o, usagef("%d is no user or group", id.flag)
+			return o, usagef("%d is not a user or group ID", id.flag)
 		}
 		if id.flag >= 0 {
 			n := uint32(id.flag)
@@ -214,7 +221,10 @@ func (f *commitFlags) treeOptions() (o repo.TreeOptions, err error) {
 	}
 	return o, errors.Join(
 		read(f.skipList, func(file *os.File) (err error) { o.Skip, err = repo.ParseSkipList(file); return err }),
-		read(f.statOverride, func(file *os.File) (err error) { o.Overrides, err = repo.ParseStatOverrides(file); return err }),
+		read(f.statOverride, func(file *os.File) (err error) {
+			o.Overrides, err = repo.ParseStatOverrides(file)
+			return err
+		}),
 	)
 }
 
@@ -234,8 +244,10 @@ func (f *commitFlags) resolveParent(r *repo.Repo) (object.Checksum, error) {
 	return rev, err
 }
 
-// metadata is the commit's metadata in the order in which libostree's own program writes it.
-func (f *commitFlags) metadata(ctx context.Context, src repo.Source, r *repo.Repo, c *object.Commit) (gvariant.Dict, error) {
+// metadata returns the commit's metadata, in the order of the ostree program.
+func (f *commitFlags) metadata(
+	ctx context.Context, src repo.Source, r *repo.Repo, c *object.Commit,
+) (gvariant.Dict, error) {
 	d, err := addStrings(nil, f.strings)
 	if err != nil {
 		return nil, err
@@ -281,7 +293,7 @@ func addStrings(d gvariant.Dict, args []string) (gvariant.Dict, error) {
 	return d, nil
 }
 
-// commitTime is the time of a commit: the option's, else that of SOURCE_DATE_EPOCH, else now.
+// commitTime returns the time of a commit: the option's, or else that of SOURCE_DATE_EPOCH, or else the current time.
 func commitTime(option string) (uint64, error) {
 	if option == "" {
 		if option = os.Getenv("SOURCE_DATE_EPOCH"); option == "" {
@@ -293,7 +305,7 @@ func commitTime(option string) (uint64, error) {
 	if secs, ok := strings.CutPrefix(option, "@"); ok {
 		n, err := strconv.ParseUint(secs, 10, 63)
 		if err != nil {
-			return 0, usagef("timestamp %q is no number of seconds", option)
+			return 0, usagef("timestamp %q is not a number of seconds", option)
 		}
 		return n, nil
 	}

@@ -14,9 +14,10 @@ func newRepoInitCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "init --repo=REPO",
 		Short: "Make an empty repository",
-		Long: `Makes an empty repository, or does nothing where there is one already. The mode says how file objects are stored:
-archive compresses them and suits building and serving; bare keeps owners and extended attributes on the files themselves and
-needs root; bare-user keeps them beside and needs no root; bare-user-only does not keep them.`,
+		Long: `Makes an empty repository. If there is a repository already, it does nothing. The mode says how file
+objects are stored: archive compresses them and suits building and serving; bare stores owners and
+extended attributes on the files themselves and needs root; bare-user stores them separately and does
+not need root; bare-user-only does not store them.`,
 		Example: "  ostree-ext repo init --repo=repo --mode=archive",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -45,7 +46,7 @@ func newRepoRefsCommand(a *app) *cobra.Command {
 	var remove, asJSON, revisions, force bool
 	c := &cobra.Command{
 		Use:   "refs --repo=REPO [PREFIX | REV]",
-		Short: "List, make or delete refs",
+		Short: "List, create or delete refs",
 		Example: `  ostree-ext repo refs --repo=repo exampleos
   ostree-ext repo refs --repo=repo --create=exampleos/x86_64/testing exampleos/x86_64/stable
   ostree-ext repo refs --repo=repo --delete exampleos/x86_64/testing`,
@@ -68,10 +69,10 @@ func newRepoRefsCommand(a *app) *cobra.Command {
 	}
 	repoFlag(c, &path)
 	fs := c.Flags()
-	fs.StringVar(&create, "create", "", "make `REF`, which names REV")
+	fs.StringVar(&create, "create", "", "create `REF` for REV")
 	fs.BoolVar(&force, "force", false, "let --create replace a ref")
 	fs.BoolVar(&remove, "delete", false, "delete the ref")
-	fs.BoolVar(&revisions, "revision", false, "print commits, too")
+	fs.BoolVar(&revisions, "revision", false, "also print commits")
 	fs.BoolVar(&asJSON, "json", false, "print a JSON object: ref to commit")
 	c.MarkFlagsMutuallyExclusive("create", "delete")
 	return c
@@ -118,9 +119,10 @@ func (a *app) listRefs(r *repo.Repo, prefix string, revisions, asJSON bool) erro
 func newRepoRevParseCommand(a *app) *cobra.Command {
 	var path string
 	c := &cobra.Command{
-		Use:     "rev-parse --repo=REPO REV...",
-		Short:   "Print the commits that revisions name",
-		Long:    "A revision is a ref, REMOTE:REF, a commit or the first digits of one, and any of these with ^ for its parent.",
+		Use:   "rev-parse --repo=REPO REV...",
+		Short: "Print the commits that revisions name",
+		Long: `A revision is a ref, REMOTE:REF, a commit, or the first digits of a commit. It may be followed by ^
+for the parent.`,
 		Example: "  ostree-ext repo rev-parse --repo=repo exampleos/x86_64/stable^",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {

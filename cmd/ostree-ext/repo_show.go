@@ -48,7 +48,8 @@ func newRepoShowCommand(a *app) *cobra.Command {
 	}
 	repoFlag(c, &path)
 	c.Flags().StringVar(&key, "print-metadata-key", "", "print only the value of `KEY`")
-	c.Flags().StringVar(&detachedKey, "print-detached-metadata-key", "", "print only the value of `KEY` of the detached metadata")
+	c.Flags().StringVar(&detachedKey, "print-detached-metadata-key", "",
+		"print only the value of `KEY` of the detached metadata")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
 	c.MarkFlagsMutuallyExclusive("print-metadata-key", "print-detached-metadata-key", "json")
 	return c
@@ -62,7 +63,7 @@ func (a *app) printKey(what string, d gvariant.Dict, key string) error {
 	return a.printf("%s\n", v)
 }
 
-// commitText is a commit for people. Integers in the metadata are printed as the little-endian numbers that they are.
+// commitText returns a commit as text. Integers in the metadata are printed as the little-endian numbers that they are.
 func commitText(rev object.Checksum, c *object.Commit, detached gvariant.Dict) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "commit %s\n", rev)
@@ -85,7 +86,7 @@ func commitText(rev object.Checksum, c *object.Commit, detached gvariant.Dict) s
 	return b.String()
 }
 
-// shown is a commit for programs. Metadata values are in GVariant's text notation, which keeps their types.
+// shown is a commit as JSON. Metadata values are in GVariant's text notation, which keeps their types.
 type shown struct {
 	Commit          string            `json:"commit"`
 	Parent          string            `json:"parent,omitempty"`

@@ -17,9 +17,10 @@ func newRepoLsCommand(a *app) *cobra.Command {
 	var opts repo.ListOptions
 	var checksums, xattrs, asJSON bool
 	c := &cobra.Command{
-		Use:     "ls --repo=REPO REV [PATH...]",
-		Short:   "List the files of a commit",
-		Long:    "Prints a line per file: type and mode, owner, size and path, as 'ostree ls' does. The default path is the root.",
+		Use:   "ls --repo=REPO REV [PATH...]",
+		Short: "List the files of a commit",
+		Long: `Prints a line per file: type and mode, owner, size and path, as 'ostree ls' does. The default path is
+the root.`,
 		Example: "  ostree-ext repo ls --repo=repo -R exampleos/x86_64/stable /usr/lib/modules",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -49,15 +50,15 @@ func newRepoLsCommand(a *app) *cobra.Command {
 	}
 	repoFlag(c, &path)
 	fs := c.Flags()
-	fs.BoolVarP(&opts.Recursive, "recursive", "R", false, "what is below directories, too")
-	fs.BoolVarP(&opts.DirectoryOnly, "dironly", "d", false, "a directory itself, not what is in it")
+	fs.BoolVarP(&opts.Recursive, "recursive", "R", false, "list directories recursively")
+	fs.BoolVarP(&opts.DirectoryOnly, "dironly", "d", false, "list a directory itself, not its content")
 	fs.BoolVarP(&checksums, "checksum", "C", false, "print checksums")
 	fs.BoolVarP(&xattrs, "xattrs", "X", false, "print extended attributes")
 	fs.BoolVar(&asJSON, "json", false, "print a JSON object per line")
 	return c
 }
 
-// listedEntry is a file for programs.
+// listedEntry is a file as JSON.
 type listedEntry struct {
 	Path     string `json:"path"`
 	Mode     string `json:"mode"` // octal, with the file type
@@ -71,7 +72,8 @@ type listedEntry struct {
 
 func listed(e *repo.ListEntry) listedEntry {
 	l := listedEntry{
-		Path: e.Path, Mode: fmt.Sprintf("%06o", e.Mode), UID: e.UID, GID: e.GID, Size: e.Size, Target: e.Target, Checksum: e.Checksum.String(),
+		Path: e.Path, Mode: fmt.Sprintf("%06o", e.Mode), UID: e.UID, GID: e.GID, Size: e.Size, Target: e.Target,
+		Checksum: e.Checksum.String(),
 	}
 	if e.IsDir() {
 		l.DirMeta = e.DirMeta.String()
@@ -86,8 +88,8 @@ func newRepoCheckoutCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "checkout --repo=REPO REV DIR",
 		Short: "Write the files of a commit to a directory",
-		Long: `Writes the files of a commit to DIR, which must not exist unless --union or one of its kind says how to go on.
-Files are hard links into the repository where its mode allows that: do not change them in place.`,
+		Long: `Writes the files of a commit to DIR, which must not exist unless one of the --union options is given.
+Files are hard links into the repository if its mode allows that: do not change them in place.`,
 		Example: `  ostree-ext repo checkout --repo=repo --user exampleos/x86_64/stable tree
   ostree-ext repo checkout --repo=repo --user --subpath=/usr/etc --union exampleos/x86_64/stable etc`,
 		Args: cobra.ExactArgs(2),
@@ -111,16 +113,17 @@ Files are hard links into the repository where its mode allows that: do not chan
 	}
 	repoFlag(c, &path)
 	fs := c.Flags()
-	fs.BoolVarP(&opts.User, "user", "U", false, "leave owners and extended attributes; needs no root")
+	fs.BoolVarP(&opts.User, "user", "U", false, "do not set owners and extended attributes; does not need root")
 	fs.StringVar(&opts.Subpath, "subpath", "", "write only what is at `PATH`")
-	fs.BoolVar(&union, "union", false, "keep directories that are there, replace files")
-	fs.BoolVar(&unionAdd, "union-add", false, "keep what is there, add the rest")
-	fs.BoolVar(&unionIdentical, "union-identical", false, "what is there already must be the same")
-	fs.BoolVar(&opts.Whiteouts, "whiteouts", false, "take .wh. files as orders to remove")
-	fs.BoolVar(&opts.PassthroughWhiteouts, "process-passthrough-whiteouts", false, "make overlay whiteouts of .ostree-wh. files")
+	fs.BoolVar(&union, "union", false, "keep existing directories, replace existing files")
+	fs.BoolVar(&unionAdd, "union-add", false, "keep existing files, add the others")
+	fs.BoolVar(&unionIdentical, "union-identical", false, "fail if an existing file differs")
+	fs.BoolVar(&opts.Whiteouts, "whiteouts", false, "treat .wh. files as whiteouts")
+	fs.BoolVar(&opts.PassthroughWhiteouts, "process-passthrough-whiteouts", false,
+		"turn .ostree-wh. files into overlayfs whiteouts")
 	fs.BoolVarP(&opts.ForceCopy, "force-copy", "C", false, "copy files; never link")
-	fs.BoolVarP(&opts.RequireHardlinks, "require-hardlinks", "H", false, "fail where a file cannot be linked")
-	fs.BoolVarP(&opts.BareUserOnlyDirs, "bareuseronly-dirs", "M", false, "take odd bits from the modes of directories")
+	fs.BoolVarP(&opts.RequireHardlinks, "require-hardlinks", "H", false, "fail if a file cannot be linked")
+	fs.BoolVarP(&opts.BareUserOnlyDirs, "bareuseronly-dirs", "M", false, "limit the modes of directories to 0775")
 	c.MarkFlagsMutuallyExclusive("union", "union-add", "union-identical")
 	c.MarkFlagsMutuallyExclusive("force-copy", "require-hardlinks")
 	return c
@@ -130,9 +133,10 @@ func newRepoPullLocalCommand(a *app) *cobra.Command {
 	var path, remote string
 	var opts repo.PullOptions
 	c := &cobra.Command{
-		Use:     "pull-local --repo=REPO SOURCE [REF | COMMIT]...",
-		Short:   "Copy commits from a repository on this machine",
-		Long:    "Copies refs or commits from the repository SOURCE, by default all its refs. Objects are linked where both\nrepositories allow it.",
+		Use:   "pull-local --repo=REPO SOURCE [REF | COMMIT]...",
+		Short: "Copy commits from a repository on this machine",
+		Long: `Copies refs or commits from the repository SOURCE, by default all its refs. Objects are hard-linked if
+both repositories allow it.`,
 		Example: "  ostree-ext repo pull-local --repo=host build exampleos/x86_64/stable",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -151,7 +155,7 @@ func newRepoPullLocalCommand(a *app) *cobra.Command {
 	repoFlag(c, &path)
 	fs := c.Flags()
 	fs.StringVar(&remote, "remote", "", "write the refs as those of remote `NAME`")
-	fs.IntVar(&opts.Depth, "depth", 0, "`N` ancestors of each commit, too; -1 for all")
+	fs.IntVar(&opts.Depth, "depth", 0, "also copy `N` ancestors of each commit; -1 for all")
 	fs.BoolVar(&opts.Untrusted, "untrusted", false, "check the checksum of every object")
 	return c
 }
@@ -196,8 +200,9 @@ func newRepoPruneCommand(a *app) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "prune --repo=REPO",
-		Short: "Delete objects that nothing leads to",
-		Long:  "Deletes objects that no commit leads to, or with --refs-only that no ref leads to. No other program can write to the\nrepository meanwhile.",
+		Short: "Delete unreachable objects",
+		Long: `Deletes objects that are not part of any commit, or with --refs-only of any commit that a ref leads to.
+No other program can write to the repository meanwhile.`,
 		Example: `  ostree-ext repo prune --repo=repo --refs-only --depth=2
   ostree-ext repo prune --repo=repo --keep-younger-than=720h`,
 		Args: cobra.NoArgs,
@@ -208,7 +213,7 @@ func newRepoPruneCommand(a *app) *cobra.Command {
 			if younger != "" {
 				d, err := time.ParseDuration(younger)
 				if err != nil || d < 0 {
-					return usagef("--keep-younger-than: %q is no duration like 720h", younger)
+					return usagef("--keep-younger-than: %q is not a duration such as 720h", younger)
 				}
 				opts.KeepYoungerThan = time.Now().Add(-d)
 			}
@@ -233,10 +238,10 @@ func newRepoPruneCommand(a *app) *cobra.Command {
 	fs.BoolVar(&opts.RefsOnly, "refs-only", false, "keep only what refs lead to")
 	fs.IntVar(&depth, "depth", -1, "keep `N` ancestors of each ref; -1 for all")
 	fs.StringVar(&younger, "keep-younger-than", "", "keep commits of the last `DURATION`, such as 720h")
-	fs.StringArrayVar(&opts.OnlyBranches, "only-branch", nil, "`REF` whose history is cut, and no other's")
+	fs.StringArrayVar(&opts.OnlyBranches, "only-branch", nil, "cut the history of `REF` only")
 	fs.StringVar(&deleteCommit, "delete-commit", "", "delete `COMMIT` first")
 	fs.BoolVar(&opts.CommitOnly, "commit-only", false, "delete commits and no other objects")
-	fs.BoolVar(&opts.NoPrune, "no-prune", false, "only say what would be deleted")
+	fs.BoolVar(&opts.NoPrune, "no-prune", false, "only print what would be deleted")
 	fs.BoolVar(&asJSON, "json", false, "print a JSON object")
 	return c
 }
@@ -257,7 +262,7 @@ func (a *app) printPruned(s repo.PruneStats, dry, asJSON bool) error {
 	return a.printf("Deleted %d objects, %s freed\n", s.Deleted, sizes.Format(s.Bytes))
 }
 
-// checked is the result of a check for programs.
+// checked is the result of repo fsck as JSON.
 type checked struct {
 	Commits  int      `json:"commits"`
 	Partial  int      `json:"partial"`

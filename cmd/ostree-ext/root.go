@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// app is what every command shares: the streams and the options that stand before any command.
+// app holds what all commands share: the streams and the global options.
 type app struct {
 	streams
 	quiet bool
@@ -20,8 +20,8 @@ type app struct {
 
 func newRootCommand(a *app) *cobra.Command {
 	root := group("ostree-ext", "OSTree commits as container images, and back")
-	root.Long = `ostree-ext turns an OSTree commit into a container image and such an image back into the same commit, byte for
-byte. It needs neither libostree nor any other program.
+	root.Long = `ostree-ext turns an OSTree commit into a container image and such an image back into the same commit,
+byte for byte. It needs neither libostree nor any other program.
 
 Results go to standard output; messages and progress go to standard error.`
 	root.Example = `  ostree-ext repo init --repo=repo --mode=bare-user
@@ -30,18 +30,18 @@ Results go to standard output; messages and progress go to standard error.`
   ostree-ext container unencapsulate --repo=host ostree-unverified-registry:registry.example/os:latest`
 	root.PersistentPreRun = func(*cobra.Command, []string) { redirectLogs(a.logger()) }
 	root.SilenceUsage, root.SilenceErrors, root.DisableAutoGenTag = true, true, true
-	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress, only results and errors")
+	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print only results and errors")
 	root.PersistentFlags().BoolVar(&a.debug, "debug", false, "log what is being done to standard error")
 	root.AddCommand(
-		newContainerCommand(a), newRechunkCommand(a), newChunksCommand(a), newTarCommand(a), newRepoCommand(a), newDiffCommand(a),
-		newManCommand(a, root), newVersionCommand(a),
+		newContainerCommand(a), newRechunkCommand(a), newChunksCommand(a), newTarCommand(a), newRepoCommand(a),
+		newDiffCommand(a), newManCommand(a, root), newVersionCommand(a),
 	)
 	addStandardCommands(root)
 	strict(root)
 	return root
 }
 
-// logger logs to standard error, at debug level where that is asked for.
+// logger returns a logger to standard error. Its level is debug with --debug.
 func (a *app) logger() *slog.Logger {
 	level := slog.LevelWarn
 	if a.debug {
@@ -50,20 +50,20 @@ func (a *app) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
 }
 
-// warn tells the user of something that is no failure.
+// warn prints a warning unless --quiet is set.
 func (a *app) warn(message string) {
 	if !a.quiet {
 		fmt.Fprintf(a.err, "warning: %s\n", message)
 	}
 }
 
-// printf writes a result.
+// printf prints a result.
 func (a *app) printf(format string, args ...any) error {
 	_, err := fmt.Fprintf(a.out, format, args...)
 	return err
 }
 
-// printJSON writes a result for a program: one object, indented, with a newline.
+// printJSON prints a result as indented JSON with a newline at the end.
 func (a *app) printJSON(v any) error {
 	enc := json.NewEncoder(a.out)
 	enc.SetEscapeHTML(false)
@@ -71,7 +71,7 @@ func (a *app) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
-// printLine writes a result for a program: one object on one line.
+// printLine prints a result as JSON on one line.
 func (a *app) printLine(v any) error {
 	enc := json.NewEncoder(a.out)
 	enc.SetEscapeHTML(false)
@@ -84,7 +84,7 @@ func isTerminal(w io.Writer) bool {
 	if !ok {
 		return false
 	}
-	// Not every character device is one: think of /dev/null.
+	// Not every character device is a terminal. For example, /dev/null is not.
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil && os.Getenv("TERM") != "dumb"
 }

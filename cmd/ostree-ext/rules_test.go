@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestTheCommandLineHasTheRulesOfTheFrontend runs the table of package request through the program. Entries that only the
-// frontend refuses have options there that are arguments here, or do not exist.
+// TestTheCommandLineHasTheRulesOfTheFrontend runs the table of package request with the program. Entries that only the
+// frontend refuses use options that are arguments here, or do not exist.
 func TestTheCommandLineHasTheRulesOfTheFrontend(t *testing.T) {
 	t.Parallel()
 	data, err := os.ReadFile("../../encapsulate/request/testdata/rules.json")
@@ -55,7 +55,8 @@ func TestTheCommandLineHasTheRulesOfTheFrontend(t *testing.T) {
 				args = []string{"container", "encapsulate", "--repo=" + repository, "os"}
 			}
 			for _, name := range slices.Sorted(maps.Keys(c.Options)) {
-				args = append(args, "--"+name+"="+strings.ReplaceAll(c.Options[name], "oci:base", "oci:"+filepath.Join(dir, "base")))
+				args = append(args, "--"+name+"="+strings.ReplaceAll(c.Options[name], "oci:base",
+					"oci:"+filepath.Join(dir, "base")))
 			}
 			args = append(args, "oci:"+filepath.Join(t.TempDir(), "image"))
 			want := exitOK

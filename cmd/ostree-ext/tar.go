@@ -22,9 +22,10 @@ func newTarExportCommand(a *app) *cobra.Command {
 	var repoPath string
 	var formatVersion uint32
 	c := &cobra.Command{
-		Use:     "export --repo=REPO REV",
-		Short:   "Write a commit to standard output as a tar stream",
-		Long:    "Writes the commit and everything it holds as an uncompressed tar stream, which 'tar import' reads. The bytes depend\non the commit alone.",
+		Use:   "export --repo=REPO REV",
+		Short: "Write a commit to standard output as a tar stream",
+		Long: `Writes the commit and all its objects as an uncompressed tar stream, which 'tar import' reads. The
+bytes depend only on the commit.`,
 		Example: "  ostree-ext tar export --repo=repo exampleos/x86_64/stable | zstd > os.tar.zst",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -48,7 +49,8 @@ func newTarExportCommand(a *app) *cobra.Command {
 		},
 	}
 	repoFlag(c, &repoPath)
-	c.Flags().Uint32Var(&formatVersion, "format-version", 1, "`N`, kept for scripts written for upstream; there is one format")
+	c.Flags().Uint32Var(&formatVersion, "format-version", 1,
+		"`N`, accepted for compatibility with upstream; there is only one format")
 	_ = c.Flags().MarkHidden("format-version")
 	return c
 }
@@ -59,7 +61,8 @@ func newTarImportCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "import --repo=REPO [FILE]",
 		Short: "Read a commit from a tar stream",
-		Long:  "Reads the stream of 'tar export' from FILE, or from standard input, and stores the commit. Without --write-ref nothing\nrefers to the commit, and a prune would take it.",
+		Long: `Reads the stream of 'tar export' from FILE or from standard input, and stores the commit. Without
+--write-ref nothing refers to the commit, and a prune deletes it.`,
 		Example: `  zstd -dc os.tar.zst | ostree-ext tar import --repo=repo --write-ref=exampleos/x86_64/stable
   ostree-ext tar import --repo=repo os.tar`,
 		Args: cobra.MaximumNArgs(1),
@@ -117,14 +120,14 @@ func importTar(cmd *cobra.Command, r *repo.Repo, in io.Reader, ref string) (obje
 	return rev, nil
 }
 
-// imported is the result of a command that brings in a commit.
+// imported is the result of a command that imports a commit.
 type imported struct {
 	Commit string `json:"commit"`
 	Ref    string `json:"ref,omitempty"`
 	Digest string `json:"digest,omitempty"`
 }
 
-// printImported prints the line that upstream prints.
+// printImported prints upstream's line.
 func (a *app) printImported(rev object.Checksum, ref string) error {
 	if ref == "" {
 		return a.printf("Imported: %s\n", rev)

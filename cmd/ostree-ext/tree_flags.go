@@ -18,26 +18,27 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// treeFlags name a root filesystem.
+// treeFlags are the flags that name a root filesystem.
 type treeFlags struct{ rootfs, from string }
 
 func (f *treeFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.rootfs, "rootfs", "", "`DIR` with a root filesystem")
-	fs.StringVar(&f.from, "from", "", "`IMGREF` of an image whose root filesystem to take")
+	fs.StringVar(&f.from, "from", "", "`IMGREF` of an image with the root filesystem")
 	addFormatFlags(fs, "default plain, or ostree for an image that holds a commit")
 }
 
-// addFormatFlags adds the options of what is made of a root filesystem. Their values are read by [chosen].
+// addFormatFlags adds the options for images of a root filesystem. [readOptions] reads their values.
 func addFormatFlags(fs *pflag.FlagSet, byDefault string) {
-	fs.String("format", "", "`NAME` of the image's form: plain, or ostree for a commit ("+byDefault+")")
-	fs.String("var", "keep", "`WHAT` --format=ostree does with the content of /var: keep (initial content of a new system) or drop")
-	fs.String("selinux", "auto", "`WHAT` --format=ostree does with SELinux labels: auto (computed from the tree's policy, if it "+
-		"has one) or off (as they are)")
+	fs.String("format", "", "`NAME` of the image's format: plain, or ostree for a commit ("+byDefault+")")
+	fs.String("var", "keep", "`WHAT` --format=ostree does with the content of /var: "+
+		"keep (as the initial content of a new system) or drop")
+	fs.String("selinux", "auto", "`WHAT` --format=ostree does with SELinux labels: "+
+		"auto (compute them from the tree's policy, if it has one) or off (keep them)")
 }
 
 func (f *treeFlags) named() bool { return f.rootfs != "" || f.from != "" }
 
-// kind is what is known of the input before it is opened.
+// kind returns what is known about the input before it is opened.
 func (f *treeFlags) kind() request.Input {
 	if f.from != "" {
 		return request.Image
@@ -45,17 +46,17 @@ func (f *treeFlags) kind() request.Input {
 	return request.Tree
 }
 
-// opened is a root filesystem with what is known of it.
+// opened is an open root filesystem.
 type opened struct {
 	request.Opened
-	modTime time.Time  // of a directory
-	image   *oci.Image // that it comes from, or nil
+	modTime time.Time  // if it is a directory
+	image   *oci.Image // the image that it comes from, or nil
 	close   func() error
-	// repo has the commit where the image holds one and nothing else.
+	// repo has the commit, if the image holds one and no other layers.
 	repo *repo.Repo
 }
 
-// open opens what the flags name, and settles the format.
+// open opens the root filesystem that the flags name, and determines the format.
 func (f *treeFlags) open(ctx context.Context, o *request.Options, fetch source.Options) (*opened, error) {
 	switch {
 	case f.rootfs != "" && f.from != "":
@@ -81,10 +82,10 @@ func (f *treeFlags) open(ctx context.Context, o *request.Options, fetch source.O
 		in.close = both(in.close, image.Close)
 		return in, nil
 	}
-	return nil, usagef("say what to make an image of: --rootfs=DIR or --from=IMGREF")
+	return nil, usagef("name the input: --rootfs=DIR or --from=IMGREF")
 }
 
-// openTree reads the root filesystem of an image. One that holds a commit is one again if nothing else is asked for.
+// openTree reads the root filesystem of an image. If the image holds a commit, the default is to make a commit again.
 func openTree(ctx context.Context, image *oci.Image, o *request.Options) (*opened, error) {
 	kind := request.ImageOfCommit
 	layers, err := image.CommitLayers()
@@ -126,7 +127,7 @@ func openImage(ctx context.Context, arg string, fetch source.Options) (*oci.Imag
 	return source.Open(ctx, ref, fetch)
 }
 
-// openBase compares the root filesystem with that of the image whose layers stay, if there is to be one.
+// openBase opens the base image whose layers are kept, if there is one, and compares its root filesystem with in.Tree.
 func (in *opened) openBase(ctx context.Context, name string, fetch source.Options) (closeBase func() error, err error) {
 	if name == "" {
 		return nil, nil

@@ -26,7 +26,7 @@ func newVersionCommand(a *app) *cobra.Command {
 	return c
 }
 
-// version says what this program is.
+// version describes this program.
 type version struct {
 	Version  string `json:"version"`
 	Revision string `json:"revision,omitempty"`

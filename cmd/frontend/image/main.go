@@ -34,7 +34,7 @@ func run(ctx context.Context) error {
 	dir := flag.String("layout", "", "`DIR` to write as an OCI layout")
 	flag.Parse()
 	if *push == "" && *dir == "" {
-		return errors.New("say where to: --push=IMAGE or --layout=DIR")
+		return errors.New("name a destination: --push=IMAGE or --layout=DIR")
 	}
 	var programs [][]byte
 	var of []ocispec.Platform
