@@ -5,14 +5,14 @@ import (
 	"sync"
 )
 
-// maxGroups is the number of groups from which neighbours in the order of chance per byte are joined beforehand. Time
-// grows with its square.
+// maxGroups is the largest number of groups to arrange. If there are more, neighbours in the order of chance per byte
+// are joined first. Time grows with its square.
 const maxGroups = 2000
 
-// mergeGroups is the same for merging pairs, which is slower.
+// mergeGroups is the same limit for merging pairs, which is slower.
 const mergeGroups = 500
 
-// arrange is the packing itself: the given items in at most k bins, at least expected cost.
+// arrange packs the given items into at most k bins, at low expected cost.
 func (p *packer) arrange(members []int, k int) []bin {
 	if len(members) == 0 {
 		return nil
@@ -48,9 +48,9 @@ func (p *packer) arrange(members []int, k int) []bin {
 	return bins
 }
 
-// startFrom improves a packing given as parts of the groups.
+// startFrom improves a packing, given as parts of the groups.
 func (m *model) startFrom(groups []group, parts [][]group, k int) *arrangement {
-	place := make(map[int]int, len(groups)) // of the group that holds an item
+	place := make(map[int]int, len(groups)) // index of the group, by its first item
 	for i := range groups {
 		for _, c := range groups[i].members {
 			place[c] = i

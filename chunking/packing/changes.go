@@ -11,35 +11,36 @@ type Changes struct {
 	perUpdate float64
 	perDay    float64
 	days      []int
-	known     bool // days is a history, even if an empty one
+	known     bool // days is a history, which may be empty
 }
 
-// PerUpdate is an item that changes with probability p in one update, from 0 to 1, independent of all others.
+// PerUpdate returns the changes of an item that changes in one update with probability p, from 0 to 1, independently
+// of all other items.
 func PerUpdate(p float64) Changes { return Changes{perUpdate: p} }
 
-// PerDay is an item that changes rate times a day on average, independent of all others.
+// PerDay returns the changes of an item that changes rate times a day on average, independently of all other items.
 func PerDay(rate float64) Changes { return Changes{perDay: rate} }
 
-// History is an item that changes rate times a day on average and did so on the given days, counted back from the
-// reference time: 0 is its last day. Days outside of Params.Window are left out. Items with a history that
-// changed on the same days are expected to do so again.
+// History returns the changes of an item that changes rate times a day on average, and that changed on the given
+// days. Days are counted back from the reference time: 0 is the last day before it. Days outside of Params.Window are
+// ignored. Items that changed on the same days are expected to do so again.
 func History(rate float64, days []int) Changes {
 	return Changes{perDay: rate, days: slices.Clone(days), known: true}
 }
 
-// RateOfDays estimates changes a day from the number of days with a change in a window of so many days.
+// RateOfDays estimates the changes per day of an item that changed on the given number of days in a window.
 func RateOfDays(days, window int) float64 {
 	return (float64(days) + eventPrior) / float64(window)
 }
 
-// RateLearned estimates changes a day from what successive builds showed, for items without any other record:
-// the number of changes seen over so many days of exposure.
+// RateLearned estimates the changes per day of an item from earlier builds, which saw the given number of changes in
+// exposure days. It is for items without any other history.
 func RateLearned(changes int, exposure float64) float64 {
-	const unseen = 180 // days after which one change is expected of something never seen
+	const unseen = 180 // days after which one change of a new item is expected
 	return (float64(changes) + 1) / (exposure + unseen)
 }
 
-// eventPrior is the part of an event that every item is taken to have had, whatever its record.
+// eventPrior is the number of changes that is added to every item's history.
 const eventPrior = 0.5
 
 func (c Changes) validate() error {

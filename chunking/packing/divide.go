@@ -2,22 +2,23 @@ package packing
 
 import "math"
 
-// divideWork bounds the steps of one division: the number of groups squared times that of bins, halved.
+// divideWork limits the steps of one division: half the square of the number of groups, times the number of bins.
 const divideWork = 200_000_000
 
-// divideGroups is the number of groups from which neighbours are joined for a division.
+// divideGroups is the largest number of groups to divide. If there are more, neighbours are joined first.
 const divideGroups = 1500
 
-// divide splits an ordered list of groups into at most k ranges of least cost. It is exact for this order: the cheapest
-// division of the first j groups into n ranges ends in a range i…j behind the cheapest one of i groups into n−1.
+// divide splits an ordered list of groups into at most k ranges of least cost. The result is optimal for this order:
+// the cheapest division of the first j groups into n ranges is a last range i…j, preceded by the cheapest division
+// of the first i groups into n−1 ranges.
 func (m *model) divide(groups []group, k int) [][]group {
 	k = min(k, len(groups))
 	groups = m.coarsen(groups, max(k, min(divideGroups, int(math.Sqrt(2*divideWork/float64(k))))))
 	n := len(groups)
 	ranges := m.rangeCosts(groups)
-	best := make([]uint64, n) // best[j]: the first j+1 groups in the current number of ranges
+	best := make([]uint64, n) // best[j]: cost of the first j+1 groups in the current number of ranges
 	copyLast(best, ranges)
-	begins := make([][]uint16, k) // begins[r][j]: where the last of r+1 ranges of the first j+1 groups begins
+	begins := make([][]uint16, k) // begins[r][j]: begin of the last of r+1 ranges of the first j+1 groups
 	begins[0] = make([]uint16, n)
 	chosen, least := 0, best[n-1]
 	next := make([]uint64, n)
@@ -40,8 +41,8 @@ func (m *model) divide(groups []group, k int) [][]group {
 	return parts
 }
 
-// cheapestEnd finds the begin i ≥ r of the last range up to group j for which best of the groups before it and the cost
-// of the range add up to the least; the first of equals.
+// cheapestEnd finds the begin i ≥ r of the last range up to group j. It minimises the sum of the cost of the range
+// and of the best cost of the groups before it. The first of equal ones wins.
 func cheapestEnd(best, costs []uint64, r, j int) (cost uint64, begin uint16) {
 	least := uint64(math.MaxUint64)
 	before := best[r-1 : j]
@@ -55,7 +56,7 @@ func cheapestEnd(best, costs []uint64, r, j int) (cost uint64, begin uint16) {
 	return least, uint16(at + r)
 }
 
-// rangeCosts returns for each j the costs of the ranges i…j for i from 0 to j.
+// rangeCosts returns, for each j, the costs of the ranges i…j for i from 0 to j.
 func (m *model) rangeCosts(groups []group) [][]uint64 {
 	n := len(groups)
 	all := make([]uint64, n*(n+1)/2)

@@ -11,9 +11,9 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/packing"
 )
 
-// fedora reads the 396 packages of a Fedora CoreOS image that ostree-ext ships for its own tests. Each gets the chance
-// p = 1 − e^(−f/(26·d)) to change in one of 26 updates a year, for f changes in d years; what changes with every
-// build has 0.9999.
+// fedora returns the 396 packages of a Fedora CoreOS image that ostree-ext ships for its own tests. Each changes in
+// one of 26 updates a year with probability p = 1 − e^(−f/(26·d)), for f changes in d years. Packages that
+// change with every build have 0.9999.
 func fedora(t testing.TB, d float64) (items []packing.Item, chances map[string]float64) {
 	t.Helper()
 	f, err := os.Open("../upstream/testdata/fedora-coreos-contentmeta.json.gz")
@@ -45,7 +45,7 @@ func fedora(t testing.TB, d float64) (items []packing.Item, chances map[string]f
 	return items, chances
 }
 
-// expected computes the bytes of an update from the lists alone, in floating point and independent of the package.
+// expected computes the expected bytes of an update in floating point, without using the package.
 func expected(items []packing.Item, chances map[string]float64, bins [][]string) float64 {
 	size := make(map[string]uint64, len(items))
 	for _, c := range items {
@@ -79,8 +79,9 @@ func binsOf(result *packing.Result) [][]string {
 	return bins
 }
 
-// The expected bytes of an update of the Fedora list over those of one bin for each package. A plain greedy merge
-// with relocation reaches the column greedy; upstream's and chunkah's packings are far above (1.07 to 2.90).
+// The test compares the expected bytes of an update of the Fedora list with the bytes for one bin per package. A
+// greedy merge with relocation reaches the column greedy. Upstream's and chunkah's packings are far above (1.07 to
+// 2.90).
 func TestFedoraListIsPackedBetterThanByGreedyMerging(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -117,7 +118,7 @@ func TestFedoraListIsPackedBetterThanByGreedyMerging(t *testing.T) {
 	}
 }
 
-// The default overhead keeps the packer from caring about kilobytes; it must not cost bytes that anyone would notice.
+// With the default overhead the packer ignores kilobytes. That must not cost noticeably more bytes.
 func TestDefaultOverheadStaysBelowGreedyMerging(t *testing.T) {
 	t.Parallel()
 	items, chances := fedora(t, 16)

@@ -5,8 +5,9 @@ import (
 	"math/bits"
 )
 
-// Exponents, −ln of the chance to stay unchanged, are integers in units of 2⁻³⁶. They add up exactly, so the cost of a
-// set does not depend on the order in which it was put together. Chances are integers in units of 2⁻³².
+// An exponent is −ln of the probability of no change, as an integer in units of 2⁻³⁶. Exponents are added
+// exactly, so the cost of a set does not depend on the order of its members. Probabilities are integers in units of
+// 2⁻³².
 const (
 	exponentBits = 36
 	exponentMax  = 32 << exponentBits // e⁻³² is far below 2⁻³²
@@ -15,7 +16,7 @@ const (
 	one          = uint64(1) << chanceBits
 )
 
-// exponentOfRate is the exponent per day of a rate.
+// exponentOfRate returns the exponent per day of a rate.
 func exponentOfRate(perDay float64) uint64 {
 	if perDay >= 32 {
 		return exponentMax
@@ -23,8 +24,8 @@ func exponentOfRate(perDay float64) uint64 {
 	return uint64(float64(perDay * (1 << exponentBits)))
 }
 
-// exponentOfChance is −ln(1−p). Each product and sum is rounded on its own (the conversions forbid fused operations),
-// so that every architecture has the same result.
+// exponentOfChance returns −ln(1−p). Each product and sum is rounded separately (the conversions prevent fused
+// operations), so that the result is the same on every architecture.
 func exponentOfChance(p float64) uint64 {
 	if p >= 1 {
 		return exponentMax
@@ -46,7 +47,7 @@ func exponentOfChance(p float64) uint64 {
 	return min(exponentMax, uint64(math.Floor(float64(float64(v*(1<<exponentBits))+0.5))))
 }
 
-// expTable computes e⁻ˣ from three tables of powers, in units of 2⁻⁶³.
+// expTable computes e⁻ˣ from three tables of powers in units of 2⁻⁶³.
 type expTable struct {
 	whole  [32]uint64  // e⁻ⁱ
 	upper  [256]uint64 // e^(−i/2⁸)
@@ -65,7 +66,8 @@ func newExpTable() *expTable {
 	return t
 }
 
-// fillPowers sets powers[i] to base to the i, by squaring, so that rounding errors grow with the logarithm of i only.
+// fillPowers sets powers[i] to the i-th power of base. It squares, so that rounding errors grow only with the
+// logarithm of i.
 func fillPowers(powers []uint64, base uint64) {
 	powers[0] = unit63
 	powers[1] = base
@@ -74,13 +76,14 @@ func fillPowers(powers []uint64, base uint64) {
 	}
 }
 
-// mul63 drops the lowest bit of the product, which is far below the units that are asked for in the end.
+// mul63 multiplies two numbers in units of 2⁻⁶³. It drops the lowest bit of the product, which is far below the
+// units of the final result.
 func mul63(a, b uint64) uint64 {
 	hi, _ := bits.Mul64(a, b)
 	return hi << 1
 }
 
-// unchanged is e⁻ˣ for an exponent x, in units of 2⁻³².
+// unchanged returns e⁻ˣ for an exponent x, in units of 2⁻³².
 func (t *expTable) unchanged(x uint64) uint64 {
 	if x >= exponentGone {
 		return 0
@@ -92,7 +95,8 @@ func (t *expTable) unchanged(x uint64) uint64 {
 	return (v + 1<<30) >> 31
 }
 
-// times multiplies an exponent by a number of days. It ends at a value so far below 2⁶⁴ that a few can be added up.
+// times multiplies an exponent by a number of days. The result is limited to a value so far below 2⁶⁴ that a few
+// results can be added.
 func times(exponent uint64, days uint64) uint64 {
 	hi, lo := bits.Mul64(exponent, days)
 	if hi != 0 || lo > exponentMax {

@@ -46,7 +46,7 @@ func TestOverlongExponentsDoNotWrap(t *testing.T) {
 	}
 }
 
-// Values recorded on amd64: another architecture that differs in one bit fails here.
+// The hash was recorded on amd64. An architecture that differs in one bit fails here.
 func TestCostsAreTheSameOnEveryArchitecture(t *testing.T) {
 	t.Parallel()
 	table := newExpTable()
@@ -63,7 +63,7 @@ func TestCostsAreTheSameOnEveryArchitecture(t *testing.T) {
 	}
 }
 
-// The order of merging and taking away does not change a sum.
+// The order of adding and removing members does not change a sum.
 func TestSumsDoNotDependOnTheOrder(t *testing.T) {
 	t.Parallel()
 	p := manyItems(t, 300, Params{MaxBins: 10})
@@ -74,7 +74,7 @@ func TestSumsDoNotDependOnTheOrder(t *testing.T) {
 	}
 }
 
-// manyItems draws items with histories, like a large system's.
+// manyItems returns random items with histories, like those of a large system.
 func manyItems(t testing.TB, n int, params Params) *packer {
 	t.Helper()
 	r := rand.New(rand.NewPCG(1, 2))
@@ -114,7 +114,7 @@ func TestJoiningNeighboursBeforehandKeepsEveryComponent(t *testing.T) {
 	}
 }
 
-// More items than the packing proper takes are joined beforehand.
+// If there are more items than arrange takes, some are joined first.
 func TestManyThousandComponentsArePacked(t *testing.T) {
 	t.Parallel()
 	p := manyItems(t, 2500, Params{MaxBins: 100})

@@ -2,45 +2,46 @@ package packing
 
 import "slices"
 
-// maxRounds bounds the rounds of improvement; lists seen so far need two to six.
+// maxRounds limits the rounds of improvement. Lists seen so far need two to six.
 const maxRounds = 24
 
-// improveWork bounds the costs computed for one improvement: less than a second's work, which only lists of many
-// hundred items with many bins need. (Not a time: packings are the same on slow machines.)
+// improveWork limits the number of costs computed for one improvement. That is less than a second of work, and only
+// lists of many hundred items with many bins reach it. It is not a time, so that packings are the same on slow
+// machines.
 const improveWork = 3_000_000
 
-// exchangeWork bounds the pairs of groups that one round looks at. Where there are more, only those near each other in
-// the order of chance per byte are tried.
+// exchangeWork limits the pairs of groups that one round tries. If there are more, it tries only pairs that are close
+// in the order of chance per byte.
 const exchangeWork = 200_000
 
-// arrangement is an assignment of groups to bins that is being improved. Its clock counts changes of bins, so that
-// a step passes over what it has seen before and has not changed since.
+// arrangement is an assignment of groups to bins that is being improved. Its clock counts changes of bins, so that a
+// step can skip bins that have not changed since it last ran.
 type arrangement struct {
 	model  *model
 	groups []group // in the order of chance per byte
 	bins   []load
-	bin    []int // of each group
-	rest   []sum // of each group: the other groups of its bin
+	bin    []int // bin of each group
+	rest   []sum // for each group, the sum of the other groups in its bin
 	limit  int
 
 	clock                           int
-	relocated, redivided, exchanged int // the clock when the step began last
-	head, tail                      sum // memory for bestSplit
+	relocated, redivided, exchanged int // the clock when each step last began
+	head, tail                      sum // buffers of bestSplit
 	heads                           []int64
 }
 
-// load is what a bin holds.
+// load is the content of a bin.
 type load struct {
 	sum     sum
 	cost    int64
 	groups  []int // indexes of groups, ascending
 	changed int   // the clock of the last change
-	// The best place to divide the groups in two, and the gain; computed when at is 0.
+	// The best position at which to divide the groups in two, and the gain. They are computed when splitAt is 0.
 	splitAt   int
 	splitGain int64
 }
 
-// newArrangement takes groups, and parts of them that together are at most limit bins.
+// newArrangement returns an arrangement of groups in the given parts, of which there are at most limit.
 func newArrangement(m *model, groups []group, parts [][]int, limit int) *arrangement {
 	a := &arrangement{
 		model: m, groups: groups, limit: limit,
@@ -53,7 +54,7 @@ func newArrangement(m *model, groups []group, parts [][]int, limit int) *arrange
 	return a
 }
 
-// refresh computes anew what depends on the groups of a bin.
+// refresh recomputes what depends on the groups of a bin.
 func (a *arrangement) refresh(at int) {
 	l := &a.bins[at]
 	slices.Sort(l.groups)
@@ -77,7 +78,7 @@ func (a *arrangement) refresh(at int) {
 	}
 }
 
-// total is the cost of all bins.
+// total returns the cost of all bins.
 func (a *arrangement) total() int64 {
 	var t int64
 	for i := range a.bins {
@@ -86,7 +87,7 @@ func (a *arrangement) total() int64 {
 	return t
 }
 
-// improve repeats all steps until none gains.
+// improve repeats all steps until none of them lowers the cost.
 func (a *arrangement) improve() {
 	end := a.model.computed + improveWork
 	for range maxRounds {
@@ -102,7 +103,7 @@ func (a *arrangement) improve() {
 	}
 }
 
-// relocate moves single groups to the bin where they add least, an empty one among them.
+// relocate moves single groups to the bin where they cost least, which may be an empty one.
 func (a *arrangement) relocate() {
 	since := a.relocated
 	a.relocated = a.clock
@@ -159,7 +160,7 @@ func (a *arrangement) dropEmpty() {
 	a.bins = kept
 }
 
-// exchange swaps pairs of groups of different bins.
+// exchange swaps pairs of groups in different bins.
 func (a *arrangement) exchange() {
 	since := a.exchanged
 	a.exchanged = a.clock
@@ -196,8 +197,8 @@ func replace(groups []int, old, new int) {
 	groups[at] = new
 }
 
-// redivide looks at each pair of bins, orders their groups by chance per byte, and divides them at the best place.
-// Items are numbered in that order.
+// redivide takes each pair of bins, sorts their groups by chance per byte, and divides them at the best position.
+// Groups are numbered in that order.
 func (a *arrangement) redivide() {
 	since := a.redivided
 	a.redivided = a.clock
@@ -238,7 +239,7 @@ func (a *arrangement) bestSplit(groups []int) (at int, cost int64) {
 	return at, cost
 }
 
-// useEmpty divides the bins that gain most while the limit allows for more of them.
+// useEmpty divides the bins that gain most, while the limit allows more bins.
 func (a *arrangement) useEmpty() {
 	for len(a.bins) < a.limit {
 		split := a.bestBinToSplit(-1, -1)
@@ -253,9 +254,9 @@ func (a *arrangement) useEmpty() {
 	}
 }
 
-// mergeAndSplit joins the two bins that lose least by it, if another bin gains more from being divided.
+// mergeAndSplit joins the two bins for which that costs least, if dividing another bin gains more.
 func (a *arrangement) mergeAndSplit() {
-	losses := make([][]int64, len(a.bins)) // losses[x][y] by joining x and y, for y < x
+	losses := make([][]int64, len(a.bins)) // losses[x][y] is the cost of joining x and y, for y < x
 	for x := range losses {
 		losses[x] = make([]int64, x)
 		a.mergeLosses(losses, x)
@@ -279,7 +280,7 @@ func (a *arrangement) mergeAndSplit() {
 	}
 }
 
-// mergeLosses computes what joining bin x with each other one loses.
+// mergeLosses computes the cost of joining bin x with each other bin.
 func (a *arrangement) mergeLosses(losses [][]int64, x int) {
 	for y := range a.bins {
 		if high, low := max(x, y), min(x, y); y != x && losses[high] != nil {
@@ -289,7 +290,7 @@ func (a *arrangement) mergeLosses(losses [][]int64, x int) {
 	}
 }
 
-// cheapestMerge returns -1, -1 if there are no two bins.
+// cheapestMerge returns the two bins that cost least to join, or -1, -1 if there are fewer than two.
 func cheapestMerge(losses [][]int64) (from, to int) {
 	from, to = -1, -1
 	for x, row := range losses {
@@ -302,7 +303,7 @@ func cheapestMerge(losses [][]int64) (from, to int) {
 	return from, to
 }
 
-// bestBinToSplit is the bin that gains most from being divided, but for two; -1 if there is none.
+// bestBinToSplit returns the bin that gains most from being divided, or -1. It skips two given bins.
 func (a *arrangement) bestBinToSplit(except, and int) int {
 	best := -1
 	for x := range a.bins {

@@ -2,16 +2,17 @@ package packing
 
 import "slices"
 
-// Kicks bring lists of a dozen groups to the optimum, some hundred groups a few parts in ten thousand nearer to it, and
-// longer ones nothing for much time. They are bounded by the costs computed for them; see improveWork.
+// Kicks bring lists of a dozen groups to the optimum, and lists of some hundred groups closer to it by a few parts in
+// ten thousand. For longer lists they take much time and gain nothing. The number of computed costs limits them; see
+// improveWork.
 const (
 	kickGroups = 500
 	maxKicks   = 200
 	kickWork   = 500_000
 )
 
-// kick leaves a packing from which no single step gains: it moves a few groups to bins of others like them, improves
-// again, and keeps what is cheaper. The choice is the same each time.
+// kick leaves a local optimum: it moves a few groups to the bins of similar groups, improves again, and keeps the
+// cheaper packing. The choice is deterministic.
 func (a *arrangement) kick() {
 	if len(a.bins) < 2 || len(a.groups) > kickGroups {
 		return
@@ -63,7 +64,7 @@ func (a *arrangement) restore(parts [][]int) {
 	}
 }
 
-// generator is a sequence of numbers that look random (xorshift64).
+// generator is a pseudo-random number generator (xorshift64).
 type generator uint64
 
 func (g *generator) below(n int) int {

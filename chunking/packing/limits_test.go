@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// Not parallel: it measures the process. Memory is all that was allocated, which is more than was held at any time.
+// The test is not parallel because it measures the whole process. It counts all allocations, which are more than was
+// in use at any time.
 func TestTwoThousandComponentsTakeLessThanAHundredMebibytes(t *testing.T) {
 	for _, bins := range []int{64, 499} {
 		p := manyItems(t, 2000, Params{MaxBins: bins})
@@ -25,7 +26,7 @@ func TestTwoThousandComponentsTakeLessThanAHundredMebibytes(t *testing.T) {
 	}
 }
 
-// BenchmarkTwoThousandComponents is the time that planning takes for a large system.
+// BenchmarkTwoThousandComponents measures planning for a large system.
 func BenchmarkTwoThousandComponents(b *testing.B) {
 	for _, bins := range []int{64, 120, 499} {
 		b.Run(fmt.Sprintf("layers=%d", bins), func(b *testing.B) {

@@ -2,8 +2,8 @@ package packing
 
 import "slices"
 
-// merge joins the pair of bins whose union costs least more than the two, beginning with one bin for each group,
-// until at most k are left and no pair is cheaper joined than apart.
+// merge starts with one bin for each group, and joins the pair whose union adds least to the cost, until at most k
+// bins are left and joining no pair lowers the cost.
 func (m *model) merge(groups []group, k int) [][]group {
 	t := newMerger(m, groups)
 	for len(t.live) > 1 {
@@ -20,13 +20,13 @@ func (m *model) merge(groups []group, k int) [][]group {
 	return parts
 }
 
-// merger keeps for each bin the cheapest partner among those behind it.
+// merger keeps, for each bin, the cheapest partner among the bins after it.
 type merger struct {
 	model   *model
 	nodes   []mergeNode
 	live    []int // indexes of nodes, ascending
 	partner []int
-	gain    []int64 // cost of the union less that of the two; negative is a gain
+	gain    []int64 // cost of the union minus the costs of the two; negative is a gain
 }
 
 type mergeNode struct {
@@ -54,7 +54,7 @@ func (t *merger) increase(a, b int) int64 {
 	return int64(t.model.costOfUnion(&x.sum, &y.sum)) - x.cost - y.cost
 }
 
-// findPartner looks for the best partner behind the bin at place i of the live ones.
+// findPartner finds the best partner of the bin at position i of the live ones, among the bins after it.
 func (t *merger) findPartner(i int) {
 	at := t.live[i]
 	t.partner[at] = -1
@@ -75,7 +75,7 @@ func (t *merger) cheapest() int {
 	return best
 }
 
-// join makes b a part of a, which is before it, and repairs what referred to either.
+// join merges b into a, which is before it, and updates what referred to either.
 func (t *merger) join(a, b int) {
 	x, y := &t.nodes[a], &t.nodes[b]
 	x.sum.add(&y.sum)

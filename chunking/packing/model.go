@@ -6,7 +6,7 @@ import (
 	"math/bits"
 )
 
-// Limits on parameters, so that costs stay within 64 bits.
+// Limits on parameters. They keep costs within 64 bits.
 const (
 	maxHorizons = 8
 	maxDays     = 1 << 16
@@ -15,37 +15,38 @@ const (
 	costShift   = 24 // costs are in units of 2⁻⁸ bytes, times the number of horizons
 )
 
-// model computes what sets of items cost.
+// model computes the cost of sets of items.
 type model struct {
 	horizons []horizon
 	window   int
-	words    int    // of a history
-	unseen   uint64 // exponent per day of an item with a history, for days of which nothing is known
+	words    int    // length of a history
+	unseen   uint64 // exponent per day of an item with a history, for changes never seen before
 	overhead uint64
 	exp      *expTable
-	computed int // counts costs, for steps that have to end some time
+	computed int // number of costs computed, to limit the work of a step
 }
 
-// horizon is a span of days between updates. A history is one bit for each such span in the window; those of all
-// horizons lie behind each other, each beginning at a new word.
+// horizon is a number of days between updates. A history has one bit for each such span in the window. The bits of
+// all horizons follow each other, each starting at a new word.
 type horizon struct {
 	days       uint64
 	spans      int
 	start, end int // words
 }
 
-// group is what the packer moves: an item, or several that were joined beforehand.
+// group is the unit that the packer moves: one item, or several that were joined first.
 type group struct {
 	sum     sum
 	members []int // indexes of items, ascending
 }
 
-// sum is what the cost of a set depends on. All but the history add up, and so can be taken away again.
+// sum is what the cost of a set depends on. All fields except the history are sums, so members can be subtracted
+// again.
 type sum struct {
 	size     uint64
 	fixed    uint64   // exponents per update
 	rate     uint64   // exponents per day of members without a history
-	recorded uint64   // exponents per day of members with one
+	recorded uint64   // exponents per day of members with a history
 	records  uint64   // number of members with a history
 	history  []uint64 // union of the members' histories; empty if none changed in the window
 }
@@ -84,7 +85,7 @@ func newModel(params Params) (*model, error) {
 	return m, nil
 }
 
-// groups returns one group for each item, in their order.
+// groups returns one group for each item, in the same order.
 func (m *model) groups(items []Item) ([]group, error) {
 	groups := make([]group, len(items))
 	for i := range items {
@@ -127,7 +128,7 @@ func (m *model) sumOf(c *Item) (sum, error) {
 	return s, nil
 }
 
-// add makes s the sum of both sets.
+// add sets s to the sum of both sets.
 func (s *sum) add(other *sum) {
 	s.size += other.size
 	s.fixed += other.fixed
@@ -143,21 +144,21 @@ func (s *sum) add(other *sum) {
 	}
 }
 
-// set makes s a copy of other that shares nothing with it, in the memory s has.
+// set copies other to s. It reuses the memory of s and shares none with other.
 func (s *sum) set(other *sum) {
 	history := append(s.history[:0], other.history...)
 	*s = *other
 	s.history = history
 }
 
-// clone returns a copy that shares nothing with s.
+// clone returns a copy that shares no memory with s.
 func (s *sum) clone() sum {
 	var c sum
 	c.set(s)
 	return c
 }
 
-// total is the sum of items, given by index.
+// total returns the sum of items, given by index.
 func (p *packer) total(members []int) *sum {
 	var s sum
 	for _, i := range members {
@@ -166,13 +167,13 @@ func (p *packer) total(members []int) *sum {
 	return &s
 }
 
-// chance is the chance that a set changes in one update, added up over the horizons, in units of 2⁻³².
+// chance returns the probability that a set changes in one update, summed over the horizons, in units of 2⁻³².
 //
-// Half of the weight of members with a history lies on independence, half on what happened in the window: spans in
-// which none of them changed, less what may happen that never did.
+// For members with a history it is the mean of two estimates. One takes the members as independent. The other counts
+// the spans of the window in which none of them changed, with a correction for changes never seen before.
 func (m *model) chance(s *sum) uint64 { return m.chanceOfUnion(s, &sum{}) }
 
-// chanceOfUnion is the chance of a and b together.
+// chanceOfUnion returns the chance of the union of a and b.
 func (m *model) chanceOfUnion(a, b *sum) uint64 {
 	fixed, rate := a.fixed+b.fixed, a.rate+b.rate
 	recorded, records := a.recorded+b.recorded, a.records+b.records
@@ -214,7 +215,7 @@ func spansOfUnion(h *horizon, a, b []uint64) int {
 
 func (m *model) cost(s *sum) uint64 { return m.costOfUnion(s, &sum{}) }
 
-// costOfUnion is what a bin of a and b together costs in an update.
+// costOfUnion returns the expected cost in one update of a bin with both a and b.
 func (m *model) costOfUnion(a, b *sum) uint64 {
 	m.computed++
 	hi, lo := bits.Mul64(a.size+b.size+m.overhead, m.chanceOfUnion(a, b))

@@ -11,8 +11,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/packing"
 )
 
-// optimum is the least expected download of any partition into at most k bins, by dynamic programming over all sets
-// of items: 3ⁿ steps for each bin.
+// optimum returns the least expected download of any partition into at most k bins. It uses dynamic programming over
+// all sets of items: 3ⁿ steps for each bin.
 func optimum(items []packing.Item, chances map[string]float64, k int) float64 {
 	n := len(items)
 	cost := make([]float64, 1<<n)
@@ -30,7 +30,7 @@ func optimum(items []packing.Item, chances map[string]float64, k int) float64 {
 		next := make([]float64, 1<<n)
 		for set := 1; set < 1<<n; set++ {
 			least := cost[set]
-			lowest := set & -set // is in the bin that is split off, so that each partition is seen once
+			lowest := set & -set // in the bin that is split off, so that each partition is seen once
 			rest := set &^ lowest
 			for others := rest; others > 0; {
 				others = (others - 1) & rest
@@ -43,7 +43,7 @@ func optimum(items []packing.Item, chances map[string]float64, k int) float64 {
 	return best[1<<n-1]
 }
 
-// smallList draws n items like those of real systems: sizes and rates over several orders of magnitude.
+// smallList returns n random items like those of real systems, with sizes and rates over several orders of magnitude.
 func smallList(r *rand.Rand, n int) (items []packing.Item, chances map[string]float64) {
 	chances = map[string]float64{}
 	for i := range n {

@@ -7,9 +7,9 @@ import (
 	"slices"
 )
 
-// byChancePerByte sorts groups by their odds to change per byte. Two bins gain from exchanging groups until each holds
-// a range of this order, but for the last large group or two: adding an group of size s and chance p to a bin of size
-// S that stays unchanged with probability Q costs s − Q·(s·(1−p) − p·S), which compared with other bins is linear in
+// byChancePerByte sorts groups by their odds of a change per byte. In a good packing each bin holds a range of this
+// order, except for a large group or two. The reason: a group of size s and chance p, added to a bin of size S that
+// stays unchanged with probability Q, costs s − Q·(s·(1−p) − p·S). Compared between bins, that is linear in
 // p/(1−p)/s.
 func (m *model) byChancePerByte(groups []group) []group {
 	type ranked struct {
@@ -30,7 +30,7 @@ func (m *model) byChancePerByte(groups []group) []group {
 		order[i] = ranked{groups[i], odds}
 	}
 	slices.SortFunc(order, func(a, b ranked) int {
-		ahi, alo := bits.Mul64(a.odds, b.sum.size+1) // one more, so that nothing has no bytes
+		ahi, alo := bits.Mul64(a.odds, b.sum.size+1) // one more, so that no group has 0 bytes
 		bhi, blo := bits.Mul64(b.odds, a.sum.size+1)
 		return cmp.Or(cmp.Compare(ahi, bhi), cmp.Compare(alo, blo), cmp.Compare(a.odds, b.odds),
 			cmp.Compare(a.sum.size, b.sum.size), cmp.Compare(a.members[0], b.members[0]))
@@ -42,7 +42,7 @@ func (m *model) byChancePerByte(groups []group) []group {
 	return sorted
 }
 
-// coarsen joins neighbours of an ordered list, cheapest first, until at most n are left. What it returns is in the
+// coarsen joins neighbours of an ordered list, the cheapest first, until at most n are left. The result is in the
 // same order.
 func (m *model) coarsen(groups []group, n int) []group {
 	if len(groups) <= n {
@@ -55,13 +55,13 @@ func (m *model) coarsen(groups []group, n int) []group {
 	return list.groups()
 }
 
-// neighbours is a doubly linked list of groups and a heap of what joining two neighbours costs. Entries of pairs that
-// no longer exist have an old stamp and are passed over.
+// neighbours is a doubly linked list of groups, with a heap of the costs of joining two neighbours. Entries of pairs
+// that no longer exist have an old stamp and are skipped.
 type neighbours struct {
 	model      *model
 	nodes      []group
 	next, prev []int
-	stamp      []int // counts changes of a node; −1 is one that was joined to another
+	stamp      []int // counts changes of a node; −1 if it was joined to another
 	pairs      pairHeap
 }
 

@@ -1,25 +1,25 @@
-// Package packing packs items into bins, so that an update of the image is expected to download little. An item stands
-// for a component, a bin for a layer; but the package knows nothing of files, images or package managers: items come in
-// as sizes and chances to change, bins go out as lists of item names.
+// Package packing packs items into bins so that the expected download of an update is small. An item stands for a
+// component and a bin for a layer, but the package does not know files, images or package managers. An item has a
+// size and a chance to change; the result is lists of item names.
 //
-// What is minimised is the expected download of one update
+// It minimises the expected download of one update
 //
 //	Σ over bins of (bytes + overhead) · P(at least one member changes)
 //
-// under the limit on the number of bins. A bin of changed content is fetched whole, so a large member must not
-// share a bin with one that changes often, while many small ones may.
+// under a limit on the number of bins. A changed bin is fetched whole. So a large item should not share a bin with
+// one that changes often, but many small items may.
 //
-// Without a prior image two packings are made, one from an optimal division of the items ordered by chance per byte,
-// one by merging the cheapest pair again and again. Both are improved by moving, exchanging and dividing until nothing
-// gains, and the better one is taken. Short lists are then disturbed and improved again, which brings those of a dozen
+// Without a prior image, it makes two packings: one by optimal division of the items in the order of chance per byte,
+// one by repeatedly merging the cheapest pair. It improves both by moving, exchanging and dividing until no step
+// gains, and takes the better one. Short lists are then perturbed and improved again, which brings lists of a dozen
 // items to the optimum.
 //
-// With a prior image its unchanged bins stay as they are, byte for byte, and only the members of the others are
-// arranged anew: their bytes have to be fetched anyway, so no client can lose by that. Packings from scratch differ much
-// after small changes; whoever can give the prior image should.
+// With a prior image, its unchanged bins stay as they are, byte for byte. Only the members of the other bins are
+// packed again: their bytes have to be fetched anyway, so that costs no client anything. Packings from scratch differ
+// much after small changes, so callers should pass the prior image if there is one.
 //
-// All costs are integers, computed in the same way on every architecture, and every tie is decided by item names:
-// the same items give the same packing in whatever order and wherever they are given.
+// All costs are integers, computed in the same way on every architecture, and item names decide ties. So the same
+// items give the same packing in any order and on any machine.
 package packing
 
 import (
@@ -29,82 +29,80 @@ import (
 	"strings"
 )
 
-// Limits on what a packing is made for. They are far above any image and keep sums of sizes and rates within 64 bits.
+// Limits on the input. They are far above any image, and keep sums of sizes and rates within 64 bits.
 const (
 	MaxItems     = 1 << 20
 	MaxTotalSize = 1 << 46
 )
 
-// DefaultOverhead is the price in bytes of one more bin to fetch: a request, tar padding, an entry in the manifest.
+// DefaultOverhead is the cost in bytes of fetching one more bin: a request, tar padding, an entry in the manifest.
 const DefaultOverhead = 64 << 10
 
-// Item is what goes into a bin as a whole: a set of files that change together.
+// Item is a set of files that change together. It goes into a bin as a whole.
 type Item struct {
-	// ID names the item in every build; it has no version in it. It must not be empty and is unique.
+	// ID is the name of the item in every build, without a version. It must be unique and not empty.
 	ID string
-	// Size is what its content adds to a bin, in bytes.
+	// Size is the number of bytes that the item adds to a bin.
 	Size uint64
-	// Changes says how often its content changes. The zero value never changes.
+	// Changes says how often the content changes. The zero value means never.
 	Changes Changes
-	// Changed says that its content differs from that in the prior image. An item that no prior bin has needs no mark.
+	// Changed says that the content differs from the prior image. It need not be set for items that are in no prior bin.
 	Changed bool
 	// Exclusive asks for a bin that holds nothing else.
 	Exclusive bool
 }
 
-// Params says what a packing is for. Only MaxBins must be set.
+// Params are the parameters of a packing. Only MaxBins must be set.
 type Params struct {
 	// MaxBins is the limit on the number of bins, at least 1.
 	MaxBins int
-	// Horizons are the spans of days between two updates of a host that the packing is made for, with equal weight. None
-	// means 1, 7, 14 and 30. Items with a probability per update count the same at each.
+	// Horizons are the numbers of days between two updates of a host for which the packing is made, with equal weight.
+	// Empty means 1, 7, 14 and 30. Items with a probability per update count the same in each.
 	Horizons []int
-	// Window is the span of days before the reference time that histories of changes cover. Zero means 730.
+	// Window is the number of days before the reference time that histories cover. Zero means 730.
 	Window int
-	// Overhead is added to the bytes of each bin; see DefaultOverhead.
+	// Overhead is added to the bytes of each bin; see [DefaultOverhead].
 	Overhead uint64
-	// Prior lists the bins of the image that hosts have now, in their order. None means a packing from scratch.
+	// Prior lists the bins of the image that hosts have now, in order. If it is empty, the packing is made from scratch.
 	Prior []PriorBin
 	// Rebalance says whether unchanged bins of the prior image may be opened for a better packing.
 	Rebalance Rebalance
-	// Updates is the number of updates over which opening an unchanged bin has to pay under RebalanceAuto. Zero means
-	// 12.
+	// Updates is the number of updates within which opening an unchanged bin must pay off under [RebalanceAuto]. Zero
+	// means 12.
 	Updates int
 }
 
 // PriorBin is a bin of the image that hosts have now.
 type PriorBin struct {
-	// Items are the members by ID; those that are gone may be among them.
+	// Items are the IDs of the members. They may include items that no longer exist.
 	Items []string
-	// Dirty says that the bin cannot be made again byte for byte, whatever its members say.
+	// Dirty says that the bin cannot be made again byte for byte, even if no member changed.
 	Dirty bool
 }
 
 // Rebalance says when an unchanged bin of the prior image is opened.
 type Rebalance uint8
 
-// The policies. Bins are opened under any of them where the bin limit demands it.
+// The policies. All of them open bins if the limit on bins requires it.
 const (
 	// RebalanceNever keeps every unchanged bin.
 	RebalanceNever Rebalance = iota
-	// RebalanceAuto opens bins whose bytes are saved again within Params.Updates updates.
+	// RebalanceAuto opens bins if that saves their bytes again within Params.Updates updates.
 	RebalanceAuto
-	// RebalanceAlways packs from scratch as though there were no prior image.
+	// RebalanceAlways packs from scratch, as if there were no prior image.
 	RebalanceAlways
 )
 
-// Result is a packing: every item is in exactly one bin.
+// Result is a packing. Every item is in exactly one bin.
 type Result struct {
-	// Bins in the order they go into the image: kept bins in their prior order, then the others from the most stable
-	// to the most volatile.
+	// Bins are in the order of the image: kept bins in their prior order, then the others, the most stable first.
 	Bins []Bin
 	// Expected is the expected download of one update in bytes, without overhead.
 	Expected float64
-	// Bound is what Expected would be with a bin for each item: no packing has less, unless items with a
-	// history tend to change on the same days.
+	// Bound is what Expected would be with one bin for each item. No packing has less, unless items with a history tend
+	// to change on the same days.
 	Bound float64
-	// MergedExclusive says that there were too many exclusive items for the limit, so that some share a bin with
-	// each other.
+	// MergedExclusive says that there were too many exclusive items for the limit, so some of them share a bin.
 	MergedExclusive bool
 }
 
@@ -114,14 +112,14 @@ type Bin struct {
 	Items []string
 	// Size is the sum of the members' sizes in bytes.
 	Size uint64
-	// Probability is the chance that an update changes the bin.
+	// Probability is the probability that an update changes the bin.
 	Probability float64
-	// Kept says that the bin has exactly the content of one bin of the prior image.
+	// Kept says that the bin has the same content as a bin of the prior image.
 	Kept bool
 }
 
-// Pack packs the items under params. It fails only on input that has no meaning: a limit below one
-// bin, empty or repeated IDs, chances outside their range, more than MaxItems or MaxTotalSize.
+// Pack packs items into bins. It fails only on invalid input: a limit below one bin, empty or repeated IDs,
+// probabilities out of range, or more than [MaxItems] or [MaxTotalSize].
 func Pack(items []Item, params Params) (*Result, error) {
 	if params.MaxBins < 1 {
 		return nil, fmt.Errorf("a layer limit of %d: it must be at least 1", params.MaxBins)
@@ -165,7 +163,7 @@ func validate(sorted []Item) error {
 	return nil
 }
 
-// packer carries what all steps of one packing need.
+// packer holds what all steps of one packing need.
 type packer struct {
 	*model
 	params Params
@@ -173,7 +171,7 @@ type packer struct {
 	groups []group // one for each item, in the same order
 }
 
-// bin is one in the making: members are indexes of items, ascending.
+// bin is a bin in progress. Its members are indexes of items, ascending.
 type bin struct {
 	members []int
 	kept    bool
@@ -189,7 +187,7 @@ func (p *packer) bins() (bins []bin, mergedExclusive bool) {
 	return p.continued()
 }
 
-// fresh arranges the given items in at most k bins with no regard to a prior image.
+// fresh packs the given items into at most k bins, without a prior image.
 func (p *packer) fresh(members []int, k int) (bins []bin, mergedExclusive bool) {
 	var alone, shared []int
 	for _, i := range members {
@@ -214,7 +212,7 @@ func (p *packer) fresh(members []int, k int) (bins []bin, mergedExclusive bool) 
 		return []bin{{members: slices.Clone(members)}}, true
 	}
 	if len(shared) > 0 {
-		if k == len(bins) { // one bin is left and it is taken by an exclusive item
+		if k == len(bins) { // the only bin left is taken by an exclusive item
 			return []bin{{members: slices.Clone(members)}}, true
 		}
 		bins = append(bins, p.arrange(shared, k-len(bins))...)
@@ -223,7 +221,8 @@ func (p *packer) fresh(members []int, k int) (bins []bin, mergedExclusive bool) 
 	return bins, mergedExclusive
 }
 
-// sortByStability puts the bins first that change least: chains of bins then stay equal for longest.
+// sortByStability sorts the bins, those that change least first. The first layers of successive images then stay
+// equal.
 func (p *packer) sortByStability(bins []bin) {
 	type ranked struct {
 		bin    bin

@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// defaultUpdates is the number of updates over which opening an unchanged bin has to pay.
+// defaultUpdates is the default of Params.Updates.
 const defaultUpdates = 12
 
-// continued arranges the items after a prior image: bins with unchanged content stay, and all else is a pool
-// that is packed anew into the bins that are left.
+// continued packs the items after a prior image. Bins with unchanged content stay. All other items form a pool, which
+// is packed again into the remaining bins.
 func (p *packer) continued() (bins []bin, mergedExclusive bool) {
 	kept, pool := p.clean()
 	kept, pool = p.makeRoom(kept, pool)
@@ -20,7 +20,7 @@ func (p *packer) continued() (bins []bin, mergedExclusive bool) {
 	return p.rebalance(bins, mergedExclusive, kept, pool)
 }
 
-// clean returns the prior bins that stay byte for byte what they are, and the items that are in none of them.
+// clean returns the prior bins that stay byte for byte the same, and the items that are in none of them.
 func (p *packer) clean() (kept []bin, pool []int) {
 	place := make(map[string]int, len(p.items))
 	for i := range p.items {
@@ -59,7 +59,7 @@ func (p *packer) clean() (kept []bin, pool []int) {
 	return kept, pool
 }
 
-// makeRoom opens unchanged bins until the pool has a bin to go to, one for each of its exclusive items.
+// makeRoom opens unchanged bins until the pool has enough bins, one for each of its exclusive items.
 func (p *packer) makeRoom(kept []bin, pool []int) ([]bin, []int) {
 	for len(kept) > 0 && p.params.MaxBins-len(kept) < p.binsNeeded(pool) {
 		at := p.cheapestToOpen(kept, pool)
@@ -70,7 +70,7 @@ func (p *packer) makeRoom(kept []bin, pool []int) ([]bin, []int) {
 	return kept, pool
 }
 
-// binsNeeded is the least number of bins that hold the items with the exclusive ones alone.
+// binsNeeded returns the least number of bins for the items if each exclusive one has its own.
 func (p *packer) binsNeeded(members []int) int {
 	alone := 0
 	for _, i := range members {
@@ -81,8 +81,8 @@ func (p *packer) binsNeeded(members []int) int {
 	return alone + min(1, len(members)-alone)
 }
 
-// cheapestToOpen finds the bin that costs least to join with the pool: its bytes now, and what the union costs more
-// in later updates. Bins of exclusive items come last.
+// cheapestToOpen finds the bin that costs least to join with the pool: its bytes now, plus the additional cost of the
+// union in later updates. Bins of exclusive items come last.
 func (p *packer) cheapestToOpen(kept []bin, pool []int) int {
 	shared := p.total(pool)
 	base := int64(p.cost(shared))
@@ -105,7 +105,7 @@ func (p *packer) cheapestToOpen(kept []bin, pool []int) int {
 	return best
 }
 
-// price is what fetching so many bytes for certain costs, in units of cost.
+// price returns the cost of fetching the given number of bytes for certain.
 func (m *model) price(bytes uint64) int64 {
 	return int64(bytes * uint64(len(m.horizons)) << (chanceBits - costShift))
 }
@@ -114,7 +114,7 @@ func (p *packer) updates() int64 {
 	return int64(cmp.Or(p.params.Updates, defaultUpdates))
 }
 
-// around returns the kept bins and behind them the pool packed into what the limit leaves.
+// around returns the kept bins, followed by the pool packed into the bins that the limit leaves.
 func (p *packer) around(kept []bin, pool []int) (bins []bin, mergedExclusive bool) {
 	bins = slices.Clone(kept)
 	if len(pool) == 0 {
@@ -124,8 +124,8 @@ func (p *packer) around(kept []bin, pool []int) (bins []bin, mergedExclusive boo
 	return append(bins, packed...), merged
 }
 
-// rebalance opens those unchanged bins whose bytes are saved again within the given number of updates: it tries the
-// most promising one, two, four and so on, and all.
+// rebalance opens unchanged bins if that saves their bytes again within Params.Updates updates. It tries the one,
+// two, four and so on most promising bins, and all.
 func (p *packer) rebalance(bins []bin, merged bool, kept []bin, pool []int) ([]bin, bool) {
 	promising := p.mostPromising(kept)
 	now := p.totalCost(bins)
@@ -135,7 +135,7 @@ func (p *packer) rebalance(bins []bin, merged bool, kept []bin, pool []int) ([]b
 		for _, at := range promising[:min(n, len(promising))] {
 			open[at] = true
 		}
-		if n >= len(promising) { // the last try is a packing from scratch
+		if n >= len(promising) { // the last attempt is a packing from scratch
 			for at := range open {
 				open[at] = true
 			}
@@ -150,8 +150,8 @@ func (p *packer) rebalance(bins []bin, merged bool, kept []bin, pool []int) ([]b
 	}
 }
 
-// mostPromising lists the bins from which opening could gain, if each member could have a bin of its own: those
-// with the highest gain first.
+// mostPromising lists the bins that could gain from being opened, the highest gain first. The gain is computed as if
+// each member got its own bin.
 func (p *packer) mostPromising(kept []bin) []int {
 	var list []int
 	gains := make([]int64, len(kept))
@@ -170,7 +170,7 @@ func (p *packer) mostPromising(kept []bin) []int {
 	return list
 }
 
-// opened is the packing in which some of the kept bins are part of the pool.
+// opened returns the packing in which some of the kept bins are part of the pool.
 func (p *packer) opened(kept []bin, pool []int, open []bool) (bins []bin, mergedExclusive bool) {
 	pool = slices.Clone(pool)
 	var closed []bin
@@ -186,10 +186,10 @@ func (p *packer) opened(kept []bin, pool []int, open []bool) (bins []bin, merged
 	return keepEqual(kept, bins), mergedExclusive
 }
 
-// keepEqual marks the bins that have exactly the members of one that could be kept, and puts them first, in their
-// prior order.
+// keepEqual marks as kept the bins that have exactly the members of a kept one. It puts them first, in their prior
+// order.
 func keepEqual(kept, bins []bin) []bin {
-	place := make(map[int]int, len(kept)) // of a bin, by its first member
+	place := make(map[int]int, len(kept)) // position of a kept bin, by its first member
 	for at, b := range kept {
 		place[b.members[0]] = at
 	}
@@ -212,7 +212,7 @@ func keepEqual(kept, bins []bin) []bin {
 	return append(ordered, others...)
 }
 
-// lost is the number of bytes in bins that could be kept but are not among bins.
+// lost returns the number of bytes in bins that could be kept but are not in bins.
 func (p *packer) lost(kept, bins []bin) uint64 {
 	var bytes uint64
 	for _, b := range kept {

@@ -128,8 +128,8 @@ func TestALayerForAnExclusiveComponentIsMadeByOpeningAnother(t *testing.T) {
 	}
 }
 
-// Whatever the input, the bins whose members are all there and unchanged stay, as long as there is room; and what is
-// called kept is one of them.
+// For any input, bins whose members are all present and unchanged stay while there is room. Only such bins are marked
+// as kept.
 func TestKeptLayersAreExactlyTheCleanOnes(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -163,7 +163,8 @@ func TestKeptLayersAreExactlyTheCleanOnes(t *testing.T) {
 	})
 }
 
-// overloaded is a prior image whose first bin has a large stable and a small busy member, as after a bad start.
+// overloaded returns a prior image with a bad packing: its first bin has a large stable member and a small one that
+// changes often.
 func overloaded() ([]packing.Item, []packing.PriorBin) {
 	items := []packing.Item{
 		{ID: "firmware", Size: 100 << 20, Changes: packing.PerUpdate(0.01)},
