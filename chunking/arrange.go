@@ -14,90 +14,92 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// Prior is the image that hosts have now, as far as an arrangement has to know it.
+// Prior is what an arrangement uses of the image that hosts have now.
 type Prior struct {
-	// Layers in their order, without the first.
+	// Layers are the layers in their order, without the first.
 	Layers []PriorLayer
-	// Components by ID, as in [Record].
+	// Components are the components by ID, as in [Record].
 	Components map[string]Known
 }
 
-// PriorLayer is a layer of the image that hosts have now. Either its components are known, or which entries of the tree it has.
+// PriorLayer is a layer of the prior image. Either its components are known, or the entries of the tree that it has.
 type PriorLayer struct {
-	// Components are the members' IDs if the layer follows components, and Key is that of its content then.
+	// Components are the IDs of the layer's components, and Key is the key of its content. They are set if the layer
+	// follows components.
 	Components []string
 	Key        Key
-	// Foreign says that the layer does not follow components, and was read. Entries are what it has of the new tree, without
-	// directories; none if it has anything else.
+	// Foreign says that the layer does not follow components, and that it was read. Entries are the entries of the new
+	// tree that it has, without directories. There are none if the layer has anything else.
 	Foreign bool
 	Entries []uint32
 }
 
-// ArrangeOptions says what an arrangement is for.
+// ArrangeOptions are the options of [Arrange].
 type ArrangeOptions struct {
-	// MaxChunks is the limit on the number of layers besides the first, at least 1.
+	// MaxChunks is the limit on the number of layers after the first. It must be at least 1.
 	MaxChunks int
-	// Format names the form of the layers, with all that changes their bytes. It goes into keys.
+	// Format names the format of the layers, and so everything about it that affects their bytes. It is part of keys.
 	Format string
-	// ParentDirs says that layers have entries for the directories above their files.
+	// ParentDirs says that layers contain the directories above their files.
 	ParentDirs bool
-	// Sharing of the layers' format.
+	// Sharing is the sharing of the layers' format.
 	Sharing Sharing
-	// UpdateInterval is how many days pass between two updates of a host; 0 means that it is not known.
+	// UpdateInterval is the number of days between two updates of a host, or 0 if it is not known.
 	UpdateInterval int
 	Rebalance      packing.Rebalance
 	// Prior is the image to continue from, or nil.
 	Prior *Prior
-	// Density estimates how much of each of some units compression leaves, in thousandths from 1 to 1000. May be nil:
-	// nothing is compressed then.
+	// Density estimates the compressed size of each unit, in thousandths of its size from 1 to 1000. If it is nil,
+	// layers are not compressed.
 	Density func(units []Unit) ([]int, error)
-	// Exclude are entries that are in no layer, because the base image has them. May be nil.
+	// Exclude reports whether an entry is left out of all layers, because the base image has it. It may be nil.
 	Exclude func(index int) bool
 }
 
 // Arrangement says which files of a tree go into which layer, and why.
 type Arrangement struct {
 	Layers []ArrangedLayer
-	// Units are what was arranged, sorted by ID.
+	// Units are the arranged units, sorted by ID.
 	Units []Unit
-	// Record is the arrangement for the next image. Its first key is for the caller to set.
+	// Record is the arrangement as the next image reads it. The caller sets Record.First.
 	Record Record
-	// Expected is the expected download of one update in compressed bytes, Bound what it would be with a layer for each component.
+	// Expected is the expected download of one update in compressed bytes. Bound is the same with one layer for each
+	// component.
 	Expected, Bound float64
-	// Dirty are the prior layers that are not in this image.
+	// Dirty are the layers of the prior image that are not in this image.
 	Dirty []DirtyLayer
-	// Warnings are for the user.
+	// Warnings are messages for the user.
 	Warnings []string
 }
 
-// ArrangedLayer is one layer.
+// ArrangedLayer is one layer of an arrangement.
 type ArrangedLayer struct {
 	// Entries are indexes into the tree's list, ascending.
 	Entries []uint32
-	// Components are the members' IDs, sorted. For a layer that was taken over from another program's image they are those
-	// that have a file in it.
+	// Components are the IDs of the layer's components, sorted. In a layer taken over from another program's image these
+	// are the components with a file in it.
 	Components []string
-	// Packages are the names for the layer's annotation, sorted.
+	// Packages are the names in the layer's annotation, sorted.
 	Packages []string
-	// Size is that of the distinct contents in bytes.
+	// Size is the size of the distinct contents in bytes.
 	Size uint64
-	// Probability is the chance that an update changes the layer.
+	// Probability is the probability that an update changes the layer.
 	Probability float64
 	Key         Key
-	// Prior is the index of the prior image's layer with just this content, or -1.
+	// Prior is the index of the layer of the prior image with the same content, or -1.
 	Prior int
 }
 
-// DirtyLayer is a layer of the prior image that has to be made anew.
+// DirtyLayer is a layer of the prior image that is not kept.
 type DirtyLayer struct {
-	// Prior is its index.
+	// Prior is the index of the layer.
 	Prior int
-	// Changed and Removed are the members that made it dirty, by ID.
+	// Changed and Removed are the IDs of the components that changed or are gone.
 	Changed, Removed []string
 }
 
-// Arrange packs the components of a tree into layers such that updates are expected to download little, and keeps what it can
-// of the prior image. The tree's entries have objects.
+// Arrange packs the components of a tree into layers so that the expected download of updates is small. It keeps the
+// layers of the prior image that did not change. Every file in the tree must have its object set.
 func Arrange(tree rootfs.Tree, set *component.Set, opts ArrangeOptions) (*Arrangement, error) {
 	a := &arranger{tree: tree, index: rootfs.NewIndex(tree), opts: opts, reference: dayOf(set.Reference)}
 	if opts.Prior != nil {
@@ -122,15 +124,15 @@ type arranger struct {
 	opts      ArrangeOptions
 	prior     Prior
 	reference int64
-	whole     []Unit // with everything
-	rest      []Unit // without what is in layers that are taken over
+	whole     []Unit // with all files
+	rest      []Unit // without the files in layers that are taken over
 	known     map[string]Known
-	taken     []int // prior layers that are taken over by their files
+	taken     []int // foreign layers of the prior image that are taken over
 	dirty     map[int]bool
 	out       Arrangement
 }
 
-// exclude takes out what no layer shall have.
+// exclude removes the entries that belong in no layer.
 func (a *arranger) exclude() {
 	if a.opts.Exclude == nil {
 		return
@@ -143,7 +145,7 @@ func (a *arranger) exclude() {
 	a.whole = slices.DeleteFunc(a.whole, func(u Unit) bool { return len(u.Entries) == 0 })
 }
 
-// learn brings what is known of the components up to this image.
+// learn updates what is known about the components with this image.
 func (a *arranger) learn() error {
 	a.known = make(map[string]Known, len(a.whole))
 	var unknown []Unit
@@ -170,7 +172,7 @@ func (a *arranger) learn() error {
 	return nil
 }
 
-// takeOver keeps the prior layers without components all of whose files are still there.
+// takeOver keeps the foreign layers of the prior image whose files are all still there.
 func (a *arranger) takeOver() {
 	entries := a.tree.Entries()
 	taken := make([]bool, entries.Len())
@@ -195,9 +197,11 @@ func (a *arranger) takeOver() {
 		}
 		found = append(found, c)
 	}
-	// Some layers are for what is new; what is least to fetch is opened.
+	// Some layers are left for new files. The smallest layers are given up for that.
 	if limit := a.opts.MaxChunks - 1 - a.opts.MaxChunks/8; len(found) > limit {
-		slices.SortFunc(found, func(x, y candidate) int { return cmp.Or(cmp.Compare(y.size, x.size), cmp.Compare(x.layer, y.layer)) })
+		slices.SortFunc(found, func(x, y candidate) int {
+			return cmp.Or(cmp.Compare(y.size, x.size), cmp.Compare(x.layer, y.layer))
+		})
 		for _, c := range found[limit:] {
 			a.dirty[c.layer] = true
 			for _, i := range c.entries {
@@ -223,7 +227,7 @@ func (a *arranger) takeOver() {
 	}
 }
 
-// pack arranges what is not taken over.
+// pack arranges the files that are not in layers taken over.
 func (a *arranger) pack() error {
 	if len(a.rest) == 0 {
 		return nil
@@ -280,13 +284,14 @@ func (a *arranger) pack() error {
 		a.dirty[n] = true // opened for a better packing
 	}
 	if packed.MergedExclusive {
-		a.out.Warnings = append(a.out.Warnings, "more components ask for a layer of their own than there are layers: some share one; raise --max-layers")
+		a.out.Warnings = append(a.out.Warnings, "there are more components with a layer of their own than layers, "+
+			"so some share a layer: raise --max-layers")
 	}
 	a.out.Expected, a.out.Bound = packed.Expected, packed.Bound
 	return nil
 }
 
-// memberKey is the key of a layer with these components, or no key if one of them is gone.
+// memberKey returns the key of a layer with the given components, or the zero key if one of them is gone.
 func (a *arranger) memberKey(ids []string, units map[string]*Unit) Key {
 	for _, id := range ids {
 		if _, ok := units[id]; !ok {
@@ -296,7 +301,7 @@ func (a *arranger) memberKey(ids []string, units map[string]*Unit) Key {
 	return a.key(entriesOf(ids, units))
 }
 
-// entriesOf are the entries of some components.
+// entriesOf returns the entries of the given components.
 func entriesOf(ids []string, units map[string]*Unit) []uint32 {
 	if len(ids) == 1 {
 		return units[ids[0]].Entries
@@ -313,7 +318,7 @@ func entriesOf(ids []string, units map[string]*Unit) []uint32 {
 	return entries
 }
 
-// key hashes everything that the bytes of a layer depend on.
+// key returns a hash of everything that the bytes of a layer depend on.
 func (a *arranger) key(entries []uint32) (k Key) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\x00%t\x00", a.opts.Format, a.opts.ParentDirs)
@@ -336,7 +341,7 @@ func (a *arranger) key(entries []uint32) (k Key) {
 	return k
 }
 
-// hashParents hashes a directory and those above it.
+// hashParents hashes a directory and the directories above it.
 func (a *arranger) hashParents(h io.Writer, dir string) {
 	for d := dir; ; d = path.Dir(d) {
 		if i, ok := a.index.Find(d); ok {
@@ -349,7 +354,7 @@ func (a *arranger) hashParents(h io.Writer, dir string) {
 	}
 }
 
-// finish orders the layers, names their packages, and writes the record.
+// finish sorts the layers, sets their packages, and fills in the record.
 func (a *arranger) finish(set *component.Set) {
 	slices.SortStableFunc(a.out.Layers, func(x, y ArrangedLayer) int {
 		return cmp.Compare(uint(x.Prior), uint(y.Prior)) // kept layers in their order, then the others
@@ -383,7 +388,7 @@ func (a *arranger) finish(set *component.Set) {
 	}
 }
 
-// describe says what is in a layer that does not follow components.
+// describe sets the components of a layer that does not follow components.
 func (a *arranger) describe(l *ArrangedLayer, set *component.Set) {
 	ids := map[string]bool{}
 	for _, i := range l.Entries {
@@ -398,7 +403,7 @@ func (a *arranger) describe(l *ArrangedLayer, set *component.Set) {
 	})
 }
 
-// whyDirty compares the members of a prior layer with what they are now.
+// whyDirty compares the components of a prior layer with the current ones.
 func (a *arranger) whyDirty(n int, units map[string]*Unit) DirtyLayer {
 	d := DirtyLayer{Prior: n}
 	for _, id := range a.prior.Layers[n].Components {

@@ -21,18 +21,18 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// files is a tree of which only the names and objects count: "path" → content.
+// files is a tree with names and objects only.
 type files struct{ entries *rootfs.List }
 
 func (f files) Entries() *rootfs.List { return f.entries }
 func (f files) Open(context.Context, int) (io.ReadCloser, error) {
-	return nil, fmt.Errorf("nothing here reads content")
+	return nil, fmt.Errorf("the test does not expect content to be read")
 }
 
-// packages is what a system has: component → version, or component → "path=content" list.
+// packages describes a system. It maps a component to its version, or to a list of "path=content".
 type packages map[string]string
 
-// system makes a tree of packages with a big and a small file each, and the set that a detector finds in it.
+// system returns a tree of packages with a big and a small file each, and the components in it.
 func system(t *testing.T, pkgs packages, extra map[string]string) (files, *component.Set) {
 	t.Helper()
 	owner, content := map[string]string{}, map[string]string{}
@@ -65,7 +65,8 @@ func system(t *testing.T, pkgs packages, extra map[string]string) (files, *compo
 		if strings.HasPrefix(c, "small") {
 			size = 100
 		}
-		add(p, rootfs.Entry{FileHeader: &object.FileHeader{Mode: object.ModeRegular | 0o644}, Object: sha256.Sum256([]byte(c)), Size: size})
+		header := &object.FileHeader{Mode: object.ModeRegular | 0o644}
+		add(p, rootfs.Entry{FileHeader: header, Object: sha256.Sum256([]byte(c)), Size: size})
 		for d := path.Dir(p); ; d = path.Dir(d) {
 			add(d, rootfs.Entry{FileHeader: &object.FileHeader{Mode: object.ModeDir | 0o755}})
 			if d == "/" {
@@ -112,7 +113,7 @@ func arrange(t *testing.T, pkgs packages, extra map[string]string, opts chunking
 	return a
 }
 
-// checkPartition sees that every file is in exactly one layer.
+// checkPartition checks that every file is in exactly one layer.
 func checkPartition(t *testing.T, tree files, a *chunking.Arrangement) {
 	t.Helper()
 	layers := map[uint32]int{}
@@ -132,7 +133,7 @@ func checkPartition(t *testing.T, tree files, a *chunking.Arrangement) {
 	}
 }
 
-// priorOf is what the next build knows of an image, by way of its label.
+// priorOf returns what the next build reads from the image's label.
 func priorOf(t *testing.T, a *chunking.Arrangement) *chunking.Prior {
 	t.Helper()
 	label, err := a.Record.Encode()
@@ -144,7 +145,7 @@ func priorOf(t *testing.T, a *chunking.Arrangement) *chunking.Prior {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(&a.Record, r); diff != "" {
-		t.Fatalf("the record changes on its way through the label (-want +got):\n%s", diff)
+		t.Fatalf("the record changes when it is encoded and parsed (-want +got):\n%s", diff)
 	}
 	p := &chunking.Prior{Components: r.Components}
 	for _, l := range r.Layers {
@@ -193,7 +194,7 @@ func TestOneChangedPackageDirtiesOneLayerAndSaysSo(t *testing.T) {
 	}
 	k := second.Record.Components["deb/p11"]
 	if k.Changes != 1 {
-		t.Errorf("learned of p11: %+v, want one change", k)
+		t.Errorf("p11: got %+v, want one change", k)
 	}
 }
 
@@ -215,7 +216,7 @@ func TestNewAndVanishedComponentsOpenNoMoreThanTheirLayer(t *testing.T) {
 func TestLayersOfAnotherProgramAreTakenOverByTheirFiles(t *testing.T) {
 	pkgs := distro(12)
 	old, _ := system(t, pkgs, nil)
-	// Another program put the names into layers by the last digit, whatever the component.
+	// The other program chose the layer by the last digit of the name, regardless of the component.
 	foreign := func() *chunking.Prior {
 		tree, _ := system(t, pkgs, nil)
 		layers := make([]chunking.PriorLayer, 5)
@@ -248,7 +249,7 @@ func TestLayersOfAnotherProgramAreTakenOverByTheirFiles(t *testing.T) {
 	}
 	for _, l := range next.Record.Layers[:3] {
 		if l.Components != nil {
-			t.Errorf("a layer that follows no components is recorded with %v", l.Components)
+			t.Errorf("a layer that does not follow components is recorded with %v", l.Components)
 		}
 	}
 }
@@ -293,15 +294,18 @@ func TestFiftyUpdatesKeepEveryUntouchedLayer(t *testing.T) {
 
 func TestRecordsThatMakeNoSenseAreErrors(t *testing.T) {
 	for name, label := range map[string]string{
-		"empty":              "",
-		"no JSON":            "{",
-		"another version":    `{"v":2,"first":"AAAAAAAAAAAAAAAAAAAAAA=="}`,
-		"a short key":        `{"v":1,"first":"AAAA"}`,
-		"an unknown member":  `{"v":1,"first":"AAAAAAAAAAAAAAAAAAAAAA==","layers":[{"c":[0],"k":"AAAAAAAAAAAAAAAAAAAAAA=="}]}`,
-		"a negative member":  `{"v":1,"first":"AAAAAAAAAAAAAAAAAAAAAA==","layers":[{"c":[-1],"k":"AAAAAAAAAAAAAAAAAAAAAA=="}]}`,
-		"a short component":  `{"v":1,"first":"AAAAAAAAAAAAAAAAAAAAAA==","components":[["a"]]}`,
-		"no gzip in base64":  "AAAA",
-		"a component thrice": `{"v":1,"first":"AAAAAAAAAAAAAAAAAAAAAA==","components":[["a","AAAAAAAAAAA=",0,0,0,0]],"layers":[{"c":[0,0],"k":"AAAAAAAAAAAAAAAAAAAAAA=="}]}`,
+		"empty":           "",
+		"no JSON":         "{",
+		"another version": `{"v":2,"first":"AAAAAAAAAAAAAAAAAAAAAA=="}`,
+		"a short key":     `{"v":1,"first":"AAAA"}`,
+		"an unknown member": `{"v":1,"first":"AAAAAAAAAAAAAAAAAAAAAA=="` +
+			`,"layers":[{"c":[0],"k":"AAAAAAAAAAAAAAAAAAAAAA=="}]}`,
+		"a negative member": `{"v":1,"first":"AAAAAAAAAAAAAAAAAAAAAA=="` +
+			`,"layers":[{"c":[-1],"k":"AAAAAAAAAAAAAAAAAAAAAA=="}]}`,
+		"a short component":   `{"v":1,"first":"AAAAAAAAAAAAAAAAAAAAAA==","components":[["a"]]}`,
+		"base64 without gzip": "AAAA",
+		"a component thrice": `{"v":1,"first":"AAAAAAAAAAAAAAAAAAAAAA==","components":[["a","AAAAAAAAAAA=",0,0,0,0]]` +
+			`,"layers":[{"c":[0,0],"k":"AAAAAAAAAAAAAAAAAAAAAA=="}]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			if r, err := chunking.ParseRecord(label); err == nil {
@@ -338,13 +342,14 @@ func FuzzParseRecord(f *testing.F) {
 			t.Fatal(err)
 		}
 		if _, err := chunking.ParseRecord(again); err != nil {
-			t.Errorf("what was written is not read: %v", err)
+			t.Errorf("the encoded record cannot be parsed: %v", err)
 		}
 	})
 }
 
-// TestLayersAreWeighedAsTheyTravel: what compresses well is cheap to send, and each component is looked at once only.
-func TestLayersAreWeighedAsTheyTravel(t *testing.T) {
+// TestLayersAreWeighedByCompressedSize checks that content that compresses well is cheap to send, and that each
+// component is estimated only once.
+func TestLayersAreWeighedByCompressedSize(t *testing.T) {
 	asked := map[string]int{}
 	opts := chunking.ArrangeOptions{MaxChunks: 7, Density: func(units []chunking.Unit) ([]int, error) {
 		out := make([]int, len(units))
@@ -365,17 +370,17 @@ func TestLayersAreWeighedAsTheyTravel(t *testing.T) {
 		sizes += l.Size
 	}
 	if sizes < 40<<21 {
-		t.Errorf("the layers hold %d bytes: not those of the content", sizes)
+		t.Errorf("the layers hold %d bytes, want the size of the content", sizes)
 	}
 	opts.Prior = priorOf(t, first)
 	pkgs["deb/p11"], pkgs["deb/new"] = "2", "1"
 	arrange(t, pkgs, nil, opts)
 	if len(asked) != 41 {
-		t.Errorf("%d components were looked at, want 41", len(asked))
+		t.Errorf("%d components were estimated, want 41", len(asked))
 	}
 	for id, n := range asked {
 		if n != 1 {
-			t.Errorf("%s was looked at %d times", id, n)
+			t.Errorf("%s was estimated %d times", id, n)
 		}
 	}
 	opts.Prior, opts.Density = nil, func([]chunking.Unit) ([]int, error) { return nil, io.ErrClosedPipe }

@@ -1,10 +1,11 @@
 // Package chunking decides which files go into which layer of an image.
 //
-// [Units] gives each component of a tree its files, [Arrange] packs the units into layers such that updates are expected
-// to download little, and keeps what it can of the image before. The [Arrangement] travels in the image as a [Record], for
-// the next one. What package encapsulate makes the image of a commit from is a [Split]: the objects of each layer.
+// [Units] gives each component of a tree its files. [Arrange] packs the units into layers so that the expected
+// download of updates is small, and keeps the layers of the prior image that did not change. The result is an
+// [Arrangement]. The image stores it as a [Record], and the next build continues from it. A [Split] lists the objects
+// of each layer of a commit's image; package encapsulate makes the image from it.
 //
-// Finding components is for package component, the packing for package packing, and what upstream's program does for
-// package upstream. Nothing here knows how layers are written, and nothing depends on the order in which maps are walked:
-// equal input gives equal arrangements.
+// Package component finds components, package packing packs them, and package upstream does what upstream's program
+// does. This package does not know how layers are written. Equal input gives equal arrangements: nothing depends on
+// the order of map iteration.
 package chunking

@@ -13,7 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 )
 
-// block returns the block of docs/formats.md that has a name.
+// block returns the block of docs/formats.md with the given name.
 func block(t testing.TB, name string) string {
 	t.Helper()
 	data, err := os.ReadFile("../docs/formats.md")
@@ -23,7 +23,7 @@ func block(t testing.TB, name string) string {
 	_, text, ok := strings.Cut(string(data), "\n```json "+name+"\n")
 	text, _, end := strings.Cut(text, "\n```\n")
 	if !ok || !end {
-		t.Fatalf("docs/formats.md has no block of the name %s", name)
+		t.Fatalf("docs/formats.md has no block with the name %s", name)
 	}
 	return text
 }
@@ -78,7 +78,7 @@ func TestTheSchemaNamesTheFieldsOfAPlan(t *testing.T) {
 	}
 	for _, name := range schema.Required {
 		if _, ok := fields[name]; !ok {
-			t.Errorf("the schema asks for %s, which a plan lacks", name)
+			t.Errorf("the schema requires %s, which a plan does not have", name)
 		}
 	}
 }

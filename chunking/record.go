@@ -20,24 +20,24 @@ import (
 // LabelRecord is the label of an image's configuration that holds its [Record].
 const LabelRecord = "ostree-ext.plan"
 
-// Key stands for the content of a layer: equal keys mean equal bytes of the tar stream.
+// Key identifies the content of a layer: equal keys mean equal bytes of the tar stream.
 type Key [16]byte
 
-// Known is what successive images showed of a component. Days are since 1970-01-01 UTC.
+// Known is what earlier images showed about a component. Days are counted from 1970-01-01 UTC.
 type Known struct {
-	// Digest is that of the content in the newest image.
+	// Digest is the digest of the content in the newest image.
 	Digest Digest
-	// First is the day of the first image that had the component, Last that of the first one with this content.
+	// First is the day of the first image with the component, and Last of the first image with this content.
 	First, Last int64
-	// Changes is how often the content differed from that in the image before.
+	// Changes is how often the content differed from the previous image.
 	Changes int
-	// Size is in bytes.
+	// Size is the size of the content in bytes.
 	Size uint64
-	// Density is how much of it compression leaves, in thousandths, as it was estimated first; 0 if it was not.
+	// Density is the compressed size in thousandths of Size, as estimated once, or 0 if it was not estimated.
 	Density int
 }
 
-// weight is the size when compressed, about.
+// weight returns the approximate compressed size.
 func (k Known) weight(size uint64) uint64 {
 	if k.Density == 0 {
 		return size
@@ -45,50 +45,50 @@ func (k Known) weight(size uint64) uint64 {
 	return size * uint64(k.Density) / maxDensity
 }
 
-// maxDensity is the density of what does not compress.
+// maxDensity is the density of content that does not compress.
 const maxDensity = 1000
 
-// Record is the arrangement of an image as the image itself tells it, so that the next one can continue from it.
+// Record is the arrangement of an image as it is stored in the image, so that the next build can continue from it.
 type Record struct {
-	// Format is that of the layers; keys of different formats say nothing of each other.
+	// Format is the format of the layers. Keys of different formats cannot be compared.
 	Format string
-	// Reference is the day of the newest change that the databases of the image know.
+	// Reference is the day of the newest change in the package databases of the image.
 	Reference int64
 	// First is the key of the layer with the commit or the directories.
 	First Key
-	// Layers are the image's layers after that, in their order.
+	// Layers are the layers after that one, in the order of the image.
 	Layers []RecordLayer
-	// At is the position in the image of the layer with the commit or the directories. Those of a base precede it.
+	// At is the position in the image of the layer with the commit or the directories. The layers of a base precede it.
 	At int
-	// Bound is a hash over the diff-ids of the layers that the record is of; see [Record.Bind]. It is zero in images that
-	// were made before there was such a hash.
+	// Bound is a hash over the diff-ids of the layers that the record describes; see [Record.Bind]. It is zero in images
+	// that were made before this field existed.
 	Bound [sha256.Size]byte
-	// Components by ID.
+	// Components are the components by ID.
 	Components map[string]Known
 }
 
-// RecordLayer is one layer of a record.
+// RecordLayer is one layer in a record.
 type RecordLayer struct {
-	// Components are the members' IDs, sorted. None means that the layer was taken over from an image of another program and
-	// does not follow components.
+	// Components are the IDs of the layer's components, sorted. It is empty if the layer was taken over from another
+	// program's image and does not follow components.
 	Components []string
 	Key        Key
 }
 
-// ErrRecord says that a label is not a record of an arrangement. It is wrapped.
+// ErrRecord is wrapped by errors about an invalid record.
 var ErrRecord = errors.New("invalid record of a plan")
 
-// Limits on records that are read.
+// Limits on records that are parsed.
 const (
 	recordVersion   = 1
 	maxRecordLabel  = 1 << 20
 	maxRecordJSON   = 8 << 20
 	maxRecordLayers = 4096
-	// plainRecord is the length up to which a record is written as it is.
+	// plainRecord is the length up to which a record is not compressed.
 	plainRecord = 4 << 10
 )
 
-// recordJSON is the form in the label: components are told once and named by number.
+// recordJSON is the form in the label. Components are listed once, and layers refer to them by number.
 type recordJSON struct {
 	Version    int               `json:"v"`
 	Format     string            `json:"format"`
@@ -110,7 +110,8 @@ type recordLayerJSON struct {
 	Key     []byte `json:"k"`
 }
 
-// recordComponent is an array: ID, digest, first day, last day, changes, size, and density unless that is unknown.
+// recordComponent is encoded as an array: ID, digest, first day, last day, changes, size, and the density if it is
+// known.
 type recordComponent struct {
 	id    string
 	known Known
@@ -140,14 +141,16 @@ func (c *recordComponent) UnmarshalJSON(data []byte) error {
 			return err
 		}
 	}
-	if len(digest) != len(c.known.Digest) || c.id == "" || c.known.Changes < 0 || c.known.Density < 0 || c.known.Density > maxDensity {
-		return errors.New("a component that makes no sense")
+	if len(digest) != len(c.known.Digest) || c.id == "" || c.known.Changes < 0 || c.known.Density < 0 ||
+		c.known.Density > maxDensity {
+		return errors.New("an invalid component")
 	}
 	copy(c.known.Digest[:], digest)
 	return nil
 }
 
-// Encode returns the label's value: JSON, compressed and in base64 where it is long. Equal records give equal bytes.
+// Encode returns the value of the label: JSON, which is compressed and encoded in base64 if it is long. Equal records
+// give equal values.
 func (r *Record) Encode() (string, error) {
 	doc := recordJSON{Version: recordVersion, Format: r.Format, Reference: r.Reference, First: r.First[:], At: r.At}
 	if r.Bound != ([sha256.Size]byte{}) {
@@ -189,7 +192,7 @@ func (r *Record) Encode() (string, error) {
 	return b.String(), nil
 }
 
-// ParseRecord reads a label's value. The error wraps [ErrRecord].
+// ParseRecord parses the value of the label. The error wraps [ErrRecord].
 func ParseRecord(label string) (*Record, error) {
 	r, err := parseRecord(label)
 	if err != nil {
@@ -229,9 +232,10 @@ func parseRecord(label string) (*Record, error) {
 		return nil, fmt.Errorf("%d layers", len(doc.Layers))
 	}
 	if doc.At < 0 || doc.At > maxRecordLayers || len(doc.Bound) != 0 && len(doc.Bound) != sha256.Size {
-		return nil, errors.New("the place of its layers makes no sense")
+		return nil, errors.New("the position of its layers is invalid")
 	}
-	r := &Record{Format: doc.Format, Reference: doc.Reference, At: doc.At, Components: make(map[string]Known, len(doc.Components))}
+	r := &Record{Format: doc.Format, Reference: doc.Reference, At: doc.At,
+		Components: make(map[string]Known, len(doc.Components))}
 	copy(r.Bound[:], doc.Bound)
 	for _, c := range doc.Components {
 		r.Components[c.id] = c.known
@@ -259,8 +263,8 @@ func parseRecord(label string) (*Record, error) {
 	return r, nil
 }
 
-// Bind says which layers of an image the record is of: those from a position on, as many as the record has. The diff-ids are
-// those of all layers of the image.
+// Bind sets which layers of an image the record describes: as many as the record has, from position at on. diffIDs
+// are the diff-ids of all layers of the image.
 func (r *Record) Bind(at int, diffIDs []string) error {
 	if n := len(diffIDs) - at; at < 0 || n < 1+len(r.Layers) {
 		return fmt.Errorf("%w: %d layers for the %d of the record", ErrRecord, n, 1+len(r.Layers))
@@ -269,24 +273,24 @@ func (r *Record) Bind(at int, diffIDs []string) error {
 	return nil
 }
 
-// hashDiffIDs is the SHA-256 of diff-ids, each with a newline.
+// hashDiffIDs returns the SHA-256 of diff-ids, each followed by a newline.
 func hashDiffIDs(diffIDs []string) [sha256.Size]byte {
 	return sha256.Sum256([]byte(strings.Join(diffIDs, "\n") + "\n"))
 }
 
-// Fit says what a record is worth beside the layers of the image that it was found in.
+// Fit says whether a record describes the layers of the image in which it was found.
 type Fit uint8
 
 const (
-	// Unfit records are of other layers: these were converted or replaced after the image was made.
+	// Unfit means that the record describes other layers: layers were converted or replaced after the image was made.
 	Unfit Fit = iota
-	// Unbound records do not say which layers they are of.
+	// Unbound means that the record does not say which layers it describes.
 	Unbound
-	// Fitting records are of the layers from Record.At on. Those above were put on top later.
+	// Fitting means that the record describes the layers from Record.At on. Layers after them were added later.
 	Fitting
 )
 
-// Fit compares the record with the diff-ids of all layers of the image that it was found in.
+// Fit compares the record with the diff-ids of all layers of the image in which it was found.
 func (r *Record) Fit(diffIDs []string) Fit {
 	n := 1 + len(r.Layers)
 	switch {
@@ -308,7 +312,7 @@ func keyOf(b []byte) (k Key, err error) {
 	return k, nil
 }
 
-// learn returns what is known of a component after an image of the given day has it with this content.
+// learn returns what is known about a component after an image of the given day has this content of it.
 func (k Known) learn(isKnown bool, digest Digest, size uint64, day int64) Known {
 	if !isKnown {
 		return Known{Digest: digest, First: day, Last: day, Size: size}
@@ -320,7 +324,7 @@ func (k Known) learn(isKnown bool, digest Digest, size uint64, day int64) Known 
 	return k
 }
 
-// dayOf is the day of a time, 0 for the zero time.
+// dayOf returns the day of a time, or 0 for the zero time.
 func dayOf(t time.Time) int64 {
 	if t.IsZero() {
 		return 0

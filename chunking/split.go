@@ -12,37 +12,38 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// Split says which file objects of a commit go into which layer. The image has one more layer, its first: the commit with
-// its metadata objects and directories, and the objects that no other layer has.
+// Split says which file objects of a commit go into which layer. The image also has a first layer: it holds the
+// commit with its metadata objects, the directories, and the objects that are in no other layer.
 type Split struct {
 	Layers []Layer
-	// Remainder are the objects of the first layer. Like the content of layers, it may be nil: then there are none.
+	// Remainder are the file objects of the first layer. It may be nil, like the content of a layer, if there are none.
 	Remainder repo.Files
-	// FirstExpected says of the first layer what Expected says of the others.
+	// FirstExpected is Layer.Expected for the first layer.
 	FirstExpected bool
 }
 
-// Layer is one layer of a split.
+// Layer is one layer of a split after the first.
 type Layer struct {
-	// Name is what the image's history calls the layer.
+	// Name is the layer's name in the image's history.
 	Name string
-	// Packages are the names of the components in the layer, for its annotation. They may be in any order.
+	// Packages are the names of the layer's components, for its annotation, in any order.
 	Packages []string
 	Content  repo.Files
-	// Expected says that the image before is expected to have this layer. That is a hint: what decides is the diff-id.
+	// Expected says that the prior image is expected to have this layer. It is a hint: the diff-id decides.
 	Expected bool
-	// Size is about that of the content in bytes, for showing progress, or 0 where it is not known.
+	// Size is the approximate size of the content in bytes, for progress, or 0 if it is not known.
 	Size int64
 }
 
-// ErrInvalidSplit says that a split does not hold each path of the commit exactly once. It is wrapped.
+// ErrInvalidSplit is wrapped by errors about a split that does not hold each path of the commit exactly once.
 var ErrInvalidSplit = errors.New("invalid split into layers")
 
-// SingleLayer is the split of an image that is not split.
+// SingleLayer returns the split of an image with one layer.
 func SingleLayer(content repo.Files) *Split { return &Split{Remainder: content} }
 
-// Check reads the trees of a commit, and reports whether each of its files is in the split exactly once, with its object. An object
-// may be in several layers, with different paths.
+// Check reads the trees of a commit, and returns an error unless each of its files is in the split exactly once, with
+// its object. An object may be in several layers with different paths. The error wraps [ErrInvalidSplit] if the split
+// is wrong.
 func (s *Split) Check(ctx context.Context, src repo.Source, commit object.Checksum) error {
 	c := checker{split: s}
 	for n := range len(s.Layers) + 1 {
@@ -64,7 +65,8 @@ func (s *Split) Check(ctx context.Context, src repo.Source, commit object.Checks
 	}
 	if i := slices.Index(c.found, false); i >= 0 {
 		at := c.placed[i]
-		return fmt.Errorf("%w: layer %s: %s with object %s is not in the commit, or in the split twice", ErrInvalidSplit, c.name(int(at.layer)), c.path(at), c.object(at))
+		return fmt.Errorf("%w: layer %s: %s with object %s is not in the commit, or in the split twice",
+			ErrInvalidSplit, c.name(int(at.layer)), c.path(at), c.object(at))
 	}
 	if missing > 0 {
 		return fmt.Errorf("%w: %d paths of the commit are in no layer", ErrInvalidSplit, missing)
@@ -80,10 +82,10 @@ type checker struct {
 	found  []bool
 }
 
-// placed says where a file is in a split. Few bytes: there is one for each file.
+// placed is the position of a file in a split. It is small because there is one for each file.
 type placed struct{ layer, index uint32 }
 
-// layer is the content of a layer, of the first after the last.
+// layer returns the content of a layer. The first layer of the image comes after the last layer of the split.
 func (c *checker) layer(n int) repo.Files {
 	if n == len(c.split.Layers) {
 		return c.split.Remainder
@@ -91,7 +93,7 @@ func (c *checker) layer(n int) repo.Files {
 	return c.split.Layers[n].Content
 }
 
-// name is that of a layer, for errors.
+// name returns the name of a layer for errors.
 func (c *checker) name(n int) string {
 	if n == len(c.split.Layers) {
 		return "the first"
@@ -104,7 +106,7 @@ func (c *checker) object(at placed) object.Checksum {
 }
 func (c *checker) path(at placed) string { return c.layer(int(at.layer)).Path(int(at.index)) }
 
-// sort makes the list of what the layers have, and sees that each layer is in order.
+// sort makes the sorted list of the files in all layers, and checks that each layer is in order.
 func (c *checker) sort() error {
 	c.placed, c.found = make([]placed, 0, c.size), make([]bool, c.size)
 	for n := range len(c.split.Layers) + 1 {
@@ -114,7 +116,8 @@ func (c *checker) sort() error {
 		}
 		for i := range l.Len() {
 			if i > 0 && l.Checksum(i-1).Compare(l.Checksum(i)) > 0 {
-				return fmt.Errorf("%w: layer %s: the objects are not in order: %s follows %s", ErrInvalidSplit, c.name(n), l.Checksum(i), l.Checksum(i-1))
+				return fmt.Errorf("%w: layer %s: the objects are not in order: %s follows %s",
+					ErrInvalidSplit, c.name(n), l.Checksum(i), l.Checksum(i-1))
 			}
 			c.placed = append(c.placed, placed{uint32(n), uint32(i)})
 		}

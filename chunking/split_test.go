@@ -13,7 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// commitOf makes a commit of files with these contents.
+// commitOf returns a commit of files with the given contents.
 func commitOf(t *testing.T, files map[string]string) (repo.Source, object.Checksum) {
 	t.Helper()
 	dir := t.TempDir()
@@ -52,10 +52,13 @@ func TestCheckFindsWhatASplitLacksOrRepeats(t *testing.T) {
 	}
 	with := func(change func(c repo.Content) repo.Content) repo.Content { return change(slices.Clone(all)) }
 	for name, p := range map[string]*chunking.Split{
-		"nothing":               {},
-		"a path is missing":     {Remainder: all[:3]},
-		"a path is there twice": {Layers: []chunking.Layer{{Content: all[:1]}}, Remainder: all},
-		"one for another":       {Layers: []chunking.Layer{{Content: all[:1]}}, Remainder: with(func(c repo.Content) repo.Content { return append(c[:1], c[2:]...) })},
+		"nothing":             {},
+		"a path is missing":   {Remainder: all[:3]},
+		"a path occurs twice": {Layers: []chunking.Layer{{Content: all[:1]}}, Remainder: all},
+		"one for another": {Layers: []chunking.Layer{{Content: all[:1]}},
+			Remainder: with(func(c repo.Content) repo.Content {
+				return append(c[:1], c[2:]...)
+			})},
 		"not in order": {Remainder: with(func(c repo.Content) repo.Content {
 			slices.Reverse(c)
 			return c
@@ -71,8 +74,10 @@ func TestCheckFindsWhatASplitLacksOrRepeats(t *testing.T) {
 		}
 	}
 	for name, p := range map[string]*chunking.Split{
-		"one layer":                        chunking.SingleLayer(all),
-		"an object in two layers":          {Layers: []chunking.Layer{{Content: all[:1]}, {Content: all[1:2]}}, Remainder: all[2:]},
+		"one layer": chunking.SingleLayer(all),
+		"an object in two layers": {
+			Layers: []chunking.Layer{{Content: all[:1]}, {Content: all[1:2]}}, Remainder: all[2:],
+		},
 		"layers and nothing for the first": {Layers: []chunking.Layer{{}, {Content: all}}},
 	} {
 		if err := p.Check(t.Context(), src, commit); err != nil {

@@ -13,37 +13,37 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// Unit is a component with the files of a tree that an arrangement moves as one.
+// Unit is a component with its files in a tree. An arrangement puts them into a layer together.
 type Unit struct {
 	component.Component
 	// Entries are indexes into the tree's list, ascending.
 	Entries []uint32
-	// Size is that of the distinct contents in bytes.
+	// Size is the size of the distinct contents in bytes.
 	Size uint64
-	// Digest changes when a path, content, owner, mode or xattr does.
+	// Digest changes if a path, content, owner, mode or xattr changes.
 	Digest Digest
 }
 
-// Digest stands for the content of a component, as far as one needs it to see that it changed.
+// Digest is a short hash of the content of a component. It serves to find out whether the content changed.
 type Digest [8]byte
 
-// Sharing says which of a tree's names must stay in one layer.
+// Sharing says which paths of a tree must be in the same layer.
 type Sharing uint8
 
 const (
-	// ShareObjects is for layers of OSTree objects: names of one object share a layer unless the object is so small that
-	// a copy in each layer costs less than the layer's being changed by the other names.
+	// ShareObjects is for layers of OSTree objects. All paths of an object are in the same layer, unless the object is
+	// so small that copies in several layers cost less than changing a layer because of the other paths.
 	ShareObjects Sharing = iota
-	// ShareLinks is for ordinary layers: hard links of one file share a layer.
+	// ShareLinks is for ordinary layers. All hard links of a file are in the same layer.
 	ShareLinks
 )
 
-// smallObject is the size in bytes up to which an object with several owners is put into the layer of each.
+// smallObject is the size in bytes up to which an object with several owners is copied into the layer of each.
 const smallObject = packing.DefaultOverhead
 
-// Units distributes the files of a tree over the components that were found in it. The tree's entries have objects, and its links
-// are what sharing means. A file with names in several components goes to the one that changes least often, equal ones to the smallest ID.
-// Components without files are left out; the others stay in their order.
+// Units distributes the files of a tree over its components. Every file in the tree must have its object set. A file
+// with paths in several components goes to the one that changes least often, and among equal ones to the one with the
+// smallest ID. Components without files are left out. The order of the others stays.
 func Units(tree rootfs.Tree, set *component.Set, sharing Sharing) []Unit {
 	entries := tree.Entries()
 	u := &unitMaker{entries: entries, set: set, sharing: sharing, rates: make([]float64, len(set.Components))}
@@ -81,9 +81,9 @@ type unitMaker struct {
 	rates   []float64
 }
 
-// owners returns the component of each entry, -1 for directories.
+// owners returns the component of each entry, and -1 for directories.
 func (u *unitMaker) owners() []int32 {
-	// By the first name of each file.
+	// The owner of each file, by the index of its first path.
 	owner := make([]int32, u.entries.Len())
 	for i := range owner {
 		owner[i] = -1
@@ -107,12 +107,12 @@ func (u *unitMaker) owners() []int32 {
 	return owner
 }
 
-// copied reports whether each owner of a file has a copy of its own.
+// copied reports whether each owner of a file gets its own copy.
 func (u *unitMaker) copied(e rootfs.Entry) bool {
 	return u.sharing == ShareObjects && e.Size <= smallObject
 }
 
-// measure sets size and digest.
+// measure sets Size and Digest.
 func (u *Unit) measure(entries *rootfs.List) {
 	h := sha256.New()
 	var buf []byte
@@ -123,9 +123,9 @@ func (u *Unit) measure(entries *rootfs.List) {
 	copy(u.Digest[:], h.Sum(nil))
 }
 
-// sizeOf is the size of the distinct contents of some entries in bytes.
+// sizeOf returns the size of the distinct contents of the given entries in bytes.
 func sizeOf(entries *rootfs.List, indexes []uint32) (size uint64) {
-	// Sorted: a map of all objects of a large component would be larger than the list of its files.
+	// A sorted list is used because a map of all objects of a large component would take more memory.
 	byObject := slices.Clone(indexes)
 	slices.SortFunc(byObject, func(i, j uint32) int { return entries.Object(int(i)).Compare(entries.Object(int(j))) })
 	for n, i := range byObject {
@@ -136,22 +136,23 @@ func sizeOf(entries *rootfs.List, indexes []uint32) (size uint64) {
 	return size
 }
 
-// Rates of what says nothing of itself, in changes a day.
+// Rates of components about which nothing is known, in changes per day.
 const (
-	// window is the span of days in which histories count.
+	// window is the number of days of history that count.
 	window = 730
-	// rateAlways is that of components which change with nearly every image.
+	// rateAlways is the rate of components that change with nearly every image.
 	rateAlways = 1
-	// minHistory is how many days of changes make a history: one or two entries were written by a machine.
+	// minHistory is the least number of days with changes in a history. A changelog with fewer was written by a machine.
 	minHistory = 3
-	// frequencyYear is the span of days that upstream's frequencies count changes in.
+	// frequencyYear is the number of days over which upstream's frequencies count changes.
 	frequencyYear = 365
 )
 
-// volatile are the components that change with nearly every image whatever their history says.
+// volatile are the components that change with nearly every image, whatever their history says.
 var volatile = []string{component.PackageDatabase, component.Initramfs, component.Volatile}
 
-// changesOf says what is expected of a component: what the user said, else its changelog, else what builds showed.
+// changesOf returns the expected changes of a component. They come from the user, else from its changelog, else from
+// earlier images.
 func changesOf(c *component.Component, known Known, reference int64) packing.Changes {
 	switch {
 	case c.Probability != nil:
@@ -165,7 +166,7 @@ func changesOf(c *component.Component, known Known, reference int64) packing.Cha
 	return packing.PerDay(dailyRate(c, known, reference))
 }
 
-// history returns the days of change within the window, counted back from the reference day.
+// history returns the days with changes within the window, counted back from the reference day.
 func history(c *component.Component, reference int64) []int {
 	var days []int
 	for _, d := range c.Changes {
@@ -176,11 +177,11 @@ func history(c *component.Component, reference int64) []int {
 	return days
 }
 
-// dailyRate is the number of changes a day that a component is expected to have.
+// dailyRate returns the expected number of changes of a component per day.
 func dailyRate(c *component.Component, known Known, reference int64) float64 {
 	switch {
 	case c.Probability != nil:
-		// A chance in one update of a week, as far as that can be said in days.
+		// The probability is for one update, taken here as one per week.
 		return -math.Log1p(-min(*c.Probability, 0.999)) / 7
 	case c.Interval > 0:
 		return 1 / c.Interval
@@ -194,7 +195,7 @@ func dailyRate(c *component.Component, known Known, reference int64) float64 {
 	return packing.RateLearned(known.Changes, float64(max(0, reference-known.First)))
 }
 
-// hashFile adds a path and the object at it to a digest. It returns the buffer that it used, for the next.
+// hashFile adds a path and its object to a hash. It returns the buffer for the next call.
 func hashFile(h hash.Hash, buf []byte, e rootfs.Entry) []byte {
 	buf = e.AppendPath(append(buf[:0], 0, 0, 0, 0))
 	binary.BigEndian.PutUint32(buf, uint32(len(buf)-4))

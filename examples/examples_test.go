@@ -1,4 +1,4 @@
-// Package examples holds programs that show how the packages are used. Each is built and run here.
+// Package examples holds programs that show how to use the packages. This test builds and runs each of them.
 package examples
 
 import (
@@ -48,7 +48,7 @@ func must(t *testing.T, name string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// newTree makes a directory with a file.
+// newTree returns a directory with a file.
 func newTree(t *testing.T) string {
 	t.Helper()
 	tree := t.TempDir()
@@ -58,7 +58,7 @@ func newTree(t *testing.T) string {
 	return tree
 }
 
-// newRepo makes a repository with a commit, which os/stable names.
+// newRepo returns a repository with a commit, and the ref os/stable to it.
 func newRepo(t *testing.T) (path, commit string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "repo")

@@ -14,7 +14,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/packing"
 )
 
-// anyItems draws items with every kind of change, sizes from nothing to gigabytes, some of them exclusive.
+// anyItems draws items with every kind of changes and sizes from 0 to gigabytes. Some are exclusive.
 func anyItems(t *rapid.T) []packing.Item {
 	n := rapid.IntRange(0, 40).Draw(t, "components")
 	items := make([]packing.Item, n)
@@ -36,7 +36,7 @@ func anyItems(t *rapid.T) []packing.Item {
 	return items
 }
 
-// anyPrior draws bins that hold some of the items and some that are gone, a few of them twice.
+// anyPrior draws bins with some of the items and some that are gone. A few are in two bins.
 func anyPrior(t *rapid.T, n int) []packing.PriorBin {
 	prior := make([]packing.PriorBin, rapid.IntRange(0, 12).Draw(t, "prior layers"))
 	for i := range prior {
@@ -95,7 +95,7 @@ func TestEveryComponentIsInExactlyOneOfAtMostTheAllowedLayers(t *testing.T) {
 			for _, id := range l.Items {
 				s, ok := size[id]
 				if !ok {
-					t.Fatalf("%q is twice in the plan or not in the input", id)
+					t.Fatalf("%q occurs twice in the plan or is not in the input", id)
 				}
 				sum += s
 				delete(size, id)
@@ -209,7 +209,7 @@ func TestFewComponentsHaveALayerEachTheStableOnesFirst(t *testing.T) {
 	}
 }
 
-// Releases of a desktop come out on one day: its parts change together, so one bin for them costs nothing.
+// The parts of a desktop are released on the same day. They change together, so one bin for them costs nothing.
 func TestComponentsThatChangedOnTheSameDaysShareALayer(t *testing.T) {
 	t.Parallel()
 	release, other := []int{10, 200, 390, 580}, []int{95, 290, 480, 670}

@@ -12,14 +12,14 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// ErrContentMeta says that content metadata are not what they should be. It is wrapped.
+// ErrContentMeta is wrapped by errors about invalid content metadata.
 var ErrContentMeta = errors.New("invalid content metadata")
 
-// AnnotationComponents is the annotation of a layer that names what is in it, joined by commas: of each [Package] the name.
+// AnnotationComponents is the annotation of a layer that lists the names of its packages, joined by commas.
 const AnnotationComponents = "ostree.components"
 
-// PriorBins reads the bins of an image from the annotations of its layers, in the manifest's order. The first layer is that of
-// the commit and has none.
+// PriorBins returns the bins of an image, given the annotations of its layers in the manifest's order. The first
+// layer holds the commit and is skipped.
 func PriorBins(annotations []map[string]string) ([][]string, error) {
 	var bins [][]string
 	for i, a := range annotations {
@@ -35,23 +35,23 @@ func PriorBins(annotations []map[string]string) ([][]string, error) {
 	return bins, nil
 }
 
-// ContentMeta is the file that upstream's command line takes: which object goes into which layer.
+// ContentMeta is the file that upstream's command line takes. It says which object goes into which layer.
 type ContentMeta struct {
-	// Created is the image's time, unless nil.
+	// Created is the image's time, or nil.
 	Created *time.Time
-	// Labels of the image.
+	// Labels are labels of the image.
 	Labels map[string]string
-	// Mapping gives each layer of the file a layer of its own.
+	// Mapping has a package for each layer of the file.
 	Mapping Mapping
 }
 
-// contentMetaVersion is the one version of the file.
+// contentMetaVersion is the only version of the file.
 const contentMetaVersion = 1
 
-// unpackaged is the ID of the layer with what belongs to no package.
+// unpackaged is the ID of the layer with the files that belong to no package.
 const unpackaged = "unpackaged"
 
-// ParseContentMeta reads such a file. The error wraps [ErrContentMeta].
+// ParseContentMeta parses the file of upstream's command line. The error wraps [ErrContentMeta].
 func ParseContentMeta(data []byte) (*ContentMeta, error) {
 	var doc struct {
 		Version uint32            `json:"version"`
@@ -65,7 +65,8 @@ func ParseContentMeta(data []byte) (*ContentMeta, error) {
 		return nil, fmt.Errorf("%w: %w", ErrContentMeta, err)
 	}
 	if doc.Version != contentMetaVersion {
-		return nil, fmt.Errorf("%w: unsupported metadata version: %d. Currently supported: %d", ErrContentMeta, doc.Version, contentMetaVersion)
+		return nil, fmt.Errorf("%w: unsupported metadata version: %d. Currently supported: %d",
+			ErrContentMeta, doc.Version, contentMetaVersion)
 	}
 	if doc.Ordered != nil && *doc.Ordered {
 		return nil, fmt.Errorf("%w: ordered mapping not currently supported", ErrContentMeta)
@@ -93,8 +94,8 @@ func ParseContentMeta(data []byte) (*ContentMeta, error) {
 	return m, nil
 }
 
-// ParseLibraryContentMeta reads the form that upstream's library takes from rpm-ostree: packages with what is known of their
-// changes, and possibly exclusive ones. The sizes are missing; see [Mapping.Measure].
+// ParseLibraryContentMeta parses the form that upstream's library takes from rpm-ostree: packages, how often they
+// change, and which are exclusive. Sizes are not set; see [Mapping.Measure].
 func ParseLibraryContentMeta(data []byte) (*Mapping, error) {
 	var doc struct {
 		Packages []Package              `json:"components"`
@@ -127,8 +128,8 @@ func ParseLibraryContentMeta(data []byte) (*Mapping, error) {
 	return m, nil
 }
 
-// orderedStrings is a JSON object of strings whose order counts. A key that comes again is an error, and so is a whole
-// object that does.
+// orderedStrings is a JSON object of strings whose order matters. A repeated key is an error, and so is a repeated
+// object.
 type orderedStrings []struct{ key, value string }
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -138,7 +139,7 @@ func (o *orderedStrings) UnmarshalJSON(data []byte) error {
 		return fmt.Errorf("an object of strings is expected")
 	}
 	if *o != nil {
-		return fmt.Errorf("an object of strings is there twice")
+		return fmt.Errorf("the object of strings occurs twice")
 	}
 	*o = orderedStrings{}
 	seen := map[string]bool{}
@@ -161,7 +162,7 @@ func (o *orderedStrings) UnmarshalJSON(data []byte) error {
 			return fmt.Errorf("%s: a string is expected", e.key)
 		}
 		if seen[e.key] {
-			return fmt.Errorf("%q is there twice", e.key)
+			return fmt.Errorf("%q occurs twice", e.key)
 		}
 		seen[e.key] = true
 		*o = append(*o, e)

@@ -1,9 +1,9 @@
-// Package upstream packs the objects of a commit into layers as upstream's ostree-ext does, bin by bin, so that an image
-// made here has the layers, the history and the annotations of one made there.
+// Package upstream packs the objects of a commit into layers as upstream's ostree-ext does. The image then has the
+// same layers, history and annotations as one that upstream's program makes.
 //
-// A [Mapping] says which package each object belongs to. [Mapping.Split] packs the packages and gives a [chunking.Split],
-// with or without the image before; [Pack] is the packing alone. [ParseContentMeta] and [ParseLibraryContentMeta] read
-// mappings from the files that upstream's programs exchange.
+// A [Mapping] says which package each object belongs to. [Mapping.Split] packs the packages, with or without a prior
+// image, and returns a [chunking.Split]. [Pack] does only the packing. [ParseContentMeta] and
+// [ParseLibraryContentMeta] read mappings from the files that upstream's programs exchange.
 //
-// Equal input gives equal splits: nothing depends on the order in which maps are walked.
+// Equal input gives equal splits: nothing depends on the order of map iteration.
 package upstream

@@ -14,16 +14,16 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// DefaultMaxChunks is upstream's number of layers besides the first: half of what Docker allows.
+// DefaultMaxChunks is upstream's default for the number of layers after the first: half of what Docker allows.
 const DefaultMaxChunks = 64
 
 // Assignment says which package an object belongs to.
 type Assignment struct {
 	Object  object.Checksum
-	Package string // its ID
+	Package string // the package's ID
 }
 
-// PathObject is a path of a commit and the object there.
+// PathObject is a path in a commit, and its object.
 type PathObject struct {
 	Path   string // absolute
 	Object object.Checksum
@@ -31,26 +31,26 @@ type PathObject struct {
 
 // Mapping says which package each object of a commit belongs to.
 type Mapping struct {
-	// Packages in descending order of size; see [Mapping.Measure].
+	// Packages are in descending order of size; see [Mapping.Measure].
 	Packages []Package
-	// Objects in the order in which they enter their layers. Every object of the commit occurs once.
+	// Objects are in the order in which they go into layers. Every object of the commit occurs once.
 	Objects []Assignment
-	// Exclusive packages have a layer for themselves and are given path by path.
+	// Exclusive lists the packages that have a layer of their own, with their paths.
 	Exclusive map[string][]PathObject
-	// MaxChunks is the number of layers besides the first, [DefaultMaxChunks] if it is 0.
+	// MaxChunks is the number of layers after the first. 0 means [DefaultMaxChunks].
 	MaxChunks int
 }
 
-// Errors about mappings. They are wrapped.
+// Errors about mappings. Returned errors wrap them.
 var (
-	// ErrUnknownPackage says that an object is assigned to a package that is not listed.
+	// ErrUnknownPackage means that an object is assigned to a package that is not listed.
 	ErrUnknownPackage = errors.New("unknown component")
-	// ErrUnmapped says that an object of the commit belongs to no package.
+	// ErrUnmapped means that an object of the commit belongs to no package.
 	ErrUnmapped = errors.New("object belongs to no component")
 )
 
-// Measure sets the packages' sizes from the commit and brings them into the order that the packing expects: by size,
-// equal sizes by ID. Packages without objects go away.
+// Measure sets the sizes of the packages from the commit and sorts them as the packing expects: by size, and by ID
+// among equal sizes. It removes packages without objects.
 func (m *Mapping) Measure(ctx context.Context, src repo.Source) error {
 	sizes := map[string]uint64{}
 	for _, a := range m.Objects {
@@ -77,7 +77,7 @@ func (m *Mapping) Measure(ctx context.Context, src repo.Source) error {
 	return nil
 }
 
-// Split makes the split that upstream makes for a commit's content. prior is as for [Pack].
+// Split returns the split that upstream makes for the content of a commit. prior is as for [Pack].
 func (m *Mapping) Split(content repo.Content, prior [][]string) (*chunking.Split, error) {
 	limit := m.MaxChunks
 	if limit == 0 {
@@ -128,7 +128,7 @@ func (m *Mapping) Split(content repo.Content, prior [][]string) (*chunking.Split
 	return split, nil
 }
 
-// binName is what the history calls a layer.
+// binName returns the name of a layer in the history.
 func binName(bin []Package) string {
 	switch n := len(bin); {
 	case n == 0:
@@ -143,7 +143,7 @@ func binName(bin []Package) string {
 	return strings.Join(ids, " and ")
 }
 
-// remainder is what of the commit has no layer yet.
+// remainder holds the files of the commit that have no layer yet.
 type remainder struct{ paths map[object.Checksum][]string }
 
 func newRemainder(content repo.Content) *remainder {
@@ -154,7 +154,7 @@ func newRemainder(content repo.Content) *remainder {
 	return r
 }
 
-// movePath moves one path of an object. What is not there is passed over, as upstream does.
+// movePath moves one path of an object. It does nothing if the path is not there, as upstream.
 func (r *remainder) movePath(to *layerContent, p PathObject) {
 	paths := r.paths[p.Object]
 	i := slices.Index(paths, p.Path)
@@ -169,7 +169,7 @@ func (r *remainder) movePath(to *layerContent, p PathObject) {
 	}
 }
 
-// moveObject moves an object with all the paths that it has left.
+// moveObject moves an object with all its remaining paths.
 func (r *remainder) moveObject(to *layerContent, c object.Checksum) {
 	if paths, ok := r.paths[c]; ok {
 		to.add(c, paths...)
@@ -177,7 +177,7 @@ func (r *remainder) moveObject(to *layerContent, c object.Checksum) {
 	}
 }
 
-// layerContent gathers the files of a layer.
+// layerContent collects the files of a layer.
 type layerContent struct{ files repo.Content }
 
 func (l *layerContent) add(c object.Checksum, paths ...string) {

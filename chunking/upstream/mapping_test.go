@@ -16,10 +16,14 @@ import (
 var objectA, objectB, objectC = object.Checksum{0xa}, object.Checksum{0xb}, object.Checksum{0xc}
 
 func content() repo.Content {
-	return repo.Content{{Checksum: objectA, Path: "/a"}, {Checksum: objectA, Path: "/a-again"}, {Checksum: objectB, Path: "/b"}, {Checksum: objectC, Path: "/c"}}
+	return repo.Content{
+		{Checksum: objectA, Path: "/a"}, {Checksum: objectA, Path: "/a-again"},
+		{Checksum: objectB, Path: "/b"}, {Checksum: objectC, Path: "/c"},
+	}
 }
 
-// TestUpstream_ExclusiveComponentsHaveALayerEach: they take single paths, so an object may be in two layers.
+// TestUpstream_ExclusiveComponentsHaveALayerEach checks that exclusive components take single paths, so that an
+// object may be in two layers.
 func TestUpstream_ExclusiveComponentsHaveALayerEach(t *testing.T) {
 	t.Parallel()
 	m := upstream.Mapping{
@@ -33,8 +37,10 @@ func TestUpstream_ExclusiveComponentsHaveALayerEach(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &chunking.Split{Layers: []chunking.Layer{
-		{Name: "own", Packages: []string{"own"}, Content: repo.Content{{Checksum: objectA, Path: "/a"}, {Checksum: objectC, Path: "/c"}}},
-		{Name: "rest", Packages: []string{"rest"}, Content: repo.Content{{Checksum: objectA, Path: "/a-again"}, {Checksum: objectB, Path: "/b"}}},
+		{Name: "own", Packages: []string{"own"},
+			Content: repo.Content{{Checksum: objectA, Path: "/a"}, {Checksum: objectC, Path: "/c"}}},
+		{Name: "rest", Packages: []string{"rest"},
+			Content: repo.Content{{Checksum: objectA, Path: "/a-again"}, {Checksum: objectB, Path: "/b"}}},
 		{Name: "Reserved for new packages", Content: repo.Content(nil)},
 	}}
 	if diff := cmp.Diff(want, split); diff != "" {
@@ -64,7 +70,7 @@ func TestContentMetaThatIsRefused(t *testing.T) {
 		"the layers twice":       `{"version":1,"layers":{"a":"A"},"layers":{"a":"A"},"mapping":{}}`,
 		"a layer without name":   `{"version":1,"layers":{"a":null},"mapping":{}}`,
 		"layers that are a list": `{"version":1,"layers":[],"mapping":{}}`,
-		"a time that is none":    `{"version":1,"created":"yesterday","layers":{},"mapping":{}}`,
+		"an invalid time":        `{"version":1,"created":"yesterday","layers":{},"mapping":{}}`,
 	} {
 		if _, err := upstream.ParseContentMeta([]byte(text)); !errors.Is(err, upstream.ErrContentMeta) {
 			t.Errorf("%s: %v, want ErrContentMeta", name, err)
@@ -72,7 +78,8 @@ func TestContentMetaThatIsRefused(t *testing.T) {
 	}
 }
 
-// TestUpstream_ContentMetaOfTwoLayersIsTooFew: each layer of the file needs one, and the packing two more.
+// TestUpstream_ContentMetaOfTwoLayersIsTooFew checks that two layers are refused: the packing needs two more layers
+// than the file has.
 func TestUpstream_ContentMetaOfTwoLayersIsTooFew(t *testing.T) {
 	t.Parallel()
 	meta, err := upstream.ParseContentMeta([]byte(`{"version":1,"layers":{"a":"A","unpackaged":"Rest"},"mapping":{}}`))
@@ -85,7 +92,8 @@ func TestUpstream_ContentMetaOfTwoLayersIsTooFew(t *testing.T) {
 }
 
 func FuzzParseContentMeta(f *testing.F) {
-	f.Add([]byte(`{"version":1,"created":"2026-02-03T04:05:06Z","labels":{"a":"b"},"layers":{"a":"A"},"mapping":{"0000000000000000000000000000000000000000000000000000000000000001":"a"},"ordered":false}`))
+	f.Add([]byte(`{"version":1,"created":"2026-02-03T04:05:06Z","labels":{"a":"b"},"layers":{"a":"A"},` +
+		`"mapping":{"0000000000000000000000000000000000000000000000000000000000000001":"a"},"ordered":false}`))
 	f.Add([]byte(`{"components":[{"identifier":"a"}],"map":{},"specific":{"a":[["/x","00"]]}}`))
 	for _, seed := range testfiles.Read(f, "../../encapsulate/testdata/upstream/meta1.*.json") {
 		f.Add(seed.Data)

@@ -14,7 +14,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
-// sizes is a source that knows nothing but the sizes of files.
+// sizes is a source that knows only the sizes of files.
 type sizes map[object.Checksum]int64
 
 func (s sizes) FileInfo(_ context.Context, c object.Checksum) (*object.FileInfo, error) {
@@ -33,7 +33,8 @@ func (sizes) OpenFile(context.Context, object.Checksum) (io.ReadCloser, *object.
 	return nil, nil, repo.ErrObjectNotFound
 }
 
-// TestUpstream_ComponentsAreOrderedBySizeThenID: so upstream's packing gets them, whatever the order of the list.
+// TestUpstream_ComponentsAreOrderedBySizeThenID checks the order in which upstream's packing gets the components,
+// whatever the order of the list.
 func TestUpstream_ComponentsAreOrderedBySizeThenID(t *testing.T) {
 	t.Parallel()
 	m := upstream.Mapping{
@@ -60,7 +61,8 @@ func TestMeasuringNeedsComponentsAndObjects(t *testing.T) {
 	}
 }
 
-// TestUpstream_BinsOfExclusiveComponentsLeaveThePriorBuild: bins that became empty go away, but for the last.
+// TestUpstream_BinsOfExclusiveComponentsLeaveThePriorBuild checks that bins that became empty are removed, except the
+// last.
 func TestUpstream_BinsOfExclusiveComponentsLeaveThePriorBuild(t *testing.T) {
 	t.Parallel()
 	prior := [][]string{{"pkg1"}, {"pkg2"}, {"pkg3", "pkg4"}, {"pkg5", "pkg6"}, {""}}
@@ -70,7 +72,7 @@ func TestUpstream_BinsOfExclusiveComponentsLeaveThePriorBuild(t *testing.T) {
 	}
 }
 
-// TestUpstream_PackingKeepsEveryByte of the Fedora CoreOS.
+// TestUpstream_PackingKeepsEveryByte checks that the bins hold every byte of a Fedora CoreOS.
 func TestUpstream_PackingKeepsEveryByte(t *testing.T) {
 	t.Parallel()
 	bins, err := upstream.Pack(fedora(t), 64, nil)

@@ -10,22 +10,23 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
 )
 
-// minBins is how many layers upstream's packing needs.
+// minBins is the least number of layers that upstream's packing needs.
 const minBins = 4
 
-// Errors of the packing. They are wrapped.
+// Errors of the packing. Returned errors wrap them.
 var (
-	// ErrTooFewLayers says that the packing cannot do with so few layers.
+	// ErrTooFewLayers means that the packing needs more layers.
 	ErrTooFewLayers = errors.New("too few layers")
-	// ErrCannotPack says that the packages or the prior image are such that upstream's program crashes over them.
-	ErrCannotPack = errors.New("upstream's packing has no answer")
+	// ErrCannotPack means that upstream's program would crash on the packages or the prior image.
+	ErrCannotPack = errors.New("upstream's packing has no result")
 )
 
-// Pack distributes packages over at most limit bins as upstream's ostree-ext does. The packages are in
-// descending order of size. prior, unless nil, are the packages' names in the bins of the image that is to be continued:
-// then names stay where they are and new ones go to the last bin.
+// Pack distributes packages over at most limit bins as upstream's ostree-ext does. The packages must be in descending
+// order of size. If prior is not nil, it has the names of the packages in each bin of the prior image: packages then
+// stay in their bin, and new ones go to the last bin.
 //
-// The bins are in the order of the layers. Empty ones occur: the last one is kept for packages that come later.
+// The bins are in the order of the layers. Bins may be empty: the last one is reserved for packages that are added
+// later.
 func Pack(packages []Package, limit int, prior [][]string) ([][]Package, error) {
 	if limit < minBins {
 		return nil, fmt.Errorf("%w: %d, and the packing needs %d", ErrTooFewLayers, limit, minBins)
@@ -42,10 +43,10 @@ func Pack(packages []Package, limit int, prior [][]string) ([][]Package, error) 
 	return packAfresh(packages, limit)
 }
 
-// continuePrior places packages by name.
+// continuePrior puts packages into the bins of the prior image by name.
 func continuePrior(packages []Package, prior [][]string) ([][]Package, error) {
 	byName := map[string]Package{}
-	for _, c := range slices.Backward(packages) { // the first one of a name wins
+	for _, c := range slices.Backward(packages) { // the first package of a name wins
 		byName[c.Name] = c
 	}
 	known := map[string]bool{}
@@ -81,7 +82,8 @@ func continuePrior(packages []Package, prior [][]string) ([][]Package, error) {
 		placed += len(bin)
 	}
 	if placed != len(packages) {
-		return nil, fmt.Errorf("%w: %d of %d components have a place by their name; names must be unique, in the components and in the prior image",
+		return nil, fmt.Errorf("%w: %d of %d components have a place by their name; "+
+			"names must be unique, in the components and in the prior image",
 			ErrCannotPack, placed, len(packages))
 	}
 	return bins, nil
@@ -130,13 +132,14 @@ func singles(packages []Package) [][]Package {
 	return bins
 }
 
-// binPartitions gives large packages a bin each, small ones one for all, and cuts the classes between into pieces.
+// binPartitions puts each large package into its own bin, and all small ones into one bin. It cuts the classes in
+// between into pieces.
 func binPartitions(packages []Package, high, medium int) ([][]Package, error) {
 	p, err := partition(packages, high)
 	if err != nil {
 		return nil, err
 	}
-	// Below zero upstream's number wraps to a huge one.
+	// Upstream's unsigned number wraps around below zero.
 	per := len(packages) - high - len(p.low)
 	if per < 0 {
 		per = math.MaxInt
@@ -151,7 +154,7 @@ func binPartitions(packages []Package, high, medium int) ([][]Package, error) {
 		if len(class) == 0 {
 			continue
 		}
-		if per == 0 { // upstream starts with a bin that is full before anything is in it
+		if per == 0 { // upstream starts with a bin that is full while it is empty
 			bins = append(bins, nil)
 		}
 		bins = append(bins, slices.Collect(slices.Chunk(class, max(per, 1)))...)
@@ -159,7 +162,8 @@ func binPartitions(packages []Package, high, medium int) ([][]Package, error) {
 	return bins, nil
 }
 
-// partitions are packages by size, and those of medium size by how often they change and their size again.
+// partitions are packages divided by size. Packages of medium size are divided again, by frequency of change and by
+// size.
 type partitions struct {
 	high, low []Package
 	classes   [9][]Package // by frequency high, medium, low, and in each by size high, low, medium
@@ -195,7 +199,7 @@ func partition(packages []Package, high int) (*partitions, error) {
 
 	frequency := classify(rest, func(c Package) float64 { return float64(c.ChangeFrequency) })
 	size := classify(rest, func(c Package) float64 { return float64(c.Size) })
-	// The names of upstream's partitions sort sizes as high, low, medium.
+	// The names of upstream's partitions sort in the order high, low, medium.
 	column := [3]int{0, 2, 1}
 	for i, c := range rest {
 		class := frequency[i]*3 + column[size[i]]
@@ -204,7 +208,7 @@ func partition(packages []Package, high int) (*partitions, error) {
 	return p, nil
 }
 
-// classify says for each package whether its value is high (0), medium (1) or low (2) among all.
+// classify returns for each package whether its value is high (0), medium (1) or low (2) compared with the others.
 func classify(packages []Package, value func(Package) float64) []int {
 	values := make([]float64, len(packages))
 	for i, c := range packages {
@@ -226,8 +230,8 @@ func classify(packages []Package, value func(Package) float64) []int {
 	return out
 }
 
-// mergePairs joins neighbours from the end until there are no more bins than the limit. A union lands one place behind
-// the hole that it leaves, as upstream's does.
+// mergePairs merges neighbours, from the end, until there are at most limit bins. A merged bin moves one place back,
+// as upstream's does.
 func mergePairs(bins [][]Package, from, limit int) ([][]Package, error) {
 	for len(bins) > limit {
 		before := len(bins)

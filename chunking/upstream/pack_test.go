@@ -21,7 +21,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/fixtures"
 )
 
-// fedora is the list of the 396 packages of a Fedora CoreOS.
+// fedora returns the list of the 396 packages of a Fedora CoreOS.
 func fedora(t testing.TB) []upstream.Package {
 	t.Helper()
 	f, err := os.Open("testdata/fedora-coreos-contentmeta.json.gz")
@@ -51,7 +51,7 @@ func load(t testing.TB, path string, v any) {
 	}
 }
 
-// ids are the packages' IDs by bin, as rows of text.
+// ids returns the IDs of the packages, one line for each bin.
 func ids(bins [][]upstream.Package) []string {
 	rows := make([]string, len(bins))
 	for i, bin := range bins {
@@ -64,7 +64,7 @@ func ids(bins [][]upstream.Package) []string {
 	return rows
 }
 
-// TestUpstream_PackingOfFedoraCoreOS has the sums over the bins that upstream's program makes of the list.
+// TestUpstream_PackingOfFedoraCoreOS compares hashes over the bins with those of upstream's program.
 func TestUpstream_PackingOfFedoraCoreOS(t *testing.T) {
 	t.Parallel()
 	packages := fedora(t)
@@ -96,7 +96,8 @@ func TestUpstream_PackingOfFedoraCoreOS(t *testing.T) {
 	}
 }
 
-// TestUpstream_PackingOfEveryFixture compares bin by bin with what upstream's program wrote, with and without a prior image.
+// TestUpstream_PackingOfEveryFixture compares each bin with what upstream's program wrote, with and without a prior
+// image.
 func TestUpstream_PackingOfEveryFixture(t *testing.T) {
 	t.Parallel()
 	dir := fixtures.Dir(t, "packing")
@@ -138,7 +139,7 @@ func TestUpstream_PackingOfEveryFixture(t *testing.T) {
 	}
 }
 
-// annotations are those of a manifest's layers.
+// annotations returns the annotations of a manifest's layers.
 func annotations(t testing.TB, path string) (out []map[string]string) {
 	t.Helper()
 	var m struct {
@@ -151,7 +152,7 @@ func annotations(t testing.TB, path string) (out []map[string]string) {
 	return out
 }
 
-// list makes packages of lines "id frequency size"; the frequency MAX stands for component.AlwaysChanges.
+// list returns the packages of lines "id frequency size". The frequency MAX stands for component.AlwaysChanges.
 func list(lines ...string) (out []upstream.Package) {
 	for _, l := range lines {
 		var c upstream.Package
@@ -173,8 +174,10 @@ func list(lines ...string) (out []upstream.Package) {
 func TestUpstream_PackingOfSmallLists(t *testing.T) {
 	t.Parallel()
 	eight := list("e1 1 100", "e2 2 100", "e3 3 100", "e4 4 100", "e5 5 100", "e6 6 100", "e7 7 100", "e8 8 100")
-	letters := list("a 5 1000", "b 50 900", "c 5 800", "d 500 90", "e 5 80", "f 40 70", "g 30 60", "h 20 50", "i 10 40", "j 1 30", "k 2 20", "l 3 10", "m MAX 5", "n 1 0")
-	advanced := list("1 MAX 100000", "2 MAX 99999", "3 30 99998", "4 100 99997", "10 51 1000", "8 50 500", "9 1 200", "11 100000 199", "6 30 2", "7 30 1")
+	letters := list("a 5 1000", "b 50 900", "c 5 800", "d 500 90", "e 5 80", "f 40 70", "g 30 60",
+		"h 20 50", "i 10 40", "j 1 30", "k 2 20", "l 3 10", "m MAX 5", "n 1 0")
+	advanced := list("1 MAX 100000", "2 MAX 99999", "3 30 99998", "4 100 99997", "10 51 1000",
+		"8 50 500", "9 1 200", "11 100000 199", "6 30 2", "7 30 1")
 	for _, c := range []struct {
 		packages []upstream.Package
 		layers   int
@@ -201,17 +204,19 @@ func TestUpstream_PackingOfSmallLists(t *testing.T) {
 	}
 }
 
-// TestUpstream_PackingWithPriorBuild follows a package set through two updates.
+// TestUpstream_PackingWithPriorBuild packs a set of packages through two updates.
 func TestUpstream_PackingWithPriorBuild(t *testing.T) {
 	t.Parallel()
 	prior := [][]string{{"pkg3"}, {"pkg4"}, {"pkg6", "pkg7", "pkg11"}, {"pkg9", "pkg8", "pkg10"}, {"pkg1", "pkg2"}, {""}}
-	second := list("1.1 MAX 100000", "2 MAX 99999", "3 30 99998", "4 100 99997", "10 51 1000", "8 50 500", "9 1 200", "11 100000 199", "6 30 2", "5 30 1")
+	second := list("1.1 MAX 100000", "2 MAX 99999", "3 30 99998", "4 100 99997", "10 51 1000",
+		"8 50 500", "9 1 200", "11 100000 199", "6 30 2", "5 30 1")
 	bins, err := upstream.Pack(second, 6, prior)
 	if got, want := strings.Join(ids(bins), "|"), "3|4|6,11|9,8,10|1.1,2|5"; err != nil || got != want {
 		t.Errorf("second image: %s, %v, want %s", got, err, want)
 	}
 	third := append(slices.Clone(second), list("12 2 0")...)
-	bins, err = upstream.Pack(third, 6, [][]string{{"pkg3"}, {"pkg4"}, {"pkg6", "pkg11"}, {"pkg9", "pkg8", "pkg10"}, {"pkg1", "pkg2"}, {"pkg5"}})
+	bins, err = upstream.Pack(third, 6,
+		[][]string{{"pkg3"}, {"pkg4"}, {"pkg6", "pkg11"}, {"pkg9", "pkg8", "pkg10"}, {"pkg1", "pkg2"}, {"pkg5"}})
 	if got, want := strings.Join(ids(bins), "|"), "3|4|6,11|9,8,10|1.1,2|5,12"; err != nil || got != want {
 		t.Errorf("third image: %s, %v, want %s", got, err, want)
 	}
@@ -234,25 +239,30 @@ func TestPackingThatHasNoAnswerIsAnError(t *testing.T) {
 		{"one layer", list("a 1 1"), 1, nil, upstream.ErrTooFewLayers},
 		{"three layers", list("a 1 1"), 3, nil, upstream.ErrTooFewLayers},
 		{"no component of medium size", always, 64, nil, upstream.ErrCannotPack},
-		{"a name twice", []upstream.Package{{ID: "1", Name: "n"}, {ID: "2", Name: "n"}}, 4, [][]string{{"n"}, {""}}, upstream.ErrCannotPack},
+		{"a name twice", []upstream.Package{{ID: "1", Name: "n"}, {ID: "2", Name: "n"}}, 4,
+			[][]string{{"n"}, {""}}, upstream.ErrCannotPack},
 	} {
 		if bins, err := upstream.Pack(c.packages, c.layers, c.prior); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, %v, want %v", c.name, ids(bins), err, c.want)
 		}
 	}
 	if _, err := upstream.PriorBins([]map[string]string{{}, {upstream.AnnotationComponents: "a"}, {}}); err == nil {
-		t.Error("a prior image with a layer that names no components passes")
+		t.Error("a prior image with a layer without components is accepted")
 	}
 }
 
-// TestPackingKeepsEveryComponent: whatever the packages, each is in one bin, and there are no more bins than asked for.
+// TestPackingKeepsEveryComponent checks for any packages that each is in one bin, and that there are at most as many
+// bins as allowed.
 func TestPackingKeepsEveryComponent(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		n, layers := rapid.IntRange(0, 80).Draw(t, "n"), rapid.IntRange(4, 40).Draw(t, "layers")
 		var packages []upstream.Package
 		for i := range n {
-			c := upstream.Package{ID: fmt.Sprint(i), Size: rapid.Uint64Range(0, 1<<30).Draw(t, "size"), ChangeFrequency: rapid.Uint32Range(0, 300).Draw(t, "frequency")}
+			c := upstream.Package{
+				ID: fmt.Sprint(i), Size: rapid.Uint64Range(0, 1<<30).Draw(t, "size"),
+				ChangeFrequency: rapid.Uint32Range(0, 300).Draw(t, "frequency"),
+			}
 			if rapid.IntRange(0, 9).Draw(t, "always") == 0 {
 				c.ChangeFrequency = component.AlwaysChanges
 			}

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// median of values, which need not be in order. The middle two of an even number are averaged, after upstream's program in
-// whole numbers first.
+// median returns the median of values, which need not be sorted. For an even number of values it is the mean of the
+// middle two.
 func median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	n := len(sorted)
@@ -19,7 +19,7 @@ func median(values []float64) float64 {
 	return 0.5 * (sorted[n/2-1] + sorted[n/2])
 }
 
-// medianAbsoluteDeviation returns the median and the median distance from it.
+// medianAbsoluteDeviation returns the median and the median of the distances from it.
 func medianAbsoluteDeviation(values []float64) (med, mad float64) {
 	med = median(values)
 	distances := make([]float64, len(values))
@@ -29,7 +29,7 @@ func medianAbsoluteDeviation(values []float64) (med, mad float64) {
 	return med, median(distances)
 }
 
-// meanAndDeviation returns the mean and the population's standard deviation.
+// meanAndDeviation returns the mean and the standard deviation of the population.
 func meanAndDeviation(values []float64) (mean, sigma float64) {
 	if len(values) == 0 {
 		return 0, 0

@@ -2,7 +2,7 @@ package upstream
 
 import "testing"
 
-// TestUpstream_Statistics has the vectors of upstream's unit tests.
+// TestUpstream_Statistics runs the test vectors of upstream's unit tests.
 func TestUpstream_Statistics(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

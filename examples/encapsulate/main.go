@@ -1,4 +1,4 @@
-// Command encapsulate writes the commit that a ref names as an image of one layer into an OCI layout.
+// Command encapsulate writes the commit of a ref to an OCI layout, as an image with one layer.
 //
 //	go run ./examples/encapsulate REPO REF LAYOUT
 package main
@@ -35,7 +35,7 @@ func run(ctx context.Context, path, ref, layout string) error {
 	if err != nil {
 		return err
 	}
-	// The layers are made while they are written.
+	// The layers are generated while they are written.
 	opts := encapsulate.Options{Labels: map[string]string{"made-by": "an example"}}
 	image, err := encapsulate.Build(ctx, r, commit, opts)
 	if err != nil {

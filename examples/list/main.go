@@ -1,4 +1,4 @@
-// Command list prints the refs of a repository, and the files of the commit that each of them names.
+// Command list prints the refs of a repository and the files in each ref's commit.
 //
 //	go run ./examples/list REPO
 package main

@@ -1,5 +1,5 @@
-// Command split plans how a root filesystem would be split into layers, prints the plan, and writes the image into an
-// OCI layout.
+// Command split plans how to split a root filesystem into layers, prints the plan, and writes the image to an OCI
+// layout.
 //
 //	go run ./examples/split ROOTFS LAYOUT
 package main

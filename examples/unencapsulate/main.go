@@ -1,4 +1,4 @@
-// Command unencapsulate stores the commit that an image holds in a new repository.
+// Command unencapsulate stores the commit in an image in a new repository.
 //
 //	go run ./examples/unencapsulate ostree-unverified-registry:registry.example/os:latest REPO REF
 package main
@@ -35,7 +35,7 @@ func run(ctx context.Context, image, path, ref string) error {
 		return err
 	}
 	defer r.Close()
-	// The ref is written when every digest was checked and the commit is complete.
+	// The ref is written only after every digest was checked and the commit is complete.
 	result, err := container.Unencapsulate(ctx, r, from, source.Options{}, container.ImportOptions{WriteRef: ref})
 	if err != nil {
 		return err
