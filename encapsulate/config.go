@@ -225,7 +225,8 @@ func (i *Image) makeConfig(diffIDs []digest.Digest) ([]byte, error) {
 		return nil, fmt.Errorf("image configuration: %w", err)
 	}
 	if len(config) > oci.MaxConfigSize {
-		return nil, fmt.Errorf("the image configuration has %d bytes, and readers take %d: shorten its labels", len(config), oci.MaxConfigSize)
+		return nil, fmt.Errorf("the image configuration has %d bytes, and readers take %d: shorten its labels",
+			len(config), oci.MaxConfigSize)
 	}
 	return config, nil
 }
@@ -254,8 +255,8 @@ func (i *Image) makeManifest(config []byte) ([]byte, error) {
 		return nil, fmt.Errorf("image manifest: %w", err)
 	}
 	if len(manifest) > oci.MaxManifestSize {
-		return nil, fmt.Errorf("the image manifest has %d bytes, and registries take %d: shorten labels and annotations, or ask for "+
-			"fewer layers", len(manifest), oci.MaxManifestSize)
+		return nil, fmt.Errorf("the image manifest has %d bytes, and registries take %d: shorten labels and annotations, "+
+			"or ask for fewer layers", len(manifest), oci.MaxManifestSize)
 	}
 	return manifest, nil
 }

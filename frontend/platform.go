@@ -17,6 +17,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
+	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 )
 
 // Directories of the chunk step and of the registry.
@@ -218,7 +219,7 @@ func (t *target) warn(ctx context.Context, step llb.State, texts []string) error
 		return err
 	}
 	for _, text := range texts {
-		if err := t.client.Warn(ctx, vertex, text, client.WarnOpts{Level: 1}); err != nil {
+		if err := t.client.Warn(ctx, vertex, printable.Line(text), client.WarnOpts{Level: 1}); err != nil {
 			return err
 		}
 	}

@@ -9,7 +9,8 @@ import (
 // the stream and of writing objects do not wrap it.
 var ErrInvalidStream = errors.New("invalid layer")
 
-// ErrTooLarge is wrapped by errors about objects that no importer of layers takes, because they are larger than it allows.
+// ErrTooLarge is wrapped by errors about objects that no importer of layers takes, because they are larger than it
+// allows.
 var ErrTooLarge = errors.New("too large for a layer")
 
 // streamError has the same text as in the reference implementation, so it does not add the text of ErrInvalidStream.

@@ -17,6 +17,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/report"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 	"github.com/ostree-ext/ostree-ext-go/internal/output"
+	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
@@ -50,7 +51,7 @@ func (a *app) printLayers(ctx context.Context, r *report.Layers, f form, title s
 	case f.asJSON:
 		return a.printJSON(r)
 	}
-	return r.WriteTable(a.out)
+	return r.WriteTable(printable.Writer(a.out))
 }
 
 // contentFlags are the flags that name the content to split.
@@ -269,7 +270,7 @@ components that changed them, and lists the components that were changed, added 
 					if out.asJSON {
 						return a.printJSON(d)
 					}
-					return d.WriteTable(a.out)
+					return d.WriteTable(printable.Writer(a.out))
 				})
 			})
 		},
@@ -303,7 +304,7 @@ func newChunksExplainCommand(a *app) *cobra.Command {
 			if out.asJSON {
 				return a.printJSON(e)
 			}
-			return e.WriteText(a.out)
+			return e.WriteText(printable.Writer(a.out))
 		},
 	}
 	f.add(c)

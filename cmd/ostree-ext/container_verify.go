@@ -10,6 +10,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 )
 
 func newVerifyCommand(a *app) *cobra.Command {
@@ -74,7 +75,7 @@ func parseEitherReference(arg string) (imgref.OstreeImageReference, error) {
 func describeVerification(v *container.Findings) string {
 	var b strings.Builder
 	for _, p := range v.Problems {
-		fmt.Fprintln(&b, p)
+		fmt.Fprintln(&b, printable.Line(p))
 	}
 	if len(v.Problems) > 0 {
 		return b.String()

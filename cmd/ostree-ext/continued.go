@@ -5,6 +5,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 )
 
 // continued describes how an image continues from a prior one.
@@ -44,5 +45,5 @@ func (a *app) printContinued(c continued) {
 	if c.Prior != "" {
 		from = "continued from " + c.Prior
 	}
-	fmt.Fprintf(a.err, "%s: %d layers, %d of them kept\n", from, c.Layers, c.Reused)
+	fmt.Fprintf(a.err, "%s: %d layers, %d of them kept\n", printable.Line(from), c.Layers, c.Reused)
 }

@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"github.com/ostree-ext/ostree-ext-go/internal/heaplimit"
+	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 )
 
 func main() {
@@ -75,5 +76,6 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(fo
 
 // oneLine returns the message of an error on a single line. A message from elsewhere may have several.
 func oneLine(err error) string {
-	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), ": ")
+	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
+	return printable.Line(strings.Join(lines, ": "))
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
+	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
@@ -68,10 +69,10 @@ func (l *lines) event(e progress.Event) {
 		}
 	case progress.Finished:
 		l.done[e.Layer] = true
-		fmt.Fprintf(l.w, "[%d/%d] %s (%s)\n", len(l.done), l.total, e.Name, sizes.Format(e.Done))
+		fmt.Fprintf(l.w, "[%d/%d] %s (%s)\n", len(l.done), l.total, printable.Line(e.Name), sizes.Format(e.Done))
 	case progress.Present:
 		l.done[e.Layer] = true
-		fmt.Fprintf(l.w, "[%d/%d] %s: unchanged\n", len(l.done), l.total, e.Name)
+		fmt.Fprintf(l.w, "[%d/%d] %s: unchanged\n", len(l.done), l.total, printable.Line(e.Name))
 	}
 }
 
@@ -137,7 +138,7 @@ func (b *bars) count(layer int) {
 }
 
 func (b *bars) layer(e progress.Event) *mpb.Bar {
-	name := []rune(e.Name)
+	name := []rune(printable.Line(e.Name))
 	if len(name) > 32 {
 		name = append(name[:31], '…')
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
@@ -279,7 +280,7 @@ func (a *app) printFsck(r repo.FsckReport, asJSON bool) error {
 		return a.printJSON(c)
 	}
 	for _, p := range r.Problems {
-		fmt.Fprintln(a.err, p)
+		fmt.Fprintln(a.err, printable.Line(fmt.Sprint(p)))
 	}
 	if r.Partial > 0 {
 		fmt.Fprintf(a.err, "partial commits, not checked: %d\n", r.Partial)

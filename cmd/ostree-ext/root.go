@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 )
 
 // app holds what all commands share: the streams and the global options.
@@ -53,13 +55,13 @@ func (a *app) logger() *slog.Logger {
 // warn prints a warning unless --quiet is set.
 func (a *app) warn(message string) {
 	if !a.quiet {
-		fmt.Fprintf(a.err, "warning: %s\n", message)
+		fmt.Fprintf(a.err, "warning: %s\n", printable.Line(message))
 	}
 }
 
-// printf prints a result.
+// printf prints a result for people.
 func (a *app) printf(format string, args ...any) error {
-	_, err := fmt.Fprintf(a.out, format, args...)
+	_, err := io.WriteString(a.out, printable.Text(fmt.Sprintf(format, args...)))
 	return err
 }
 

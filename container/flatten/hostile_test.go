@@ -192,7 +192,8 @@ func TestBlobsThatAreNotWhatTheyAreCalledAreErrors(t *testing.T) {
 	}
 }
 
-// Other programs write layers whose compression is not that of the media type. They are read, unless the blobs are to be kept.
+// Other programs write layers whose compression is not that of the media type. They are read, unless the blobs are to
+// be kept.
 func TestLayersOfAnotherCompressionThanTheirMediaTypeAreRead(t *testing.T) {
 	t.Parallel()
 	l := layer(t, file("a", "content"))

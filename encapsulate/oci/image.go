@@ -137,19 +137,22 @@ var (
 		"":        {"schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject", "annotations"},
 		".config": descriptorKeys, ".layers[]": descriptorKeys, ".manifests[]": descriptorKeys,
 		".manifests[].platform": {"architecture", "os", "os.version", "os.features", "variant"},
-		".annotations":          {"*"}, ".config.annotations": {"*"}, ".layers[].annotations": {"*"}, ".manifests[].annotations": {"*"},
+		".annotations":          {"*"}, ".config.annotations": {"*"},
+		".layers[].annotations": {"*"}, ".manifests[].annotations": {"*"},
 	}
 	descriptorKeys = []string{"mediaType", "digest", "size", "urls", "annotations", "data", "artifactType", "platform"}
 	configKeys     = jsonkeys.Schema{
-		"":        {"architecture", "os", "os.version", "os.features", "variant", "created", "author", "config", "rootfs", "history"},
+		"": {
+			"architecture", "os", "os.version", "os.features", "variant", "created", "author", "config", "rootfs", "history",
+		},
 		".config": {"Labels", "Env", "Cmd", "Entrypoint", "User", "WorkingDir", "Volumes", "ExposedPorts", "StopSignal"},
 		".rootfs": {"type", "diff_ids"}, ".history[]": {"created", "created_by", "author", "comment", "empty_layer"},
 		".config.Labels": {"*"}, ".config.Volumes": {"*"}, ".config.ExposedPorts": {"*"},
 	}
 )
 
-// CheckManifest reports a manifest or an index that two readers would understand in two ways, because a key is there twice or
-// in another case.
+// CheckManifest reports a manifest or an index that two readers would understand in two ways, because a key is there
+// twice or in another case.
 func CheckManifest(data []byte) error { return jsonkeys.Check(data, manifestKeys) }
 
 // New returns an image with the given manifest, parsed manifest and configuration. content may be nil.

@@ -43,7 +43,8 @@ func NewBase(ctx context.Context, image *oci.Image, base, tree rootfs.Tree) (*Ba
 	return b, nil
 }
 
-// keepLinks writes all names of a file above the base if one of them is written there. A layer can link only files that it has.
+// keepLinks writes all names of a file above the base if one of them is written there. A layer can link only files that
+// it has.
 func keepLinks(entries *rootfs.List, has []bool) {
 	written := map[int]bool{} // by the index of the first name
 	for i, e := range entries.All() {

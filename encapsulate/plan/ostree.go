@@ -142,8 +142,8 @@ func WithoutStaleLabels(config json.RawMessage, kept []string) (json.RawMessage,
 	return json.Marshal(fields)
 }
 
-// InheritedAnnotations returns the annotations of a manifest that stay right for another image with the same content. It
-// leaves out those that describe a commit, and adds those that were asked for.
+// InheritedAnnotations returns the annotations of a manifest that stay right for another image with the same content.
+// It leaves out those that describe a commit, and adds those that were asked for.
 func InheritedAnnotations(old, asked map[string]string) map[string]string {
 	out := map[string]string{}
 	maps.Copy(out, old)

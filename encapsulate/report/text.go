@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 )
 
 // WriteTable writes a line for each layer and a summary.
@@ -43,9 +45,9 @@ func (l *Layer) summary(n int) string {
 	case l.First:
 		return "(the commit)"
 	case len(l.Components) > n:
-		return fmt.Sprintf("%s and %d more", strings.Join(l.Components[:n], ", "), len(l.Components)-n)
+		return fmt.Sprintf("%s and %d more", printable.Line(strings.Join(l.Components[:n], ", ")), len(l.Components)-n)
 	}
-	return strings.Join(l.Components, ", ")
+	return printable.Line(strings.Join(l.Components, ", "))
 }
 
 // WriteTable writes the layers to download, with the reasons, and the components that differ.
@@ -58,7 +60,7 @@ func (d *Difference) WriteTable(w io.Writer) error {
 		} else if len(l.Because) == 0 {
 			why = ""
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\n", formatSize(l.Bytes), l.summary(3), why)
+		fmt.Fprintf(t, "%s\t%s\t%s\n", formatSize(l.Bytes), l.summary(3), printable.Line(why))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -67,7 +69,7 @@ func (d *Difference) WriteTable(w io.Writer) error {
 		fmt.Fprintln(w, "components:")
 	}
 	for _, c := range d.Components {
-		fmt.Fprintf(w, "  %-8s %s (%s)\n", c.Change, c.ID, formatSize(c.Bytes))
+		fmt.Fprintf(w, "  %-8s %s (%s)\n", c.Change, printable.Line(c.ID), formatSize(c.Bytes))
 	}
 	_, err := fmt.Fprintf(w, "to download: %s in %d layers; shared: %s in %d; no longer used: %s in %d\n",
 		formatSize(d.Download), len(d.Layers), formatSize(d.Shared), d.SharedLayers, formatSize(d.Removed), d.RemovedLayers)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
+	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 )
 
 var (
@@ -191,7 +192,7 @@ func TestWhatIsWrongWithTheInputIsAResult(t *testing.T) {
 			if !strings.Contains(result.Error, tt.want) || (tt.want == "") != (result.Error == "") {
 				t.Errorf("error %q, want %q", result.Error, tt.want)
 			}
-			if !strings.Contains(log, result.Error) {
+			if !strings.Contains(log, printable.Line(result.Error)) {
 				t.Errorf("the log does not have the error:\n%s", log)
 			}
 		})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
+	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
@@ -36,7 +37,9 @@ func (t *reporter) event(e progress.Event) {
 }
 
 // line writes a line. Errors are ignored: a broken log does not make the step fail.
-func (t *reporter) line(format string, args ...any) { _, _ = fmt.Fprintf(t.w, format+"\n", args...) }
+func (t *reporter) line(format string, args ...any) {
+	_, _ = fmt.Fprintln(t.w, printable.Line(fmt.Sprintf(format, args...)))
+}
 
 func digits(n int) int { return len(fmt.Sprint(n)) }
 

@@ -56,13 +56,14 @@ func TestInterop_RechunkKeepsWhatAnImageSaysOfItself(t *testing.T) {
 	layout := filepath.Join(dir, "layout")
 	sh(t, `cd "$1" && mkdir -p new/usr && echo x >new/usr/file && tar -C new -cf layer.tar . &&
 		umoci init --layout "$2" && umoci new --image "$2:in" && umoci raw add-layer --image "$2:in" layer.tar &&
-		umoci config --image "$2:in" --author somebody --config.stopsignal SIGQUIT --config.user 7:8 --config.workingdir /srv \
-			--config.exposedports 80/tcp --config.volume /data --manifest.annotation org.example.note=kept`, dir, layout)
+		umoci config --image "$2:in" --author somebody --config.stopsignal SIGQUIT --config.user 7:8 \
+			--config.workingdir /srv --config.exposedports 80/tcp --config.volume /data --manifest.annotation org.example.note=kept`, dir, layout)
 	must(t, program, "-q", "rechunk", "oci:"+layout+":in", "oci:"+layout+":out")
 	about := func(tag string) string {
-		return sh(t, `d=$(jq -r --arg t "$2" '.manifests[] | select(.annotations["org.opencontainers.image.ref.name"] == $t) | .digest' \
-				"$1/index.json") && m="$1/blobs/sha256/${d#sha256:}" && c=$(jq -r .config.digest "$m") &&
-			jq -S .annotations "$m" && jq -S '{author, os, architecture, config: .config | del(.Labels)}' "$1/blobs/sha256/${c#sha256:}"`,
+		return sh(t, `d=$(jq -r --arg t "$2" '.manifests[] |
+				select(.annotations["org.opencontainers.image.ref.name"] == $t) | .digest' "$1/index.json") && m="$1/blobs/sha256/${d#sha256:}" && c=$(jq -r .config.digest "$m") &&
+			jq -S .annotations "$m" &&
+			jq -S '{author, os, architecture, config: .config | del(.Labels)}' "$1/blobs/sha256/${c#sha256:}"`,
 			layout, tag)
 	}
 	if got, want := about("out"), about("in"); got != want {
@@ -74,10 +75,13 @@ func TestInterop_RechunkKeepsWhatAnImageSaysOfItself(t *testing.T) {
 func TestInterop_AFileLinkedIntoAKeptBaseStaysOneFile(t *testing.T) {
 	dir := t.TempDir()
 	layout := filepath.Join(dir, "layout")
-	sh(t, `cd "$1" && mkdir -p r/usr && head -c 200000 /dev/urandom >r/usr/a && echo c >r/usr/c && tar -C r -cf base.tar usr &&
+	sh(t, `cd "$1" && mkdir -p r/usr && head -c 200000 /dev/urandom >r/usr/a && echo c >r/usr/c &&
+		tar -C r -cf base.tar usr &&
 		ln r/usr/a r/usr/b && tar -C r -cf up.tar usr && umoci init --layout "$2" && umoci new --image "$2:base" &&
-		umoci raw add-layer --image "$2:base" base.tar && umoci raw add-layer --image "$2:base" --tag full up.tar`, dir, layout)
-	must(t, program, "-q", "container", "build", "--from=oci:"+layout+":full", "--keep-base=oci:"+layout+":base", "oci:"+layout+":out")
+		umoci raw add-layer --image "$2:base" base.tar &&
+		umoci raw add-layer --image "$2:base" --tag full up.tar`, dir, layout)
+	image := "oci:" + layout
+	must(t, program, "-q", "container", "build", "--from="+image+":full", "--keep-base="+image+":base", image+":out")
 	root := unpacked(t, layout+":out")
 	sh(t, `[ "$1/usr/a" -ef "$1/usr/b" ]`, root)
 	sameTree(t, root, filepath.Join(dir, "r"))

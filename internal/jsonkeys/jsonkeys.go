@@ -1,6 +1,6 @@
-// Package jsonkeys finds JSON documents that two readers would understand in two ways, because a key is there twice, or in
-// another case than the one that is meant: some readers take the first key and some the last, and some do not tell cases
-// apart.
+// Package jsonkeys finds JSON documents that two readers would understand in two ways, because a key is there twice, or
+// in another case than the one that is meant: some readers take the first key and some the last, and some do not tell
+// cases apart.
 package jsonkeys
 
 import (
@@ -19,12 +19,12 @@ var ErrAmbiguous = errors.New("ambiguous JSON")
 // maxDepth bounds how deep documents are nested.
 const maxDepth = 200
 
-// A Schema lists the keys that a format has in each object, by the object's path: the keys above it, each with a dot, and []
-// for the elements of an array. The key "*" stands for a map, whose keys are free and told apart by case.
+// A Schema lists the keys that a format has in each object, by the object's path: the keys above it, each with a dot,
+// and [] for the elements of an array. The key "*" stands for a map, whose keys are free and told apart by case.
 type Schema map[string][]string
 
-// Check reports keys of a document that are there twice, that differ in case alone, or that differ in case from those of the
-// schema. A document that is not JSON is left to its reader. The error wraps [ErrAmbiguous].
+// Check reports keys of a document that are there twice, that differ in case alone, or that differ in case from those
+// of the schema. A document that is not JSON is left to its reader. The error wraps [ErrAmbiguous].
 func Check(data []byte, s Schema) error {
 	c := checker{dec: json.NewDecoder(bytes.NewReader(data)), schema: s}
 	c.dec.UseNumber()

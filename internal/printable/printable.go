@@ -1,6 +1,6 @@
-// Package printable makes text from elsewhere safe to show on a terminal. Names of layers, packages and files, messages of
-// registries and labels of images may hold control characters, which move the cursor, set titles or colours, or reverse the
-// direction of the text around them.
+// Package printable makes text from elsewhere safe to show on a terminal. Names of layers, packages and files, messages
+// of registries and labels of images may hold control characters, which move the cursor, set titles or colours, or
+// reverse the direction of the text around them.
 package printable
 
 import (
@@ -18,7 +18,8 @@ func Line(s string) string { return escape(s, "") }
 func Text(s string) string { return escape(s, "\n\t") }
 
 func escape(s, kept string) string {
-	if !strings.ContainsFunc(s, func(r rune) bool { return !isPrinted(r) && !strings.ContainsRune(kept, r) }) && utf8.ValidString(s) {
+	special := func(r rune) bool { return !isPrinted(r) && !strings.ContainsRune(kept, r) }
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, special) {
 		return s
 	}
 	var b strings.Builder
@@ -38,14 +39,15 @@ func escape(s, kept string) string {
 	return b.String()
 }
 
-// isPrinted reports whether a character takes a place of its own and does nothing else. Those that are not printed are C0,
-// C1, DEL, marks of direction, and others that cannot be seen.
+// isPrinted reports whether a character takes a place of its own and does nothing else. Those that are not printed are
+// C0, C1, DEL, marks of direction, and others that cannot be seen.
 func isPrinted(r rune) bool {
 	switch {
-	case r == '\u00ad', r >= '\u200b' && r <= '\u200f', r >= '\u2028' && r <= '\u202e', r >= '\u2060' && r <= '\u206f', r == '\ufeff':
+	case r == '\u00ad', r >= '\u200b' && r <= '\u200f', r >= '\u2028' && r <= '\u202e', r >= '\u2060' && r <= '\u206f',
+		r == '\ufeff':
 		return false
 	}
-	return unicode.IsPrint(r) || unicode.IsMark(r)
+	return unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.P, unicode.S, unicode.Zs)
 }
 
 // Writer passes text on as [Text] returns it. A character must not be divided between two writes.

@@ -11,7 +11,7 @@ import (
 func TestWhatIsNotPrintedIsEscaped(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ in, line, text string }{
-		{"deb/libc6 2.36 … ü 漢字 e\u0301", "deb/libc6 2.36 … ü 漢字 e\u0301", "deb/libc6 2.36 … ü 漢字 e\u0301"},
+		{"deb/libc6 … ü 漢字 e\u0301", "deb/libc6 … ü 漢字 e\u0301", "deb/libc6 … ü 漢字 e\u0301"},
 		{"\x1b]0;pwned\a\x1b[2J", `\x1b]0;pwned\a\x1b[2J`, `\x1b]0;pwned\a\x1b[2J`},
 		{"a\r\nerror: spoof\tb", `a\r\nerror: spoof\tb`, "a\\r\nerror: spoof\tb"},
 		{"\u009b31m\x7f", `\u009b31m\x7f`, `\u009b31m\x7f`},

@@ -192,8 +192,8 @@ func mark(p string) (overlay.Mark, string) {
 
 const paxXattr = "SCHILY.xattr."
 
-// Names of attributes with "=", which ends the key of a record, are written as GNU tar does. Others stay as they are, since
-// most readers know nothing of that. A name that looks encoded is encoded, so that decoding is the inverse.
+// Names of attributes with "=", which ends the key of a record, are written as GNU tar does. Others stay as they are,
+// since most readers know nothing of that. A name that looks encoded is encoded, so that decoding is the inverse.
 var looksEncoded = regexp.MustCompile(`%(25)*3D`)
 
 func encodeXattr(name string) string {

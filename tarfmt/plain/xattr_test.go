@@ -8,7 +8,8 @@ import (
 func TestNamesOfAttributesAreEncodedAsGNUTarDoesAndComeBack(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{
-		"user.a": "user.a", "user.a%b": "user.a%b", "user.a%25": "user.a%25", "user.a=b": "user.a%3Db", "user.%=": "user.%25%3D",
+		"user.a": "user.a", "user.a%b": "user.a%b", "user.a%25": "user.a%25",
+		"user.a=b": "user.a%3Db", "user.%=": "user.%25%3D",
 		"user.a%3Db": "user.a%253Db", "user.a%253Db": "user.a%25253Db",
 	} {
 		if got := encodeXattr(name); got != want || decodeXattr(got) != name {
