@@ -122,9 +122,8 @@ func (a *app) openPrior(
 	case errors.Is(err, source.ErrNoImage):
 		a.logger().Debug("there is no image to continue from", "destination", ref.Image.String(), "error", err)
 	default:
-		a.warn(fmt.Sprintf("layers are planned afresh, and hosts will download all of them, because the prior image "+
-			"cannot be "+
-			"read: %v", err))
+		a.warn(fmt.Sprintf("layers are planned afresh, and hosts will download all of them, "+
+			"because the prior image cannot be read: %v", err))
 	}
 	return nil, nil
 }
