@@ -95,7 +95,7 @@ func (b *job) prepare(ctx context.Context, raw client.Client) (err error) {
 	b.native = workers[0].Platforms[0]
 	current, ok := raw.(interface{ CurrentFrontend() (*llb.State, error) })
 	if !ok {
-		return errors.New("the builder does not tell frontends about their image")
+		return errors.New("the builder does not give frontends access to their own image")
 	}
 	self, err := current.CurrentFrontend()
 	if err != nil {
@@ -135,7 +135,7 @@ func (b *job) contextFile(ctx context.Context, name string) ([]byte, error) {
 	}
 	data, err := ref.ReadFile(ctx, client.ReadRequest{Filename: name})
 	if err != nil {
-		return nil, fmt.Errorf("there is no file %s in the build context, or .dockerignore leaves it out: %v", name, err)
+		return nil, fmt.Errorf("there is no file %s in the build context, or .dockerignore excludes it: %v", name, err)
 	}
 	return data, nil
 }

@@ -350,7 +350,7 @@ func (t *target) sequence(r *registry, result *chunk.Result) (fetched, all []llb
 			all = append(all, st)
 		case chunk.FromBase:
 			if t.base == nil || i >= len(t.base.diffIDs) || l.Index != i {
-				return nil, nil, errors.New("the chunk step's result names a layer of the base that is not there")
+				return nil, nil, errors.New("the chunk step's result names a layer that the base does not have")
 			}
 		default:
 			return nil, nil, fmt.Errorf("the chunk step's result names a layer from %q", l.Origin)

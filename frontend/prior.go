@@ -53,7 +53,7 @@ func (t *target) findPrior(ctx context.Context) (err error) {
 	}
 	if err != nil {
 		// What is wrapped around an error of the builder does not reach the user.
-		return fmt.Errorf("prior image %s cannot be read (prior=none does without): %v", name, err)
+		return fmt.Errorf("prior image %s cannot be read (use prior=none to build without it): %v", name, err)
 	}
 	if why := unplanned(prior.config); why != "" {
 		t.warnings = append(t.warnings, fmt.Sprintf("the prior image %s %s: layers are planned afresh", name, why))

@@ -118,12 +118,12 @@ func (a *app) openPrior(
 	case context.Cause(ctx) != nil:
 		return nil, context.Cause(ctx)
 	case o.Prior != "" || o.Strict && !errors.Is(err, source.ErrNoImage):
-		return nil, fmt.Errorf("the prior image cannot be read (--prior=none does without): %w", err)
+		return nil, fmt.Errorf("the prior image cannot be read (use --prior=none to build without it): %w", err)
 	case errors.Is(err, source.ErrNoImage):
 		a.logger().Debug("there is no image to continue from", "destination", ref.Image.String(), "error", err)
 	default:
-		a.warn(fmt.Sprintf("layers are planned afresh, and hosts will download all of them, as the prior image cannot be "+
-			"read: %v", err))
+		a.warn(fmt.Sprintf("layers are planned afresh, and hosts will download all of them, "+
+			"because the prior image cannot be read: %v", err))
 	}
 	return nil, nil
 }
@@ -185,7 +185,7 @@ func priorFile(name string) (*oci.Image, error) {
 		return nil, err
 	}
 	if len(data) > maxDocument {
-		return nil, fmt.Errorf("prior image %s: longer than a manifest may be", name)
+		return nil, fmt.Errorf("prior image %s: the file is too large for a manifest or a configuration", name)
 	}
 	prior, err := oci.FromDocument(data)
 	if err != nil {

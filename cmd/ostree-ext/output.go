@@ -53,7 +53,7 @@ func (a *app) report(
 ) error {
 	if toFile != "" {
 		if err := output.WriteFile(ctx, toFile, []byte(d)); err != nil {
-			return fmt.Errorf("the image is written, its digest is not: %w", err)
+			return fmt.Errorf("the image was written, but its digest was not: %w", err)
 		}
 	}
 	if a.isStdout(ref) {

@@ -177,12 +177,12 @@ func (f *commitFlags) writeTree(
 	}
 	if opts.Overrides != nil {
 		if left := opts.Overrides.Unmatched(); len(left) > 0 {
-			return fmt.Errorf("%s names paths that are not there: %s", f.statOverride, strings.Join(left, ", "))
+			return fmt.Errorf("%s names paths that do not exist: %s", f.statOverride, strings.Join(left, ", "))
 		}
 	}
 	if opts.Skip != nil {
 		if left := opts.Skip.Unmatched(); len(left) > 0 {
-			return fmt.Errorf("%s names paths that are not there: %s", f.skipList, strings.Join(left, ", "))
+			return fmt.Errorf("%s names paths that do not exist: %s", f.skipList, strings.Join(left, ", "))
 		}
 	}
 	var err error

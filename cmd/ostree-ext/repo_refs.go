@@ -87,7 +87,7 @@ func createRef(cmd *cobra.Command, r *repo.Repo, ref, revision string, force boo
 		return err
 	}
 	if old, err := r.ResolveRef(ref); err == nil && !force {
-		return fmt.Errorf("ref %s is there already, at %s: --force replaces it", ref, old)
+		return fmt.Errorf("ref %s already exists, at %s: --force replaces it", ref, old)
 	}
 	return r.SetRef(cmd.Context(), ref, rev)
 }

@@ -112,7 +112,7 @@ func (t *Transport) check(u *url.URL) error {
 	}
 	if u.Scheme != "https" && u.Host == t.host && !t.plain {
 		// The library tries HTTPS and HTTP at once on local addresses.
-		return fmt.Errorf("%s answers HTTPS, and so is not asked over plain HTTP", u.Host)
+		return fmt.Errorf("%s answers HTTPS, so plain HTTP is not used", u.Host)
 	}
 	return nil
 }

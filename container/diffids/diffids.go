@@ -68,18 +68,18 @@ func (c *Cache) keep(l *oci.Layer) error {
 		return nil
 	}
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
-		return fmt.Errorf("remembering a blob: %w", err)
+		return fmt.Errorf("storing a diff-id: %w", err)
 	}
 	f, err := os.CreateTemp(c.dir, ".tmp-")
 	if err != nil {
-		return fmt.Errorf("remembering a blob: %w", err)
+		return fmt.Errorf("storing a diff-id: %w", err)
 	}
 	_, err = f.WriteString(l.DiffID.String())
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), c.path(l.Descriptor.Digest))
 	}
 	if err != nil {
-		return fmt.Errorf("remembering a blob: %w", errors.Join(err, os.Remove(f.Name())))
+		return fmt.Errorf("storing a diff-id: %w", errors.Join(err, os.Remove(f.Name())))
 	}
 	return nil
 }
