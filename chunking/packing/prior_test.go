@@ -65,7 +65,7 @@ func TestUnchangedLayersOfThePriorImageAreKept(t *testing.T) {
 			want: [][]string{{"d", "f"}, {"e"}}, others: [][]string{{"a", "b", "c"}},
 		},
 		{
-			name: "what changed is packed anew", items: change(stable("a", "b", "c", "d", "e", "f"), "b", "d"),
+			name: "what changed is packed again", items: change(stable("a", "b", "c", "d", "e", "f"), "b", "d"),
 			prior: priorOf(before...), bins: 6,
 			want: [][]string{{"e"}}, others: [][]string{{"a"}, {"b"}, {"c"}, {"d"}, {"f"}},
 		},

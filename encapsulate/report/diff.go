@@ -91,8 +91,8 @@ func Diff(from, to *oci.Image) *Difference {
 	return d
 }
 
-// Update returns the layers of an image as a host sees them that has another image. Layers it has are marked as kept,
-// all others have the probability 1.
+// Update returns the layers of an image as seen by a host that has another image. Layers that the host has are marked
+// as kept, all others have the probability 1.
 func Update(from, to *oci.Image) *Layers {
 	had := map[string]bool{}
 	for _, l := range from.Layers {
