@@ -93,6 +93,10 @@ func containerConfig(c *object.Commit, opts *Options) (map[string]any, error) {
 		if _, err := dec.Token(); err != io.EOF {
 			return nil, errors.New("container configuration: there is data after the JSON object")
 		}
+		if _, whole := config["rootfs"]; whole || config["Config"] != nil {
+			return nil, errors.New("container configuration: this is the configuration of a whole image: give the object " +
+				"\"config\" in it (jq .config)")
+		}
 		if config == nil {
 			config = map[string]any{}
 		}

@@ -220,7 +220,7 @@ func (a *dirAdder) queueFiles(ctx context.Context, node *treeNode, dir *dirHandl
 			if a.mod.Skip != nil && a.mod.Skip.has(joinTreePath(path, e.name)) {
 				continue
 			}
-			return fmt.Errorf("not a regular file or symlink: %s", joinTreePath(path, e.name))
+			return fmt.Errorf("%w: %s", ErrSpecialFile, joinTreePath(path, e.name))
 		}
 	}
 	if len(files.names) == 0 {

@@ -20,6 +20,8 @@ var (
 	ErrReadOnly = errors.New("repository is not writable")
 	// ErrReadOnlyMode says that repositories of this mode can only be read.
 	ErrReadOnlyMode = errors.New("repositories of this mode are read-only")
+	// ErrSpecialFile says that a directory to commit has a device, a FIFO or a socket.
+	ErrSpecialFile = errors.New("not a regular file or symlink")
 	// ErrTxnDone says that a transaction was used after its end.
 	ErrTxnDone = errors.New("transaction is over")
 )

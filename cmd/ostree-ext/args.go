@@ -80,7 +80,13 @@ func help(cmd *cobra.Command, args []string) error {
 // strict applies the rules for arguments to c and each command below it: a mistake is a usage error, and an option with
 // a single value may be given only once.
 func strict(c *cobra.Command) {
-	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		// Flags of a command that does not exist are unknown because of that.
+		if args := c.Flags().Args(); len(args) > 0 && c.HasSubCommands() {
+			return unknownCommand(c, args[0])
+		}
+		return flagError(err)
+	})
 	check := c.Args
 	c.Args = func(cmd *cobra.Command, args []string) error {
 		if check != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -73,6 +74,9 @@ func parseImageReference(arg string) (imgref.ImageReference, error) {
 	}
 	if other, otherErr := imgref.ParseOstreeImageReference(arg); otherErr == nil {
 		return ref, usagef("invalid value '%s' for '<IMGREF>': %w; did you mean '%s'?", arg, err, other.Image)
+	}
+	if host, _, ok := strings.Cut(arg, "/"); ok && (strings.ContainsAny(host, ".:") || host == "localhost") {
+		return ref, usagef("invalid value '%s' for '<IMGREF>': %w; did you mean 'docker://%s'?", arg, err, arg)
 	}
 	return ref, usagef("invalid value '%s' for '<IMGREF>': %w", arg, err)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/containerd/platforms"
@@ -44,6 +45,9 @@ func (f *imageFlags) options(opts *encapsulate.Options) (err error) {
 		if err != nil {
 			return usagef("invalid value '%s' for '--platform': %w", f.platform, err)
 		}
+		if p = platforms.Normalize(p); p.OS != "linux" || !slices.Contains(architectures, p.Architecture) {
+			return usagef("invalid value '%s' for '--platform': give linux with one of %s", f.platform, strings.Join(architectures, ", "))
+		}
 		opts.Platform = &p
 	}
 	if f.config != "" {
@@ -52,6 +56,11 @@ func (f *imageFlags) options(opts *encapsulate.Options) (err error) {
 		}
 	}
 	return nil
+}
+
+// architectures are those of Linux that Go has a name for.
+var architectures = []string{
+	"386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x",
 }
 
 // keyValues splits KEY=VALUE arguments. If a key is repeated, the last value is used.

@@ -26,11 +26,29 @@ func main() {
 	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
 		ends = append(ends, syscall.SIGHUP)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), ends...)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, ends...)
+	go func() {
+		if s, ok := (<-signals).(syscall.Signal); ok {
+			// A second one ends the program at once.
+			signal.Reset(ends...)
+			cancel(&signalError{s})
+		}
+	}()
 	heaplimit.Set()
-	code := run(ctx, os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})
-	stop()
-	os.Exit(code)
+	os.Exit(run(ctx, os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
+}
+
+// signalError is why a context ended: a signal asked the program to end.
+type signalError struct{ signal syscall.Signal }
+
+// Error implements error.
+func (e *signalError) Error() string {
+	if e.signal == syscall.SIGINT {
+		return "interrupted"
+	}
+	return "ended by a signal: " + e.signal.String()
 }
 
 // streams are the standard streams of the program. Tests replace them.
@@ -44,6 +62,8 @@ const (
 	exitOK      = 0
 	exitFailure = 1
 	exitUsage   = 2
+	// exitSignal is added to the number of the signal that ended the program, as shells do.
+	exitSignal = 128
 )
 
 // run runs the program. Only here is an error turned into an exit status.
@@ -56,6 +76,11 @@ func run(ctx context.Context, args []string, std streams) int {
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
+	}
+	if ended, ok := errors.AsType[*signalError](context.Cause(ctx)); ok {
+		// Whatever failed did so because of that.
+		fmt.Fprintf(std.err, "error: %s\n", ended)
+		return exitSignal + int(ended.signal)
 	}
 	fmt.Fprintf(std.err, "error: %s\n", oneLine(err))
 	if _, ok := errors.AsType[*usageError](err); ok {

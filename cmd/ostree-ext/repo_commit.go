@@ -53,6 +53,10 @@ time, options and input, the commit is the same as that of 'ostree commit'.`,
 			}
 			return withRepo(f.repo, func(r *repo.Repo) error {
 				rev, stats, err := f.commit(cmd.Context(), r, args)
+				if errors.Is(err, repo.ErrNoKernel) || errors.Is(err, repo.ErrSpecialFile) {
+					return fmt.Errorf("%w; 'ostree-ext container build --format=ostree --rootfs=%s --repo=%s IMGREF' commits an "+
+						"ordinary root filesystem as that of an operating system", err, args[0], f.repo)
+				}
 				if err != nil {
 					return err
 				}

@@ -67,7 +67,7 @@ func (f *treeFlags) open(ctx context.Context, o *request.Options, fetch source.O
 		}
 		d, err := rootfs.Dir(ctx, f.rootfs)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--rootfs: %w", err)
 		}
 		return &opened{Opened: request.Opened{Tree: d}, modTime: d.ModTime(), close: d.Close}, nil
 	case f.from != "":

@@ -70,7 +70,11 @@ func TestTextThatIsNoValue(t *testing.T) {
 }
 
 // shown is what "ostree show --raw" printed for a commit.
-const shown = `({'buildsys.checksum': <'41af286dc0b172ed2f1ca934fd2278de4a1192302ffa07087cea2682e7d372e3'>, 'version': <'41.202601.0'>, 'ostree.bootable': <true>, 'ostree.linux': <'6.12.3-100.x86_64'>, 'ostree.ref-binding': <['exampleos/x86_64/stable']>}, @ay [], @a(say) [], 'Release 1', 'Body of release 1', uint64 1768043533, [byte 0xdb, 0xcc, 0x97, 0xa3], [byte 0x44, 0x6a, 0x0e, 0xf1])`
+const shown = `({'buildsys.checksum': <'41af286dc0b172ed2f1ca934fd2278de4a1192302ffa07087cea2682e7d372e3'>, ` +
+	`'version': <'41.202601.0'>, 'ostree.bootable': <true>, 'ostree.linux': <'6.12.3-100.x86_64'>, ` +
+	`'ostree.ref-binding': <['exampleos/x86_64/stable']>}, @ay [], @a(say) [], 'Release 1', ` +
+	`'Body of release 1', uint64 1768043533, [byte 0xdb, 0xcc, 0x97, 0xa3], [byte 0x44, 0x6a, 0x0e, ` +
+	`0xf1])`
 
 func TestWhatOstreeShowsIsReadAndPrintedTheSame(t *testing.T) {
 	v, err := gvariant.ParseText(shown)

@@ -76,7 +76,25 @@ func (d *Directory) ModTime() time.Time { return d.modTime }
 type dirWalk struct {
 	*Directory
 	out    *Builder
+	device uint64
 	inodes []inode // in the order of adding, like seen
+}
+
+// ErrMounted is wrapped by the error about a directory of a tree where a filesystem of the kernel's is mounted.
+var ErrMounted = errors.New("a filesystem that the kernel makes, as /proc or /sys, is mounted there: unmount it first")
+
+// isKernels reports whether a directory is on a filesystem whose files exist only while they are read.
+func isKernels(f *os.File) bool {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
+		return false
+	}
+	switch int64(st.Type) {
+	case unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.DEBUGFS_MAGIC, unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC,
+		unix.DEVPTS_SUPER_MAGIC, unix.SECURITYFS_MAGIC, unix.TRACEFS_MAGIC, unix.BPF_FS_MAGIC:
+		return true
+	}
+	return false
 }
 
 // dir reads one directory, and closes it.
@@ -94,6 +112,11 @@ func (d *dirWalk) dir(ctx context.Context, f *os.File, p string, depth int) (err
 	}
 	if p == "/" {
 		d.modTime = time.Unix(st.Mtim.Unix())
+	}
+	if p == "/" {
+		d.device = st.Dev
+	} else if st.Dev != d.device && isKernels(f) {
+		return fmt.Errorf("%s: %w", p, ErrMounted)
 	}
 	parent, base := Split(p)
 	if err := d.add(f, ".", parent, base, &st); err != nil {
