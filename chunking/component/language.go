@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"debug/buildinfo"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
@@ -28,7 +28,7 @@ const (
 
 // languages claims what the package managers of programming languages installed and no package of the system owns. Packages go
 // before single files: a program in a package belongs to the package.
-func (d *detection) languages(ctx context.Context, _ Options) error {
+func (d *detection) languages(ctx context.Context, opts Options) error {
 	for _, find := range []struct {
 		claim func(ctx context.Context, i int, e rootfs.Entry) error
 		owned bool // what is told by a file that has an owner, too: the package was updated in place
@@ -39,6 +39,9 @@ func (d *detection) languages(ctx context.Context, _ Options) error {
 			}
 			// What cannot be understood is somebody's own file of that name.
 			err := find.claim(ctx, i, e)
+			if errors.Is(err, pkgdb.ErrBroken) {
+				err = d.fault(err, opts)
+			}
 			if err != nil && !errors.Is(err, errNotUnderstood) && !errors.Is(err, repo.ErrTooLarge) {
 				return err
 			}
@@ -113,91 +116,9 @@ func (d *detection) toolchain(_ context.Context, _ int, e rootfs.Entry) error {
 	return nil
 }
 
-// separators are alike in names of Python packages (PEP 503).
-var separators = regexp.MustCompile(`[-_.]+`)
-
 // languageID is the ID of a language package, or none for a name that cannot be one.
 func languageID(language, name string) (string, bool) {
 	return language + "/" + name, validName(name)
-}
-
-func pythonID(dir, suffix string) (id, name string, ok bool) {
-	name, _, _ = strings.Cut(strings.TrimSuffix(path.Base(dir), suffix), "-")
-	name = strings.ToLower(separators.ReplaceAllString(name, "-"))
-	id, ok = languageID("python", name)
-	return id, name, ok
-}
-
-// pythonPackage claims a package of Python by its list of files.
-func (d *detection) pythonPackage(ctx context.Context, _ int, e rootfs.Entry) error {
-	switch {
-	case e.Name == "RECORD" && strings.HasSuffix(e.Dir, ".dist-info"):
-		return d.pythonRecord(ctx, e.Path())
-	case e.Name == "installed-files.txt" && strings.HasSuffix(e.Dir, ".egg-info"):
-		return d.pythonEgg(ctx, e.Path())
-	}
-	return nil
-}
-
-// pythonRecord claims what a wheel installed: the paths of its RECORD are relative to the directory of packages.
-func (d *detection) pythonRecord(ctx context.Context, p string) error {
-	dir := path.Dir(p)
-	id, name, ok := pythonID(dir, ".dist-info")
-	if !ok {
-		return errNotUnderstood
-	}
-	data, err := d.x.ReadFile(ctx, p, maxRecordFile)
-	if err != nil {
-		return err
-	}
-	files, err := parseRecord(data)
-	if err != nil {
-		return err
-	}
-	for _, file := range files {
-		if !strings.HasPrefix(file, "/") {
-			file = path.Dir(dir) + "/" + file
-		}
-		d.claimPath(file, id, "python", "Python package "+name)
-	}
-	d.claimBelow(dir, id, "python", "Python package "+name)
-	return nil
-}
-
-// parseRecord returns the paths of a RECORD, a table whose first column they are.
-func parseRecord(data []byte) (files []string, err error) {
-	r := csv.NewReader(bytes.NewReader(data))
-	r.FieldsPerRecord, r.ReuseRecord = -1, true
-	for {
-		row, err := r.Read()
-		if err == io.EOF {
-			return files, nil
-		}
-		if err != nil {
-			return nil, errNotUnderstood
-		}
-		if row[0] != "" {
-			files = append(files, row[0])
-		}
-	}
-}
-
-// pythonEgg claims what an older installer wrote: the paths are relative to the list.
-func (d *detection) pythonEgg(ctx context.Context, p string) error {
-	dir := path.Dir(p)
-	id, name, ok := pythonID(dir, ".egg-info")
-	if !ok {
-		return errNotUnderstood
-	}
-	data, err := d.x.ReadFile(ctx, p, maxRecordFile)
-	if err != nil {
-		return err
-	}
-	for line := range strings.Lines(string(data)) {
-		d.claimPath(dir+"/"+strings.TrimSpace(line), id, "python", "Python package "+name)
-	}
-	d.claimBelow(dir, id, "python", "Python package "+name)
-	return nil
 }
 
 // gemName splits a gem's full name: the name, the version and, where it has compiled parts, the platform.

@@ -15,10 +15,11 @@ import (
 func (d *detection) isolated(ctx context.Context, _ Options) error {
 	dirs := databaseDirs
 	// What cannot be read here is a matter of the package manager's own detector.
-	if home, err := alpm.DBPath(ctx, d.x); err == nil {
-		if i, err := d.x.Resolve(home); err == nil {
+	homes, _, err := alpm.Homes(ctx, d.x)
+	for _, home := range homes {
+		if i, rerr := d.x.Resolve(home); err == nil && rerr == nil {
 			home = shipped(d.entries.At(i).Path())
-			dirs = append(slices.Clone(dirs), path.Join(home, "local")+"/", path.Join(home, "sync")+"/")
+			dirs = append(slices.Clip(dirs), path.Join(home, "local")+"/", path.Join(home, "sync")+"/")
 		}
 	}
 	for i, e := range d.entries.All() {
@@ -61,11 +62,12 @@ func startsWithAny(p string, prefixes []string) bool {
 
 // databaseDirs hold what package managers write about themselves.
 var databaseDirs = []string{
-	"/var/lib/dpkg/", "/usr/lib/dpkg/status.d/", "/var/lib/apt/", "/var/cache/apt/", "/var/cache/debconf/", "/var/lib/ucf/",
+	"/var/lib/dpkg/", "/usr/lib/dpkg/status.d/", "/usr/share/dpkg/database/", "/var/lib/apt/", "/var/cache/apt/", "/var/cache/debconf/", "/var/lib/ucf/",
 	"/var/lib/systemd/deb-systemd-helper-enabled/", "/var/lib/systemd/deb-systemd-user-helper-enabled/",
 	"/usr/lib/sysimage/", "/usr/share/rpm/", "/var/lib/rpm/", "/var/lib/rpm-state/", "/var/lib/dnf/",
 	"/var/cache/dnf/", "/var/lib/yum/", "/var/cache/yum/", "/var/cache/libdnf5/", "/var/lib/zypp/", "/var/cache/zypp/",
 	"/lib/apk/", "/usr/lib/apk/", "/var/cache/apk/", "/var/lib/pacman/", "/var/cache/pacman/",
+	"/usr/lib/opkg/", "/var/lib/opkg/", "/var/opkg-lists/",
 	"/etc/alternatives/", "/var/lib/alternatives/",
 }
 

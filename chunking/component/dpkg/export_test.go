@@ -1,4 +1,9 @@
 package dpkg
 
+import "time"
+
 // Changes is for tests.
-var Changes = changes
+func Changes(data []byte) []time.Time {
+	list, _ := changes(data)
+	return list
+}
