@@ -111,9 +111,11 @@ type detection struct {
 	lost     map[int64][]missing // by size
 	// lostBytes is how much memory lost takes, or would take.
 	lostBytes int
-	ruleHits  []bool   // by rule
-	ruleAt    []uint32 // the index of the rule that has an entry, if one has
-	warnings  []string
+	// listedBytes and listFaults are how much of lists of language packages was read, and how many were wrong.
+	listedBytes, listFaults int
+	ruleHits                []bool   // by rule
+	ruleAt                  []uint32 // the index of the rule that has an entry, if one has
+	warnings                []string
 }
 
 // found is a component while it is being found.

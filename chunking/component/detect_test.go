@@ -514,7 +514,7 @@ func TestABrokenRecordIsAWarningAndTheOthersCount(t *testing.T) {
 		}, "/var/lib/pacman/local/lost-1/desc "},
 		"python": {tree.Files{
 			"/usr/lib/python3/fine-1.dist-info/RECORD": tree.Text("../../bin/fine,,\n"), "/usr/lib/python3/lost-1.dist-info/RECORD": tree.Text("../../bin/lo\n"),
-		}, "/usr/lib/python3/lost-1.dist-info/RECORD: line 1: "},
+		}, "/usr/lib/python3/lost-1.dist-info/RECORD:1: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

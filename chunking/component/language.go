@@ -39,8 +39,11 @@ func (d *detection) languages(ctx context.Context, opts Options) error {
 			}
 			// What cannot be understood is somebody's own file of that name.
 			err := find.claim(ctx, i, e)
-			if errors.Is(err, pkgdb.ErrBroken) {
-				err = d.fault(err, opts)
+			switch {
+			case errors.Is(err, pkgdb.ErrBroken):
+				err = d.listFault(err, opts)
+			case errors.Is(err, pkgdb.ErrTooLarge):
+				return d.fault(err, opts)
 			}
 			if err != nil && !errors.Is(err, errNotUnderstood) && !errors.Is(err, repo.ErrTooLarge) {
 				return err
@@ -48,6 +51,17 @@ func (d *detection) languages(ctx context.Context, opts Options) error {
 		}
 	}
 	return nil
+}
+
+// maxListFaults is how many lists of language packages are told of.
+const maxListFaults = 20
+
+// listFault is [detection.fault] for one of many lists.
+func (d *detection) listFault(err error, opts Options) error {
+	if d.listFaults++; d.listFaults > maxListFaults && !opts.Strict {
+		return nil
+	}
+	return d.fault(err, opts)
 }
 
 var errNotUnderstood = errors.New("not understood")
@@ -212,6 +226,9 @@ func (d *detection) nodePackage(ctx context.Context, _ int, e rootfs.Entry) erro
 	}
 	data, err := d.x.ReadFile(ctx, e.Path(), maxManifest)
 	if err != nil {
+		return err
+	}
+	if err := d.listed(len(data)); err != nil {
 		return err
 	}
 	if !json.Valid(data) {

@@ -23,7 +23,7 @@ const (
 	// maxChanges is how many entries are.
 	maxChanges = 2000
 	// maxChangelogs is how many bytes of all changelogs are read, uncompressed.
-	maxChangelogs = 2 << 30
+	maxChangelogs = 1 << 30
 )
 
 // changelogs reads changelogs within a budget. Packages of one source have one in common.

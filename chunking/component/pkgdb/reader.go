@@ -28,11 +28,15 @@ const (
 	// maxMemory is how many bytes of packages and paths are kept. A large system has half of it.
 	maxMemory = 80 << 20
 	// maxWork is how many bytes are read or made.
-	maxWork = 2 << 30
+	maxWork = 1 << 30
 	// pathWork is how many bytes of work each byte of a path counts for: it is looked at many times.
 	pathWork = 8
+	// lineWork is how many bytes of work a line counts for besides its own: there are lists of empty ones.
+	lineWork = 32
 	// packageCost is what a package takes besides its texts and files, here and in a detection.
 	packageCost = 512
+	// fileCost is what a file counts for besides what its list grows by.
+	fileCost = 16
 	// dateCost is what a date takes, here and in a detection.
 	dateCost = 24
 	// maxLine is the length of a line in bytes. Debian has descriptions and relations of some hundred KiB.
@@ -217,7 +221,7 @@ func (r *Reader) AddFile(files *Files, f File) error {
 	}
 	before := len(files.data)
 	files.Add(f)
-	if err := r.keep(int64(len(files.data) - before)); err != nil {
+	if err := r.keep(int64(len(files.data) - before + fileCost)); err != nil {
 		return err
 	}
 	return r.Work(int64(len(f.Path)) * pathWork)
@@ -241,6 +245,9 @@ func (r *Reader) Lines(ctx context.Context, name string, f func(n int, line []by
 	for s.Scan() {
 		if n++; n%1024 == 0 && ctx.Err() != nil {
 			return false, ctx.Err()
+		}
+		if err := r.Work(lineWork); err != nil {
+			return false, fmt.Errorf("%s:%d: %w", name, n, err)
 		}
 		if err := f(n, s.Bytes()); err != nil {
 			return false, err
