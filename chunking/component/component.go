@@ -54,8 +54,8 @@ type Claim struct {
 
 // Reason says why an entry belongs to a component.
 type Reason struct {
-	// Detector is what found the owner: "rule", "xattr", "rpm", "deb", "apk", "alpm", "opkg", "python", "node", "ruby", "jar", "go",
-	// "rust", "system", "big-file", "remainder".
+	// Detector is what found the owner: "rule", "xattr", "rpm", "deb", "apk", "alpm", "opkg", "chisel", "nix", "guix",
+	// "brew", "snap", "flatpak", "nuget", "conda", "python", "node", "ruby", "jar", "go", "rust", "system", "big-file", "remainder".
 	Detector string
 	// Text is what a person is told: the package that lists the path, the rule's name. The path of [Claim.With] follows it.
 	Text string

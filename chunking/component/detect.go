@@ -14,6 +14,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/alpm"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/apk"
+	"github.com/ostree-ext/ostree-ext-go/chunking/component/chisel"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/dpkg"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/rpm"
@@ -43,7 +44,7 @@ func Detect(ctx context.Context, tree rootfs.Tree, opts Options) (*Set, error) {
 		first = opts.Origin
 	}
 	d := newDetection(first, opts)
-	err := d.run(ctx, opts, d.rules, d.xattrs, d.isolated, d.packages, d.moved, d.languages)
+	err := d.run(ctx, opts, d.rules, d.xattrs, d.isolated, d.packages, d.moved, d.storedPackages, d.languages)
 	if err == nil && opts.Origin != nil {
 		d = d.handOver(tree, opts)
 		err = d.run(ctx, opts, d.rules, d.isolated)
@@ -191,6 +192,7 @@ var ecosystems = []ecosystem{
 	{"apk", apk.Read},
 	{"alpm", alpm.Read},
 	{"opkg", dpkg.ReadOpkg},
+	{"chisel", chisel.Read},
 }
 
 // packages claims what the package managers of the operating system own.

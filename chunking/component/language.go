@@ -32,7 +32,7 @@ func (d *detection) languages(ctx context.Context, opts Options) error {
 	for _, find := range []struct {
 		claim func(ctx context.Context, i int, e rootfs.Entry) error
 		owned bool // what is told by a file that has an owner, too: the package was updated in place
-	}{{d.toolchain, false}, {d.pythonPackage, false}, {d.rubyPackage, false}, {d.nodePackage, true}, {d.singleFile, false}} {
+	}{{d.toolchain, false}, {d.condaPackage, false}, {d.pythonPackage, false}, {d.rubyPackage, false}, {d.nodePackage, true}, {d.singleFile, false}} {
 		for i, e := range d.entries.All() {
 			if d.claims[i].Component >= 0 && !find.owned || !e.IsRegular() {
 				continue
@@ -198,9 +198,9 @@ func (d *detection) directories(dir string) (list []string) {
 	return list
 }
 
-// stores are directories of node_modules where package managers keep each package once and link to it from where it is used:
+// nodeStores are directories of node_modules where package managers keep each package once and link to it from where it is used:
 // STORE/NAME@VERSION/node_modules/NAME.
-var stores = []string{".pnpm", ".store"}
+var nodeStores = []string{".pnpm", ".store"}
 
 // nodePackage claims a package at the top of a tree of node_modules, with those inside it. Small ones share a component.
 func (d *detection) nodePackage(ctx context.Context, _ int, e rootfs.Entry) error {
@@ -209,7 +209,7 @@ func (d *detection) nodePackage(ctx context.Context, _ int, e rootfs.Entry) erro
 		return nil
 	}
 	parts := strings.Split(rest, "/")
-	if len(parts) > 3 && slices.Contains(stores, parts[0]) && parts[2] == "node_modules" {
+	if len(parts) > 3 && slices.Contains(nodeStores, parts[0]) && parts[2] == "node_modules" {
 		before, parts = before+"/node_modules/"+strings.Join(parts[:2], "/"), parts[3:]
 	}
 	depth := 1

@@ -44,8 +44,9 @@ func (d *detection) lose(f *pkgdb.File, id, detector, pkg string) {
 	d.lost[f.Size] = append(d.lost[f.Size], missing{f.Digest, id, detector, f.Path, pkg})
 }
 
-// moved claims unowned files that have the content of a packaged file which is missing: systems are put together by tools
-// that move what packages have in /opt or /var to where it stays. What several components have in common is nobody's.
+// moved claims unowned files that have the content of a packaged file which is missing: systems are put together by
+// tools that move what packages have in /opt or /var to where it stays. What several components have in common is
+// nobody's.
 func (d *detection) moved(ctx context.Context, opts Options) error {
 	if d.lostBytes > maxLost {
 		err := fmt.Errorf("%w: so many of its files are missing that not all of them can be looked for elsewhere", pkgdb.ErrTooLarge)

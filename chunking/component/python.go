@@ -38,8 +38,8 @@ func (d *detection) pythonPackage(ctx context.Context, _ int, e rootfs.Entry) er
 	return nil
 }
 
-// pythonRecord claims what a wheel installed: the paths of its RECORD are relative to the directory of packages. The error wraps
-// [pkgdb.ErrBroken] where the RECORD breaks the rules; what could be understood is claimed nevertheless.
+// pythonRecord claims what a wheel installed: the paths of its RECORD are relative to the directory of packages. The
+// error wraps [pkgdb.ErrBroken] where the RECORD breaks the rules; what could be understood is claimed nevertheless.
 func (d *detection) pythonRecord(ctx context.Context, p string) error {
 	dir := path.Dir(p)
 	id, name, ok := pythonID(dir, ".dist-info")
@@ -72,8 +72,8 @@ func (d *detection) pythonRecord(ctx context.Context, p string) error {
 }
 
 const (
-	// maxListed is how much of lists of language packages is read, in bytes: several times what large systems have. One file
-	// may be the list of many packages.
+	// maxListed is how much of lists of language packages is read, in bytes: several times what large systems have.
+	// One file may be the list of many packages.
 	maxListed = 256 << 20
 	// pathCost is what a path counts for besides its length.
 	pathCost = 64
@@ -87,8 +87,8 @@ func (d *detection) listed(n int) error {
 	return nil
 }
 
-// parseRecord calls f with the paths of a RECORD, a table of paths, digests and sizes. Rows that are not such are passed over; the
-// error is about the first and wraps [pkgdb.ErrBroken], or is that of f.
+// parseRecord calls f with the paths of a RECORD, a table of paths, digests and sizes. Rows that are not such are
+// passed over; the error is about the first and wraps [pkgdb.ErrBroken], or is that of f.
 func parseRecord(name string, data []byte, f func(file string) error) (broken error) {
 	r := csv.NewReader(bytes.NewReader(data))
 	r.FieldsPerRecord, r.ReuseRecord = -1, true

@@ -67,7 +67,8 @@ var databaseDirs = []string{
 	"/usr/lib/sysimage/", "/usr/share/rpm/", "/var/lib/rpm/", "/var/lib/rpm-state/", "/var/lib/dnf/",
 	"/var/cache/dnf/", "/var/lib/yum/", "/var/cache/yum/", "/var/cache/libdnf5/", "/var/lib/zypp/", "/var/cache/zypp/",
 	"/lib/apk/", "/usr/lib/apk/", "/var/cache/apk/", "/var/lib/pacman/", "/var/cache/pacman/",
-	"/usr/lib/opkg/", "/var/lib/opkg/", "/var/opkg-lists/",
+	"/usr/lib/opkg/", "/opt/lib/opkg/", "/var/lib/opkg/", "/var/opkg-lists/", "/var/lib/chisel/", "/usr/share/chisel/",
+	"/nix/var/nix/db/", "/var/guix/db/",
 	"/etc/alternatives/", "/var/lib/alternatives/",
 }
 

@@ -93,8 +93,8 @@ func readPackage(ctx context.Context, r *pkgdb.Reader, dir string) error {
 	return err
 }
 
-// sections calls f with each line of each section of a file. What stands before the first section is a fault, as is what was
-// cut.
+// sections calls f with each line of each section of a file. What stands before the first section is a fault, as is
+// what was cut.
 func sections(ctx context.Context, r *pkgdb.Reader, name string, f func(section, line string) error) error {
 	section := ""
 	cut, err := r.Lines(ctx, name, func(n int, line []byte) error {

@@ -26,9 +26,9 @@ const (
 	maxFiles  = 200
 )
 
-// Homes returns the directories where pacman's state may be, in the order in which they count: what DBPath says in the section
-// [options] of its configuration, the first first as in pacman, then the usual places. What of the configuration cannot be
-// read is not an error but among the faults.
+// Homes returns the directories where pacman's state may be, in the order in which they count: what DBPath says in
+// the section [options] of its configuration, the first first as in pacman, then the usual places. What of the
+// configuration cannot be read is not an error but among the faults.
 func Homes(ctx context.Context, x *rootfs.Index) (homes []string, faults []error, err error) {
 	c := &config{x: x}
 	for _, name := range []string{"/etc/pacman.conf", "/usr/etc/pacman.conf"} {
@@ -98,8 +98,8 @@ func (c *config) read(ctx context.Context, name string, depth int) error {
 	return nil
 }
 
-// glob returns the files that a pattern means. Only its last element may be one, as in every configuration that is known. In a
-// commit /etc is below /usr.
+// glob returns the files that a pattern means. Only its last element may be one, as in every configuration that is
+// known. In a commit /etc is below /usr.
 func (c *config) glob(pattern string) (names []string) {
 	dir, base := path.Split(path.Join("/", pattern))
 	for _, dir := range []string{dir, "/usr" + dir} {

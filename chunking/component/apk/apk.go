@@ -1,5 +1,5 @@
-// Package apk reads the database of installed packages of apk, Alpine's package manager: records of lines "X:value" in
-// lib/apk/db/installed, as apk(5) has them.
+// Package apk reads the database of installed packages of apk, Alpine's package manager: records of lines "X:value"
+// in lib/apk/db/installed, as apk(5) has them.
 package apk
 
 import (

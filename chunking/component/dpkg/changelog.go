@@ -35,8 +35,8 @@ type changelogs struct {
 
 type dates []time.Time
 
-// add reads the dates of a package's changes. A changelog that is missing or makes no sense tells nothing: many images have
-// none.
+// add reads the dates of a package's changes. A changelog that is missing or makes no sense tells nothing: many
+// images have none.
 func (c *changelogs) add(ctx context.Context, r *pkgdb.Reader, pkg *pkgdb.Package) error {
 	names := []string{"changelog.Debian.gz", "changelog.gz", "changelog.Debian", "changelog"}
 	for _, name := range names {

@@ -1,6 +1,6 @@
-// Package dpkg reads dpkg's database of installed packages from a tree: var/lib/dpkg/status with the lists of files in info,
-// and what images without a package manager have, a paragraph for each package in var/lib/dpkg/status.d. The formats are those
-// of dpkg(1) and deb-changelog(5). The database of opkg has the same form.
+// Package dpkg reads dpkg's database of installed packages from a tree: var/lib/dpkg/status with the lists of files
+// in info, and what images without a package manager have, a paragraph for each package in var/lib/dpkg/status.d. The
+// formats are those of dpkg(1) and deb-changelog(5). The database of opkg has the same form.
 package dpkg
 
 import (
@@ -19,15 +19,15 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// homes are the places of the database: where dpkg keeps it, where commits keep the initial content of /var, where images
-// without a package manager and with a merged /usr have it, and where builders of Debian commits move it.
+// homes are the places of the database: where dpkg keeps it, where commits keep the initial content of /var, where
+// images without a package manager and with a merged /usr have it, and where builders of Debian commits move it.
 var homes = []string{
 	"/var/lib/dpkg", "/usr/share/factory/var/lib/dpkg", "/usr/lib/dpkg",
 	"/usr/share/dpkg/database", "/usr/lib/sysimage/dpkg", "/usr/lib/sysimage/lib/dpkg",
 }
 
-// Read returns the installed packages with their files, sorted by name and architecture. Paths are where dpkg put the files:
-// diversions are applied. Change dates come from the changelogs below usr/share/doc, as far as they are there.
+// Read returns the installed packages with their files, sorted by name and architecture. Paths are where dpkg put the
+// files: diversions are applied. Change dates come from the changelogs below usr/share/doc, as far as they are there.
 //
 // The error wraps [fs.ErrNotExist] where there is no database.
 func Read(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
@@ -35,8 +35,8 @@ func Read(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
 	return read(ctx, x, "dpkg", homes, c)
 }
 
-// opkgHomes are the places of opkg's database: OpenWrt's, and that of Yocto and in its commits.
-var opkgHomes = []string{"/usr/lib/opkg", "/var/lib/opkg", "/usr/share/factory/var/lib/opkg"}
+// opkgHomes are the places of opkg's database: those of OpenWrt, Entware and Yocto, and in a commit.
+var opkgHomes = []string{"/usr/lib/opkg", "/opt/lib/opkg", "/var/lib/opkg", "/usr/share/factory/var/lib/opkg"}
 
 // ReadOpkg returns the packages that opkg installed, as [Read] does. There are no changelogs.
 func ReadOpkg(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
@@ -241,8 +241,11 @@ func (r *reader) list(ctx context.Context, pkg *pkgdb.Package) error {
 	return nil
 }
 
-// paths adds the files that are in a list, one a line. What is not a path is a fault.
-func (r *reader) paths(ctx context.Context, pkg *pkgdb.Package, list string, ended bool, parse func(line string) (string, bool)) error {
+// paths adds the files that are in a list, one a line. What is not a path is a fault, and so, if lines have to be
+// ended, is what was cut.
+func (r *reader) paths(
+	ctx context.Context, pkg *pkgdb.Package, list string, ended bool, parse func(line string) (string, bool),
+) error {
 	bad, first, example := 0, 0, ""
 	cut, err := r.Lines(ctx, list, func(n int, line []byte) error {
 		p, ok := parse(string(line))
@@ -325,8 +328,8 @@ var notParagraphs = []string{
 	".config", ".templates",
 }
 
-// distroless reads status.d: a paragraph in a file of its own for each package, and its md5sums, which are the only list. What
-// the status says is gone, since it was removed later, is gone.
+// distroless reads status.d: a paragraph in a file of its own for each package, and its md5sums, which are the only
+// list. What the status says is gone, since it was removed later, is gone.
 func (r *reader) distroless(ctx context.Context, dir string) error {
 	for i := range r.X.Children(dir) {
 		p := r.X.Entry(i).Path()

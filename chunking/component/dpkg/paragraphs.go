@@ -10,9 +10,9 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 )
 
-// paragraphs calls f with the fields of each paragraph of a file that count here. Continuation lines are passed over. A
-// paragraph that breaks the rules, or for which f gives an error that wraps [pkgdb.ErrBroken], is a fault and left out. Where a
-// whole file was written by the package manager, the last paragraph may not be cut.
+// paragraphs calls f with the fields of each paragraph of a file that count here. Continuation lines are passed over.
+// A paragraph that breaks the rules, or for which f gives an error that wraps [pkgdb.ErrBroken], is a fault and left
+// out. Where a whole file was written by the package manager, the last paragraph may not be cut.
 func (r *reader) paragraphs(ctx context.Context, name string, whole bool, f func(map[string]string) error) error {
 	p := &paragraph{fields: map[string]string{}}
 	end := func() error {

@@ -47,8 +47,8 @@ const (
 	maxFaults = 10
 )
 
-// Reader reads one place where a package manager may have its database. It keeps what it reads within a budget, and collects
-// what is wrong.
+// Reader reads one place where a package manager may have its database. It keeps what it reads within a budget, and
+// collects what is wrong.
 type Reader struct {
 	X        *rootfs.Index
 	Packages []Package
@@ -59,13 +59,15 @@ type Reader struct {
 	memory, work int64
 }
 
-// ReadFirst reads places in their order, until one has packages and no faults. Of those that were read the one with the most
-// packages counts, and the first of several. What is wrong in each is among the faults. The function read adds what it finds to
-// the reader; its error wraps [fs.ErrNotExist] where a place has nothing, [ErrTooLarge] where what was read does not count, and
-// [ErrBroken].
+// ReadFirst reads places in their order, until one has packages and no faults. Of those that were read the one with
+// the most packages counts, and the first of several. What is wrong in each is among the faults. The function read
+// adds what it finds to the reader; its error wraps [fs.ErrNotExist] where a place has nothing, [ErrTooLarge] where
+// what was read does not count, and [ErrBroken].
 //
 // The error wraps [fs.ErrNotExist] where no place has a database; others are those of reading the tree.
-func ReadFirst(ctx context.Context, x *rootfs.Index, places []string, read func(ctx context.Context, r *Reader, place string) error) (*Database, error) {
+func ReadFirst(
+	ctx context.Context, x *rootfs.Index, places []string, read func(ctx context.Context, r *Reader, place string) error,
+) (*Database, error) {
 	db := &Database{}
 	var empty error
 	seen, exists := map[int]bool{}, false
@@ -83,7 +85,8 @@ func ReadFirst(ctx context.Context, x *rootfs.Index, places []string, read func(
 			exists = true
 		case errors.Is(err, fs.ErrNotExist):
 		case IsFault(err):
-			r.Fault(err)
+			// This one is told, however many there were before.
+			r.faults = append(r.faults, asFault(err))
 			if isTooLarge(err) {
 				r.Packages = nil
 			}
@@ -129,14 +132,18 @@ func (r *Reader) Fault(err error) {
 		r.moreFaults++
 		return
 	}
+	r.faults = append(r.faults, asFault(err))
+}
+
+// asFault makes an error wrap [ErrBroken] or [ErrTooLarge].
+func asFault(err error) error {
 	switch {
 	case errors.Is(err, ErrBroken), errors.Is(err, ErrTooLarge):
+		return err
 	case isTooLarge(err):
-		err = fmt.Errorf("%w: %w", ErrTooLarge, err)
-	default:
-		err = fmt.Errorf("%w: %w", ErrBroken, err)
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
 	}
-	r.faults = append(r.faults, err)
+	return fmt.Errorf("%w: %w", ErrBroken, err)
 }
 
 // Faultf adds a fault that wraps [ErrBroken].
@@ -186,8 +193,8 @@ func (r *Reader) keep(n int64) error {
 	return nil
 }
 
-// Add adds a package, whose name and source must be as [ValidName] says, else the error wraps [ErrBroken]. What the package
-// has in files and changes is added with [Reader.AddFile] and [Reader.AddChanges], before or after.
+// Add adds a package, whose name and source must be as [ValidName] says, else the error wraps [ErrBroken]. What the
+// package has in files and changes is added with [Reader.AddFile] and [Reader.AddChanges], before or after.
 func (r *Reader) Add(p Package) (*Package, error) {
 	if !ValidName(p.Name) || !ValidName(p.Source) {
 		return nil, Broken("the package name %.100q of %.100q", p.Name, p.Source)
@@ -213,8 +220,8 @@ func ValidName(name string) bool {
 	return name != "" && len(name) < 256 && !strings.ContainsAny(name, "/\x00 ,")
 }
 
-// AddFile adds a file to a package. The error wraps [ErrTooLarge] where the budget is spent, and [ErrBroken] for a path that no
-// file can have.
+// AddFile adds a file to a package. The error wraps [ErrTooLarge] where the budget is spent, and [ErrBroken] for a
+// path that no file can have.
 func (r *Reader) AddFile(files *Files, f File) error {
 	if len(f.Path) >= maxPath || strings.IndexByte(f.Path, 0) >= 0 {
 		return Broken("the path %.100q, which no file can have", f.Path)
@@ -227,8 +234,9 @@ func (r *Reader) AddFile(files *Files, f File) error {
 	return r.Work(int64(len(f.Path)) * pathWork)
 }
 
-// Lines calls f with each line of a file, without its end, and its number from 1. It reports whether the last line has no end,
-// as in a file that was cut. The error is that of f, or wraps [fs.ErrNotExist], [ErrBroken] or [ErrTooLarge].
+// Lines calls f with each line of a file, without its end, and its number from 1. It reports whether the last line
+// has no end, as in a file that was cut. The error is that of f, or wraps [fs.ErrNotExist], [ErrBroken] or
+// [ErrTooLarge].
 func (r *Reader) Lines(ctx context.Context, name string, f func(n int, line []byte) error) (cut bool, err error) {
 	in, e, err := r.X.Open(ctx, name)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 )
 
-// The form bdb: a hash file of Berkeley DB. Each bucket is a chain of pages which have pairs of key and value; long values are on
-// chains of overflow pages. Numbers are in the byte order of the machine that wrote the file.
+// The form bdb: a hash file of Berkeley DB. Each bucket is a chain of pages which have pairs of key and value; long
+// values are on chains of overflow pages. Numbers are in the byte order of the machine that wrote the file.
 const (
 	bdbHashMagic    = 0x061561
 	bdbMinPage      = 512

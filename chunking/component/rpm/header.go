@@ -204,8 +204,8 @@ func (r *reader) keep(err error) {
 	}
 }
 
-// addPackage adds the package of a header blob; keys, which have no files, are none. The error wraps [pkgdb.ErrBroken] if it is
-// of the header alone, else [pkgdb.ErrTooLarge].
+// addPackage adds the package of a header blob; keys, which have no files, are none. The error wraps
+// [pkgdb.ErrBroken] if it is of the header alone, else [pkgdb.ErrTooLarge].
 func addPackage(db *pkgdb.Reader, blob []byte) error {
 	h, err := parseHeader(blob)
 	if err != nil {

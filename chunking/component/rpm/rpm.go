@@ -1,5 +1,5 @@
-// Package rpm reads rpm's database of installed packages from a tree, in each of its three forms: SQLite, ndb and Berkeley DB.
-// What they hold is the same, a header for each package; the formats are those of rpm's own sources.
+// Package rpm reads rpm's database of installed packages from a tree, in each of its three forms: SQLite, ndb and
+// Berkeley DB. What they hold is the same, a header for each package; the formats are those of rpm's own sources.
 package rpm
 
 import (
@@ -25,8 +25,8 @@ const maxDatabase = 1 << 30
 // form is one form of the database.
 type form struct {
 	file string
-	// headers calls add with each header blob, which is good only until add returns, and what tells it from others. What is
-	// wrong with one blob is a fault of the reader, and the others are read nevertheless.
+	// headers calls add with each header blob, which is good only until add returns, and what tells it from others.
+	// What is wrong with one blob is a fault of the reader, and the others are read nevertheless.
 	headers func(ctx context.Context, r *headers, name string) error
 }
 
