@@ -282,3 +282,44 @@ func FuzzBDB(f *testing.F) {
 		}
 	})
 }
+
+// hashPage finds the page of the real Berkeley DB that has its package, and where in it the length of the value stands.
+func hashPage(t *testing.T, data []byte) (page, length int) {
+	t.Helper()
+	size := int(binary.LittleEndian.Uint32(data[20:]))
+	for page := size; page < len(data); page += size {
+		for i := 1; data[page+25] == 13 && i < int(binary.LittleEndian.Uint16(data[page+20:])); i += 2 {
+			item := page + int(binary.LittleEndian.Uint16(data[page+26+2*i:]))
+			if data[item] == 3 {
+				return page, item + 8
+			}
+		}
+	}
+	t.Fatal("there is no such page")
+	return 0, 0
+}
+
+func TestPagesOfNoBucketOfBerkeleyDBDoNotCount(t *testing.T) {
+	data := real(t, "libuuid.bdb")
+	page, _ := hashPage(t, data)
+	size := binary.LittleEndian.Uint32(data[20:])
+	data = append(data[:len(data)/int(size)*int(size)], data[page:page+int(size)]...) // as splitting a bucket leaves it
+	binary.LittleEndian.PutUint32(data[32:], uint32(len(data))/size-1)
+	db, err := rpm.Read(t.Context(), system(t, "var/lib/rpm/Packages", data))
+	if err != nil || len(db.Packages) != 1 || len(db.Faults) > 0 {
+		t.Errorf("%+v, %v; want the one package", db, err)
+	}
+}
+
+func TestAValueOfBerkeleyDBWithAnotherLengthThanItsPagesIsLeftOutAndTold(t *testing.T) {
+	for _, by := range []int{-1, 1, -5000, 5000} {
+		data := real(t, "libuuid.bdb")
+		page, length := hashPage(t, data)
+		binary.LittleEndian.PutUint32(data[length:], uint32(int(binary.LittleEndian.Uint32(data[length:]))+by))
+		db, err := rpm.Read(t.Context(), system(t, "var/lib/rpm/Packages", data))
+		want := fmt.Sprintf("/var/lib/rpm/Packages: page %d, item ", page/int(binary.LittleEndian.Uint32(data[20:])))
+		if err != nil || len(db.Packages) > 0 || len(db.Faults) != 1 || !strings.Contains(db.Faults[0].Error(), want) {
+			t.Errorf("%+d bytes: %+v, %v; want %s", by, db, err, want)
+		}
+	}
+}
