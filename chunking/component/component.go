@@ -54,8 +54,8 @@ type Claim struct {
 
 // Reason says why an entry belongs to a component.
 type Reason struct {
-	// Detector is the detector that found the owner: "rule", "xattr", "rpm", "deb", "apk", "alpm", "python", "node",
-	// "ruby", "jar", "go", "rust", "system", "big-file", "remainder".
+	// Detector is what found the owner: "rule", "xattr", "rpm", "deb", "apk", "alpm", "opkg", "chisel", "nix", "guix",
+	// "brew", "snap", "flatpak", "nuget", "conda", "python", "node", "ruby", "jar", "go", "rust", "system", "big-file", "remainder".
 	Detector string
 	// Text explains the reason to the user, such as the package that lists the path, or the rule's name. [Set.Explain]
 	// appends the path of [Claim.With].

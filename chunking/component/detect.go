@@ -14,10 +14,10 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/alpm"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/apk"
+	"github.com/ostree-ext/ostree-ext-go/chunking/component/chisel"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/dpkg"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/rpm"
-	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -44,7 +44,7 @@ func Detect(ctx context.Context, tree rootfs.Tree, opts Options) (*Set, error) {
 		first = opts.Origin
 	}
 	d := newDetection(first, opts)
-	err := d.run(ctx, opts, d.rules, d.xattrs, d.isolated, d.packages, d.moved, d.languages)
+	err := d.run(ctx, opts, d.rules, d.xattrs, d.isolated, d.packages, d.moved, d.storedPackages, d.languages)
 	if err == nil && opts.Origin != nil {
 		d = d.handOver(tree, opts)
 		err = d.run(ctx, opts, d.rules, d.isolated)
@@ -110,9 +110,13 @@ type detection struct {
 	byID     map[string]int32
 	packaged map[string]string   // binary package → component's ID
 	lost     map[int64][]missing // by size
-	ruleHits []bool              // by rule
-	ruleAt   []uint32            // the index of the rule that claimed an entry, if any
-	warnings []string
+	// lostBytes is how much memory lost takes, or would take.
+	lostBytes int
+	// listedBytes and listFaults are how much of lists of language packages was read, and how many were wrong.
+	listedBytes, listFaults int
+	ruleHits                []bool   // by rule
+	ruleAt                  []uint32 // the index of the rule that has an entry, if one has
+	warnings                []string
 }
 
 // found is a component during detection.
@@ -179,7 +183,7 @@ func (d *detection) warnf(format string, args ...any) {
 // ecosystem is a kind of package manager.
 type ecosystem struct {
 	name string
-	read func(context.Context, *rootfs.Index) ([]pkgdb.Package, error)
+	read func(context.Context, *rootfs.Index) (*pkgdb.Database, error)
 }
 
 var ecosystems = []ecosystem{
@@ -187,30 +191,41 @@ var ecosystems = []ecosystem{
 	{"deb", dpkg.Read},
 	{"apk", apk.Read},
 	{"alpm", alpm.Read},
+	{"opkg", dpkg.ReadOpkg},
+	{"chisel", chisel.Read},
 }
 
 // packages claims what the package managers of the operating system own.
 func (d *detection) packages(ctx context.Context, opts Options) error {
 	for _, e := range ecosystems {
-		pkgs, err := e.read(ctx, d.x)
-		if errors.Is(err, repo.ErrTooManySymlinks) {
-			err = fmt.Errorf("%w: %w", pkgdb.ErrBroken, err)
+		db, err := e.read(ctx, d.x)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
-		switch {
-		case err == nil:
-			d.claimPackages(e.name, pkgs, opts)
-		case errors.Is(err, fs.ErrNotExist):
-		case !opts.Strict && (errors.Is(err, pkgdb.ErrBroken) || errors.Is(err, pkgdb.ErrTooLarge)):
-			d.warnf("%v: its files are taken for unowned", err)
-		default:
+		if err != nil {
 			return err
 		}
+		for _, fault := range db.Faults {
+			if err := d.fault(fault, opts); err != nil {
+				return err
+			}
+		}
+		d.claimPackages(e.name, db.Packages, opts)
 	}
 	return nil
 }
 
-// claimPackages assigns each file to the first of its owners, sorted by ID and package, and files of packages that
-// match a rule to the rule. Packages that contain a file take precedence over those that only list it.
+// fault makes a warning of what is wrong with a database, or hands it back where it is to be an error.
+func (d *detection) fault(err error, opts Options) error {
+	if opts.Strict {
+		return err
+	}
+	d.warnf("%v: files whose package is not known are taken for unowned", err)
+	return nil
+}
+
+// claimPackages gives each file to the smallest of its owners, by ID and package, and those of packages that a rule takes to
+// the rule. Who brought a file goes before who only knows of it.
 func (d *detection) claimPackages(system string, pkgs []pkgdb.Package, opts Options) {
 	ids := d.sourceIDs(system, pkgs)
 	rules := make([]int, len(pkgs))
@@ -231,13 +246,14 @@ func (d *detection) claimPackages(system string, pkgs []pkgdb.Package, opts Opti
 	for _, ghosts := range []bool{false, true} {
 		for _, n := range order {
 			p := &pkgs[n]
-			dirs := directoriesOf(&p.Files)
+			dirs := d.directoriesOf(&p.Files)
 			for file := range p.Files.All() {
-				if file.Ghost != ghosts || dirs[file.Path] {
+				if file.Ghost != ghosts {
 					continue
 				}
 				i, ok := d.locate(file.Path)
 				switch {
+				case ok && dirs[located{i, len(file.Path)}]:
 				case !ok:
 					d.lose(&file, ids[n], system, p.Name)
 				case rules[n] >= 0:
@@ -263,16 +279,28 @@ func (d *detection) describe(id string, p *pkgdb.Package) {
 	}
 }
 
-// directoriesOf returns the paths of a package that have other paths below them. If the tree has a symlink at such a
-// path, such as /bin with merged /usr, it does not belong to the package.
-func directoriesOf(files *pkgdb.Files) map[string]bool {
-	dirs := map[string]bool{}
+// located is the entry that a path of a package leads to. With the length it stands for the path: one has to be the other's
+// alias through a symlink, and as long, to be taken for it.
+type located struct{ entry, length int }
+
+// directoriesOf returns those paths of a package that have others below them, as far as the tree has something else there than a
+// directory. Where the tree has a symlink at such a path, as at /bin where /usr is merged, it is not the package's.
+func (d *detection) directoriesOf(files *pkgdb.Files) map[located]bool {
+	dirs, last := map[located]bool{}, ""
 	for f := range files.All() {
-		for dir := path.Dir(f.Path); !dirs[dir]; dir = path.Dir(dir) {
-			dirs[dir] = true
+		for dir := path.Dir(f.Path); len(dir) > 1 && !isWithin(last, dir); dir = path.Dir(dir) {
+			if i, ok := d.locate(dir); ok {
+				dirs[located{i, len(dir)}] = true
+			}
 		}
+		last = f.Path
 	}
 	return dirs
+}
+
+// isWithin reports whether a path is below a directory.
+func isWithin(p, dir string) bool {
+	return len(p) > len(dir) && p[len(dir)] == '/' && p[:len(dir)] == dir
 }
 
 const secondsOfDay = 24 * 60 * 60

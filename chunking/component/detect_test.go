@@ -541,7 +541,7 @@ func TestABrokenDatabaseIsAWarningAndItsFilesAreUnowned(t *testing.T) {
 			if owners["/usr/bin/lost"] != "unowned/usr/bin" || owners["/usr/bin/fine"] != "apk/fine" {
 				t.Errorf("owners: %v", owners)
 			}
-			if len(set.Warnings) != 1 || !strings.Contains(set.Warnings[0], "files are taken for unowned") {
+			if len(set.Warnings) != 1 || !strings.Contains(set.Warnings[0], "are taken for unowned") {
 				t.Errorf("warnings: %q", set.Warnings)
 			}
 			for p := range broken {
@@ -557,11 +557,64 @@ func TestABrokenDatabaseIsAWarningAndItsFilesAreUnowned(t *testing.T) {
 	}
 }
 
+func TestABrokenRecordIsAWarningAndTheOthersCount(t *testing.T) {
+	t.Parallel()
+	fine := tree.Empty("/usr/bin/fine", "/usr/bin/lost")
+	for name, test := range map[string]struct {
+		files tree.Files
+		where string
+	}{
+		"deb": {
+			debian(deb{"fine", "", "/usr/bin/fine", ""}).And(tree.Files{"/var/lib/dpkg/status.d/lost": tree.Text("Package: lost\nrubbish\n")}),
+			"/var/lib/dpkg/status.d/lost:2: ",
+		},
+		"apk": {tree.Files{"/lib/apk/db/installed": tree.Text("P:fine\nF:usr/bin\nR:fine\n\nP:lost\nrubbish\nF:usr/bin\nR:lost\n\n")}, "/lib/apk/db/installed:6: "},
+		"alpm": {tree.Files{
+			"/var/lib/pacman/local/fine-1/desc": tree.Text("%NAME%\nfine\n"), "/var/lib/pacman/local/fine-1/files": tree.Text("%FILES%\nusr/bin/fine\n"),
+			"/var/lib/pacman/local/lost-1/files": tree.Text("%FILES%\nusr/bin/lost\n"),
+		}, "/var/lib/pacman/local/lost-1/desc "},
+		"python": {tree.Files{
+			"/usr/lib/python3/fine-1.dist-info/RECORD": tree.Text("../../bin/fine,,\n"), "/usr/lib/python3/lost-1.dist-info/RECORD": tree.Text("../../bin/lo\n"),
+		}, "/usr/lib/python3/lost-1.dist-info/RECORD:1: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			set, owners := detect(t, fine.And(test.files), component.Options{})
+			if owners["/usr/bin/fine"] != name+"/fine" || owners["/usr/bin/lost"] != "unowned/usr/bin" {
+				t.Errorf("owners: %v", owners)
+			}
+			if len(set.Warnings) != 1 || !strings.Contains(set.Warnings[0], test.where) {
+				t.Errorf("warnings: %q, want %s", set.Warnings, test.where)
+			}
+			_, err := component.Detect(t.Context(), tree.New(fine.And(test.files)), component.Options{Strict: true})
+			if !errors.Is(err, pkgdb.ErrBroken) {
+				t.Errorf("strict: %v", err)
+			}
+		})
+	}
+}
+
+func TestADatabaseOfAnyPlaceIsStateOfThePackageManager(t *testing.T) {
+	t.Parallel()
+	const dpkg, alpm = "/usr/share/dpkg/database/", "/opt/pacman/local/x-1/"
+	_, owners := detect(t, tree.Files{
+		dpkg + "status": tree.Text("Package: bash\nStatus: install ok installed\nVersion: 1\n\n"), dpkg + "info/bash.list": tree.Text("/usr/bin/bash\n"), "/usr/bin/bash": {},
+		"/usr/etc/pacman.conf": tree.Text("[options]\nInclude = /etc/pacman.d/*\n"), "/usr/etc/pacman.d/db": tree.Text("DBPath = /opt/pacman/\n"),
+		alpm + "desc": tree.Text("%NAME%\nx\n"), alpm + "files": tree.Text("%FILES%\nusr/bin/x\n"), "/usr/bin/x": {},
+	}, component.Options{Strict: true})
+	for p, want := range map[string]string{
+		"/usr/bin/bash": "deb/bash", "/usr/bin/x": "alpm/x", dpkg + "status": component.PackageDatabase, dpkg + "info/bash.list": component.PackageDatabase, alpm + "desc": component.PackageDatabase,
+	} {
+		if owners[p] != want {
+			t.Errorf("%s: %s, want %s", p, owners[p], want)
+		}
+	}
+}
+
 func TestAnErrorOfReadingIsNoBrokenDatabase(t *testing.T) {
 	t.Parallel()
-	for _, p := range []string{"/var/lib/dpkg/status", "/lib/apk/db/installed", "/etc/pacman.conf",
-		"/usr/lib/python3/x-1.dist-info/RECORD"} {
-		_, err := component.Detect(t.Context(), tree.New(tree.Files{p: {Err: os.ErrPermission}}), component.Options{})
+	for _, p := range []string{"/var/lib/dpkg/status", "/lib/apk/db/installed", "/etc/pacman.conf", "/usr/lib/python3/x-1.dist-info/RECORD"} {
+		_, err := component.Detect(t.Context(), tree.New(tree.Files{p: {Err: os.ErrPermission, Size: 1}}), component.Options{})
 		if !errors.Is(err, os.ErrPermission) {
 			t.Errorf("%s: %v", p, err)
 		}
@@ -600,13 +653,12 @@ func alpine(t *testing.T) tree.Files {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pkgs, err := apk.Parse(string(data))
+	files := tree.Files{"/lib/apk/db/installed": tree.Text(string(data)), "/lib/apk/db/scripts.tar": {}, "/etc/apk/world": {}}
+	db, err := apk.Read(t.Context(), tree.Index(files))
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := tree.Files{"/lib/apk/db/installed": tree.Text(string(data)), "/lib/apk/db/scripts.tar": {},
-		"/etc/apk/world": {}}
-	for _, p := range pkgs {
+	for _, p := range db.Packages {
 		for f := range p.Files.All() {
 			files[f.Path] = tree.Text("of " + p.Name)
 		}
@@ -661,13 +713,12 @@ func suse(t *testing.T) tree.Files {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := tree.Files{"/usr/lib/sysimage/rpm/Packages.db": tree.Text(string(data)),
-		"/var/lib/rpm": tree.Symlink("../../usr/lib/sysimage/rpm")}
-	pkgs, err := rpm.Read(t.Context(), tree.Index(files))
+	files := tree.Files{"/usr/lib/sysimage/rpm/Packages.db": tree.Text(string(data)), "/var/lib/rpm": tree.Symlink("../../usr/lib/sysimage/rpm")}
+	db, err := rpm.Read(t.Context(), tree.Index(files))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range pkgs {
+	for _, p := range db.Packages {
 		for f := range p.Files.All() {
 			if files[f.Path].Target == "" {
 				files[f.Path] = tree.Text("of " + p.Name)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"debug/buildinfo"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
@@ -26,26 +26,42 @@ const (
 	smallPackage = 1 << 20
 )
 
-// languages claims files that package managers of programming languages installed and that no package of the system
-// owns. Packages take precedence over single files: a program in a package belongs to the package.
-func (d *detection) languages(ctx context.Context, _ Options) error {
+// languages claims what the package managers of programming languages installed and no package of the system owns. Packages go
+// before single files: a program in a package belongs to the package.
+func (d *detection) languages(ctx context.Context, opts Options) error {
 	for _, find := range []struct {
 		claim func(ctx context.Context, i int, e rootfs.Entry) error
-		owned bool // use the metadata even if it has an owner: the package was updated in place
-	}{{d.toolchain, false}, {d.pythonPackage, false}, {d.rubyPackage, false}, {d.nodePackage, true},
-		{d.singleFile, false}} {
+		owned bool // what is told by a file that has an owner, too: the package was updated in place
+	}{{d.toolchain, false}, {d.condaPackage, false}, {d.pythonPackage, false}, {d.rubyPackage, false}, {d.nodePackage, true}, {d.singleFile, false}} {
 		for i, e := range d.entries.All() {
 			if d.claims[i].Component >= 0 && !find.owned || !e.IsRegular() {
 				continue
 			}
 			// A malformed file is just another file of that name.
 			err := find.claim(ctx, i, e)
+			switch {
+			case errors.Is(err, pkgdb.ErrBroken):
+				err = d.listFault(err, opts)
+			case errors.Is(err, pkgdb.ErrTooLarge):
+				return d.fault(err, opts)
+			}
 			if err != nil && !errors.Is(err, errNotUnderstood) && !errors.Is(err, repo.ErrTooLarge) {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// maxListFaults is how many lists of language packages are told of.
+const maxListFaults = 20
+
+// listFault is [detection.fault] for one of many lists.
+func (d *detection) listFault(err error, opts Options) error {
+	if d.listFaults++; d.listFaults > maxListFaults && !opts.Strict {
+		return nil
+	}
+	return d.fault(err, opts)
 }
 
 var errNotUnderstood = errors.New("not understood")
@@ -114,94 +130,12 @@ func (d *detection) toolchain(_ context.Context, _ int, e rootfs.Entry) error {
 	return nil
 }
 
-// separators are equivalent in names of Python packages (PEP 503).
-var separators = regexp.MustCompile(`[-_.]+`)
-
-// languageID returns the component ID of a language package, or an empty string if the name is invalid.
+// languageID is the ID of a language package, or none for a name that cannot be one.
 func languageID(language, name string) (string, bool) {
 	return language + "/" + name, validName(name)
 }
 
-func pythonID(dir, suffix string) (id, name string, ok bool) {
-	name, _, _ = strings.Cut(strings.TrimSuffix(path.Base(dir), suffix), "-")
-	name = strings.ToLower(separators.ReplaceAllString(name, "-"))
-	id, ok = languageID("python", name)
-	return id, name, ok
-}
-
-// pythonPackage claims a Python package by its list of files.
-func (d *detection) pythonPackage(ctx context.Context, _ int, e rootfs.Entry) error {
-	switch {
-	case e.Name == "RECORD" && strings.HasSuffix(e.Dir, ".dist-info"):
-		return d.pythonRecord(ctx, e.Path())
-	case e.Name == "installed-files.txt" && strings.HasSuffix(e.Dir, ".egg-info"):
-		return d.pythonEgg(ctx, e.Path())
-	}
-	return nil
-}
-
-// pythonRecord claims the files of a wheel. The paths of its RECORD are relative to the directory of packages.
-func (d *detection) pythonRecord(ctx context.Context, p string) error {
-	dir := path.Dir(p)
-	id, name, ok := pythonID(dir, ".dist-info")
-	if !ok {
-		return errNotUnderstood
-	}
-	data, err := d.x.ReadFile(ctx, p, maxRecordFile)
-	if err != nil {
-		return err
-	}
-	files, err := parseRecord(data)
-	if err != nil {
-		return err
-	}
-	for _, file := range files {
-		if !strings.HasPrefix(file, "/") {
-			file = path.Dir(dir) + "/" + file
-		}
-		d.claimPath(file, id, "python", "Python package "+name)
-	}
-	d.claimBelow(dir, id, "python", "Python package "+name)
-	return nil
-}
-
-// parseRecord returns the paths in a RECORD, the first column of a table.
-func parseRecord(data []byte) (files []string, err error) {
-	r := csv.NewReader(bytes.NewReader(data))
-	r.FieldsPerRecord, r.ReuseRecord = -1, true
-	for {
-		row, err := r.Read()
-		if err == io.EOF {
-			return files, nil
-		}
-		if err != nil {
-			return nil, errNotUnderstood
-		}
-		if row[0] != "" {
-			files = append(files, row[0])
-		}
-	}
-}
-
-// pythonEgg claims the files of an older installer. The paths are relative to the list.
-func (d *detection) pythonEgg(ctx context.Context, p string) error {
-	dir := path.Dir(p)
-	id, name, ok := pythonID(dir, ".egg-info")
-	if !ok {
-		return errNotUnderstood
-	}
-	data, err := d.x.ReadFile(ctx, p, maxRecordFile)
-	if err != nil {
-		return err
-	}
-	for line := range strings.Lines(string(data)) {
-		d.claimPath(dir+"/"+strings.TrimSpace(line), id, "python", "Python package "+name)
-	}
-	d.claimBelow(dir, id, "python", "Python package "+name)
-	return nil
-}
-
-// gemName splits a gem's full name into name, version and, if it has compiled parts, platform.
+// gemName splits a gem's full name: the name, the version and, where it has compiled parts, the platform.
 var gemName = regexp.MustCompile(`^(.+?)-([0-9]+(?:\.[0-9A-Za-z]+)*)(?:-[A-Za-z][0-9A-Za-z_.-]*)?$`)
 
 // rubyPackage claims a Ruby package by its specification.
@@ -264,9 +198,9 @@ func (d *detection) directories(dir string) (list []string) {
 	return list
 }
 
-// stores are directories of node_modules in which package managers keep each package once, with links to it wherever it
-// is used: STORE/NAME@VERSION/node_modules/NAME.
-var stores = []string{".pnpm", ".store"}
+// nodeStores are directories of node_modules where package managers keep each package once and link to it from where it is used:
+// STORE/NAME@VERSION/node_modules/NAME.
+var nodeStores = []string{".pnpm", ".store"}
 
 // nodePackage claims a package at the top of a tree of node_modules, with the packages inside it. Small packages share
 // a component.
@@ -276,7 +210,7 @@ func (d *detection) nodePackage(ctx context.Context, _ int, e rootfs.Entry) erro
 		return nil
 	}
 	parts := strings.Split(rest, "/")
-	if len(parts) > 3 && slices.Contains(stores, parts[0]) && parts[2] == "node_modules" {
+	if len(parts) > 3 && slices.Contains(nodeStores, parts[0]) && parts[2] == "node_modules" {
 		before, parts = before+"/node_modules/"+strings.Join(parts[:2], "/"), parts[3:]
 	}
 	depth := 1
@@ -293,6 +227,9 @@ func (d *detection) nodePackage(ctx context.Context, _ int, e rootfs.Entry) erro
 	}
 	data, err := d.x.ReadFile(ctx, e.Path(), maxManifest)
 	if err != nil {
+		return err
+	}
+	if err := d.listed(len(data)); err != nil {
 		return err
 	}
 	if !json.Valid(data) {

@@ -3,6 +3,7 @@ package component
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"io"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
@@ -14,20 +15,45 @@ type missing struct {
 	id, detector, path, pkg string
 }
 
-// lose records a file of a package that is not at its path in the database, if it can be recognised at another path.
+const (
+	// maxLost is how many bytes are spent to remember missing files; a database may list millions.
+	maxLost = 48 << 20
+	// missingCost is what one takes besides its path.
+	missingCost = 128
+)
+
+// lose remembers a file of a package that is not where the database says, if it could be recognised elsewhere.
 func (d *detection) lose(f *pkgdb.File, id, detector, pkg string) {
 	if f.Digest == ([sha256.Size]byte{}) || f.Size <= 0 || f.Ghost {
 		return
 	}
 	if d.lost == nil {
 		d.lost = map[int64][]missing{}
+		for _, e := range d.entries.All() {
+			if e.IsRegular() {
+				d.lost[e.Size] = nil
+			}
+		}
+	}
+	if _, ok := d.lost[f.Size]; !ok {
+		return // nothing in the tree can be it
+	}
+	if d.lostBytes += missingCost + len(f.Path); d.lostBytes > maxLost {
+		return
 	}
 	d.lost[f.Size] = append(d.lost[f.Size], missing{f.Digest, id, detector, f.Path, pkg})
 }
 
-// moved claims unowned files with the content of a missing file of a package. Tools that compose systems move files of
-// packages from /opt or /var to other directories. Content that several components have in common is not claimed.
-func (d *detection) moved(ctx context.Context, _ Options) error {
+// moved claims unowned files that have the content of a packaged file which is missing: systems are put together by
+// tools that move what packages have in /opt or /var to where it stays. What several components have in common is
+// nobody's.
+func (d *detection) moved(ctx context.Context, opts Options) error {
+	if d.lostBytes > maxLost {
+		err := fmt.Errorf("%w: so many of its files are missing that not all of them can be looked for elsewhere", pkgdb.ErrTooLarge)
+		if err := d.fault(err, opts); err != nil {
+			return err
+		}
+	}
 	for i, e := range d.entries.All() {
 		if d.claims[i].Component >= 0 || !e.IsRegular() || len(d.lost[e.Size]) == 0 {
 			continue

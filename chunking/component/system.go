@@ -14,11 +14,12 @@ import (
 // isolated claims initial RAM disks and package databases before the packages do, since they change at other times.
 func (d *detection) isolated(ctx context.Context, _ Options) error {
 	dirs := databaseDirs
-	// The detector of the package manager reports a configuration that cannot be read.
-	if home, err := alpm.DBPath(ctx, d.x); err == nil {
-		if i, err := d.x.Resolve(home); err == nil {
+	// What cannot be read here is a matter of the package manager's own detector.
+	homes, _, err := alpm.Homes(ctx, d.x)
+	for _, home := range homes {
+		if i, rerr := d.x.Resolve(home); err == nil && rerr == nil {
 			home = shipped(d.entries.At(i).Path())
-			dirs = append(slices.Clone(dirs), path.Join(home, "local")+"/", path.Join(home, "sync")+"/")
+			dirs = append(slices.Clip(dirs), path.Join(home, "local")+"/", path.Join(home, "sync")+"/")
 		}
 	}
 	for i, e := range d.entries.All() {
@@ -61,12 +62,13 @@ func startsWithAny(p string, prefixes []string) bool {
 
 // databaseDirs hold the state of package managers.
 var databaseDirs = []string{
-	"/var/lib/dpkg/", "/usr/lib/dpkg/status.d/", "/var/lib/apt/", "/var/cache/apt/", "/var/cache/debconf/",
-	"/var/lib/ucf/",
+	"/var/lib/dpkg/", "/usr/lib/dpkg/status.d/", "/usr/share/dpkg/database/", "/var/lib/apt/", "/var/cache/apt/", "/var/cache/debconf/", "/var/lib/ucf/",
 	"/var/lib/systemd/deb-systemd-helper-enabled/", "/var/lib/systemd/deb-systemd-user-helper-enabled/",
 	"/usr/lib/sysimage/", "/usr/share/rpm/", "/var/lib/rpm/", "/var/lib/rpm-state/", "/var/lib/dnf/",
 	"/var/cache/dnf/", "/var/lib/yum/", "/var/cache/yum/", "/var/cache/libdnf5/", "/var/lib/zypp/", "/var/cache/zypp/",
 	"/lib/apk/", "/usr/lib/apk/", "/var/cache/apk/", "/var/lib/pacman/", "/var/cache/pacman/",
+	"/usr/lib/opkg/", "/opt/lib/opkg/", "/var/lib/opkg/", "/var/opkg-lists/", "/var/lib/chisel/", "/usr/share/chisel/",
+	"/nix/var/nix/db/", "/var/guix/db/",
 	"/etc/alternatives/", "/var/lib/alternatives/",
 }
 

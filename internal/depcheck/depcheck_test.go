@@ -46,7 +46,7 @@ encapsulate  report  request
 chunking     upstream
              chunking
              component  packing
-             component/alpm  component/apk  component/dpkg  component/rpm
+             component/alpm  component/apk  component/chisel  component/dpkg  component/rpm
              component/pkgdb  component/internal/treetest
 
 tarfmt       derived

@@ -15,147 +15,116 @@ import (
 	"time"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
-	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// DefaultDBPath is where pacman keeps its state unless its configuration says otherwise.
-const DefaultDBPath = "/var/lib/pacman"
-
-// Limits on the size of a database.
-const (
-	maxFile     = 64 << 20
-	maxConfig   = 1 << 20
-	maxPackages = 100_000
-)
-
-// Read returns the installed packages with their files, sorted by name. Pacman keeps no changelogs.
+// Read returns the installed packages with their files, sorted by name. pacman keeps no changelogs.
 //
-// The error wraps [fs.ErrNotExist] if there is no database, and [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge] if it cannot
-// be read.
-func Read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
-	pkgs, err := read(ctx, x)
-	if errors.Is(err, repo.ErrTooLarge) {
-		err = fmt.Errorf("%w: %w", pkgdb.ErrTooLarge, err)
+// The error wraps [fs.ErrNotExist] where there is no database.
+func Read(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
+	homes, faults, err := Homes(ctx, x)
+	if err != nil {
+		return nil, fmt.Errorf("alpm: %w", err)
+	}
+	db, err := pkgdb.ReadFirst(ctx, x, homes, read)
+	if errors.Is(err, fs.ErrNotExist) && len(faults) > 0 {
+		db, err = &pkgdb.Database{}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("alpm: %w", err)
 	}
-	return pkgs, nil
+	for _, fault := range faults {
+		db.Faults = append(db.Faults, fmt.Errorf("%w: %w", pkgdb.ErrBroken, fault))
+	}
+	for i, fault := range db.Faults {
+		db.Faults[i] = fmt.Errorf("alpm: %w", fault)
+	}
+	slices.SortStableFunc(db.Packages, func(a, b pkgdb.Package) int { return cmp.Compare(a.Name, b.Name) })
+	return db, nil
 }
 
-func read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
-	home, err := DBPath(ctx, x)
+// read reads the packages below a home.
+func read(ctx context.Context, r *pkgdb.Reader, home string) error {
+	local, err := r.X.Resolve(path.Join(home, "local"))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	local, err := x.Resolve(path.Join(home, "local"))
-	if errors.Is(err, fs.ErrNotExist) {
-		// Commits may keep the initial content of /var here.
-		local, err = x.Resolve(path.Join("/usr/share/factory", home, "local"))
+	if !r.X.Entry(local).IsDir() {
+		return pkgdb.Broken("%s/local is not a directory", home)
 	}
-	if err != nil {
-		return nil, err
-	}
-	var pkgs []pkgdb.Package
-	for i := range x.Children(x.Entry(local).Path()) {
-		e := x.Entry(i)
+	some := false
+	for i := range r.X.Children(r.X.Entry(local).Path()) {
+		e := r.X.Entry(i)
 		if !e.IsDir() {
 			continue // ALPM_DB_VERSION
 		}
-		if len(pkgs) == maxPackages {
-			return nil, fmt.Errorf("%w: more than %d packages", pkgdb.ErrTooLarge, maxPackages)
-		}
+		some = true
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
-		p, err := readPackage(ctx, x, e.Path())
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", e.Path(), err)
+		err := readPackage(ctx, r, e.Path())
+		if errors.Is(err, pkgdb.ErrBroken) {
+			r.Fault(err)
+		} else if err != nil {
+			return err
 		}
-		pkgs = append(pkgs, p)
 	}
-	if len(pkgs) == 0 {
-		return nil, fs.ErrNotExist
-	}
-	slices.SortStableFunc(pkgs, func(a, b pkgdb.Package) int { return cmp.Compare(a.Name, b.Name) })
-	return pkgs, nil
-}
-
-// DBPath returns the directory of pacman's state: the last DBPath in the section "options" of its configuration, or
-// [DefaultDBPath].
-func DBPath(ctx context.Context, x *rootfs.Index) (string, error) {
-	found := DefaultDBPath
-	for _, name := range []string{"/etc/pacman.conf", "/usr/etc/pacman.conf"} {
-		data, err := x.ReadFile(ctx, name, maxConfig)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
-		section := ""
-		for line := range strings.Lines(string(data)) {
-			line = strings.TrimSpace(line)
-			if strings.HasPrefix(line, "[") {
-				section = line
-			}
-			key, value, ok := strings.Cut(line, "=")
-			if ok && section == "[options]" && strings.TrimSpace(key) == "DBPath" {
-				found = path.Join("/", strings.TrimSpace(value))
-			}
-		}
-		break
-	}
-	return found, nil
-}
-
-func readPackage(ctx context.Context, x *rootfs.Index, dir string) (pkgdb.Package, error) {
-	desc, err := x.ReadFile(ctx, dir+"/desc", maxFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w: the file desc is missing", pkgdb.ErrBroken)
-	}
-	if err != nil {
-		return pkgdb.Package{}, err
-	}
-	p, err := ParseDesc(string(desc))
-	if err != nil {
-		return p, err
-	}
-	list, err := x.ReadFile(ctx, dir+"/files", maxFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return p, nil
-	}
-	if err != nil {
-		return p, err
-	}
-	p.Files = ParseFiles(string(list))
-	return p, nil
-}
-
-// sections calls f with each line of each section.
-func sections(text string, f func(section, line string) error) error {
-	section := ""
-	for line := range strings.Lines(text) {
-		line = strings.TrimSuffix(line, "\n")
-		switch {
-		case line == "":
-			section = ""
-		case section == "" && len(line) > 2 && line[0] == '%' && line[len(line)-1] == '%':
-			section = line[1 : len(line)-1]
-		case section != "":
-			if err := f(section, line); err != nil {
-				return err
-			}
-		}
+	if !some {
+		return fs.ErrNotExist
 	}
 	return nil
 }
 
-// ParseDesc parses the file desc of a package. The error wraps [pkgdb.ErrBroken].
-func ParseDesc(text string) (p pkgdb.Package, err error) {
+// readPackage adds the package of a directory. The error wraps [pkgdb.ErrBroken] if there is none.
+func readPackage(ctx context.Context, r *pkgdb.Reader, dir string) error {
+	p, err := readDesc(ctx, r, dir+"/desc")
+	if err != nil {
+		return err
+	}
+	pkg, err := r.Add(p)
+	if err != nil {
+		return fmt.Errorf("%s/desc: %w", dir, err)
+	}
+	err = readFiles(ctx, r, dir+"/files", pkg)
+	if errors.Is(err, fs.ErrNotExist) {
+		r.Faultf("%s has no list of files", dir)
+		return nil
+	}
+	return err
+}
+
+// sections calls f with each line of each section of a file. What stands before the first section is a fault, as is
+// what was cut.
+func sections(ctx context.Context, r *pkgdb.Reader, name string, f func(section, line string) error) error {
+	section := ""
+	cut, err := r.Lines(ctx, name, func(n int, line []byte) error {
+		switch {
+		case len(line) == 0:
+			section = ""
+		case section == "" && len(line) > 2 && line[0] == '%' && line[len(line)-1] == '%':
+			section = string(line[1 : len(line)-1])
+		case section == "":
+			return pkgdb.Broken("%s:%d: the line %s is in no section", name, n, pkgdb.Quote(line))
+		default:
+			if err := f(section, string(line)); err != nil {
+				return fmt.Errorf("%s:%d: %w", name, n, err)
+			}
+		}
+		return nil
+	})
+	if err == nil && cut {
+		return pkgdb.Broken("%s: the last line has no end: it was cut", name)
+	}
+	return err
+}
+
+// readDesc reads the file desc of a package. The error wraps [pkgdb.ErrBroken].
+func readDesc(ctx context.Context, r *pkgdb.Reader, name string) (p pkgdb.Package, err error) {
+	if _, ok := r.File(name); !ok {
+		return p, pkgdb.Broken("%s is missing", name)
+	}
 	var installed time.Time
-	err = sections(text, func(section, line string) error {
+	err = sections(ctx, r, name, func(section, line string) error {
 		var err error
 		switch section {
 		case "NAME":
@@ -173,34 +142,30 @@ func ParseDesc(text string) (p pkgdb.Package, err error) {
 		}
 		return err
 	})
-	if err != nil {
-		return p, err
+	if err == nil && p.Name == "" {
+		err = pkgdb.Broken("%s has no name of a package", name)
 	}
 	p.Source = cmp.Or(p.Source, p.Name)
-	if p.Name == "" || strings.ContainsAny(p.Name+p.Source, "/\x00 ,") {
-		return p, fmt.Errorf("%w: the package name %.100q of %.100q", pkgdb.ErrBroken, p.Name, p.Source)
-	}
 	if p.Built.IsZero() {
 		p.Built = installed
 	}
-	return p, nil
+	return p, err
 }
 
 func date(s string) (time.Time, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < 0 || n > 1<<34 {
-		return time.Time{}, fmt.Errorf("%w: the date %.100q", pkgdb.ErrBroken, s)
+		return time.Time{}, pkgdb.Broken("the date %.100q", s)
 	}
 	return time.Unix(n, 0).UTC(), nil
 }
 
-// ParseFiles parses the list of a package's files.
-func ParseFiles(text string) (files pkgdb.Files) {
-	_ = sections(text, func(section, line string) error {
-		if section == "FILES" && !strings.HasSuffix(line, "/") {
-			files.Add(pkgdb.File{Path: path.Join("/", line)})
+// readFiles reads the list of a package's files.
+func readFiles(ctx context.Context, r *pkgdb.Reader, name string, pkg *pkgdb.Package) error {
+	return sections(ctx, r, name, func(section, line string) error {
+		if section != "FILES" || strings.HasSuffix(line, "/") {
+			return nil
 		}
-		return nil
+		return r.AddFile(&pkg.Files, pkgdb.File{Path: path.Join("/", line)})
 	})
-	return files
 }

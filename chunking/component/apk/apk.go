@@ -1,5 +1,5 @@
-// Package apk reads the database of installed packages of apk, Alpine's package manager: records of lines "X:value" in
-// lib/apk/db/installed, as described in apk(5).
+// Package apk reads the database of installed packages of apk, Alpine's package manager: records of lines "X:value"
+// in lib/apk/db/installed, as apk(5) has them.
 package apk
 
 import (
@@ -15,95 +15,132 @@ import (
 	"time"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
-	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// databases are the paths of the database, the newer first.
-var databases = []string{"/usr/lib/apk/db/installed", "/lib/apk/db/installed"}
-
-// Limits on the size of a database.
-const (
-	maxDatabase = 256 << 20
-	maxPackages = 200_000
-)
+// homes are the places of the database, the newer first, and where commits may keep it.
+var homes = []string{"/usr/lib/apk/db", "/lib/apk/db", "/usr/lib/sysimage/apk/db", "/usr/lib/sysimage/lib/apk/db"}
 
 // Read returns the installed packages with their files, sorted by name. Apk keeps no changelogs.
 //
-// The error wraps [fs.ErrNotExist] if there is no database, and [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge] if it cannot
-// be read.
-func Read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
-	for _, name := range databases {
-		data, err := x.ReadFile(ctx, name, maxDatabase)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if errors.Is(err, repo.ErrTooLarge) {
-			err = fmt.Errorf("%w: %w", pkgdb.ErrTooLarge, err)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("apk: %w", err)
-		}
-		pkgs, err := Parse(string(data))
-		if err != nil {
-			return nil, fmt.Errorf("apk: %s: %w", name, err)
-		}
-		return pkgs, nil
+// The error wraps [fs.ErrNotExist] where there is no database.
+func Read(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
+	db, err := pkgdb.ReadFirst(ctx, x, homes, read)
+	if err != nil {
+		return nil, fmt.Errorf("apk: %w", err)
 	}
-	return nil, fmt.Errorf("apk: %w", fs.ErrNotExist)
+	for i, fault := range db.Faults {
+		db.Faults[i] = fmt.Errorf("apk: %w", fault)
+	}
+	slices.SortStableFunc(db.Packages, func(a, b pkgdb.Package) int { return cmp.Compare(a.Name, b.Name) })
+	return db, nil
 }
 
-// Parse parses the content of a database. The error is as for [Read].
-func Parse(data string) ([]pkgdb.Package, error) {
-	p := parser{}
-	for line := range strings.Lines(data) {
-		if err := p.line(strings.TrimSuffix(line, "\n")); err != nil {
-			return nil, err
+// read reads the database of a home.
+func read(ctx context.Context, r *pkgdb.Reader, home string) error {
+	p := &parser{r: r, name: home + "/installed"}
+	e, ok := r.File(p.name)
+	if !ok {
+		return fs.ErrNotExist
+	}
+	if e.Size == 0 {
+		// That is what a new database looks like, too.
+		for _, world := range []string{"/etc/apk/world", "/usr/etc/apk/world"} {
+			if w, ok := r.File(world); ok && w.Size > 0 {
+				r.Empty(p.name)
+			}
 		}
-	}
-	if err := p.end(); err != nil {
-		return nil, err
-	}
-	slices.SortStableFunc(p.packages, func(a, b pkgdb.Package) int { return cmp.Compare(a.Name, b.Name) })
-	return p.packages, nil
-}
-
-type parser struct {
-	packages []pkgdb.Package
-	pkg      pkgdb.Package
-	any      bool   // a record has begun
-	dir      string // directory of the files that follow
-}
-
-// end ends a record.
-func (p *parser) end() error {
-	if !p.any {
 		return nil
 	}
-	if p.pkg.Name == "" {
-		return fmt.Errorf("%w: a record without a name", pkgdb.ErrBroken)
+	cut, err := r.Lines(ctx, p.name, p.line)
+	if err != nil || p.start == 0 {
+		return err
 	}
-	if len(p.packages) == maxPackages {
-		return fmt.Errorf("%w: more than %d packages", pkgdb.ErrTooLarge, maxPackages)
+	switch {
+	case cut:
+		p.broken(p.last, pkgdb.Broken("it ends within this line: it was cut"))
+	case p.err == nil:
+		// apk ends each record with an empty line. What is there of this one is right.
+		r.Faultf("%s:%d: it ends within the record of %s: it was cut", p.name, p.last, p.pkg.Name)
 	}
-	p.pkg.Source = cmp.Or(p.pkg.Source, p.pkg.Name)
-	p.packages = append(p.packages, p.pkg)
-	p.pkg, p.any, p.dir = pkgdb.Package{}, false, ""
+	return p.end()
+}
+
+// parser is the state of reading a database.
+type parser struct {
+	r    *pkgdb.Reader
+	name string // of the file
+
+	pkg         pkgdb.Package // of the record
+	start, last int           // lines of it; 0 if there are none yet
+	dir         string        // of the files that follow
+	inDir       bool
+	bad         int // the line of err
+	err         error
+}
+
+// broken says that the record is to be left out.
+func (p *parser) broken(line int, err error) {
+	if p.err == nil {
+		p.bad, p.err = line, err
+	}
+}
+
+// end ends a record, and adds its package or says why it is left out.
+func (p *parser) end() error {
+	if p.start == 0 {
+		return nil
+	}
+	if p.err == nil {
+		p.pkg.Source = cmp.Or(p.pkg.Source, p.pkg.Name)
+		p.bad = p.start
+		_, p.err = p.r.Add(p.pkg)
+	}
+	if p.err != nil {
+		err := fmt.Errorf("%s:%d: %w", p.name, p.bad, p.err)
+		if !errors.Is(p.err, pkgdb.ErrBroken) {
+			return err
+		}
+		p.r.Fault(fmt.Errorf("%w in the record of %.100q", err, p.pkg.Name))
+	}
+	*p = parser{r: p.r, name: p.name}
 	return nil
 }
 
-func (p *parser) line(line string) error {
-	if line == "" {
+func (p *parser) line(n int, line []byte) error {
+	if len(line) == 0 {
 		return p.end()
 	}
-	if len(line) < 2 || line[1] != ':' {
-		return fmt.Errorf("%w: the line %.100q", pkgdb.ErrBroken, line)
+	if p.last = n; p.start == 0 {
+		p.start = n
 	}
-	p.any = true
-	switch value := line[2:]; line[0] {
+	if p.err != nil {
+		return nil
+	}
+	if len(line) < 2 || line[1] != ':' {
+		p.broken(n, pkgdb.Broken("the line %s", pkgdb.Quote(line)))
+		return nil
+	}
+	err := p.field(line[0], string(line[2:]))
+	if errors.Is(err, pkgdb.ErrBroken) {
+		p.broken(n, err)
+		return nil
+	}
+	return err
+}
+
+// unused are upper-case fields that do not count here. Others are not known to apk, which refuses them.
+const unused = "CTULDMZSI"
+
+// field takes a line of a record. The error wraps [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge].
+func (p *parser) field(key byte, value string) error {
+	switch key {
 	case 'P':
-		if value == "" || strings.ContainsAny(value, "/\x00 ,") {
-			return fmt.Errorf("%w: the package name %.100q", pkgdb.ErrBroken, value)
+		if p.pkg.Name != "" {
+			return pkgdb.Broken("a second package in the record of %s", p.pkg.Name)
+		}
+		if !pkgdb.ValidName(value) {
+			return pkgdb.Broken("the package name %.100q", value)
 		}
 		p.pkg.Name = value
 	case 'V':
@@ -111,20 +148,24 @@ func (p *parser) line(line string) error {
 	case 'A':
 		p.pkg.Arch = value
 	case 'o':
-		if strings.ContainsAny(value, "/\x00 ,") {
-			return fmt.Errorf("%w: the origin %.100q", pkgdb.ErrBroken, value)
-		}
 		p.pkg.Source = value
 	case 't':
 		seconds, err := strconv.ParseInt(value, 10, 64)
 		if err != nil || seconds < 0 || seconds > 1<<34 {
-			return fmt.Errorf("%w: the build time %.100q", pkgdb.ErrBroken, value)
+			return pkgdb.Broken("the build time %.100q", value)
 		}
 		p.pkg.Built = time.Unix(seconds, 0).UTC()
 	case 'F':
-		p.dir = value
+		p.dir, p.inDir = value, true
 	case 'R':
-		p.pkg.Files.Add(pkgdb.File{Path: path.Join("/", p.dir, value)})
+		if !p.inDir {
+			return pkgdb.Broken("the file %.100q is in no directory", value)
+		}
+		return p.r.AddFile(&p.pkg.Files, pkgdb.File{Path: path.Join("/", p.dir, value)})
+	default:
+		if 'A' <= key && key <= 'Z' && !strings.Contains(unused, string(key)) {
+			return pkgdb.Broken("the field %c, which is not known", key)
+		}
 	}
 	return nil
 }

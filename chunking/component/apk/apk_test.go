@@ -2,6 +2,7 @@ package apk_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"strings"
@@ -25,15 +26,25 @@ func alpine(t testing.TB) string {
 	return string(data)
 }
 
-func TestTheDatabaseOfARealSystem(t *testing.T) {
-	t.Parallel()
-	pkgs, err := apk.Parse(alpine(t))
+// parse reads a database of this content.
+func parse(t testing.TB, text string) *pkgdb.Database {
+	t.Helper()
+	db, err := apk.Read(t.Context(), tree.Index(tree.Files{"/lib/apk/db/installed": tree.Text(text)}))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return db
+}
+
+func TestTheDatabaseOfARealSystem(t *testing.T) {
+	t.Parallel()
+	db := parse(t, alpine(t))
+	if len(db.Faults) > 0 {
+		t.Error(db.Faults)
+	}
 	var got []string
 	files := map[string]string{}
-	for _, p := range pkgs {
+	for _, p := range db.Packages {
 		got = append(got, p.Name+" of "+p.Source+" "+p.Version+" "+p.Arch+" "+p.Built.Format(time.DateOnly))
 		for f := range p.Files.All() {
 			files[f.Path] = p.Name
@@ -67,66 +78,126 @@ func TestTheDatabaseOfARealSystem(t *testing.T) {
 
 func TestRecords(t *testing.T) {
 	t.Parallel()
+	files := func(paths ...string) (list pkgdb.Files) {
+		for _, p := range paths {
+			list.Add(pkgdb.File{Path: p})
+		}
+		return list
+	}
 	for name, test := range map[string]struct {
 		text string
 		want []pkgdb.Package
-		err  error
 	}{
-		"nothing":     {"", nil, nil},
-		"empty lines": {"\n\n\n", nil, nil},
-		"the last without end": {"P:x\nF:a\nR:b",
-			[]pkgdb.Package{{Name: "x", Source: "x", Files: pkgdb.FilesOf(pkgdb.File{Path: "/a/b"})}}, nil},
-		"a file in the root": {"P:x\nF:\nR:b\n",
-			[]pkgdb.Package{{Name: "x", Source: "x", Files: pkgdb.FilesOf(pkgdb.File{Path: "/b"})}}, nil},
-		"directories do not last": {"P:x\nF:a\nR:b\n\nP:y\nR:c\n",
-			[]pkgdb.Package{{Name: "x", Source: "x", Files: pkgdb.FilesOf(pkgdb.File{Path: "/a/b"})},
-				{Name: "y", Source: "y", Files: pkgdb.FilesOf(pkgdb.File{Path: "/c"})}}, nil},
-		"a path that climbs": {"P:x\nF:../../a\nR:../../b\n",
-			[]pkgdb.Package{{Name: "x", Source: "x", Files: pkgdb.FilesOf(pkgdb.File{Path: "/b"})}}, nil},
-		"a virtual package": {"P:.build-deps\nV:20240101.000000\nA:noarch\n",
-			[]pkgdb.Package{{Name: ".build-deps", Source: ".build-deps", Version: "20240101.000000", Arch: "noarch"}}, nil},
-		"unknown fields": {"P:x\nX:y\ns:1\n", []pkgdb.Package{{Name: "x", Source: "x"}}, nil},
-		"sorted by name": {"P:b\n\nP:a\no:o\nt:0\n",
-			[]pkgdb.Package{{Name: "a", Source: "o", Built: time.Unix(0, 0).UTC()}, {Name: "b", Source: "b"}}, nil},
-		"no name":                {"V:1\n", nil, pkgdb.ErrBroken},
-		"an empty name":          {"P:\n", nil, pkgdb.ErrBroken},
-		"a name with a slash":    {"P:a/b\n", nil, pkgdb.ErrBroken},
-		"an origin with a comma": {"P:a\no:b,c\n", nil, pkgdb.ErrBroken},
-		"no colon":               {"P:a\nrubbish\n", nil, pkgdb.ErrBroken},
-		"one letter":             {"P:a\nx\n", nil, pkgdb.ErrBroken},
-		"no time":                {"P:a\nt:now\n", nil, pkgdb.ErrBroken},
-		"a time before all":      {"P:a\nt:-1\n", nil, pkgdb.ErrBroken},
-		"a time after all":       {"P:a\nt:99999999999\n", nil, pkgdb.ErrBroken},
-		"too many":               {strings.Repeat("P:x\n\n", 200_001), nil, pkgdb.ErrTooLarge},
+		"nothing":                 {"", nil},
+		"empty lines":             {"\n\n\n", nil},
+		"a file in the root":      {"P:x\nF:\nR:b\n\n", []pkgdb.Package{{Name: "x", Source: "x", Files: files("/b")}}},
+		"several in a directory":  {"P:x\nF:a\nR:b\na:0:0:755\nZ:Q1x\nR:c\nF:d\nM:0:0:700\nR:b\n\n", []pkgdb.Package{{Name: "x", Source: "x", Files: files("/a/b", "/a/c", "/d/b")}}},
+		"a path that climbs":      {"P:x\nF:../../a\nR:../../b\n\n", []pkgdb.Package{{Name: "x", Source: "x", Files: files("/b")}}},
+		"a virtual package":       {"P:.build-deps\nV:20240101.000000\nA:noarch\n\n", []pkgdb.Package{{Name: ".build-deps", Source: ".build-deps", Version: "20240101.000000", Arch: "noarch"}}},
+		"unknown optional fields": {"P:x\nx:y\ns:1\n\n", []pkgdb.Package{{Name: "x", Source: "x"}}},
+		"sorted by name":          {"P:b\n\nP:a\no:o\nt:0\n\n", []pkgdb.Package{{Name: "a", Source: "o", Built: time.Unix(0, 0).UTC()}, {Name: "b", Source: "b"}}},
 	} {
-		got, err := apk.Parse(test.text)
-		if !errors.Is(err, test.err) {
-			t.Errorf("%s: got %v, want %v", name, err, test.err)
+		db := parse(t, test.text)
+		if diff := cmp.Diff(test.want, db.Packages); diff != "" || len(db.Faults) > 0 {
+			t.Errorf("%s: faults %v (-want +got):\n%s", name, db.Faults, diff)
 		}
-		if diff := cmp.Diff(test.want, got); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
+	}
+}
+
+func TestARecordThatIsWrongIsLeftOutAndToldWithItsLine(t *testing.T) {
+	t.Parallel()
+	const good = "P:good\nF:a\nR:b\n\n"
+	for name, test := range map[string]struct {
+		text string
+		line int
+	}{
+		"no name":                       {"V:1\n\n" + good, 1},
+		"an empty name":                 {"P:\n\n" + good, 1},
+		"a name with a slash":           {good + "P:a/b\n\n", 5},
+		"an origin with a comma":        {good + "P:a\no:b,c\n\n", 5},
+		"no colon":                      {good + "P:a\nrubbish\n\n", 6},
+		"one letter":                    {good + "P:a\nx\n\n", 6},
+		"no time":                       {good + "P:a\nt:now\n\n", 6},
+		"a time before all":             {good + "P:a\nt:-1\n\n", 6},
+		"a time after all":              {good + "P:a\nt:99999999999\n\n", 6},
+		"a field that is not known":     {good + "P:a\nX:1\n\n", 6},
+		"two packages":                  {good + "P:a\nP:b\n\n", 6},
+		"a file in the last directory":  {good + "P:a\nR:b\n\n", 6},
+		"cut within a line":             {good + "P:a\no:b", 6},
+		"cut within the first line":     {good + "P", 5},
+		"zeros":                         {good + strings.Repeat("\x00", 512), 5},
+		"zeros in the middle":           {"P:a\n\x00\x00\x00\x00\n\n" + good, 2},
+		"a name that no file can have":  {good + "P:a\nF:\x00\nR:b\n\n", 7},
+		"a path that is longer than it": {good + "P:a\nF:" + strings.Repeat("x", 5000) + "\nR:b\n\n", 7},
+	} {
+		db := parse(t, test.text)
+		if len(db.Packages) != 1 || db.Packages[0].Name != "good" {
+			t.Errorf("%s: %+v", name, db.Packages)
+		}
+		want := fmt.Sprintf("/lib/apk/db/installed:%d: ", test.line)
+		if len(db.Faults) != 1 || !errors.Is(db.Faults[0], pkgdb.ErrBroken) || !strings.Contains(db.Faults[0].Error(), want) {
+			t.Errorf("%s: %v, want %s", name, db.Faults, want)
+		}
+	}
+}
+
+func TestADatabaseThatWasCutIsToldWhereverThatIs(t *testing.T) {
+	t.Parallel()
+	text := alpine(t)
+	for n := 1; n < len(text); n += 7 {
+		db := parse(t, text[:n])
+		if whole := strings.HasSuffix(text[:n], "\n\n"); whole != (len(db.Faults) == 0) {
+			t.Errorf("after %d bytes: %v", n, db.Faults)
 		}
 	}
 }
 
 func TestPlacesOfTheDatabase(t *testing.T) {
 	t.Parallel()
-	text := tree.Text("P:x\n")
+	text := tree.Text("P:x\n\n")
+	const older, newer = "/lib/apk/db/installed", "/usr/lib/apk/db/installed"
 	for name, test := range map[string]struct {
+		files  tree.Files
+		faults int
+	}{
+		"the older":             {tree.Files{older: text}, 0},
+		"the newer":             {tree.Files{newer: text}, 0},
+		"with merged /usr":      {tree.Files{"/lib": tree.Symlink("usr/lib"), newer: text}, 0},
+		"after an empty one":    {tree.Files{newer: {}, older: text, "/etc/apk/world": tree.Text("x\n")}, 0},
+		"after a broken one":    {tree.Files{newer: tree.Text("rubbish\n\n"), older: text}, 1},
+		"after a directory":     {tree.Files{newer: {Dir: true}, older: text}, 1},
+		"after a loop":          {tree.Files{newer: tree.Symlink("installed"), older: text}, 1},
+		"after one that is too": {tree.Files{newer: {Size: 1 << 40}, older: text}, 1},
+	} {
+		db, err := apk.Read(t.Context(), tree.Index(test.files))
+		if err != nil || len(db.Packages) != 1 || len(db.Faults) != test.faults {
+			t.Errorf("%s: %+v, %v", name, db, err)
+		}
+	}
+}
+
+func TestADatabaseThatOwnsNothing(t *testing.T) {
+	t.Parallel()
+	const name = "/lib/apk/db/installed"
+	for what, test := range map[string]struct {
 		files tree.Files
 		want  error
 	}{
-		"the older":        {tree.Files{"/lib/apk/db/installed": text}, nil},
-		"the newer":        {tree.Files{"/usr/lib/apk/db/installed": text}, nil},
-		"with merged /usr": {tree.Files{"/lib": tree.Symlink("usr/lib"), "/usr/lib/apk/db/installed": text}, nil},
-		"none":             {tree.Files{"/lib/apk/db/lock": {}}, fs.ErrNotExist},
-		"too large":        {tree.Files{"/lib/apk/db/installed": {Size: 1 << 40}}, pkgdb.ErrTooLarge},
-		"broken":           {tree.Files{"/lib/apk/db/installed": tree.Text("x")}, pkgdb.ErrBroken},
-		"unreadable":       {tree.Files{"/lib/apk/db/installed": {Err: fs.ErrPermission}}, fs.ErrPermission},
+		"none":               {tree.Files{"/lib/apk/db/lock": {}}, fs.ErrNotExist},
+		"new":                {tree.Files{name: {}}, nil},
+		"lost":               {tree.Files{name: {}, "/etc/apk/world": tree.Text("busybox\n")}, pkgdb.ErrBroken},
+		"a directory":        {tree.Files{name: {Dir: true}}, pkgdb.ErrBroken},
+		"too large":          {tree.Files{name: {Size: 1 << 40}}, pkgdb.ErrTooLarge},
+		"too many packages":  {tree.Files{name: tree.Text(strings.Repeat("P:x\n\n", 200_001))}, pkgdb.ErrTooLarge},
+		"gigabytes of paths": {tree.Files{name: tree.Text("P:x\nF:" + strings.Repeat("x", 4000) + "\n" + strings.Repeat("R:b\n", 1<<20) + "\n")}, pkgdb.ErrTooLarge},
+		"unreadable":         {tree.Files{name: {Err: fs.ErrPermission, Size: 1}}, fs.ErrPermission},
 	} {
-		pkgs, err := apk.Read(t.Context(), tree.Index(test.files))
-		if !errors.Is(err, test.want) || (err == nil) != (len(pkgs) == 1) {
-			t.Errorf("%s: %v, %v", name, pkgs, err)
+		db, err := apk.Read(t.Context(), tree.Index(test.files))
+		if err == nil {
+			err = errors.Join(db.Faults...)
+		}
+		if !errors.Is(err, test.want) || db != nil && len(db.Packages) > 0 {
+			t.Errorf("%s: got %v, want %v", what, err, test.want)
 		}
 	}
 }
@@ -135,11 +206,13 @@ func FuzzParse(f *testing.F) {
 	f.Add(alpine(f))
 	f.Add("P:x\nF:../a\nR:b\nt:1\no:y\n\nP:")
 	f.Fuzz(func(t *testing.T, text string) {
-		pkgs, err := apk.Parse(text)
-		if err != nil && !errors.Is(err, pkgdb.ErrBroken) && !errors.Is(err, pkgdb.ErrTooLarge) {
-			t.Fatal(err)
+		db := parse(t, text)
+		for _, err := range db.Faults {
+			if !errors.Is(err, pkgdb.ErrBroken) && !errors.Is(err, pkgdb.ErrTooLarge) {
+				t.Error(err)
+			}
 		}
-		for _, p := range pkgs {
+		for _, p := range db.Packages {
 			if p.Name == "" || p.Source == "" {
 				t.Errorf("%+v", p)
 			}

@@ -1,11 +1,9 @@
-// Package dpkg reads dpkg's database of installed packages from a tree: var/lib/dpkg/status with the lists of files in
-// info. Images without a package manager instead have a paragraph for each package in var/lib/dpkg/status.d. The
-// formats are those of dpkg(1) and deb-changelog(5).
+// Package dpkg reads dpkg's database of installed packages from a tree: var/lib/dpkg/status with the lists of files
+// in info, and what images without a package manager have, a paragraph for each package in var/lib/dpkg/status.d. The
+// formats are those of dpkg(1) and deb-changelog(5). The database of opkg has the same form.
 package dpkg
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -13,187 +11,313 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
-	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// homes are the directories of the database; the first one that exists is used. The second is that of commits which
-// keep the initial content of /var there, the third that of images without a package manager and with merged /usr.
-var homes = []string{"/var/lib/dpkg", "/usr/share/factory/var/lib/dpkg", "/usr/lib/dpkg"}
+// homes are the places of the database: where dpkg keeps it, where commits keep the initial content of /var, where
+// images without a package manager and with a merged /usr have it, and where builders of Debian commits move it.
+var homes = []string{
+	"/var/lib/dpkg", "/usr/share/factory/var/lib/dpkg", "/usr/lib/dpkg",
+	"/usr/share/dpkg/database", "/usr/lib/sysimage/dpkg", "/usr/lib/sysimage/lib/dpkg",
+}
 
-// Limits on the size of a database.
-const (
-	maxStatus   = 128 << 20
-	maxList     = 64 << 20
-	maxPackages = 200_000
-	maxPaths    = 20_000_000
-)
-
-// Read returns the installed packages with their files, sorted by name and architecture. Paths are those to which dpkg
-// installed the files, after diversions. Change dates come from the changelogs below usr/share/doc, if they exist.
+// Read returns the installed packages with their files, sorted by name and architecture. Paths are where dpkg put the
+// files: diversions are applied. Change dates come from the changelogs below usr/share/doc, as far as they are there.
 //
-// The error wraps [fs.ErrNotExist] if there is no database, and [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge] if it cannot
-// be read.
-func Read(ctx context.Context, x *rootfs.Index) ([]pkgdb.Package, error) {
-	r := &reader{x: x}
-	err := fs.ErrNotExist
-	for _, r.home = range homes {
-		if err = r.read(ctx); !errors.Is(err, fs.ErrNotExist) {
-			break
+// The error wraps [fs.ErrNotExist] where there is no database.
+func Read(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
+	c := &changelogs{x: x, known: map[int]dates{}, budget: maxChangelogs}
+	return read(ctx, x, "dpkg", homes, c)
+}
+
+// opkgHomes are the places of opkg's database: those of OpenWrt, Entware and Yocto, and in a commit.
+var opkgHomes = []string{"/usr/lib/opkg", "/opt/lib/opkg", "/var/lib/opkg", "/usr/share/factory/var/lib/opkg"}
+
+// ReadOpkg returns the packages that opkg installed, as [Read] does. There are no changelogs.
+func ReadOpkg(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
+	return read(ctx, x, "opkg", opkgHomes, nil)
+}
+
+// read reads the database of a package manager, with changelogs if there are any.
+func read(ctx context.Context, x *rootfs.Index, system string, homes []string, c *changelogs) (*pkgdb.Database, error) {
+	db, err := pkgdb.ReadFirst(ctx, x, homes, func(ctx context.Context, p *pkgdb.Reader, home string) error {
+		r := &reader{Reader: p, home: home, opkg: system == "opkg", removed: map[string]bool{}}
+		if err := r.read(ctx); err != nil || c == nil {
+			return err
 		}
-	}
-	if errors.Is(err, repo.ErrTooLarge) {
-		err = fmt.Errorf("%w: %w", pkgdb.ErrTooLarge, err)
-	}
+		for i := range r.Packages {
+			if err := c.add(ctx, r.Reader, &r.Packages[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
-		return nil, fmt.Errorf("dpkg: %w", err)
+		return nil, fmt.Errorf("%s: %w", system, err)
 	}
-	for i := range r.packages {
-		if err := r.changelog(ctx, &r.packages[i]); err != nil {
-			return nil, fmt.Errorf("dpkg: %w", err)
-		}
+	for i, fault := range db.Faults {
+		db.Faults[i] = fmt.Errorf("%s: %w", system, fault)
 	}
-	slices.SortStableFunc(r.packages, func(a, b pkgdb.Package) int {
+	slices.SortStableFunc(db.Packages, func(a, b pkgdb.Package) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Arch, b.Arch))
 	})
-	return r.packages, nil
+	return db, nil
 }
 
 type reader struct {
-	x        *rootfs.Index
+	*pkgdb.Reader
 	home     string
-	packages []pkgdb.Package
+	opkg     bool
 	diverted map[string]diversion
 	moved    map[string]bool // the base names of diverted
-	paths    int
+	removed  map[string]bool // packages that the status says are not there
+	listed   map[string]bool // names of lists that a package has
+	unlisted missing         // packages that have no list
+	summed   missing         // packages whose sums stand in for the list
 }
 
 // diversion says to which path a file of other packages is diverted.
 type diversion struct{ to, by string }
 
-// read reads the database in a home. The error is [fs.ErrNotExist] if it has neither form.
+// missing counts packages of which something is missing, and names one.
+type missing struct {
+	n       int
+	example string
+}
+
+func (m *missing) add(name string) {
+	if m.n++; m.n == 1 {
+		m.example = name
+	}
+}
+
+func (m *missing) String() string {
+	if m.n == 1 {
+		return m.example
+	}
+	return fmt.Sprintf("%s and %d more", m.example, m.n-1)
+}
+
+// read reads what is in a home. The error is [fs.ErrNotExist] if there is neither form.
 func (r *reader) read(ctx context.Context) error {
-	data, err := r.x.ReadFile(ctx, r.home+"/status", maxStatus)
-	none := errors.Is(err, fs.ErrNotExist)
-	if err == nil {
-		err = r.installed(ctx, data)
-	}
-	if err != nil && !none {
-		return err
-	}
-	dir, err := r.x.Resolve(r.home + "/status.d")
-	if err != nil || !r.x.Entry(dir).IsDir() {
-		if none {
-			return fs.ErrNotExist
+	status, any := r.home+"/status", false
+	if e, ok := r.File(status); ok {
+		any = true
+		if e.Size == 0 {
+			r.Empty(status)
 		}
-		return nil
+		if err := r.installed(ctx, status); err != nil {
+			return err
+		}
 	}
-	return r.distroless(ctx, r.x.Entry(dir).Path())
+	if dir, err := r.X.Resolve(r.home + "/status.d"); err == nil && r.X.Entry(dir).IsDir() {
+		any = true
+		if err := r.distroless(ctx, r.X.Entry(dir).Path()); err != nil {
+			return err
+		}
+	}
+	r.strayLists(any)
+	if r.unlisted.n > 0 {
+		r.Faultf("%s: there is no list of files of %v", r.home, &r.unlisted)
+	}
+	if r.summed.n > 0 {
+		r.Faultf("%s: there is no list of files of %v: the sums in md5sums stand in", r.home, &r.summed)
+	}
+	if !any {
+		return fs.ErrNotExist
+	}
+	return nil
+}
+
+// strayLists looks for lists of packages that the status does not know: it was cut, or lost.
+func (r *reader) strayLists(any bool) {
+	dir, err := r.X.Resolve(r.home + "/info")
+	if err != nil {
+		return
+	}
+	var stray missing
+	for i := range r.X.Children(r.X.Entry(dir).Path()) {
+		name, ok := strings.CutSuffix(r.X.Entry(i).Name, ".list")
+		if !ok || r.listed[name] {
+			continue
+		}
+		if name, _, _ := strings.Cut(name, ":"); !r.removed[name] {
+			stray.add(name)
+		}
+	}
+	switch {
+	case stray.n == 0:
+	case !any:
+		r.Faultf("%s: there are lists of files of %v, but no status", r.home, &stray)
+	default:
+		r.Faultf("%s/status: there are lists of files of packages that it lacks, %v", r.home, &stray)
+	}
 }
 
 // unpacked are the states of packages whose files are installed.
 var unpacked = []string{"installed", "triggers-awaited", "triggers-pending", "half-configured", "unpacked"}
 
 // installed reads the status file and the lists that it names.
-func (r *reader) installed(ctx context.Context, data []byte) error {
+func (r *reader) installed(ctx context.Context, status string) error {
 	if err := r.diversions(ctx); err != nil {
 		return err
 	}
-	return paragraphs(data, func(p map[string]string) error {
+	r.listed = map[string]bool{}
+	return r.paragraphs(ctx, status, true, func(p map[string]string) error {
 		words := strings.Fields(p["Status"])
 		if len(words) != 3 || !slices.Contains(unpacked, words[2]) {
+			r.removed[strings.Clone(p["Package"])] = true
 			return nil
 		}
 		pkg, err := r.add(p)
 		if err != nil {
 			return err
 		}
-		list, err := r.list(ctx, pkg)
-		if err != nil {
-			return err
-		}
-		for line := range strings.Lines(string(list)) {
-			p := strings.TrimSuffix(line, "\n")
-			if p == "" || p == "/." || p[0] != '/' {
-				continue
-			}
-			if err := r.addFile(pkg, p); err != nil {
-				return err
-			}
-		}
-		return nil
+		return r.list(ctx, pkg)
 	})
 }
 
 // add adds the package of a paragraph.
 func (r *reader) add(p map[string]string) (*pkgdb.Package, error) {
-	name := p["Package"]
-	if name == "" || strings.ContainsAny(name, "/\x00 ,") {
-		return nil, fmt.Errorf("%w: a paragraph with the package name %.100q", pkgdb.ErrBroken, name)
-	}
-	if len(r.packages) >= maxPackages {
-		return nil, fmt.Errorf("%w: more than %d packages", pkgdb.ErrTooLarge, maxPackages)
-	}
 	source, _, _ := strings.Cut(p["Source"], " ")
-	r.packages = append(r.packages, pkgdb.Package{
-		Name: name, Source: cmp.Or(source, name), Version: p["Version"], Arch: p["Architecture"],
-	})
-	return &r.packages[len(r.packages)-1], nil
-}
-
-// list returns the list of a package's files. A missing list means that the package has no files.
-func (r *reader) list(ctx context.Context, pkg *pkgdb.Package) ([]byte, error) {
-	for _, name := range []string{pkg.Name + ".list", pkg.Name + ":" + pkg.Arch + ".list"} {
-		data, err := r.x.ReadFile(ctx, path.Join(r.home, "info", name), maxList)
-		if !errors.Is(err, fs.ErrNotExist) {
-			return data, err
+	var built time.Time
+	if r.opkg {
+		// The source is a recipe, such as "busybox_1.35.0.bb", or the directory of one.
+		source, _, _ = strings.Cut(path.Base("/"+source), "_")
+		source = strings.Trim(source, "/")
+		if n, err := strconv.ParseInt(p["Installed-Time"], 10, 64); err == nil && n > 0 && n < 1<<34 {
+			built = time.Unix(n, 0).UTC()
 		}
 	}
-	return nil, nil
+	return r.Add(pkgdb.Package{
+		Name: p["Package"], Source: cmp.Or(source, p["Package"]), Version: p["Version"], Arch: p["Architecture"], Built: built,
+	})
+}
+
+// list reads the list of a package's files, which each package has, or else its sums.
+func (r *reader) list(ctx context.Context, pkg *pkgdb.Package) error {
+	names := []string{pkg.Name, pkg.Name + ":" + pkg.Arch}
+	for _, name := range names {
+		p := path.Join(r.home, "info", name+".list")
+		r.listed[name] = true
+		e, ok := r.File(p)
+		if !ok {
+			continue
+		}
+		if e.Size == 0 && !r.opkg {
+			break // each has at least "/."
+		}
+		return r.paths(ctx, pkg, p, true, func(line string) (string, bool) {
+			if r.opkg {
+				line, _, _ = strings.Cut(line, "\t") // the mode and the target of a link
+			}
+			return line, strings.HasPrefix(line, "/")
+		})
+	}
+	for _, name := range names {
+		p := path.Join(r.home, "info", name)
+		if _, ok := r.File(p + ".md5sums"); !ok {
+			continue
+		}
+		r.summed.add(pkg.Name)
+		if err := r.md5sums(ctx, pkg, p+".md5sums"); err != nil {
+			return err
+		}
+		err := r.paths(ctx, pkg, p+".conffiles", false, func(line string) (string, bool) {
+			i := strings.IndexByte(line, '/') // after a flag
+			return line[max(i, 0):], i >= 0
+		})
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	r.unlisted.add(pkg.Name)
+	return nil
+}
+
+// paths adds the files that are in a list, one a line. What is not a path is a fault, and so, if lines have to be
+// ended, is what was cut.
+func (r *reader) paths(
+	ctx context.Context, pkg *pkgdb.Package, list string, ended bool, parse func(line string) (string, bool),
+) error {
+	bad, first, example := 0, 0, ""
+	cut, err := r.Lines(ctx, list, func(n int, line []byte) error {
+		p, ok := parse(string(line))
+		if ok && p != "/." {
+			err := r.addFile(pkg, p)
+			if !errors.Is(err, pkgdb.ErrBroken) {
+				return err
+			}
+			ok = err == nil
+		}
+		if !ok {
+			if bad++; bad == 1 {
+				first, example = n, pkgdb.Quote(line)
+			}
+		}
+		return nil
+	})
+	if bad > 0 {
+		r.Faultf("%s:%d: %s is not a path (%d such lines)", list, first, example, bad)
+	} else if cut && ended {
+		r.Faultf("%s: the last line has no end: the list was cut", list)
+	}
+	return err
 }
 
 func (r *reader) addFile(pkg *pkgdb.Package, p string) error {
-	if r.paths++; r.paths > maxPaths {
-		return fmt.Errorf("%w: more than %d paths", pkgdb.ErrTooLarge, maxPaths)
-	}
 	p = path.Clean(p)
 	if r.moved[path.Base(p)] {
 		if d, ok := r.diverted[r.canonical(p)]; ok && d.by != pkg.Name {
 			p = d.to
 		}
 	}
-	pkg.Files.Add(pkgdb.File{Path: p})
-	return nil
+	return r.AddFile(&pkg.Files, pkgdb.File{Path: p})
 }
 
-// diversions reads the file diversions. It has three lines for each diversion: the path, the new path, and the package
-// that the path belongs to now.
+// maxDiversions is how many files may be diverted.
+const maxDiversions = 20_000
+
+// diversions reads the file of that name: three lines for each, the path, where it goes, and whose the path is now.
 func (r *reader) diversions(ctx context.Context) error {
-	data, err := r.x.ReadFile(ctx, r.home+"/diversions", maxList)
+	name := r.home + "/diversions"
+	var lines []string
+	r.diverted, r.moved = map[string]diversion{}, map[string]bool{}
+	_, err := r.Lines(ctx, name, func(n int, line []byte) error {
+		if lines = append(lines, string(line)); len(lines) < 3 {
+			return nil
+		}
+		if len(r.diverted) == maxDiversions {
+			return fmt.Errorf("%w: %s:%d: more than %d diversions", pkgdb.ErrTooLarge, name, n, maxDiversions)
+		}
+		if len(lines[0]+lines[1]+lines[2]) < 8192 {
+			from := r.canonical(lines[0])
+			r.diverted[from] = diversion{to: path.Clean("/" + lines[1]), by: lines[2]}
+			r.moved[path.Base(from)] = true
+		}
+		lines = lines[:0]
+		return nil
+	})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return err
+	if err == nil && len(lines) > 0 {
+		r.Faultf("%s: it ends within a diversion: it was cut", name)
 	}
-	lines := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
-	r.diverted, r.moved = make(map[string]diversion, len(lines)/3), make(map[string]bool, len(lines)/3)
-	for i := 0; i+2 < len(lines); i += 3 {
-		from := r.canonical(lines[i])
-		r.diverted[from] = diversion{to: path.Clean("/" + lines[i+1]), by: lines[i+2]}
-		r.moved[path.Base(from)] = true
-	}
-	return nil
+	return err
 }
 
 // canonical resolves the symlinks in the parent directories of a path: a list may have /bin/sh and a diversion
 // /usr/bin/sh.
 func (r *reader) canonical(p string) string {
 	p = path.Clean("/" + p)
-	if c, ok := r.x.Canonical(p); ok {
+	if c, ok := r.X.Canonical(p); ok {
 		return c
 	}
 	return p
@@ -205,24 +329,30 @@ var notParagraphs = []string{
 	".config", ".templates",
 }
 
-// distroless reads status.d. It has a file with a paragraph for each package, and md5sums, which are the only list of
-// files.
+// distroless reads status.d: a paragraph in a file of its own for each package, and its md5sums, which are the only
+// list. What the status says is gone, since it was removed later, is gone.
 func (r *reader) distroless(ctx context.Context, dir string) error {
-	for i := range r.x.Children(dir) {
-		p := r.x.Entry(i).Path()
-		if !r.x.Entry(i).IsRegular() || slices.Contains(notParagraphs, path.Ext(p)) {
+	for i := range r.X.Children(dir) {
+		p := r.X.Entry(i).Path()
+		if !r.X.Entry(i).IsRegular() || slices.Contains(notParagraphs, path.Ext(p)) {
 			continue
 		}
-		data, err := r.x.ReadFile(ctx, p, maxStatus)
-		if err != nil {
-			return err
-		}
-		err = paragraphs(data, func(fields map[string]string) error {
+		err := r.paragraphs(ctx, p, false, func(fields map[string]string) error {
+			words := strings.Fields(fields["Status"])
+			gone := len(words) == 3 && !slices.Contains(unpacked, words[2])
+			if gone || r.removed[fields["Package"]] {
+				return nil
+			}
 			pkg, err := r.add(fields)
 			if err != nil {
 				return err
 			}
-			return r.md5sums(ctx, pkg, p+".md5sums")
+			err = r.md5sums(ctx, pkg, p+".md5sums")
+			if errors.Is(err, fs.ErrNotExist) {
+				r.unlisted.add(pkg.Name)
+				return nil
+			}
+			return err
 		})
 		if err != nil {
 			return err
@@ -231,63 +361,10 @@ func (r *reader) distroless(ctx context.Context, dir string) error {
 	return nil
 }
 
+// md5sums reads the sums of a package's files, whose paths have no slash at the front.
 func (r *reader) md5sums(ctx context.Context, pkg *pkgdb.Package, name string) error {
-	sums, err := r.x.ReadFile(ctx, name, maxList)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for line := range strings.Lines(string(sums)) {
-		_, p, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "  ")
-		if !ok || p == "" {
-			continue
-		}
-		if err := r.addFile(pkg, "/"+strings.TrimPrefix(p, "./")); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// paragraphs calls f with the fields of each paragraph that this package uses. It skips continuation lines.
-func paragraphs(data []byte, f func(map[string]string) error) error {
-	s := bufio.NewScanner(bytes.NewReader(data))
-	s.Buffer(make([]byte, 0, 64<<10), 16<<20)
-	fields := map[string]string{}
-	end := func() error {
-		if len(fields) == 0 {
-			return nil
-		}
-		err := f(fields)
-		clear(fields)
-		return err
-	}
-	for s.Scan() {
-		line := s.Text()
-		if strings.TrimSpace(line) == "" {
-			if err := end(); err != nil {
-				return err
-			}
-			continue
-		}
-		if line[0] == ' ' || line[0] == '\t' {
-			continue
-		}
-		key, value, ok := strings.Cut(line, ":")
-		if !ok {
-			return fmt.Errorf("%w: the line %.100q has no colon", pkgdb.ErrBroken, line)
-		}
-		switch key {
-		case "Package", "Status", "Version", "Architecture", "Source":
-			fields[key] = strings.TrimSpace(value)
-		default:
-			fields[""] = "" // so that a paragraph of other fields counts as one
-		}
-	}
-	if err := s.Err(); err != nil {
-		return fmt.Errorf("%w: %w", pkgdb.ErrBroken, err)
-	}
-	return end()
+	return r.paths(ctx, pkg, name, true, func(line string) (string, bool) {
+		_, p, ok := strings.Cut(line, "  ")
+		return "/" + strings.TrimPrefix(p, "./"), ok && p != ""
+	})
 }

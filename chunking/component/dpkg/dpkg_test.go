@@ -30,11 +30,21 @@ func testdata(t testing.TB, name string) tree.File {
 
 func read(t *testing.T, files tree.Files) []pkgdb.Package {
 	t.Helper()
-	pkgs, err := dpkg.Read(t.Context(), tree.Index(files))
+	db, err := dpkg.Read(t.Context(), tree.Index(files))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pkgs
+	return db.Packages
+}
+
+// faults are what a database has, one a line, or the error.
+func faults(t *testing.T, files tree.Files) string {
+	t.Helper()
+	db, err := dpkg.Read(t.Context(), tree.Index(files))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(errors.Join(db.Faults...))
 }
 
 func paths(p pkgdb.Package) []string {
@@ -89,8 +99,7 @@ func TestTheDatabaseOfARealSystem(t *testing.T) {
 func TestAnotherPackagesDivertedFileLiesElsewhere(t *testing.T) {
 	t.Parallel()
 	files := bookworm(t)
-	files["/var/lib/dpkg/status"] = tree.Text("Package: mksh\nStatus: install ok installed\n\n" +
-		"Package: merged\nStatus: install ok installed\n")
+	files["/var/lib/dpkg/status"] = tree.Text("Package: mksh\nStatus: install ok installed\n\nPackage: merged\nStatus: install ok installed\n\n")
 	files["/var/lib/dpkg/info/mksh.list"] = tree.Text("/.\n/bin\n/bin/mksh\n/bin/sh\n")
 	files["/var/lib/dpkg/info/merged.list"] = tree.Text("/usr/bin/sh\n/usr/share/sh\n")
 	pkgs := read(t, files)
@@ -121,9 +130,7 @@ func TestOnlyPackagesWhoseFilesAreThereCount(t *testing.T) {
 func TestListsOfSeveralArchitectures(t *testing.T) {
 	t.Parallel()
 	pkgs := read(t, tree.Files{
-		"/var/lib/dpkg/status": tree.Text("Package: libc6\nStatus: install ok installed\n" +
-			"Architecture: i386\nSource: glibc\n\n\n" +
-			"Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nSource: glibc (2.36-9)\n"),
+		"/var/lib/dpkg/status":                tree.Text("Package: libc6\nStatus: install ok installed\nArchitecture: i386\nSource: glibc\n\n\nPackage: libc6\nStatus: install ok installed\nArchitecture: amd64\nSource: glibc (2.36-9)\n\n"),
 		"/var/lib/dpkg/info/libc6:i386.list":  tree.Text("/lib/i386\n"),
 		"/var/lib/dpkg/info/libc6:amd64.list": tree.Text("/lib/amd64\n\nrelative\n/usr/../lib//x/\n/last"),
 	})
@@ -162,8 +169,7 @@ func TestImagesWithoutPackageManagerHaveAParagraphAPackage(t *testing.T) {
 		}
 	}
 	both := read(t, tree.Files{
-		"/var/lib/dpkg/status":             tree.Text("Package: a\nStatus: install ok installed\n"),
-		"/var/lib/dpkg/status.d/b":         tree.Text("Package: b\n"),
+		"/var/lib/dpkg/status": tree.Text("Package: a\nStatus: install ok installed\n\n"), "/var/lib/dpkg/status.d/b": tree.Text("Package: b\n"),
 		"/var/lib/dpkg/status.d/b.md5sums": tree.Text("d41d8cd98f00b204e9800998ecf8427e  ./usr/b\nnonsense\n"),
 	})
 	if len(both) != 2 || !cmp.Equal(paths(both[1]), []string{"/usr/b"}) {
@@ -171,37 +177,159 @@ func TestImagesWithoutPackageManagerHaveAParagraphAPackage(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoDatabase(t *testing.T) {
+// installed is the status of packages.
+func installed(names ...string) tree.File {
+	var b strings.Builder
+	for _, name := range names {
+		fmt.Fprintf(&b, "Package: %s\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n\n", name)
+	}
+	return tree.Text(b.String())
+}
+
+func TestWhatIsWrongIsToldWithItsPlaceAndTheRestIsRead(t *testing.T) {
 	t.Parallel()
-	many := strings.Repeat("Package: x\nStatus: install ok installed\n\n", 200_001)
+	const status, list = "/var/lib/dpkg/status", "/var/lib/dpkg/info/a.list"
+	good := installed("a").Content
+	for name, test := range map[string]struct {
+		files tree.Files
+		want  string // in the fault; the package a is read
+	}{
+		"a line without colon":            {tree.Files{status: tree.Text("Package: b\nrubbish\n\n" + good)}, status + ":2: "},
+		"no name":                         {tree.Files{status: tree.Text("Status: install ok installed\n\n" + good)}, status + ":1: "},
+		"a name with a slash":             {tree.Files{status: tree.Text(good + "Package: ../x\nStatus: install ok installed\n\n")}, status + ":6: "},
+		"two paragraphs without a space":  {tree.Files{status: tree.Text(good + "Package: b\nStatus: install ok installed\nPackage: c\n\n")}, status + ":8: "},
+		"cut within a line":               {tree.Files{status: tree.Text(good + "Package: b")}, status + ":6: "},
+		"cut within a continued line":     {tree.Files{status: tree.Text(good + strings.TrimSuffix(good, "\n") + "Description: b\n mo")}, status + ":11: "},
+		"cut within a paragraph":          {tree.Files{status: tree.Text(good + "Package: b\nStatus: install ok installed\n")}, status + ":7: "},
+		"cut between paragraphs":          {tree.Files{status: tree.Text(good), "/var/lib/dpkg/info/b.list": tree.Text("/b\n")}, status + ": there are lists of files of packages that it lacks, b"},
+		"zeros at the end":                {tree.Files{status: tree.Text(good + strings.Repeat("\x00", 4096))}, status + ":6: "},
+		"zeros in the middle":             {tree.Files{status: tree.Text("Package: b\n\x00\x00\x00\n\n" + good)}, status + ":2: "},
+		"a list that was cut":             {tree.Files{status: tree.Text(good), list: tree.Text("/a\n/usr/b")}, list + ": "},
+		"a list with an empty line":       {tree.Files{status: tree.Text(good), list: tree.Text("/a\n\n")}, list + ":2: "},
+		"a list of zeros":                 {tree.Files{status: tree.Text(good), list: tree.Text("/a\n\x00\x00")}, list + ":2: 2 zero bytes"},
+		"a list of other things":          {tree.Files{status: tree.Text(good), list: tree.Text("/a\nusr\n")}, list + `:2: "usr"`},
+		"a list that is a directory":      {tree.Files{status: tree.Text(good), list: {Dir: true}}, list + " is not a regular file"},
+		"a list that is missing":          {tree.Files{status: tree.Text(good)}.And(tree.Files{list: tree.Symlink("/nowhere")}), "list of files of a"},
+		"a list that is empty":            {tree.Files{status: tree.Text(good), list: {}}, "list of files of a"},
+		"a diversion that was cut":        {tree.Files{status: tree.Text(good), "/var/lib/dpkg/diversions": tree.Text("/a\n/b\n")}, "/var/lib/dpkg/diversions: "},
+		"lists without a status":          {tree.Files{"/usr/share/dpkg/database/info/b.list": tree.Text("/b\n"), status: tree.Text(good)}, ""},
+		"a broken paragraph in status.d":  {tree.Files{status: tree.Text(good), "/var/lib/dpkg/status.d/b": tree.Text("Package\n")}, "/var/lib/dpkg/status.d/b:1: "},
+		"no sums in status.d":             {tree.Files{status: tree.Text(good), "/var/lib/dpkg/status.d/b": tree.Text("Package: b\n")}, "no list of files of b"},
+		"an intact database after it":     {tree.Files{"/var/lib/dpkg/status": {Dir: true}, "/usr/share/dpkg/database/status": tree.Text(good), "/usr/share/dpkg/database/info/a.list": tree.Text("/a\n")}, status + " is not a regular file"},
+		"an intact database after a loop": {tree.Files{"/var/lib/dpkg/status": tree.Symlink("status"), "/usr/share/dpkg/database/status": tree.Text(good), "/usr/share/dpkg/database/info/a.list": tree.Text("/a\n")}, status},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files := tree.Files{list: tree.Text("/a\n")}.And(test.files)
+			if _, moved := files["/usr/share/dpkg/database/status"]; moved {
+				delete(files, list)
+			}
+			got := faults(t, files)
+			if !strings.Contains(got, test.want) || test.want == "" != (got == "<nil>") {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+			names := []string{}
+			for _, p := range read(t, files) {
+				names = append(names, p.Name)
+			}
+			if len(names) == 0 || names[0] != "a" {
+				t.Errorf("packages %q", names)
+			}
+		})
+	}
+}
+
+func TestADatabaseThatOwnsNothingIsAFault(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		files tree.Files
 		want  error
 	}{
-		"nothing":            {tree.Files{"/usr/bin/x": {}}, fs.ErrNotExist},
-		"a directory":        {tree.Files{"/var/lib/dpkg/status": {Dir: true}}, fs.ErrNotExist},
-		"status.d is a file": {tree.Files{"/var/lib/dpkg/status.d": {}}, fs.ErrNotExist},
-		"no colon":           {tree.Files{"/var/lib/dpkg/status": tree.Text("Package\n")}, pkgdb.ErrBroken},
-		"no name": {tree.Files{"/var/lib/dpkg/status": tree.Text("Status: install ok installed\n")},
-			pkgdb.ErrBroken},
-		"a name with a slash": {tree.Files{
-			"/var/lib/dpkg/status": tree.Text("Package: ../x\nStatus: install ok installed\n")}, pkgdb.ErrBroken},
-		"an endless line": {tree.Files{"/var/lib/dpkg/status": {Content: "Package: ", Size: 20 << 20}},
-			pkgdb.ErrBroken},
-		"too large": {tree.Files{"/var/lib/dpkg/status": {Size: 1 << 40}}, pkgdb.ErrTooLarge},
-		"a list that is": {tree.Files{"/var/lib/dpkg/status": tree.Text("Package: x\nStatus: install ok installed\n"),
-			"/var/lib/dpkg/info/x.list": {Size: 1 << 40}}, pkgdb.ErrTooLarge},
-		"too many packages": {tree.Files{"/var/lib/dpkg/status": tree.Text(many)}, pkgdb.ErrTooLarge},
-		"unreadable":        {tree.Files{"/var/lib/dpkg/status": {Err: fs.ErrPermission}}, fs.ErrPermission},
-		"an unreadable history": {tree.Files{"/var/lib/dpkg/status": tree.Text("Package: x\nStatus: install ok installed\n"),
-			"/usr/share/doc/x/changelog.gz": {Err: fs.ErrPermission}}, fs.ErrPermission},
+		"a directory":       {tree.Files{"/var/lib/dpkg/status": {Dir: true}}, pkgdb.ErrBroken},
+		"a loop":            {tree.Files{"/var/lib/dpkg/status": tree.Symlink("status")}, pkgdb.ErrBroken},
+		"empty":             {tree.Files{"/var/lib/dpkg/status": {}}, pkgdb.ErrBroken},
+		"empty, with lists": {tree.Files{"/var/lib/dpkg/status": {}, "/var/lib/dpkg/info/x.list": tree.Text("/x\n")}, pkgdb.ErrBroken},
+		"lists only":        {tree.Files{"/var/lib/dpkg/info/x.list": tree.Text("/x\n")}, pkgdb.ErrBroken},
+		"an endless line":   {tree.Files{"/var/lib/dpkg/status": {Content: "Package: ", Size: 20 << 20}}, pkgdb.ErrBroken},
+		"too large":         {tree.Files{"/var/lib/dpkg/status": {Size: 1 << 40}}, pkgdb.ErrTooLarge},
+		"a list that is":    {tree.Files{"/var/lib/dpkg/status": installed("x"), "/var/lib/dpkg/info/x.list": {Size: 1 << 40}}, pkgdb.ErrTooLarge},
+		"too many packages": {tree.Files{"/var/lib/dpkg/status": tree.Text(strings.Repeat("Package: x\nStatus: install ok installed\n\n", 200_001))}, pkgdb.ErrTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := dpkg.Read(t.Context(), tree.Index(test.files)); !errors.Is(err, test.want) {
-				t.Errorf("got %v, want %v", err, test.want)
+			db, err := dpkg.Read(t.Context(), tree.Index(test.files))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !errors.Is(errors.Join(db.Faults...), test.want) || len(db.Packages) > 0 {
+				t.Errorf("%d packages, faults %v, want %v", len(db.Packages), db.Faults, test.want)
 			}
 		})
+	}
+}
+
+func TestErrorsOfReading(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		files tree.Files
+		want  error
+	}{
+		"nothing":               {tree.Files{"/usr/bin/x": {}}, fs.ErrNotExist},
+		"status.d is a file":    {tree.Files{"/var/lib/dpkg/status.d": {}}, fs.ErrNotExist},
+		"unreadable":            {tree.Files{"/var/lib/dpkg/status": {Err: fs.ErrPermission, Size: 1}}, fs.ErrPermission},
+		"an unreadable history": {tree.Files{"/var/lib/dpkg/status": installed("x"), "/usr/share/doc/x/changelog.gz": {Err: fs.ErrPermission}}, fs.ErrPermission},
+	} {
+		if _, err := dpkg.Read(t.Context(), tree.Index(test.files)); !errors.Is(err, test.want) {
+			t.Errorf("%s: got %v, want %v", name, err, test.want)
+		}
+	}
+}
+
+func TestAnIntactDatabaseHasNoFaults(t *testing.T) {
+	t.Parallel()
+	if got := faults(t, bookworm(t)); got != "<nil>" {
+		t.Error(got)
+	}
+}
+
+func TestTheDatabaseOfACommitIsFoundWhereBuildersMoveIt(t *testing.T) {
+	t.Parallel()
+	for _, home := range []string{"/usr/share/dpkg/database", "/usr/lib/sysimage/dpkg", "/usr/lib/sysimage/lib/dpkg"} {
+		files := tree.Files{home + "/status": installed("x"), home + "/info/x.list": tree.Text("/.\n/x\n"), home + "/diversions": tree.Text("/x\n/y\n:\n"), "/var/lib/dpkg": {Dir: true}}
+		if pkgs := read(t, files); len(pkgs) != 1 || !cmp.Equal(paths(pkgs[0]), []string{"/y"}) {
+			t.Errorf("%s: %+v", home, pkgs)
+		}
+		if got := faults(t, files); got != "<nil>" {
+			t.Error(got)
+		}
+	}
+}
+
+func TestSumsStandInForListsThatWereRemoved(t *testing.T) {
+	t.Parallel()
+	const info = "/var/lib/dpkg/info/"
+	files := tree.Files{
+		"/var/lib/dpkg/status": installed("a", "b"), info + "a.md5sums": tree.Text("d41d8cd98f00b204e9800998ecf8427e  usr/bin/a\n"),
+		info + "a.conffiles": tree.Text("/etc/a\nremove-on-upgrade /etc/old\n"), info + "b:all.md5sums": tree.Text("d41d8cd98f00b204e9800998ecf8427e  usr/bin/b\n"),
+	}
+	pkgs := read(t, files)
+	if diff := cmp.Diff([][]string{{"/usr/bin/a", "/etc/a", "/etc/old"}, {"/usr/bin/b"}}, [][]string{paths(pkgs[0]), paths(pkgs[1])}); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := faults(t, files); !strings.Contains(got, "a and 1 more") {
+		t.Error(got)
+	}
+}
+
+func TestEntriesOfRemovedPackagesDoNotCount(t *testing.T) {
+	t.Parallel()
+	files := tree.Files{
+		"/var/lib/dpkg/status": tree.Text("Package: a\nStatus: deinstall ok config-files\nVersion: 1\n\n"), "/var/lib/dpkg/info/a.list": tree.Text("/etc/a\n"),
+		"/var/lib/dpkg/status.d/a": tree.Text("Package: a\nVersion: 1\n"), "/var/lib/dpkg/status.d/a.md5sums": tree.Text("d41d8cd98f00b204e9800998ecf8427e  usr/bin/a\n"),
+		"/var/lib/dpkg/status.d/b": tree.Text("Package: b\nStatus: deinstall ok config-files\nVersion: 1\n"),
+	}
+	if pkgs, told := read(t, files), faults(t, files); len(pkgs) != 0 || told != "<nil>" {
+		t.Errorf("%+v, %s", pkgs, told)
 	}
 }
 
@@ -254,8 +382,7 @@ func TestTheFirstChangelogWithEntriesCounts(t *testing.T) {
 	entry := func(year int) tree.File {
 		return tree.Text(fmt.Sprintf(" -- A <a@b>  01 Feb %d 00:00:00 +0000\n", year))
 	}
-	status := tree.Files{
-		"/var/lib/dpkg/status": tree.Text("Package: x\nStatus: install ok installed\nArchitecture: all\n")}
+	status := tree.Files{"/var/lib/dpkg/status": tree.Text("Package: x\nStatus: install ok installed\nArchitecture: all\n\n")}
 	const doc = "/usr/share/doc/x/"
 	for name, test := range map[string]struct {
 		files tree.Files
@@ -290,11 +417,16 @@ func FuzzRead(f *testing.F) {
 				"/var/lib/dpkg/diversions": tree.Text(diversions), "/usr/share/doc/dash/changelog": tree.Text(changelog)},
 			{"/var/lib/dpkg/status.d/dash": tree.Text(status), "/var/lib/dpkg/status.d/dash.md5sums": tree.Text(list)},
 		} {
-			pkgs, err := dpkg.Read(t.Context(), tree.Index(files))
-			if err != nil && !errors.Is(err, pkgdb.ErrBroken) && !errors.Is(err, pkgdb.ErrTooLarge) {
+			db, err := dpkg.Read(t.Context(), tree.Index(files))
+			if err != nil {
 				t.Fatal(err)
 			}
-			for _, p := range pkgs {
+			for _, err := range db.Faults {
+				if !errors.Is(err, pkgdb.ErrBroken) && !errors.Is(err, pkgdb.ErrTooLarge) {
+					t.Error(err)
+				}
+			}
+			for _, p := range db.Packages {
 				if p.Name == "" || p.Source == "" {
 					t.Errorf("%+v", p)
 				}

@@ -1,4 +1,9 @@
 package dpkg
 
-// Changes exports changes for tests.
-var Changes = changes
+import "time"
+
+// Changes is for tests.
+func Changes(data []byte) []time.Time {
+	list, _ := changes(data)
+	return list
+}

@@ -3,17 +3,23 @@ package rpm
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/bits"
 
-	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 )
 
-// The form bdb is a hash file of Berkeley DB. Its pages have pairs of key and value; long values are on chains of
-// overflow pages. Numbers are in the byte order of the machine that wrote the file.
+// The form bdb: a hash file of Berkeley DB. Each bucket is a chain of pages which have pairs of key and value; long
+// values are on chains of overflow pages. Numbers are in the byte order of the machine that wrote the file.
 const (
 	bdbHashMagic    = 0x061561
 	bdbMinPage      = 512
 	bdbMaxPage      = 64 << 10
 	bdbPageHeader   = 26
+	bdbSpares       = 96 // where the first page of each doubling of buckets stands
+	bdbSparesLen    = 32
+	bdbTypeInvalid  = 0 // a page that was never used
 	bdbTypeUnsorted = 2 // hash pages
 	bdbTypeOverflow = 7
 	bdbTypeHash     = 13
@@ -24,81 +30,136 @@ const (
 	bdbMinValue = 16
 )
 
-func bdbHeaders(ctx context.Context, x *rootfs.Index, name string, f func([]byte) error) error {
-	data, err := x.ReadFile(ctx, name, maxDatabase)
+func bdbHeaders(ctx context.Context, h *headers, name string) (err error) {
+	f, err := openFile(ctx, h.r.X, name)
 	if err != nil {
 		return err
 	}
-	return eachBDB(data, f)
+	defer func() { err = errors.Join(err, f.close()) }()
+	return eachBDB(ctx, f, h)
 }
 
 type bdbFile struct {
-	data  []byte
+	*file
+	*headers
 	order binary.ByteOrder
-	page  uint32 // bytes
+	page  int64 // bytes
 	pages uint32
-	// budget bounds the overflow pages that are read, since a page belongs to only one value.
-	budget uint32
+	// seen are the pages of buckets that were read: none belongs to two.
+	seen []bool
+	// budget bounds the overflow pages that are read. In a sound file none belongs to two values.
+	budget int64
 }
 
-func eachBDB(data []byte, f func([]byte) error) error {
-	if len(data) < bdbMinPage {
-		return broken("a file of %d bytes", len(data))
+func eachBDB(ctx context.Context, f *file, h *headers) error {
+	if f.size < bdbMinPage {
+		return broken("a file of %d bytes", f.size)
 	}
-	b := &bdbFile{data: data, order: binary.LittleEndian}
-	if binary.BigEndian.Uint32(data[12:]) == bdbHashMagic {
+	meta := make([]byte, bdbMinPage)
+	if err := f.read(meta, 0); err != nil {
+		return err
+	}
+	b := &bdbFile{file: f, headers: h, order: binary.LittleEndian}
+	if binary.BigEndian.Uint32(meta[12:]) == bdbHashMagic {
 		b.order = binary.BigEndian
 	}
-	b.page = b.order.Uint32(data[20:])
-	if b.order.Uint32(data[12:]) != bdbHashMagic || b.page < bdbMinPage || b.page > bdbMaxPage || b.page&(b.page-1) != 0 {
+	b.page = int64(b.order.Uint32(meta[20:]))
+	if b.order.Uint32(meta[12:]) != bdbHashMagic || b.page < bdbMinPage || b.page > bdbMaxPage || b.page&(b.page-1) != 0 {
 		return broken("no hash file of Berkeley DB")
 	}
-	if data[24] != 0 {
+	if meta[24] != 0 {
 		return broken("it is encrypted")
 	}
-	b.pages = uint32(uint64(len(data)) / uint64(b.page))
-	if last := b.order.Uint32(data[32:]); last >= b.pages {
-		return broken("page %d of %d", last, b.pages)
+	b.pages = uint32(f.size / b.page)
+	if last := b.order.Uint32(meta[32:]); last >= b.pages {
+		b.broken("page 0", broken("page %d of %d: it was cut", last, b.pages))
 	}
-	b.budget = b.pages
-	for n := uint32(1); n < b.pages; n++ {
-		if err := b.hashPage(b.at(n), f); err != nil {
+	b.seen, b.budget = make([]bool, b.pages), 4*int64(b.pages)
+	buckets := b.order.Uint32(meta[72:]) // the number of the last
+	if buckets >= b.pages {
+		return broken("%d buckets in %d pages", buckets, b.pages)
+	}
+	for bucket := range buckets + 1 {
+		first := b.order.Uint32(meta[bdbSpares+4*(bits.Len32(bucket)%bdbSparesLen):])
+		if err := b.bucket(ctx, bucket+first); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b *bdbFile) at(n uint32) []byte {
-	return b.data[uint64(n)*uint64(b.page):][:b.page]
+// read reads a page. The error wraps [pkgdb.ErrBroken] where there is none.
+func (b *bdbFile) read(n uint32, page []byte) error {
+	if n == 0 || n >= b.pages {
+		return broken("page %d of %d", n, b.pages)
+	}
+	return b.file.read(page, int64(n)*b.page)
 }
 
-// hashPage calls f with the values of a page, if it is a page of pairs.
-func (b *bdbFile) hashPage(page []byte, f func([]byte) error) error {
-	switch typ := page[25]; {
-	case typ > bdbTypeHash:
-		return broken("a page of type %d", typ)
-	case typ != bdbTypeHash && typ != bdbTypeUnsorted:
-		return nil
-	}
-	n := int(b.order.Uint16(page[20:]))
-	if n%2 != 0 || bdbPageHeader+2*n > len(page) {
-		return broken("a page with %d items", n)
-	}
-	for i := 1; i < n; i += 2 {
-		start := int(b.order.Uint16(page[bdbPageHeader+2*i:]))
-		end := int(b.order.Uint16(page[bdbPageHeader+2*(i-1):])) // items are stored backwards
-		if start < bdbPageHeader+2*n || end > len(page) || start >= end {
-			return broken("an item from %d to %d", start, end)
+// bucket adds the packages of a chain of pages. What is wrong with one is a fault.
+func (b *bdbFile) bucket(ctx context.Context, n uint32) error {
+	page := make([]byte, b.page)
+	for {
+		record := fmt.Sprintf("page %d", n)
+		err := b.read(n, page)
+		if err == nil && b.seen[n] {
+			err = broken("it belongs to several buckets, or twice to one")
 		}
-		value, err := b.value(page[start:end])
+		if errors.Is(err, pkgdb.ErrBroken) {
+			b.broken(record, err)
+			return nil
+		}
 		if err != nil {
 			return err
 		}
-		if len(value) < bdbMinValue {
+		b.seen[n] = true
+		switch typ := page[25]; typ {
+		case bdbTypeInvalid:
+			return nil
+		case bdbTypeHash, bdbTypeUnsorted:
+		default:
+			b.broken(record, broken("a page of type %d in a bucket", typ))
+			return nil
+		}
+		if err := b.hashPage(ctx, record, page); err != nil {
+			return err
+		}
+		if n = b.order.Uint32(page[16:]); n == 0 {
+			return nil
+		}
+	}
+}
+
+// hashPage adds the packages of a page of pairs.
+func (b *bdbFile) hashPage(ctx context.Context, record string, page []byte) error {
+	n := int(b.order.Uint16(page[20:]))
+	if n%2 != 0 || bdbPageHeader+2*n > len(page) {
+		b.broken(record, broken("a page with %d items", n))
+		return nil
+	}
+	end := len(page) // items lie backwards
+	for i := range n {
+		start := int(b.order.Uint16(page[bdbPageHeader+2*i:]))
+		record := fmt.Sprintf("%s, item %d", record, i)
+		if start < bdbPageHeader+2*n || start >= end {
+			b.broken(record, broken("an item from %d to %d", start, end))
+			return nil
+		}
+		item := page[start:end]
+		if end = start; i%2 == 0 {
+			continue // the key
+		}
+		value, err := b.value(item)
+		switch {
+		case errors.Is(err, pkgdb.ErrBroken):
+			b.broken(record, err)
+			continue
+		case err != nil:
+			return err
+		case len(value) < bdbMinValue:
 			continue
 		}
-		if err := f(value); err != nil {
+		if err := b.add(ctx, record, value); err != nil {
 			return err
 		}
 	}
@@ -121,25 +182,29 @@ func (b *bdbFile) value(item []byte) ([]byte, error) {
 
 // overflow reads a value from its chain of pages.
 func (b *bdbFile) overflow(n, size uint32) ([]byte, error) {
-	if size > maxData || uint64(size) > uint64(len(b.data)) {
+	if size > maxHeader || int64(size) > b.size {
 		return nil, broken("a value of %d bytes", size)
 	}
-	value := make([]byte, 0, size)
-	for uint32(len(value)) < size {
-		if n == 0 || n >= b.pages || b.budget == 0 {
-			return nil, broken("a value's chain of pages ends early, or never")
+	value, page := make([]byte, 0, size), make([]byte, b.page)
+	for n != 0 {
+		if b.budget--; b.budget < 0 {
+			return nil, fmt.Errorf("%w: its values have more pages than the file", pkgdb.ErrTooLarge)
 		}
-		b.budget--
-		page := b.at(n)
+		if err := b.read(n, page); err != nil {
+			return nil, err
+		}
 		if page[25] != bdbTypeOverflow {
 			return nil, broken("page %d is of type %d", n, page[25])
 		}
-		length := min(int(b.order.Uint16(page[22:])), len(page)-bdbPageHeader, int(size)-len(value))
-		if length <= 0 {
-			return nil, broken("page %d is empty", n)
+		length := int(b.order.Uint16(page[22:]))
+		if length == 0 || length > len(page)-bdbPageHeader || length > int(size)-len(value) {
+			return nil, broken("page %d has %d bytes of a value that lacks %d", n, length, int(size)-len(value))
 		}
 		value = append(value, page[bdbPageHeader:bdbPageHeader+length]...)
 		n = b.order.Uint32(page[16:])
+	}
+	if len(value) < int(size) {
+		return nil, broken("a value of %d bytes whose pages have %d", size, len(value))
 	}
 	return value, nil
 }

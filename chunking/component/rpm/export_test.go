@@ -1,17 +1,33 @@
 package rpm
 
 import (
+	"bytes"
+	"context"
 	"database/sql"
 	"os"
 	"testing"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 )
 
-// Hooks for tests.
-var (
-	EachNDB     = eachNDB
-	EachBDB     = eachBDB
-	ReadPackage = readPackage
-)
+// Forms of the database.
+var NDB, BDB = eachNDB, eachBDB
+
+// ReadForm reads a database of a form.
+func ReadForm(ctx context.Context, form func(context.Context, *file, *headers) error, data []byte) (*pkgdb.Reader, error) {
+	r := &pkgdb.Reader{}
+	h := &headers{r: r, name: "database", left: 2*int64(len(data)) + maxHeader}
+	return r, form(ctx, &file{bytes.NewReader(data), int64(len(data)), nil}, h)
+}
+
+// ReadPackage reads a header, of which a key is none.
+func ReadPackage(blob []byte) (*pkgdb.Package, error) {
+	r := &pkgdb.Reader{}
+	if err := addPackage(r, blob); err != nil || len(r.Packages) == 0 {
+		return nil, err
+	}
+	return &r.Packages[0], nil
+}
 
 // Blobs returns the headers of a SQLite database on disk.
 func Blobs(t testing.TB, database string) (blobs [][]byte) {
@@ -21,12 +37,17 @@ func Blobs(t testing.TB, database string) (blobs [][]byte) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	err = eachSQLite(t.Context(), db, func(b []byte) error {
-		blobs = append(blobs, append([]byte(nil), b...))
-		return nil
-	})
+	rows, err := db.Query("SELECT blob FROM Packages ORDER BY hnum")
 	if err != nil {
 		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var blob []byte
+		if err := rows.Scan(&blob); err != nil {
+			t.Fatal(err)
+		}
+		blobs = append(blobs, blob)
 	}
 	return blobs
 }

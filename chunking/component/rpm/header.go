@@ -44,10 +44,11 @@ const (
 	typeI18n        = 9
 )
 
-// These are rpm's own limits.
+// Limits on a header. rpm's own on data is 256 MiB; packages with 100,000 files have some 15 MiB.
 const (
-	maxTags = 65535
-	maxData = 256 << 20
+	maxTags   = 65535
+	maxData   = 32 << 20
+	maxHeader = 8 + 16*maxTags + maxData
 )
 
 const (
@@ -63,9 +64,8 @@ type header struct {
 
 type entry struct{ typ, offset, count uint32 }
 
-func broken(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{pkgdb.ErrBroken}, args...)...)
-}
+// broken returns an error that wraps [pkgdb.ErrBroken].
+var broken = pkgdb.Broken
 
 // parseHeader parses a blob: the number of entries, the size of the data, the entries, the data.
 func parseHeader(blob []byte) (*header, error) {
@@ -88,11 +88,11 @@ func parseHeader(blob []byte) (*header, error) {
 	return h, nil
 }
 
-// strings returns the values of a tag of strings.
-func (h *header) strings(tag uint32) ([]string, error) {
+// strings iterates over the values of a tag of strings. They are pieces of the header.
+func (h *header) strings(tag uint32) (*stringList, error) {
 	e, ok := h.entries[tag]
 	if !ok {
-		return nil, nil
+		return &stringList{}, nil
 	}
 	if e.typ != typeString && e.typ != typeStringArray && e.typ != typeI18n || uint64(e.offset) > uint64(len(h.data)) {
 		return nil, broken("tag %d", tag)
@@ -102,49 +102,68 @@ func (h *header) strings(tag uint32) ([]string, error) {
 	if uint64(e.count) > uint64(len(rest)) {
 		return nil, broken("tag %d has %d strings in %d bytes", tag, e.count, len(rest))
 	}
-	list := make([]string, e.count)
-	for i := range list {
-		end := bytes.IndexByte(rest, 0)
-		if end < 0 {
-			return nil, broken("a string of tag %d has no end", tag)
-		}
-		list[i], rest = string(rest[:end]), rest[end+1:]
+	return &stringList{tag: tag, rest: rest, left: int(e.count)}, nil
+}
+
+// stringList is what is left of the values of a tag.
+type stringList struct {
+	tag  uint32
+	rest []byte
+	left int
+}
+
+// next takes a value, none if there is no more. The error wraps [pkgdb.ErrBroken].
+func (l *stringList) next() ([]byte, error) {
+	if l.left == 0 {
+		return nil, nil
 	}
-	return list, nil
+	end := bytes.IndexByte(l.rest, 0)
+	if end < 0 {
+		return nil, broken("a string of tag %d has no end", l.tag)
+	}
+	s := l.rest[:end]
+	l.rest, l.left = l.rest[end+1:], l.left-1
+	return s, nil
 }
 
 // str returns the first value of a tag, or an empty string.
 func (h *header) str(tag uint32) (string, error) {
 	list, err := h.strings(tag)
-	if err != nil || len(list) == 0 {
+	if err != nil {
 		return "", err
 	}
-	return list[0], nil
+	s, err := list.next()
+	return string(s), err
 }
 
-// numbers returns the values of a tag of integers.
-func (h *header) numbers(tag uint32) ([]uint64, error) {
+// numbers returns the values of a tag of integers. They are pieces of the header.
+func (h *header) numbers(tag uint32) (numbers, error) {
 	e, ok := h.entries[tag]
 	if !ok {
-		return nil, nil
+		return numbers{}, nil
 	}
 	width, known := map[uint32]uint64{typeInt16: 2, typeInt32: 4, typeInt64: 8}[e.typ]
 	if !known || uint64(e.offset)+width*uint64(e.count) > uint64(len(h.data)) {
-		return nil, broken("tag %d", tag)
+		return numbers{}, broken("tag %d", tag)
 	}
-	list := make([]uint64, e.count)
-	for i := range list {
-		at := h.data[uint64(e.offset)+width*uint64(i):]
-		switch width {
-		case 2:
-			list[i] = uint64(binary.BigEndian.Uint16(at))
-		case 4:
-			list[i] = uint64(binary.BigEndian.Uint32(at))
-		default:
-			list[i] = binary.BigEndian.Uint64(at)
-		}
+	return numbers{data: h.data[e.offset:], width: int(width), n: int(e.count)}, nil
+}
+
+// numbers are n integers of a width in bytes, big-endian.
+type numbers struct {
+	data     []byte
+	width, n int
+}
+
+func (l numbers) at(i int) uint64 {
+	at := l.data[l.width*i:]
+	switch l.width {
+	case 2:
+		return uint64(binary.BigEndian.Uint16(at))
+	case 4:
+		return uint64(binary.BigEndian.Uint32(at))
 	}
-	return list, nil
+	return binary.BigEndian.Uint64(at)
 }
 
 // reader collects values and keeps the first error.
@@ -159,13 +178,22 @@ func (r *reader) str(tag uint32) string {
 	return s
 }
 
-func (r *reader) strings(tag uint32) []string {
+func (r *reader) strings(tag uint32) *stringList {
 	s, err := r.h.strings(tag)
 	r.keep(err)
 	return s
 }
 
-func (r *reader) numbers(tag uint32) []uint64 {
+func (r *reader) next(l *stringList) []byte {
+	if r.err != nil {
+		return nil
+	}
+	s, err := l.next()
+	r.keep(err)
+	return s
+}
+
+func (r *reader) numbers(tag uint32) numbers {
 	n, err := r.h.numbers(tag)
 	r.keep(err)
 	return n
@@ -177,82 +205,104 @@ func (r *reader) keep(err error) {
 	}
 }
 
-// readPackage makes a package from a header blob. It ignores public keys, which are not packages.
-func readPackage(blob []byte) (*pkgdb.Package, error) {
+// addPackage adds the package of a header blob; keys, which have no files, are none. The error wraps
+// [pkgdb.ErrBroken] if it is of the header alone, else [pkgdb.ErrTooLarge].
+func addPackage(db *pkgdb.Reader, blob []byte) error {
 	h, err := parseHeader(blob)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r := &reader{h: h}
-	p := &pkgdb.Package{Name: r.str(tagName), Arch: r.str(tagArch)}
+	p := pkgdb.Package{Name: r.str(tagName), Arch: r.str(tagArch)}
 	p.Version = r.str(tagVersion) + "-" + r.str(tagRelease)
-	if epoch := r.numbers(tagEpoch); len(epoch) > 0 && epoch[0] != 0 {
-		p.Version = fmt.Sprintf("%d:%s", epoch[0], p.Version)
+	if epoch := r.numbers(tagEpoch); epoch.n > 0 && epoch.at(0) != 0 {
+		p.Version = fmt.Sprintf("%d:%s", epoch.at(0), p.Version)
 	}
 	if p.Source = sourceName(r.str(tagSourceRPM)); p.Source == "" {
 		p.Source = p.Name
 	}
 	for _, tag := range []uint32{tagBuildTime, tagInstallTime} {
-		if t := r.numbers(tag); len(t) > 0 && p.Built.IsZero() {
-			p.Built = date(t[0])
+		if t := r.numbers(tag); t.n > 0 && p.Built.IsZero() {
+			p.Built = date(t.at(0))
 		}
 	}
-	for _, t := range r.numbers(tagChangelogTime) {
-		if d := date(t); !d.IsZero() {
-			p.Changes = append(p.Changes, d)
+	if p.Name == "gpg-pubkey" && r.err == nil {
+		return nil
+	}
+	changes := r.numbers(tagChangelogTime)
+	for i := range changes.n {
+		if d := date(changes.at(i)); !d.IsZero() {
+			r.keep(db.AddChanges(&p, d))
+		}
+		if r.err != nil {
+			break
 		}
 	}
-	files := r.files()
+	r.files(db, &p)
+	if r.err == nil {
+		_, r.err = db.Add(p)
+	}
 	if r.err != nil {
-		return nil, fmt.Errorf("package %.100q: %w", p.Name, r.err)
+		return fmt.Errorf("package %.100q: %w", p.Name, r.err)
 	}
-	if p.Name == "gpg-pubkey" {
-		return nil, nil
-	}
-	if p.Name == "" || strings.ContainsAny(p.Name+p.Source, "/\x00 ,") {
-		return nil, broken("the package name %.100q of %.100q", p.Name, p.Source)
-	}
-	p.Files = files
-	return p, nil
+	return nil
 }
 
-// files returns the files. Each path consists of a name and the number of its directory.
-func (r *reader) files() (files pkgdb.Files) {
-	bases, dirs, indexes := r.strings(tagBaseNames), r.strings(tagDirNames), r.numbers(tagDirIndexes)
+// files adds the paths: a name and the number of its directory each.
+func (r *reader) files(db *pkgdb.Reader, p *pkgdb.Package) {
+	bases, list, indexes := r.strings(tagBaseNames), r.strings(tagDirNames), r.numbers(tagDirIndexes)
 	flags, digests, algo := r.numbers(tagFileFlags), r.strings(tagFileDigests), r.numbers(tagDigestAlgo)
 	sizes := r.numbers(tagLongFileSizes)
-	if sizes == nil {
+	if sizes.n == 0 {
 		sizes = r.numbers(tagFileSizes)
 	}
-	if len(bases) != len(indexes) {
-		r.keep(broken("%d names in %d directories", len(bases), len(indexes)))
-	}
 	if r.err != nil {
-		return files
+		return
 	}
-	for i, base := range bases {
-		if indexes[i] >= uint64(len(dirs)) {
-			r.keep(broken("directory %d of %d", indexes[i], len(dirs)))
-			return files
-		}
-		f := pkgdb.File{Path: path.Join("/", dirs[indexes[i]], base)}
-		if i < len(flags) {
-			f.Ghost = flags[i]&flagGhost != 0
-		}
-		if i < len(sizes) && sizes[i] < 1<<62 {
-			f.Size = int64(sizes[i])
-		}
-		if i < len(digests) && len(algo) > 0 && algo[0] == digestSHA256 {
-			if sum, err := hex.DecodeString(digests[i]); err == nil && len(sum) == len(f.Digest) {
-				f.Digest = [sha256.Size]byte(sum)
+	if bases.left != indexes.n || list.left > bases.left {
+		r.keep(broken("%d names in %d of %d directories", bases.left, indexes.n, list.left))
+		return
+	}
+	if list.left > maxDirectories {
+		r.keep(broken("%d directories", list.left))
+		return
+	}
+	dirs := make([][]byte, list.left)
+	for i := range dirs {
+		dirs[i] = r.next(list)
+	}
+	sha256s := algo.n > 0 && algo.at(0) == digestSHA256
+	for i := 0; bases.left > 0 && r.err == nil; i++ {
+		base, digest := r.next(bases), r.next(digests)
+		if at := indexes.at(i); at >= uint64(len(dirs)) {
+			r.keep(broken("directory %d of %d", at, len(dirs)))
+		} else if len(dirs[at])+len(base) > maxPath {
+			r.keep(broken("a path of %d bytes", len(dirs[at])+len(base)))
+		} else {
+			f := pkgdb.File{Path: path.Join("/", string(dirs[at]), string(base))}
+			if i < flags.n {
+				f.Ghost = flags.at(i)&flagGhost != 0
 			}
+			if i < sizes.n && sizes.at(i) < 1<<62 {
+				f.Size = int64(sizes.at(i))
+			}
+			if sha256s && len(digest) == 2*sha256.Size {
+				if _, err := hex.Decode(f.Digest[:], digest); err != nil {
+					f.Digest = [sha256.Size]byte{}
+				}
+			}
+			r.keep(db.AddFile(&p.Files, f))
 		}
-		files.Add(f)
 	}
-	return files
 }
 
-// sourceName returns the name of a source package's file without version and release.
+// Limits on a package.
+const (
+	maxPath        = 4096
+	maxDirectories = 1 << 20
+)
+
+// sourceName is the name of a source package's file without version and release.
 func sourceName(file string) string {
 	for _, suffix := range []string{".src.rpm", ".nosrc.rpm"} {
 		if name, ok := strings.CutSuffix(file, suffix); ok {

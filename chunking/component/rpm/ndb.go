@@ -3,8 +3,8 @@ package rpm
 import (
 	"context"
 	"encoding/binary"
-
-	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+	"errors"
+	"fmt"
 )
 
 // The form ndb has pages of slots, each of which says where the blob of a package is. Numbers are little-endian.
@@ -17,43 +17,89 @@ const (
 	ndbHeader    = 32
 )
 
-func ndbHeaders(ctx context.Context, x *rootfs.Index, name string, f func([]byte) error) error {
-	data, err := x.ReadFile(ctx, name, maxDatabase)
+func ndbHeaders(ctx context.Context, h *headers, name string) (err error) {
+	f, err := openFile(ctx, h.r.X, name)
 	if err != nil {
 		return err
 	}
-	return eachNDB(data, f)
+	defer func() { err = errors.Join(err, f.close()) }()
+	return eachNDB(ctx, f, h)
 }
 
-func eachNDB(data []byte, f func([]byte) error) error {
-	if len(data) < ndbHeader || binary.LittleEndian.Uint32(data) != ndbMagic {
+func eachNDB(ctx context.Context, f *file, h *headers) error {
+	page := make([]byte, ndbPage)
+	if f.size < ndbPage {
 		return broken("no ndb header")
 	}
-	pages := uint64(binary.LittleEndian.Uint32(data[12:]))
-	if pages == 0 || pages*ndbPage > uint64(len(data)) {
-		return broken("%d pages of slots in %d bytes", pages, len(data))
+	if err := f.read(page, 0); err != nil {
+		return err
 	}
-	for at := uint64(ndbHeader); at < pages*ndbPage; at += ndbSlot {
-		slot := data[at:]
-		if binary.LittleEndian.Uint32(slot) != ndbSlotMagic {
-			return broken("slot at %d", at)
-		}
-		index, offset := binary.LittleEndian.Uint32(slot[4:]), ndbSlot*uint64(binary.LittleEndian.Uint32(slot[8:]))
-		if index == 0 {
-			continue // free
-		}
-		if offset+ndbSlot > uint64(len(data)) {
-			return broken("a blob at %d of %d bytes", offset, len(data))
-		}
-		blob := data[offset:]
-		size := uint64(binary.LittleEndian.Uint32(blob[12:]))
-		if binary.LittleEndian.Uint32(blob) != ndbBlobMagic || binary.LittleEndian.Uint32(blob[4:]) != index ||
-			size > uint64(len(blob)-ndbSlot) {
-			return broken("the blob at %d is not that of package %d", offset, index)
-		}
-		if err := f(blob[ndbSlot : ndbSlot+size]); err != nil {
+	if binary.LittleEndian.Uint32(page) != ndbMagic {
+		return broken("no ndb header")
+	}
+	pages := int64(binary.LittleEndian.Uint32(page[12:]))
+	if pages == 0 || pages*ndbPage > f.size {
+		return broken("%d pages of slots in %d bytes", pages, f.size)
+	}
+	n := &ndbFile{file: f, headers: h, seen: map[uint32]bool{}}
+	for i := range pages {
+		if err := f.read(page, i*ndbPage); err != nil {
 			return err
+		}
+		start := 0
+		if i == 0 {
+			start = ndbHeader
+		}
+		for at := start; at < ndbPage; at += ndbSlot {
+			if err := n.slot(ctx, page[at:at+ndbSlot], i*ndbPage+int64(at)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+type ndbFile struct {
+	*file
+	*headers
+	seen map[uint32]bool // packages by index
+}
+
+// slot adds the package of a slot at an offset. What is wrong with one is a fault.
+func (n *ndbFile) slot(ctx context.Context, slot []byte, at int64) error {
+	index := binary.LittleEndian.Uint32(slot[4:])
+	record := fmt.Sprintf("slot at %d", at)
+	if binary.LittleEndian.Uint32(slot) != ndbSlotMagic {
+		n.broken(record, broken("it is not a slot"))
+		return nil
+	}
+	if index == 0 {
+		return nil // free
+	}
+	record = fmt.Sprintf("package %d, %s", index, record)
+	if n.seen[index] {
+		n.broken(record, broken("a second slot of one package"))
+		return nil
+	}
+	n.seen[index] = true
+	offset := ndbSlot * int64(binary.LittleEndian.Uint32(slot[8:]))
+	if offset+ndbSlot > n.size {
+		n.broken(record, broken("a blob at %d of %d bytes", offset, n.size))
+		return nil
+	}
+	var head [ndbSlot]byte
+	if err := n.read(head[:], offset); err != nil {
+		return err
+	}
+	size := int64(binary.LittleEndian.Uint32(head[12:]))
+	if binary.LittleEndian.Uint32(head[:]) != ndbBlobMagic || binary.LittleEndian.Uint32(head[4:]) != index ||
+		size > n.size-offset-ndbSlot || size > maxHeader {
+		n.broken(record, broken("the blob at %d is not that of the package", offset))
+		return nil
+	}
+	blob := make([]byte, size)
+	if err := n.read(blob, offset+ndbSlot); err != nil {
+		return err
+	}
+	return n.add(ctx, record, blob)
 }

@@ -96,11 +96,14 @@ func read(t *testing.T, root string) []pkgdb.Package {
 		t.Fatal(err)
 	}
 	defer tree.Close()
-	pkgs, err := rpm.Read(t.Context(), rootfs.NewIndex(tree))
+	db, err := rpm.Read(t.Context(), rootfs.NewIndex(tree))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pkgs
+	if len(db.Faults) > 0 {
+		t.Error(db.Faults)
+	}
+	return db.Packages
 }
 
 // check compares the packages with the output of rpm.

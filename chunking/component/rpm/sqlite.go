@@ -11,15 +11,16 @@ import (
 	"os"
 	"path/filepath"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // also the driver "sqlite"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// sqliteHeaders reads the form SQLite. The library needs a writable copy: container builds often leave the last
-// transactions in the log beside the database, and the library applies the log.
-func sqliteHeaders(ctx context.Context, x *rootfs.Index, name string, f func([]byte) error) (err error) {
+// sqliteHeaders reads the form SQLite. The library wants a file of its own, which may be written to: what the last
+// transaction left in the log beside the database, as builds of containers do, belongs to it.
+func sqliteHeaders(ctx context.Context, h *headers, name string) (err error) {
+	x := h.r.X
 	dir, err := os.MkdirTemp("", "ostree-ext-rpmdb-")
 	if err != nil {
 		return err
@@ -37,10 +38,22 @@ func sqliteHeaders(ctx context.Context, x *rootfs.Index, name string, f func([]b
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	return eachSQLite(ctx, db, f)
+	// The schema may say that values are computed, and are enormous.
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return asBroken(ctx, err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if _, err := sqlite.Limit(conn, sqliteLimitLength, maxHeader+1<<10); err != nil {
+		return err
+	}
+	return eachSQLite(ctx, conn, h)
 }
 
-func eachSQLite(ctx context.Context, db *sql.DB, f func([]byte) error) (err error) {
+// sqliteLimitLength is SQLITE_LIMIT_LENGTH of the library: the bytes of a value or row.
+const sqliteLimitLength = 0
+
+func eachSQLite(ctx context.Context, db *sql.Conn, h *headers) (err error) {
 	var typ string
 	if err := db.QueryRowContext(ctx, "SELECT type FROM sqlite_master WHERE name = 'Packages'").Scan(&typ); err != nil {
 		return asBroken(ctx, err)
@@ -48,18 +61,17 @@ func eachSQLite(ctx context.Context, db *sql.DB, f func([]byte) error) (err erro
 	if typ != "table" {
 		return broken("Packages is a %.20s", typ)
 	}
-	rows, err := db.QueryContext(ctx, "SELECT blob FROM Packages WHERE length(blob) <= ? ORDER BY hnum",
-		maxData+16*maxTags+8)
+	rows, err := db.QueryContext(ctx, "SELECT hnum, blob FROM Packages ORDER BY hnum")
 	if err != nil {
 		return asBroken(ctx, err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		var blob sql.RawBytes
-		if err := rows.Scan(&blob); err != nil {
+		var number, blob sql.RawBytes
+		if err := rows.Scan(&number, &blob); err != nil {
 			return asBroken(ctx, err)
 		}
-		if err := f(blob); err != nil {
+		if err := h.add(ctx, fmt.Sprintf("package number %.20s", number), blob); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,120 @@
+package alpm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+)
+
+// DefaultDBPath is where pacman keeps its state unless its configuration says otherwise.
+const DefaultDBPath = "/var/lib/pacman"
+
+// moved are where builders of commits move pacman's state.
+var moved = []string{"/usr/lib/sysimage/lib/pacman", "/usr/lib/sysimage/pacman"}
+
+// Limits on the configuration. pacman's own depth is 10.
+const (
+	maxConfig = 1 << 20
+	maxDepth  = 10
+	maxFiles  = 200
+)
+
+// Homes returns the directories where pacman's state may be, in the order in which they count: what DBPath says in
+// the section [options] of its configuration, the first first as in pacman, then the usual places. What of the
+// configuration cannot be read is not an error but among the faults.
+func Homes(ctx context.Context, x *rootfs.Index) (homes []string, faults []error, err error) {
+	c := &config{x: x}
+	for _, name := range []string{"/etc/pacman.conf", "/usr/etc/pacman.conf"} {
+		if _, err := x.Resolve(name); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := c.read(ctx, name, 0); err != nil {
+			return nil, nil, err
+		}
+		break
+	}
+	for _, home := range append(append(c.homes, DefaultDBPath), moved...) {
+		// Commits may keep the initial content of /var in the factory.
+		for _, home := range []string{home, path.Join("/usr/share/factory", home)} {
+			if !slices.Contains(homes, home) {
+				homes = append(homes, home)
+			}
+		}
+	}
+	return homes, c.faults, nil
+}
+
+// config is the state of reading a configuration.
+type config struct {
+	x       *rootfs.Index
+	section string // lasts into included files, and out of them
+	homes   []string
+	files   int
+	faults  []error
+}
+
+// read reads a file and those that it includes.
+func (c *config) read(ctx context.Context, name string, depth int) error {
+	if c.files++; c.files > maxFiles || depth > maxDepth {
+		return nil // as pacman does, for the depth
+	}
+	data, err := c.x.ReadFile(ctx, name, maxConfig)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case pkgdb.IsFault(err):
+		c.faults = append(c.faults, err)
+		return nil
+	case err != nil:
+		return err
+	}
+	for line := range bytes.Lines(data) {
+		line := strings.TrimSpace(string(line))
+		if strings.HasPrefix(line, "[") {
+			c.section = line
+		}
+		key, value, ok := strings.Cut(line, "=")
+		value = strings.TrimSpace(value)
+		switch strings.TrimSpace(key) {
+		case "DBPath":
+			if ok && c.section == "[options]" && value != "" && len(value) < 4096 && len(c.homes) < maxFiles {
+				c.homes = append(c.homes, path.Join("/", value))
+			}
+		case "Include":
+			for _, included := range c.glob(value) {
+				if err := c.read(ctx, included, depth+1); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// glob returns the files that a pattern means. Only its last element may be one, as in every configuration that is
+// known. In a commit /etc is below /usr.
+func (c *config) glob(pattern string) (names []string) {
+	dir, base := path.Split(path.Join("/", pattern))
+	for _, dir := range []string{dir, "/usr" + dir} {
+		i, err := c.x.Resolve(dir)
+		if err != nil || !c.x.Entry(i).IsDir() {
+			continue
+		}
+		for i := range c.x.Children(c.x.Entry(i).Path()) {
+			if ok, err := path.Match(base, c.x.Entry(i).Name); ok && err == nil && len(names) < maxFiles {
+				names = append(names, path.Join(dir, c.x.Entry(i).Name))
+			}
+		}
+		if len(names) > 0 {
+			return names
+		}
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+// Package chisel reads the manifest that Chisel leaves in a root filesystem which it made of slices of Debian
+// packages: lines of JSON, compressed with Zstandard.
+package chisel
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
+	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+)
+
+// manifests are where releases of Ubuntu put it, and commits may keep it.
+var manifests = []string{
+	"/var/lib/chisel/manifest.wall", "/usr/share/factory/var/lib/chisel/manifest.wall", "/usr/share/chisel/manifest.wall",
+}
+
+// Limits on what is read. Zstandard makes gigabytes of a few bytes.
+const (
+	maxManifest = 64 << 20 // bytes, uncompressed
+	maxWindow   = 8 << 20
+	maxLine     = 1 << 20
+	// lineWork is how many bytes of work a line counts for: to parse one takes as long, however short it is.
+	lineWork = 1 << 10
+)
+
+// Read returns the packages with their files, sorted by name. The manifest knows neither sources nor changelogs.
+//
+// The error wraps [fs.ErrNotExist] where there is no manifest.
+func Read(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
+	db, err := pkgdb.ReadFirst(ctx, x, manifests, read)
+	if err != nil {
+		return nil, fmt.Errorf("chisel: %w", err)
+	}
+	for i, fault := range db.Faults {
+		db.Faults[i] = fmt.Errorf("chisel: %w", fault)
+	}
+	slices.SortStableFunc(db.Packages, func(a, b pkgdb.Package) int { return cmp.Compare(a.Name, b.Name) })
+	return db, nil
+}
+
+// line is one of the manifest, of which "kind" says what it is about.
+type line struct {
+	Count                           int // of the lines, in the first
+	Kind, Name, Version, Arch, Path string
+	Slices                          []string // PACKAGE_SLICE
+}
+
+// read reads a manifest.
+func read(ctx context.Context, r *pkgdb.Reader, name string) error {
+	e, ok := r.File(name)
+	if !ok {
+		return fs.ErrNotExist
+	}
+	if e.Size == 0 {
+		r.Empty(name)
+		return nil
+	}
+	in, _, err := r.X.Open(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+	if err != nil {
+		return pkgdb.Broken("%s: %w", name, err)
+	}
+	defer z.Close()
+	m := &manifest{r: r, at: map[string]int{}}
+	s := bufio.NewScanner(z)
+	s.Buffer(nil, maxLine)
+	n, bytes, lines := 0, 0, 0
+	for s.Scan() {
+		if bytes += len(s.Bytes()) + 1; bytes > maxManifest {
+			return fmt.Errorf("%w: %s has more than %d MiB", pkgdb.ErrTooLarge, name, maxManifest>>20)
+		}
+		if err := r.Work(lineWork); err != nil {
+			return fmt.Errorf("%s:%d: %w", name, n+1, err)
+		}
+		var l line
+		if err := json.Unmarshal(s.Bytes(), &l); err != nil {
+			r.Faultf("%s:%d: %w", name, n+1, err)
+		} else if err := m.add(&l); err != nil {
+			return fmt.Errorf("%s:%d: %w", name, n+1, err)
+		}
+		if n++; n == 1 {
+			lines = l.Count
+		}
+	}
+	if err := s.Err(); err != nil {
+		return pkgdb.Broken("%s:%d: %w", name, n+1, err)
+	}
+	if lines != n {
+		r.Faultf("%s: %d lines of %d: it was cut", name, n, lines)
+	}
+	return nil
+}
+
+// manifest is what was read so far. Packages stand before paths, since lines are sorted by kind.
+type manifest struct {
+	r  *pkgdb.Reader
+	at map[string]int // packages by name
+}
+
+// add adds what a line says.
+func (m *manifest) add(l *line) error {
+	switch l.Kind {
+	case "package":
+		if _, twice := m.at[l.Name]; twice {
+			return pkgdb.Broken("a second package %.100q", l.Name)
+		}
+		_, err := m.r.Add(pkgdb.Package{Name: l.Name, Source: l.Name, Version: l.Version, Arch: l.Arch})
+		if err != nil {
+			return err
+		}
+		m.at[strings.Clone(l.Name)] = len(m.r.Packages) - 1
+	case "path":
+		if strings.HasSuffix(l.Path, "/") {
+			return nil
+		}
+		for _, slice := range l.Slices {
+			name, _, _ := strings.Cut(slice, "_")
+			i, ok := m.at[name]
+			if !ok {
+				return pkgdb.Broken("the path %.100q of a package that is not there, %.100q", l.Path, name)
+			}
+			if err := m.r.AddFile(&m.r.Packages[i].Files, pkgdb.File{Path: path.Join("/", l.Path)}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
