@@ -30,3 +30,13 @@ func TestInterop_APriorImageWithALayerOnTopLosesNoFile(t *testing.T) {
 	must(t, "umoci", "unpack", "--image", work+"/oci:x", work+"/bundle")
 	must(t, "diff", "-r", "--no-dereference", "--exclude=pipe", "--exclude=dev", tree(t, next), filepath.Join(work, "bundle/rootfs"))
 }
+
+// TestInterop_AnOrdinaryPriorImageIsAFirstBuild: whoever switches to us names the image that there is. It has no plan to
+// continue, which is a warning.
+func TestInterop_AnOrdinaryPriorImageIsAFirstBuild(t *testing.T) {
+	base := env.host + "/debian"
+	log := env.daemon.build(t, request{file: syntax("prior="+base) + "FROM " + base + "\n", name: "switching"})
+	if !strings.Contains(log, "was not made by ostree-ext") {
+		t.Errorf("the log does not say why layers are planned from scratch:\n%s", log)
+	}
+}

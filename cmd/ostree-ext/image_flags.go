@@ -46,7 +46,8 @@ func (f *imageFlags) options(opts *encapsulate.Options) (err error) {
 			return usagef("invalid value '%s' for '--platform': %w", f.platform, err)
 		}
 		if p = platforms.Normalize(p); p.OS != "linux" || !slices.Contains(architectures, p.Architecture) {
-			return usagef("invalid value '%s' for '--platform': give linux with one of %s", f.platform, strings.Join(architectures, ", "))
+			return usagef("invalid value '%s' for '--platform': give linux with one of %s", f.platform,
+				strings.Join(architectures, ", "))
 		}
 		opts.Platform = &p
 	}
@@ -60,7 +61,8 @@ func (f *imageFlags) options(opts *encapsulate.Options) (err error) {
 
 // architectures are those of Linux that Go has a name for.
 var architectures = []string{
-	"386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x",
+	"386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64",
+	"s390x",
 }
 
 // keyValues splits KEY=VALUE arguments. If a key is repeated, the last value is used.

@@ -57,11 +57,13 @@ func TestInterop_RechunkKeepsWhatAnImageSaysOfItself(t *testing.T) {
 	sh(t, `cd "$1" && mkdir -p new/usr && echo x >new/usr/file && tar -C new -cf layer.tar . &&
 		umoci init --layout "$2" && umoci new --image "$2:in" && umoci raw add-layer --image "$2:in" layer.tar &&
 		umoci config --image "$2:in" --author somebody --config.stopsignal SIGQUIT --config.user 7:8 \
-			--config.workingdir /srv --config.exposedports 80/tcp --config.volume /data --manifest.annotation org.example.note=kept`, dir, layout)
+			--config.workingdir /srv --config.exposedports 80/tcp --config.volume /data \
+			--manifest.annotation org.example.note=kept`, dir, layout)
 	must(t, program, "-q", "rechunk", "oci:"+layout+":in", "oci:"+layout+":out")
 	about := func(tag string) string {
 		return sh(t, `d=$(jq -r --arg t "$2" '.manifests[] |
-				select(.annotations["org.opencontainers.image.ref.name"] == $t) | .digest' "$1/index.json") && m="$1/blobs/sha256/${d#sha256:}" && c=$(jq -r .config.digest "$m") &&
+				select(.annotations["org.opencontainers.image.ref.name"] == $t) | .digest' "$1/index.json") &&
+			m="$1/blobs/sha256/${d#sha256:}" && c=$(jq -r .config.digest "$m") &&
 			jq -S .annotations "$m" &&
 			jq -S '{author, os, architecture, config: .config | del(.Labels)}' "$1/blobs/sha256/${c#sha256:}"`,
 			layout, tag)
