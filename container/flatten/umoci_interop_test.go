@@ -5,8 +5,6 @@ package flatten_test
 import (
 	"archive/tar"
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -310,9 +308,4 @@ func TestLayersThatProgramsDoNotWriteAreFlattenedAsUmociUnpacksThem(t *testing.T
 			sameAsUmoci(t, [][]byte{base, upper})
 		})
 	}
-}
-
-func sum(data []byte) string {
-	s := sha256.Sum256(data)
-	return "sha256:" + hex.EncodeToString(s[:])
 }
