@@ -92,7 +92,7 @@ func runServe(ctx context.Context, args []string) error {
 	}
 	c.Platform = p
 	if *lent != "" {
-		c.Prior = &serve.PriorLayers{Answers: os.Stdin, Dir: *lent}
+		c.Prior = &serve.PriorLayers{Dir: *lent}
 	}
-	return serve.Run(ctx, c, os.Stdout)
+	return serve.Run(ctx, c, os.Stdin, os.Stdout)
 }

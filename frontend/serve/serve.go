@@ -3,6 +3,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,9 +38,17 @@ type Config struct {
 	Prior *PriorLayers
 }
 
-// Run listens on loopback, writes the address on a line, and serves until the context ends. Later lines are requests
-// for layers, see [PriorLayers].
-func Run(ctx context.Context, c Config, out io.Writer) error {
+// grace is how long the registry goes on after its input ended in the middle of a blob. The builder may still fetch other
+// layers then.
+const grace = 10 * time.Minute
+
+// Run listens on loopback, writes the address on a line, and serves until the context or its input ends. Later lines are
+// requests for layers, see [PriorLayers]; the answers are read from the input. A builder that is killed can end nothing,
+// but its end of the input is closed.
+func Run(ctx context.Context, c Config, in io.Reader, out io.Writer) error {
+	if c.Prior != nil {
+		c.Prior.Answers = in
+	}
 	var mu sync.Mutex
 	h, err := NewHandler(c, func(line string) error {
 		mu.Lock()
@@ -56,8 +65,27 @@ func Run(ctx context.Context, c Config, out io.Writer) error {
 		return fmt.Errorf("listening on loopback: %w", err)
 	}
 	server := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stop()
+	if c.Prior == nil {
+		go func() {
+			_, err := io.Copy(io.Discard, in)
+			h.ended <- cmp.Or(err, io.EOF)
+		}()
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case err := <-h.ended:
+			if !errors.Is(err, io.EOF) {
+				select {
+				case <-time.After(grace):
+				case <-ctx.Done():
+				}
+			}
+		case <-ctx.Done():
+		}
+		_ = server.Close()
+	}()
 	if _, err := fmt.Fprintln(out, l.Addr()); err != nil {
 		return errors.Join(err, l.Close())
 	}
@@ -75,6 +103,7 @@ type Handler struct {
 	sizes     map[digest.Digest]int64  // of layers
 	documents map[digest.Digest][]byte // blobs that are not layers
 	manifests map[digest.Digest][]byte
+	ended     chan error // gets why no more answers come
 }
 
 // NewHandler reads the result and prepares the documents. It calls ask with a line for each layer that it needs. The
@@ -90,7 +119,7 @@ func NewHandler(c Config, ask func(string) error) (*Handler, error) {
 	}
 	h := &Handler{
 		prefix: "/v2/" + c.Repository + "/", sizes: map[digest.Digest]int64{},
-		documents: map[digest.Digest][]byte{}, manifests: map[digest.Digest][]byte{},
+		documents: map[digest.Digest][]byte{}, manifests: map[digest.Digest][]byte{}, ended: make(chan error, 1),
 		prior: &priorLayers{ask: ask, sizes: map[digest.Digest]int64{}, asked: map[digest.Digest]*answer{}},
 	}
 	served := result.From(chunk.Made)
@@ -111,7 +140,11 @@ func NewHandler(c Config, ask func(string) error) (*Handler, error) {
 		if h.prior.dir, err = os.OpenRoot(c.Prior.Dir); err != nil {
 			return nil, err
 		}
-		go func() { h.prior.end(h.prior.read(c.Prior.Answers)) }()
+		go func() {
+			err := h.prior.read(c.Prior.Answers)
+			h.prior.end(err)
+			h.ended <- err
+		}()
 	}
 	h.blobs, err = os.OpenRoot(filepath.Join(c.Layout, "blobs", "sha256"))
 	return h, err

@@ -1,6 +1,7 @@
 package serve_test
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -323,5 +324,29 @@ func get(t *testing.T, s *httptest.Server, l chunk.Layer, want int) {
 	}
 	if resp.StatusCode != want || want == http.StatusOK && digest.FromBytes(data) != l.Descriptor.Digest {
 		t.Errorf("layer %s: %s, %d bytes, want status %d", l.Name, resp.Status, len(data), want)
+	}
+}
+
+// TestTheRegistryEndsWithItsInput: a builder that was killed cannot end it otherwise.
+func TestTheRegistryEndsWithItsInput(t *testing.T) {
+	t.Parallel()
+	for _, asks := range []bool{false, true} {
+		c, _ := fixture(t)
+		if asks {
+			c.Prior = &serve.PriorLayers{Dir: t.TempDir()}
+		}
+		in, stdin := io.Pipe()
+		stdout, out := io.Pipe()
+		ended := make(chan error, 1)
+		go func() { ended <- serve.Run(t.Context(), c, in, out) }()
+		if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		if err := stdin.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; err != nil {
+			t.Errorf("asks %t: %v", asks, err)
+		}
 	}
 }
