@@ -3,7 +3,6 @@ package frontend
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
+	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
 // newRequest returns the request of the chunk step for one platform. metadata is that of the Containerfile's result.
@@ -60,11 +60,7 @@ func newRequest(
 func creation(metadata map[string][]byte, suffix string) (time.Time, error) {
 	newest := time.Unix(0, 0).UTC()
 	if v, ok := metadata[commonexptypes.ExporterEpochKey+suffix]; ok {
-		seconds, err := strconv.ParseInt(string(v), 10, 64)
-		if err != nil {
-			return newest, fmt.Errorf("SOURCE_DATE_EPOCH=%s: give a number of seconds", v)
-		}
-		return time.Unix(seconds, 0).UTC(), nil
+		return repo.SourceDateEpoch(string(v))
 	}
 	var base ocispec.Image
 	if data, ok := metadata[exptypes.ExporterImageBaseConfigKey+suffix]; ok {

@@ -27,11 +27,14 @@ var (
 	ErrSeveralKernel = errors.New("several kernels in usr/lib/modules")
 )
 
+// lastSecond is the last one of the year 9999. Times in documents have years of four digits.
+const lastSecond = 253402300799
+
 // SourceDateEpoch reads the value of the environment variable SOURCE_DATE_EPOCH: seconds since 1970, in decimal digits.
 func SourceDateEpoch(s string) (time.Time, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < 0 || s[0] == '+' {
-		return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH: %.80q is not a number of seconds since 1970", s)
+	if err != nil || n < 0 || n > lastSecond || s[0] == '+' {
+		return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH: %.80q is not a number of seconds from 1970 to the year 9999", s)
 	}
 	return time.Unix(n, 0).UTC(), nil
 }
