@@ -1,9 +1,9 @@
 // Package component finds the components of a root filesystem: which files belong together because they come from one
 // source package, one language package, one rule of the user, and how often each of them changes.
 //
-// [Detect] runs the detectors in the order of their priority. Each claims files; unclaimed files go to a remainder by
-// top directory. The packages below this one read the databases of package managers. The tree is not trusted: a broken
-// database causes a warning, and its files go to the remainder.
+// [Detect] runs the detectors in the order of their priority. Each detector claims files. Files that none claims are
+// grouped by directory. The packages below this one read the databases of package managers. The tree is not trusted: a
+// broken database causes a warning, and the files that it cannot assign are grouped by directory.
 //
 // The result does not mention layers; package chunking arranges it in layers.
 package component
@@ -55,7 +55,8 @@ type Claim struct {
 // Reason says why an entry belongs to a component.
 type Reason struct {
 	// Detector is what found the owner: "rule", "xattr", "rpm", "deb", "apk", "alpm", "opkg", "chisel", "nix", "guix",
-	// "brew", "snap", "flatpak", "nuget", "conda", "python", "node", "ruby", "jar", "go", "rust", "system", "big-file", "remainder".
+	// "brew", "snap", "flatpak", "nuget", "conda", "python", "node", "ruby", "jar", "go", "rust", "system", "big-file"
+	// or "remainder".
 	Detector string
 	// Text explains the reason to the user, such as the package that lists the path, or the rule's name. [Set.Explain]
 	// appends the path of [Claim.With].

@@ -33,9 +33,10 @@ type Options struct {
 	Origin rootfs.Tree
 }
 
-// Detect finds the components of a tree. The first of these that knows a file decides: the user's rules, the xattr
-// "user.component", initial RAM disks and package databases, the packages of the operating system (by path, then by
-// content if a file was moved), language packages, generators of files from owned files, big files, the directory.
+// Detect finds the components of a tree. The first detector that knows a file decides. The order is: the user's rules,
+// the xattr "user.component", initial RAM disks and package databases, the packages of the operating system (by path,
+// then by content if a file was moved), the stores of other package managers, language packages, generators of files
+// from owned files, big files, the directory.
 //
 // With Options.Strict the error wraps [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge] if a database cannot be read.
 func Detect(ctx context.Context, tree rootfs.Tree, opts Options) (*Set, error) {
@@ -71,7 +72,7 @@ func (d *detection) run(ctx context.Context, opts Options, steps ...func(context
 	return nil
 }
 
-// handOver returns the result for a tree that was made from this one.
+// handOver returns a detection for a tree that was made from this one. It has the claims of the files that both have.
 func (d *detection) handOver(tree rootfs.Tree, opts Options) *detection {
 	n := newDetection(tree, opts)
 	n.list, n.byID, n.packaged, n.warnings, n.ruleHits = d.list, d.byID, d.packaged, d.warnings, d.ruleHits
@@ -110,9 +111,10 @@ type detection struct {
 	byID     map[string]int32
 	packaged map[string]string   // binary package → component's ID
 	lost     map[int64][]missing // by size
-	// lostBytes is how much memory lost takes, or would take.
+	// lostBytes is the memory in bytes that lost takes, or would take without its limit.
 	lostBytes int
-	// listedBytes and listFaults are how much of lists of language packages was read, and how many were wrong.
+	// listedBytes is the memory in bytes that the lists of language packages count for. listFaults is the number of
+	// broken lists.
 	listedBytes, listFaults int
 	ruleHits                []bool   // by rule
 	ruleAt                  []uint32 // the index of the rule that has an entry, if one has
@@ -215,7 +217,7 @@ func (d *detection) packages(ctx context.Context, opts Options) error {
 	return nil
 }
 
-// fault makes a warning of what is wrong with a database, or hands it back where it is to be an error.
+// fault adds a warning about a broken database. With Options.Strict it returns the error instead.
 func (d *detection) fault(err error, opts Options) error {
 	if opts.Strict {
 		return err
@@ -224,8 +226,9 @@ func (d *detection) fault(err error, opts Options) error {
 	return nil
 }
 
-// claimPackages gives each file to the smallest of its owners, by ID and package, and those of packages that a rule takes to
-// the rule. Who brought a file goes before who only knows of it.
+// claimPackages claims the files of packages. A file of several packages goes to the first one by ID and name. A
+// package that contains a file comes before one that only lists it as a ghost. The files of packages that a rule
+// matches go to the component of the rule.
 func (d *detection) claimPackages(system string, pkgs []pkgdb.Package, opts Options) {
 	ids := d.sourceIDs(system, pkgs)
 	rules := make([]int, len(pkgs))
@@ -279,12 +282,13 @@ func (d *detection) describe(id string, p *pkgdb.Package) {
 	}
 }
 
-// located is the entry that a path of a package leads to. With the length it stands for the path: one has to be the other's
-// alias through a symlink, and as long, to be taken for it.
+// located identifies a path of a package by the entry that it leads to and its length in bytes. It needs less memory
+// than the path. Two paths are confused only if they have the same length and lead to the same entry.
 type located struct{ entry, length int }
 
-// directoriesOf returns those paths of a package that have others below them, as far as the tree has something else there than a
-// directory. Where the tree has a symlink at such a path, as at /bin where /usr is merged, it is not the package's.
+// directoriesOf returns the paths of a package that have other paths of it below them, where the tree has something
+// other than a directory. Such an entry does not belong to the package: it is, for example, the symlink /bin of a
+// merged /usr.
 func (d *detection) directoriesOf(files *pkgdb.Files) map[located]bool {
 	dirs, last := map[located]bool{}, ""
 	for f := range files.All() {

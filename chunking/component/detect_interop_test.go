@@ -81,7 +81,7 @@ func checkOwners(t *testing.T, root string, want map[string]string) *component.S
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if databases == 0 {
-		t.Error("the database belongs to nobody")
+		t.Error("no component has the database")
 	}
 	return set
 }

@@ -23,7 +23,7 @@ import (
 // mostMemory is what finding the components may take, besides the tree.
 const mostMemory = 200 << 20
 
-// growth is by how many bytes the heap grows at most while f runs.
+// growth returns the number of bytes by which the heap grows at most while f runs.
 func growth(f func()) uint64 {
 	defer debug.SetGCPercent(debug.SetGCPercent(10)) // so that little of what is counted is garbage
 	runtime.GC()
@@ -45,14 +45,15 @@ func growth(f func()) uint64 {
 	}
 }
 
-func TestAHostileDatabaseTakesLittleMemoryAndIsTold(t *testing.T) {
+func TestAHostileDatabaseTakesLittleMemoryAndIsReported(t *testing.T) {
 	for name, files := range map[string]func(t *testing.T) tree.Files{
-		"one list of many packages":             sharedList,
-		"one list of nothing but ends of lines": emptyLines,
-		"one changelog of many packages":        sharedChangelog,
-		"many changelogs that grow":             growingChangelogs,
+		"one list of many packages":      sharedList,
+		"one list of empty lines":        emptyLines,
+		"one changelog of many packages": sharedChangelog,
+		"many changelogs that grow":      growingChangelogs,
 		"apk: a long directory of many files": func(*testing.T) tree.Files {
-			return tree.Files{"/lib/apk/db/installed": tree.Text("P:x\nF:" + strings.Repeat("x/", 2000) + "\n" + strings.Repeat("R:b\n", 4<<20) + "\n")}
+			dir := strings.Repeat("x/", 2000)
+			return tree.Files{"/lib/apk/db/installed": tree.Text("P:x\nF:" + dir + "\n" + strings.Repeat("R:b\n", 4<<20) + "\n")}
 		},
 		"apk: many packages": func(*testing.T) tree.Files {
 			return tree.Files{"/lib/apk/db/installed": tree.Text(strings.Repeat("P:x\n\n", 10<<20))}
@@ -88,7 +89,7 @@ func TestAHostileDatabaseTakesLittleMemoryAndIsTold(t *testing.T) {
 	}
 }
 
-// numbered is a Debian with packages p0, p1, ….
+// numbered returns a dpkg database with the packages p0, p1, ….
 func numbered(n int) tree.Files {
 	var status strings.Builder
 	for i := range n {
@@ -170,7 +171,7 @@ func sharedRecord(*testing.T) tree.Files {
 	return files
 }
 
-// header is the header of an rpm package with files in a directory whose name has a length.
+// header returns the header of an rpm package with a number of files in a directory whose name has the given length.
 func header(files, length int) []byte {
 	var index, data []byte
 	add := func(tag, typ, count int, value []byte) {
@@ -207,7 +208,7 @@ func header(files, length int) []byte {
 	return append(append(binary.BigEndian.AppendUint32(blob, uint32(len(data))), index...), data...)
 }
 
-// ndb is a database whose slots all lead to one blob, as that of one package or, apart, of one each.
+// ndb returns a database whose slots all lead to one blob. The slots belong to one package, or, if apart, to one each.
 func ndb(slots int, apart bool, blob []byte) tree.Files {
 	pages := (32 + 16*slots + 4095) / 4096
 	data := binary.LittleEndian.AppendUint32([]byte("RpmP\x00\x00\x00\x00\x01\x00\x00\x00"), uint32(pages))
@@ -245,7 +246,7 @@ func ndb(slots int, apart bool, blob []byte) tree.Files {
 	return tree.Files{"/var/lib/rpm/Packages.db": tree.Text(string(append(data, blob...)))}
 }
 
-// sqlite is a database that statements make.
+// sqlite returns a database that SQL statements make.
 func sqlite(t *testing.T, statements string) tree.Files {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "rpmdb.sqlite")
@@ -271,5 +272,7 @@ func computedValues(t *testing.T) tree.Files {
 
 func sameValues(t *testing.T) tree.Files {
 	return sqlite(t, `CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB AS (zeroblob(30000000)) VIRTUAL, x);
-		INSERT INTO Packages (x) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) SELECT i FROM n;`)
+		INSERT INTO Packages (x) WITH RECURSIVE n(i) AS (
+			SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000
+		) SELECT i FROM n;`)
 }

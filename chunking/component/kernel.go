@@ -24,8 +24,8 @@ func moduleRelease(p string) (release string, ok bool) {
 	return "", false
 }
 
-// kernels finds the owner of each kernel by its release: the component with most of the files below its modules. Others
-// may add modules to it.
+// kernels returns the owner of each kernel by release: the component with the most files in the kernel's directory of
+// modules. Other components may add modules there.
 func (d *detection) kernels() map[string]int32 {
 	files := map[string]map[int32]int{} // release → component → number
 	for _, dir := range moduleDirs {

@@ -26,13 +26,16 @@ const (
 	smallPackage = 1 << 20
 )
 
-// languages claims what the package managers of programming languages installed and no package of the system owns. Packages go
-// before single files: a program in a package belongs to the package.
+// languages claims unowned files that the package managers of programming languages installed. Packages come before
+// single files, so a program in a package belongs to the package.
 func (d *detection) languages(ctx context.Context, opts Options) error {
 	for _, find := range []struct {
 		claim func(ctx context.Context, i int, e rootfs.Entry) error
-		owned bool // what is told by a file that has an owner, too: the package was updated in place
-	}{{d.toolchain, false}, {d.condaPackage, false}, {d.pythonPackage, false}, {d.rubyPackage, false}, {d.nodePackage, true}, {d.singleFile, false}} {
+		owned bool // also look at files that have an owner: the package may have been updated in place
+	}{
+		{d.toolchain, false}, {d.condaPackage, false}, {d.pythonPackage, false},
+		{d.rubyPackage, false}, {d.nodePackage, true}, {d.singleFile, false},
+	} {
 		for i, e := range d.entries.All() {
 			if d.claims[i].Component >= 0 && !find.owned || !e.IsRegular() {
 				continue
@@ -53,10 +56,10 @@ func (d *detection) languages(ctx context.Context, opts Options) error {
 	return nil
 }
 
-// maxListFaults is how many lists of language packages are told of.
+// maxListFaults is the number of broken lists of language packages that cause a warning each.
 const maxListFaults = 20
 
-// listFault is [detection.fault] for one of many lists.
+// listFault is [detection.fault] for a list of a language package. It ignores faults beyond maxListFaults.
 func (d *detection) listFault(err error, opts Options) error {
 	if d.listFaults++; d.listFaults > maxListFaults && !opts.Strict {
 		return nil
@@ -64,6 +67,7 @@ func (d *detection) listFault(err error, opts Options) error {
 	return d.fault(err, opts)
 }
 
+// errNotUnderstood says that a file does not have the content that its name suggests. The file is not claimed.
 var errNotUnderstood = errors.New("not understood")
 
 // claimPath claims a file by its path. It follows symlinks in the parent directories.
@@ -130,12 +134,12 @@ func (d *detection) toolchain(_ context.Context, _ int, e rootfs.Entry) error {
 	return nil
 }
 
-// languageID is the ID of a language package, or none for a name that cannot be one.
+// languageID returns the ID of a language package. It reports whether the name is valid in an ID.
 func languageID(language, name string) (string, bool) {
 	return language + "/" + name, validName(name)
 }
 
-// gemName splits a gem's full name: the name, the version and, where it has compiled parts, the platform.
+// gemName splits the full name of a gem: the name, the version and, if the gem has compiled parts, the platform.
 var gemName = regexp.MustCompile(`^(.+?)-([0-9]+(?:\.[0-9A-Za-z]+)*)(?:-[A-Za-z][0-9A-Za-z_.-]*)?$`)
 
 // rubyPackage claims a Ruby package by its specification.
@@ -198,8 +202,8 @@ func (d *detection) directories(dir string) (list []string) {
 	return list
 }
 
-// nodeStores are directories of node_modules where package managers keep each package once and link to it from where it is used:
-// STORE/NAME@VERSION/node_modules/NAME.
+// nodeStores are directories of node_modules where package managers keep each package once, with symlinks to it from
+// the places that use it. A package is at STORE/NAME@VERSION/node_modules/NAME.
 var nodeStores = []string{".pnpm", ".store"}
 
 // nodePackage claims a package at the top of a tree of node_modules, with the packages inside it. Small packages share

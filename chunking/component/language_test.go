@@ -100,7 +100,9 @@ func TestPythonPackagesOwnWhatTheyRecord(t *testing.T) {
 				site + "e-1.dist-info/RECORD": tree.Text("../../../../../../../../../../etc/passwd,,\n\x00,,\n.,,\n"),
 			},
 			map[string]string{
-				site + "a-1.dist-info/RECORD": "python/a", site + "-.dist-info/RECORD": "unowned/usr/local", site + "c-1.dist-info/RECORD": "file/usr/local/lib/python/site-packages/c-1.dist-info/RECORD",
+				site + "a-1.dist-info/RECORD": "python/a",
+				site + "-.dist-info/RECORD":   "unowned/usr/local",
+				site + "c-1.dist-info/RECORD": "file/usr/local/lib/python/site-packages/c-1.dist-info/RECORD",
 				site + "d-1.dist-info/RECORD": "unowned/usr/local", site + "e-1.dist-info/RECORD": "python/e",
 			},
 		},

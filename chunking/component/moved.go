@@ -9,20 +9,20 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 )
 
-// missing is a file of a package that the tree does not have at its path.
+// missing is a file of a package that is not at its path in the tree.
 type missing struct {
 	digest                  [sha256.Size]byte
 	id, detector, path, pkg string
 }
 
 const (
-	// maxLost is how many bytes are spent to remember missing files; a database may list millions.
+	// maxLost is the memory in bytes for missing files. A database may list millions.
 	maxLost = 48 << 20
-	// missingCost is what one takes besides its path.
+	// missingCost is the memory in bytes that a missing file takes besides its path.
 	missingCost = 128
 )
 
-// lose remembers a file of a package that is not where the database says, if it could be recognised elsewhere.
+// lose remembers a file that is not at the path in its package database, if its content identifies it elsewhere.
 func (d *detection) lose(f *pkgdb.File, id, detector, pkg string) {
 	if f.Digest == ([sha256.Size]byte{}) || f.Size <= 0 || f.Ghost {
 		return
@@ -36,7 +36,7 @@ func (d *detection) lose(f *pkgdb.File, id, detector, pkg string) {
 		}
 	}
 	if _, ok := d.lost[f.Size]; !ok {
-		return // nothing in the tree can be it
+		return // no file in the tree has this size
 	}
 	if d.lostBytes += missingCost + len(f.Path); d.lostBytes > maxLost {
 		return
@@ -44,12 +44,11 @@ func (d *detection) lose(f *pkgdb.File, id, detector, pkg string) {
 	d.lost[f.Size] = append(d.lost[f.Size], missing{f.Digest, id, detector, f.Path, pkg})
 }
 
-// moved claims unowned files that have the content of a packaged file which is missing: systems are put together by
-// tools that move what packages have in /opt or /var to where it stays. What several components have in common is
-// nobody's.
+// moved claims unowned files that have the content of a missing file of a package. Tools that build systems move files
+// of packages out of /opt or /var. Content that several components have in common is not claimed.
 func (d *detection) moved(ctx context.Context, opts Options) error {
 	if d.lostBytes > maxLost {
-		err := fmt.Errorf("%w: so many of its files are missing that not all of them can be looked for elsewhere", pkgdb.ErrTooLarge)
+		err := fmt.Errorf("%w: too many of its files are missing to look for all of them at other paths", pkgdb.ErrTooLarge)
 		if err := d.fault(err, opts); err != nil {
 			return err
 		}
@@ -69,7 +68,7 @@ func (d *detection) moved(ctx context.Context, opts Options) error {
 	return nil
 }
 
-// recognise returns the missing file with a digest, or nil if there is none or several components have one.
+// recognise returns the missing file with a digest. It returns nil if there is none, or if several components have one.
 func recognise(list []missing, digest [sha256.Size]byte) (m *missing) {
 	for i := range list {
 		switch {
@@ -83,6 +82,7 @@ func recognise(list []missing, digest [sha256.Size]byte) (m *missing) {
 	return m
 }
 
+// digest returns the SHA-256 of a file.
 func (d *detection) digest(ctx context.Context, i int) (sum [sha256.Size]byte, err error) {
 	r, err := d.tree.Open(ctx, i)
 	if err != nil {

@@ -17,9 +17,10 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// separators are alike in names of Python packages (PEP 503).
+// separators matches runs of characters that are equivalent in names of Python packages (PEP 503).
 var separators = regexp.MustCompile(`[-_.]+`)
 
+// pythonID returns the ID and the normalized name of the package whose metadata is in a directory.
 func pythonID(dir, suffix string) (id, name string, ok bool) {
 	name, _, _ = strings.Cut(strings.TrimSuffix(path.Base(dir), suffix), "-")
 	name = strings.ToLower(separators.ReplaceAllString(name, "-"))
@@ -27,7 +28,7 @@ func pythonID(dir, suffix string) (id, name string, ok bool) {
 	return id, name, ok
 }
 
-// pythonPackage claims a package of Python by its list of files.
+// pythonPackage claims the files of a Python package by its list.
 func (d *detection) pythonPackage(ctx context.Context, _ int, e rootfs.Entry) error {
 	switch {
 	case e.Name == "RECORD" && strings.HasSuffix(e.Dir, ".dist-info"):
@@ -38,8 +39,9 @@ func (d *detection) pythonPackage(ctx context.Context, _ int, e rootfs.Entry) er
 	return nil
 }
 
-// pythonRecord claims what a wheel installed: the paths of its RECORD are relative to the directory of packages. The
-// error wraps [pkgdb.ErrBroken] where the RECORD breaks the rules; what could be understood is claimed nevertheless.
+// pythonRecord claims the files of a wheel. The paths in its RECORD are relative to the directory of packages. The
+// error wraps [pkgdb.ErrBroken] if rows of the RECORD are not valid. The files of the valid rows are claimed in any
+// case.
 func (d *detection) pythonRecord(ctx context.Context, p string) error {
 	dir := path.Dir(p)
 	id, name, ok := pythonID(dir, ".dist-info")
@@ -72,14 +74,14 @@ func (d *detection) pythonRecord(ctx context.Context, p string) error {
 }
 
 const (
-	// maxListed is how much of lists of language packages is read, in bytes: several times what large systems have.
-	// One file may be the list of many packages.
+	// maxListed is the limit on all lists of language packages, in bytes. It is several times what large systems have.
+	// It is needed since one file, under many names, may be the list of many packages.
 	maxListed = 256 << 20
-	// pathCost is what a path counts for besides its length.
+	// pathCost is the number of bytes that a path counts for besides its length.
 	pathCost = 64
 )
 
-// listed counts a path of a length in a list of a language package. The error wraps [pkgdb.ErrTooLarge].
+// listed counts n bytes of a list of a language package. The error wraps [pkgdb.ErrTooLarge].
 func (d *detection) listed(n int) error {
 	if d.listedBytes += n + pathCost; d.listedBytes > maxListed {
 		return fmt.Errorf("%w: the lists of language packages have more than %d MiB", pkgdb.ErrTooLarge, maxListed>>20)
@@ -87,8 +89,8 @@ func (d *detection) listed(n int) error {
 	return nil
 }
 
-// parseRecord calls f with the paths of a RECORD, a table of paths, digests and sizes. Rows that are not such are
-// passed over; the error is about the first and wraps [pkgdb.ErrBroken], or is that of f.
+// parseRecord calls f with each path of a RECORD, a table of paths, digests and sizes. It skips rows of another form.
+// The error is that of f, or is about the first skipped row and wraps [pkgdb.ErrBroken].
 func parseRecord(name string, data []byte, f func(file string) error) (broken error) {
 	r := csv.NewReader(bytes.NewReader(data))
 	r.FieldsPerRecord, r.ReuseRecord = -1, true
@@ -108,7 +110,7 @@ func parseRecord(name string, data []byte, f func(file string) error) (broken er
 			return err
 		case len(row) != 3 || strings.IndexByte(row[0], 0) >= 0:
 			line, _ := r.FieldPos(0)
-			err = fmt.Errorf("%s:%d: %w: not a path, a digest and a size", name, line, pkgdb.ErrBroken)
+			err = fmt.Errorf("%s:%d: %w: the row is not a path, a digest and a size", name, line, pkgdb.ErrBroken)
 		case row[0] != "":
 			if err := f(row[0]); err != nil {
 				return err
@@ -118,7 +120,7 @@ func parseRecord(name string, data []byte, f func(file string) error) (broken er
 	}
 }
 
-// pythonEgg claims what an older installer wrote: the paths are relative to the list.
+// pythonEgg claims the files of a package that an older installer recorded. The paths are relative to the list.
 func (d *detection) pythonEgg(ctx context.Context, p string) error {
 	dir := path.Dir(p)
 	id, name, ok := pythonID(dir, ".egg-info")

@@ -20,7 +20,7 @@ type Rule struct {
 	// Name is the name of the component, without "user/".
 	Name string
 	// Paths are patterns of absolute paths: "*" matches anything but a slash, "**" anything, "/**/" also a single slash,
-	// "?" one character, "[a-z]" one of these, "[!a-z]" none of them. A pattern that matches a directory matches
+	// "?" one character, "[a-z]" one of these, "[!a-z]" any other. A pattern that matches a directory matches
 	// everything below it. Use /etc for what a commit has in /usr/etc.
 	Paths []string
 	// Packages are patterns of the names of installed packages, whose files the rule matches.

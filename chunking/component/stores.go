@@ -14,17 +14,17 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// store is where a package manager keeps each package in a directory, or file, whose path has the package's name
-// beside what another version changes.
+// store is a place where a package manager keeps each package in a directory or file of its own. The path has the name
+// of the package, and parts that change with the version.
 type store struct {
 	system, what string
-	// part is what the paths have somewhere, before they are matched.
+	// part is a substring of all paths in the store. It is looked for before the slower match with path.
 	part string
 	path *regexp.Regexp // the first group is the name
 }
 
-// derivation is the name in a path of Nix and Guix, without the hash before it and the version and output behind it:
-// that begins at the first hyphen that no letter follows.
+// derivation matches a name in a path of Nix or Guix: the hash, the name, and the version with the output. The version
+// begins at the first hyphen that is not followed by a letter.
 const derivation = `[0-9a-df-np-sv-z]{32}-([^/]+?)(?:-[^A-Za-z/][^/]*)?(?:/|$)`
 
 var stores = []store{
@@ -33,11 +33,14 @@ var stores = []store{
 	{"brew", "Homebrew", "/Cellar/", regexp.MustCompile(`^.*?/Cellar/([^/]+)/[^/]+/`)},
 	{"snap", "snap", "/snap", regexp.MustCompile(`^(?:/var/lib/snapd)?/snap/([^/]+)/x?[0-9]+/`)},
 	{"snap", "snap", "/snaps/", regexp.MustCompile(`^/var/lib/snapd/(?:seed/)?snaps/([^/]+)_x?[0-9]+\.snap$`)},
-	{"flatpak", "Flatpak", "/flatpak/", regexp.MustCompile(`^/(?:var|usr)/(?:lib|share)/flatpak/(?:app|runtime)/([^/]+)/[^/]+/`)},
+	{
+		"flatpak", "Flatpak", "/flatpak/",
+		regexp.MustCompile(`^/(?:var|usr)/(?:lib|share)/flatpak/(?:app|runtime)/([^/]+)/[^/]+/`),
+	},
 	{"nuget", "NuGet", "/.nuget/packages/", regexp.MustCompile(`^.*?/\.nuget/packages/([^/]+)/[0-9][^/]*/`)},
 }
 
-// storedPackages claims what lies in the stores of package managers.
+// storedPackages claims the files in the stores of package managers.
 func (d *detection) storedPackages(context.Context, Options) error {
 	for i, e := range d.entries.All() {
 		if d.claims[i].Component >= 0 || e.IsDir() {
@@ -61,8 +64,8 @@ func (d *detection) storedPackages(context.Context, Options) error {
 	return nil
 }
 
-// condaPackage claims what conda installed: a file of JSON for each package has its paths, relative to the
-// environment. The error wraps [pkgdb.ErrBroken].
+// condaPackage claims the files of a conda package. conda records each package in a JSON file, with paths relative to
+// the environment. The error wraps [pkgdb.ErrBroken] if the record is not valid.
 func (d *detection) condaPackage(ctx context.Context, i int, e rootfs.Entry) error {
 	home, ok := strings.CutSuffix(e.Dir, "/conda-meta")
 	if !ok || path.Ext(e.Name) != ".json" {
@@ -87,7 +90,7 @@ func (d *detection) condaPackage(ctx context.Context, i int, e rootfs.Entry) err
 	}
 	id, ok := languageID("conda", meta.Name)
 	if !ok {
-		return pkgdb.Broken("conda: %s: the package name %.100q", e.Path(), meta.Name)
+		return pkgdb.Broken("conda: %s: the package name %.100q is not valid", e.Path(), meta.Name)
 	}
 	reason := "conda package " + meta.Name
 	for _, file := range meta.Files {

@@ -14,7 +14,7 @@ import (
 // isolated claims initial RAM disks and package databases before the packages do, since they change at other times.
 func (d *detection) isolated(ctx context.Context, _ Options) error {
 	dirs := databaseDirs
-	// What cannot be read here is a matter of the package manager's own detector.
+	// The detector of the packages reports the error.
 	homes, _, err := alpm.Homes(ctx, d.x)
 	for _, home := range homes {
 		if i, rerr := d.x.Resolve(home); err == nil && rerr == nil {
@@ -62,7 +62,8 @@ func startsWithAny(p string, prefixes []string) bool {
 
 // databaseDirs hold the state of package managers.
 var databaseDirs = []string{
-	"/var/lib/dpkg/", "/usr/lib/dpkg/status.d/", "/usr/share/dpkg/database/", "/var/lib/apt/", "/var/cache/apt/", "/var/cache/debconf/", "/var/lib/ucf/",
+	"/var/lib/dpkg/", "/usr/lib/dpkg/status.d/", "/usr/share/dpkg/database/", "/var/lib/apt/", "/var/cache/apt/",
+	"/var/cache/debconf/", "/var/lib/ucf/",
 	"/var/lib/systemd/deb-systemd-helper-enabled/", "/var/lib/systemd/deb-systemd-user-helper-enabled/",
 	"/usr/lib/sysimage/", "/usr/share/rpm/", "/var/lib/rpm/", "/var/lib/rpm-state/", "/var/lib/dnf/",
 	"/var/cache/dnf/", "/var/lib/yum/", "/var/cache/yum/", "/var/cache/libdnf5/", "/var/lib/zypp/", "/var/cache/zypp/",
@@ -124,7 +125,7 @@ var makers = []maker{
 	by(`^/usr/share/vim/[^/]+/doc/tags$`, "deb/vim-runtime", "rpm/vim-common", "alpm/vim-runtime"),
 }
 
-// These should not be in an image: files that each installation makes again, and directories of such files.
+// volatileFile and volatileDirs match files that each installation makes anew. They should not be in an image.
 var (
 	volatileFile = regexp.MustCompile(`^/etc/(machine-id|ssh/ssh_host_.*_key(\.pub)?|resolv\.conf|hostname)$` +
 		`|^/etc/ssl/(private/ssl-cert-snakeoil\.key|certs/ssl-cert-snakeoil\.pem)$` +
@@ -160,7 +161,7 @@ type generator struct {
 	*detection
 	kernels  map[string]int32 // release → component
 	names    map[int]int      // hard links: first name → an owned name
-	volatile int              // how many files there are of that kind
+	volatile int              // the number of volatile files that are not empty
 	example  string           // one of them
 }
 

@@ -20,7 +20,7 @@ import (
 
 // Read returns the installed packages with their files, sorted by name. pacman keeps no changelogs.
 //
-// The error wraps [fs.ErrNotExist] where there is no database.
+// The error wraps [fs.ErrNotExist] if there is no database.
 func Read(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
 	homes, faults, err := Homes(ctx, x)
 	if err != nil {
@@ -43,7 +43,7 @@ func Read(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
 	return db, nil
 }
 
-// read reads the packages below a home.
+// read reads the packages of the database in a directory.
 func read(ctx context.Context, r *pkgdb.Reader, home string) error {
 	local, err := r.X.Resolve(path.Join(home, "local"))
 	if err != nil {
@@ -75,7 +75,7 @@ func read(ctx context.Context, r *pkgdb.Reader, home string) error {
 	return nil
 }
 
-// readPackage adds the package of a directory. The error wraps [pkgdb.ErrBroken] if there is none.
+// readPackage adds the package of a directory. The error wraps [pkgdb.ErrBroken] if the directory has no valid package.
 func readPackage(ctx context.Context, r *pkgdb.Reader, dir string) error {
 	p, err := readDesc(ctx, r, dir+"/desc")
 	if err != nil {
@@ -93,8 +93,8 @@ func readPackage(ctx context.Context, r *pkgdb.Reader, dir string) error {
 	return err
 }
 
-// sections calls f with each line of each section of a file. What stands before the first section is a fault, as is
-// what was cut.
+// sections calls f with each line of each section of a file. The error wraps [pkgdb.ErrBroken] if a line is in no
+// section or the file is truncated.
 func sections(ctx context.Context, r *pkgdb.Reader, name string, f func(section, line string) error) error {
 	section := ""
 	cut, err := r.Lines(ctx, name, func(n int, line []byte) error {
@@ -113,12 +113,12 @@ func sections(ctx context.Context, r *pkgdb.Reader, name string, f func(section,
 		return nil
 	})
 	if err == nil && cut {
-		return pkgdb.Broken("%s: the last line has no end: it was cut", name)
+		return pkgdb.Broken("%s: the file is truncated: the last line has no newline", name)
 	}
 	return err
 }
 
-// readDesc reads the file desc of a package. The error wraps [pkgdb.ErrBroken].
+// readDesc reads the file desc of a package. The error wraps [pkgdb.ErrBroken] if it is missing or not valid.
 func readDesc(ctx context.Context, r *pkgdb.Reader, name string) (p pkgdb.Package, err error) {
 	if _, ok := r.File(name); !ok {
 		return p, pkgdb.Broken("%s is missing", name)
@@ -152,10 +152,11 @@ func readDesc(ctx context.Context, r *pkgdb.Reader, name string) (p pkgdb.Packag
 	return p, err
 }
 
+// date parses a number of seconds since 1970. The error wraps [pkgdb.ErrBroken].
 func date(s string) (time.Time, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < 0 || n > 1<<34 {
-		return time.Time{}, pkgdb.Broken("the date %.100q", s)
+		return time.Time{}, pkgdb.Broken("the date %.100q is not valid", s)
 	}
 	return time.Unix(n, 0).UTC(), nil
 }

@@ -16,19 +16,19 @@ import (
 // DefaultDBPath is where pacman keeps its state unless its configuration says otherwise.
 const DefaultDBPath = "/var/lib/pacman"
 
-// moved are where builders of commits move pacman's state.
+// moved are the directories to which builders of commits move pacman's state.
 var moved = []string{"/usr/lib/sysimage/lib/pacman", "/usr/lib/sysimage/pacman"}
 
-// Limits on the configuration. pacman's own depth is 10.
+// Limits on the configuration.
 const (
-	maxConfig = 1 << 20
-	maxDepth  = 10
+	maxConfig = 1 << 20 // bytes of a file
+	maxDepth  = 10      // of included files, as in pacman
 	maxFiles  = 200
 )
 
-// Homes returns the directories where pacman's state may be, in the order in which they count: what DBPath says in
-// the section [options] of its configuration, the first first as in pacman, then the usual places. What of the
-// configuration cannot be read is not an error but among the faults.
+// Homes returns the directories where pacman's state may be, in the order of their priority. The values of DBPath in
+// the section [options] of the configuration come first, in their order, since pacman uses the first one. The usual
+// places follow. The faults are about parts of the configuration that cannot be read.
 func Homes(ctx context.Context, x *rootfs.Index) (homes []string, faults []error, err error) {
 	c := &config{x: x}
 	for _, name := range []string{"/etc/pacman.conf", "/usr/etc/pacman.conf"} {
@@ -54,7 +54,7 @@ func Homes(ctx context.Context, x *rootfs.Index) (homes []string, faults []error
 // config is the state of reading a configuration.
 type config struct {
 	x       *rootfs.Index
-	section string // lasts into included files, and out of them
+	section string // also applies in included files, and after them
 	homes   []string
 	files   int
 	faults  []error
@@ -63,7 +63,7 @@ type config struct {
 // read reads a file and those that it includes.
 func (c *config) read(ctx context.Context, name string, depth int) error {
 	if c.files++; c.files > maxFiles || depth > maxDepth {
-		return nil // as pacman does, for the depth
+		return nil // pacman also ignores files that are nested too deeply
 	}
 	data, err := c.x.ReadFile(ctx, name, maxConfig)
 	switch {
@@ -98,8 +98,8 @@ func (c *config) read(ctx context.Context, name string, depth int) error {
 	return nil
 }
 
-// glob returns the files that a pattern means. Only its last element may be one, as in every configuration that is
-// known. In a commit /etc is below /usr.
+// glob returns the files that match a pattern. Only the last element may have wildcards, which suffices for every known
+// configuration. In a commit /etc is below /usr.
 func (c *config) glob(pattern string) (names []string) {
 	dir, base := path.Split(path.Join("/", pattern))
 	for _, dir := range []string{dir, "/usr" + dir} {

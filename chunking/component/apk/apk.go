@@ -1,5 +1,5 @@
-// Package apk reads the database of installed packages of apk, Alpine's package manager: records of lines "X:value"
-// in lib/apk/db/installed, as apk(5) has them.
+// Package apk reads the database of installed packages of apk, Alpine's package manager. The file lib/apk/db/installed
+// has a record of lines "X:value" for each package, as apk(5) describes.
 package apk
 
 import (
@@ -18,12 +18,12 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// homes are the places of the database, the newer first, and where commits may keep it.
+// homes are the places of the database: the newer one, the older one, and those in commits.
 var homes = []string{"/usr/lib/apk/db", "/lib/apk/db", "/usr/lib/sysimage/apk/db", "/usr/lib/sysimage/lib/apk/db"}
 
 // Read returns the installed packages with their files, sorted by name. Apk keeps no changelogs.
 //
-// The error wraps [fs.ErrNotExist] where there is no database.
+// The error wraps [fs.ErrNotExist] if there is no database.
 func Read(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
 	db, err := pkgdb.ReadFirst(ctx, x, homes, read)
 	if err != nil {
@@ -36,7 +36,7 @@ func Read(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
 	return db, nil
 }
 
-// read reads the database of a home.
+// read reads the database in a directory.
 func read(ctx context.Context, r *pkgdb.Reader, home string) error {
 	p := &parser{r: r, name: home + "/installed"}
 	e, ok := r.File(p.name)
@@ -44,7 +44,7 @@ func read(ctx context.Context, r *pkgdb.Reader, home string) error {
 		return fs.ErrNotExist
 	}
 	if e.Size == 0 {
-		// That is what a new database looks like, too.
+		// A new database is empty, too. It is a fault only if packages were asked for.
 		for _, world := range []string{"/etc/apk/world", "/usr/etc/apk/world"} {
 			if w, ok := r.File(world); ok && w.Size > 0 {
 				r.Empty(p.name)
@@ -58,10 +58,10 @@ func read(ctx context.Context, r *pkgdb.Reader, home string) error {
 	}
 	switch {
 	case cut:
-		p.broken(p.last, pkgdb.Broken("it ends within this line: it was cut"))
+		p.broken(p.last, pkgdb.Broken("the file is truncated within this line"))
 	case p.err == nil:
-		// apk ends each record with an empty line. What is there of this one is right.
-		r.Faultf("%s:%d: it ends within the record of %s: it was cut", p.name, p.last, p.pkg.Name)
+		// apk ends each record with an empty line. The lines of this record are valid, so its package is kept.
+		r.Faultf("%s:%d: the file is truncated within the record of %s", p.name, p.last, p.pkg.Name)
 	}
 	return p.end()
 }
@@ -72,21 +72,21 @@ type parser struct {
 	name string // of the file
 
 	pkg         pkgdb.Package // of the record
-	start, last int           // lines of it; 0 if there are none yet
-	dir         string        // of the files that follow
+	start, last int           // the first and the last line of the record; 0 before the first
+	dir         string        // the directory of the files that follow
 	inDir       bool
 	bad         int // the line of err
 	err         error
 }
 
-// broken says that the record is to be left out.
+// broken marks the record as broken. Its package is left out.
 func (p *parser) broken(line int, err error) {
 	if p.err == nil {
 		p.bad, p.err = line, err
 	}
 }
 
-// end ends a record, and adds its package or says why it is left out.
+// end ends a record. It adds the package, or a fault if the record is broken.
 func (p *parser) end() error {
 	if p.start == 0 {
 		return nil
@@ -107,6 +107,7 @@ func (p *parser) end() error {
 	return nil
 }
 
+// line takes a line of the file.
 func (p *parser) line(n int, line []byte) error {
 	if len(line) == 0 {
 		return p.end()
@@ -118,7 +119,7 @@ func (p *parser) line(n int, line []byte) error {
 		return nil
 	}
 	if len(line) < 2 || line[1] != ':' {
-		p.broken(n, pkgdb.Broken("the line %s", pkgdb.Quote(line)))
+		p.broken(n, pkgdb.Broken("the line %s is not a field", pkgdb.Quote(line)))
 		return nil
 	}
 	err := p.field(line[0], string(line[2:]))
@@ -129,7 +130,7 @@ func (p *parser) line(n int, line []byte) error {
 	return err
 }
 
-// unused are upper-case fields that do not count here. Others are not known to apk, which refuses them.
+// unused are the known upper-case fields that are not needed here. apk refuses databases with unknown ones.
 const unused = "CTULDMZSI"
 
 // field takes a line of a record. The error wraps [pkgdb.ErrBroken] or [pkgdb.ErrTooLarge].
@@ -137,10 +138,10 @@ func (p *parser) field(key byte, value string) error {
 	switch key {
 	case 'P':
 		if p.pkg.Name != "" {
-			return pkgdb.Broken("a second package in the record of %s", p.pkg.Name)
+			return pkgdb.Broken("the record of %s has a second package name", p.pkg.Name)
 		}
 		if !pkgdb.ValidName(value) {
-			return pkgdb.Broken("the package name %.100q", value)
+			return pkgdb.Broken("the package name %.100q is not valid", value)
 		}
 		p.pkg.Name = value
 	case 'V':
@@ -152,7 +153,7 @@ func (p *parser) field(key byte, value string) error {
 	case 't':
 		seconds, err := strconv.ParseInt(value, 10, 64)
 		if err != nil || seconds < 0 || seconds > 1<<34 {
-			return pkgdb.Broken("the build time %.100q", value)
+			return pkgdb.Broken("the build time %.100q is not valid", value)
 		}
 		p.pkg.Built = time.Unix(seconds, 0).UTC()
 	case 'F':
@@ -164,7 +165,7 @@ func (p *parser) field(key byte, value string) error {
 		return p.r.AddFile(&p.pkg.Files, pkgdb.File{Path: path.Join("/", p.dir, value)})
 	default:
 		if 'A' <= key && key <= 'Z' && !strings.Contains(unused, string(key)) {
-			return pkgdb.Broken("the field %c, which is not known", key)
+			return pkgdb.Broken("the field %c is not known", key)
 		}
 	}
 	return nil

@@ -88,14 +88,26 @@ func TestRecords(t *testing.T) {
 		text string
 		want []pkgdb.Package
 	}{
-		"nothing":                 {"", nil},
-		"empty lines":             {"\n\n\n", nil},
-		"a file in the root":      {"P:x\nF:\nR:b\n\n", []pkgdb.Package{{Name: "x", Source: "x", Files: files("/b")}}},
-		"several in a directory":  {"P:x\nF:a\nR:b\na:0:0:755\nZ:Q1x\nR:c\nF:d\nM:0:0:700\nR:b\n\n", []pkgdb.Package{{Name: "x", Source: "x", Files: files("/a/b", "/a/c", "/d/b")}}},
-		"a path that climbs":      {"P:x\nF:../../a\nR:../../b\n\n", []pkgdb.Package{{Name: "x", Source: "x", Files: files("/b")}}},
-		"a virtual package":       {"P:.build-deps\nV:20240101.000000\nA:noarch\n\n", []pkgdb.Package{{Name: ".build-deps", Source: ".build-deps", Version: "20240101.000000", Arch: "noarch"}}},
+		"nothing":            {"", nil},
+		"empty lines":        {"\n\n\n", nil},
+		"a file in the root": {"P:x\nF:\nR:b\n\n", []pkgdb.Package{{Name: "x", Source: "x", Files: files("/b")}}},
+		"several in a directory": {
+			"P:x\nF:a\nR:b\na:0:0:755\nZ:Q1x\nR:c\nF:d\nM:0:0:700\nR:b\n\n",
+			[]pkgdb.Package{{Name: "x", Source: "x", Files: files("/a/b", "/a/c", "/d/b")}},
+		},
+		"a path that climbs": {
+			"P:x\nF:../../a\nR:../../b\n\n",
+			[]pkgdb.Package{{Name: "x", Source: "x", Files: files("/b")}},
+		},
+		"a virtual package": {
+			"P:.build-deps\nV:20240101.000000\nA:noarch\n\n",
+			[]pkgdb.Package{{Name: ".build-deps", Source: ".build-deps", Version: "20240101.000000", Arch: "noarch"}},
+		},
 		"unknown optional fields": {"P:x\nx:y\ns:1\n\n", []pkgdb.Package{{Name: "x", Source: "x"}}},
-		"sorted by name":          {"P:b\n\nP:a\no:o\nt:0\n\n", []pkgdb.Package{{Name: "a", Source: "o", Built: time.Unix(0, 0).UTC()}, {Name: "b", Source: "b"}}},
+		"sorted by name": {
+			"P:b\n\nP:a\no:o\nt:0\n\n",
+			[]pkgdb.Package{{Name: "a", Source: "o", Built: time.Unix(0, 0).UTC()}, {Name: "b", Source: "b"}},
+		},
 	} {
 		db := parse(t, test.text)
 		if diff := cmp.Diff(test.want, db.Packages); diff != "" || len(db.Faults) > 0 {
@@ -104,31 +116,31 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-func TestARecordThatIsWrongIsLeftOutAndToldWithItsLine(t *testing.T) {
+func TestABrokenRecordIsLeftOutAndItsLineIsReported(t *testing.T) {
 	t.Parallel()
 	const good = "P:good\nF:a\nR:b\n\n"
 	for name, test := range map[string]struct {
 		text string
 		line int
 	}{
-		"no name":                       {"V:1\n\n" + good, 1},
-		"an empty name":                 {"P:\n\n" + good, 1},
-		"a name with a slash":           {good + "P:a/b\n\n", 5},
-		"an origin with a comma":        {good + "P:a\no:b,c\n\n", 5},
-		"no colon":                      {good + "P:a\nrubbish\n\n", 6},
-		"one letter":                    {good + "P:a\nx\n\n", 6},
-		"no time":                       {good + "P:a\nt:now\n\n", 6},
-		"a time before all":             {good + "P:a\nt:-1\n\n", 6},
-		"a time after all":              {good + "P:a\nt:99999999999\n\n", 6},
-		"a field that is not known":     {good + "P:a\nX:1\n\n", 6},
-		"two packages":                  {good + "P:a\nP:b\n\n", 6},
-		"a file in the last directory":  {good + "P:a\nR:b\n\n", 6},
-		"cut within a line":             {good + "P:a\no:b", 6},
-		"cut within the first line":     {good + "P", 5},
-		"zeros":                         {good + strings.Repeat("\x00", 512), 5},
-		"zeros in the middle":           {"P:a\n\x00\x00\x00\x00\n\n" + good, 2},
-		"a name that no file can have":  {good + "P:a\nF:\x00\nR:b\n\n", 7},
-		"a path that is longer than it": {good + "P:a\nF:" + strings.Repeat("x", 5000) + "\nR:b\n\n", 7},
+		"no name":                      {"V:1\n\n" + good, 1},
+		"an empty name":                {"P:\n\n" + good, 1},
+		"a name with a slash":          {good + "P:a/b\n\n", 5},
+		"an origin with a comma":       {good + "P:a\no:b,c\n\n", 5},
+		"no colon":                     {good + "P:a\nrubbish\n\n", 6},
+		"one letter":                   {good + "P:a\nx\n\n", 6},
+		"no time":                      {good + "P:a\nt:now\n\n", 6},
+		"a time before all":            {good + "P:a\nt:-1\n\n", 6},
+		"a time after all":             {good + "P:a\nt:99999999999\n\n", 6},
+		"a field that is not known":    {good + "P:a\nX:1\n\n", 6},
+		"two packages":                 {good + "P:a\nP:b\n\n", 6},
+		"a file in the last directory": {good + "P:a\nR:b\n\n", 6},
+		"cut within a line":            {good + "P:a\no:b", 6},
+		"cut within the first line":    {good + "P", 5},
+		"zeros":                        {good + strings.Repeat("\x00", 512), 5},
+		"zeros in the middle":          {"P:a\n\x00\x00\x00\x00\n\n" + good, 2},
+		"a name that no file can have": {good + "P:a\nF:\x00\nR:b\n\n", 7},
+		"a path that is too long":      {good + "P:a\nF:" + strings.Repeat("x", 5000) + "\nR:b\n\n", 7},
 	} {
 		db := parse(t, test.text)
 		if len(db.Packages) != 1 || db.Packages[0].Name != "good" {
@@ -141,7 +153,7 @@ func TestARecordThatIsWrongIsLeftOutAndToldWithItsLine(t *testing.T) {
 	}
 }
 
-func TestADatabaseThatWasCutIsToldWhereverThatIs(t *testing.T) {
+func TestATruncatedDatabaseIsReportedWhereverItEnds(t *testing.T) {
 	t.Parallel()
 	text := alpine(t)
 	for n := 1; n < len(text); n += 7 {
@@ -160,14 +172,14 @@ func TestPlacesOfTheDatabase(t *testing.T) {
 		files  tree.Files
 		faults int
 	}{
-		"the older":             {tree.Files{older: text}, 0},
-		"the newer":             {tree.Files{newer: text}, 0},
-		"with merged /usr":      {tree.Files{"/lib": tree.Symlink("usr/lib"), newer: text}, 0},
-		"after an empty one":    {tree.Files{newer: {}, older: text, "/etc/apk/world": tree.Text("x\n")}, 0},
-		"after a broken one":    {tree.Files{newer: tree.Text("rubbish\n\n"), older: text}, 1},
-		"after a directory":     {tree.Files{newer: {Dir: true}, older: text}, 1},
-		"after a loop":          {tree.Files{newer: tree.Symlink("installed"), older: text}, 1},
-		"after one that is too": {tree.Files{newer: {Size: 1 << 40}, older: text}, 1},
+		"the older":          {tree.Files{older: text}, 0},
+		"the newer":          {tree.Files{newer: text}, 0},
+		"with merged /usr":   {tree.Files{"/lib": tree.Symlink("usr/lib"), newer: text}, 0},
+		"after an empty one": {tree.Files{newer: {}, older: text, "/etc/apk/world": tree.Text("x\n")}, 0},
+		"after a broken one": {tree.Files{newer: tree.Text("rubbish\n\n"), older: text}, 1},
+		"after a directory":  {tree.Files{newer: {Dir: true}, older: text}, 1},
+		"after a loop":       {tree.Files{newer: tree.Symlink("installed"), older: text}, 1},
+		"after a huge one":   {tree.Files{newer: {Size: 1 << 40}, older: text}, 1},
 	} {
 		db, err := apk.Read(t.Context(), tree.Index(test.files))
 		if err != nil || len(db.Packages) != 1 || len(db.Faults) != test.faults {
@@ -176,21 +188,24 @@ func TestPlacesOfTheDatabase(t *testing.T) {
 	}
 }
 
-func TestADatabaseThatOwnsNothing(t *testing.T) {
+func TestDatabasesWithoutPackages(t *testing.T) {
 	t.Parallel()
 	const name = "/lib/apk/db/installed"
 	for what, test := range map[string]struct {
 		files tree.Files
 		want  error
 	}{
-		"none":               {tree.Files{"/lib/apk/db/lock": {}}, fs.ErrNotExist},
-		"new":                {tree.Files{name: {}}, nil},
-		"lost":               {tree.Files{name: {}, "/etc/apk/world": tree.Text("busybox\n")}, pkgdb.ErrBroken},
-		"a directory":        {tree.Files{name: {Dir: true}}, pkgdb.ErrBroken},
-		"too large":          {tree.Files{name: {Size: 1 << 40}}, pkgdb.ErrTooLarge},
-		"too many packages":  {tree.Files{name: tree.Text(strings.Repeat("P:x\n\n", 200_001))}, pkgdb.ErrTooLarge},
-		"gigabytes of paths": {tree.Files{name: tree.Text("P:x\nF:" + strings.Repeat("x", 4000) + "\n" + strings.Repeat("R:b\n", 1<<20) + "\n")}, pkgdb.ErrTooLarge},
-		"unreadable":         {tree.Files{name: {Err: fs.ErrPermission, Size: 1}}, fs.ErrPermission},
+		"none":              {tree.Files{"/lib/apk/db/lock": {}}, fs.ErrNotExist},
+		"new":               {tree.Files{name: {}}, nil},
+		"lost":              {tree.Files{name: {}, "/etc/apk/world": tree.Text("busybox\n")}, pkgdb.ErrBroken},
+		"a directory":       {tree.Files{name: {Dir: true}}, pkgdb.ErrBroken},
+		"too large":         {tree.Files{name: {Size: 1 << 40}}, pkgdb.ErrTooLarge},
+		"too many packages": {tree.Files{name: tree.Text(strings.Repeat("P:x\n\n", 200_001))}, pkgdb.ErrTooLarge},
+		"gigabytes of paths": {
+			tree.Files{name: tree.Text("P:x\nF:" + strings.Repeat("x", 4000) + "\n" + strings.Repeat("R:b\n", 1<<20) + "\n")},
+			pkgdb.ErrTooLarge,
+		},
+		"unreadable": {tree.Files{name: {Err: fs.ErrPermission, Size: 1}}, fs.ErrPermission},
 	} {
 		db, err := apk.Read(t.Context(), tree.Index(test.files))
 		if err == nil {

@@ -1,5 +1,5 @@
-// Package chisel reads the manifest that Chisel leaves in a root filesystem which it made of slices of Debian
-// packages: lines of JSON, compressed with Zstandard.
+// Package chisel reads the manifest of Chisel, which makes root filesystems of slices of Debian packages. The manifest
+// has lines of JSON and is compressed with Zstandard.
 package chisel
 
 import (
@@ -19,23 +19,23 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// manifests are where releases of Ubuntu put it, and commits may keep it.
+// manifests are the places of the manifest in releases of Ubuntu and in commits.
 var manifests = []string{
 	"/var/lib/chisel/manifest.wall", "/usr/share/factory/var/lib/chisel/manifest.wall", "/usr/share/chisel/manifest.wall",
 }
 
-// Limits on what is read. Zstandard makes gigabytes of a few bytes.
+// Limits on a manifest. Zstandard can expand a few bytes to gigabytes.
 const (
 	maxManifest = 64 << 20 // bytes, uncompressed
 	maxWindow   = 8 << 20
 	maxLine     = 1 << 20
-	// lineWork is how many bytes of work a line counts for: to parse one takes as long, however short it is.
+	// lineWork is the number of bytes of work that a line counts for, since even a short line takes time to parse.
 	lineWork = 1 << 10
 )
 
 // Read returns the packages with their files, sorted by name. The manifest knows neither sources nor changelogs.
 //
-// The error wraps [fs.ErrNotExist] where there is no manifest.
+// The error wraps [fs.ErrNotExist] if there is no manifest.
 func Read(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
 	db, err := pkgdb.ReadFirst(ctx, x, manifests, read)
 	if err != nil {
@@ -48,9 +48,9 @@ func Read(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
 	return db, nil
 }
 
-// line is one of the manifest, of which "kind" says what it is about.
+// line is a line of the manifest. Kind says what it describes.
 type line struct {
-	Count                           int // of the lines, in the first
+	Count                           int // the number of lines; only in the first line
 	Kind, Name, Version, Arch, Path string
 	Slices                          []string // PACKAGE_SLICE
 }
@@ -100,23 +100,23 @@ func read(ctx context.Context, r *pkgdb.Reader, name string) error {
 		return pkgdb.Broken("%s:%d: %w", name, n+1, err)
 	}
 	if lines != n {
-		r.Faultf("%s: %d lines of %d: it was cut", name, n, lines)
+		r.Faultf("%s: the file is truncated: it has %d lines of %d", name, n, lines)
 	}
 	return nil
 }
 
-// manifest is what was read so far. Packages stand before paths, since lines are sorted by kind.
+// manifest is the state of reading a manifest. Packages come before paths, since the lines are sorted by kind.
 type manifest struct {
 	r  *pkgdb.Reader
 	at map[string]int // packages by name
 }
 
-// add adds what a line says.
+// add adds the package or path of a line.
 func (m *manifest) add(l *line) error {
 	switch l.Kind {
 	case "package":
 		if _, twice := m.at[l.Name]; twice {
-			return pkgdb.Broken("a second package %.100q", l.Name)
+			return pkgdb.Broken("the package %.100q is there twice", l.Name)
 		}
 		_, err := m.r.Add(pkgdb.Package{Name: l.Name, Source: l.Name, Version: l.Version, Arch: l.Arch})
 		if err != nil {
@@ -131,7 +131,7 @@ func (m *manifest) add(l *line) error {
 			name, _, _ := strings.Cut(slice, "_")
 			i, ok := m.at[name]
 			if !ok {
-				return pkgdb.Broken("the path %.100q of a package that is not there, %.100q", l.Path, name)
+				return pkgdb.Broken("the path %.100q belongs to the package %.100q, which is not in the manifest", l.Path, name)
 			}
 			if err := m.r.AddFile(&m.r.Packages[i].Files, pkgdb.File{Path: path.Join("/", l.Path)}); err != nil {
 				return err

@@ -55,20 +55,23 @@ func TestPackagesHaveThePathsOfTheirSlices(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongWithAManifestIsAFault(t *testing.T) {
+func TestABrokenManifestIsAFault(t *testing.T) {
 	t.Parallel()
 	whole := compressed(t, manifest)
 	for name, test := range map[string]struct {
 		file tree.File
 		want error
 	}{
-		"cut":                 {tree.Text(whole.Content[:len(whole.Content)/2]), pkgdb.ErrBroken},
-		"cut before":          {compressed(t, strings.SplitAfterN(manifest, "\n", 6)[0]), pkgdb.ErrBroken},
-		"not compressed":      {tree.Text(manifest), pkgdb.ErrBroken},
-		"empty":               {tree.File{}, pkgdb.ErrBroken},
-		"a directory":         {tree.File{Dir: true}, pkgdb.ErrBroken},
-		"a line of rubbish":   {compressed(t, strings.Replace(manifest, `{"kind":"slice"`, "x", 1)), pkgdb.ErrBroken},
-		"an unknown package":  {compressed(t, strings.Replace(manifest, `"name":"openssl"`, `"name":"other"`, 1)), pkgdb.ErrBroken},
+		"cut":               {tree.Text(whole.Content[:len(whole.Content)/2]), pkgdb.ErrBroken},
+		"cut before":        {compressed(t, strings.SplitAfterN(manifest, "\n", 6)[0]), pkgdb.ErrBroken},
+		"not compressed":    {tree.Text(manifest), pkgdb.ErrBroken},
+		"empty":             {tree.File{}, pkgdb.ErrBroken},
+		"a directory":       {tree.File{Dir: true}, pkgdb.ErrBroken},
+		"a line of rubbish": {compressed(t, strings.Replace(manifest, `{"kind":"slice"`, "x", 1)), pkgdb.ErrBroken},
+		"an unknown package": {
+			compressed(t, strings.Replace(manifest, `"name":"openssl"`, `"name":"other"`, 1)),
+			pkgdb.ErrBroken,
+		},
 		"gigabytes of spaces": {compressed(t, manifest+strings.Repeat("\n", 65<<20)), pkgdb.ErrTooLarge},
 	} {
 		db, err := chisel.Read(t.Context(), tree.Index(tree.Files{"/var/lib/chisel/manifest.wall": test.file}))

@@ -18,25 +18,27 @@ import (
 )
 
 const (
-	// maxChangelog is how many bytes of a changelog are read, compressed or not: the newest entries come first.
+	// maxChangelog is the number of bytes that are read of a changelog, both before and after decompression. The newest
+	// entries come first.
 	maxChangelog = 4 << 20
-	// maxChanges is how many entries are read.
+	// maxChanges is the number of entries that are read of a changelog.
 	maxChanges = 2000
-	// maxChangelogs is how many bytes of all changelogs are read, uncompressed.
+	// maxChangelogs is the number of bytes that are read of all changelogs, after decompression.
 	maxChangelogs = 1 << 30
 )
 
-// changelogs reads changelogs within a budget. Packages of one source have one in common.
+// changelogs reads changelogs within a budget. It reads each file once, since packages of one source may share it.
 type changelogs struct {
 	x      *rootfs.Index
 	known  map[int]dates // by the index of the file
-	budget int64
+	budget int64         // bytes
 }
 
+// dates are the dates of the entries of a changelog.
 type dates []time.Time
 
-// add reads the dates of a package's changes. A changelog that is missing or makes no sense tells nothing: many
-// images have none.
+// add adds the dates of a package's changes. It ignores changelogs that are missing or not valid, since many images
+// have none.
 func (c *changelogs) add(ctx context.Context, r *pkgdb.Reader, pkg *pkgdb.Package) error {
 	names := []string{"changelog.Debian.gz", "changelog.gz", "changelog.Debian", "changelog"}
 	for _, name := range names {
@@ -51,7 +53,7 @@ func (c *changelogs) add(ctx context.Context, r *pkgdb.Reader, pkg *pkgdb.Packag
 			break
 		}
 	}
-	// A package that was built again without a change of its source has an entry of its own.
+	// A rebuild without a change of the source has its entry in a file of its own.
 	again, err := c.dates(ctx, pkg.Name, "changelog.Debian."+pkg.Arch+".gz")
 	if err != nil {
 		return err
@@ -63,7 +65,7 @@ func (c *changelogs) add(ctx context.Context, r *pkgdb.Reader, pkg *pkgdb.Packag
 	return nil
 }
 
-// dates returns the dates of a changelog of a package, none if there is none.
+// dates returns the dates of a changelog of a package, or none if the file does not exist.
 func (c *changelogs) dates(ctx context.Context, pkg, name string) (dates, error) {
 	i, err := c.x.Resolve("/usr/share/doc/" + pkg + "/" + name)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, repo.ErrTooManySymlinks) {
@@ -93,7 +95,7 @@ func (c *changelogs) dates(ctx context.Context, pkg, name string) (dates, error)
 	return list, nil
 }
 
-// changes returns the dates of the trailer lines (" -- Name <mail>  date"), and how many bytes were looked at.
+// changes returns the dates of the trailer lines (" -- Name <mail>  date"), and the number of bytes that were read.
 func changes(data []byte) (list dates, read int) {
 	if bytes.HasPrefix(data, []byte{0x1f, 0x8b}) {
 		z, err := gzip.NewReader(bytes.NewReader(data))
@@ -122,6 +124,7 @@ func changes(data []byte) (list dates, read int) {
 	return list, len(data)
 }
 
+// newest returns the latest date, or zero if there is none.
 func newest(dates []time.Time) time.Time {
 	var n time.Time
 	for _, d := range dates {

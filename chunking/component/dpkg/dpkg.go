@@ -1,6 +1,6 @@
-// Package dpkg reads dpkg's database of installed packages from a tree: var/lib/dpkg/status with the lists of files
-// in info, and what images without a package manager have, a paragraph for each package in var/lib/dpkg/status.d. The
-// formats are those of dpkg(1) and deb-changelog(5). The database of opkg has the same form.
+// Package dpkg reads dpkg's database of installed packages from a tree: the file var/lib/dpkg/status and the lists of
+// files in var/lib/dpkg/info. Images without a package manager have a file for each package in var/lib/dpkg/status.d
+// instead. The formats are those of dpkg(1) and deb-changelog(5). The database of opkg has the same form.
 package dpkg
 
 import (
@@ -19,23 +19,23 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// homes are the places of the database: where dpkg keeps it, where commits keep the initial content of /var, where
-// images without a package manager and with a merged /usr have it, and where builders of Debian commits move it.
+// homes are the places of the database: that of dpkg, that of the initial content of /var in commits, that of images
+// without a package manager and with a merged /usr, and those to which builders of Debian commits move it.
 var homes = []string{
 	"/var/lib/dpkg", "/usr/share/factory/var/lib/dpkg", "/usr/lib/dpkg",
 	"/usr/share/dpkg/database", "/usr/lib/sysimage/dpkg", "/usr/lib/sysimage/lib/dpkg",
 }
 
-// Read returns the installed packages with their files, sorted by name and architecture. Paths are where dpkg put the
-// files: diversions are applied. Change dates come from the changelogs below usr/share/doc, as far as they are there.
+// Read returns the installed packages with their files, sorted by name and architecture. Diversions are applied to the
+// paths. Change dates come from the changelogs below usr/share/doc, which many images lack.
 //
-// The error wraps [fs.ErrNotExist] where there is no database.
+// The error wraps [fs.ErrNotExist] if there is no database.
 func Read(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
 	c := &changelogs{x: x, known: map[int]dates{}, budget: maxChangelogs}
 	return read(ctx, x, "dpkg", homes, c)
 }
 
-// opkgHomes are the places of opkg's database: those of OpenWrt, Entware and Yocto, and in a commit.
+// opkgHomes are the places of opkg's database in OpenWrt, Entware, Yocto and commits.
 var opkgHomes = []string{"/usr/lib/opkg", "/opt/lib/opkg", "/var/lib/opkg", "/usr/share/factory/var/lib/opkg"}
 
 // ReadOpkg returns the packages that opkg installed, as [Read] does. There are no changelogs.
@@ -43,7 +43,7 @@ func ReadOpkg(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
 	return read(ctx, x, "opkg", opkgHomes, nil)
 }
 
-// read reads the database of a package manager, with changelogs if there are any.
+// read reads the database of a package manager. The changelogs are nil if the system has none.
 func read(ctx context.Context, x *rootfs.Index, system string, homes []string, c *changelogs) (*pkgdb.Database, error) {
 	db, err := pkgdb.ReadFirst(ctx, x, homes, func(ctx context.Context, p *pkgdb.Reader, home string) error {
 		r := &reader{Reader: p, home: home, opkg: system == "opkg", removed: map[string]bool{}}
@@ -69,22 +69,23 @@ func read(ctx context.Context, x *rootfs.Index, system string, homes []string, c
 	return db, nil
 }
 
+// reader is the state of reading the database in a directory.
 type reader struct {
 	*pkgdb.Reader
 	home     string
 	opkg     bool
-	diverted map[string]diversion
-	moved    map[string]bool // the base names of diverted
-	removed  map[string]bool // packages that the status says are not there
-	listed   map[string]bool // names of lists that a package has
-	unlisted missing         // packages that have no list
-	summed   missing         // packages whose sums stand in for the list
+	diverted map[string]diversion // by path
+	moved    map[string]bool      // the base names of diverted paths
+	removed  map[string]bool      // packages that are not installed according to the status
+	listed   map[string]bool      // names of lists that belong to a package
+	unlisted missing              // packages without a list
+	summed   missing              // packages whose md5sums are used as the list
 }
 
-// diversion says to which path a file of other packages is diverted.
+// diversion is the path to which a file is diverted, and the package that keeps the original path.
 type diversion struct{ to, by string }
 
-// missing counts packages of which something is missing, and names one.
+// missing counts packages with something missing, and keeps the name of one.
 type missing struct {
 	n       int
 	example string
@@ -103,7 +104,7 @@ func (m *missing) String() string {
 	return fmt.Sprintf("%s and %d more", m.example, m.n-1)
 }
 
-// read reads what is in a home. The error is [fs.ErrNotExist] if there is neither form.
+// read reads both forms of the database. The error is [fs.ErrNotExist] if there is neither.
 func (r *reader) read(ctx context.Context) error {
 	status, any := r.home+"/status", false
 	if e, ok := r.File(status); ok {
@@ -126,7 +127,7 @@ func (r *reader) read(ctx context.Context) error {
 		r.Faultf("%s: there is no list of files of %v", r.home, &r.unlisted)
 	}
 	if r.summed.n > 0 {
-		r.Faultf("%s: there is no list of files of %v: the sums in md5sums stand in", r.home, &r.summed)
+		r.Faultf("%s: there is no list of files of %v: the paths in md5sums are used instead", r.home, &r.summed)
 	}
 	if !any {
 		return fs.ErrNotExist
@@ -134,7 +135,7 @@ func (r *reader) read(ctx context.Context) error {
 	return nil
 }
 
-// strayLists looks for lists of packages that the status does not know: it was cut, or lost.
+// strayLists looks for lists of packages that are not in the status. They show that the status is truncated or missing.
 func (r *reader) strayLists(any bool) {
 	dir, err := r.X.Resolve(r.home + "/info")
 	if err != nil {
@@ -195,11 +196,12 @@ func (r *reader) add(p map[string]string) (*pkgdb.Package, error) {
 		}
 	}
 	return r.Add(pkgdb.Package{
-		Name: p["Package"], Source: cmp.Or(source, p["Package"]), Version: p["Version"], Arch: p["Architecture"], Built: built,
+		Name: p["Package"], Source: cmp.Or(source, p["Package"]), Version: p["Version"], Arch: p["Architecture"],
+		Built: built,
 	})
 }
 
-// list reads the list of a package's files, which each package has, or else its sums.
+// list reads the list of a package's files. Each package has one. If it is missing, the paths in md5sums are used.
 func (r *reader) list(ctx context.Context, pkg *pkgdb.Package) error {
 	names := []string{pkg.Name, pkg.Name + ":" + pkg.Arch}
 	for _, name := range names {
@@ -210,7 +212,7 @@ func (r *reader) list(ctx context.Context, pkg *pkgdb.Package) error {
 			continue
 		}
 		if e.Size == 0 && !r.opkg {
-			break // each has at least "/."
+			break // a list of dpkg has at least "/."
 		}
 		return r.paths(ctx, pkg, p, true, func(line string) (string, bool) {
 			if r.opkg {
@@ -241,8 +243,8 @@ func (r *reader) list(ctx context.Context, pkg *pkgdb.Package) error {
 	return nil
 }
 
-// paths adds the files that are in a list, one a line. What is not a path is a fault, and so, if lines have to be
-// ended, is what was cut.
+// paths adds the files of a list with one path per line. Lines that are not paths are a fault. If ended is set, so is a
+// last line without a newline.
 func (r *reader) paths(
 	ctx context.Context, pkg *pkgdb.Package, list string, ended bool, parse func(line string) (string, bool),
 ) error {
@@ -266,11 +268,12 @@ func (r *reader) paths(
 	if bad > 0 {
 		r.Faultf("%s:%d: %s is not a path (%d such lines)", list, first, example, bad)
 	} else if cut && ended {
-		r.Faultf("%s: the last line has no end: the list was cut", list)
+		r.Faultf("%s: the list is truncated: the last line has no newline", list)
 	}
 	return err
 }
 
+// addFile adds a file to a package, with the path to which it is diverted.
 func (r *reader) addFile(pkg *pkgdb.Package, p string) error {
 	p = path.Clean(p)
 	if r.moved[path.Base(p)] {
@@ -281,10 +284,11 @@ func (r *reader) addFile(pkg *pkgdb.Package, p string) error {
 	return r.AddFile(&pkg.Files, pkgdb.File{Path: p})
 }
 
-// maxDiversions is how many files may be diverted.
+// maxDiversions is the limit on the number of diverted files.
 const maxDiversions = 20_000
 
-// diversions reads the file of that name: three lines for each, the path, where it goes, and whose the path is now.
+// diversions reads the file of that name. It has three lines for each diversion: the path, the new path, and the
+// package that keeps the original path.
 func (r *reader) diversions(ctx context.Context) error {
 	name := r.home + "/diversions"
 	var lines []string
@@ -308,12 +312,12 @@ func (r *reader) diversions(ctx context.Context) error {
 		return nil
 	}
 	if err == nil && len(lines) > 0 {
-		r.Faultf("%s: it ends within a diversion: it was cut", name)
+		r.Faultf("%s: the file is truncated within a diversion", name)
 	}
 	return err
 }
 
-// canonical resolves the symlinks in the parent directories of a path: a list may have /bin/sh and a diversion
+// canonical resolves the symlinks in the parent directories of a path, since a list may have /bin/sh and a diversion
 // /usr/bin/sh.
 func (r *reader) canonical(p string) string {
 	p = path.Clean("/" + p)
@@ -323,14 +327,14 @@ func (r *reader) canonical(p string) string {
 	return p
 }
 
-// notParagraphs are the suffixes of files beside the paragraphs.
+// notParagraphs are the suffixes of the other files in status.d.
 var notParagraphs = []string{
 	".md5sums", ".conffiles", ".list", ".preinst", ".postinst", ".prerm", ".postrm", ".triggers", ".shlibs", ".symbols",
 	".config", ".templates",
 }
 
-// distroless reads status.d: a paragraph in a file of its own for each package, and its md5sums, which are the only
-// list. What the status says is gone, since it was removed later, is gone.
+// distroless reads status.d. It has a file with a paragraph for each package, and the md5sums of its files as the only
+// list. A package that the status says was removed is left out.
 func (r *reader) distroless(ctx context.Context, dir string) error {
 	for i := range r.X.Children(dir) {
 		p := r.X.Entry(i).Path()
@@ -361,7 +365,7 @@ func (r *reader) distroless(ctx context.Context, dir string) error {
 	return nil
 }
 
-// md5sums reads the sums of a package's files, whose paths have no slash at the front.
+// md5sums reads the paths of a package's files from their checksums. The paths there are relative to the root.
 func (r *reader) md5sums(ctx context.Context, pkg *pkgdb.Package, name string) error {
 	return r.paths(ctx, pkg, name, true, func(line string) (string, bool) {
 		_, p, ok := strings.Cut(line, "  ")

@@ -2,7 +2,7 @@ package dpkg
 
 import "time"
 
-// Changes is for tests.
+// Changes returns the dates of a changelog.
 func Changes(data []byte) []time.Time {
 	list, _ := changes(data)
 	return list

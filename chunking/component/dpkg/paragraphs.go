@@ -10,9 +10,9 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 )
 
-// paragraphs calls f with the fields of each paragraph of a file that count here. Continuation lines are passed over.
-// A paragraph that breaks the rules, or for which f gives an error that wraps [pkgdb.ErrBroken], is a fault and left
-// out. Where a whole file was written by the package manager, the last paragraph may not be cut.
+// paragraphs calls f with the known fields of each paragraph of a file. It skips continuation lines. A paragraph that
+// is not valid, or for which f returns an error that wraps [pkgdb.ErrBroken], is a fault and is left out. If whole is
+// set, the package manager wrote the file, and a truncated last paragraph is a fault.
 func (r *reader) paragraphs(ctx context.Context, name string, whole bool, f func(map[string]string) error) error {
 	p := &paragraph{fields: map[string]string{}}
 	end := func() error {
@@ -44,34 +44,36 @@ func (r *reader) paragraphs(ctx context.Context, name string, whole bool, f func
 	if p.start > 0 && whole {
 		switch {
 		case cut:
-			p.broken(p.last, "it ends within this line: it was cut")
+			p.broken(p.last, "the file is truncated within this line")
 		case p.fields["Version"] == "":
-			p.broken(p.last, "it ends within a paragraph: it was cut")
+			p.broken(p.last, "the file is truncated within a paragraph")
 		}
 	}
 	return end()
 }
 
-// paragraph is one of a control file, while it is read.
+// paragraph is the state of reading a paragraph of a control file.
 type paragraph struct {
 	fields      map[string]string
-	start, last int // lines; 0 if there are none yet
-	line        int // of the error
+	start, last int // the first and the last line; 0 before the first
+	line        int // the line of err
 	err         error
 }
 
+// broken marks the paragraph as broken. The first error is kept.
 func (p *paragraph) broken(line int, format string, args ...any) {
 	if p.err == nil {
 		p.line, p.err = line, pkgdb.Broken(format, args...)
 	}
 }
 
+// add takes a line.
 func (p *paragraph) add(n int, line []byte) {
 	if p.last = n; p.start == 0 {
 		p.start = n
 	}
 	if bytes.IndexByte(line, 0) >= 0 {
-		p.broken(n, "the line %s", pkgdb.Quote(line))
+		p.broken(n, "the line %s has a zero byte", pkgdb.Quote(line))
 		return
 	}
 	if line[0] == ' ' || line[0] == '\t' {
@@ -85,7 +87,7 @@ func (p *paragraph) add(n int, line []byte) {
 	switch key := string(key); key {
 	case "Package", "Status", "Version", "Architecture", "Source", "Installed-Time":
 		if _, twice := p.fields[key]; twice {
-			p.broken(n, "a second %s in one paragraph", key)
+			p.broken(n, "the paragraph has a second field %s", key)
 		}
 		p.fields[key] = strings.TrimSpace(string(value))
 	}

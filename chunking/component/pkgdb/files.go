@@ -11,7 +11,7 @@ import (
 type File struct {
 	// Path is absolute.
 	Path string
-	// Ghost says that the package does not contain the file, which was made later; the database only lists its path.
+	// Ghost says that the package does not contain the file. The database only lists its path.
 	Ghost bool
 	// Digest is the SHA-256 of the content if the database has it, and zero otherwise.
 	Digest [sha256.Size]byte
@@ -19,8 +19,8 @@ type File struct {
 	Size int64
 }
 
-// Files is a list of files. The databases of a large system have half a million files, so each is stored as the
-// difference to the previous path, in about 20 bytes. The zero value is empty.
+// Files is a list of files. Each path is stored as the difference to the previous one, in about 20 bytes, since the
+// databases of a large system have half a million files. The zero value is empty.
 type Files struct {
 	n    int
 	data []byte
@@ -103,7 +103,7 @@ func (l Files) Equal(other Files) bool {
 	return slices.Equal(slices.Collect(l.All()), slices.Collect(other.All()))
 }
 
-// number removes and returns the number at the front.
+// number removes the number at the front of data and returns it.
 func number(data *[]byte) uint64 {
 	v, n := binary.Uvarint(*data)
 	*data = (*data)[n:]

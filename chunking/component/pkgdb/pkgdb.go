@@ -1,5 +1,5 @@
 // Package pkgdb defines the content of a database of installed packages, in one form for all package managers. The
-// packages alpm, apk, dpkg and rpm read the databases.
+// packages alpm, apk, chisel, dpkg and rpm read the databases.
 package pkgdb
 
 import (
@@ -27,5 +27,5 @@ type Package struct {
 // ErrBroken is wrapped by errors about a database that violates its format.
 var ErrBroken = errors.New("broken package database")
 
-// ErrTooLarge says that a database has more bytes or entries than a reader accepts.
+// ErrTooLarge is wrapped by errors about a database with more bytes or entries than a reader accepts.
 var ErrTooLarge = errors.New("package database too large")

@@ -15,42 +15,45 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// Database is what was read of a package manager's database.
+// Database is the content of a package manager's database.
 type Database struct {
+	// Packages are the packages that could be read.
 	Packages []Package
-	// Faults say what could not be understood or is missing, with file and line or record. Each wraps [ErrBroken] or
-	// [ErrTooLarge]. There are few: the last says how many more there were.
+	// Faults are the parts that are broken or missing, with the file and the line or record. Each wraps [ErrBroken] or
+	// [ErrTooLarge]. Their number is bounded: the last fault of a place says how many more there were.
 	Faults []error
 }
 
-// The budget of one database. What is read may be hostile: a few bytes can stand for gigabytes of paths.
+// The limits on one database. They protect against hostile databases, where a few bytes can stand for gigabytes of
+// paths.
 const (
-	// maxMemory is how many bytes of packages and paths are kept. A large system has half of it.
+	// maxMemory is the memory for packages and paths, in bytes. A large system needs half of it.
 	maxMemory = 80 << 20
-	// maxWork is how many bytes are read or made.
+	// maxWork is the number of bytes that are read or made.
 	maxWork = 1 << 30
-	// pathWork is how many bytes of work each byte of a path counts for: it is looked at many times.
+	// pathWork is the number of bytes of work that each byte of a path counts for, since paths are processed many times.
 	pathWork = 8
-	// lineWork is how many bytes of work a line counts for besides its own: there are lists of empty ones.
+	// lineWork is the number of bytes of work that a line counts for besides its length, since lines may be empty.
 	lineWork = 32
-	// packageCost is what a package takes besides its texts and files, here and in a detection.
+	// packageCost is the memory of a package in bytes, here and in a detection, without its texts and files.
 	packageCost = 512
-	// fileCost is what a file counts for besides what its list grows by.
+	// fileCost is the memory in bytes that a file counts for besides its part of the list.
 	fileCost = 16
-	// dateCost is what a date takes, here and in a detection.
+	// dateCost is the memory of a date in bytes, here and in a detection.
 	dateCost = 24
 	// maxLine is the length of a line in bytes. Debian has descriptions and relations of some hundred KiB.
 	maxLine = 4 << 20
 	// maxPath is the length of a path in bytes, as in Linux.
 	maxPath = 4096
-	// maxFaults is how many faults of a place are kept.
+	// maxFaults is the number of faults that are kept for a place.
 	maxFaults = 10
 )
 
-// Reader reads one place where a package manager may have its database. It keeps what it reads within a budget, and
-// collects what is wrong.
+// Reader reads one place where a package manager may have its database. It limits memory and work, and collects faults.
 type Reader struct {
-	X        *rootfs.Index
+	// X is the index of the tree.
+	X *rootfs.Index
+	// Packages are the packages that were added.
 	Packages []Package
 
 	faults       []error
@@ -59,12 +62,14 @@ type Reader struct {
 	memory, work int64
 }
 
-// ReadFirst reads places in their order, until one has packages and no faults. Of those that were read the one with
-// the most packages counts, and the first of several. What is wrong in each is among the faults. The function read
-// adds what it finds to the reader; its error wraps [fs.ErrNotExist] where a place has nothing, [ErrTooLarge] where
-// what was read does not count, and [ErrBroken].
+// ReadFirst reads places in their order, until one has packages and no faults. It returns the packages of the place
+// with the most packages, or of the first of several such places, and the faults of all places.
 //
-// The error wraps [fs.ErrNotExist] where no place has a database; others are those of reading the tree.
+// The function read adds the packages and faults of a place to the reader. Its error wraps [fs.ErrNotExist] if the
+// place has no database, [ErrBroken] if the rest of it cannot be read, and [ErrTooLarge] if its packages are to be
+// dropped.
+//
+// The error wraps [fs.ErrNotExist] if no place has a database. Other errors are those of reading the tree.
 func ReadFirst(
 	ctx context.Context, x *rootfs.Index, places []string, read func(ctx context.Context, r *Reader, place string) error,
 ) (*Database, error) {
@@ -85,7 +90,7 @@ func ReadFirst(
 			exists = true
 		case errors.Is(err, fs.ErrNotExist):
 		case IsFault(err):
-			// This one is told, however many there were before.
+			// This fault is kept even if there are maxFaults already.
 			r.faults = append(r.faults, asFault(err))
 			if isTooLarge(err) {
 				r.Packages = nil
@@ -117,7 +122,7 @@ func ReadFirst(
 	return db, nil
 }
 
-// IsFault reports whether an error is about what a tree has, and not of reading it.
+// IsFault reports whether an error is about the content of a tree, and not about reading it.
 func IsFault(err error) bool {
 	return errors.Is(err, ErrBroken) || isTooLarge(err) || errors.Is(err, repo.ErrTooManySymlinks)
 }
@@ -126,7 +131,7 @@ func isTooLarge(err error) bool {
 	return errors.Is(err, ErrTooLarge) || errors.Is(err, repo.ErrTooLarge)
 }
 
-// Fault adds a fault.
+// Fault adds a fault. An error that wraps neither [ErrBroken] nor [ErrTooLarge] is wrapped in one of them.
 func (r *Reader) Fault(err error) {
 	if len(r.faults) == maxFaults {
 		r.moreFaults++
@@ -154,12 +159,12 @@ func Broken(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrBroken}, args...)...)
 }
 
-// Empty says that a file is there and has nothing in it. That is a fault unless another place has packages.
+// Empty notes that a file of the database is empty. That is a fault if no place has packages.
 func (r *Reader) Empty(name string) {
 	r.empty = Broken("%s is empty: no package is known", name)
 }
 
-// File finds the regular file that a path leads to, if there is one. Anything else in its place is a fault.
+// File returns the regular file that a path leads to, and whether there is one. An entry of another type is a fault.
 func (r *Reader) File(name string) (rootfs.Entry, bool) {
 	i, err := r.X.Resolve(name)
 	switch {
@@ -177,7 +182,7 @@ func (r *Reader) File(name string) (rootfs.Entry, bool) {
 	return e, true
 }
 
-// Work counts bytes that are read or made. The error wraps [ErrTooLarge].
+// Work counts n bytes that are read or made. The error wraps [ErrTooLarge] if there are too many.
 func (r *Reader) Work(n int64) error {
 	if r.work += n; r.work > maxWork || n > maxWork {
 		return fmt.Errorf("%w: reading it takes more than %d MiB", ErrTooLarge, maxWork>>20)
@@ -185,7 +190,7 @@ func (r *Reader) Work(n int64) error {
 	return nil
 }
 
-// keep counts bytes that stay in memory. The error wraps [ErrTooLarge].
+// keep counts n bytes that stay in memory. The error wraps [ErrTooLarge] if there are too many.
 func (r *Reader) keep(n int64) error {
 	if r.memory += n; r.memory > maxMemory {
 		return fmt.Errorf("%w: its packages and paths take more than %d MiB of memory", ErrTooLarge, maxMemory>>20)
@@ -193,16 +198,17 @@ func (r *Reader) keep(n int64) error {
 	return nil
 }
 
-// Add adds a package, whose name and source must be as [ValidName] says, else the error wraps [ErrBroken]. What the
-// package has in files and changes is added with [Reader.AddFile] and [Reader.AddChanges], before or after.
+// Add adds a package. The error wraps [ErrBroken] if the name or source is not valid by [ValidName], and [ErrTooLarge]
+// if there are too many packages. Files and changes are added with [Reader.AddFile] and [Reader.AddChanges], before or
+// after. The result is valid until the next call.
 func (r *Reader) Add(p Package) (*Package, error) {
 	if !ValidName(p.Name) || !ValidName(p.Source) {
-		return nil, Broken("the package name %.100q of %.100q", p.Name, p.Source)
+		return nil, Broken("the package name %.100q or the source name %.100q is not valid", p.Name, p.Source)
 	}
 	if err := r.keep(int64(packageCost + len(p.Name) + len(p.Source) + len(p.Version) + len(p.Arch))); err != nil {
 		return nil, err
 	}
-	// The texts may be pieces of much longer ones.
+	// The strings may be slices of much longer ones.
 	p.Name, p.Source, p.Version = strings.Clone(p.Name), strings.Clone(p.Source), strings.Clone(p.Version)
 	p.Arch = strings.Clone(p.Arch)
 	r.Packages = append(r.Packages, p)
@@ -220,11 +226,11 @@ func ValidName(name string) bool {
 	return name != "" && len(name) < 256 && !strings.ContainsAny(name, "/\x00 ,")
 }
 
-// AddFile adds a file to a package. The error wraps [ErrTooLarge] where the budget is spent, and [ErrBroken] for a
-// path that no file can have.
+// AddFile adds a file to a list. The error wraps [ErrTooLarge] if there are too many files, and [ErrBroken] if no file
+// can have the path.
 func (r *Reader) AddFile(files *Files, f File) error {
 	if len(f.Path) >= maxPath || strings.IndexByte(f.Path, 0) >= 0 {
-		return Broken("the path %.100q, which no file can have", f.Path)
+		return Broken("the path %.100q is not valid", f.Path)
 	}
 	before := len(files.data)
 	files.Add(f)
@@ -234,9 +240,9 @@ func (r *Reader) AddFile(files *Files, f File) error {
 	return r.Work(int64(len(f.Path)) * pathWork)
 }
 
-// Lines calls f with each line of a file, without its end, and its number from 1. It reports whether the last line
-// has no end, as in a file that was cut. The error is that of f, or wraps [fs.ErrNotExist], [ErrBroken] or
-// [ErrTooLarge].
+// Lines calls f with the number of each line of a file, from 1, and the line without its newline. It reports whether
+// the last line has no newline, as in a truncated file. The error is that of f, or wraps [fs.ErrNotExist], [ErrBroken]
+// or [ErrTooLarge].
 func (r *Reader) Lines(ctx context.Context, name string, f func(n int, line []byte) error) (cut bool, err error) {
 	in, e, err := r.X.Open(ctx, name)
 	if err != nil {
@@ -262,7 +268,7 @@ func (r *Reader) Lines(ctx context.Context, name string, f func(n int, line []by
 		}
 	}
 	if errors.Is(s.Err(), bufio.ErrTooLong) {
-		return false, Broken("%s:%d: a line of more than %d MiB", name, n+1, maxLine>>20)
+		return false, Broken("%s:%d: the line has more than %d MiB", name, n+1, maxLine>>20)
 	}
 	return e.Size > 0 && last.b != '\n', s.Err()
 }

@@ -10,17 +10,19 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 )
 
-// Forms of the database.
+// NDB and BDB read the forms of the database of the same names.
 var NDB, BDB = eachNDB, eachBDB
 
 // ReadForm reads a database of a form.
-func ReadForm(ctx context.Context, form func(context.Context, *file, *headers) error, data []byte) (*pkgdb.Reader, error) {
+func ReadForm(
+	ctx context.Context, form func(context.Context, *file, *headers) error, data []byte,
+) (*pkgdb.Reader, error) {
 	r := &pkgdb.Reader{}
 	h := &headers{r: r, name: "database", left: 2*int64(len(data)) + maxHeader}
 	return r, form(ctx, &file{bytes.NewReader(data), int64(len(data)), nil}, h)
 }
 
-// ReadPackage reads a header, of which a key is none.
+// ReadPackage reads the package of a header. It returns nil for a key, which is not a package.
 func ReadPackage(blob []byte) (*pkgdb.Package, error) {
 	r := &pkgdb.Reader{}
 	if err := addPackage(r, blob); err != nil || len(r.Packages) == 0 {

@@ -9,14 +9,14 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// file is a database of which pieces are read.
+// file is a database file with random access.
 type file struct {
 	io.ReaderAt
 	size  int64
 	close func() error
 }
 
-// openFile opens a file of the tree, by way of a copy on disk if only a stream can be had.
+// openFile opens a file of the tree. It copies the file to disk if the tree only gives a stream.
 func openFile(ctx context.Context, x *rootfs.Index, name string) (*file, error) {
 	r, e, err := x.Open(ctx, name)
 	if err != nil {
@@ -29,7 +29,7 @@ func openFile(ctx context.Context, x *rootfs.Index, name string) (*file, error) 
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	// It goes away with the last who has it open.
+	// The name is removed at once. The system frees the file when it is closed.
 	_, err = io.Copy(f, r)
 	if err := errors.Join(err, os.Remove(f.Name()), r.Close()); err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -37,7 +37,7 @@ func openFile(ctx context.Context, x *rootfs.Index, name string) (*file, error) 
 	return &file{f, e.Size, f.Close}, nil
 }
 
-// read fills a buffer from an offset, which the caller has compared with the size.
+// read fills a buffer from an offset. The caller checks that the file is large enough.
 func (f *file) read(p []byte, at int64) error {
 	n, err := f.ReadAt(p, at)
 	if n == len(p) {

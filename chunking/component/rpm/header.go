@@ -13,7 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 )
 
-// These are the tags of a header that this package uses.
+// Tags of a header that this package uses.
 const (
 	tagName          = 1000
 	tagVersion       = 1001
@@ -44,13 +44,15 @@ const (
 	typeI18n        = 9
 )
 
-// Limits on a header. rpm's own on data is 256 MiB; packages with 100,000 files have some 15 MiB.
+// Limits on a header, in bytes except for maxTags. rpm itself limits the data to 256 MiB. Packages with 100,000 files
+// have about 15 MiB.
 const (
 	maxTags   = 65535
 	maxData   = 32 << 20
 	maxHeader = 8 + 16*maxTags + maxData
 )
 
+// Values of tagFileFlags and tagDigestAlgo.
 const (
 	flagGhost    = 1 << 6
 	digestSHA256 = 8
@@ -62,19 +64,21 @@ type header struct {
 	entries map[uint32]entry
 }
 
+// entry says where the values of a tag are: the offset in the data and the number of values.
 type entry struct{ typ, offset, count uint32 }
 
 // broken returns an error that wraps [pkgdb.ErrBroken].
 var broken = pkgdb.Broken
 
-// parseHeader parses a blob: the number of entries, the size of the data, the entries, the data.
+// parseHeader parses a blob, which has the number of entries, the size of the data, the entries and the data. The error
+// wraps [pkgdb.ErrBroken].
 func parseHeader(blob []byte) (*header, error) {
 	if len(blob) < 8 {
-		return nil, broken("a header of %d bytes", len(blob))
+		return nil, broken("the header has only %d bytes", len(blob))
 	}
 	n, size := binary.BigEndian.Uint32(blob), binary.BigEndian.Uint32(blob[4:])
 	if n > maxTags || size > maxData || uint64(len(blob)) < 8+16*uint64(n)+uint64(size) {
-		return nil, broken("a header of %d bytes with %d entries and %d bytes of data", len(blob), n, size)
+		return nil, broken("the header has %d bytes, but claims %d entries and %d bytes of data", len(blob), n, size)
 	}
 	h := &header{data: blob[8+16*n : 8+16*n+size], entries: make(map[uint32]entry, n)}
 	for i := range n {
@@ -88,38 +92,38 @@ func parseHeader(blob []byte) (*header, error) {
 	return h, nil
 }
 
-// strings iterates over the values of a tag of strings. They are pieces of the header.
+// strings returns the values of a tag of strings. They are slices of the header's data.
 func (h *header) strings(tag uint32) (*stringList, error) {
 	e, ok := h.entries[tag]
 	if !ok {
 		return &stringList{}, nil
 	}
 	if e.typ != typeString && e.typ != typeStringArray && e.typ != typeI18n || uint64(e.offset) > uint64(len(h.data)) {
-		return nil, broken("tag %d", tag)
+		return nil, broken("tag %d has type %d and offset %d, not strings in %d bytes", tag, e.typ, e.offset, len(h.data))
 	}
 	rest := h.data[e.offset:]
-	// Each string has at least its NUL.
+	// Each string has at least a NUL at its end.
 	if uint64(e.count) > uint64(len(rest)) {
-		return nil, broken("tag %d has %d strings in %d bytes", tag, e.count, len(rest))
+		return nil, broken("tag %d claims %d strings in %d bytes", tag, e.count, len(rest))
 	}
 	return &stringList{tag: tag, rest: rest, left: int(e.count)}, nil
 }
 
-// stringList is what is left of the values of a tag.
+// stringList has the remaining values of a tag.
 type stringList struct {
 	tag  uint32
 	rest []byte
 	left int
 }
 
-// next takes a value, none if there is no more. The error wraps [pkgdb.ErrBroken].
+// next removes the first value and returns it, or nil if there are no more. The error wraps [pkgdb.ErrBroken].
 func (l *stringList) next() ([]byte, error) {
 	if l.left == 0 {
 		return nil, nil
 	}
 	end := bytes.IndexByte(l.rest, 0)
 	if end < 0 {
-		return nil, broken("a string of tag %d has no end", l.tag)
+		return nil, broken("a string of tag %d has no NUL at its end", l.tag)
 	}
 	s := l.rest[:end]
 	l.rest, l.left = l.rest[end+1:], l.left-1
@@ -136,7 +140,7 @@ func (h *header) str(tag uint32) (string, error) {
 	return string(s), err
 }
 
-// numbers returns the values of a tag of integers. They are pieces of the header.
+// numbers returns the values of a tag of integers. They are slices of the header's data.
 func (h *header) numbers(tag uint32) (numbers, error) {
 	e, ok := h.entries[tag]
 	if !ok {
@@ -144,7 +148,7 @@ func (h *header) numbers(tag uint32) (numbers, error) {
 	}
 	width, known := map[uint32]uint64{typeInt16: 2, typeInt32: 4, typeInt64: 8}[e.typ]
 	if !known || uint64(e.offset)+width*uint64(e.count) > uint64(len(h.data)) {
-		return numbers{}, broken("tag %d", tag)
+		return numbers{}, broken("tag %d has type %d, not %d integers in %d bytes", tag, e.typ, e.count, len(h.data))
 	}
 	return numbers{data: h.data[e.offset:], width: int(width), n: int(e.count)}, nil
 }
@@ -166,7 +170,7 @@ func (l numbers) at(i int) uint64 {
 	return binary.BigEndian.Uint64(at)
 }
 
-// reader collects values and keeps the first error.
+// reader reads values of a header and keeps the first error.
 type reader struct {
 	h   *header
 	err error
@@ -205,8 +209,8 @@ func (r *reader) keep(err error) {
 	}
 }
 
-// addPackage adds the package of a header blob; keys, which have no files, are none. The error wraps
-// [pkgdb.ErrBroken] if it is of the header alone, else [pkgdb.ErrTooLarge].
+// addPackage adds the package of a header blob. It ignores public keys, which rpm stores like packages. The error wraps
+// [pkgdb.ErrBroken] if the header is not valid, and [pkgdb.ErrTooLarge] if the database is too large.
 func addPackage(db *pkgdb.Reader, blob []byte) error {
 	h, err := parseHeader(blob)
 	if err != nil {
@@ -248,7 +252,7 @@ func addPackage(db *pkgdb.Reader, blob []byte) error {
 	return nil
 }
 
-// files adds the paths: a name and the number of its directory each.
+// files adds the files of the package. A header has the name of each file and the index of its directory.
 func (r *reader) files(db *pkgdb.Reader, p *pkgdb.Package) {
 	bases, list, indexes := r.strings(tagBaseNames), r.strings(tagDirNames), r.numbers(tagDirIndexes)
 	flags, digests, algo := r.numbers(tagFileFlags), r.strings(tagFileDigests), r.numbers(tagDigestAlgo)
@@ -260,11 +264,12 @@ func (r *reader) files(db *pkgdb.Reader, p *pkgdb.Package) {
 		return
 	}
 	if bases.left != indexes.n || list.left > bases.left {
-		r.keep(broken("%d names in %d of %d directories", bases.left, indexes.n, list.left))
+		r.keep(broken("the header has %d file names, %d indexes of directories and %d directories",
+			bases.left, indexes.n, list.left))
 		return
 	}
 	if list.left > maxDirectories {
-		r.keep(broken("%d directories", list.left))
+		r.keep(broken("the package has %d directories, more than %d", list.left, maxDirectories))
 		return
 	}
 	dirs := make([][]byte, list.left)
@@ -275,9 +280,9 @@ func (r *reader) files(db *pkgdb.Reader, p *pkgdb.Package) {
 	for i := 0; bases.left > 0 && r.err == nil; i++ {
 		base, digest := r.next(bases), r.next(digests)
 		if at := indexes.at(i); at >= uint64(len(dirs)) {
-			r.keep(broken("directory %d of %d", at, len(dirs)))
+			r.keep(broken("a file is in directory %d of %d", at, len(dirs)))
 		} else if len(dirs[at])+len(base) > maxPath {
-			r.keep(broken("a path of %d bytes", len(dirs[at])+len(base)))
+			r.keep(broken("a path has %d bytes, more than %d", len(dirs[at])+len(base), maxPath))
 		} else {
 			f := pkgdb.File{Path: path.Join("/", string(dirs[at]), string(base))}
 			if i < flags.n {
@@ -298,11 +303,11 @@ func (r *reader) files(db *pkgdb.Reader, p *pkgdb.Package) {
 
 // Limits on a package.
 const (
-	maxPath        = 4096
+	maxPath        = 4096 // bytes
 	maxDirectories = 1 << 20
 )
 
-// sourceName is the name of a source package's file without version and release.
+// sourceName returns the name in the file name of a source package, without version and release.
 func sourceName(file string) string {
 	for _, suffix := range []string{".src.rpm", ".nosrc.rpm"} {
 		if name, ok := strings.CutSuffix(file, suffix); ok {

@@ -7,7 +7,7 @@ import (
 	"fmt"
 )
 
-// The form ndb has pages of slots, each of which says where the blob of a package is. Numbers are little-endian.
+// The form ndb has pages of slots. Each slot has the offset of the blob of a package. Numbers are little-endian.
 const (
 	ndbMagic     = 'R' | 'p'<<8 | 'm'<<16 | 'P'<<24
 	ndbSlotMagic = 'S' | 'l'<<8 | 'o'<<16 | 't'<<24
@@ -17,6 +17,7 @@ const (
 	ndbHeader    = 32
 )
 
+// ndbHeaders reads the form ndb.
 func ndbHeaders(ctx context.Context, h *headers, name string) (err error) {
 	f, err := openFile(ctx, h.r.X, name)
 	if err != nil {
@@ -26,20 +27,21 @@ func ndbHeaders(ctx context.Context, h *headers, name string) (err error) {
 	return eachNDB(ctx, f, h)
 }
 
+// eachNDB adds the packages of an ndb file.
 func eachNDB(ctx context.Context, f *file, h *headers) error {
 	page := make([]byte, ndbPage)
 	if f.size < ndbPage {
-		return broken("no ndb header")
+		return broken("the file has no ndb header")
 	}
 	if err := f.read(page, 0); err != nil {
 		return err
 	}
 	if binary.LittleEndian.Uint32(page) != ndbMagic {
-		return broken("no ndb header")
+		return broken("the file has no ndb header")
 	}
 	pages := int64(binary.LittleEndian.Uint32(page[12:]))
 	if pages == 0 || pages*ndbPage > f.size {
-		return broken("%d pages of slots in %d bytes", pages, f.size)
+		return broken("the file has %d bytes, but claims %d pages of slots", f.size, pages)
 	}
 	n := &ndbFile{file: f, headers: h, seen: map[uint32]bool{}}
 	for i := range pages {
@@ -59,18 +61,19 @@ func eachNDB(ctx context.Context, f *file, h *headers) error {
 	return nil
 }
 
+// ndbFile is the state of reading an ndb file.
 type ndbFile struct {
 	*file
 	*headers
 	seen map[uint32]bool // packages by index
 }
 
-// slot adds the package of a slot at an offset. What is wrong with one is a fault.
+// slot adds the package of the slot at an offset. A slot that is not valid is a fault.
 func (n *ndbFile) slot(ctx context.Context, slot []byte, at int64) error {
 	index := binary.LittleEndian.Uint32(slot[4:])
 	record := fmt.Sprintf("slot at %d", at)
 	if binary.LittleEndian.Uint32(slot) != ndbSlotMagic {
-		n.broken(record, broken("it is not a slot"))
+		n.broken(record, broken("the slot has no magic number"))
 		return nil
 	}
 	if index == 0 {
@@ -78,13 +81,13 @@ func (n *ndbFile) slot(ctx context.Context, slot []byte, at int64) error {
 	}
 	record = fmt.Sprintf("package %d, %s", index, record)
 	if n.seen[index] {
-		n.broken(record, broken("a second slot of one package"))
+		n.broken(record, broken("the package has a second slot"))
 		return nil
 	}
 	n.seen[index] = true
 	offset := ndbSlot * int64(binary.LittleEndian.Uint32(slot[8:]))
 	if offset+ndbSlot > n.size {
-		n.broken(record, broken("a blob at %d of %d bytes", offset, n.size))
+		n.broken(record, broken("the blob at %d is after the end of the file, which has %d bytes", offset, n.size))
 		return nil
 	}
 	var head [ndbSlot]byte

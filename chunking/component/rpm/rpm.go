@@ -1,5 +1,5 @@
 // Package rpm reads rpm's database of installed packages from a tree, in each of its three forms: SQLite, ndb and
-// Berkeley DB. What they hold is the same, a header for each package; the formats are those of rpm's own sources.
+// Berkeley DB. Each form has the same headers, one for each package. The formats are those of rpm's own sources.
 package rpm
 
 import (
@@ -19,14 +19,14 @@ import (
 // directories are the places of the database.
 var directories = []string{"/usr/lib/sysimage/rpm", "/usr/share/rpm", "/var/lib/rpm", "/usr/share/factory/var/lib/rpm"}
 
-// maxDatabase is how many bytes a database may have. What is in it is read piece by piece.
+// maxDatabase is the limit on the size of a database in bytes. A database is read in pieces.
 const maxDatabase = 1 << 30
 
 // form is one form of the database.
 type form struct {
 	file string
-	// headers calls add with each header blob, which is good only until add returns, and what tells it from others.
-	// What is wrong with one blob is a fault of the reader, and the others are read nevertheless.
+	// headers calls [headers.add] with each header blob and the name of its record. The blob is valid until add returns. A
+	// broken record is a fault, and the others are read.
 	headers func(ctx context.Context, r *headers, name string) error
 }
 
@@ -34,7 +34,7 @@ var forms = []form{{"rpmdb.sqlite", sqliteHeaders}, {"Packages.db", ndbHeaders},
 
 // Read returns the installed packages with their files, sorted by name, architecture and version.
 //
-// The error wraps [fs.ErrNotExist] where there is no database.
+// The error wraps [fs.ErrNotExist] if there is no database.
 func Read(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
 	var places []string
 	for _, dir := range directories {
@@ -55,7 +55,7 @@ func Read(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
 	return db, nil
 }
 
-// read reads a database of the form that its name says.
+// read reads a database. The file name determines the form.
 func read(ctx context.Context, r *pkgdb.Reader, name string) error {
 	e, ok := r.File(name)
 	if !ok {
@@ -80,11 +80,12 @@ func read(ctx context.Context, r *pkgdb.Reader, name string) error {
 type headers struct {
 	r    *pkgdb.Reader
 	name string
-	// left bounds the bytes of blobs: a database has each once.
+	// left is the number of bytes that further blobs may have. In a valid database each byte belongs to one blob.
 	left int64
 }
 
-// add adds the package of a blob. The error wraps [pkgdb.ErrTooLarge], or is that of a context.
+// add adds the package of a blob. A broken blob is a fault. The error wraps [pkgdb.ErrTooLarge], or is that of the
+// context.
 func (h *headers) add(ctx context.Context, record string, blob []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -103,7 +104,7 @@ func (h *headers) add(ctx context.Context, record string, blob []byte) error {
 	return err
 }
 
-// broken says that a record is left out.
+// broken adds the fault of a record that is left out.
 func (h *headers) broken(record string, err error) {
 	h.r.Fault(fmt.Errorf("%s: %s: %w", h.name, record, err))
 }

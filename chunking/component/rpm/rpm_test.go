@@ -37,20 +37,27 @@ func real(t testing.TB, name string) []byte {
 	return data
 }
 
-// system makes a tree with a database.
+// system returns the index of a tree with a database.
 func system(t *testing.T, file string, data []byte) *rootfs.Index {
 	t.Helper()
 	root := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(root, filepath.Dir(file)), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(root, file), data, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	put(t, root, file, data)
 	return index(t, root)
 }
 
-// index is that of the tree below a directory.
+// put writes a file below a directory.
+func put(t *testing.T, root, file string, data []byte) {
+	t.Helper()
+	name := filepath.Join(root, file)
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// index returns the index of the tree below a directory.
 func index(t testing.TB, root string) *rootfs.Index {
 	t.Helper()
 	tree, err := rootfs.Dir(t.Context(), root)
@@ -99,7 +106,10 @@ func TestRealDatabasesAreRead(t *testing.T) {
 }
 
 func TestBrokenDatabasesAreFaultsAndNeverPanic(t *testing.T) {
-	for name, file := range map[string]string{"sle15-bci.ndb": "var/lib/rpm/Packages.db", "libuuid.bdb": "var/lib/rpm/Packages"} {
+	for name, file := range map[string]string{
+		"sle15-bci.ndb": "var/lib/rpm/Packages.db",
+		"libuuid.bdb":   "var/lib/rpm/Packages",
+	} {
 		data := real(t, name)
 		for what, broken := range map[string][]byte{
 			"the beginning": data[:600],
@@ -134,7 +144,7 @@ func TestBrokenDatabasesAreFaultsAndNeverPanic(t *testing.T) {
 	})
 }
 
-// slotsOf are the offsets of the slots of ndb that have packages.
+// slotsOf returns the offsets of the slots of an ndb database that have packages.
 func slotsOf(data []byte) (slots []int) {
 	for at := 32; at < 4096*int(binary.LittleEndian.Uint32(data[12:])); at += 16 {
 		if binary.LittleEndian.Uint32(data[at+4:]) != 0 {
@@ -144,20 +154,22 @@ func slotsOf(data []byte) (slots []int) {
 	return slots
 }
 
-// blobAt is the header that a slot leads to.
+// blobAt returns the header that a slot leads to.
 func blobAt(data []byte, slot int) []byte {
 	at := 16 * int(binary.LittleEndian.Uint32(data[slot+8:]))
 	return data[at+16:][:binary.LittleEndian.Uint32(data[at+12:])]
 }
 
-func TestARecordThatIsWrongIsLeftOutAndTold(t *testing.T) {
+func TestABrokenRecordIsLeftOutAndReported(t *testing.T) {
 	for name, damage := range map[string]func(data []byte, slot int){
-		"a slot that is none":            func(data []byte, slot int) { data[slot] = 'x' },
-		"a blob behind the end":          func(data []byte, slot int) { binary.LittleEndian.PutUint32(data[slot+8:], 0xfffffff) },
-		"the blob of another":            func(data []byte, slot int) { copy(data[slot+8:], data[slot-8:slot-4]) },
-		"a second slot of one package":   func(data []byte, slot int) { copy(data[slot:], data[slot-16:slot]) },
-		"a header of zeros":              func(data []byte, slot int) { clear(blobAt(data, slot)) },
-		"a header with too much of tags": func(data []byte, slot int) { blobAt(data, slot)[0] = 0xff },
+		"a slot without its magic": func(data []byte, slot int) { data[slot] = 'x' },
+		"a blob behind the end": func(data []byte, slot int) {
+			binary.LittleEndian.PutUint32(data[slot+8:], 0xfffffff)
+		},
+		"the blob of another":          func(data []byte, slot int) { copy(data[slot+8:], data[slot-8:slot-4]) },
+		"a second slot of one package": func(data []byte, slot int) { copy(data[slot:], data[slot-16:slot]) },
+		"a header of zeros":            func(data []byte, slot int) { clear(blobAt(data, slot)) },
+		"a header with too many tags":  func(data []byte, slot int) { blobAt(data, slot)[0] = 0xff },
 		"a header whose names have no \\0": func(data []byte, slot int) {
 			b := blobAt(data, slot)
 			copy(b[8+16*binary.BigEndian.Uint32(b):], bytes.Repeat([]byte{'x'}, len(b)))
@@ -173,8 +185,9 @@ func TestARecordThatIsWrongIsLeftOutAndTold(t *testing.T) {
 			if len(db.Packages) != 34 || len(db.Faults) != 1 {
 				t.Errorf("%d packages, want the 34 others; faults %v", len(db.Packages), db.Faults)
 			}
-			if told := fmt.Sprint(db.Faults); !strings.Contains(told, "/var/lib/rpm/Packages.db: ") || !strings.Contains(told, "slot at ") {
-				t.Errorf("the fault does not name the record: %s", told)
+			got := fmt.Sprint(db.Faults)
+			if !strings.Contains(got, "/var/lib/rpm/Packages.db: ") || !strings.Contains(got, "slot at ") {
+				t.Errorf("the fault does not name the record: %s", got)
 			}
 		})
 	}
@@ -185,13 +198,17 @@ func TestAnUnusableDatabaseDoesNotHideTheNext(t *testing.T) {
 	for name, first := range map[string]struct {
 		data   []byte
 		faults int
-	}{"empty": {nil, 0}, "text": {[]byte("not a database"), 1}, "an ndb with no packages": {append(make([]byte, 0, 4096), real(t, "sle15-bci.ndb")[:32]...), 1}} {
-		for _, file := range []string{"usr/share/rpm/rpmdb.sqlite", "var/lib/rpm/Packages.db", "usr/lib/sysimage/rpm/Packages"} {
+	}{
+		"empty":                   {nil, 0},
+		"text":                    {[]byte("not a database"), 1},
+		"an ndb with no packages": {append(make([]byte, 0, 4096), real(t, "sle15-bci.ndb")[:32]...), 1},
+	} {
+		for _, file := range []string{
+			"usr/share/rpm/rpmdb.sqlite", "var/lib/rpm/Packages.db", "usr/lib/sysimage/rpm/Packages",
+		} {
 			root := t.TempDir()
 			for p, data := range map[string][]byte{file: first.data, "var/lib/rpm/Packages": good} {
-				if err := errors.Join(os.MkdirAll(filepath.Join(root, filepath.Dir(p)), 0o755), os.WriteFile(filepath.Join(root, p), data, 0o644)); err != nil {
-					t.Fatal(err)
-				}
+				put(t, root, p, data)
 			}
 			db, err := rpm.Read(t.Context(), index(t, root))
 			if err != nil || len(db.Packages) != 1 || len(db.Faults) != first.faults {
@@ -221,7 +238,7 @@ func TestADatabaseThatIsNotAFileIsAFault(t *testing.T) {
 	}
 }
 
-// headers are the blobs of a real database.
+// headers returns the header blobs of a real database.
 func headers(t testing.TB) (blobs [][]byte) {
 	t.Helper()
 	data := real(t, "sle15-bci.ndb")
@@ -269,7 +286,8 @@ func FuzzHeader(f *testing.F) {
 func FuzzNDB(f *testing.F) {
 	f.Add(real(f, "sle15-bci.ndb")[:64<<10])
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if _, err := rpm.ReadForm(t.Context(), rpm.NDB, data); err != nil && !errors.Is(err, pkgdb.ErrBroken) && !errors.Is(err, pkgdb.ErrTooLarge) {
+		_, err := rpm.ReadForm(t.Context(), rpm.NDB, data)
+		if err != nil && !errors.Is(err, pkgdb.ErrBroken) && !errors.Is(err, pkgdb.ErrTooLarge) {
 			t.Error(err)
 		}
 	})
@@ -278,13 +296,15 @@ func FuzzNDB(f *testing.F) {
 func FuzzBDB(f *testing.F) {
 	f.Add(real(f, "libuuid.bdb"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if _, err := rpm.ReadForm(t.Context(), rpm.BDB, data); err != nil && !errors.Is(err, pkgdb.ErrBroken) && !errors.Is(err, pkgdb.ErrTooLarge) {
+		_, err := rpm.ReadForm(t.Context(), rpm.BDB, data)
+		if err != nil && !errors.Is(err, pkgdb.ErrBroken) && !errors.Is(err, pkgdb.ErrTooLarge) {
 			t.Error(err)
 		}
 	})
 }
 
-// hashPage finds the page of the real Berkeley DB that has its package, and where in it the length of the value stands.
+// hashPage finds the page of the real Berkeley DB that has its package. It returns the offsets of the page and of the
+// length of the value.
 func hashPage(t *testing.T, data []byte) (page, length int) {
 	t.Helper()
 	size := int(binary.LittleEndian.Uint32(data[20:]))
@@ -300,7 +320,7 @@ func hashPage(t *testing.T, data []byte) (page, length int) {
 	return 0, 0
 }
 
-func TestPagesOfNoBucketOfBerkeleyDBDoNotCount(t *testing.T) {
+func TestPagesOfBerkeleyDBThatBelongToNoBucketAreIgnored(t *testing.T) {
 	data := real(t, "libuuid.bdb")
 	page, _ := hashPage(t, data)
 	size := binary.LittleEndian.Uint32(data[20:])
@@ -312,7 +332,7 @@ func TestPagesOfNoBucketOfBerkeleyDBDoNotCount(t *testing.T) {
 	}
 }
 
-func TestAValueOfBerkeleyDBWithAnotherLengthThanItsPagesIsLeftOutAndTold(t *testing.T) {
+func TestAValueOfBerkeleyDBThatDoesNotFitItsPagesIsLeftOutAndReported(t *testing.T) {
 	for _, by := range []int{-1, 1, -5000, 5000} {
 		data := real(t, "libuuid.bdb")
 		page, length := hashPage(t, data)

@@ -17,8 +17,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// sqliteHeaders reads the form SQLite. The library wants a file of its own, which may be written to: what the last
-// transaction left in the log beside the database, as builds of containers do, belongs to it.
+// sqliteHeaders reads the form SQLite. It copies the database to disk, since the library needs a file that it may
+// write. It also copies the write-ahead log, where builds of containers often leave the last transaction.
 func sqliteHeaders(ctx context.Context, h *headers, name string) (err error) {
 	x := h.r.X
 	dir, err := os.MkdirTemp("", "ostree-ext-rpmdb-")
@@ -38,7 +38,7 @@ func sqliteHeaders(ctx context.Context, h *headers, name string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	// The schema may say that values are computed, and are enormous.
+	// A hostile schema can compute enormous values.
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return asBroken(ctx, err)
@@ -50,16 +50,17 @@ func sqliteHeaders(ctx context.Context, h *headers, name string) (err error) {
 	return eachSQLite(ctx, conn, h)
 }
 
-// sqliteLimitLength is SQLITE_LIMIT_LENGTH of the library: the bytes of a value or row.
+// sqliteLimitLength is SQLITE_LIMIT_LENGTH of the library: the number of the limit on a value or row in bytes.
 const sqliteLimitLength = 0
 
+// eachSQLite adds the packages of a SQLite database.
 func eachSQLite(ctx context.Context, db *sql.Conn, h *headers) (err error) {
 	var typ string
 	if err := db.QueryRowContext(ctx, "SELECT type FROM sqlite_master WHERE name = 'Packages'").Scan(&typ); err != nil {
 		return asBroken(ctx, err)
 	}
 	if typ != "table" {
-		return broken("Packages is a %.20s", typ)
+		return broken("Packages is not a table but a %.20s", typ)
 	}
 	rows, err := db.QueryContext(ctx, "SELECT hnum, blob FROM Packages ORDER BY hnum")
 	if err != nil {
