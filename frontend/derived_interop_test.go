@@ -18,8 +18,10 @@ func TestInterop_APriorImageWithALayerOnTopLosesNoFile(t *testing.T) {
 		file: "FROM " + env.host + "/ontop/first\nRUN rm /srv/hello.txt && echo more >/opt-more\n", name: "ontop/derived",
 		plain: true,
 	})
-	next := request{file: syntax("prior="+env.host+"/ontop/derived") + attributes() + "RUN echo changed >/srv/changed\n",
-		dir: dir, name: "ontop/next"}
+	next := request{
+		file: syntax("prior="+env.host+"/ontop/derived") + attributes() + "RUN echo changed >/srv/changed\n",
+		dir:  dir, name: "ontop/next",
+	}
 	log := env.daemon.build(t, next)
 	if !strings.Contains(log, "kept from the prior image") || strings.Contains(log, " 0 kept from the prior image") {
 		t.Errorf("no layer is kept:\n%s", log)
@@ -28,10 +30,11 @@ func TestInterop_APriorImageWithALayerOnTopLosesNoFile(t *testing.T) {
 	must(t, "skopeo", "copy", "--quiet", "--src-tls-verify=false", "docker://"+env.host+"/ontop/next",
 		"oci:"+work+"/oci:x")
 	must(t, "umoci", "unpack", "--image", work+"/oci:x", work+"/bundle")
-	must(t, "diff", "-r", "--no-dereference", "--exclude=pipe", "--exclude=dev", tree(t, next), filepath.Join(work, "bundle/rootfs"))
+	must(t, "diff", "-r", "--no-dereference", "--exclude=pipe", "--exclude=dev", tree(t, next),
+		filepath.Join(work, "bundle/rootfs"))
 }
 
-// TestInterop_AnOrdinaryPriorImageIsAFirstBuild: whoever switches to us names the image that there is. It has no plan to
+// TestInterop_AnOrdinaryPriorImageIsAFirstBuild: whoever switches to us names the image that exists. It has no plan to
 // continue, which is a warning.
 func TestInterop_AnOrdinaryPriorImageIsAFirstBuild(t *testing.T) {
 	base := env.host + "/debian"

@@ -108,7 +108,8 @@ type process struct {
 	answers io.WriteCloser
 }
 
-// start runs our program in a network, tells it a secret, which a command line would not keep, and waits for its address.
+// start runs our program in a network and waits for its address. The program reads the secret from its standard input,
+// because others can read a command line.
 func (b *job) start(
 	ctx context.Context, mounts []client.Mount, network pb.NetMode, args []string, secret string,
 ) (*process, error) {

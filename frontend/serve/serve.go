@@ -38,13 +38,13 @@ type Config struct {
 	Prior *PriorLayers
 }
 
-// grace is how long the registry goes on after its input ended in the middle of a blob. The builder may still fetch other
-// layers then.
+// grace is how long the registry goes on after its input ended in the middle of a blob. The builder may still fetch
+// other layers then.
 const grace = 10 * time.Minute
 
-// Run listens on loopback, writes the address on a line, and serves until the context or its input ends. Later lines are
-// requests for layers, see [PriorLayers]; the answers are read from the input. A builder that is killed can end nothing,
-// but its end of the input is closed.
+// Run listens on loopback, writes the address on a line, and serves until the context or its input ends. Later lines
+// are requests for layers, see [PriorLayers]; the answers are read from the input. A builder that is killed cannot end
+// the registry, but the input ends with it.
 func Run(ctx context.Context, c Config, in io.Reader, out io.Writer) error {
 	if c.Prior != nil {
 		c.Prior.Answers = in
