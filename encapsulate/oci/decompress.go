@@ -45,14 +45,14 @@ func (e *TypeError) Error() string { return fmt.Sprintf("Unhandled layer type: %
 // Unwrap returns [ErrLayerType] and [ErrNotEncapsulated].
 func (e *TypeError) Unwrap() []error { return []error{ErrLayerType, ErrNotEncapsulated} }
 
-// CanDecompress reports whether layers of a media type are supported.
-func CanDecompress(t string) bool {
+// canDecompress reports whether layers of a media type are supported.
+func canDecompress(t string) bool {
 	return t == ocispec.MediaTypeImageLayer || t == ocispec.MediaTypeImageLayerGzip || t == ocispec.MediaTypeImageLayerZstd
 }
 
-// Decompress returns a reader of the decompressed layer. It reads only the first member of a gzip stream. If
-// [CanDecompress] returns false, the error is a [*TypeError].
-func Decompress(t string, r io.Reader) (io.ReadCloser, error) {
+// decompress returns a reader of the decompressed layer. It reads all members of a gzip stream, or only the first. If
+// canDecompress returns false, the error is a [*TypeError].
+func decompress(t string, r io.Reader, allMembers bool) (io.ReadCloser, error) {
 	switch t {
 	case ocispec.MediaTypeImageLayer:
 		return io.NopCloser(r), nil
@@ -62,7 +62,7 @@ func Decompress(t string, r io.Reader) (io.ReadCloser, error) {
 		if err != nil {
 			return nil, in.blame("gzip", err)
 		}
-		z.Multistream(false)
+		z.Multistream(allMembers)
 		return &decompressor{io.NopCloser(z), in, "gzip"}, nil
 	case ocispec.MediaTypeImageLayerZstd:
 		in := &input{r: r}
@@ -74,19 +74,6 @@ func Decompress(t string, r io.Reader) (io.ReadCloser, error) {
 		return &decompressor{z.IOReadCloser(), in, "zstd"}, nil
 	}
 	return nil, &TypeError{MediaType: t}
-}
-
-// DecompressAll is like [Decompress], but reads all members of a gzip stream. It is for layers of ordinary images.
-func DecompressAll(t string, r io.Reader) (io.ReadCloser, error) {
-	if t != ocispec.MediaTypeImageLayerGzip {
-		return Decompress(t, r)
-	}
-	in := &input{r: r}
-	z, err := inflate.NewReader(in)
-	if err != nil {
-		return nil, in.blame("gzip", err)
-	}
-	return &decompressor{io.NopCloser(z), in, "gzip"}, nil
 }
 
 // sniff returns the media type of a layer by its first bytes: what is not compressed is a tar stream.

@@ -1,4 +1,4 @@
-package oci_test
+package oci
 
 import (
 	"bytes"
@@ -11,12 +11,10 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
-	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
-func decompress(t string, r io.Reader) ([]byte, error) {
-	z, err := oci.Decompress(t, r)
+func decompressAll(t string, r io.Reader) ([]byte, error) {
+	z, err := decompress(t, r, false)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +44,7 @@ func TestUpstream_Decompressors(t *testing.T) {
 		ocispec.MediaTypeImageLayerZstd: zs.Bytes(),
 		ocispec.MediaTypeImageLayer:     []byte(text),
 	} {
-		if got, err := decompress(mediaType, bytes.NewReader(data)); err != nil || string(got) != text {
+		if got, err := decompressAll(mediaType, bytes.NewReader(data)); err != nil || string(got) != text {
 			t.Errorf("%s: %q, %v", mediaType, got, err)
 		}
 	}
@@ -59,7 +57,7 @@ func TestUpstream_Decompressors(t *testing.T) {
 		{ocispec.MediaTypeImageLayerGzip, gz.String()[:gz.Len()-9], "invalid gzip stream: "},
 		{ocispec.MediaTypeImageLayerZstd, zs.String()[:zs.Len()-9], "invalid zstd stream: "},
 	} {
-		_, err := decompress(c.mediaType, strings.NewReader(c.data))
+		_, err := decompressAll(c.mediaType, strings.NewReader(c.data))
 		if err == nil || !strings.HasPrefix(err.Error(), c.says) {
 			t.Errorf("%q as %s: got %v, want %q", c.data, c.mediaType, err, c.says)
 		}
@@ -71,12 +69,12 @@ func TestUpstream_Decompressors(t *testing.T) {
 		ocispec.MediaTypeImageLayerZstd: zs.String()[:6],
 	} {
 		r := io.MultiReader(strings.NewReader(data), iotest.ErrReader(broken))
-		if _, err := decompress(mediaType, r); !errors.Is(err, broken) || strings.Contains(err.Error(), "invalid") {
+		if _, err := decompressAll(mediaType, r); !errors.Is(err, broken) || strings.Contains(err.Error(), "invalid") {
 			t.Errorf("%s that breaks: %v", mediaType, err)
 		}
 	}
 	for _, mediaType := range []string{ocispec.MediaTypeImageConfig, "application/x-bzip2", ""} {
-		if _, err := decompress(mediaType, strings.NewReader("")); !errors.Is(err, oci.ErrLayerType) {
+		if _, err := decompressAll(mediaType, strings.NewReader("")); !errors.Is(err, ErrLayerType) {
 			t.Errorf("%q: %v", mediaType, err)
 		}
 	}

@@ -74,7 +74,7 @@ func (i *Image) CommitLayers() (*CommitLayers, error) { return i.commit, i.unfit
 // kind returns the kind of the layer at an index.
 func (i *Image) kind(n int) Kind {
 	switch {
-	case i.Layers[n].Descriptor.MediaType != "" && !CanDecompress(i.Layers[n].Descriptor.MediaType):
+	case i.Layers[n].Descriptor.MediaType != "" && !canDecompress(i.Layers[n].Descriptor.MediaType):
 		return Unknown
 	case i.commit == nil:
 		return Plain

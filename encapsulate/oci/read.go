@@ -37,13 +37,13 @@ func (e *DiffIDError) Unwrap() error { return ErrLayerMismatch }
 // checked.
 var ErrStop = errors.New("the rest of the layer is not wanted")
 
-// DefaultRest is how many bytes may follow the archive in a layer. Programs pad the archive to a record of some
+// defaultRest is how many bytes may follow the archive in a layer. Programs pad the archive to a record of some
 // hundred KiB.
-const DefaultRest = 1 << 20
+const defaultRest = 1 << 20
 
 // ReadOptions are options of [Image.ReadLayer]. The zero value is what most callers need.
 type ReadOptions struct {
-	// Rest is how many bytes may follow what use reads of the stream. 0 means [DefaultRest].
+	// Rest is how many bytes may follow what use reads of the stream. 0 means [defaultRest].
 	Rest int64
 	// Strict refuses a layer that is not compressed as its media type says. Other programs write such layers. The error
 	// wraps [ErrLayerMismatch]. Layers with objects of a commit are always read strictly.
@@ -60,7 +60,7 @@ type ReadOptions struct {
 // If use returns [ErrStop], nothing more is read or checked, and ReadLayer returns ErrStop.
 func (i *Image) ReadLayer(ctx context.Context, l *Layer, opts ReadOptions, use func(io.Reader) error) (err error) {
 	if opts.Rest == 0 {
-		opts.Rest = DefaultRest
+		opts.Rest = defaultRest
 	}
 	emit := opts.Progress
 	if emit == nil {
@@ -132,10 +132,8 @@ func Local(err error) bool {
 
 // decompressed calls use with the decompressed stream of a blob.
 func decompressed(l *Layer, raw io.Reader, strict bool, use func(io.Reader) error) (err error) {
-	mediaType, open := l.Descriptor.MediaType, DecompressAll
-	if l.Kind == Commit || l.Kind == Chunk {
-		open = Decompress
-	} else {
+	mediaType, objects := l.Descriptor.MediaType, l.Kind == Commit || l.Kind == Chunk
+	if !objects {
 		buffered := bufio.NewReader(raw)
 		actual := sniff(buffered)
 		if strict && actual != mediaType {
@@ -144,7 +142,7 @@ func decompressed(l *Layer, raw io.Reader, strict bool, use func(io.Reader) erro
 		}
 		raw, mediaType = buffered, actual
 	}
-	z, err := open(mediaType, raw)
+	z, err := decompress(mediaType, raw, !objects)
 	if err != nil {
 		return err
 	}
