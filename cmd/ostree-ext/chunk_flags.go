@@ -111,7 +111,7 @@ func (a *app) openPrior(
 	default:
 		return nil, nil
 	}
-	prior, err := fetchPrior(ctx, ref, destination != nil, fetch)
+	prior, err := source.Open(ctx, ref, fetch)
 	switch {
 	case err == nil:
 		return prior, nil
@@ -126,17 +126,6 @@ func (a *app) openPrior(
 			"because the prior image cannot be read: %v", err))
 	}
 	return nil, nil
-}
-
-func fetchPrior(
-	ctx context.Context, ref imgref.OstreeImageReference, pushes bool, fetch source.Options,
-) (_ *oci.Image, err error) {
-	if pushes {
-		if fetch.Registry.Credentials, err = fetch.Registry.WriteCredentials(ref.Image); err != nil {
-			return nil, err
-		}
-	}
-	return source.Open(ctx, ref, fetch)
 }
 
 // addCheckPrior adds the option --check-prior, for commands that write an image.

@@ -15,11 +15,15 @@ func newContainerCommand(a *app) *cobra.Command {
 
 // fetchFlags adds the options of every command that reads an image.
 func fetchFlags(fs *pflag.FlagSet, o *access.Options) {
-	fs.StringVar(&o.AuthFile, "authfile", "", "`FILE` with credentials "+
-		"(default: $REGISTRY_AUTH_FILE, else ostree's auth.json, else none)")
+	authFileFlag(fs, o)
 	fs.BoolVar(&o.Anonymous, "auth-anonymous", false, "use no credentials, even if some are configured")
 	fs.StringVar(&o.CertDir, "cert-dir", "", "`DIR` with certificates and keys for the registry")
 	insecureFlag(fs, o)
+}
+
+func authFileFlag(fs *pflag.FlagSet, o *access.Options) {
+	fs.StringVar(&o.AuthFile, "authfile", "", "`FILE` with credentials for the registry "+
+		"(default: $REGISTRY_AUTH_FILE, else those of ostree, podman and docker, in this order)")
 }
 
 func insecureFlag(fs *pflag.FlagSet, o *access.Options) {

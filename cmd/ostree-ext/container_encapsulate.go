@@ -72,8 +72,7 @@ commit becomes a single layer. With --contentmeta the content is split as that f
 	f.image.add(fs)
 	addChunkFlags(fs)
 	addCheckPrior(fs, &f.checkPrior)
-	fs.StringVar(&f.registry.AuthFile, "authfile", "",
-		"`FILE` with credentials for the registry (default: $REGISTRY_AUTH_FILE, else those of podman and docker)")
+	authFileFlag(fs, &f.registry)
 	insecureFlag(fs, &f.registry)
 	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")

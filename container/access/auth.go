@@ -14,22 +14,6 @@ import (
 	"github.com/docker/cli/cli/config/types"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-
-	"github.com/ostree-ext/ostree-ext-go/container/imgref"
-)
-
-// Order says in which files credentials are looked for if no file is named.
-type Order uint8
-
-const (
-	// ReadOrder is the order of ostree, for reading: for root /run/ostree/auth.json, then /etc/ostree and /usr/lib/ostree;
-	// for other users $XDG_RUNTIME_DIR/ostree, then ~/.config/ostree. Only the first file that exists is read. The files
-	// of the container tools are ignored, so that a host fetches the same way whoever is logged in.
-	ReadOrder Order = iota
-	// WriteOrder is the order of podman and docker, for writing: $XDG_RUNTIME_DIR/containers/auth.json (or
-	// /run/containers/UID/auth.json), ~/.config/containers/auth.json, then docker's config.json. The first file that has
-	// credentials for the registry is used.
-	WriteOrder
 )
 
 // host is the environment in which credential files are looked for.
@@ -49,9 +33,9 @@ func thisHost() host {
 	return host{env: os.Getenv, root: os.Geteuid() == 0, home: home}
 }
 
-// authFiles returns the existing files with credentials, in the given order. If a file is named, by the options or the
-// environment, it must exist and is the only one returned.
-func (h host) authFiles(o Options, order Order) ([]string, error) {
+// authFiles returns the existing files with credentials, in the order of the package comment. If a file is named, by the
+// options or the environment, it must exist and is the only one returned.
+func (h host) authFiles(o Options) ([]string, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
@@ -68,31 +52,28 @@ func (h host) authFiles(o Options, order Order) ([]string, error) {
 		}
 		return []string{asked}, nil
 	}
-	usual := h.ostreeFiles
-	if order == WriteOrder {
-		usual = h.toolFiles
+	// As in ostree, only the first of its own files counts.
+	files, err := existing(h.ostreeFiles())
+	if err != nil {
+		return nil, err
 	}
+	tools, err := existing(h.toolFiles())
+	if err != nil {
+		return nil, err
+	}
+	return append(files[:min(1, len(files))], tools...), nil
+}
+
+func existing(names []string) ([]string, error) {
 	var files []string
-	for _, f := range usual() {
+	for _, f := range names {
 		if _, err := os.Stat(f); err == nil {
 			files = append(files, f)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("credentials: %w", err)
 		}
-		if order == ReadOrder && len(files) > 0 {
-			break
-		}
 	}
 	return files, nil
-}
-
-// readFile returns the file with credentials for reading, or "" for anonymous access.
-func (h host) readFile(o Options) (string, error) {
-	files, err := h.authFiles(o, ReadOrder)
-	if err != nil || len(files) == 0 {
-		return "", err
-	}
-	return files[0], nil
 }
 
 func (h host) ostreeFiles() []string {
@@ -136,27 +117,17 @@ func (h host) toolFiles() []string {
 	return files
 }
 
-// keychain is a list of credential files. The first file with credentials for a registry is used.
-type keychain []*configfile.ConfigFile
+// keychain is a list of credential files. The first file with credentials for a registry is used, and later ones are
+// not read.
+type keychain []string
 
-// Keychain returns the credentials for writing to registries.
+// Keychain returns the credentials for registries.
 func (o Options) Keychain() (authn.Keychain, error) {
 	if c := o.Credentials; c != nil && !o.Anonymous {
 		return fixedCredentials(*c), nil
 	}
-	files, err := thisHost().authFiles(o, WriteOrder)
-	if err != nil {
-		return nil, err
-	}
-	keys := make(keychain, 0, len(files))
-	for _, name := range files {
-		c, err := readAuthFile(name)
-		if err != nil {
-			return nil, err
-		}
-		keys = append(keys, c)
-	}
-	return keys, nil
+	files, err := thisHost().authFiles(o)
+	return keychain(files), err
 }
 
 func readAuthFile(name string) (*configfile.ConfigFile, error) {
@@ -171,27 +142,19 @@ func readAuthFile(name string) (*configfile.ConfigFile, error) {
 	return c, nil
 }
 
-// WriteCredentials returns the credentials that are used to write to the registry of ref, so that a caller can read the
-// same repository with them. It returns nil if there are none.
-func (o Options) WriteCredentials(ref imgref.ImageReference) (*Credentials, error) {
-	if ref.Transport != imgref.Registry {
-		return nil, nil
-	}
-	image, err := name.ParseReference(ref.Name)
+// credentials returns the credentials for a repository, or nil if there are none.
+func credentials(keys authn.Keychain, repository string) (*Credentials, error) {
+	repo, err := name.NewRepository(repository)
 	if err != nil {
-		return nil, fmt.Errorf("image name %s: %w", ref.Name, err)
+		return nil, fmt.Errorf("image name %s: %w", repository, err)
 	}
-	keys, err := o.Keychain()
-	if err != nil {
-		return nil, err
-	}
-	found, err := keys.Resolve(image.Context())
+	found, err := keys.Resolve(repo)
 	if err != nil || found == authn.Anonymous {
 		return nil, err
 	}
 	c, err := found.Authorization()
 	if err != nil {
-		return nil, fmt.Errorf("credentials for %s: %w", ref, err)
+		return nil, fmt.Errorf("credentials for %s: %w", repository, err)
 	}
 	return &Credentials{
 		Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken, RegistryToken: c.RegistryToken,
@@ -202,9 +165,13 @@ func (o Options) WriteCredentials(ref imgref.ImageReference) (*Credentials, erro
 // registry.
 func (k keychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
 	for _, file := range k {
-		c, err := lookUp(file, target)
+		f, err := readAuthFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("credentials for %s: %w", target, err)
+			return nil, err
+		}
+		c, err := lookUp(f, target)
+		if err != nil {
+			return nil, fmt.Errorf("credentials for %s in %s: %w", target, file, err)
 		}
 		c.ServerAddress = ""
 		if c != (types.AuthConfig{}) {
@@ -242,15 +209,22 @@ func lookUp(file *configfile.ConfigFile, target authn.Resource) (types.AuthConfi
 	return file.GetAuthConfig(registry)
 }
 
+// lookupKeys returns the names under which credentials for a repository may be found, best first.
 func lookupKeys(target authn.Resource) []string {
-	var keys []string
-	for key := target.String(); strings.Contains(key, "/"); key = key[:strings.LastIndexByte(key, '/')] {
-		keys = append(keys, key)
-	}
 	registry := target.RegistryStr()
-	keys = append(keys, registry)
+	names := []string{registry}
 	if registry == name.DefaultRegistry {
-		keys = append(keys, "docker.io", authn.DefaultAuthKey)
+		names = []string{"docker.io", registry}
+	}
+	var keys []string
+	for path := strings.TrimPrefix(target.String(), registry); path != ""; path = path[:strings.LastIndexByte(path, '/')] {
+		for _, n := range names {
+			keys = append(keys, n+path)
+		}
+	}
+	keys = append(keys, names...)
+	if registry == name.DefaultRegistry {
+		keys = append(keys, authn.DefaultAuthKey)
 	}
 	return keys
 }

@@ -7,6 +7,15 @@
 // certificate, and plain HTTP if HTTPS is not answered. "insecure = true" in registries.conf does the same for that
 // registry, but not for other hosts that the registry refers to.
 //
-// Credentials come from [Options], or else from the file that Options.AuthFile or REGISTRY_AUTH_FILE names, or else
-// from the usual files. Reading and writing use different ones: see [ReadOrder] and [WriteOrder].
+// Credentials come from [Options], or else from files. The order is the same for reading and for writing:
+//
+//  1. The file that Options.AuthFile names, and no other.
+//  2. The file that REGISTRY_AUTH_FILE names, and no other.
+//  3. The auth.json of ostree: for root the first that exists in /run/ostree, /etc/ostree and /usr/lib/ostree; for
+//     other users in $XDG_RUNTIME_DIR/ostree and ~/.config/ostree.
+//  4. The auth.json of skopeo and podman, in $XDG_RUNTIME_DIR/containers (or /run/containers/UID), then in
+//     ~/.config/containers.
+//  5. The config.json of docker, in $DOCKER_CONFIG or ~/.docker.
+//
+// The first file with credentials for the repository, its namespace or its registry is used.
 package access

@@ -107,18 +107,25 @@ func (o Options) SystemContext(repository string) (*types.SystemContext, error) 
 	if o.InsecureSkipTLSVerify {
 		sys.DockerInsecureSkipTLSVerify = types.OptionalBoolTrue
 	}
-	if c := o.Credentials; c != nil && !o.Anonymous {
+	keys, err := o.Keychain()
+	if err != nil {
+		return nil, err
+	}
+	// Credentials that are empty mean anonymous access. The library would look for files if there were none.
+	sys.DockerAuthConfig = &types.DockerAuthConfig{}
+	c, err := credentials(keys, named.Name())
+	if err != nil {
+		return nil, err
+	}
+	if c != nil {
 		sys.DockerAuthConfig = &types.DockerAuthConfig{
 			Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken,
 		}
 		sys.DockerBearerRegistryToken = c.RegistryToken
-		return sys, nil
 	}
-	if sys.AuthFilePath, err = thisHost().readFile(o); err != nil {
-		return nil, err
-	}
-	if sys.AuthFilePath == "" {
-		sys.DockerAuthConfig = &types.DockerAuthConfig{} // anonymous; nil would make the library look for files
+	// The library reads this file for mirrors, which do not get the credentials above.
+	if files, ok := keys.(keychain); ok && len(files) > 0 {
+		sys.AuthFilePath = files[0]
 	}
 	return sys, nil
 }

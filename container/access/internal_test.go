@@ -11,6 +11,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+func firstFile(h host, opts Options) (string, error) {
+	files, err := h.authFiles(opts)
+	return append(files, "")[0], err
+}
+
 func TestUpstream_AuthFileOrder(t *testing.T) {
 	t.Parallel()
 	top, user := t.TempDir(), t.TempDir()
@@ -27,7 +32,7 @@ func TestUpstream_AuthFileOrder(t *testing.T) {
 	root := host{env: func(k string) string { return env[k] }, root: true, top: top}
 	find := func(h host, opts Options, want string) {
 		t.Helper()
-		if got, err := h.readFile(opts); err != nil || got != want {
+		if got, err := firstFile(h, opts); err != nil || got != want {
 			t.Errorf("got %q, %v; want %q", got, err, want)
 		}
 	}
@@ -39,7 +44,7 @@ func TestUpstream_AuthFileOrder(t *testing.T) {
 	find(root, Options{}, env["REGISTRY_AUTH_FILE"])
 	find(root, Options{AuthFile: touch(user + "/mine")}, user+"/mine")
 	find(root, Options{Anonymous: true}, "")
-	if _, err := root.readFile(Options{AuthFile: user + "/none"}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := firstFile(root, Options{AuthFile: user + "/none"}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a named file that is absent: %v", err)
 	}
 
@@ -92,19 +97,19 @@ func TestUpstream_AuthFileLinks(t *testing.T) {
 			}
 			h := host{env: func(string) string { return "" }, root: true, top: top}
 			// Naming the file that was found gives the same file.
-			got, err := h.readFile(Options{})
+			got, err := firstFile(h, Options{})
 			if err != nil || got != want {
 				t.Fatalf("got %q, %v; want %q", got, err, want)
 			}
-			if again, err := h.readFile(Options{AuthFile: got}); err != nil || again != got {
+			if again, err := firstFile(h, Options{AuthFile: got}); err != nil || again != got {
 				t.Errorf("the second time: got %q, %v; want %q", again, err, got)
 			}
 		})
 	}
 }
 
-// Writing looks at podman's files first, then at docker's, and never at ostree's.
-func TestTheOrderForWriting(t *testing.T) {
+// After ostree's file come those of podman, then that of docker.
+func TestTheOrderOfTheFiles(t *testing.T) {
 	t.Parallel()
 	top, user := t.TempDir(), t.TempDir()
 	env := map[string]string{}
@@ -114,8 +119,8 @@ func TestTheOrderForWriting(t *testing.T) {
 		user + "/.config/containers/auth.json",
 		user + "/.docker/config.json",
 	}
-	for _, name := range append(all, user+"/.config/ostree/auth.json", user+"/run/containers/auth.json",
-		user+"/d/config.json") {
+	for _, name := range append(all, user+"/run/containers/auth.json", user+"/d/config.json",
+		user+"/ours/ostree/auth.json", user+"/run2/ostree/auth.json") {
 		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte("{}"), 0o600)); err != nil {
 			t.Fatal(err)
 		}
@@ -131,12 +136,14 @@ func TestTheOrderForWriting(t *testing.T) {
 			[]string{user + "/run/containers/auth.json", all[1], all[2]}},
 		{"docker's own variable", map[string]string{"DOCKER_CONFIG": user + "/d"}, Options{},
 			[]string{all[0], all[1], user + "/d/config.json"}},
+		{"only the first of ostree's", map[string]string{"XDG_RUNTIME_DIR": user + "/run2", "XDG_CONFIG_HOME": user + "/ours"},
+			Options{}, []string{user + "/run2/ostree/auth.json", all[2]}},
 		{"a file that is named", nil, Options{AuthFile: all[2]}, all[2:]},
 		{"none", map[string]string{"REGISTRY_AUTH_FILE": all[2]}, Options{Anonymous: true}, nil},
 	} {
 		clear(env)
 		maps.Copy(env, c.env)
-		got, err := h.authFiles(c.opts, WriteOrder)
+		got, err := h.authFiles(c.opts)
 		if diff := cmp.Diff(c.want, got); err != nil || diff != "" {
 			t.Errorf("%s: %v (-want +got):\n%s", c.name, err, diff)
 		}
