@@ -3,6 +3,7 @@ package access_test
 import (
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -142,6 +143,83 @@ func unauthorized(challenge string) answer {
 		w.WriteHeader(http.StatusUnauthorized)
 		return true
 	}
+}
+
+// withoutDigest leaves out the optional header of answers about manifests.
+type withoutDigest struct{ http.ResponseWriter }
+
+func (w withoutDigest) WriteHeader(status int) {
+	w.Header().Del("Docker-Content-Digest")
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func TestARegistryMayLeaveOutTheDigestOfAManifest(t *testing.T) {
+	t.Parallel()
+	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	s := newServer(t, true)
+	s.set(func(w http.ResponseWriter, r *http.Request) bool {
+		inner.ServeHTTP(withoutDigest{w}, r)
+		return true
+	})
+	o := access.Options{CertDir: trust(t, s)}
+	for range 2 { // the second image replaces the first
+		if err := write(t, s, o); err != nil {
+			t.Fatal(err)
+		}
+		if err := read(t, s, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A token may expire at any request, also when the content of a layer was just sent.
+func TestATokenThatExpiresIsRenewed(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{http.MethodHead, http.MethodPost, http.MethodPatch, http.MethodPut} {
+		t.Run(method, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t, true)
+			var mu sync.Mutex
+			var issued int
+			expired := false
+			s.set(func(w http.ResponseWriter, r *http.Request) bool {
+				mu.Lock()
+				defer mu.Unlock()
+				if r.URL.Path == "/token" {
+					issued++
+					_, _ = fmt.Fprintf(w, `{"token": "t%d"}`, issued)
+					return true
+				}
+				shown := r.Header.Get("Authorization")
+				if shown == "Bearer t1" && r.Method == method {
+					_, _ = io.Copy(io.Discard, r.Body)
+					expired = true
+				}
+				if shown != "" && (shown != "Bearer t1" || !expired) {
+					return false
+				}
+				return unauthorized(`Bearer realm="`+s.URL+`/token",service="x",scope="repository:a/b:pull,push"`)(
+					w, strip(r))
+			})
+			o := access.Options{CertDir: trust(t, s), Credentials: secret}
+			if err := write(t, s, o); err != nil {
+				t.Fatal(err)
+			}
+			if err := read(t, s, o); err != nil {
+				t.Fatal(err)
+			}
+			if !expired || issued < 2 {
+				t.Errorf("the token did not expire: %d tokens", issued)
+			}
+		})
+	}
+}
+
+// strip returns the request without credentials.
+func strip(r *http.Request) *http.Request {
+	r = r.Clone(r.Context())
+	r.Header.Del("Authorization")
+	return r
 }
 
 // The rule holds for every address: loopback is not exempt.

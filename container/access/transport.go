@@ -5,9 +5,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -92,7 +94,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	res, err := t.inner.RoundTrip(req)
+	sent := req.WithContext(req.Context())
+	res, err := t.inner.RoundTrip(sent)
 	if err != nil {
 		if t.plain {
 			return nil, err
@@ -103,7 +106,40 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		_ = res.Body.Close()
 		return nil, err
 	}
+	switch {
+	case res.StatusCode == http.StatusUnauthorized && req.GetBody != nil:
+		// A token expired. The library sends the same request again with a new one, but does not rewind its body.
+		req.Body = &lazyBody{open: req.GetBody}
+	case req.Method == http.MethodHead && strings.Contains(req.URL.Path, "/manifests/") &&
+		res.StatusCode == http.StatusOK && res.Header.Get("Docker-Content-Digest") == "":
+		// The header is optional. Without it nobody knows which manifest is there, so the library has to send its own.
+		res.StatusCode, res.Status = http.StatusNotFound, "404 Not Found"
+	}
 	return res, nil
+}
+
+// lazyBody is a request's body that is opened when it is read first, so that nothing is left open if it is not.
+type lazyBody struct {
+	open func() (io.ReadCloser, error)
+	body io.ReadCloser
+}
+
+func (b *lazyBody) Read(p []byte) (int, error) {
+	if b.body == nil {
+		body, err := b.open()
+		if err != nil {
+			return 0, fmt.Errorf("opening the content again: %w", err)
+		}
+		b.body = body
+	}
+	return b.body.Read(p)
+}
+
+func (b *lazyBody) Close() error {
+	if b.body == nil {
+		return nil
+	}
+	return b.body.Close()
 }
 
 func (t *Transport) check(u *url.URL) error {
