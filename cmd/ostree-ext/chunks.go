@@ -62,12 +62,12 @@ type contentFlags struct {
 	flags *pflag.FlagSet
 }
 
-func (f *contentFlags) add(c *cobra.Command) {
+func (f *contentFlags) add(a *app, c *cobra.Command) {
 	f.flags = c.Flags()
 	f.flags.StringVar(&f.repo, "repo", "", "`REPO` with the commit")
 	f.tree.add(f.flags)
 	addChunkFlags(f.flags)
-	fetchFlags(f.flags, &f.fetch.Registry)
+	fetchFlags(a, f.flags, &f.fetch.Registry)
 }
 
 // plan plans the layers of the content that the flags and, for a commit, rev name.
@@ -181,7 +181,7 @@ The layers are then those besides the commit's, and --max-layers is their number
 			return a.printLayers(cmd.Context(), report.OfPlan(p.Plan), out, "Planned layers")
 		},
 	}
-	f.add(c)
+	f.add(a, c)
 	c.Flags().StringVar(&list, "components", "", "`FILE` with a list of components, JSON, possibly compressed with gzip")
 	out.add(c.Flags(), true)
 	return c
@@ -243,7 +243,7 @@ that this program writes, and the annotations that ostree-ext, rpm-ostree and ch
 			})
 		},
 	}
-	fetchFlags(c.Flags(), &fetch.Registry)
+	fetchFlags(a, c.Flags(), &fetch.Registry)
 	out.add(c.Flags(), true)
 	return c
 }
@@ -275,7 +275,7 @@ components that changed them, and lists the components that were changed, added 
 			})
 		},
 	}
-	fetchFlags(c.Flags(), &fetch.Registry)
+	fetchFlags(a, c.Flags(), &fetch.Registry)
 	out.add(c.Flags(), true)
 	return c
 }
@@ -307,7 +307,7 @@ func newChunksExplainCommand(a *app) *cobra.Command {
 			return e.WriteText(printable.Writer(a.out))
 		},
 	}
-	f.add(c)
+	f.add(a, c)
 	out.add(c.Flags(), false)
 	return c
 }

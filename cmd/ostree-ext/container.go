@@ -1,6 +1,8 @@
 package main
 
 import (
+	"sync"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -14,16 +16,22 @@ func newContainerCommand(a *app) *cobra.Command {
 }
 
 // fetchFlags adds the options of every command that reads an image.
-func fetchFlags(fs *pflag.FlagSet, o *access.Options) {
-	authFileFlag(fs, o)
+func fetchFlags(a *app, fs *pflag.FlagSet, o *access.Options) {
+	authFileFlag(a, fs, o)
 	fs.BoolVar(&o.Anonymous, "auth-anonymous", false, "use no credentials, even if some are configured")
 	fs.StringVar(&o.CertDir, "cert-dir", "", "`DIR` with certificates and keys for the registry")
 	insecureFlag(fs, o)
 }
 
-func authFileFlag(fs *pflag.FlagSet, o *access.Options) {
+func authFileFlag(a *app, fs *pflag.FlagSet, o *access.Options) {
 	fs.StringVar(&o.AuthFile, "authfile", "", "`FILE` with credentials for the registry "+
 		"(default: $REGISTRY_AUTH_FILE, else those of ostree, podman and docker, in this order)")
+	var said sync.Map
+	o.Warn = func(message string) {
+		if _, again := said.LoadOrStore(message, true); !again {
+			a.warn(message)
+		}
+	}
 }
 
 func insecureFlag(fs *pflag.FlagSet, o *access.Options) {

@@ -59,7 +59,7 @@ an operating system and the commit is encapsulated: /etc becomes /usr/etc; /run,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.build(cmd, args[0], &f) },
 	}
 	f.tree.add(c.Flags())
-	f.add(c)
+	f.add(a, c)
 	return c
 }
 
@@ -81,11 +81,11 @@ func newRechunkCommand(a *app) *cobra.Command {
 	}
 	fs := c.Flags()
 	addFormatFlags(fs, "default: that of SRC")
-	f.add(c)
+	f.add(a, c)
 	return c
 }
 
-func (f *buildFlags) add(c *cobra.Command) {
+func (f *buildFlags) add(a *app, c *cobra.Command) {
 	fs := c.Flags()
 	fs.String("keep-base", "", "`IMGREF` of the base image whose layers are kept")
 	fs.String("repo", "", "`REPO` to also store the commit of --format=ostree in")
@@ -93,7 +93,7 @@ func (f *buildFlags) add(c *cobra.Command) {
 	addChunkFlags(fs)
 	addCheckPrior(fs, &f.checkPrior)
 	f.image.add(fs)
-	fetchFlags(fs, &f.fetch.Registry)
+	fetchFlags(a, fs, &f.fetch.Registry)
 	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
 }

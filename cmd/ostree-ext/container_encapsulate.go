@@ -72,7 +72,7 @@ commit becomes a single layer. With --contentmeta the content is split as that f
 	f.image.add(fs)
 	addChunkFlags(fs)
 	addCheckPrior(fs, &f.checkPrior)
-	authFileFlag(fs, &f.registry)
+	authFileFlag(a, fs, &f.registry)
 	insecureFlag(fs, &f.registry)
 	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")

@@ -62,7 +62,7 @@ ostree-unverified-image:TRANSPORT:NAME. This version refuses references that req
 	repoFlag(c, &repoPath)
 	c.Flags().StringVar(&ref, "write-ref", "", "`REF` to set to the commit")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
-	fetchFlags(c.Flags(), &fetch.Registry)
+	fetchFlags(a, c.Flags(), &fetch.Registry)
 	return c
 }
 
@@ -124,7 +124,7 @@ func newInfoCommand(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
-	fetchFlags(c.Flags(), &fetch.Registry)
+	fetchFlags(a, c.Flags(), &fetch.Registry)
 	return c
 }
 
@@ -170,7 +170,7 @@ func newCompareCommand(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
-	fetchFlags(c.Flags(), &fetch.Registry)
+	fetchFlags(a, c.Flags(), &fetch.Registry)
 	return c
 }
 

@@ -23,6 +23,9 @@ type Options struct {
 	CertDir string
 	// InsecureSkipTLSVerify accepts any certificate, and uses plain HTTP if the registry does not answer HTTPS.
 	InsecureSkipTLSVerify bool
+	// Warn is called, if set, with what was ignored: files with credentials that nobody named and that cannot be read.
+	// It may be called more than once with the same text, and by several goroutines.
+	Warn func(string)
 }
 
 // Credentials are a user name with a password, or one of the tokens.

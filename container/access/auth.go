@@ -33,14 +33,15 @@ func thisHost() host {
 	return host{env: os.Getenv, root: os.Geteuid() == 0, home: home}
 }
 
-// authFiles returns the existing files with credentials, in the order of the package comment. If a file is named, by the
-// options or the environment, it must exist and is the only one returned.
-func (h host) authFiles(o Options) ([]string, error) {
+// authFiles returns the files with credentials, in the order of the package comment. If a file is named, by the options
+// or the environment, it must exist and is the only one returned. Other files that cannot be looked at are left out,
+// with a warning.
+func (h host) authFiles(o Options) (keychain, error) {
 	if err := o.Check(); err != nil {
-		return nil, err
+		return keychain{}, err
 	}
 	if o.Anonymous {
-		return nil, nil
+		return keychain{}, nil
 	}
 	asked := o.AuthFile
 	if asked == "" {
@@ -48,32 +49,31 @@ func (h host) authFiles(o Options) ([]string, error) {
 	}
 	if asked != "" {
 		if _, err := os.Stat(asked); err != nil {
-			return nil, fmt.Errorf("credentials: %w", err)
+			return keychain{}, fmt.Errorf("credentials: %w", err)
 		}
-		return []string{asked}, nil
+		return keychain{files: []string{asked}}, nil
 	}
+	k := keychain{forgive: func(err error) {
+		if o.Warn != nil {
+			o.Warn(fmt.Sprintf("a file with credentials is ignored, because it cannot be read: %v", err))
+		}
+	}}
 	// As in ostree, only the first of its own files counts.
-	files, err := existing(h.ostreeFiles())
-	if err != nil {
-		return nil, err
-	}
-	tools, err := existing(h.toolFiles())
-	if err != nil {
-		return nil, err
-	}
-	return append(files[:min(1, len(files))], tools...), nil
+	k.files = k.existing(h.ostreeFiles())
+	k.files = append(k.files[:min(1, len(k.files))], k.existing(h.toolFiles())...)
+	return k, nil
 }
 
-func existing(names []string) ([]string, error) {
+func (k keychain) existing(names []string) []string {
 	var files []string
 	for _, f := range names {
 		if _, err := os.Stat(f); err == nil {
 			files = append(files, f)
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("credentials: %w", err)
+			k.forgive(err)
 		}
 	}
-	return files, nil
+	return files
 }
 
 func (h host) ostreeFiles() []string {
@@ -119,15 +119,18 @@ func (h host) toolFiles() []string {
 
 // keychain is a list of credential files. The first file with credentials for a registry is used, and later ones are
 // not read.
-type keychain []string
+type keychain struct {
+	files []string
+	// forgive is called for a file that cannot be read. If nil, because the file was named, it is an error.
+	forgive func(error)
+}
 
 // Keychain returns the credentials for registries.
 func (o Options) Keychain() (authn.Keychain, error) {
 	if c := o.Credentials; c != nil && !o.Anonymous {
 		return fixedCredentials(*c), nil
 	}
-	files, err := thisHost().authFiles(o)
-	return keychain(files), err
+	return thisHost().authFiles(o)
 }
 
 func readAuthFile(name string) (*configfile.ConfigFile, error) {
@@ -164,8 +167,12 @@ func credentials(keys authn.Keychain, repository string) (*Credentials, error) {
 // Resolve implements [authn.Keychain]. Credentials for a repository or a namespace are preferred to those of its
 // registry.
 func (k keychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
-	for _, file := range k {
+	for _, file := range k.files {
 		f, err := readAuthFile(file)
+		if err != nil && k.forgive != nil {
+			k.forgive(err)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

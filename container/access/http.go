@@ -124,8 +124,8 @@ func (o Options) SystemContext(repository string) (*types.SystemContext, error) 
 		sys.DockerBearerRegistryToken = c.RegistryToken
 	}
 	// The library reads this file for mirrors, which do not get the credentials above.
-	if files, ok := keys.(keychain); ok && len(files) > 0 {
-		sys.AuthFilePath = files[0]
+	if k, ok := keys.(keychain); ok && len(k.files) > 0 {
+		sys.AuthFilePath = k.files[0]
 	}
 	return sys, nil
 }

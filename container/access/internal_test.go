@@ -6,14 +6,17 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
 )
 
 func firstFile(h host, opts Options) (string, error) {
-	files, err := h.authFiles(opts)
-	return append(files, "")[0], err
+	k, err := h.authFiles(opts)
+	return append(k.files, "")[0], err
 }
 
 func TestUpstream_AuthFileOrder(t *testing.T) {
@@ -144,8 +147,49 @@ func TestTheOrderOfTheFiles(t *testing.T) {
 		clear(env)
 		maps.Copy(env, c.env)
 		got, err := h.authFiles(c.opts)
-		if diff := cmp.Diff(c.want, got); err != nil || diff != "" {
+		if diff := cmp.Diff(c.want, got.files); err != nil || diff != "" {
 			t.Errorf("%s: %v (-want +got):\n%s", c.name, err, diff)
 		}
+	}
+}
+
+func TestAFileThatCannotBeReadIsAWarningUnlessItWasNamed(t *testing.T) {
+	t.Parallel()
+	repository, err := name.NewRepository("registry.example/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, create := range map[string]func(string) error{
+		"not JSON":         func(f string) error { return os.WriteFile(f, []byte("{"), 0o600) },
+		"a folder":         func(f string) error { return os.Mkdir(f, 0o700) },
+		"a link to itself": func(f string) error { return os.Symlink(f, f) },
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			home := t.TempDir()
+			docker := filepath.Join(home, ".docker")
+			config := filepath.Join(docker, "config.json")
+			if err := errors.Join(os.Mkdir(docker, 0o700), create(config)); err != nil {
+				t.Fatal(err)
+			}
+			var warned []string
+			o := Options{Warn: func(s string) { warned = append(warned, s) }}
+			h := host{env: func(string) string { return "" }, home: home, top: t.TempDir()}
+			keys, err := h.authFiles(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := keys.Resolve(repository)
+			if err != nil || got != authn.Anonymous || len(warned) != 1 || !strings.Contains(warned[0], config) {
+				t.Errorf("got %v, %v; warnings %q", got, err, warned)
+			}
+			o.AuthFile = config
+			if keys, err = h.authFiles(o); err == nil {
+				_, err = keys.Resolve(repository)
+			}
+			if err == nil || len(warned) != 1 {
+				t.Errorf("the file was named: got %v, warnings %q", err, warned)
+			}
+		})
 	}
 }
