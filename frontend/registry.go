@@ -63,7 +63,7 @@ func (t *target) serve(ctx context.Context) (*registry, error) {
 	}
 	mounts := []client.Mount{readonly(dirLayout, layout), readonly(dirResult, t.output.ref)}
 	args := []string{
-		"serve", "--layout=" + dirLayout, "--result=" + dirResult, "--repository=-",
+		"serve", "--layout=" + dirLayout, "--result=" + dirResult, "--repository=" + r.repository,
 		"--platform=" + platforms.FormatAll(t.platform), fmt.Sprintf("--whole=%t", r.whole),
 	}
 	if kept {
@@ -73,7 +73,7 @@ func (t *target) serve(ctx context.Context) (*registry, error) {
 	// Using the builder's own network needs a permission. The default network of containers is often the same.
 	for _, network := range []pb.NetMode{pb.NetMode_HOST, pb.NetMode_UNSET} {
 		var p *process
-		if p, err = t.start(ctx, mounts, network, args, r.repository); err == nil {
+		if p, err = t.start(ctx, mounts, network, args); err == nil {
 			r.address = p.address
 			end := t.answerRequests(ctx, r, p)
 			r.close = func() {
@@ -108,11 +108,8 @@ type process struct {
 	answers io.WriteCloser
 }
 
-// start runs our program in a network and waits for its address. The program reads the secret from its standard input,
-// because others can read a command line.
-func (b *job) start(
-	ctx context.Context, mounts []client.Mount, network pb.NetMode, args []string, secret string,
-) (*process, error) {
+// start runs our program in a network and waits for its address.
+func (b *job) start(ctx context.Context, mounts []client.Mount, network pb.NetMode, args []string) (*process, error) {
 	native := platforms.Normalize(b.native)
 	ctr, err := b.client.NewContainer(ctx, client.NewContainerRequest{
 		NetMode: network,
@@ -158,11 +155,7 @@ func (b *job) start(
 	timed, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	defer context.AfterFunc(timed, func() { _ = out.CloseWithError(context.Cause(timed)) })()
-	_, err = fmt.Fprintln(answers, secret)
-	if err == nil {
-		p.address, err = p.line()
-	}
-	if err != nil {
+	if p.address, err = p.line(); err != nil {
 		p.stop()
 		return nil, fmt.Errorf("starting the registry of layers: %w", err)
 	}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -76,19 +75,13 @@ func runServe(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
 	fs.StringVar(&c.Layout, "layout", "", "`DIR` with the image")
 	fs.StringVar(&c.Result, "result", "", "`DIR` with the chunk step's result")
-	fs.StringVar(&c.Repository, "repository", "", "`NAME` of the image; - reads it from the first line of standard input")
+	fs.StringVar(&c.Repository, "repository", "", "`NAME` of the image")
 	fs.BoolVar(&c.Whole, "whole", false, "serve one image of all layers")
 	lent := fs.String("lent", "", "empty `DIR` for layers of the prior image, which are requested on standard output and "+
 		"read from standard input")
 	platform := fs.String("platform", "", "`PLATFORM` of the image")
 	if err := fs.Parse(args); err != nil {
 		return err
-	}
-	if c.Repository == "-" {
-		var err error
-		if c.Repository, err = readLine(os.Stdin); err != nil {
-			return fmt.Errorf("serve: reading the name of the image: %w", err)
-		}
 	}
 	if c.Repository == "" {
 		return errors.New("serve: --repository is needed")
@@ -102,18 +95,4 @@ func runServe(ctx context.Context, args []string) error {
 		c.Prior = &serve.PriorLayers{Dir: *lent}
 	}
 	return serve.Run(ctx, c, os.Stdin, os.Stdout)
-}
-
-// readLine reads a short line and nothing behind it.
-func readLine(r io.Reader) (string, error) {
-	var line []byte
-	for b := make([]byte, 1); len(line) < 256; line = append(line, b[0]) {
-		if _, err := io.ReadFull(r, b); err != nil {
-			return "", err
-		}
-		if b[0] == '\n' {
-			return string(line), nil
-		}
-	}
-	return "", errors.New("the line is too long")
 }
