@@ -3,9 +3,12 @@
 package frontend_test
 
 import (
+	"encoding/base64"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking"
 )
 
 // TestInterop_APriorImageWithALayerOnTopLosesNoFile builds on top of our image with BuildKit alone. The image inherits
@@ -38,8 +41,11 @@ func TestInterop_APriorImageWithALayerOnTopLosesNoFile(t *testing.T) {
 // continue, which is a warning.
 func TestInterop_AnOrdinaryPriorImageIsAFirstBuild(t *testing.T) {
 	base := env.host + "/debian"
-	log := env.daemon.build(t, request{file: syntax("prior="+base) + "FROM " + base + "\n", name: "switching"})
-	if !strings.Contains(log, "was not made by ostree-ext") {
-		t.Errorf("the log does not say why layers are planned from scratch:\n%s", log)
+	out := env.daemon.build(t, request{file: syntax("prior="+base) + "FROM " + base + "\n", name: "switching",
+		args: []string{"--progress=rawjson"}})
+	warning := "the prior image " + base + " was not made by ostree-ext, as it has no label " + chunking.LabelRecord +
+		": layers are planned afresh"
+	if !strings.Contains(out, base64.StdEncoding.EncodeToString([]byte(warning))) {
+		t.Errorf("the build does not say why layers are planned afresh:\n%s", out)
 	}
 }
