@@ -139,8 +139,9 @@ func TestTheOrderOfTheFiles(t *testing.T) {
 			[]string{user + "/run/containers/auth.json", all[1], all[2]}},
 		{"docker's own variable", map[string]string{"DOCKER_CONFIG": user + "/d"}, Options{},
 			[]string{all[0], all[1], user + "/d/config.json"}},
-		{"only the first of ostree's", map[string]string{"XDG_RUNTIME_DIR": user + "/run2", "XDG_CONFIG_HOME": user + "/ours"},
-			Options{}, []string{user + "/run2/ostree/auth.json", all[2]}},
+		{"only the first of ostree's",
+			map[string]string{"XDG_RUNTIME_DIR": user + "/run2", "XDG_CONFIG_HOME": user + "/ours"}, Options{},
+			[]string{user + "/run2/ostree/auth.json", all[2]}},
 		{"a file that is named", nil, Options{AuthFile: all[2]}, all[2:]},
 		{"none", map[string]string{"REGISTRY_AUTH_FILE": all[2]}, Options{Anonymous: true}, nil},
 	} {
