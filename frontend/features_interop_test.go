@@ -154,7 +154,7 @@ func TestInterop_AnSBOMIsAttached(t *testing.T) {
 		t.Fatal(err)
 	}
 	if manifest := jsonOf(t, read(t, attestation).manifest); !strings.Contains(manifest, "spdx.dev") {
-		t.Errorf("the attestation is no SBOM: %s", manifest)
+		t.Errorf("the attestation is not an SBOM: %s", manifest)
 	}
 }
 

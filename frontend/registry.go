@@ -63,7 +63,7 @@ func (t *target) serve(ctx context.Context) (*registry, error) {
 	}
 	mounts := []client.Mount{readonly(dirLayout, layout), readonly(dirResult, t.output.ref)}
 	args := []string{
-		"serve", "--layout=" + dirLayout, "--result=" + dirResult, "--repository=" + r.repository,
+		"serve", "--layout=" + dirLayout, "--result=" + dirResult,
 		"--platform=" + platforms.FormatAll(t.platform), fmt.Sprintf("--whole=%t", r.whole),
 	}
 	if kept {
@@ -73,7 +73,7 @@ func (t *target) serve(ctx context.Context) (*registry, error) {
 	// Using the builder's own network needs a permission. The default network of containers is often the same.
 	for _, network := range []pb.NetMode{pb.NetMode_HOST, pb.NetMode_UNSET} {
 		var p *process
-		if p, err = t.start(ctx, mounts, network, args); err == nil {
+		if p, err = t.start(ctx, mounts, network, args, r.repository); err == nil {
 			r.address = p.address
 			end := t.answerRequests(ctx, r, p)
 			r.close = func() {
@@ -108,8 +108,14 @@ type process struct {
 	answers io.WriteCloser
 }
 
+// RepositoryVariable names the environment variable with the secret name of the image that our program serves. Every
+// user of the builder's machine can read the command line of a process, but not its environment.
+const RepositoryVariable = "OSTREE_EXT_REPOSITORY"
+
 // start runs our program in a network and waits for its address.
-func (b *job) start(ctx context.Context, mounts []client.Mount, network pb.NetMode, args []string) (*process, error) {
+func (b *job) start(
+	ctx context.Context, mounts []client.Mount, network pb.NetMode, args []string, repository string,
+) (*process, error) {
 	native := platforms.Normalize(b.native)
 	ctr, err := b.client.NewContainer(ctx, client.NewContainerRequest{
 		NetMode: network,
@@ -131,6 +137,7 @@ func (b *job) start(ctx context.Context, mounts []client.Mount, network pb.NetMo
 	stdin, answers := io.Pipe()
 	proc, err := ctr.Start(ctx, client.StartRequest{
 		Args: append([]string{b.program}, args...), Cwd: "/", Stdin: stdin, Stdout: stdout,
+		Env: []string{RepositoryVariable + "=" + repository},
 	})
 	if err != nil {
 		release()

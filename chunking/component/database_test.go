@@ -1,10 +1,8 @@
 package component_test
 
 import (
-	"compress/gzip"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"slices"
@@ -18,6 +16,7 @@ import (
 	tree "github.com/ostree-ext/ostree-ext-go/chunking/component/internal/treetest"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/rpm"
+	"github.com/ostree-ext/ostree-ext-go/internal/testfiles"
 )
 
 func TestASourcesChangesAreThoseOfAllItsPackagesByDay(t *testing.T) {
@@ -255,19 +254,7 @@ func TestARealAlpine(t *testing.T) {
 // directories.
 func suse(t *testing.T) tree.Files {
 	t.Helper()
-	f, err := os.Open("rpm/testdata/sle15-bci.ndb.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
+	data := testfiles.Read(t, "rpm/testdata/sle15-bci.ndb.gz")[0].Data
 	files := tree.Files{
 		"/usr/lib/sysimage/rpm/Packages.db": tree.Text(string(data)),
 		"/var/lib/rpm":                      tree.Symlink("../../usr/lib/sysimage/rpm"),

@@ -1,14 +1,13 @@
 package packing_test
 
 import (
-	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"math"
-	"os"
 	"testing"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/packing"
+	"github.com/ostree-ext/ostree-ext-go/internal/testfiles"
 )
 
 // fedora reads the 396 packages of a Fedora CoreOS image that ostree-ext ships for its own tests. Each gets the chance
@@ -16,21 +15,13 @@ import (
 // build has 0.9999.
 func fedora(t testing.TB, d float64) (items []packing.Item, chances map[string]float64) {
 	t.Helper()
-	f, err := os.Open("../upstream/testdata/fedora-coreos-contentmeta.json.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
+	data := testfiles.Read(t, "../upstream/testdata/fedora-coreos-contentmeta.json.gz")[0].Data
 	var list []struct {
 		ID        string `json:"identifier"`
 		Frequency uint32 `json:"change_frequency"`
 		Size      uint64 `json:"size"`
 	}
-	if err := json.NewDecoder(z).Decode(&list); err != nil {
+	if err := json.Unmarshal(data, &list); err != nil {
 		t.Fatal(err)
 	}
 	chances = make(map[string]float64, len(list))

@@ -1,7 +1,6 @@
 package upstream_test
 
 import (
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -19,22 +18,15 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
 	"github.com/ostree-ext/ostree-ext-go/chunking/upstream"
 	"github.com/ostree-ext/ostree-ext-go/internal/fixtures"
+	"github.com/ostree-ext/ostree-ext-go/internal/testfiles"
 )
 
 // fedora returns the list of the 396 packages of a Fedora CoreOS.
 func fedora(t testing.TB) []upstream.Package {
 	t.Helper()
-	f, err := os.Open("testdata/fedora-coreos-contentmeta.json.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var out []upstream.Package
-	if err := json.NewDecoder(z).Decode(&out); err != nil {
+	data := testfiles.Read(t, "testdata/fedora-coreos-contentmeta.json.gz")[0].Data
+	if err := json.Unmarshal(data, &out); err != nil {
 		t.Fatal(err)
 	}
 	return out

@@ -75,7 +75,8 @@ func runServe(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
 	fs.StringVar(&c.Layout, "layout", "", "`DIR` with the image")
 	fs.StringVar(&c.Result, "result", "", "`DIR` with the chunk step's result")
-	fs.StringVar(&c.Repository, "repository", "", "`NAME` of the image")
+	fs.StringVar(&c.Repository, "repository", os.Getenv(frontend.RepositoryVariable),
+		"`NAME` of the image (default: $"+frontend.RepositoryVariable+", which others cannot read)")
 	fs.BoolVar(&c.Whole, "whole", false, "serve one image of all layers")
 	lent := fs.String("lent", "", "empty `DIR` for layers of the prior image, which are requested on standard output and "+
 		"read from standard input")
