@@ -71,6 +71,28 @@ func newSpaceBudget(rootFD int, c *Config) (*spaceBudget, error) {
 	return b, nil
 }
 
+// Room checks that the filesystem has room for a number of bytes more, beside what the configuration keeps free. The
+// error wraps [ErrNoSpace] and says how much is missing.
+func (r *Repo) Room(n int64) error {
+	var st unix.Statfs_t
+	if err := retry(func() error { return unix.Fstatfs(r.rootFD, &st) }); err != nil {
+		return fmt.Errorf("measuring free space: %w", err)
+	}
+	free, limit := int64(min(st.Bavail, math.MaxInt64/uint64(max(1, st.Bsize))))*int64(st.Bsize), "" //nolint:unconvert
+	b, err := newSpaceBudget(r.rootFD, r.Config())
+	if err != nil {
+		return err
+	}
+	if b != nil {
+		free, limit = b.left.Load()*b.blockSize, " beside "+b.limit
+	}
+	if n > free {
+		return fmt.Errorf("%w in %s: %s are needed, %s are there%s: %s are missing",
+			ErrNoSpace, r.path, formatSize(n), formatSize(free), limit, formatSize(n-free))
+	}
+	return nil
+}
+
 // percentOf returns a percentage of a number of fragments, in blocks.
 func percentOf(fragments, fragmentSize, blockSize, percent uint64) uint64 {
 	hi, lo := bits.Mul64(fragments, fragmentSize)

@@ -191,7 +191,7 @@ func (a *app) buildOpened(
 			a.reportDropped(p.Made.Dropped, result)
 		}
 		result.Commit = p.Commit.String()
-		if err := store(ctx, o, p, in.repo); err != nil {
+		if err := keepCommit(ctx, o, p, in.repo); err != nil {
 			return nil, err
 		}
 	}
@@ -262,9 +262,9 @@ func sourceDateEpoch(other time.Time) (time.Time, error) {
 	return other, nil
 }
 
-// store stores the commit of an image in the repository of the options, if there is one. The commit was made from a
+// keepCommit stores the commit of an image in the repository of the options, if there is one. The commit was made from a
 // root filesystem, or comes from an image and is in the repository from.
-func store(ctx context.Context, o *request.Options, p *request.Planned, from *repo.Repo) error {
+func keepCommit(ctx context.Context, o *request.Options, p *request.Planned, from *repo.Repo) error {
 	if o.Store == "" {
 		return nil
 	}

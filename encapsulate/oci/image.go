@@ -198,6 +198,17 @@ func FromDocument(data []byte) (*Image, error) {
 	return i, nil
 }
 
+// FromStored returns the image of a manifest and a configuration that were stored apart from the layers. Its layers
+// cannot be read.
+func FromStored(manifest, config []byte) (*Image, error) {
+	top := Document{Raw: manifest, MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(manifest)}
+	var m ocispec.Manifest
+	if err := errors.Join(CheckManifest(manifest), json.Unmarshal(manifest, &m)); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	return New(top, m, config, nil)
+}
+
 // Parse parses a configuration.
 func (c *Config) Parse(data []byte) error {
 	if err := jsonkeys.Check(data, configKeys); err != nil {

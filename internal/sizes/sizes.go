@@ -1,7 +1,13 @@
-// Package sizes formats numbers of bytes for people.
+// Package sizes formats numbers of bytes for people, and reads what they write.
 package sizes
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
 
 // Format formats a number of bytes as GLib does, and so as ostree and upstream do: with powers of 1000, one decimal,
 // and a no-break space before the unit. The unit is chosen before rounding, so 999950 is "1000.0 kB".
@@ -19,4 +25,24 @@ func Format(n int64) string {
 		unit++
 	}
 	return fmt.Sprintf("%.1f\u00a0%s", float64(n)/float64(div), units[unit])
+}
+
+// ErrInvalid says that text is not a number of bytes.
+var ErrInvalid = errors.New("not a size: write a number of bytes, or one with a unit, such as 500MB or 2GiB")
+
+var units = map[string]float64{
+	"": 1, "b": 1, "k": 1e3, "kb": 1e3, "m": 1e6, "mb": 1e6, "g": 1e9, "gb": 1e9, "t": 1e12, "tb": 1e12,
+	"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40,
+}
+
+// Parse reads a number of bytes with an optional unit: kB, MB, GB and TB are powers of 1000, KiB, MiB, GiB and TiB of
+// 1024. Case does not matter, nor does the B. The error is [ErrInvalid].
+func Parse(s string) (int64, error) {
+	end := strings.LastIndexAny(s, "0123456789.") + 1
+	unit, ok := units[strings.ToLower(strings.TrimSpace(s[end:]))]
+	n, err := strconv.ParseFloat(s[:end], 64)
+	if n *= unit; !ok || err != nil || n < 0 || n >= math.MaxInt64 {
+		return 0, ErrInvalid
+	}
+	return int64(n), nil
 }

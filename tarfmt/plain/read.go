@@ -41,6 +41,7 @@ type Reader[C any] struct {
 	in     *tar.Reader
 	opts   ReadOptions
 	name   string // of the entry
+	header *tar.Header
 }
 
 // NewReader returns a reader of a layer's decompressed stream. Reading fails once the context is done. The reader reads
@@ -69,7 +70,7 @@ func (r *Reader[C]) Next() (overlay.Entry[C], error) {
 		if h.Typeflag == tar.TypeXGlobalHeader {
 			continue
 		}
-		r.name = h.Name
+		r.name, r.header = h.Name, h
 		e, err := r.entry(h)
 		if err != nil {
 			return e, fmt.Errorf("%.200q: %w", h.Name, err)
@@ -77,6 +78,10 @@ func (r *Reader[C]) Next() (overlay.Entry[C], error) {
 		return e, nil
 	}
 }
+
+// Header returns the header of the entry that [Reader.Next] returned last, which has the owner and mode of whiteouts,
+// and times. It must not be changed.
+func (r *Reader[C]) Header() *tar.Header { return r.header }
 
 // Read reads the content of the entry that [Reader.Next] returned last.
 func (r *Reader[C]) Read(p []byte) (int, error) {

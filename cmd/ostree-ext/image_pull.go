@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/spf13/cobra"
+
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/store"
+	"github.com/ostree-ext/ostree-ext-go/internal/output"
+	"github.com/ostree-ext/ostree-ext-go/internal/printable"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+)
+
+// pullFlags are the options of pulling.
+type pullFlags struct {
+	check, digestFile string
+	asJSON            bool
+	opts              store.Options
+	imports           store.ImportOptions
+	maxBytes          sizeValue
+}
+
+func newImagePullCommand(a *app) *cobra.Command {
+	var f pullFlags
+	c := &cobra.Command{
+		Use:   "pull [--check=FILE] REPO OSTREEIMGREF",
+		Short: "Store an image with all its layers",
+		Long: `Fetches the layers that the repository does not have, each into a commit of its own, and writes the
+merge commit: the tree of the whole image. Any image can be pulled, also one that was not made from a
+commit. Layers that were fetched stay if the command fails, so that the next attempt goes on from there.
+Layers that no image needs any more are removed.
+
+With --check, nothing is fetched: if there is an update, its manifest is written to the file, and the
+update is recorded. Whether the file is written is the answer.`,
+		Example: `  ostree-ext container image pull /ostree/repo ostree-unverified-registry:registry.example/os:latest
+  ostree-ext container image pull --check=update.json /ostree/repo \
+      ostree-unverified-registry:registry.example/os:latest`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkFetch(&f.opts.Source.Registry); err != nil {
+				return err
+			}
+			ref, err := parseOstreeReference(args[1])
+			if err != nil {
+				return err
+			}
+			f.imports.MaxBytes = int64(f.maxBytes)
+			return withRepo(args[0], func(r *repo.Repo) error { return a.pull(cmd.Context(), r, ref, &f) })
+		},
+	}
+	fs := c.Flags()
+	fs.StringVar(&f.check, "check", "", "only look for an update, and write its manifest to `FILE`")
+	fs.StringVar(&f.digestFile, "ostree-digestfile", "", "write the merge commit to `FILE`")
+	fs.IntVar(&f.imports.Layers, "layers", store.DefaultLayers, "`NUMBER` of layers to fetch at once")
+	fs.Var(&f.maxBytes, "max-bytes", "fetch nothing if more than `SIZE` is missing, such as 500MB")
+	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
+	c.MarkFlagsMutuallyExclusive("check", "json")
+	fetchFlags(a, fs, &f.opts.Source.Registry)
+	return c
+}
+
+// pulled is the JSON form of the result.
+type pulled struct {
+	Image    string            `json:"image"`
+	Commit   string            `json:"commit"`
+	Base     string            `json:"base,omitempty"`
+	Digest   digest.Digest     `json:"digest"`
+	Version  string            `json:"version,omitempty"`
+	Changed  bool              `json:"changed"`
+	Fetched  int               `json:"layers_fetched"`
+	Bytes    int64             `json:"bytes_fetched"`
+	Filtered map[string]int    `json:"filtered,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+}
+
+// pull pulls an image and prints what upstream's program prints.
+func (a *app) pull(ctx context.Context, r *repo.Repo, ref imgref.OstreeImageReference, f *pullFlags) (err error) {
+	p, err := store.Prepare(ctx, r, ref, f.opts)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	for _, w := range p.Warnings {
+		a.warn(w.Error())
+	}
+	if p.Present {
+		if err := writeDigestFile(ctx, f.digestFile, p.Previous); err != nil {
+			return err
+		}
+		if f.asJSON {
+			return a.printJSON(pulledImage(ref, p.Previous))
+		}
+		return a.printf("No changes in %s => %s\n", ref, p.Previous.Commit)
+	}
+	if f.check != "" {
+		return output.WriteFile(ctx, f.check, p.Image.Top.Raw)
+	}
+	missing, size := p.Missing()
+	if !f.asJSON {
+		if err := a.printPlan(p, len(missing), size); err != nil {
+			return err
+		}
+	}
+	show := a.newProgress()
+	f.imports.Progress = show.event
+	res, err := p.Import(ctx, f.imports)
+	show.stop()
+	if err != nil {
+		return err
+	}
+	if line := filteredLine(res.Filtered); line != "" {
+		fmt.Fprintln(a.err, line)
+	}
+	if err := writeDigestFile(ctx, f.digestFile, res.Image); err != nil {
+		return err
+	}
+	if f.asJSON {
+		out := pulledImage(ref, res.Image)
+		out.Changed, out.Fetched, out.Bytes, out.Filtered = true, len(missing), size, res.Filtered
+		if !res.Base.IsZero() {
+			out.Base = res.Base.String()
+		}
+		return a.printJSON(out)
+	}
+	return a.printf("Wrote: %s => %s\n", ref, res.Commit)
+}
+
+func pulledImage(ref imgref.OstreeImageReference, img *store.Image) pulled {
+	return pulled{
+		Image: ref.String(), Commit: img.Commit.String(), Digest: img.ManifestDigest, Version: store.Version(img.Image),
+		Labels: img.Config.Labels,
+	}
+}
+
+// printPlan prints what is going to be fetched.
+func (a *app) printPlan(p *store.Prepared, missing int, size int64) error {
+	if d := p.Compare(); d != nil {
+		if err := a.printf("%s", formatManifestDiff(*d)); err != nil {
+			return err
+		}
+	}
+	if missing == 0 {
+		return nil
+	}
+	return a.printf("layers already present: %d; layers needed: %d (%s)\n", len(p.Layers)-missing, missing,
+		sizes.Format(size))
+}
+
+// filteredLine says which files of an image have no place on a host, in upstream's words, or nothing if there are none.
+func filteredLine(filtered map[string]int) string {
+	if len(filtered) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("Image contains non-ostree compatible file paths:")
+	for _, name := range slices.Sorted(maps.Keys(filtered)) {
+		fmt.Fprintf(&b, " %s: %d", printable.Line(name), filtered[name])
+	}
+	return b.String()
+}
+
+func writeDigestFile(ctx context.Context, name string, img *store.Image) error {
+	if name == "" {
+		return nil
+	}
+	return output.WriteFile(ctx, name, []byte(img.Commit.String()))
+}
+
+// sizeValue is a number of bytes with an optional unit.
+type sizeValue int64
+
+func (v *sizeValue) String() string {
+	if *v == 0 {
+		return ""
+	}
+	return sizes.Format(int64(*v))
+}
+
+func (v *sizeValue) Type() string { return "size" }
+
+func (v *sizeValue) Set(s string) error {
+	n, err := sizes.Parse(s)
+	if err != nil {
+		return err
+	}
+	*v = sizeValue(n)
+	return nil
+}

@@ -1,0 +1,333 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ostree-ext/ostree-ext-go/container"
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
+)
+
+// Options are the options of [Prepare]. The zero value is what most callers need.
+type Options struct {
+	// Source says how the image is opened.
+	Source source.Options
+	// Offline forbids asking for the manifest. Only an image that is stored under a reference with a digest is then found.
+	Offline bool
+	// Bootable refuses images that a host cannot boot: without the label of a bootable commit, or for other processors.
+	Bootable bool
+}
+
+// Errors about images that cannot be pulled as asked for.
+var (
+	// ErrOffline says that the manifest would have to be fetched.
+	ErrOffline = errors.New("Manifest fetch required in offline mode") //nolint:staticcheck // upstream's text
+	// ErrNotBootable is wrapped by errors about images that a host cannot boot.
+	ErrNotBootable = errors.New("image cannot be booted here")
+)
+
+// Layer is a layer of an image that is to be imported.
+type Layer struct {
+	*oci.Layer
+	// Commit is the layer's commit if it is stored, and zero otherwise.
+	Commit object.Checksum
+	// moved is set if the commit was found by its diff-id, and has no ref with this digest yet.
+	moved bool
+}
+
+// Prepared is an image that was opened. Close it.
+type Prepared struct {
+	// Ref is what the image was opened by.
+	Ref imgref.OstreeImageReference
+	// Previous is the image that is stored under the reference, or nil.
+	Previous *Image
+	// Present is set if Previous is the image that the reference names now. Then there is nothing to import, and the
+	// fields below are not set.
+	Present bool
+	// Image is the opened image.
+	Image *oci.Image
+	// Layers are the layers of the image in its order, each digest once.
+	Layers []Layer
+	// Warnings are about stored images that could not be read.
+	Warnings []error
+
+	repo   *repo.Repo
+	layers *oci.CommitLayers // nil if the image does not hold a commit
+}
+
+// Prepare finds out what is needed to store an image. If another image is stored under the reference, the new one is
+// recorded as its update, see [CachedUpdate]. An image that is already stored is recognised by the digest of its
+// manifest or of its configuration.
+func Prepare(
+	ctx context.Context, r *repo.Repo, ref imgref.OstreeImageReference, opts Options,
+) (p *Prepared, err error) {
+	p = &Prepared{Ref: ref, repo: r}
+	p.Previous, err = Query(ctx, r, ref.Image)
+	switch {
+	case errors.Is(err, ErrNoImage):
+	case errors.Is(err, ErrCorrupt):
+		p.Previous = nil
+		p.Warnings = append(p.Warnings, fmt.Errorf("failed to query image commit: %w", err))
+	case err != nil:
+		return nil, err
+	}
+	trusted := ref.Signature.Kind != imgref.ContainerPolicyAllowInsecure
+	if d := pinned(ref.Image); p.Previous != nil && d != "" && d == p.Previous.ManifestDigest && !trusted {
+		p.Present = true
+		return p, nil
+	}
+	if opts.Offline {
+		return nil, ErrOffline
+	}
+	if p.Image, err = source.Open(ctx, ref, opts.Source); err != nil {
+		return nil, err
+	}
+	if err := p.inspect(ctx, opts); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+// pinned returns the digest in the reference of an image in a registry, or "".
+func pinned(ref imgref.ImageReference) digest.Digest {
+	_, after, _ := strings.Cut(ref.Name, "@")
+	if ref.Transport != imgref.Registry {
+		return ""
+	}
+	return digest.Digest(after)
+}
+
+func (p *Prepared) inspect(ctx context.Context, opts Options) error {
+	img := p.Image
+	if prev := p.Previous; prev != nil {
+		same := img.Top.Digest == prev.ManifestDigest ||
+			img.Manifest.Config.Digest != "" && img.Manifest.Config.Digest == prev.Manifest.Config.Digest
+		if same {
+			p.Present = true
+			return nil
+		}
+	}
+	if err := p.arrange(); err != nil {
+		return err
+	}
+	if opts.Bootable {
+		if err := checkBootable(img); err != nil {
+			return err
+		}
+	}
+	if p.Previous != nil {
+		if err := cacheUpdate(ctx, p.repo, p.Previous.Commit, img); err != nil {
+			return fmt.Errorf("recording the update of %s: %w", p.Ref.Image, err)
+		}
+	}
+	return p.find(ctx)
+}
+
+// arrange checks the layers of the image and lists them.
+func (p *Prepared) arrange() error {
+	if err := p.Image.CheckLayers(); err != nil {
+		return err
+	}
+	layers, err := p.Image.CommitLayers()
+	var unfit *oci.CommitError
+	switch {
+	case err == nil:
+		p.layers = layers
+	case !errors.As(err, &unfit) || unfit.Labelled || len(p.Image.Layers) == 0:
+		return err
+	}
+	seen := map[digest.Digest]bool{}
+	for i := range p.Image.Layers {
+		l := &p.Image.Layers[i]
+		if l.Kind == oci.Unknown {
+			return fmt.Errorf("layer %s: %w", l.Descriptor.Digest, &oci.TypeError{MediaType: l.Descriptor.MediaType})
+		}
+		if !seen[l.Descriptor.Digest] {
+			seen[l.Descriptor.Digest] = true
+			p.Layers = append(p.Layers, Layer{Layer: l})
+		}
+	}
+	return nil
+}
+
+func checkBootable(img *oci.Image) error {
+	_, ostree := img.Config.Labels["ostree.bootable"]
+	_, bootc := img.Config.Labels["containers.bootc"]
+	if !ostree && !bootc {
+		return fmt.Errorf("%w: Target image does not have ostree.bootable label", ErrNotBootable)
+	}
+	if got := img.Config.Architecture; got != runtime.GOARCH {
+		return fmt.Errorf("%w: Image has architecture %.40s; expected %s", ErrNotBootable, got, runtime.GOARCH)
+	}
+	return nil
+}
+
+// find looks for the layers in the repository: by digest, or else by diff-id in all stored images. A diff-id is
+// evidence only if it was verified when the layer was stored, unless the reference asks for no verification.
+func (p *Prepared) find(ctx context.Context) error {
+	byDiffID, err := p.diffIDs(ctx)
+	if err != nil {
+		return err
+	}
+	trusted := p.Ref.Signature.Kind != imgref.ContainerPolicyAllowInsecure
+	for i := range p.Layers {
+		l := &p.Layers[i]
+		commit, ok, err := layerCommit(p.repo, l.Descriptor.Digest)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			for _, c := range byDiffID[l.DiffID] {
+				if !trusted || verifiedDiffID(ctx, p.repo, c, l.DiffID) {
+					commit, ok, l.moved = c, true, true
+					break
+				}
+			}
+		}
+		if !ok {
+			continue
+		}
+		if fit, err := p.fits(ctx, l, commit); err != nil || !fit {
+			l.moved = false
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		l.Commit = commit
+	}
+	return nil
+}
+
+// diffIDs returns the commits of stored layers by diff-id: those for which it is recorded first, then those of which
+// a stored image says so.
+func (p *Prepared) diffIDs(ctx context.Context) (map[digest.Digest][]object.Checksum, error) {
+	found := map[digest.Digest][]object.Checksum{}
+	add := func(id digest.Digest, commit object.Checksum) {
+		if id != "" && !slices.Contains(found[id], commit) {
+			found[id] = append(found[id], commit)
+		}
+	}
+	refs, err := p.repo.Refs(layerPrefix)
+	if err != nil {
+		return nil, err
+	}
+	for _, ref := range refs {
+		for _, id := range diffIDs(ctx, p.repo, ref.Commit) {
+			add(digest.Digest(id), ref.Commit)
+		}
+	}
+	images, err := List(p.repo)
+	if err != nil {
+		return nil, err
+	}
+	for _, ref := range images {
+		img, err := Query(ctx, p.repo, ref)
+		switch {
+		case errors.Is(err, ErrCorrupt):
+			p.Warnings = append(p.Warnings, err)
+			continue
+		case errors.Is(err, ErrNoImage):
+			continue
+		case err != nil:
+			return nil, err
+		}
+		for _, l := range img.Layers {
+			commit, ok, err := layerCommit(p.repo, l.Descriptor.Digest)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				add(l.DiffID, commit)
+			}
+		}
+	}
+	return found, nil
+}
+
+// fits reports whether a commit is of the kind that the layer needs. The same blob is stored in different ways,
+// depending on the image that it is in.
+func (p *Prepared) fits(ctx context.Context, l *Layer, commit object.Checksum) (bool, error) {
+	kind, err := commitKind(ctx, p.repo, commit)
+	if errors.Is(err, repo.ErrObjectNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if l.Kind == oci.Plain {
+		return kind == oci.Derived, nil
+	}
+	if l.Kind == oci.Commit {
+		label, ok := p.Image.Config.Labels[oci.LabelCommit]
+		return kind == oci.Commit && (!ok || label == commit.String()), nil
+	}
+	return kind == l.Kind, nil
+}
+
+// commitKind returns the kind of layer that a commit holds: oci.Chunk for an object set, oci.Derived, or oci.Commit.
+func commitKind(ctx context.Context, r *repo.Repo, id object.Checksum) (oci.Kind, error) {
+	c, err := repo.LoadCommit(ctx, r, id)
+	if err != nil {
+		return 0, err
+	}
+	_, imported := c.Metadata.Lookup(keyImporter)
+	_, merged := c.Metadata.Lookup(keyDigest)
+	switch {
+	case imported && !merged:
+		return oci.Derived, nil
+	case len(c.Metadata) > 0 || c.Subject != "" || c.Body != "" || c.Timestamp != 0 || !c.Parent.IsZero():
+		return oci.Commit, nil
+	}
+	d, err := repo.LoadDirTree(ctx, r, c.Tree)
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range d.Files {
+		if f.Name != f.Checksum.String() {
+			return oci.Commit, nil
+		}
+	}
+	if len(d.Dirs) > 0 {
+		return oci.Commit, nil
+	}
+	return oci.Chunk, nil
+}
+
+// Missing returns the layers that must be fetched, and their size in bytes.
+func (p *Prepared) Missing() (layers []Layer, size int64) {
+	for _, l := range p.Layers {
+		if l.Commit.IsZero() {
+			layers = append(layers, l)
+			size += l.Descriptor.Size
+		}
+	}
+	return layers, size
+}
+
+// Compare says how the layers of the image differ from those of the previous one. It returns nil if there is none.
+func (p *Prepared) Compare() *container.ManifestDiff {
+	if p.Previous == nil || p.Present {
+		return nil
+	}
+	d := container.Compare(p.Previous.Manifest, p.Image.Manifest)
+	return &d
+}
+
+// Close closes the image.
+func (p *Prepared) Close() error {
+	if p.Image == nil {
+		return nil
+	}
+	return p.Image.Close()
+}
