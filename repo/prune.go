@@ -32,6 +32,8 @@ type PruneOptions struct {
 	CommitOnly bool
 	// NoPrune counts what would be deleted and deletes nothing. It cannot be combined with DeleteCommits.
 	NoPrune bool
+	// WithoutRefs are refs to ignore, to find out what would be deleted without them. It needs NoPrune and RefsOnly.
+	WithoutRefs []string
 }
 
 // PruneStats says what was or would be deleted.
@@ -52,6 +54,9 @@ func (r *Repo) Prune(ctx context.Context, opts PruneOptions) (stats PruneStats, 
 	}
 	if opts.NoPrune && len(opts.DeleteCommits) > 0 {
 		return stats, errors.New("a commit cannot be deleted and nothing be pruned")
+	}
+	if len(opts.WithoutRefs) > 0 && !(opts.NoPrune && opts.RefsOnly) {
+		return stats, errors.New("refs can only be ignored to find out what a prune would delete")
 	}
 	lock, err := r.Lock(ctx, LockExclusive)
 	if err != nil {
@@ -130,6 +135,7 @@ func (r *Repo) neededByRefs(ctx context.Context, t *traverser, opts PruneOptions
 	if err != nil {
 		return err
 	}
+	refs = slices.DeleteFunc(refs, func(ref Ref) bool { return slices.Contains(opts.WithoutRefs, ref.Name) })
 	known := map[string]bool{}
 	for _, ref := range refs {
 		known[ref.Name] = true

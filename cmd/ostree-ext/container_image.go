@@ -10,6 +10,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/container/store"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
@@ -23,8 +24,8 @@ func newUnencapsulateCommand(a *app) *cobra.Command {
 		Aliases: []string{"import"},
 		Short:   "Turn an image back into the commit that it was made from",
 		Long: `Fetches the image and stores the commit that it holds. Every digest is checked before the ref is
-written. If the command fails, the repository is unchanged. Without --write-ref nothing refers to the
-commit, and a prune deletes it.
+written. With --write-ref the layers are kept too, so that the next image under this ref needs only the
+layers that are new. Without it nothing refers to the commit, and a prune deletes it.
 
 The reference says where the image is and how it is verified: ostree-unverified-registry:HOST/NAME,
 ostree-unverified-image:TRANSPORT:NAME. This version refuses references that require signatures.`,
@@ -45,9 +46,11 @@ ostree-unverified-image:TRANSPORT:NAME. This version refuses references that req
 			}
 			return withRepo(repoPath, func(r *repo.Repo) error {
 				show := a.newProgress()
-				res, err := container.Unencapsulate(cmd.Context(), r, from, fetch, container.ImportOptions{
-					WriteRef: ref, Progress: show.event,
-				})
+				keep := container.Unencapsulate
+				if ref != "" {
+					keep = store.Unencapsulate
+				}
+				res, err := keep(cmd.Context(), r, from, fetch, container.ImportOptions{WriteRef: ref, Progress: show.event})
 				show.stop()
 				if err != nil {
 					return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,7 +60,12 @@ func Remove(ctx context.Context, r *repo.Repo, images ...imgref.ImageReference) 
 // Unreferenced returns the refs of layers that neither an image nor a deployment needs, in order. An image that cannot
 // be read is an error, since its layers are not known.
 func Unreferenced(ctx context.Context, r *repo.Repo) ([]string, error) {
-	needed, err := neededLayers(ctx, r)
+	return unreferenced(ctx, r, nil)
+}
+
+// unreferenced is [Unreferenced] as if the refs of some images were gone.
+func unreferenced(ctx context.Context, r *repo.Repo, gone []string) ([]string, error) {
+	needed, err := neededLayers(ctx, r, gone)
 	if err != nil {
 		return nil, err
 	}
@@ -76,8 +82,8 @@ func Unreferenced(ctx context.Context, r *repo.Repo) ([]string, error) {
 	return unneeded, nil
 }
 
-// neededLayers returns the digests of all layers of images and deployments.
-func neededLayers(ctx context.Context, r *repo.Repo) (map[digest.Digest]bool, error) {
+// neededLayers returns the digests of all layers of images and deployments, except images whose refs are gone.
+func neededLayers(ctx context.Context, r *repo.Repo, gone []string) (map[digest.Digest]bool, error) {
 	needed := map[digest.Digest]bool{}
 	add := func(img *Image) {
 		for _, l := range img.Layers {
@@ -89,6 +95,9 @@ func neededLayers(ctx context.Context, r *repo.Repo) (map[digest.Digest]bool, er
 		return nil, err
 	}
 	for _, ref := range refs {
+		if slices.Contains(gone, ref.Name) {
+			continue
+		}
 		img, err := Load(ctx, r, ref.Commit)
 		if err != nil {
 			return nil, fmt.Errorf("ref %s: %w: remove the image, or pull it again", ref.Name, err)
@@ -126,6 +135,9 @@ func PruneLayers(ctx context.Context, r *repo.Repo) (n int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	if err := dropKept(ctx, r); err != nil {
+		return 0, err
+	}
 	refs, err := Unreferenced(ctx, r)
 	if err != nil {
 		return 0, err
@@ -175,8 +187,7 @@ type PruneStats struct {
 type PruneOptions struct {
 	// Layers removes the layers that are not needed any more, and Objects the objects too.
 	Layers, Objects bool
-	// DryRun removes nothing and returns what would be removed. Layers and objects are those that nothing needs now, not
-	// those that the removal of images would free.
+	// DryRun removes nothing and returns what would be removed.
 	DryRun bool
 }
 
@@ -219,21 +230,28 @@ func PruneImages(
 }
 
 func dryPrune(ctx context.Context, r *repo.Repo, opts PruneOptions, stats *PruneStats) error {
-	if opts.Layers || opts.Objects {
-		refs, err := Unreferenced(ctx, r)
+	if !opts.Layers && !opts.Objects {
+		return nil
+	}
+	var gone []string
+	for _, ref := range stats.Images {
+		name, err := imageRef(ref)
 		if err != nil {
 			return err
 		}
-		stats.Layers = len(refs)
+		gone = append(gone, name)
 	}
-	if opts.Objects {
-		pruned, err := r.Prune(ctx, repo.PruneOptions{RefsOnly: true, NoPrune: true})
-		if err != nil {
-			return err
-		}
-		stats.Objects, stats.Bytes = pruned.Deleted, pruned.Bytes
+	layers, err := unreferenced(ctx, r, gone)
+	if err != nil {
+		return err
 	}
-	return nil
+	stats.Layers = len(layers)
+	if !opts.Objects {
+		return nil
+	}
+	pruned, err := r.Prune(ctx, repo.PruneOptions{RefsOnly: true, NoPrune: true, WithoutRefs: slices.Concat(gone, layers)})
+	stats.Objects, stats.Bytes = pruned.Deleted, pruned.Bytes
+	return err
 }
 
 // copyNames returns the refs and commits of an image: those of its layers, then its own.

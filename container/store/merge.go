@@ -9,7 +9,6 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/repo"
-	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/selinux"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt/derived"
@@ -72,18 +71,11 @@ func (m *merger) write(ctx context.Context) (id object.Checksum, err error) {
 	if err := m.relabel(ctx); err != nil {
 		return id, err
 	}
-	manifest, config, err := documents(m.p.Image)
+	metadata, err := m.p.metadata()
 	if err != nil {
 		return id, err
 	}
-	c := &object.Commit{
-		Parent: m.res.Base, Timestamp: created(m.p.Image),
-		Metadata: gvariant.Dict{}.
-			Set(keyConfig, gvariant.String(string(config))).
-			Set(keyImporter, gvariant.String(derived.Version)).
-			Set(keyManifest, gvariant.String(string(manifest))).
-			Set(keyDigest, gvariant.String(m.p.Image.Top.Digest.String())),
-	}
+	c := &object.Commit{Parent: m.res.Base, Timestamp: created(m.p.Image), Metadata: metadata}
 	if c.Tree, c.Meta, err = m.tree.WriteTo(ctx, m.txn); err != nil {
 		return id, err
 	}
