@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
@@ -26,6 +28,8 @@ type pullFlags struct {
 	opts              store.Options
 	imports           store.ImportOptions
 	maxBytes          sizeValue
+	progress          progressFlags
+	records           io.Writer // nil without records of progress
 }
 
 func newImagePullCommand(a *app) *cobra.Command {
@@ -53,6 +57,9 @@ update is recorded. Whether the file is written is the answer.`,
 				return err
 			}
 			f.imports.MaxBytes = int64(f.maxBytes)
+			if f.records, err = a.openRecords(f.progress); err != nil {
+				return err
+			}
 			return withRepo(args[0], func(r *repo.Repo) error { return a.pull(cmd.Context(), r, ref, &f) })
 		},
 	}
@@ -61,6 +68,8 @@ update is recorded. Whether the file is written is the answer.`,
 	fs.StringVar(&f.digestFile, "ostree-digestfile", "", "write the merge commit to `FILE`")
 	fs.IntVar(&f.imports.Layers, "layers", store.DefaultLayers, "`NUMBER` of layers to fetch at once")
 	fs.Var(&f.maxBytes, "max-bytes", "fetch nothing if more than `SIZE` is missing, such as 500MB")
+	fs.StringVar(&f.progress.format, "progress", "auto", "`FORMAT` of progress: auto, or json for lines that programs read")
+	fs.IntVar(&f.progress.fd, "progress-fd", 0, "write progress as lines of JSON to the file descriptor `NUMBER`")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
 	c.MarkFlagsMutuallyExclusive("check", "json")
 	fetchFlags(a, fs, &f.opts.Source.Registry)
@@ -109,10 +118,7 @@ func (a *app) pull(ctx context.Context, r *repo.Repo, ref imgref.OstreeImageRefe
 			return err
 		}
 	}
-	show := a.newProgress()
-	f.imports.Progress = show.event
-	res, err := p.Import(ctx, f.imports)
-	show.stop()
+	res, err := a.importShown(ctx, p, f)
 	if err != nil {
 		return err
 	}
@@ -131,6 +137,23 @@ func (a *app) pull(ctx context.Context, r *repo.Repo, ref imgref.OstreeImageRefe
 		return a.printJSON(out)
 	}
 	return a.printf("Wrote: %s => %s\n", ref, res.Commit)
+}
+
+// importShown imports what was prepared, and shows progress or writes records of it.
+func (a *app) importShown(ctx context.Context, p *store.Prepared, f *pullFlags) (*store.Imported, error) {
+	if f.records == nil {
+		show := a.newProgress()
+		defer show.stop()
+		f.imports.Progress = show.event
+		return p.Import(ctx, f.imports)
+	}
+	r := newRecords(f.records, p, time.Now)
+	f.imports.Progress = r.event
+	res, err := p.Import(ctx, f.imports)
+	if err == nil {
+		r.importing(1)
+	}
+	return res, err
 }
 
 func pulledImage(ref imgref.OstreeImageReference, img *store.Image) pulled {
