@@ -48,9 +48,9 @@ func layer(t testing.TB, lines ...string) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
-	for _, line := range lines {
+	for i, line := range lines {
 		f := append(strings.SplitN(line, " ", 3), "", "")
-		h := tar.Header{Name: f[1], Mode: 0o644, Format: tar.FormatGNU}
+		h := tar.Header{Name: f[1], Mode: 0o644, Uid: i + 1, Format: tar.FormatGNU}
 		content := ""
 		switch f[0] {
 		case "d":
@@ -158,6 +158,31 @@ func TestALayerIsStoredWithItsWhiteoutsAsFiles(t *testing.T) {
 	filtered := map[string]int{".wh.opt": 1, "opt": 2, "a": 1, "usr/lib/fifo": 1}
 	if !maps.Equal(l.Filtered, filtered) {
 		t.Errorf("left out: %v, want %v", l.Filtered, filtered)
+	}
+}
+
+func TestMissingDirectoriesBelongToWhatNeedsThem(t *testing.T) {
+	h := newHost(t)
+	l := h.mustImport(derived.ImportOptions{}, "f usr/lib/a 1", "d etc", "f usr/share/b 1", "f etc/x/c 1")
+	view, err := repo.ViewCommit(t.Context(), h, l.Commit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The owner of an entry is its position in the layer.
+	for p, uid := range map[string]uint32{
+		"/": 4, "/usr": 4, "/usr/lib": 1, "/usr/share": 3, "/usr/etc": 2, "/usr/etc/x": 4,
+	} {
+		item, err := view.Lookup(t.Context(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := repo.LoadDirMeta(t.Context(), h, item.Meta)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.UID != uid {
+			t.Errorf("%s belongs to %d, want %d", p, m.UID, uid)
+		}
 	}
 }
 

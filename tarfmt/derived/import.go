@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"path"
 	"strings"
 
@@ -57,7 +58,7 @@ type Layer struct {
 func Import(ctx context.Context, txn *repo.Txn, r io.Reader, opts ImportOptions) (*Layer, error) {
 	im := &importer{
 		txn: txn, opts: opts, tree: repo.NewMutableTree(), filtered: map[string]int{},
-		links: map[string]string{}, objects: map[string]stored{},
+		described: map[string]bool{}, links: map[string]string{}, objects: map[string]stored{},
 	}
 	im.in = plain.NewReader[struct{}](ctx, r, plain.ReadOptions{Memory: im.memory, Content: im.content})
 	for {
@@ -89,8 +90,9 @@ type importer struct {
 	tree     *repo.MutableTree
 	filtered map[string]int
 
-	links   map[string]string // hard links whose targets are not in the tree, by path in the commit
-	objects map[string]stored // objects below the repository in the layer, by path
+	described map[string]bool   // directories that have an entry
+	links     map[string]string // hard links whose targets are not in the tree, by path in the commit
+	objects   map[string]stored // objects below the repository in the layer, by path
 
 	used    int   // memory
 	written int64 // content
@@ -265,18 +267,36 @@ func (im *importer) isDir(ctx context.Context, p string) bool {
 	return err == nil && e.Dir && !e.Meta.IsZero()
 }
 
-// parents makes the missing directories above a path. They belong to the owner of the entry that needs them.
+// parents makes the missing directories above a path. They belong to the owner of the entry that needs them. If there
+// are any, those above them that no entry described belong to that owner too from now on, as with libostree.
 func (im *importer) parents(ctx context.Context, p string, owner *object.FileHeader) error {
-	dir := path.Dir(p)
-	if im.isDir(ctx, dir) {
+	if im.isDir(ctx, path.Dir(p)) {
 		return nil
 	}
-	if dir != "/" {
-		if err := im.parents(ctx, dir, owner); err != nil {
+	h := &object.FileHeader{UID: owner.UID, GID: owner.GID, Mode: object.ModeDir | 0o755}
+	for dir := range ancestors(p) {
+		if im.described[dir] && im.isDir(ctx, dir) {
+			continue
+		}
+		if err := im.setDir(ctx, dir, h); err != nil {
 			return err
 		}
 	}
-	return im.setDir(ctx, dir, &object.FileHeader{UID: owner.UID, GID: owner.GID, Mode: object.ModeDir | 0o755})
+	return nil
+}
+
+// ancestors yields the directories above a path, from the root down.
+func ancestors(p string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if !yield("/") {
+			return
+		}
+		for i := 1; i < len(p); i++ {
+			if p[i] == '/' && !yield(p[:i]) {
+				return
+			}
+		}
+	}
 }
 
 // directory adds a directory, or changes the metadata of one that is there.
@@ -286,6 +306,7 @@ func (im *importer) directory(ctx context.Context, p string, h *object.FileHeade
 			return err
 		}
 	}
+	im.described[p] = true
 	return im.setDir(ctx, p, h)
 }
 

@@ -1,0 +1,4 @@
+package store
+
+// ImageRef is imageRef for tests.
+var ImageRef = imageRef
