@@ -146,15 +146,19 @@ func (p *Prepared) arrange() error {
 	case !errors.As(err, &unfit) || unfit.Labelled || len(p.Image.Layers) == 0:
 		return err
 	}
-	seen := map[digest.Digest]bool{}
+	seen := map[digest.Digest]oci.Kind{}
 	for i := range p.Image.Layers {
 		l := &p.Image.Layers[i]
 		if l.Kind == oci.Unknown {
 			return fmt.Errorf("layer %s: %w", l.Descriptor.Digest, &oci.TypeError{MediaType: l.Descriptor.MediaType})
 		}
-		if !seen[l.Descriptor.Digest] {
-			seen[l.Descriptor.Digest] = true
+		switch kind, again := seen[l.Descriptor.Digest]; {
+		case !again:
+			seen[l.Descriptor.Digest] = l.Kind
 			p.Layers = append(p.Layers, Layer{Layer: l})
+		case kind != l.Kind:
+			return fmt.Errorf("%w: %s is a %s layer, and again a %s layer",
+				oci.ErrLayerMismatch, l.Descriptor.Digest, kind, l.Kind)
 		}
 	}
 	return nil

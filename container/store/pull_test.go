@@ -5,10 +5,13 @@ import (
 	"errors"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/static"
 
 	"github.com/ostree-ext/ostree-ext-go/container"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
@@ -341,5 +344,91 @@ func TestTwoPullsAtOnce(t *testing.T) {
 		if got := read(t, r, img.Commit, "/usr/shared"); got != "s" {
 			t.Errorf("%s: /usr/shared is %q", ref, got)
 		}
+	}
+}
+
+func TestImagesThatCannotBeStoredAreRefusedBeforeAnythingIsFetched(t *testing.T) {
+	chunks := chunked(t, "/usr/a", "1", "/usr/b", "2")
+	layers, err := chunks.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice, err := mutate.Append(chunks, mutate.Addendum{Layer: layers[1], Annotations: map[string]string{"x": "y"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	unknown := image(t, static.NewLayer([]byte("x"), "application/vnd.example.delta"))
+	reg, r := testreg.New(t), newRepo(t, repo.ModeBareUser)
+	for name, c := range map[string]struct {
+		img  v1.Image
+		want string
+	}{
+		"twice":   {twice, "is a chunk layer, and again a derived layer"},
+		"empty":   {empty.Image, "No layers in manifest"},
+		"unknown": {unknown, "unhandled layer type: application/vnd.example.delta"},
+	} {
+		p, err := store.Prepare(t.Context(), r, push(t, reg.Host, name, c.img), store.Options{Source: plainHTTP})
+		if err == nil {
+			_ = p.Close()
+		}
+		if err == nil || !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(c.want)) {
+			t.Errorf("%s: %v, want an error with %q", name, err, c.want)
+		}
+	}
+}
+
+func TestADamagedImageDoesNotPreventOtherPulls(t *testing.T) {
+	reg, r := testreg.New(t), newRepo(t, repo.ModeBareUser)
+	ref := push(t, reg.Host, "os", image(t, files(t, "usr/a", "a")))
+	base := importNow(t, r, push(t, reg.Host, "other", image(t, files(t, "usr/b", "b"))), store.ImportOptions{})
+	layer, err := r.Refs("ostree/container/blob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged, err := store.ImageRef(ref.Image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.SetRef(t.Context(), damaged, layer[0].Commit); err != nil {
+		t.Fatal(err)
+	}
+	p, err := store.Prepare(t.Context(), r, ref, store.Options{Source: plainHTTP})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	if p.Previous != nil || len(p.Warnings) == 0 {
+		t.Errorf("the previous image is %v, with warnings %v", p.Previous, p.Warnings)
+	}
+	if _, err := store.PruneLayers(t.Context(), r); !errors.Is(err, store.ErrCorrupt) {
+		t.Errorf("layers were pruned although an image is damaged: %v", err)
+	}
+	res, err := p.Import(t.Context(), store.ImportOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Commit == base.Commit || read(t, r, res.Commit, "/usr/a") != "a" {
+		t.Error("the image was not repaired by the pull")
+	}
+}
+
+func TestAnOfflinePullNeedsADigest(t *testing.T) {
+	reg, r := testreg.New(t), newRepo(t, repo.ModeBareUser)
+	img := image(t, files(t, "usr/a", "a"))
+	push(t, reg.Host, "os", img)
+	d, err := img.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := reg.Host + "/os@" + d.String()
+	ref := imgref.Unverified(imgref.ImageReference{Transport: imgref.Registry, Name: name})
+	opts := store.Options{Source: plainHTTP, Offline: true}
+	if _, err := store.Prepare(t.Context(), r, ref, opts); !errors.Is(err, store.ErrOffline) {
+		t.Errorf("an image that is not stored: %v, want ErrOffline", err)
+	}
+	importNow(t, r, ref, store.ImportOptions{})
+	p, err := store.Prepare(t.Context(), r, ref, opts)
+	if err != nil || !p.Present {
+		t.Errorf("an image that is stored: %+v, %v", p, err)
 	}
 }
