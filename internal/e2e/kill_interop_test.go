@@ -64,8 +64,8 @@ func killed(t *testing.T, d time.Duration, args ...string) (finished bool) {
 }
 
 // dieOften kills a command at random instants, each time on a fresh repository or on what the last kill left. It checks
-// that the repository stays valid and that the next run completes.
-func dieOften(t *testing.T, mode string, args func(repo string) []string, want string) {
+// that the repository stays valid, and that the next run completes and sets the ref.
+func dieOften(t *testing.T, mode, ref string, args func(repo string) []string, want string) {
 	t.Helper()
 	repo := newSyncedRepo(t, mode)
 	start := time.Now()
@@ -93,16 +93,16 @@ func dieOften(t *testing.T, mode string, args func(repo string) []string, want s
 		next := filepath.Join(t.TempDir(), "next")
 		must(t, "cp", "-a", repo, next)
 		must(t, program, args(next)...)
-		if got := must(t, "ostree", "rev-parse", "--repo="+next, "killed"); got != want {
+		if got := must(t, "ostree", "rev-parse", "--repo="+next, ref); got != want {
 			t.Fatalf("after %d deaths the next run gave %s, want %s", died, got, want)
 		}
 		if died%5 == 0 {
 			must(t, program, args(repo)...)
 			fsck(t, repo)
-			if got := must(t, "ostree", "rev-parse", "--repo="+repo, "killed"); got != want {
+			if got := must(t, "ostree", "rev-parse", "--repo="+repo, ref); got != want {
 				t.Fatalf("after %d deaths the run that completed gave %s, want %s", died, got, want)
 			}
-			must(t, "ostree", "checkout", "--repo="+repo, "--user-mode", "killed", filepath.Join(t.TempDir(), "tree"))
+			must(t, "ostree", "checkout", "--repo="+repo, "--user-mode", ref, filepath.Join(t.TempDir(), "tree"))
 			repo = newSyncedRepo(t, mode)
 		}
 	}
@@ -135,7 +135,7 @@ func TestInterop_ACommitKilledAnywhereLeavesASoundRepository(t *testing.T) {
 			t.Parallel() // most of the time goes into waiting for the disk
 			repo := newSyncedRepo(t, mode)
 			want := must(t, program, commitArgs(tree)(repo)...)
-			dieOften(t, mode, commitArgs(tree), want)
+			dieOften(t, mode, "killed", commitArgs(tree), want)
 		})
 	}
 }
@@ -148,7 +148,7 @@ func TestInterop_AnImportKilledAnywhereLeavesASoundRepository(t *testing.T) {
 	for _, mode := range []string{"bare", "bare-user", "bare-user-only", "archive"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			dieOften(t, mode, importArgs(image), want)
+			dieOften(t, mode, "killed", importArgs(image), want)
 		})
 	}
 }
