@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -167,6 +168,13 @@ func credentials(keys authn.Keychain, repository string) (*Credentials, error) {
 // Resolve implements [authn.Keychain]. Credentials for a repository or a namespace are preferred to those of its
 // registry.
 func (k keychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
+	found, _, err := k.find(target)
+	return found, err
+}
+
+// find returns the credentials for a repository, and where they were found.
+func (k keychain) find(target authn.Resource) (authn.Authenticator, Login, error) {
+	login := Login{Repository: target.String()}
 	for _, file := range k.files {
 		f, err := readAuthFile(file)
 		if err != nil && k.forgive != nil {
@@ -174,21 +182,45 @@ func (k keychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, login, err
 		}
-		c, err := lookUp(f, target)
+		login.Asked = append(login.Asked, file)
+		c, helper, err := lookUp(f, target)
 		if err != nil {
-			return nil, fmt.Errorf("credentials for %s in %s: %w", target, file, err)
+			return nil, login, fmt.Errorf("credentials for %s in %s: %w", target, file, err)
 		}
 		c.ServerAddress = ""
 		if c != (types.AuthConfig{}) {
+			login.User, login.From, login.Helper = c.Username, file, helper
 			return authn.FromConfig(authn.AuthConfig{
 				Username: c.Username, Password: c.Password, Auth: c.Auth,
 				IdentityToken: c.IdentityToken, RegistryToken: c.RegistryToken,
-			}), nil
+			}), login, nil
 		}
 	}
-	return authn.Anonymous, nil
+	login.Anonymous = true
+	return authn.Anonymous, login, nil
+}
+
+// find returns the credentials for a repository, and where they were found.
+func (o Options) find(repository string) (authn.Authenticator, Login, error) {
+	login := Login{Repository: repository}
+	repo, err := name.NewRepository(repository)
+	if err != nil {
+		return nil, login, fmt.Errorf("image name %s: %w", repository, err)
+	}
+	keys, err := o.Keychain()
+	if err != nil {
+		return nil, login, err
+	}
+	if k, ok := keys.(keychain); ok {
+		found, login, err := k.find(repo)
+		login.Repository = repository
+		return found, login, err
+	}
+	found, err := keys.Resolve(repo)
+	login.User = o.Credentials.Username
+	return found, login, err
 }
 
 // fixedCredentials is a keychain that returns the same credentials for every registry.
@@ -201,19 +233,22 @@ func (c fixedCredentials) Resolve(authn.Resource) (authn.Authenticator, error) {
 	}), nil
 }
 
-// lookUp returns the credentials from one file or from the helper program that it names. It does not use the library's
-// own look-up, which would return the credentials of one namespace for another.
-func lookUp(file *configfile.ConfigFile, target authn.Resource) (types.AuthConfig, error) {
+// lookUp returns the credentials from one file or from the helper program that it names, and the name of the helper if
+// it was asked. It does not use the library's own look-up, which would return the credentials of one namespace for
+// another.
+func lookUp(file *configfile.ConfigFile, target authn.Resource) (c types.AuthConfig, helper string, err error) {
 	for _, key := range lookupKeys(target) {
 		if c, ok := file.AuthConfigs[key]; ok {
-			return c, nil
+			return c, "", nil
 		}
 	}
 	registry := target.RegistryStr()
-	if file.CredentialsStore == "" && file.CredentialHelpers[registry] == "" {
-		return types.AuthConfig{}, nil
+	helper = cmp.Or(file.CredentialHelpers[registry], file.CredentialsStore)
+	if helper == "" {
+		return types.AuthConfig{}, "", nil
 	}
-	return file.GetAuthConfig(registry)
+	c, err = file.GetAuthConfig(registry)
+	return c, "docker-credential-" + helper, err
 }
 
 // lookupKeys returns the names under which credentials for a repository may be found, best first.

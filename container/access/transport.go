@@ -19,12 +19,13 @@ import (
 // probeTime is how long to wait for an answer over HTTPS before trying plain HTTP, if that is allowed.
 const probeTime = 5 * time.Second
 
-// Transport sends requests to one registry for writing, and refuses requests that the rule forbids.
+// Transport sends requests to one registry, and refuses requests that the rule forbids.
 type Transport struct {
 	inner *http.Transport
 	rule  rule
 	host  string
-	plain bool
+	// insecure is set if plain HTTP and an invalid certificate are allowed, plain if plain HTTP is used.
+	insecure, plain bool
 }
 
 // Transport returns the transport for the registry of a repository. The caller closes it.
@@ -37,31 +38,48 @@ func (o Options) Transport(ctx context.Context, repository string) (*Transport, 
 	if err != nil {
 		return nil, err
 	}
+	t, err := newTransport(o.CertDir, r, reference.Domain(named))
+	if err != nil {
+		return nil, err
+	}
+	if err := t.choose(ctx); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// newTransport returns the transport for a host, with the certificates in a directory or in the usual places.
+func newTransport(certDir string, r rule, host string) (*Transport, error) {
 	base, ok := remote.DefaultTransport.(*http.Transport)
 	if !ok {
 		return nil, errors.New("the HTTP client was replaced")
 	}
-	t := &Transport{inner: base.Clone(), rule: r, host: reference.Domain(named)}
-	insecure, err := r.insecure(t.host)
+	insecure, err := r.insecure(host)
 	if err != nil {
 		return nil, err
 	}
+	t := &Transport{inner: base.Clone(), rule: r, host: host, insecure: insecure}
 	t.inner.TLSClientConfig = &tls.Config{
 		MinVersion: tls.VersionTLS12, InsecureSkipVerify: insecure, //nolint:gosec // asked for by the user
 	}
-	if err := addCertificates(t.inner.TLSClientConfig, o.CertDir, t.host); err != nil {
+	if err := addCertificates(t.inner.TLSClientConfig, certDir, t.host); err != nil {
 		return nil, fmt.Errorf("certificates for %s: %w", t.host, err)
 	}
-	err = Explain(t.probe(ctx))
+	return t, nil
+}
+
+// choose finds out whether the registry has to be reached over plain HTTP, if that is allowed.
+func (t *Transport) choose(ctx context.Context) error {
+	err := Explain(t.probe(ctx))
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	switch {
-	case insecure:
+	case t.insecure:
 		t.plain = err != nil
 	case untrusted, errors.Is(err, ErrPlainHTTP):
 		// The library would now try plain HTTP on a local address, and mix the two errors.
-		return nil, fmt.Errorf("%s: %w", t.host, err)
+		return fmt.Errorf("%s: %w", t.host, err)
 	}
-	return t, nil
+	return nil
 }
 
 // Plain reports whether the registry is reached over plain HTTP.
