@@ -122,11 +122,14 @@ type Reader struct {
 }
 
 func (r *Reader) logIn(ctx context.Context, repo name.Repository, keys authn.Authenticator) error {
-	low := transport.NewUserAgent(&readTransport{Transport: r.transport, host: r.host}, UserAgent)
+	low := &readTransport{Transport: r.transport, host: r.host}
 	scopes := []string{repo.Scope(transport.PullScope)}
-	t, err := transport.NewWithContext(ctx, repo.Registry, keys, low, scopes)
+	t, err := transport.NewWithContext(ctx, repo.Registry, keys, transport.NewUserAgent(low, UserAgent), scopes)
 	if err != nil {
-		return r.explain(err)
+		if status := r.status(err); status != nil {
+			return status
+		}
+		return r.explain(low.failure(err))
 	}
 	r.client.Transport = t
 	return nil
@@ -161,6 +164,9 @@ func (r *Reader) Get(ctx context.Context, path string, header http.Header) (*htt
 // explain makes an error of the libraries one of this package. It leaves out addresses, whose parameters may be
 // secrets.
 func (r *Reader) explain(err error) error {
+	if status := r.status(err); status != nil {
+		return status
+	}
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		host := r.host
 		if at, err := url.Parse(u.URL); err == nil && at.Host != "" {
@@ -168,24 +174,28 @@ func (r *Reader) explain(err error) error {
 		}
 		err = fmt.Errorf("%s: %w", host, u.Err)
 	}
+	if r.transport.plain {
+		return err
+	}
+	return Explain(err)
+}
+
+// status returns the error about the status of an answer, if an error is one, and else nil.
+func (r *Reader) status(err error) error {
 	status, ok := errors.AsType[*StatusError](err)
-	if !ok {
-		e, ok := errors.AsType[*transport.Error](err)
-		if !ok {
-			return Explain(err)
-		}
+	// A server to which the registry redirected got no credentials. A token server refuses for the registry.
+	login := ok && status.Host == r.host
+	if e, isToken := errors.AsType[*transport.Error](err); !ok && isToken {
+		ok, login = true, true
 		status = &StatusError{Host: r.host, Code: e.StatusCode, Message: message(e)}
 		if e.Request != nil && e.Request.URL != nil {
 			status.Host = e.Request.URL.Host
 		}
-		// The token server refuses for the registry.
-		if e.StatusCode == http.StatusUnauthorized || e.StatusCode == http.StatusForbidden {
-			return &DeniedError{Login: r.login, Err: status}
-		}
-		return status
 	}
-	// A server to which the registry redirected got no credentials.
-	if status.Host == r.host && (status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden) {
+	switch {
+	case !ok:
+		return nil
+	case login && (status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden):
 		return &DeniedError{Login: r.login, Err: status}
 	}
 	return status

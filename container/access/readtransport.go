@@ -1,6 +1,8 @@
 package access
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -17,6 +19,21 @@ type readTransport struct {
 
 	mu     sync.Mutex
 	tokens []*url.URL // servers that issue tokens, in the order of their aliases
+	err    error      // why the last request failed, if it was not one that need not have been made
+}
+
+// errScheme is returned for requests over HTTPS to a registry that speaks plain HTTP. The library tries both.
+var errScheme = errors.New("the registry does not speak TLS")
+
+// failure returns why the last request failed, or err if none did. The library mixes the errors of requests with either
+// scheme.
+func (t *readTransport) failure(err error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.err != nil {
+		return fmt.Errorf("%s: %w", t.host, t.err)
+	}
+	return err
 }
 
 // aliasPath is where token servers appear that the library does not accept, on the host of the registry.
@@ -31,8 +48,16 @@ func (t *readTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		req = req.Clone(req.Context())
 		req.URL, req.Host = at, ""
 	}
+	if t.plain && req.URL.Host == t.host && req.URL.Scheme == "https" {
+		return nil, errScheme
+	}
 	res, err := t.Transport.RoundTrip(req)
 	if err != nil {
+		if t.plain || req.URL.Scheme == "https" {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.err = err
+		}
 		return nil, err
 	}
 	if busy(res.StatusCode) {

@@ -341,8 +341,8 @@ func (b *blob) round() (*round, error) {
 // try asks one endpoint, and sets body if it sends the blob. Otherwise it returns the error, and for how long the server
 // asks to wait. It adds endpoints to refused that are not to be asked again.
 func (b *blob) try(e *endpoint) (time.Duration, error) {
-	if b.connections++; b.connections > maxConnections {
-		return 0, b.incomplete(fmt.Sprintf("%d connections", maxConnections), ErrCut)
+	if b.connections++; b.connections > b.c.maxConnections {
+		return 0, b.incomplete(fmt.Sprintf("%d connections", b.c.maxConnections), ErrCut)
 	}
 	got, err := b.c.ask(b.ctx, e, "blobs/"+b.digest.String(), b.offset, b.size, b.whole[e])
 	if err == nil && got.from < b.offset {

@@ -93,6 +93,8 @@ type Client struct {
 	endpoints []*endpoint
 	limit     *rate.Limiter
 	keeper    *keeper
+	// maxConnections bounds the requests for a blob; see the constant.
+	maxConnections int
 }
 
 // New returns a client for an image in a registry. The image's name may have a tag or a digest: some mirrors are only
@@ -102,7 +104,7 @@ func New(image string, registry access.Options, opts Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{opts: opts.withDefaults()}
+	c := &Client{opts: opts.withDefaults(), maxConnections: maxConnections}
 	for _, p := range places {
 		c.endpoints = append(c.endpoints, newEndpoint(p, c.opts.Clock))
 	}

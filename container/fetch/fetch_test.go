@@ -3,6 +3,7 @@ package fetch_test
 import (
 	"bytes"
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +32,8 @@ import (
 type server struct {
 	*httptest.Server
 	host string
+	// trusted has the options for a server that speaks TLS.
+	trusted access.Options
 
 	mu    sync.Mutex
 	blobs map[string][]byte
@@ -51,6 +56,27 @@ func newServer(t *testing.T, blobs ...[]byte) *server {
 	s.Start()
 	t.Cleanup(s.Close)
 	s.host = strings.TrimPrefix(s.URL, "http://")
+	return s
+}
+
+// newTLSServer starts a server that speaks TLS.
+func newTLSServer(t *testing.T, blobs ...[]byte) *server {
+	t.Helper()
+	s := &server{blobs: map[string][]byte{}}
+	for _, b := range blobs {
+		s.blobs[digest.FromBytes(b).String()] = b
+	}
+	s.Server = httptest.NewUnstartedServer(s)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	s.host = strings.TrimPrefix(s.URL, "https://")
+	dir := t.TempDir()
+	data := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	if err := os.WriteFile(filepath.Join(dir, "ca.crt"), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.trusted = access.Options{CertDir: dir, Anonymous: true}
 	return s
 }
 
@@ -295,7 +321,7 @@ func TestABlobIsReadToItsEndWhateverTheConnectionDoes(t *testing.T) {
 			t.Parallel()
 			s := newServer(t, data)
 			s.bend = c.bend
-			got, err := read(t.Context(), newClient(t, s.host+"/a/b:c", plain, fetch.Options{Stall: 150 * time.Millisecond}),
+			got, err := read(t.Context(), newClient(t, s.host+"/a/b:c", plain, fetch.Options{Stall: 500 * time.Millisecond}),
 				describe(data))
 			if err != nil || !bytes.Equal(got, data) {
 				t.Errorf("got %d bytes, %v", len(got), err)
@@ -389,7 +415,7 @@ func TestAttemptsAreBounded(t *testing.T) {
 		{"it sends a byte at a time", func(w http.ResponseWriter, r *http.Request, _ int) bool {
 			cutPart(w, r, data, 1)
 			return true
-		}, fetch.ErrCut, 1000, [2]int{1000, 1001}},
+		}, fetch.ErrCut, 50, [2]int{48, 50}},
 		{"it stalls", func(w http.ResponseWriter, r *http.Request, _ int) bool {
 			<-r.Context().Done()
 			return true
@@ -402,9 +428,12 @@ func TestAttemptsAreBounded(t *testing.T) {
 			clock := newClock()
 			client := newClient(t, s.host+"/a/b:c", plain,
 				fetch.Options{Attempts: 4, Stall: 50 * time.Millisecond, Clock: clock})
+			client.SetMaxConnections(50)
 			_, err := read(t.Context(), client, d)
 			incomplete, ok := errors.AsType[*fetch.IncompleteError](err)
-			if !ok || !errors.Is(err, c.want) || incomplete.Offset != c.offset || incomplete.Kept {
+			// A byte that was sent may be lost with the connection.
+			if !ok || !errors.Is(err, c.want) || incomplete.Kept || incomplete.Offset > c.offset ||
+				incomplete.Offset < c.offset-2 {
 				t.Errorf("got %v", err)
 			}
 			if errors.Is(err, oci.ErrMismatch) {
