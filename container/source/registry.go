@@ -18,17 +18,19 @@ import (
 	"go.podman.io/image/v5/types"
 
 	"github.com/ostree-ext/ostree-ext-go/container/access"
+	"github.com/ostree-ext/ostree-ext-go/container/fetch"
 )
 
 // attempts is how often an operation is tried if it fails for a transient reason.
 const attempts = 4
 
 // openRegistry opens an image in a registry. It returns the digest in the name, or "".
-func openRegistry(ctx context.Context, name string, opts access.Options) (backend, digest.Digest, error) {
+func openRegistry(ctx context.Context, name string, o Options) (backend, digest.Digest, error) {
 	name, want, err := splitDigest(name)
 	if err != nil {
 		return nil, "", err
 	}
+	opts := o.Registry
 	ref, err := docker.ParseReference("//" + name)
 	if err != nil {
 		return nil, "", fmt.Errorf("image name %s: %w", name, err)
@@ -43,9 +45,67 @@ func openRegistry(ctx context.Context, name string, opts access.Options) (backen
 		return err
 	})
 	if err != nil {
-		return nil, "", access.Explain(wrapNoImage(err))
+		return nil, "", explainLogin(opts, name, access.Explain(wrapNoImage(err)))
 	}
-	return &library{src: src}, want, nil
+	if o.Fetch.Notice == nil && opts.Warn != nil {
+		o.Fetch.Notice = func(n fetch.Notice) {
+			if n.Wait >= time.Second || n.Endpoint == "" {
+				opts.Warn(n.String())
+			}
+		}
+	}
+	client, err := fetch.New(name, opts, o.Fetch)
+	if err != nil {
+		return nil, "", errors.Join(err, src.Close())
+	}
+	return &registry{library: &library{src: src}, client: client}, want, nil
+}
+
+// explainLogin adds which credentials were used to an error of a registry that refused them.
+func explainLogin(opts access.Options, name string, err error) error {
+	_, refused := errors.AsType[docker.ErrUnauthorizedForCredentials](err)
+	if status, ok := errors.AsType[docker.UnexpectedHTTPStatusError](err); ok {
+		refused = refused || status.StatusCode == http.StatusUnauthorized || status.StatusCode == http.StatusForbidden
+	}
+	var coded errcode.ErrorCoder
+	if errors.As(err, &coded) {
+		switch coded.ErrorCode() {
+		case errcode.ErrorCodeUnauthorized, errcode.ErrorCodeDenied:
+			refused = true
+		}
+	}
+	if !refused {
+		return err
+	}
+	login, unknown := opts.Login(name)
+	if unknown != nil {
+		return err
+	}
+	return &access.DeniedError{Login: login, Err: err}
+}
+
+// registry reads manifests and configurations through the library, which has a connection already, and layers with
+// package fetch, which can continue them.
+type registry struct {
+	*library
+	client *fetch.Client
+}
+
+func (r *registry) blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	if len(d.URLs) > 0 {
+		return r.library.blob(ctx, d)
+	}
+	return r.client.Blob(ctx, d)
+}
+
+// small opens a blob that is not worth to be continued.
+func (r *registry) small(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	return r.library.blob(ctx, d)
+}
+
+func (r *registry) close() error {
+	r.client.Close()
+	return r.library.close()
 }
 
 // splitDigest returns the digest in a name, and the name without a tag before the digest. The digest identifies the

@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/container/access"
+	"github.com/ostree-ext/ostree-ext-go/container/fetch"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
@@ -24,6 +25,9 @@ var ErrUnsupportedTransport = errors.New("transport is not supported")
 type Options struct {
 	// Registry has the options for talking to registries.
 	Registry access.Options
+	// Fetch has the options for reading layers from registries. If Fetch.Notice is nil, Registry.Warn is told what delays
+	// reading by a second or more.
+	Fetch fetch.Options
 	// Platform is the platform to choose from an index; nil means this machine's.
 	Platform *ocispec.Platform
 	// Admission decides which images may come in; nil means [Unverified].
@@ -85,7 +89,7 @@ type opener struct {
 func (o *opener) start(ctx context.Context) (err error) {
 	switch ref := o.ref.Image; ref.Transport {
 	case imgref.Registry:
-		o.backend, o.want, err = openRegistry(ctx, ref.Name, o.opts.Registry)
+		o.backend, o.want, err = openRegistry(ctx, ref.Name, o.opts)
 	case imgref.DockerArchive:
 		o.backend, err = openDockerArchive(ctx, ref.Name)
 		o.uncompressed = true
@@ -183,7 +187,16 @@ func (o *opener) config(ctx context.Context, d ocispec.Descriptor) ([]byte, erro
 	if d.Size > oci.MaxConfigSize {
 		return nil, fmt.Errorf("it has %d bytes, more than %d", d.Size, int64(oci.MaxConfigSize))
 	}
-	blob, err := content{o.backend}.Blob(ctx, d)
+	if err := checkDescriptor(d); err != nil {
+		return nil, err
+	}
+	open := o.backend.blob
+	if b, ok := o.backend.(interface {
+		small(context.Context, ocispec.Descriptor) (io.ReadCloser, error)
+	}); ok {
+		open = b.small
+	}
+	blob, err := open(ctx, d)
 	if err != nil {
 		return nil, err
 	}

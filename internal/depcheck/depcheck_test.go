@@ -34,6 +34,7 @@ container    deploy
              container
              dest  trust
              source  dest/layout  diffids  flatten
+             fetch
              access
              imgref
 
