@@ -24,7 +24,8 @@ type Options struct {
 	// InsecureSkipTLSVerify accepts any certificate, and uses plain HTTP if the registry does not answer HTTPS.
 	InsecureSkipTLSVerify bool
 	// Warn is called, if set, with what was ignored: files with credentials that nobody named and that cannot be read.
-	// Package source also calls it with what delays reading. It may be called more than once with the same text, and by several goroutines.
+	// Package source also calls it with what delays reading. It may be called more than once with the same text, and by
+	// several goroutines.
 	Warn func(string)
 }
 

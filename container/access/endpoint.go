@@ -66,9 +66,6 @@ func (o Options) Endpoints(image string) ([]*Endpoint, error) {
 // String returns the name of the repository at the endpoint, which begins with the host.
 func (e *Endpoint) String() string { return e.name }
 
-// Host returns the host, with the port if it is not the usual one.
-func (e *Endpoint) Host() string { return e.host }
-
 // Connect asks the endpoint what it demands, and logs in. The caller closes the reader. Errors about a status are or
 // wrap a [*StatusError], those about credentials a [*DeniedError].
 func (e *Endpoint) Connect(ctx context.Context) (*Reader, error) {

@@ -194,3 +194,51 @@ func TestAFileThatCannotBeReadIsAWarningUnlessItWasNamed(t *testing.T) {
 		})
 	}
 }
+
+func TestALoginSaysWhereTheCredentialsAre(t *testing.T) {
+	dir := t.TempDir()
+	helper := "#!/bin/sh\necho '{\"Username\":\"robot\",\"Secret\":\"s\"}'\n"
+	if err := os.WriteFile(filepath.Join(dir, "docker-credential-test"), []byte(helper), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	file := func(name, text string) string {
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	auths := file("auths", `{"auths":{"os.example/team":{"auth":"bWU6c2VjcmV0"}}}`)
+	helped := file("helped", `{"credHelpers":{"os.example":"test"}}`)
+	empty := file("empty", `{}`)
+	for _, c := range []struct {
+		name string
+		o    Options
+		want Login
+		says string
+	}{
+		{"a file", Options{AuthFile: auths}, Login{User: "me", From: auths, Asked: []string{auths}},
+			`as user "me" from ` + auths},
+		{"a helper", Options{AuthFile: helped},
+			Login{User: "robot", From: helped, Helper: "docker-credential-test", Asked: []string{helped}},
+			`as user "robot" from the helper docker-credential-test, which ` + helped + " names"},
+		{"nothing in a file", Options{AuthFile: empty}, Login{Anonymous: true, Asked: []string{empty}},
+			"without credentials, because there are none for it in " + empty},
+		{"no file", Options{Anonymous: true}, Login{Anonymous: true},
+			"without credentials"},
+		{"given", Options{Credentials: &Credentials{Username: "me"}}, Login{User: "me"},
+			`as user "me" from the command line`},
+		{"a token", Options{Credentials: &Credentials{RegistryToken: "t"}}, Login{},
+			`with a token from the command line`},
+	} {
+		got, err := c.o.Login("os.example/team/os:latest")
+		c.want.Repository = "os.example/team/os"
+		if diff := cmp.Diff(c.want, got); err != nil || diff != "" || got.String() != c.says {
+			t.Errorf("%s: %v, %s (-want +got):\n%s", c.name, err, got, diff)
+		}
+		if got.Registry() != "os.example" {
+			t.Errorf("%s: the registry is %s", c.name, got.Registry())
+		}
+	}
+}

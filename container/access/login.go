@@ -38,7 +38,7 @@ func (l Login) Registry() string {
 func (l Login) String() string {
 	if l.Anonymous {
 		if len(l.Asked) == 0 {
-			return "without credentials, because no file with credentials was found"
+			return "without credentials"
 		}
 		return "without credentials, because there are none for it in " + strings.Join(l.Asked, ", ")
 	}
@@ -67,7 +67,7 @@ type DeniedError struct {
 
 // Error implements error.
 func (e *DeniedError) Error() string {
-	return fmt.Sprintf("%s was asked %s: %v: \"podman login %s\" renews the credentials, and --authfile names another file",
+	return fmt.Sprintf("%s was asked %s: %v: \"podman login %s\" renews credentials, and --authfile names another file",
 		e.Login.Repository, e.Login, e.Err, e.Login.Registry())
 }
 

@@ -137,7 +137,7 @@ func (c *Client) ask(ctx context.Context, e *endpoint, path string, offset, size
 	if ranged {
 		header.Set("Range", "bytes="+strconv.FormatInt(offset, 10)+"-")
 	}
-	res, err := e.get(b.ctx, path, header)
+	res, err := e.get(b.ctx, path, header) //nolint:bodyclose // close does it
 	b.timer.Stop()
 	if err != nil {
 		err = stalled(b.ctx, b.stall, err)

@@ -159,7 +159,7 @@ func (b *blob) end() error {
 		}
 	}
 	if b.hash != nil && digest.NewDigest(b.digest.Algorithm(), b.hash) != b.digest {
-		return fmt.Errorf("blob %s: %w", b.digest, ErrKeptDamaged)
+		return ErrKeptDamaged
 	}
 	return io.EOF
 }
@@ -338,8 +338,8 @@ func (b *blob) round() (*round, error) {
 	return r, nil
 }
 
-// try asks one endpoint, and sets body if it sends the blob. Otherwise it returns the error, and for how long the server
-// asks to wait. It adds endpoints to refused that are not to be asked again.
+// try asks one endpoint, and sets body if it sends the blob. Otherwise it returns the error, and for how long the
+// server asks to wait. It adds endpoints to refused that are not to be asked again.
 func (b *blob) try(e *endpoint) (time.Duration, error) {
 	if b.connections++; b.connections > b.c.maxConnections {
 		return 0, b.incomplete(fmt.Sprintf("%d connections", b.c.maxConnections), ErrCut)

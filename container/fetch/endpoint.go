@@ -59,6 +59,10 @@ func (e *endpoint) connect(ctx context.Context) (r *access.Reader, reused bool, 
 	if r != nil {
 		return r, true, nil
 	}
+	// Perhaps the reader that connected before was told to wait.
+	if wait, err := e.waits(); wait > 0 {
+		return nil, false, err
+	}
 	if r, err = e.place.Connect(ctx); err != nil {
 		return nil, false, err
 	}

@@ -29,7 +29,7 @@ type Options struct {
 	// means no limit.
 	Rate int64
 	// Dir is the directory in which begun blobs are kept, or empty. It is created if its parent exists. If it cannot be
-	// used, nothing is kept, which is told to Notice.
+	// used, nothing more is kept, and Notice is told so once.
 	Dir string
 	// MaxKept is how many bytes the files in Dir may have together; 0 means 4 GiB.
 	MaxKept int64
@@ -157,9 +157,9 @@ func (c *Client) Blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser,
 		return nil, ErrSize
 	}
 	b := &blob{c: c, ctx: ctx, digest: d.Digest, size: d.Size}
-	if c.keeper != nil && d.Size >= minKept {
+	if c.keeper != nil && d.Size >= minKept && !c.keeper.failed.Load() {
 		kept, err := c.keeper.open(ctx, d.Digest, d.Size)
-		if err != nil {
+		if err != nil && ctx.Err() == nil && !c.keeper.failed.Swap(true) {
 			b.notice(Notice{Err: err})
 		}
 		b.keep(kept)

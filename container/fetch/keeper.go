@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -34,6 +35,8 @@ type keeper struct {
 	dir string
 	max int64
 	now func() time.Time
+	// failed is set when the directory cannot be used. It is not tried again.
+	failed atomic.Bool
 }
 
 // directory is an open directory of kept files.

@@ -233,11 +233,12 @@ func TestCertificatesAreChecked(t *testing.T) {
 	t.Parallel()
 	data := noise(24, 1000)
 	s := newTLSServer(t, data)
-	if got, err := read(t.Context(), newClient(t, s.host+"/a/b:c", s.trusted, fetch.Options{}), describe(data)); err != nil {
+	got, err := read(t.Context(), newClient(t, s.host+"/a/b:c", s.trusted, fetch.Options{}), describe(data))
+	if err != nil || !bytes.Equal(got, data) {
 		t.Errorf("got %d bytes, %v", len(got), err)
 	}
 	clock := newClock()
-	_, err := read(t.Context(), newClient(t, s.host+"/a/b:c", access.Options{}, fetch.Options{Clock: clock}),
+	_, err = read(t.Context(), newClient(t, s.host+"/a/b:c", access.Options{}, fetch.Options{Clock: clock}),
 		describe(data))
 	if err == nil || !strings.Contains(err.Error(), "certificate") || len(clock.slept) > 0 {
 		t.Errorf("got %v after %v", err, clock.slept)
@@ -247,5 +248,53 @@ func TestCertificatesAreChecked(t *testing.T) {
 		describe(data))
 	if !errors.Is(err, access.ErrPlainHTTP) || plain.all != 0 || len(clock.slept) > 0 {
 		t.Errorf("got %v after %v", err, clock.slept)
+	}
+}
+
+// The library does not accept token servers at private addresses. The tools of a host do.
+func TestATokenServerMayHaveAPrivateAddress(t *testing.T) {
+	t.Parallel()
+	data := noise(25, 1000)
+	s, issuer := newTLSServer(t, data), newTLSServer(t)
+	var asked []string
+	issuer.guard = func(w http.ResponseWriter, r *http.Request) bool {
+		user, _, _ := r.BasicAuth()
+		asked = append(asked, user+" "+r.URL.String())
+		_, _ = fmt.Fprint(w, `{"token": "t"}`)
+		return false
+	}
+	realm := issuer.URL + "/token?a=b"
+	s.guard = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("Authorization") == "Bearer t" {
+			return true
+		}
+		challenge(w, realm)
+		return false
+	}
+	o := access.Options{CertDir: s.trusted.CertDir, AuthFile: authFile(t, s.host, "me", "secret")}
+	if _, err := read(t.Context(), newClient(t, s.host+"/a/b:c", o, fetch.Options{}), describe(data)); err != nil {
+		t.Error(err)
+	}
+	want := "me /token?a=b&scope=repository%3Aa%2Fb%3Apull&service=x"
+	if len(asked) != 1 || asked[0] != want {
+		t.Errorf("the token server was asked %q, want %q", asked, want)
+	}
+	// The rule about plain HTTP holds for it.
+	plain := newServer(t)
+	realm = plain.URL + "/token"
+	_, err := read(t.Context(), newClient(t, s.host+"/a/b:c", o, fetch.Options{}), describe(data))
+	if !errors.Is(err, access.ErrPlainHTTP) || plain.all > 0 {
+		t.Errorf("got %v; %d requests were sent", err, plain.all)
+	}
+	// One that refuses the credentials does so for the registry.
+	realm = issuer.URL + "/token"
+	issuer.guard = func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusUnauthorized)
+		return false
+	}
+	_, err = read(t.Context(), newClient(t, s.host+"/a/b:c", o, fetch.Options{}), describe(data))
+	if !errors.Is(err, access.ErrDenied) || !strings.Contains(err.Error(), `as user "me"`) ||
+		!strings.Contains(err.Error(), issuer.host) {
+		t.Errorf("got %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -137,11 +138,11 @@ insecure = true
 func TestADeadMirrorIsAskedLastForAWhile(t *testing.T) {
 	blobs := [][]byte{noise(31, 1000), noise(32, 1000), noise(33, 1000)}
 	main, one := newServer(t, blobs...), newServer(t, blobs...)
-	dead := true
-	tried := 0
+	var alive atomic.Bool
+	var tried atomic.Int32
 	one.guard = func(http.ResponseWriter, *http.Request) bool {
-		tried++
-		if dead {
+		tried.Add(1)
+		if !alive.Load() {
 			panic(http.ErrAbortHandler)
 		}
 		return true
@@ -157,14 +158,14 @@ func TestADeadMirrorIsAskedLastForAWhile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if before := tried; before == 0 || len(notices) != 1 || notices[0].Endpoint != one.host+"/a/b" {
+	if before := tried.Load(); before == 0 || len(notices) != 1 || notices[0].Endpoint != one.host+"/a/b" {
 		t.Errorf("the mirror was tried %d times; notices: %v", before, notices)
 	}
-	before := tried
-	if _, err := read(t.Context(), c, describe(blobs[0])); err != nil || tried != before {
+	before := tried.Load()
+	if _, err := read(t.Context(), c, describe(blobs[0])); err != nil || tried.Load() != before {
 		t.Errorf("the mirror was tried again: %v", err)
 	}
-	dead = false
+	alive.Store(true)
 	if err := clock.Sleep(t.Context(), 2*time.Minute); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package source_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -280,6 +281,63 @@ func TestARegistryThatMisbehaves(t *testing.T) {
 				t.Errorf("the blob was resumed %d times", reg.Resumed())
 			}
 		})
+	}
+}
+
+// The configuration comes with the manifest, so the first request for a layer is that for the layer.
+func TestTheNextProcessContinuesALayer(t *testing.T) {
+	t.Parallel()
+	reg := testreg.New(t)
+	ref, layer := pushed(t, reg, 1<<20)
+	opts := plainHTTP
+	opts.Fetch.Dir = t.TempDir()
+	first, err := open(t, ref, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, kill := context.WithCancel(t.Context())
+	r, err := first.Blob(ctx, first.Manifest.Layers[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.ReadFull(r, make([]byte, 600_000))
+	kill()
+	if err := errors.Join(err, r.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if reg.Resumed() > 0 {
+		t.Error("the layer was resumed already")
+	}
+	second, err := open(t, ref, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := readAll(t, second, second.Manifest.Layers[0])
+	if err != nil || !bytes.Equal(got, layer) || reg.Resumed() != 1 {
+		t.Errorf("got %d bytes, %v; %d requests for a part", len(got), err, reg.Resumed())
+	}
+	if left, err := os.ReadDir(opts.Fetch.Dir); err != nil || len(left) != 0 {
+		t.Errorf("%d files are left, %v", len(left), err)
+	}
+}
+
+func TestARegistryThatLetsNobodyInIsNamedWithTheCredentials(t *testing.T) {
+	t.Parallel()
+	reg := testreg.New(t)
+	ref, _ := pushed(t, reg, 1000)
+	reg.Misbehave(testreg.Faults{User: "me", Password: "secret"})
+	file := filepath.Join(t.TempDir(), "auth.json")
+	writeFile(t, file, []byte(`{"auths":{"`+reg.Host+`":{"auth":"bWU6d3Jvbmc="}}}`)) // me:wrong
+	opts := plainHTTP
+	opts.Registry.AuthFile = file
+	_, err := open(t, ref, opts)
+	if !errors.Is(err, access.ErrDenied) {
+		t.Fatalf("got %v", err)
+	}
+	for _, want := range []string{reg.Host + "/a/b", file, `as user "me"`} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q does not say %q", err, want)
+		}
 	}
 }
 
