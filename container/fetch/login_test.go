@@ -233,6 +233,13 @@ func TestCertificatesAreChecked(t *testing.T) {
 	t.Parallel()
 	data := noise(24, 1000)
 	s := newTLSServer(t, data)
+	s.bend = func(_ http.ResponseWriter, r *http.Request, _ int) bool {
+		// With HTTP/2 all readers would share one connection, which would break for all.
+		if r.ProtoMajor != 1 {
+			t.Errorf("the request came with %s", r.Proto)
+		}
+		return false
+	}
 	got, err := read(t.Context(), newClient(t, s.host+"/a/b:c", s.trusted, fetch.Options{}), describe(data))
 	if err != nil || !bytes.Equal(got, data) {
 		t.Errorf("got %d bytes, %v", len(got), err)

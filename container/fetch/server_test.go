@@ -68,6 +68,7 @@ func newTLSServer(t *testing.T, blobs ...[]byte) *server {
 	}
 	s.Server = httptest.NewUnstartedServer(s)
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.EnableHTTP2 = true
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	s.host = strings.TrimPrefix(s.URL, "https://")
