@@ -27,7 +27,7 @@ type pullFlags struct {
 	asJSON            bool
 	opts              store.Options
 	imports           store.ImportOptions
-	maxBytes          sizeValue
+	maxBytes, rate    sizeValue
 	progress          progressFlags
 	records           io.Writer // nil without records of progress
 }
@@ -56,7 +56,7 @@ update is recorded. Whether the file is written is the answer.`,
 			if err != nil {
 				return err
 			}
-			f.imports.MaxBytes = int64(f.maxBytes)
+			f.imports.MaxBytes, f.opts.Source.Fetch.Rate = int64(f.maxBytes), int64(f.rate)
 			if f.records, err = a.openRecords(f.progress); err != nil {
 				return err
 			}
@@ -70,6 +70,7 @@ update is recorded. Whether the file is written is the answer.`,
 	fs.Var(&f.maxBytes, "max-bytes", "fetch nothing if more than `SIZE` is missing, such as 500MB")
 	fs.StringVar(&f.progress.format, "progress", "auto", "`FORMAT` of progress: auto, or json for lines that programs read")
 	fs.IntVar(&f.progress.fd, "progress-fd", 0, "write progress as lines of JSON to the file descriptor `NUMBER`")
+	fs.Var(&f.rate, "rate", "fetch at most `SIZE` per second, such as 2MB")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
 	c.MarkFlagsMutuallyExclusive("check", "json")
 	fetchFlags(a, fs, &f.opts.Source.Registry)

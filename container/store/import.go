@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ostree-ext/ostree-ext-go/container"
+	"github.com/ostree-ext/ostree-ext-go/container/fetch"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
@@ -149,6 +150,20 @@ func (im *importer) group(ctx context.Context) (*errgroup.Group, context.Context
 func (im *importer) read(
 	ctx context.Context, l *Layer, use func(*repo.Txn, io.Reader) error, commit func(*repo.Txn) error,
 ) error {
+	err := im.readOnce(ctx, l, use, commit)
+	if errors.Is(err, fetch.ErrKeptDamaged) {
+		// Bytes that an earlier process had kept were wrong. They are gone now.
+		err = im.readOnce(ctx, l, use, commit)
+	}
+	if err != nil {
+		return fmt.Errorf("layer %s: %w", l.Descriptor.Digest, err)
+	}
+	return nil
+}
+
+func (im *importer) readOnce(
+	ctx context.Context, l *Layer, use func(*repo.Txn, io.Reader) error, commit func(*repo.Txn) error,
+) error {
 	txn, err := im.repo.Begin(ctx)
 	if err != nil {
 		return err
@@ -159,7 +174,7 @@ func (im *importer) read(
 		err = commit(txn)
 	}
 	if err != nil {
-		return fmt.Errorf("layer %s: %w", l.Descriptor.Digest, errors.Join(err, txn.Abort()))
+		return errors.Join(err, txn.Abort())
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -89,6 +90,7 @@ func Prepare(
 	if opts.Offline {
 		return nil, ErrOffline
 	}
+	keepBytes(r, &opts.Source)
 	if p.Image, err = source.Open(ctx, ref, opts.Source); err != nil {
 		return nil, err
 	}
@@ -96,6 +98,17 @@ func Prepare(
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
+}
+
+// partialDir is where the bytes of layers stay whose transfer broke, below the repository. Libostree removes what is in
+// tmp after a day.
+const partialDir = "tmp/ostree-ext-blobs"
+
+// keepBytes makes transfers that break continue in the next process, unless the caller has its own place for that.
+func keepBytes(r *repo.Repo, o *source.Options) {
+	if o.Fetch.Dir == "" {
+		o.Fetch.Dir = filepath.Join(r.Path(), partialDir)
+	}
 }
 
 // pinned returns the digest in the reference of an image in a registry, or "".

@@ -36,6 +36,7 @@ func Unencapsulate(
 		return nil, err
 	}
 	p := &Prepared{Ref: ref, repo: r}
+	keepBytes(r, &fetch)
 	if p.Image, err = source.Open(ctx, ref, fetch); err != nil {
 		return nil, err
 	}
