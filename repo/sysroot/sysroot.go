@@ -44,7 +44,8 @@ type Host struct {
 	Run string
 }
 
-func (h Host) root() string {
+// Path returns the path of the root directory.
+func (h Host) Path() string {
 	if h.Root == "" {
 		return "/"
 	}
@@ -76,7 +77,7 @@ func (h Host) booted() (id fileID, ok bool, err error) {
 			}
 		}
 	}
-	info, err := os.Stat(h.root())
+	info, err := os.Stat(h.Path())
 	if err != nil {
 		return fileID{}, false, err
 	}
