@@ -57,8 +57,8 @@ func (e *RoomError) Error() string {
 // Unwrap returns ENOSPC.
 func (e *RoomError) Unwrap() error { return syscall.ENOSPC }
 
-// MeasureRoom measures /boot for a kernel that is not in the repository yet, and is taken for a new one. Its files have the
-// given sizes in bytes. Of the options, it uses the sysroot, the stateroot and the host.
+// MeasureRoom measures /boot for a kernel that is not in the repository yet. It is taken for a new one whose files have
+// the given sizes in bytes. Of the options, it uses the sysroot, the stateroot and the host.
 func MeasureRoom(ctx context.Context, opts Options, sizes ...int64) (*Room, error) {
 	t, err := openTarget(&opts)
 	if err != nil {

@@ -36,7 +36,11 @@ func BootTree(kernel, initramfs string, files map[string]string) []Entry {
 	for _, dir := range []string{"sysroot", "var", "run", "dev", "proc", "sys", "tmp", "boot"} {
 		b.byPath[dir] = &Entry{Path: dir, Mode: object.ModeDir | 0o755}
 	}
-	b.byPath["ostree"] = &Entry{Path: "ostree", Mode: object.ModeSymlink | 0o777, Target: "sysroot/ostree"}
+	for name, target := range map[string]string{
+		"ostree": "sysroot/ostree", "bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64",
+	} {
+		b.byPath[name] = &Entry{Path: name, Mode: object.ModeSymlink | 0o777, Target: target}
+	}
 	return b.sorted()
 }
 
