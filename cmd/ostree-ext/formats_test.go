@@ -249,6 +249,8 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	s.run(exitOK, "", "repo commit --repo=@host --branch=other @rootfs")
 	s.run(exitOK, "", "repo refs --repo=@host --create=ostree/container/image/oci_3A_broken other")
 	s.json(exitOK, "container image list", "--repo=@host")
+	host, _ := makeImageHost(t)
+	s.json(exitOK, "container image status", "--sysroot="+host)
 	s.derive("image", "derived")
 	s.json(exitOK, "container verify", "-q oci:@derived")
 

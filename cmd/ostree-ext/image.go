@@ -16,10 +16,10 @@ import (
 )
 
 func newImageCommand(a *app) *cobra.Command {
-	return group("image", "Images that are stored in a repository, as on hosts",
+	return group("image", "Images on hosts: in a repository, and deployed",
 		newImagePullCommand(a), newImageListCommand(a), newImageHistoryCommand(a), newImageMetadataCommand(a),
 		newImageClearCommand(a), newImageCopyCommand(a), newImageReexportCommand(a), newImageRemoveCommand(a),
-		newImagePruneLayersCommand(a))
+		newImagePruneLayersCommand(a), newImageStatusCommand(a))
 }
 
 func newImageListCommand(a *app) *cobra.Command {

@@ -54,7 +54,7 @@ func deployBooted(ctx context.Context, verb, commit string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := NewPlan(ctx, Options{Sysroot: os.Getenv("OSTREE_SYSROOT"), Commit: c, Origin: ref, ReplaceStaged: verb == "replace"})
+	p, err := NewPlan(ctx, Options{Commit: c, Origin: ref, ReplaceStaged: verb == "replace"})
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,8 @@ mount -t tmpfs tmpfs "$D/tmp"
 touch "$D/run/ostree-booted" "$D/tmp/self"
 mount --bind "$SELF" "$D/tmp/self"
 exec chroot "$D" "$@"`
-	cmd := exec.Command("unshare", append([]string{"--mount", "--propagation=private", "--pid", "--fork", "sh", "-c", script, "sh"}, args...)...)
+	cmd := exec.Command("unshare", "--mount", "--propagation=private", "--pid", "--fork", "sh", "-c", script, "sh")
+	cmd.Args = append(cmd.Args, args...)
 	cmd.Env = append(os.Environ(), "D="+filepath.Join(h.path, deployment), "PHYSICAL="+h.path, "RUN="+run, "SELF="+self)
 	cmd.Env = append(cmd.Env, env...)
 	var stderr strings.Builder
@@ -108,7 +109,10 @@ func TestInterop_ABootedHostStagesAndFinalizes(t *testing.T) {
 		t.Fatalf("got %q", out)
 	}
 	for i, want := range map[int][]string{
-		0: {`"staged":true`, `"--sysroot=/","--os=default","--origin-file=ORIGIN","--stage"`, `"kernel_args":["root=UUID=1","quiet"]`},
+		0: {
+			`"staged":true`, `"--sysroot=/","--os=default","--origin-file=ORIGIN","--stage"`,
+			`"kernel_args":["root=UUID=1","quiet"]`,
+		},
 		2: {`"error":"` + unverified + " (" + second.String() + ".0 of stateroot default) is staged for the next boot"},
 		3: {`"staged":true`, `"drop":[{"stateroot":"default","name":"` + second.String() + `.0","state":"staged"`},
 		5: {`"staged":true`},

@@ -1,8 +1,9 @@
 // Package deploy makes a host boot a commit. It checks beforehand what could go wrong, and then has the host's own
 // ostree deploy it, since how a boot loader is set up is libostree's.
 //
-// [NewPlan] says what would be done: which deployments stay and which go, what /boot needs, and the command. [Plan.Run]
-// does it. [ReadStatus] says what the host runs and what it boots next.
+// [Check] is for the time before a commit is fetched. [NewPlan] says what would be done: which deployments stay and
+// which go, what /boot needs, and the command. [Plan.Run] does it. [ReadStatus] says what the host runs and what it
+// boots next.
 //
 // The commit must be in the repository of the sysroot. Deployments are taken away with `ostree admin undeploy`; to go
 // back to the one before, choose it in the boot menu.

@@ -319,6 +319,9 @@ func TestAStagedOriginKeepsItsVerificationToo(t *testing.T) {
 	h.stage(t, imageOrigin(signed), false)
 	opts := h.options(t)
 	opts.ReplaceStaged = true
+	if err := Check(opts); err == nil || !strings.Contains(err.Error(), signed) {
+		t.Errorf("got %v before the commit is fetched, want a refusal", err)
+	}
 	if _, err := NewPlan(t.Context(), opts); err == nil || !strings.Contains(err.Error(), signed) {
 		t.Errorf("got %v, want a refusal", err)
 	}

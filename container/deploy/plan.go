@@ -11,7 +11,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/sysroot"
 )
 
-// Plan says what a deployment would do. docs/formats.md specifies its JSON.
+// Plan says what a deployment would do.
 type Plan struct {
 	Sysroot   string `json:"sysroot"`
 	Stateroot string `json:"stateroot"`
@@ -51,14 +51,25 @@ type Deployed struct {
 // originArg is the argument that stands for the file of the origin.
 const originArg = "--origin-file=ORIGIN"
 
+// Check returns the error that [NewPlan] would return, as far as it does not depend on the commit. Call it before the
+// commit is fetched.
+func Check(opts Options) error {
+	t, err := openTarget(&opts)
+	if err != nil {
+		return err
+	}
+	defer t.sysroot.Close()
+	r, err := repo.Open(t.sysroot.RepoPath())
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return t.check(r, &opts)
+}
+
 // NewPlan checks whether a commit can be deployed and says what that would do. It changes nothing.
 func NewPlan(ctx context.Context, opts Options) (*Plan, error) {
 	opts.KernelArgs = slices.Clone(opts.KernelArgs)
-	for _, arg := range opts.KernelArgs {
-		if err := checkKernelArg(arg); err != nil {
-			return nil, err
-		}
-	}
 	t, err := openTarget(&opts)
 	if err != nil {
 		return nil, err
@@ -69,14 +80,11 @@ func NewPlan(ctx context.Context, opts Options) (*Plan, error) {
 		return nil, err
 	}
 	defer r.Close()
+	if err := t.check(r, &opts); err != nil {
+		return nil, err
+	}
 	if err := checkCommit(ctx, r, opts.Commit); err != nil {
 		return nil, fmt.Errorf("deploying %s: %w", opts.Commit, err)
-	}
-	if err := t.checkStaged(&opts); err != nil {
-		return nil, err
-	}
-	if err := t.checkVerification(r, &opts); err != nil {
-		return nil, err
 	}
 	kernel, err := sysroot.FindKernel(ctx, r, opts.Commit)
 	if err != nil {
@@ -202,6 +210,22 @@ func openTarget(opts *Options) (t *target, err error) {
 	}
 	t.merge = t.list.Merge(t.stateroot)
 	return t, nil
+}
+
+// check checks everything that does not depend on the commit.
+func (t *target) check(r *repo.Repo, opts *Options) error {
+	for _, arg := range opts.KernelArgs {
+		if err := checkKernelArg(arg); err != nil {
+			return err
+		}
+	}
+	if _, err := t.stage(opts.Stage); err != nil {
+		return err
+	}
+	if err := t.checkStaged(opts); err != nil {
+		return err
+	}
+	return t.checkVerification(r, opts)
 }
 
 // keeps reports whether ostree keeps a deployment when it adds one: pinned ones, those of other stateroots, the booted

@@ -76,7 +76,7 @@ type DeploymentStatus struct {
 	KernelArgs []string `json:"kernel_args"`
 	Pinned     bool     `json:"pinned"`
 	// Locked is whether a staged deployment is held back.
-	Locked bool `json:"locked,omitempty"`
+	Locked bool `json:"locked"`
 	// Update is the update that was found last, or nil.
 	Update *Update `json:"update,omitempty"`
 }

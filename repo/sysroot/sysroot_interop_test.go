@@ -130,11 +130,15 @@ func TestInterop_TheChecksumOfAKernelIsLibostrees(t *testing.T) {
 	const modules = "usr/lib/modules/" + repotest.KernelVersion + "/"
 	older := strings.Repeat("7", 64)
 	for name, tree := range map[string][]repotest.Entry{
-		"no initramfs":   repotest.BootTree("kernel", "", nil),
-		"a device tree":  repotest.BootTree("kernel", "i", map[string]string{modules + "devicetree": "dt"}),
-		"an older one":   repotest.BootTree("kernel", "", map[string]string{"usr/lib/ostree-boot/vmlinuz-5-" + older: "k", "usr/lib/ostree-boot/initramfs-5.img-" + older: "i"}),
-		"a hash of it":   repotest.BootTree("kernel", "i", map[string]string{modules + ".vmlinuz.hmac": "h"}),
-		"device trees":   repotest.BootTree("kernel", "i", map[string]string{modules + "dtb/b": "22", modules + "dtb/a/x": "1", modules + "dtb/c": "3"}),
+		"no initramfs":  repotest.BootTree("kernel", "", nil),
+		"a device tree": repotest.BootTree("kernel", "i", map[string]string{modules + "devicetree": "dt"}),
+		"an older one": repotest.BootTree("kernel", "", map[string]string{
+			"usr/lib/ostree-boot/vmlinuz-5-" + older: "k", "usr/lib/ostree-boot/initramfs-5.img-" + older: "i",
+		}),
+		"a hash of it": repotest.BootTree("kernel", "i", map[string]string{modules + ".vmlinuz.hmac": "h"}),
+		"device trees": repotest.BootTree("kernel", "i", map[string]string{
+			modules + "dtb/b": "22", modules + "dtb/a/x": "1", modules + "dtb/c": "3",
+		}),
 		"its other name": repotest.BootTree("kernel", "", map[string]string{modules + "initramfs": "abc"}),
 	} {
 		t.Run(name, func(t *testing.T) {
