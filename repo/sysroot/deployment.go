@@ -32,8 +32,8 @@ type Deployment struct {
 	Kernel, Initramfs string
 	// OverlayInitramfs are the paths of further ones.
 	OverlayInitramfs []string
-	// KernelArgs are the kernel arguments without ostree=, which libostree sets. For a staged deployment they are nil if
-	// it takes those of the deployment that its /etc is merged with.
+	// KernelArgs are the kernel arguments without those that libostree sets, such as ostree=. For a staged deployment
+	// they are nil if it takes those of the deployment that its /etc is merged with.
 	KernelArgs []string
 	// Origin is nil if there is no origin file.
 	Origin *Origin
@@ -207,6 +207,10 @@ func (s *Sysroot) locate(d *Deployment, name string) (fileID, error) {
 	return idOf(info), err
 }
 
+// withoutOSTree removes the arguments that libostree sets for each deployment: ostree=, and init= where there is no
+// initramfs.
 func withoutOSTree(args []string) []string {
-	return slices.DeleteFunc(args, func(a string) bool { return strings.HasPrefix(a, ostreeArg) })
+	return slices.DeleteFunc(args, func(a string) bool {
+		return strings.HasPrefix(a, ostreeArg) || strings.HasPrefix(a, "init=/ostree/boot.")
+	})
 }

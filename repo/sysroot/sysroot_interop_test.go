@@ -156,8 +156,12 @@ func TestInterop_TheChecksumOfAKernelIsLibostrees(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d := load(t, s)[0]; k.Checksum != d.BootChecksum {
+			d := load(t, s)[0]
+			if k.Checksum != d.BootChecksum {
 				t.Errorf("got %s, libostree %s", k.Checksum, d.BootChecksum)
+			}
+			if len(d.KernelArgs) != 0 {
+				t.Errorf("got the kernel arguments %q, want none but libostree's own", d.KernelArgs)
 			}
 		})
 	}

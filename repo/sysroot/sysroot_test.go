@@ -22,8 +22,9 @@ func sum(b byte) object.Checksum { return object.Checksum{b} }
 // three are deployments of two stateroots, two of which share a kernel.
 var three = []repotest.Deployment{
 	{
-		Stateroot: "default", Commit: sum(1), Boot: sum(11), Title: "Example OS (ostree:0)", KernelArgs: "root=UUID=1 quiet",
-		Origin: "[origin]\ncontainer-image-reference=ostree-unverified-registry:registry.example/os:latest\n",
+		Stateroot: "default", Commit: sum(1), Boot: sum(11), Title: "Example OS (ostree:0)",
+		KernelArgs: "root=UUID=1 quiet init=/ostree/boot.0/x",
+		Origin:     "[origin]\ncontainer-image-reference=ostree-unverified-registry:registry.example/os:latest\n",
 	},
 	{
 		Stateroot: "default", Commit: sum(2), Boot: sum(11), Title: "Example OS (ostree:1)",

@@ -1,0 +1,334 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ostree-ext/ostree-ext-go/container/access"
+	"github.com/ostree-ext/ostree-ext-go/container/deploy"
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/internal/output"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
+	"github.com/ostree-ext/ostree-ext-go/repo/sysroot"
+)
+
+// pullFunc brings an image into the repository of a sysroot and returns its merge commit, which is complete when it
+// returns. Warnings and progress are its own.
+type pullFunc func(
+	ctx context.Context, a *app, r *repo.Repo, ref imgref.OstreeImageReference, opts pullOptions,
+) (object.Checksum, error)
+
+// pullOptions are the options of a pull that is followed by a deployment.
+type pullOptions struct {
+	// Target is the reference that the image is stored under. It is always set.
+	Target imgref.OstreeImageReference
+	// NoRef is whether the merge commit is left without a ref.
+	NoRef bool
+	// StoredOnly makes it an error if something would have to be fetched.
+	StoredOnly bool
+	Registry   access.Options
+	// CheckRoom is called before the first byte of a layer is fetched, with the sizes of a new kernel and its initramfs,
+	// if they are known. Its error ends the pull.
+	CheckRoom func(sizes ...int64) error
+}
+
+// deployFlags are the options of the command.
+type deployFlags struct {
+	sysroot, stateroot        string
+	imgref, image, transport  string
+	enforce, noVerification   bool
+	remote                    string
+	registry                  access.Options
+	target                    string
+	noRef                     bool
+	kernelArgs                []string
+	commitFile                string
+	stage, noStage            bool
+	downloadOnly, dryRun      bool
+	replaceStaged, unverified bool
+	json                      bool
+}
+
+func newImageDeployCommand(a *app, pull pullFunc) *cobra.Command {
+	var f deployFlags
+	c := &cobra.Command{
+		Use:   "deploy (--imgref=OSTREEIMGREF | --image=NAME) [--stateroot=NAME]",
+		Short: "Make a host boot an image",
+		Long: `Fetches an image into the repository of the system and makes a deployment of it, with the host's own
+ostree. On the running system the deployment is staged: the boot menu changes when the system shuts
+down. Nothing is rebooted. The kernel arguments and the changes in /etc are taken over.
+
+Before anything is fetched, the command refuses if another deployment is staged, if the host's updates
+are verified and this image's would not be, or if /boot has too little room. The stateroot must exist;
+'ostree admin os-init' makes it. 'ostree admin undeploy' takes a deployment away.`,
+		Example: `  ostree-ext container image deploy --imgref=ostree-image-signed:docker://registry.example/os:latest
+  ostree-ext container image deploy --image=registry.example/os:latest --dry-run
+  ostree-ext container image deploy --sysroot=/mnt --stateroot=default --karg=root=LABEL=root \
+      --imgref=ostree-unverified-image:oci:/media/os --target-imgref=ostree-image-signed:docker://registry.example/os`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkFetch(&f.registry); err != nil {
+				return err
+			}
+			from, target, err := f.references(cmd.Flags())
+			if err != nil {
+				return err
+			}
+			opts := f.options(cmd.Flags(), target)
+			return deployHint(f.run(cmd.Context(), a, pull, from, opts))
+		},
+	}
+	f.add(a, c.Flags())
+	c.MarkFlagsMutuallyExclusive("enforce-container-sigpolicy", "no-signature-verification")
+	c.MarkFlagsMutuallyExclusive("stage", "no-stage")
+	c.MarkFlagsMutuallyExclusive("download-only", "dry-run")
+	c.MarkFlagsMutuallyExclusive("download-only", "json")
+	return c
+}
+
+func (f *deployFlags) add(a *app, fs *pflag.FlagSet) {
+	sysrootFlag(fs, &f.sysroot)
+	fs.StringVar(&f.stateroot, "stateroot", "", "`NAME` of the stateroot (default: the booted one, else default)")
+	fs.StringVar(&f.imgref, "imgref", "", "`OSTREEIMGREF`: where the image is and how it is verified")
+	fs.StringVar(&f.image, "image", "", "`NAME` of the image, instead of --imgref, which it replaces")
+	fs.StringVar(&f.transport, "transport", "registry", "`NAME` of the transport for --image")
+	fs.BoolVar(&f.enforce, "enforce-container-sigpolicy", false, "require the signatures that the host's containers "+
+		"policy demands of --image")
+	fs.BoolVar(&f.noVerification, "no-signature-verification", false, "do not verify --image (default)")
+	fs.StringVar(&f.remote, "ostree-remote", "", "`REMOTE` of the repository whose signatures the commit in --image must "+
+		"have; with --enforce-container-sigpolicy")
+	fetchFlags(a, fs, &f.registry)
+	fs.StringVar(&f.target, "target-imgref", "", "`OSTREEIMGREF` that the host is updated from (default: that of the "+
+		"image)")
+	fs.BoolVar(&f.noRef, "no-imgref", false, "write no ref for the image; the deployment alone keeps it")
+	fs.StringArrayVar(&f.kernelArgs, "karg", nil, "kernel `ARG`; repeat it for each. They replace all arguments "+
+		"(default: those of the deployment before)")
+	fs.StringVar(&f.commitFile, "write-commitid-to", "", "`FILE` to write the checksum of the commit to")
+	fs.BoolVar(&f.stage, "stage", false, "change the boot menu only when the system shuts down (default on the running "+
+		"system)")
+	fs.BoolVar(&f.noStage, "no-stage", false, "change the boot menu at once")
+	fs.BoolVar(&f.downloadOnly, "download-only", false, "fetch the image, and deploy nothing")
+	fs.BoolVar(&f.dryRun, "dry-run", false, "say what would be done with an image that is stored already, and do nothing")
+	fs.BoolVar(&f.replaceStaged, "replace-staged", false, "drop the deployment that is staged")
+	fs.BoolVar(&f.unverified, "allow-unverified", false, "allow an image without verification where the host's "+
+		"updates were verified before")
+	fs.BoolVar(&f.json, "json", false, "print what is done as a JSON object")
+}
+
+// references returns where the image is, and what the host is updated from.
+func (f *deployFlags) references(fs *pflag.FlagSet) (from, target imgref.OstreeImageReference, err error) {
+	switch {
+	case f.image != "":
+		from, err = f.imageReference()
+	case f.imgref == "":
+		err = usagef("missing --imgref or --image: name the image with one of them")
+	case f.enforce || f.remote != "":
+		// Upstream ignores them, and the user would think that the image is verified.
+		err = usagef("--enforce-container-sigpolicy and --ostree-remote go with --image: --imgref itself says how the " +
+			"image is verified")
+	case fs.Changed("transport"):
+		err = usagef("--transport goes with --image: --imgref itself has the transport")
+	default:
+		from, err = parseOstreeReference(f.imgref)
+	}
+	if err != nil {
+		return from, target, err
+	}
+	if f.target == "" {
+		return from, from, nil
+	}
+	target, err = parseOstreeReference(f.target)
+	return from, target, err
+}
+
+// imageReference returns the reference that --image and the options beside it make.
+func (f *deployFlags) imageReference() (ref imgref.OstreeImageReference, err error) {
+	transport, err := imgref.ParseTransport(f.transport)
+	if err != nil {
+		return ref, usagef("invalid value '%s' for '--transport': %w", f.transport, err)
+	}
+	ref = imgref.Unverified(imgref.ImageReference{Transport: transport, Name: f.image})
+	switch {
+	case f.remote != "" && !f.enforce:
+		return ref, usagef("--ostree-remote needs --enforce-container-sigpolicy")
+	case f.remote != "":
+		ref.Signature = imgref.SignatureSource{Kind: imgref.OstreeRemote, Remote: f.remote}
+	case f.enforce:
+		ref.Signature = imgref.SignatureSource{Kind: imgref.ContainerPolicy}
+	}
+	return ref, nil
+}
+
+// options returns the options of the deployment, except the commit.
+func (f *deployFlags) options(fs *pflag.FlagSet, target imgref.OstreeImageReference) deploy.Options {
+	opts := deploy.Options{
+		Sysroot: sysrootPath(f.sysroot), Stateroot: f.stateroot, Origin: target, ReplaceStaged: f.replaceStaged,
+		AllowUnverified: f.unverified,
+	}
+	if fs.Changed("karg") {
+		opts.KernelArgs = f.kernelArgs
+	}
+	switch {
+	case f.stage:
+		opts.Stage = deploy.StageAlways
+	case f.noStage:
+		opts.Stage = deploy.StageNever
+	}
+	return opts
+}
+
+// run does what the options say.
+func (f *deployFlags) run(
+	ctx context.Context, a *app, pull pullFunc, from imgref.OstreeImageReference, opts deploy.Options,
+) error {
+	if !f.downloadOnly {
+		if err := deploy.Check(opts); err != nil {
+			return err
+		}
+	}
+	commit, err := f.pull(ctx, a, pull, from, opts)
+	if err != nil {
+		return err
+	}
+	opts.Commit = commit
+	if f.downloadOnly {
+		if err := f.writeCommit(ctx, commit); err != nil {
+			return err
+		}
+		return a.printf("Fetched: %s => %s\n", opts.Origin, commit)
+	}
+	plan, err := deploy.NewPlan(ctx, opts)
+	if err != nil {
+		return err
+	}
+	if f.dryRun {
+		if f.json {
+			return a.printJSON(plan)
+		}
+		return a.printf("%s", planText(plan))
+	}
+	res, err := plan.Run(ctx)
+	if err != nil {
+		return err
+	}
+	if !a.quiet {
+		for _, message := range res.Messages {
+			fmt.Fprintf(a.err, "%s\n", message)
+		}
+	}
+	if err := f.writeCommit(ctx, commit); err != nil {
+		return err
+	}
+	if f.json {
+		return a.printJSON(plan)
+	}
+	done := "Deployed"
+	if plan.Staged {
+		done = "Staged"
+	}
+	return a.printf("%s: %s => %s\n", done, plan.Image, commit)
+}
+
+// pull pulls the image into the repository of the sysroot.
+func (f *deployFlags) pull(
+	ctx context.Context, a *app, pull pullFunc, from imgref.OstreeImageReference, opts deploy.Options,
+) (commit object.Checksum, err error) {
+	s, err := sysroot.Open(opts.Sysroot)
+	if err != nil {
+		return commit, err
+	}
+	r, err := repo.Open(s.RepoPath())
+	if err = errors.Join(err, s.Close()); err != nil {
+		return commit, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	return pull(ctx, a, r, from, pullOptions{
+		Target: opts.Origin, NoRef: f.noRef, StoredOnly: f.dryRun, Registry: f.registry,
+		CheckRoom: func(sizes ...int64) error {
+			room, err := deploy.MeasureRoom(ctx, opts, sizes...)
+			if err != nil {
+				return err
+			}
+			return room.Check()
+		},
+	})
+}
+
+// writeCommit writes the checksum to the file of --write-commitid-to, if there is one.
+func (f *deployFlags) writeCommit(ctx context.Context, commit object.Checksum) error {
+	if f.commitFile == "" {
+		return nil
+	}
+	if err := output.WriteFile(ctx, f.commitFile, []byte(commit.String())); err != nil {
+		return fmt.Errorf("commit %s is there, but its checksum was not written: %w", commit, err)
+	}
+	return nil
+}
+
+// deployHint adds the option that allows what was refused.
+func deployHint(err error) error {
+	if _, ok := errors.AsType[*deploy.StagedError](err); ok {
+		return fmt.Errorf("%w: give --replace-staged to drop it", err)
+	}
+	if _, ok := errors.AsType[*deploy.WeakerError](err); ok {
+		return fmt.Errorf("%w: name an image with ostree-image-signed: or ostree-remote-image:, or give "+
+			"--allow-unverified", err)
+	}
+	return err
+}
+
+// planText returns a plan as text.
+func planText(p *deploy.Plan) string {
+	var b strings.Builder
+	when := "at once"
+	if p.Staged {
+		when = "when the system shuts down"
+	}
+	fmt.Fprintf(&b, "Would deploy %s\n", p.Image)
+	fmt.Fprintf(&b, "  Commit:     %s\n", p.Commit)
+	fmt.Fprintf(&b, "  Stateroot:  %s of %s\n", p.Stateroot, p.Sysroot)
+	if p.Previous != "" {
+		fmt.Fprintf(&b, "  Updates:    %s\n", p.Previous)
+	}
+	fmt.Fprintf(&b, "  Boot menu:  changes %s\n", when)
+	fmt.Fprintf(&b, "  Kernel:     %s, needs %s of %s free in %s\n", p.Kernel, sizes.Format(p.Boot.Needed),
+		sizes.Format(p.Boot.Free+p.Boot.Freed), p.Boot.Path)
+	fmt.Fprintf(&b, "  Arguments:  %s\n", strings.Join(p.KernelArgs, " "))
+	for _, list := range []struct {
+		verb        string
+		deployments []deploy.Deployed
+	}{{"Keeps", p.Keep}, {"Drops", p.Drop}} {
+		for _, d := range list.deployments {
+			from := d.Image
+			if from == "" {
+				from = "(no origin)"
+			}
+			fmt.Fprintf(&b, "  %s:      %s (%s, %s of stateroot %s)\n", list.verb, from, d.State, d.Name, d.Stateroot)
+		}
+	}
+	for _, command := range p.Commands {
+		fmt.Fprintf(&b, "  Runs:       %s\n", shellLine(command))
+	}
+	return b.String()
+}
+
+// shellLine returns a command as it is typed.
+func shellLine(command []string) string {
+	words := make([]string, len(command))
+	for i, w := range command {
+		if w == "" || strings.ContainsFunc(w, func(r rune) bool {
+			return !strings.ContainsRune("-_=./:,+@%", r) && (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z')
+		}) {
+			w = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+		words[i] = w
+	}
+	return strings.Join(words, " ")
+}
