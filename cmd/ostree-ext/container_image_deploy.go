@@ -208,6 +208,10 @@ func (f *deployFlags) run(
 	if err != nil {
 		return err
 	}
+	if len(plan.Lost) > 0 {
+		a.warn("the deployment that is updated has settings of other programs, which the new one will not have: " +
+			strings.Join(plan.Lost, ", "))
+	}
 	if f.dryRun {
 		if f.json {
 			return a.printJSON(plan)

@@ -38,8 +38,8 @@ func newImageStatusCommand(a *app) *cobra.Command {
 		Use:   "status [--sysroot=DIR]",
 		Short: "Say which image a host runs, and which it boots next",
 		Long: `Lists the deployments in the order of the boot menu, after the one that is staged for the next boot:
-where each comes from, its version, and the update that was found for it. Nothing is fetched, and root
-is not needed.`,
+where each comes from, its version, and the update that was found for it. Nothing is fetched. Root is
+needed only where /boot is closed to others.`,
 		Example: `  ostree-ext container image status
   ostree-ext container image status --sysroot=/mnt --json`,
 		Args: cobra.NoArgs,

@@ -15,26 +15,45 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
-func TestInterop_DeployAndStatusOfARealHost(t *testing.T) {
+// ostreeHost is a sysroot that libostree made, with the stateroot "default".
+type ostreeHost struct {
+	root string
+	repo *repo.Repo
+}
+
+func newOSTreeHost(t *testing.T) *ostreeHost {
+	t.Helper()
 	t.Setenv("OSTREE_SYSROOT_DEBUG", "mutable-deployments")
-	root := t.TempDir()
-	ostree := func(args ...string) string {
-		t.Helper()
-		out, err := exec.Command("ostree", append(args, "--sysroot="+root)...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("ostree %q: %v: %s", args, err, out)
-		}
-		return string(out)
-	}
-	if out, err := exec.Command("ostree", "admin", "init-fs", "--modern", root).CombinedOutput(); err != nil {
+	h := &ostreeHost{root: t.TempDir()}
+	if out, err := exec.Command("ostree", "admin", "init-fs", "--modern", h.root).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	ostree("admin", "os-init", "default")
-	r, err := repo.Open(filepath.Join(root, "ostree/repo"))
-	if err != nil {
+	h.ostree(t, "admin", "os-init", "default")
+	var err error
+	if h.repo, err = repo.Open(filepath.Join(h.root, "ostree/repo")); err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
+	t.Cleanup(func() {
+		if err := h.repo.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// ostree runs the real program with the sysroot.
+func (h *ostreeHost) ostree(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("ostree", append(args, "--sysroot="+h.root)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("ostree %q: %v: %s", args, err, out)
+	}
+	return string(out)
+}
+
+func TestInterop_DeployAndStatusOfARealHost(t *testing.T) {
+	h := newOSTreeHost(t)
+	root, r := h.root, h.repo
 	const image = "ostree-unverified-registry:registry.example/os:latest"
 	deploy := func(c object.Checksum, args ...string) {
 		t.Helper()
@@ -47,7 +66,7 @@ func TestInterop_DeployAndStatusOfARealHost(t *testing.T) {
 		if data, err := os.ReadFile(file); err != nil || string(data) != c.String() {
 			t.Errorf("got %q and %v", data, err)
 		}
-		if got := ostree("admin", "status"); !strings.HasPrefix(got, "  default "+c.String()) {
+		if got := h.ostree(t, "admin", "status"); !strings.HasPrefix(got, "  default "+c.String()) {
 			t.Errorf("ostree shows\n%s", got)
 		}
 	}

@@ -75,6 +75,9 @@ func newHost(t *testing.T, booted int, origins ...string) *host {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.repo.Close() })
+	if err := h.repo.SetConfig("core", "fsync", "false"); err != nil {
+		t.Fatal(err)
+	}
 	var names []string
 	for _, c := range h.commits {
 		names = append(names, c.String())
@@ -135,13 +138,15 @@ func plan(t *testing.T, opts Options) *Plan {
 
 func TestAPlanSaysWhatWouldBeDone(t *testing.T) {
 	t.Parallel()
-	h := newHost(t, 1, imageOrigin(unverified), imageOrigin(unverified), imageOrigin(unverified))
+	h := newHost(t, 1, imageOrigin(unverified), imageOrigin(unverified)+"unconfigured-state=register\n\n"+
+		"[libostree-transient]\npinned=false\n\n[packages]\nrequested=vim;\n", imageOrigin(unverified))
 	p := plan(t, h.options(t))
 	name := func(i int) string { return h.commits[i].String() + ".0" }
 	want := &Plan{
 		Sysroot: h.path, Stateroot: "default", Commit: h.commits[3].String(), Image: unverified,
 		Origin: imageOrigin(unverified), Previous: unverified, Staged: true, Kernel: repotest.KernelVersion,
 		KernelArgs: []string{"root=UUID=1", "quiet", "n=2"},
+		Lost:       []string{"origin/unconfigured-state", "packages/requested"},
 		Boot:       Room{Path: filepath.Join(h.path, "boot"), Free: p.Boot.Free},
 		Keep:       []Deployed{{Stateroot: "default", Name: name(1), State: StateBooted, Image: unverified}},
 		Drop: []Deployed{

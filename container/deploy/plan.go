@@ -21,6 +21,9 @@ type Plan struct {
 	Origin string `json:"origin"`
 	// Previous is the image of the deployment whose /etc and kernel arguments are taken over, or empty.
 	Previous string `json:"previous,omitempty"`
+	// Lost are the settings in its origin, GROUP/KEY, that the new one does not have. Other programs put them there, such
+	// as rpm-ostree for packages that are installed on top.
+	Lost []string `json:"lost"`
 	// Staged is whether the boot menu changes only when the host shuts down.
 	Staged bool `json:"staged"`
 	// Kernel is the version of the kernel.
@@ -92,7 +95,7 @@ func NewPlan(ctx context.Context, opts Options) (*Plan, error) {
 	}
 	p := &Plan{
 		Sysroot: opts.sysroot(), Stateroot: t.stateroot, Commit: opts.Commit.String(), Image: opts.Origin.String(),
-		Kernel: kernel.Version, KernelArgs: []string{}, Keep: []Deployed{}, Drop: []Deployed{}, opts: opts,
+		Kernel: kernel.Version, KernelArgs: []string{}, Lost: []string{}, Keep: []Deployed{}, Drop: []Deployed{}, opts: opts,
 	}
 	if p.Staged, err = t.stage(opts.Stage); err != nil {
 		return nil, err
@@ -124,6 +127,7 @@ func (p *Plan) describe(t *target) {
 	}
 	if t.merge != nil {
 		p.Previous = originOf(t.merge)
+		p.Lost = append(p.Lost, lost(t.merge.Origin)...)
 	}
 	command := []string{
 		"ostree", "admin", "deploy", "--sysroot=" + t.commandRoot, "--os=" + t.stateroot, originArg,
@@ -162,6 +166,22 @@ func originOf(d *sysroot.Deployment) string {
 		return d.Origin.Image
 	}
 	return d.Origin.Refspec
+}
+
+// lost lists the settings of an origin besides those that a deployment always sets or drops.
+func lost(o *sysroot.Origin) (settings []string) {
+	if o == nil {
+		return nil
+	}
+	for _, group := range o.File.Groups() {
+		for _, key := range o.File.Keys(group) {
+			replaced := group == "origin" && (key == "container-image-reference" || key == "refspec")
+			if !replaced && group != "libostree-transient" {
+				settings = append(settings, group+"/"+key)
+			}
+		}
+	}
+	return settings
 }
 
 // target is where a commit is deployed.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -48,7 +49,7 @@ const (
 // Status is what a sysroot boots. docs/formats.md specifies its JSON.
 type Status struct {
 	Sysroot string `json:"sysroot"`
-	// BootFree is how many bytes are free in /boot.
+	// BootFree is how many bytes are free in /boot, and 0 if there is none.
 	BootFree int64 `json:"boot_free"`
 	// Deployments are in the order of the boot menu, after a staged one.
 	Deployments []DeploymentStatus `json:"deployments"`
@@ -89,7 +90,8 @@ type Update struct {
 	Added int64 `json:"added"`
 }
 
-// ReadStatus reads the status of the sysroot at a path, "/" if it is empty. It needs neither root nor ostree.
+// ReadStatus reads the status of the sysroot at a path, "/" if it is empty. It does not need ostree, and needs
+// root only where /boot is closed to others.
 func ReadStatus(ctx context.Context, host sysroot.Host, path string) (*Status, error) {
 	if path == "" {
 		path = "/"
@@ -108,11 +110,14 @@ func ReadStatus(ctx context.Context, host sysroot.Host, path string) (*Status, e
 		return nil, err
 	}
 	defer r.Close()
+	st := &Status{Sysroot: path, Deployments: []DeploymentStatus{}}
 	boot, err := s.Boot()
-	if err != nil {
+	switch {
+	case err == nil:
+		st.BootFree = boot.Free
+	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
-	st := &Status{Sysroot: path, BootFree: boot.Free, Deployments: []DeploymentStatus{}}
 	for _, d := range list {
 		ds := DeploymentStatus{
 			Index: d.Index, State: state(list, d), Stateroot: d.Stateroot, Commit: d.Commit.String(), Serial: d.Serial,

@@ -248,6 +248,7 @@ func TestOnlyTheBootedSysrootHasAStagedDeployment(t *testing.T) {
 
 func TestAStagedDeploymentIsCheckedBeforeItIsFollowed(t *testing.T) {
 	t.Parallel()
+	one := func(key string) gvariant.Dict { return gvariant.Dict{{Key: key, Value: gvariant.Byte(1)}} }
 	for name, c := range map[string]struct {
 		more   gvariant.Dict
 		change map[string]string
@@ -257,7 +258,9 @@ func TestAStagedDeploymentIsCheckedBeforeItIsFollowed(t *testing.T) {
 		"the parent as stateroot":    {change: map[string]string{"osname": ".."}, want: sysroot.ErrInvalid},
 		"a deployment outside":       {change: map[string]string{"name": "../x"}, want: sysroot.ErrInvalid},
 		"an absent deployment":       {want: fs.ErrNotExist},
-		"kernel arguments of a type": {more: gvariant.Dict{{Key: "kargs", Value: gvariant.Byte(1)}}, want: fs.ErrNotExist},
+		"kernel arguments of a type": {more: one("kargs"), want: sysroot.ErrInvalid},
+		"a lock of a type":           {more: one("locked"), want: sysroot.ErrInvalid},
+		"a checksum that is none":    {change: map[string]string{"bootcsum": "x"}, want: sysroot.ErrInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
