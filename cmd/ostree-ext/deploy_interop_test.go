@@ -10,9 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ostree-ext/ostree-ext-go/repo"
-	"github.com/ostree-ext/ostree-ext-go/repo/object"
-	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
 // ostreeHost is a sysroot that libostree made, with the stateroot "default".
@@ -51,30 +51,34 @@ func (h *ostreeHost) ostree(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-func TestInterop_DeployAndStatusOfARealHost(t *testing.T) {
+func TestInterop_DeployUpdateAndStatusOfARealHost(t *testing.T) {
 	h := newOSTreeHost(t)
-	root, r := h.root, h.repo
-	const image = "ostree-unverified-registry:registry.example/os:latest"
-	deploy := func(c object.Checksum, args ...string) {
+	first, second := bootableImage(t, "one"), bootableImage(t, "two")
+	const target = "ostree-unverified-registry:registry.example/os:latest"
+	deploy := func(image string, args ...string) (commit string) {
 		t.Helper()
 		file := filepath.Join(t.TempDir(), "commit")
-		args = append(args, "--sysroot="+root, "--imgref="+image, "--write-commitid-to="+file)
-		out, err := runDeploy(t, &puller{commit: c}, args...)
-		if want := "Deployed: " + image + " => " + c.String() + "\n"; err != nil || out != want {
-			t.Fatalf("got %q and %v, want %q", out, err, want)
+		args = append(args, "--sysroot="+h.root, "--imgref="+image, "--target-imgref="+target, "--write-commitid-to="+file)
+		out, err := runDeploy(t, args...)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if data, err := os.ReadFile(file); err != nil || string(data) != c.String() {
-			t.Errorf("got %q and %v", data, err)
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if got := h.ostree(t, "admin", "status"); !strings.HasPrefix(got, "  default "+c.String()) {
+		if want := "Deployed: " + target + " => " + string(data) + "\n"; out != want {
+			t.Errorf("got %q, want %q", out, want)
+		}
+		if got := h.ostree(t, "admin", "status"); !strings.HasPrefix(got, "  default "+string(data)) {
 			t.Errorf("ostree shows\n%s", got)
 		}
+		return string(data)
 	}
-	deploy(repotest.Commit(t, r, repotest.BootTree("one", "initramfs", nil), ""), "--karg=root=UUID=1", "--karg=console=a",
-		"--karg=console=b")
-	second := repotest.Commit(t, r, repotest.BootTree("two", "initramfs", nil), "")
-	deploy(second)
-	entries, err := filepath.Glob(filepath.Join(root, "boot/loader/entries/*"))
+	deploy(first, "--karg=root=UUID=1", "--karg=console=a", "--karg=console=b")
+	// Nothing but the deployment keeps the commit of the second one.
+	commit := deploy(second, "--no-imgref")
+	entries, err := filepath.Glob(filepath.Join(h.root, "boot/loader/entries/*"))
 	if err != nil || len(entries) != 2 {
 		t.Fatalf("got the entries %q and %v", entries, err)
 	}
@@ -85,9 +89,46 @@ func TestInterop_DeployAndStatusOfARealHost(t *testing.T) {
 		}
 	}
 	var out, errs bytes.Buffer
-	code := run(t.Context(), []string{"container", "image", "status", "--sysroot=" + root}, streams{out: &out, err: &errs})
-	if code != exitOK || !strings.HasPrefix(out.String(), "Default: "+image+"\n") ||
-		!strings.Contains(out.String(), "\nOther: "+image+"\n") || !strings.Contains(out.String(), second.String()) {
+	status := []string{"container", "image", "status", "--sysroot=" + h.root}
+	code := run(t.Context(), status, streams{out: &out, err: &errs})
+	if code != exitOK || !strings.HasPrefix(out.String(), "Default: "+target+"\n  Version:   two\n") ||
+		!strings.Contains(out.String(), "\nOther: "+target+"\n  Version:   one\n") ||
+		!strings.Contains(out.String(), commit) {
 		t.Errorf("status %d: got\n%s%s", code, &out, &errs)
+	}
+	// A third time, and the first is gone with its objects.
+	deploy(first)
+	deploy(second)
+	if out, err := exec.Command("ostree", "fsck", "--repo="+h.repo.Path()).CombinedOutput(); err != nil {
+		t.Errorf("%s%v", out, err)
+	}
+}
+
+func TestInterop_ASmallBootIsAWarningBeforeAndAnErrorAfterTheDownload(t *testing.T) {
+	h := newOSTreeHost(t)
+	boot := filepath.Join(h.root, "boot")
+	if err := unix.Mount("tmpfs", boot, "tmpfs", 0, "size=4m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(boot, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	kernel := func(c string) string { return strings.Repeat(c, 3<<20) }
+	if _, err := runDeploy(t, "--sysroot="+h.root, "--imgref="+bootableImage(t, kernel("a"))); err != nil {
+		t.Fatal(err)
+	}
+	// A kernel of the same version is thought to be the same, so there is no warning.
+	_, err := runDeploy(t, "--sysroot="+h.root, "--imgref="+bootableImage(t, kernel("b")))
+	if err == nil || !strings.Contains(err.Error(), "error: not enough room in "+boot) ||
+		strings.Contains(err.Error(), "warning") {
+		t.Errorf("got %v, want that room is missing", err)
+	}
+	// The label with the version is that of another kernel.
+	image := bootableImageOf(t, "9.9", kernel("c"))
+	if _, err := runDeploy(t, "--sysroot="+h.root, "--imgref="+image); err == nil ||
+		!strings.Contains(err.Error(), "warning: if the new kernel is as large as the present one") {
+		t.Errorf("got %v, want a warning", err)
 	}
 }

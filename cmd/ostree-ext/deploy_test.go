@@ -2,87 +2,82 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
-	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/ostree-ext/ostree-ext-go/container/deploy"
-	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/spf13/pflag"
+
 	"github.com/ostree-ext/ostree-ext-go/repo"
-	"github.com/ostree-ext/ostree-ext-go/repo/object"
+	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
-// puller pretends to pull: it records what it is asked for and returns a commit that the repository has.
-type puller struct {
-	commit object.Checksum
-	err    error
-	calls  int
-	from   imgref.OstreeImageReference
-	opts   pullOptions
-}
-
-func (p *puller) pull(
-	_ context.Context, _ *app, _ *repo.Repo, from imgref.OstreeImageReference, opts pullOptions,
-) (object.Checksum, error) {
-	p.calls++
-	p.from, p.opts = from, opts
-	return p.commit, p.err
-}
-
-// runDeploy runs the command with a puller and returns its output and its error.
-func runDeploy(t *testing.T, p *puller, args ...string) (string, error) {
+// runDeploy runs `container image deploy` and returns its output and its error.
+func runDeploy(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	a := &app{streams: streams{out: &out, err: &errs}}
-	c := newImageDeployCommand(a, p.pull)
-	strict(c)
-	c.SilenceUsage, c.SilenceErrors = true, true
-	c.SetArgs(args)
-	err := c.ExecuteContext(t.Context())
-	return out.String(), err
+	args = append([]string{"container", "image", "deploy"}, args...)
+	if code := run(t.Context(), args, streams{out: &out, err: &errs}); code != exitOK {
+		return out.String(), fmt.Errorf("status %d: %s", code, errs.String())
+	}
+	return out.String(), nil
 }
 
-func TestDeployPassesItsOptionsToThePull(t *testing.T) {
+// bootableImage makes an image of a tree with a kernel in an OCI directory, and returns its reference.
+func bootableImage(t *testing.T, kernel string) string {
+	t.Helper()
+	return bootableImageOf(t, repotest.KernelVersion, kernel)
+}
+
+// bootableImageOf is bootableImage with another version of the kernel in its label.
+func bootableImageOf(t *testing.T, version, kernel string) string {
+	t.Helper()
+	r := repotest.Init(t, repo.ModeArchive)
+	label := gvariant.String(kernel[:min(3, len(kernel))])
+	metadata := repo.MarkBootable(gvariant.Dict{{Key: "version", Value: label}}, version)
+	repotest.CommitWith(t, r, repotest.BootTree(kernel, "initramfs", nil), "os", metadata, nil)
+	image := "oci:" + filepath.Join(t.TempDir(), "image")
+	var out, errs bytes.Buffer
+	args := []string{"container", "encapsulate", "-q", "--repo=" + r.Path(), "os", image}
+	if code := run(t.Context(), args, streams{out: &out, err: &errs}); code != exitOK {
+		t.Fatal(errs.String())
+	}
+	return "ostree-unverified-image:" + image
+}
+
+func TestDeployReadsReferences(t *testing.T) {
 	t.Parallel()
-	root, commits := makeImageHost(t)
 	const signed = "ostree-image-signed:docker://registry.example/os:latest"
-	for _, c := range []struct {
-		name, args   string
-		from, target string
-		noRef        bool
-	}{
-		{"a reference", "--imgref=" + signed, signed, signed, false},
-		{"a name", "--image=registry.example/os --allow-unverified", "ostree-unverified-registry:registry.example/os",
-			"ostree-unverified-registry:registry.example/os", false},
-		{"a name with a transport", "--transport=oci --image=/x --no-signature-verification --allow-unverified",
-			"ostree-unverified-image:oci:/x", "ostree-unverified-image:oci:/x", false},
+	for _, c := range []struct{ name, args, from, target string }{
+		{"a reference", "--imgref=" + signed, signed, signed},
+		{"a name", "--image=registry.example/os", "ostree-unverified-registry:registry.example/os",
+			"ostree-unverified-registry:registry.example/os"},
+		{"a name with a transport", "--transport=oci --image=/x --no-signature-verification",
+			"ostree-unverified-image:oci:/x", "ostree-unverified-image:oci:/x"},
 		{"a name with the policy", "--image=registry.example/os --enforce-container-sigpolicy",
-			"ostree-image-signed:docker://registry.example/os", "ostree-image-signed:docker://registry.example/os", false},
+			"ostree-image-signed:docker://registry.example/os", "ostree-image-signed:docker://registry.example/os"},
 		{"a name with a remote", "--image=registry.example/os --enforce-container-sigpolicy --ostree-remote=vendor",
-			"ostree-remote-image:vendor:docker://registry.example/os", "ostree-remote-image:vendor:docker://registry.example/os",
-			false},
-		{"a name goes before a reference", "--image=registry.example/os --imgref=" + signed + " --allow-unverified",
-			"ostree-unverified-registry:registry.example/os", "ostree-unverified-registry:registry.example/os", false},
-		{"another target", "--imgref=ostree-unverified-image:oci:/x --no-imgref --target-imgref=" + signed,
-			"ostree-unverified-image:oci:/x", signed, true},
+			"ostree-remote-image:vendor:docker://registry.example/os",
+			"ostree-remote-image:vendor:docker://registry.example/os"},
+		{"a name goes before a reference", "--image=registry.example/os --imgref=" + signed,
+			"ostree-unverified-registry:registry.example/os", "ostree-unverified-registry:registry.example/os"},
+		{"another target", "--imgref=ostree-unverified-image:oci:/x --target-imgref=" + signed,
+			"ostree-unverified-image:oci:/x", signed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			p := &puller{commit: commits[0]}
-			args := append(strings.Fields(c.args), "--sysroot="+root, "--dry-run", "--auth-anonymous", "--cert-dir=certs")
-			if _, err := runDeploy(t, p, args...); err != nil {
+			var f deployFlags
+			fs := pflag.NewFlagSet("deploy", pflag.ContinueOnError)
+			f.add(&app{}, fs)
+			if err := fs.Parse(strings.Fields(c.args)); err != nil {
 				t.Fatal(err)
 			}
-			if p.from.String() != c.from || p.opts.Target.String() != c.target || p.opts.NoRef != c.noRef ||
-				!p.opts.StoredOnly || !p.opts.Registry.Anonymous || p.opts.Registry.CertDir != "certs" {
-				t.Errorf("got %s and %+v", p.from, p.opts)
-			}
-			if err := p.opts.CheckRoom(1 << 20); err != nil {
-				t.Error(err)
+			from, target, err := f.references(fs)
+			if err != nil || from.String() != c.from || target.String() != c.target {
+				t.Errorf("got %s, %s and %v", from, target, err)
 			}
 		})
 	}
@@ -90,7 +85,7 @@ func TestDeployPassesItsOptionsToThePull(t *testing.T) {
 
 func TestDeployRefusesArgumentsBeforeThePull(t *testing.T) {
 	t.Parallel()
-	root, commits := makeImageHost(t)
+	root, _ := makeImageHost(t)
 	const unverified = "--imgref=ostree-unverified-registry:registry.example/os"
 	for _, c := range []struct {
 		args, says string
@@ -119,17 +114,18 @@ func TestDeployRefusesArgumentsBeforeThePull(t *testing.T) {
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			t.Parallel()
-			p := &puller{commit: commits[0]}
 			args := strings.Fields(c.args)
 			if !strings.Contains(c.args, "--sysroot") {
 				args = append(args, "--sysroot="+root)
 			}
-			_, err := runDeploy(t, p, args...)
-			if err == nil || !strings.Contains(err.Error(), c.says) || p.calls > 0 {
-				t.Fatalf("got %v after %d pulls, want %q and no pull", err, p.calls, c.says)
+			status := "status 1: "
+			if c.usage {
+				status = "status 2: "
 			}
-			if _, usage := errors.AsType[*usageError](err); usage != c.usage {
-				t.Errorf("got a usage error: %v, want %v", usage, c.usage)
+			// There is no such registry, so a pull would end otherwise.
+			if _, err := runDeploy(t, args...); err == nil || !strings.HasPrefix(err.Error(), status) ||
+				!strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v, want %s%s", err, status, c.says)
 			}
 		})
 	}
@@ -138,66 +134,87 @@ func TestDeployRefusesArgumentsBeforeThePull(t *testing.T) {
 func TestDeployShowsAPlan(t *testing.T) {
 	t.Parallel()
 	root, commits := makeImageHost(t)
-	const image = "ostree-image-signed:docker://registry.example/os:latest"
-	args := []string{"--sysroot=" + root, "--imgref=" + image, "--dry-run", "--karg=quiet", "--karg=dyndbg=file x +p"}
-	p := &puller{commit: commits[1]}
-	out, err := runDeploy(t, p, args...)
+	image := bootableImage(t, "kernel")
+	const target = "ostree-image-signed:docker://registry.example/os:2"
+	args := []string{"--sysroot=" + root, "--imgref=" + image, "--target-imgref=" + target}
+	if _, err := runDeploy(t, append(args, "--dry-run")...); err == nil ||
+		!strings.Contains(err.Error(), "is not stored yet (1 layers with ") ||
+		!strings.Contains(err.Error(), "--download-only") {
+		t.Errorf("got %v for an image that is not stored", err)
+	}
+	file := filepath.Join(t.TempDir(), "commit")
+	out, err := runDeploy(t, append(args, "--download-only", "--write-commitid-to="+file)...)
 	if err != nil {
 		t.Fatal(err)
 	}
+	commit, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "Fetched: " + target + " => " + string(commit) + "\n"; out != want {
+		t.Errorf("got %q, want %q", out, want)
+	}
+	args = append(args, "--dry-run", "--karg=quiet", "--karg=dyndbg=file x +p")
+	if out, err = runDeploy(t, args...); err != nil {
+		t.Fatal(err)
+	}
+	const present = "ostree-image-signed:docker://registry.example/os:latest"
 	for _, want := range []string{
-		"Would deploy " + image + "\n",
-		"  Commit:     " + commits[1].String() + "\n",
+		"Would deploy " + target + "\n",
+		"  Commit:     " + string(commit) + "\n",
 		"  Stateroot:  default of " + root + "\n",
-		"  Updates:    " + image + "\n",
+		"  Updates:    " + present + "\n",
 		"  Boot menu:  changes at once\n",
 		"  Kernel:     6.1.0-test, needs 0 bytes of ",
 		"  Arguments:  quiet dyndbg=file x +p\n",
-		"  Keeps:      " + image + " (default, " + commits[0].String() + ".0 of stateroot default)\n",
+		"  Keeps:      " + present + " (default, " + commits[0].String() + ".0 of stateroot default)\n",
 		"  Keeps:      vendor:os (other, " + commits[1].String() + ".0 of stateroot default)\n",
 		"  Keeps:      (no origin) (other, 01",
 		"  Runs:       ostree admin deploy --sysroot=" + root + " --os=default --origin-file=ORIGIN --karg-none " +
-			"--karg-append=quiet '--karg-append=dyndbg=file x +p' " + commits[1].String() + "\n",
+			"--karg-append=quiet '--karg-append=dyndbg=file x +p' " + string(commit) + "\n",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("got\n%swant the line %s", out, want)
 		}
 	}
-	out, err = runDeploy(t, p, append(args, "--json")...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var plan deploy.Plan
-	dec := json.NewDecoder(strings.NewReader(out))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&plan); err != nil || plan.Commit != commits[1].String() || len(plan.Keep) != 3 {
-		t.Errorf("got %+v and %v", plan, err)
-	}
 }
 
-func TestDeployStopsWhereThePullDoes(t *testing.T) {
+func TestDownloadOnlyFetchesWhatCouldNotBeDeployed(t *testing.T) {
 	t.Parallel()
 	root, _ := makeImageHost(t)
-	want := errors.New("the network is down")
-	args := []string{"--sysroot=" + root, "--imgref=ostree-image-signed:docker://registry.example/os"}
-	if _, err := runDeploy(t, &puller{err: want}, args...); !errors.Is(err, want) {
-		t.Errorf("got %v, want %v", err, want)
+	image := bootableImage(t, "kernel")
+	if _, err := runDeploy(t, "--sysroot="+root, "--imgref="+image); err == nil ||
+		!strings.Contains(err.Error(), "--allow-unverified") {
+		t.Errorf("got %v", err)
+	}
+	out, err := runDeploy(t, "--sysroot="+root, "--imgref="+image, "--download-only")
+	if err != nil || !strings.HasPrefix(out, "Fetched: "+image+" => ") {
+		t.Errorf("got %q and %v", out, err)
 	}
 }
 
-func TestDownloadOnlyDeploysNothing(t *testing.T) {
+func TestDeployRefusesWhatCannotBeBooted(t *testing.T) {
 	t.Parallel()
-	root, commits := makeImageHost(t)
-	file := filepath.Join(t.TempDir(), "commit")
-	p := &puller{commit: commits[0]}
-	// What would be refused when it is deployed may be fetched.
-	out, err := runDeploy(t, p, "--sysroot="+root, "--imgref=ostree-unverified-registry:registry.example/os",
-		"--download-only", "--write-commitid-to="+file)
-	if want := "Fetched: ostree-unverified-registry:registry.example/os => " + commits[0].String() + "\n"; err != nil ||
-		out != want || p.opts.StoredOnly {
-		t.Errorf("got %q and %v, want %q", out, err, want)
+	root, _ := makeImageHost(t)
+	image := "oci:" + filepath.Join(t.TempDir(), "image")
+	tree := t.TempDir()
+	writeTestFile(t, filepath.Join(tree, "usr/bin/hello"), "hello")
+	must := func(args ...string) {
+		t.Helper()
+		var out, errs bytes.Buffer
+		if code := run(t.Context(), args, streams{out: &out, err: &errs}); code != exitOK {
+			t.Fatal(errs.String())
+		}
 	}
-	if data, err := os.ReadFile(file); err != nil || string(data) != commits[0].String() {
-		t.Errorf("got %q and %v, want the checksum without a newline", data, err)
+	must("container", "build", "-q", "--rootfs="+tree, image)
+	deploy := func(args ...string) {
+		t.Helper()
+		args = append(args, "--sysroot="+root, "--imgref=ostree-unverified-image:"+image, "--allow-unverified")
+		if _, err := runDeploy(t, args...); err == nil || !strings.Contains(err.Error(), "ostree.bootable") {
+			t.Errorf("got %v, want that the label is missing", err)
+		}
 	}
+	deploy("--download-only")
+	must("container", "image", "pull", "-q", filepath.Join(root, "ostree/repo"), "ostree-unverified-image:"+image)
+	deploy()
 }

@@ -249,8 +249,15 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	s.run(exitOK, "", "repo commit --repo=@host --branch=other @rootfs")
 	s.run(exitOK, "", "repo refs --repo=@host --create=ostree/container/image/oci_3A_broken other")
 	s.json(exitOK, "container image list", "--repo=@host")
-	host, _ := makeImageHost(t)
+	host, commits := makeImageHost(t)
 	s.json(exitOK, "container image status", "--sysroot="+host)
+	image := bootableImage(t, "kernel")
+	// A deployment that is not pinned any more goes.
+	origin := filepath.Join(host, "ostree/deploy/default/deploy", commits[1].String()+".0.origin")
+	writeTestFile(t, origin, "[origin]\nrefspec=vendor:os\n")
+	deploy := "-q --allow-unverified --imgref=" + image + " --sysroot=" + host
+	s.run(exitOK, "", "container image deploy --download-only "+deploy)
+	s.json(exitOK, "container image deploy", "--dry-run "+deploy)
 	s.derive("image", "derived")
 	s.json(exitOK, "container verify", "-q oci:@derived")
 

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
+	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/sysroot"
 )
@@ -68,6 +69,34 @@ func MeasureRoom(ctx context.Context, opts Options, sizes ...int64) (*Room, erro
 	return t.room(ctx, object.Checksum{}, sizes)
 }
 
+// EstimateRoom estimates what an image that was not fetched needs in /boot, given the version of its kernel, or "" if
+// that is not known. A kernel of the version of the present one, which is that of the deployment that is updated, counts
+// as the same; another counts as large as the present one. Without such a deployment nothing is known, and nothing
+// needed.
+func EstimateRoom(ctx context.Context, opts Options, kernel string) (*Room, error) {
+	t, err := openTarget(&opts)
+	if err != nil {
+		return nil, err
+	}
+	defer t.sysroot.Close()
+	if t.merge == nil {
+		return t.room(ctx, object.Checksum{}, nil)
+	}
+	r, err := repo.Open(t.sysroot.RepoPath())
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	present, err := sysroot.FindKernel(ctx, r, t.merge.Commit)
+	if err != nil {
+		return nil, err
+	}
+	if kernel == present.Version {
+		return t.room(ctx, t.merge.BootChecksum, nil)
+	}
+	return t.room(ctx, object.Checksum{}, present.Sizes())
+}
+
 // overheadBlocks is what the directory of a kernel and a set of boot loader entries take besides the files.
 const overheadBlocks = 16
 
@@ -90,6 +119,9 @@ func (t *target) roomIn(ctx context.Context, b *sysroot.Boot, kernel object.Chec
 		}
 	}
 	if b.Shared || current[kernel] && b.Has(t.stateroot, kernel) {
+		return r, nil
+	}
+	if len(files) == 0 {
 		return r, nil
 	}
 	r.Needed = b.Room(files...) + overheadBlocks*b.BlockSize

@@ -2,32 +2,17 @@ package deploy
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/container"
-	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/container/store"
 	"github.com/ostree-ext/ostree-ext-go/repo"
-	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
 	"github.com/ostree-ext/ostree-ext-go/repo/sysroot"
-)
-
-// The keys of a commit that was made from an image, and those of its detached metadata about an update that was found.
-// They are upstream's.
-const (
-	keyManifestDigest = "ostree.manifest-digest"
-	keyManifest       = "ostree.manifest"
-	keyConfig         = "ostree.container.image-config"
-	keyVersion        = "version"
-	cachedDigest      = "ostree-ext.cached.manifest-digest"
-	cachedManifest    = "ostree-ext.cached.manifest"
-	cachedConfig      = "ostree-ext.cached.config"
 )
 
 // The states of a deployment.
@@ -82,12 +67,13 @@ type DeploymentStatus struct {
 	Update *Update `json:"update,omitempty"`
 }
 
-// Update is an update that was found and not fetched.
+// Update is an update that was found and is not deployed.
 type Update struct {
 	Digest  digest.Digest `json:"digest"`
 	Version string        `json:"version,omitempty"`
-	// Added is the size in bytes of the layers that the image of the deployment does not have.
-	Added int64 `json:"added"`
+	// LayersAdded is the number of layers that the image of the deployment does not have, and BytesAdded their size.
+	LayersAdded int   `json:"layers_added"`
+	BytesAdded  int64 `json:"bytes_added"`
 }
 
 // ReadStatus reads the status of the sysroot at a path, "/" if it is empty. It does not need ostree, and needs
@@ -137,6 +123,7 @@ func ReadStatus(ctx context.Context, host sysroot.Host, path string) (*Status, e
 		}
 		st.Deployments = append(st.Deployments, ds)
 	}
+	st.dropDeployed()
 	return st, nil
 }
 
@@ -192,67 +179,37 @@ func (s *DeploymentStatus) readCommit(ctx context.Context, r *repo.Repo, d *sysr
 		return err
 	}
 	s.Created = c.Time().UTC()
-	s.Digest = digest.Digest(text(c.Metadata, keyManifestDigest))
-	s.Version = configVersion(text(c.Metadata, keyConfig))
-	if s.Version == "" {
-		s.Version = text(c.Metadata, keyVersion)
+	if v, ok := c.Metadata.Lookup("version"); ok {
+		s.Version, _ = v.Text()
 	}
-	detached, err := repo.LoadDetachedMetadata(ctx, r, d.Commit)
+	img, err := store.Load(ctx, r, d.Commit)
 	if err != nil {
-		return err
+		// It is not that of an image.
+		return nil
 	}
-	s.Update = readUpdate(c.Metadata, detached)
+	s.Digest = img.ManifestDigest
+	if v := store.Version(img.Image); v != "" {
+		s.Version = v
+	}
+	// The next pull looks for an update again, so one that cannot be read is none.
+	if update, err := store.CachedUpdate(ctx, r, img); err == nil && update != nil {
+		d := container.Compare(img.Manifest, update.Manifest)
+		s.Update = &Update{
+			Digest: update.ManifestDigest, Version: store.Version(update.Image), LayersAdded: d.NAdded, BytesAdded: d.AddedSize,
+		}
+	}
 	return nil
 }
 
-// readUpdate returns the update that the detached metadata of a commit tells of, or nil. The next pull looks again, so
-// one that cannot be read is none.
-func readUpdate(metadata, detached gvariant.Dict) *Update {
-	d := digest.Digest(text(detached, cachedDigest))
-	found, ok := manifest(text(detached, cachedManifest))
-	if !ok || d.Validate() != nil {
-		return nil
+// dropDeployed removes the updates that are deployed already.
+func (s *Status) dropDeployed() {
+	deployed := map[digest.Digest]bool{}
+	for _, d := range s.Deployments {
+		deployed[d.Digest] = true
 	}
-	// Without the manifest of the deployment, all layers are new.
-	deployed, _ := manifest(text(metadata, keyManifest))
-	return &Update{
-		Digest: d, Version: configVersion(text(detached, cachedConfig)),
-		Added: container.Compare(deployed, found).AddedSize,
+	for i := range s.Deployments {
+		if u := s.Deployments[i].Update; u != nil && deployed[u.Digest] {
+			s.Deployments[i].Update = nil
+		}
 	}
-}
-
-// manifest parses a manifest and reports whether it is one.
-func manifest(data string) (ocispec.Manifest, bool) {
-	var m ocispec.Manifest
-	err := oci.CheckManifest([]byte(data))
-	if err == nil {
-		err = json.Unmarshal([]byte(data), &m)
-	}
-	return m, err == nil && len(m.Layers) > 0
-}
-
-// text returns the value of a key that is a string, or "".
-func text(d gvariant.Dict, key string) string {
-	v, ok := d.Lookup(key)
-	if !ok {
-		return ""
-	}
-	s, err := v.Text()
-	if err != nil {
-		return ""
-	}
-	return s
-}
-
-// configVersion returns the version in the labels of an image's configuration, or "". Nothing depends on it, so a
-// configuration that cannot be read has none.
-func configVersion(config string) string {
-	var c oci.Config
-	if config == "" || c.Parse([]byte(config)) != nil {
-		return ""
-	}
-	if v := c.Labels[ocispec.AnnotationVersion]; v != "" {
-		return v
-	}
-	return c.Labels["version"]
 }

@@ -134,27 +134,27 @@ func TestStatusOfAnImage(t *testing.T) {
 	for _, c := range []struct {
 		name               string
 		metadata, detached gvariant.Dict
-		version            string
+		digest, version    string
 		want               *Update
 	}{
-		{"without an update", metadata, nil, "41.1", nil},
-		{"other detached metadata", metadata, dictOf("x", "y"), "41.1", nil},
-		{"with an update", metadata, update, "41.1", &Update{Digest: digestD, Version: "41.2", Added: 700}},
-		{"an update without its manifest", metadata, update.Remove("ostree-ext.cached.manifest"), "41.1", nil},
-		{"an update without its configuration", metadata, update.Remove("ostree-ext.cached.config"), "41.1",
-			&Update{Digest: digestD, Added: 700}},
+		{"without an update", metadata, nil, digestC, "41.1", nil},
+		{"other detached metadata", metadata, dictOf("x", "y"), digestC, "41.1", nil},
+		{"with an update", metadata, update, digestC, "41.1",
+			&Update{Digest: digestD, Version: "41.2", LayersAdded: 1, BytesAdded: 700}},
+		{"an update without its manifest", metadata, update.Remove("ostree-ext.cached.manifest"), digestC, "41.1", nil},
 		{"an update that is not one", metadata,
-			update.Set("ostree-ext.cached.manifest-digest", gvariant.String("x")), "41.1", nil},
-		{"a commit without a manifest", metadata.Remove("ostree.manifest"), update, "41.1",
-			&Update{Digest: digestD, Version: "41.2", Added: 1700}},
-		{"a configuration that is not one", metadata.Set("ostree.container.image-config", gvariant.String("x")).
-			Set("version", gvariant.String("7")), nil, "7", nil},
+			update.Set("ostree-ext.cached.manifest-digest", gvariant.String("x")), digestC, "41.1", nil},
+		{"an update that is deployed", metadata,
+			update.Set("ostree-ext.cached.manifest-digest", gvariant.String(digestC)), digestC, "41.1", nil},
+		{"an image without a version", metadata.Set("ostree.container.image-config", gvariant.String("{}")).
+			Set("version", gvariant.String("7")), nil, digestC, "7", nil},
+		{"a commit that is not of an image", dictOf("version", "7"), update, "", "7", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			h := imageHost(t, c.metadata, c.detached)
 			d := status(t, h).Deployments[0]
-			if d.Digest != digestC || d.Version != c.version || d.Image != unverified {
+			if d.Digest.String() != c.digest || d.Version != c.version || d.Image != unverified {
 				t.Errorf("got %+v", d)
 			}
 			if diff := cmp.Diff(c.want, d.Update); diff != "" {

@@ -85,6 +85,9 @@ func Prepare(
 	trusted := ref.Signature.Kind != imgref.ContainerPolicyAllowInsecure
 	if d := pinned(ref.Image); p.Previous != nil && d != "" && d == p.Previous.ManifestDigest && !trusted {
 		p.Present = true
+		if err := opts.checkBootable(p.Previous.Image); err != nil {
+			return nil, err
+		}
 		return p, nil
 	}
 	if opts.Offline {
@@ -127,16 +130,14 @@ func (p *Prepared) inspect(ctx context.Context, opts Options) error {
 			img.Manifest.Config.Digest != "" && img.Manifest.Config.Digest == prev.Manifest.Config.Digest
 		if same {
 			p.Present = true
-			return nil
+			return opts.checkBootable(prev.Image)
 		}
 	}
 	if err := p.arrange(); err != nil {
 		return err
 	}
-	if opts.Bootable {
-		if err := checkBootable(img); err != nil {
-			return err
-		}
+	if err := opts.checkBootable(img); err != nil {
+		return err
 	}
 	if p.Previous != nil {
 		if err := cacheUpdate(ctx, p.repo, p.Previous.Commit, img); err != nil {
@@ -177,7 +178,11 @@ func (p *Prepared) arrange() error {
 	return nil
 }
 
-func checkBootable(img *oci.Image) error {
+// checkBootable refuses an image that a host cannot boot, if the options ask for one.
+func (o *Options) checkBootable(img *oci.Image) error {
+	if !o.Bootable {
+		return nil
+	}
 	_, ostree := img.Config.Labels["ostree.bootable"]
 	_, bootc := img.Config.Labels["containers.bootc"]
 	if !ostree && !bootc {

@@ -108,7 +108,7 @@ func deploymentText(d *deploy.DeploymentStatus) string {
 		if u.Version != "" {
 			version = u.Version + ", "
 		}
-		line("Update", "%s%s, %s of layers that this image does not have", version, u.Digest, sizes.Format(u.Added))
+		line("Update", "%s%s, %s of layers that this image does not have", version, u.Digest, sizes.Format(u.BytesAdded))
 	}
 	return b.String()
 }

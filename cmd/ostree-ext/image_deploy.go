@@ -12,32 +12,15 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/deploy"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/container/store"
 	"github.com/ostree-ext/ostree-ext-go/internal/output"
+	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/sysroot"
 )
-
-// pullFunc brings an image into the repository of a sysroot and returns its merge commit, which is complete when it
-// returns. Warnings and progress are its own.
-type pullFunc func(
-	ctx context.Context, a *app, r *repo.Repo, ref imgref.OstreeImageReference, opts pullOptions,
-) (object.Checksum, error)
-
-// pullOptions are the options of a pull that is followed by a deployment.
-type pullOptions struct {
-	// Target is the reference that the image is stored under. It is always set.
-	Target imgref.OstreeImageReference
-	// NoRef is whether the merge commit is left without a ref.
-	NoRef bool
-	// StoredOnly makes it an error if something would have to be fetched.
-	StoredOnly bool
-	Registry   access.Options
-	// CheckRoom is called before the first byte of a layer is fetched, with the sizes of a new kernel and its initramfs,
-	// if they are known. Its error ends the pull.
-	CheckRoom func(sizes ...int64) error
-}
 
 // deployFlags are the options of the command.
 type deployFlags struct {
@@ -52,11 +35,13 @@ type deployFlags struct {
 	commitFile                string
 	stage, noStage            bool
 	downloadOnly, dryRun      bool
+	maxBytes                  sizeValue
+	layers                    int
 	replaceStaged, unverified bool
 	json                      bool
 }
 
-func newImageDeployCommand(a *app, pull pullFunc) *cobra.Command {
+func newImageDeployCommand(a *app) *cobra.Command {
 	var f deployFlags
 	c := &cobra.Command{
 		Use:   "deploy (--imgref=OSTREEIMGREF | --image=NAME) [--stateroot=NAME]",
@@ -65,9 +50,9 @@ func newImageDeployCommand(a *app, pull pullFunc) *cobra.Command {
 ostree. On the running system the deployment is staged: the boot menu changes when the system shuts
 down. Nothing is rebooted. The kernel arguments and the changes in /etc are taken over.
 
-Before anything is fetched, the command refuses if another deployment is staged, if the host's updates
-are verified and this image's would not be, or if /boot has too little room. The stateroot must exist;
-'ostree admin os-init' makes it. 'ostree admin undeploy' takes a deployment away.`,
+The command refuses if another deployment is staged, if the host's updates are verified and this image's
+would not be, or if /boot has too little room. The stateroot must exist; 'ostree admin os-init' makes it.
+'ostree admin undeploy' takes a deployment away.`,
 		Example: `  ostree-ext container image deploy --imgref=ostree-image-signed:docker://registry.example/os:latest
   ostree-ext container image deploy --image=registry.example/os:latest --dry-run
   ostree-ext container image deploy --sysroot=/mnt --stateroot=default --karg=root=LABEL=root \
@@ -82,7 +67,7 @@ are verified and this image's would not be, or if /boot has too little room. The
 				return err
 			}
 			opts := f.options(cmd.Flags(), target)
-			return deployHint(f.run(cmd.Context(), a, pull, from, opts))
+			return deployHint(f.run(cmd.Context(), a, from, opts))
 		},
 	}
 	f.add(a, c.Flags())
@@ -115,6 +100,8 @@ func (f *deployFlags) add(a *app, fs *pflag.FlagSet) {
 		"system)")
 	fs.BoolVar(&f.noStage, "no-stage", false, "change the boot menu at once")
 	fs.BoolVar(&f.downloadOnly, "download-only", false, "fetch the image, and deploy nothing")
+	fs.IntVar(&f.layers, "layers", store.DefaultLayers, "`NUMBER` of layers to fetch at once")
+	fs.Var(&f.maxBytes, "max-bytes", "fetch nothing if more than `SIZE` is missing, such as 500MB")
 	fs.BoolVar(&f.dryRun, "dry-run", false, "say what would be done with an image that is stored already, and do nothing")
 	fs.BoolVar(&f.replaceStaged, "replace-staged", false, "drop the deployment that is staged")
 	fs.BoolVar(&f.unverified, "allow-unverified", false, "allow an image without verification where the host's "+
@@ -186,14 +173,14 @@ func (f *deployFlags) options(fs *pflag.FlagSet, target imgref.OstreeImageRefere
 
 // run does what the options say.
 func (f *deployFlags) run(
-	ctx context.Context, a *app, pull pullFunc, from imgref.OstreeImageReference, opts deploy.Options,
+	ctx context.Context, a *app, from imgref.OstreeImageReference, opts deploy.Options,
 ) error {
 	if !f.downloadOnly {
 		if err := deploy.Check(opts); err != nil {
 			return err
 		}
 	}
-	commit, err := f.pull(ctx, a, pull, from, opts)
+	commit, err := f.pull(ctx, a, from, opts)
 	if err != nil {
 		return err
 	}
@@ -218,16 +205,21 @@ func (f *deployFlags) run(
 		}
 		return a.printf("%s", planText(plan))
 	}
+	return f.deploy(ctx, a, plan)
+}
+
+// deploy does what the plan says, and prints the result.
+func (f *deployFlags) deploy(ctx context.Context, a *app, plan *deploy.Plan) error {
 	res, err := plan.Run(ctx)
 	if err != nil {
 		return err
 	}
 	if !a.quiet {
 		for _, message := range res.Messages {
-			fmt.Fprintf(a.err, "%s\n", message)
+			fmt.Fprintln(a.err, printable.Line(message))
 		}
 	}
-	if err := f.writeCommit(ctx, commit); err != nil {
+	if err := f.writeCommit(ctx, res.Deployment.Commit); err != nil {
 		return err
 	}
 	if f.json {
@@ -237,32 +229,86 @@ func (f *deployFlags) run(
 	if plan.Staged {
 		done = "Staged"
 	}
-	return a.printf("%s: %s => %s\n", done, plan.Image, commit)
+	return a.printf("%s: %s => %s\n", done, plan.Image, plan.Commit)
 }
 
-// pull pulls the image into the repository of the sysroot.
+// pull stores the image in the repository of the sysroot and returns its merge commit.
 func (f *deployFlags) pull(
-	ctx context.Context, a *app, pull pullFunc, from imgref.OstreeImageReference, opts deploy.Options,
+	ctx context.Context, a *app, from imgref.OstreeImageReference, opts deploy.Options,
 ) (commit object.Checksum, err error) {
-	s, err := sysroot.Open(opts.Sysroot)
+	r, err := openSysrootRepo(opts.Sysroot)
 	if err != nil {
 		return commit, err
 	}
-	r, err := repo.Open(s.RepoPath())
-	if err = errors.Join(err, s.Close()); err != nil {
+	defer func() { err = errors.Join(err, r.Close()) }()
+	p, err := store.Prepare(ctx, r, from, store.Options{Source: source.Options{Registry: f.registry}, Bootable: true})
+	if err != nil {
 		return commit, err
 	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	return pull(ctx, a, r, from, pullOptions{
-		Target: opts.Origin, NoRef: f.noRef, StoredOnly: f.dryRun, Registry: f.registry,
-		CheckRoom: func(sizes ...int64) error {
-			room, err := deploy.MeasureRoom(ctx, opts, sizes...)
-			if err != nil {
-				return err
-			}
-			return room.Check()
-		},
+	defer func() { err = errors.Join(err, p.Close()) }()
+	for _, w := range p.Warnings {
+		a.warn(w.Error())
+	}
+	if p.Present {
+		return p.Previous.Commit, nil
+	}
+	if f.dryRun {
+		return f.stored(ctx, r, p, opts.Origin)
+	}
+	if !f.downloadOnly {
+		f.warnRoom(ctx, a, p, opts)
+	}
+	show := a.newProgress()
+	res, err := p.Import(ctx, store.ImportOptions{
+		Target: opts.Origin.Image, NoRef: f.noRef,
+		// Without a ref, nothing needs the layers before the image is deployed.
+		NoCleanup: f.noRef, MaxBytes: int64(f.maxBytes), Layers: f.layers, Progress: show.event,
 	})
+	show.stop()
+	if err != nil {
+		return commit, err
+	}
+	if line := filteredLine(res.Filtered); line != "" {
+		fmt.Fprintln(a.err, line)
+	}
+	return res.Commit, nil
+}
+
+func openSysrootRepo(path string) (*repo.Repo, error) {
+	s, err := sysroot.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	r, err := repo.Open(s.RepoPath())
+	return r, errors.Join(err, s.Close())
+}
+
+// stored returns the merge commit of an image if it is stored under its target.
+func (f *deployFlags) stored(
+	ctx context.Context, r *repo.Repo, p *store.Prepared, target imgref.OstreeImageReference,
+) (object.Checksum, error) {
+	img, err := store.Query(ctx, r, target.Image)
+	if err == nil && img.ManifestDigest == p.Image.Top.Digest {
+		return img.Commit, nil
+	}
+	if err != nil && !errors.Is(err, store.ErrNoImage) {
+		return object.Checksum{}, err
+	}
+	missing, size := p.Missing()
+	return object.Checksum{}, fmt.Errorf("a dry run needs the image, which is not stored yet (%d layers with %s are "+
+		"missing): fetch it with --download-only", len(missing), sizes.Format(size))
+}
+
+// warnRoom warns before anything is fetched if /boot may have too little room. How large the kernel is becomes known
+// when it is there, and then too little room is an error.
+func (f *deployFlags) warnRoom(ctx context.Context, a *app, p *store.Prepared, opts deploy.Options) {
+	room, err := deploy.EstimateRoom(ctx, opts, p.Image.Config.Labels["ostree.linux"])
+	if err == nil {
+		err = room.Check()
+	}
+	if _, ok := errors.AsType[*deploy.RoomError](err); ok {
+		a.warn("if the new kernel is as large as the present one, the image cannot be deployed: " + err.Error())
+	}
 }
 
 // writeCommit writes the checksum to the file of --write-commitid-to, if there is one.
