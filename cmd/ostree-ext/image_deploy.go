@@ -67,6 +67,9 @@ would not be, or if /boot has too little room. The stateroot must exist; 'ostree
 				return err
 			}
 			opts := f.options(cmd.Flags(), target)
+			if err := ensureWritable(opts.Sysroot); err != nil {
+				return err
+			}
 			return deployHint(f.run(cmd.Context(), a, from, opts))
 		},
 	}

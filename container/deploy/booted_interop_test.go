@@ -7,14 +7,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
+	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 	"github.com/ostree-ext/ostree-ext-go/repo/sysroot"
 )
 
@@ -62,29 +61,15 @@ func deployBooted(ctx context.Context, verb, commit string) (any, error) {
 	return p, err
 }
 
-// inside runs a command in the first deployment of the host as if that were booted, with the programs of this machine.
-// What is in run stays between calls.
+// inside runs a command as if a deployment of the host was booted.
 func (h *realHost) inside(t *testing.T, deployment, run string, env []string, args ...string) string {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	const script = `set -e
-mount --bind "$D" "$D"
-mount --bind "$PHYSICAL" "$D/sysroot"
-mount --bind "$PHYSICAL/boot" "$D/boot"
-mount --rbind /usr "$D/usr"
-mount -t proc proc "$D/proc"
-mount --rbind /dev "$D/dev"
-mount --bind "$RUN" "$D/run"
-mount -t tmpfs tmpfs "$D/tmp"
-touch "$D/run/ostree-booted" "$D/tmp/self"
-mount --bind "$SELF" "$D/tmp/self"
-exec chroot "$D" "$@"`
-	cmd := exec.Command("unshare", "--mount", "--propagation=private", "--pid", "--fork", "sh", "-c", script, "sh")
-	cmd.Args = append(cmd.Args, args...)
-	cmd.Env = append(os.Environ(), "D="+filepath.Join(h.path, deployment), "PHYSICAL="+h.path, "RUN="+run, "SELF="+self)
+	b := repotest.Booted{Sysroot: h.path, Deployment: deployment, Run: run, Binds: []string{self + ":tmp/self"}}
+	cmd := b.Command(args...)
 	cmd.Env = append(cmd.Env, env...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr

@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
@@ -125,4 +127,49 @@ func MakeSysroot(t testing.TB, deployments ...Deployment) string {
 		serials[kernel]++
 	}
 	return root
+}
+
+// bootScript runs a command as if a deployment was booted: with its directory as the root directory, the mark of a
+// booted host, and the programs of this machine. libostree compares the mounts with those of process 1, so the script
+// has a process namespace of its own.
+const bootScript = `set -e
+mount --bind "$DEPLOYMENT" "$DEPLOYMENT"
+cd "$DEPLOYMENT"
+mount --bind "$SYSROOT" sysroot
+mount --bind "$SYSROOT/boot" boot
+mount --rbind /usr usr
+mount --rbind /dev dev
+mount -t proc proc proc
+mount --bind "$RUN" run
+mount -t tmpfs tmpfs tmp
+touch run/ostree-booted
+for bind in $BINDS; do
+	if [ -d "${bind%%:*}" ]; then mkdir "${bind##*:}"; else touch "${bind##*:}"; fi
+	mount --bind "${bind%%:*}" "${bind##*:}"
+done
+[ -z "$READONLY" ] || mount -o remount,bind,ro "$DEPLOYMENT/sysroot"
+exec chroot . "$@"`
+
+// Booted is a sysroot that is to be the running system. The test must be root.
+type Booted struct {
+	// Sysroot is its path, and Deployment the path of the booted deployment in it.
+	Sysroot, Deployment string
+	// Run is the directory for state, which is kept from one command to the next.
+	Run string
+	// Binds are files and directories that the system sees below /tmp: the path, a colon, and "tmp/NAME".
+	Binds []string
+	// ReadOnly is whether /sysroot is mounted read-only, as many systems have it.
+	ReadOnly bool
+}
+
+// Command returns a command of the running system.
+func (b *Booted) Command(args ...string) *exec.Cmd {
+	cmd := exec.Command("unshare", "--mount", "--propagation=private", "--pid", "--fork", "sh", "-c", bootScript, "sh")
+	cmd.Args = append(cmd.Args, args...)
+	cmd.Env = append(os.Environ(), "DEPLOYMENT="+filepath.Join(b.Sysroot, b.Deployment), "SYSROOT="+b.Sysroot,
+		"RUN="+b.Run, "BINDS="+strings.Join(b.Binds, " "))
+	if b.ReadOnly {
+		cmd.Env = append(cmd.Env, "READONLY=1")
+	}
+	return cmd
 }

@@ -1,0 +1,72 @@
+//go:build interop
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
+)
+
+func TestInterop_ARunningSystemWithAReadOnlySysrootIsUpdated(t *testing.T) {
+	h := newOSTreeHost(t)
+	first, second, third := bootableImage(t, "one"), bootableImage(t, "two"), bootableImage(t, "three")
+	if _, err := runDeploy(t, "--sysroot="+h.root, "--imgref="+first, "--karg=root=UUID=1"); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := func(image string) string { return strings.TrimPrefix(image, "ostree-unverified-image:oci:") }
+	deployments, err := filepath.Glob(filepath.Join(h.root, "ostree/deploy/default/deploy/*.0"))
+	if err != nil || len(deployments) != 1 {
+		t.Fatal(deployments, err)
+	}
+	b := repotest.Booted{
+		Sysroot: h.root, Deployment: strings.TrimPrefix(deployments[0], h.root), Run: t.TempDir(), ReadOnly: true,
+		Binds: []string{self + ":tmp/ostree-ext", path(second) + ":tmp/second", path(third) + ":tmp/third"},
+	}
+	program := func(ok bool, args ...string) string {
+		t.Helper()
+		out, err := b.Command(append([]string{"/tmp/ostree-ext", "container", "image"}, args...)...).CombinedOutput()
+		if (err == nil) != ok {
+			t.Fatalf("%q: %v: %s", args, err, out)
+		}
+		return string(out)
+	}
+	if got := program(true, "status"); !strings.HasPrefix(got, "Booted: "+first) {
+		t.Errorf("got %s", got)
+	}
+	const image = "ostree-unverified-image:oci:/tmp/second"
+	if got := program(true, "deploy", "--imgref="+image, "--quiet"); !strings.HasPrefix(got, "Staged: "+image+" => ") {
+		t.Errorf("got %s", got)
+	}
+	if got := program(true, "status"); !strings.HasPrefix(got, "Staged: "+image) || !strings.Contains(got, "\nBooted: ") {
+		t.Errorf("got %s", got)
+	}
+	// Another update does not drop it, but can be fetched.
+	other := []string{"deploy", "--imgref=ostree-unverified-image:oci:/tmp/third"}
+	if got := program(false, other...); !strings.Contains(got, image+" (") || !strings.Contains(got, "--replace-staged") {
+		t.Errorf("got %s", got)
+	}
+	program(true, append(other, "--download-only")...)
+	if got := program(true, append(other, "--replace-staged")...); !strings.Contains(got, "Staged: ") {
+		t.Errorf("got %s", got)
+	}
+	b.ReadOnly = false // finalizing is not ours
+	if out, err := b.Command("ostree", "admin", "finalize-staged").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if got := program(true, "status"); !strings.HasPrefix(got, "Pending: ostree-unverified-image:oci:/tmp/third\n") ||
+		!strings.Contains(got, "\nBooted: "+first) || strings.Contains(got, image) {
+		t.Errorf("got %s", got)
+	}
+	entry, err := os.ReadFile(filepath.Join(h.root, "boot/loader/entries/ostree-2-default.conf"))
+	if err != nil || !strings.Contains(string(entry), "options root=UUID=1 ostree=") {
+		t.Errorf("got %s and %v, want the kernel arguments of the running system", entry, err)
+	}
+}
