@@ -9,10 +9,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/deploy"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
-	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/container/store"
 	"github.com/ostree-ext/ostree-ext-go/internal/output"
 	"github.com/ostree-ext/ostree-ext-go/internal/printable"
@@ -28,15 +26,13 @@ type deployFlags struct {
 	imgref, image, transport  string
 	enforce, noVerification   bool
 	remote                    string
-	registry                  access.Options
+	fetch                     pullFlags
 	target                    string
 	noRef                     bool
 	kernelArgs                []string
 	commitFile                string
 	stage, noStage            bool
 	downloadOnly, dryRun      bool
-	maxBytes                  sizeValue
-	layers                    int
 	replaceStaged, unverified bool
 	json                      bool
 }
@@ -59,7 +55,7 @@ would not be, or if /boot has too little room. The stateroot must exist; 'ostree
       --imgref=ostree-unverified-image:oci:/media/os --target-imgref=ostree-image-signed:docker://registry.example/os`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkFetch(&f.registry); err != nil {
+			if err := f.fetch.begin(a); err != nil {
 				return err
 			}
 			from, target, err := f.references(cmd.Flags())
@@ -92,7 +88,7 @@ func (f *deployFlags) add(a *app, fs *pflag.FlagSet) {
 	fs.BoolVar(&f.noVerification, "no-signature-verification", false, "do not verify --image (default)")
 	fs.StringVar(&f.remote, "ostree-remote", "", "`REMOTE` of the repository whose signatures the commit in --image must "+
 		"have; with --enforce-container-sigpolicy")
-	fetchFlags(a, fs, &f.registry)
+	f.fetch.add(a, fs)
 	fs.StringVar(&f.target, "target-imgref", "", "`OSTREEIMGREF` that the host is updated from (default: that of the "+
 		"image)")
 	fs.BoolVar(&f.noRef, "no-imgref", false, "write no ref for the image; the deployment alone keeps it")
@@ -103,8 +99,6 @@ func (f *deployFlags) add(a *app, fs *pflag.FlagSet) {
 		"system)")
 	fs.BoolVar(&f.noStage, "no-stage", false, "change the boot menu at once")
 	fs.BoolVar(&f.downloadOnly, "download-only", false, "fetch the image, and deploy nothing")
-	fs.IntVar(&f.layers, "layers", store.DefaultLayers, "`NUMBER` of layers to fetch at once")
-	fs.Var(&f.maxBytes, "max-bytes", "fetch nothing if more than `SIZE` is missing, such as 500MB")
 	fs.BoolVar(&f.dryRun, "dry-run", false, "say what would be done with an image that is stored already, and do nothing")
 	fs.BoolVar(&f.replaceStaged, "replace-staged", false, "drop the deployment that is staged")
 	fs.BoolVar(&f.unverified, "allow-unverified", false, "allow an image without verification where the host's "+
@@ -244,7 +238,8 @@ func (f *deployFlags) pull(
 		return commit, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	p, err := store.Prepare(ctx, r, from, store.Options{Source: source.Options{Registry: f.registry}, Bootable: true})
+	f.fetch.opts.Bootable = true
+	p, err := store.Prepare(ctx, r, from, f.fetch.opts)
 	if err != nil {
 		return commit, err
 	}
@@ -261,13 +256,9 @@ func (f *deployFlags) pull(
 	if !f.downloadOnly {
 		f.warnRoom(ctx, a, p, opts)
 	}
-	show := a.newProgress()
-	res, err := p.Import(ctx, store.ImportOptions{
-		Target: opts.Origin.Image, NoRef: f.noRef,
-		// Without a ref, nothing needs the layers before the image is deployed.
-		NoCleanup: f.noRef, MaxBytes: int64(f.maxBytes), Layers: f.layers, Progress: show.event,
-	})
-	show.stop()
+	// Without a ref, nothing needs the layers before the image is deployed.
+	f.fetch.imports.Target, f.fetch.imports.NoRef, f.fetch.imports.NoCleanup = opts.Origin.Image, f.noRef, f.noRef
+	res, err := a.importShown(ctx, p, &f.fetch)
 	if err != nil {
 		return commit, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/store"
@@ -49,15 +50,11 @@ update is recorded. Whether the file is written is the answer.`,
       ostree-unverified-registry:registry.example/os:latest`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkFetch(&f.opts.Source.Registry); err != nil {
-				return err
-			}
 			ref, err := parseOstreeReference(args[1])
 			if err != nil {
 				return err
 			}
-			f.imports.MaxBytes, f.opts.Source.Fetch.Rate = int64(f.maxBytes), int64(f.rate)
-			if f.records, err = a.openRecords(f.progress); err != nil {
+			if err := f.begin(a); err != nil {
 				return err
 			}
 			return withRepo(args[0], func(r *repo.Repo) error { return a.pull(cmd.Context(), r, ref, &f) })
@@ -66,15 +63,31 @@ update is recorded. Whether the file is written is the answer.`,
 	fs := c.Flags()
 	fs.StringVar(&f.check, "check", "", "only look for an update, and write its manifest to `FILE`")
 	fs.StringVar(&f.digestFile, "ostree-digestfile", "", "write the merge commit to `FILE`")
-	fs.IntVar(&f.imports.Layers, "layers", store.DefaultLayers, "`NUMBER` of layers to fetch at once")
-	fs.Var(&f.maxBytes, "max-bytes", "fetch nothing if more than `SIZE` is missing, such as 500MB")
-	fs.StringVar(&f.progress.format, "progress", "auto", "`FORMAT` of progress: auto, or json for lines that programs read")
-	fs.IntVar(&f.progress.fd, "progress-fd", 0, "write progress as lines of JSON to the file descriptor `NUMBER`")
-	fs.Var(&f.rate, "rate", "fetch at most `SIZE` per second, such as 2MB")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
 	c.MarkFlagsMutuallyExclusive("check", "json")
-	fetchFlags(a, fs, &f.opts.Source.Registry)
+	f.add(a, fs)
 	return c
+}
+
+// add adds the options of all commands that store an image.
+func (f *pullFlags) add(a *app, fs *pflag.FlagSet) {
+	fs.IntVar(&f.imports.Layers, "layers", store.DefaultLayers, "`NUMBER` of layers to fetch at once")
+	fs.Var(&f.maxBytes, "max-bytes", "fetch nothing if more than `SIZE` is missing, such as 500MB")
+	fs.StringVar(&f.progress.format, "progress", "auto", "`FORMAT` of progress: auto, or json for lines that programs "+
+		"read")
+	fs.IntVar(&f.progress.fd, "progress-fd", 0, "write progress as lines of JSON to the file descriptor `NUMBER`")
+	fs.Var(&f.rate, "rate", "fetch at most `SIZE` per second, such as 2MB")
+	fetchFlags(a, fs, &f.opts.Source.Registry)
+}
+
+// begin checks these options and sets what follows from them.
+func (f *pullFlags) begin(a *app) (err error) {
+	if err := checkFetch(&f.opts.Source.Registry); err != nil {
+		return err
+	}
+	f.imports.MaxBytes, f.opts.Source.Fetch.Rate = int64(f.maxBytes), int64(f.rate)
+	f.records, err = a.openRecords(f.progress)
+	return err
 }
 
 // pulled is the JSON form of the result.
