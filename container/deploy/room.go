@@ -70,9 +70,8 @@ func MeasureRoom(ctx context.Context, opts Options, sizes ...int64) (*Room, erro
 }
 
 // EstimateRoom estimates what an image that was not fetched needs in /boot, given the version of its kernel, or "" if
-// that is not known. A kernel of the version of the present one, which is that of the deployment that is updated, counts
-// as the same; another counts as large as the present one. Without such a deployment nothing is known, and nothing
-// needed.
+// that is not known. The present kernel is that of the deployment that is updated. One of the same version counts as
+// the same, and another as one of the same size. Without such a deployment nothing is known, and nothing needed.
 func EstimateRoom(ctx context.Context, opts Options, kernel string) (*Room, error) {
 	t, err := openTarget(&opts)
 	if err != nil {

@@ -58,14 +58,15 @@ func FindKernel(ctx context.Context, src repo.Source, commit object.Checksum) (*
 		return nil, err
 	}
 	var modules *Kernel
-	hasInitramfs := false
 	if err == nil {
-		if modules, hasInitramfs, err = f.modules(ctx, version); err != nil {
+		k, hasInitramfs, err := f.modules(ctx, version)
+		if err != nil {
 			return nil, fmt.Errorf("reading the kernel %s: %w", version, err)
 		}
 		if hasInitramfs {
-			return modules, nil
+			return k, nil
 		}
+		modules = k
 	}
 	legacy, legacyHasInitramfs, err := f.legacy(ctx)
 	switch {
