@@ -187,6 +187,29 @@ func (p *Plan) find() (*sysroot.Deployment, error) {
 	return nil, fmt.Errorf("ostree reported that it deployed %s, but `ostree admin status` does not list it", p.Commit)
 }
 
+// ImagesInUse returns the images that the deployments of a sysroot came from, each once. An origin that cannot be read
+// is an error, since its image is not known.
+func ImagesInUse(s *sysroot.Sysroot) ([]imgref.ImageReference, error) {
+	list, err := s.Deployments()
+	if err != nil {
+		return nil, fmt.Errorf("reading the deployments of %s: %w", s.Path(), err)
+	}
+	var images []imgref.ImageReference
+	for _, d := range list {
+		if d.Origin == nil || d.Origin.Image == "" {
+			continue
+		}
+		ref, err := imgref.ParseOstreeImageReference(d.Origin.Image)
+		if err != nil {
+			return nil, fmt.Errorf("reading the origin of deployment %d (%s): %w", d.Index, d.Name(), err)
+		}
+		if !slices.Contains(images, ref.Image) {
+			images = append(images, ref.Image)
+		}
+	}
+	return images, nil
+}
+
 // runOSTree runs the host's ostree.
 func runOSTree(ctx context.Context, args ...string) ([]byte, error) {
 	out, err := hosttool.Run(ctx, "ostree", args...)

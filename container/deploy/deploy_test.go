@@ -351,6 +351,30 @@ func TestACommitMustBeThereAndComplete(t *testing.T) {
 	}
 }
 
+func TestImagesInUseAreThoseOfAllDeployments(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, 0, imageOrigin(unverified), imageOrigin(signed), "", "[origin]\nrefspec=vendor:os\n")
+	h.stage(t, imageOrigin("ostree-image-signed:oci:/x"), false)
+	images := func() ([]imgref.ImageReference, error) {
+		s, err := h.host.Open(h.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		return ImagesInUse(s)
+	}
+	got, err := images()
+	want := []imgref.ImageReference{parse(t, "ostree-unverified-image:oci:/x").Image, parse(t, unverified).Image}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %v and %v, want %v", got, err, want)
+	}
+	origin := filepath.Join(h.path, "ostree/deploy/default/deploy", h.commits[1].String()+".0.origin")
+	write(t, origin, imageOrigin("future:x"))
+	if got, err := images(); !errors.Is(err, imgref.ErrInvalid) {
+		t.Errorf("got %v and %v, want that an origin cannot be read", got, err)
+	}
+}
+
 func TestOSTreeIsNamedIfItIsMissing(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	h := newHost(t, -1, "")

@@ -5,9 +5,9 @@
 // `ostree admin status` lists, in that order. [FindKernel] says what a commit would put into /boot, and [Sysroot.Boot]
 // how much room is there.
 //
-// The package changes nothing. What it reads may have been written by anybody: no path, link or boot loader entry leads
-// out of the sysroot, and sizes and numbers are limited. Deployments are made and removed by libostree, since that
-// depends on the boot loader.
+// The package changes nothing, but [Sysroot.Lock] keeps others from doing so. What it reads may have been written by
+// anybody: no path, link or boot loader entry leads out of the sysroot, and sizes and numbers are limited. Deployments
+// are made and removed by libostree, since that depends on the boot loader.
 package sysroot
 
 import (

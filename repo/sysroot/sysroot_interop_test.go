@@ -166,3 +166,23 @@ func TestInterop_TheChecksumOfAKernelIsLibostrees(t *testing.T) {
 		})
 	}
 }
+
+func TestInterop_OSTreeWaitsForTheLock(t *testing.T) {
+	t.Parallel()
+	root := initSysroot(t)
+	s := open(t, sysroot.Host{Run: t.TempDir()}, root)
+	unlock, err := s.Lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cleanup := func() error {
+		return exec.Command("timeout", "1", "ostree", "admin", "cleanup", "--sysroot="+root).Run()
+	}
+	if err := cleanup(); err == nil {
+		t.Error("ostree did not wait")
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	ostree(t, "admin", "cleanup", "--sysroot="+root)
+}
