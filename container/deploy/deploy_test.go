@@ -256,6 +256,9 @@ func TestAStagedDeploymentIsNotDroppedSilently(t *testing.T) {
 	h := newHost(t, 0, imageOrigin(unverified))
 	const other = "ostree-unverified-registry:registry.example/other:1"
 	h.stage(t, imageOrigin(other), true)
+	if err := os.Mkdir(filepath.Join(h.path, "ostree/deploy/new"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for _, mode := range []StageMode{StageAuto, StageNever} {
 		opts := h.options(t)
 		opts.Stage = mode
@@ -266,8 +269,11 @@ func TestAStagedDeploymentIsNotDroppedSilently(t *testing.T) {
 			t.Errorf("got %v, want what is staged", err)
 		}
 		opts.ReplaceStaged = true
-		if p := plan(t, opts); len(p.Drop) != 1 || p.Drop[0].State != StateStaged || p.Drop[0].Image != other {
-			t.Errorf("got %+v", p.Drop)
+		// It goes even if the new one is of another stateroot.
+		for _, opts.Stateroot = range []string{"default", "new"} {
+			if p := plan(t, opts); len(p.Drop) != 1 || p.Drop[0].State != StateStaged || p.Drop[0].Image != other {
+				t.Errorf("%s: got %+v", opts.Stateroot, p.Drop)
+			}
 		}
 	}
 }

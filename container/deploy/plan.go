@@ -249,8 +249,11 @@ func (t *target) check(r *repo.Repo, opts *Options) error {
 }
 
 // keeps reports whether ostree keeps a deployment when it adds one: pinned ones, those of other stateroots, the booted
-// one and the one that is merged with.
+// one and the one that is merged with, but never a staged one.
 func (t *target) keeps(d *sysroot.Deployment) bool {
+	if d.Staged {
+		return false
+	}
 	return d.Pinned() || d.Stateroot != t.stateroot || d.Booted || d == t.merge
 }
 
