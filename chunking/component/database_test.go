@@ -84,6 +84,7 @@ func TestABrokenDatabaseIsAWarningAndItsFilesAreUnowned(t *testing.T) {
 		"a status that is too large":  {"/var/lib/dpkg/status": {Size: 1 << 40}},
 		"a status that leads nowhere": {"/var/lib/dpkg/status": tree.Symlink("status")},
 		"rpm's database":              {"/usr/lib/sysimage/rpm/rpmdb.sqlite": tree.Text("not SQLite")},
+		"Portage's database":          {"/var/db/pkg/a/x-1/CONTENTS": tree.Text("odd\n")},
 		"pacman's database":           {"/var/lib/pacman/local/x-1/desc": tree.Text("%VERSION%\n1\n")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -306,5 +307,53 @@ func TestARealSUSE(t *testing.T) {
 	}
 	if n := len(find(t, set, "rpm/bash").Changes); n != 50 {
 		t.Errorf("bash changed on %d days, want 50", n)
+	}
+}
+
+func TestARealGentoo(t *testing.T) {
+	t.Parallel()
+	files := tree.Archive(t, "portage/testdata/gentoo.txtar").And(tree.Files{
+		"/etc/._cfg0000_tool.conf":            tree.Text("new"),
+		"/etc/profile.env":                    {},
+		"/var/db/pkg/sys-apps/portage-3/SLOT": tree.Text("0\n"),
+		"/var/db/pkg/sys-apps/portage-3/PF":   tree.Text("portage-3\n"),
+		"/var/db/repos/gentoo/a/a/a.ebuild":   {},
+		"/usr/bin/tool-link":                  tree.Symlink("tool"),
+		"/var/db/pkg/sys-apps/portage-3/CONTENTS": tree.Text(
+			"dir /usr\nobj /usr/bin/emerge d41d8cd98f00b204e9800998ecf8427e 1\n"),
+	})
+	set, owners := detect(t, files, component.Options{Strict: true})
+	for p, want := range map[string]string{
+		"/usr/bin/tool":                        "portage/app-misc/tool",
+		"/usr/bin/alias":                       "portage/app-misc/tool",
+		"/usr/bin/tool-link":                   "portage/app-misc/tool",
+		"/usr/share/tool/größe":                "portage/app-misc/tool",
+		"/usr/share/tool/with space/a file 12": "portage/app-misc/tool",
+		"/usr/share/tool/a link":               "portage/app-misc/tool",
+		"/usr/share/tool/sym -> sub/link":      "portage/app-misc/tool",
+		"/var/lib/tool/.keep_app-misc_tool-0":  "portage/app-misc/tool",
+		"/usr/lib/tool3.11/lib.py":             "portage/dev-lang/tool-lang:3.11",
+		"/usr/lib/tool3.12/lib.py":             "portage/dev-lang/tool-lang:3.12",
+		"/etc/profile.env":                     "portage/sys-apps/portage",
+		"/etc/._cfg0000_tool.conf":             component.Volatile,
+		"/var/db/pkg/virtual/tool-0/SLOT":      component.PackageDatabase,
+		"/var/db/repos/gentoo/a/a/a.ebuild":    component.PackageDatabase,
+		"/var/cache/edb/counter":               component.PackageDatabase,
+	} {
+		if owners[p] != want {
+			t.Errorf("%s: %q, want %s", p, owners[p], want)
+		}
+	}
+	lang := find(t, set, "portage/dev-lang/tool-lang:3.12")
+	if !slices.Equal(lang.Packages, []string{"dev-lang/tool-lang"}) || lang.Built.Unix() != 1795955925 {
+		t.Errorf("%+v", lang)
+	}
+	rules, err := component.ParseRules([]byte("- name: languages\n  packages: [\"dev-lang/*\"]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, owners = detect(t, files, component.Options{Strict: true, Rules: rules})
+	if got := owners["/usr/lib/tool3.12/lib.py"]; got != "user/languages" {
+		t.Errorf("by a rule: %s", got)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/chisel"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/dpkg"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
+	"github.com/ostree-ext/ostree-ext-go/chunking/component/portage"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/rpm"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
@@ -193,6 +194,7 @@ var ecosystems = []ecosystem{
 	{"deb", dpkg.Read},
 	{"apk", apk.Read},
 	{"alpm", alpm.Read},
+	{"portage", portage.Read},
 	{"opkg", dpkg.ReadOpkg},
 	{"chisel", chisel.Read},
 }

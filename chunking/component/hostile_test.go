@@ -59,6 +59,7 @@ func TestAHostileDatabaseTakesLittleMemoryAndIsReported(t *testing.T) {
 			return tree.Files{"/lib/apk/db/installed": tree.Text(strings.Repeat("P:x\n\n", 10<<20))}
 		},
 		"pacman: one list of many packages":   sharedFiles,
+		"Portage: one list of many packages":  sharedContents,
 		"rpm: one blob of many slots":         func(*testing.T) tree.Files { return ndb(20_000, false, header(20_000, 14)) },
 		"rpm: blobs within blobs":             func(*testing.T) tree.Files { return ndb(20_000, true, header(100_000, 14)) },
 		"rpm: a long directory of many files": func(*testing.T) tree.Files { return ndb(1, false, header(1<<20, 4000)) },
@@ -158,6 +159,19 @@ func sharedFiles(*testing.T) tree.Files {
 	for i := range 5_000 {
 		dir := fmt.Sprintf("/var/lib/pacman/local/p%d-1/", i)
 		files[dir+"desc"], files[dir+"files"] = tree.Text(fmt.Sprintf("%%NAME%%\np%d\n", i)), tree.Symlink("/list")
+	}
+	return files
+}
+
+func sharedContents(*testing.T) tree.Files {
+	list := strings.Builder{}
+	for i := range 50_000 {
+		fmt.Fprintf(&list, "fif /usr/share/%d/%d\n", i, i)
+	}
+	files := tree.Files{"/list": tree.Text(list.String()), "/slot": tree.Text("0\n")}
+	for i := range 5_000 {
+		dir := fmt.Sprintf("/var/db/pkg/a/p%d-1/", i)
+		files[dir+"SLOT"], files[dir+"CONTENTS"] = tree.Symlink("/slot"), tree.Symlink("/list")
 	}
 	return files
 }

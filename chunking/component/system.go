@@ -70,6 +70,8 @@ var databaseDirs = []string{
 	"/lib/apk/", "/usr/lib/apk/", "/var/cache/apk/", "/var/lib/pacman/", "/var/cache/pacman/",
 	"/usr/lib/opkg/", "/opt/lib/opkg/", "/var/lib/opkg/", "/var/opkg-lists/", "/var/lib/chisel/", "/usr/share/chisel/",
 	"/nix/var/nix/db/", "/var/guix/db/",
+	"/var/db/pkg/", "/usr/var-db-pkg/", "/var/db/repos/", "/var/lib/portage/", "/var/cache/edb/", "/var/cache/distfiles/",
+	"/var/cache/binpkgs/",
 	"/etc/alternatives/", "/var/lib/alternatives/",
 }
 
@@ -92,33 +94,38 @@ func by(file string, packages ...string) maker { return maker{regexp.MustCompile
 
 var makers = []maker{
 	by(`^/etc/ld\.so\.cache$|^/var/cache/ldconfig/|/gconv/gconv-modules\.cache$`,
-		"deb/libc-bin", "rpm/glibc", "alpm/glibc"),
-	by(`/udev/hwdb\.bin$`, "deb/udev", "rpm/systemd-udev", "alpm/systemd", "apk/eudev"),
+		"deb/libc-bin", "rpm/glibc", "alpm/glibc", "portage/sys-libs/glibc"),
+	by(`^/etc/(profile\.env|csh\.env|environment\.d/10-gentoo-env\.conf)$`, "portage/sys-apps/portage"),
+	by(`/udev/hwdb\.bin$`, "deb/udev", "rpm/systemd-udev", "alpm/systemd", "apk/eudev",
+		"portage/sys-apps/systemd", "portage/sys-apps/systemd-utils"),
 	by(`^/usr/share/mime/`,
-		"deb/shared-mime-info", "rpm/shared-mime-info", "alpm/shared-mime-info", "apk/shared-mime-info"),
+		"deb/shared-mime-info", "rpm/shared-mime-info", "alpm/shared-mime-info", "apk/shared-mime-info",
+		"portage/x11-misc/shared-mime-info"),
 	by(`^/usr/share/glib-2\.0/schemas/gschemas\.compiled$|/gio/modules/giomodule\.cache$`,
-		"deb/libglib2.0-0", "deb/libglib2.0-0t64", "rpm/glib2", "alpm/glib2", "apk/glib"),
+		"deb/libglib2.0-0", "deb/libglib2.0-0t64", "rpm/glib2", "alpm/glib2", "apk/glib", "portage/dev-libs/glib"),
 	by(`^/usr/share/icons/.*/icon-theme\.cache$`,
 		"deb/gtk-update-icon-cache", "rpm/gtk-update-icon-cache", "alpm/gtk-update-icon-cache",
-		"apk/gtk-update-icon-cache"),
+		"apk/gtk-update-icon-cache", "portage/dev-util/gtk-update-icon-cache"),
 	by(`/gtk-3\.0/.*/immodules\.cache$`, "deb/libgtk-3-0", "deb/libgtk-3-0t64", "rpm/gtk3", "alpm/gtk3", "apk/gtk+3.0"),
 	by(`/gtk-2\.0/.*/immodules\.cache$`,
 		"deb/libgtk2.0-0", "deb/libgtk2.0-0t64", "rpm/gtk2", "alpm/gtk2", "apk/gtk+2.0"),
 	by(`^/var/cache/fontconfig/|^/usr/lib/fontconfig/cache/`,
-		"deb/fontconfig", "rpm/fontconfig", "alpm/fontconfig", "apk/fontconfig"),
+		"deb/fontconfig", "rpm/fontconfig", "alpm/fontconfig", "apk/fontconfig", "portage/media-libs/fontconfig"),
 	by(`^/etc/ssl/certs/java/`, "deb/ca-certificates-java"),
 	by(`^/etc/ssl/(certs/|cert\.pem$)|^/etc/pki/(ca-trust/extracted|tls/certs)/|^/etc/ca-certificates/`,
-		"deb/ca-certificates", "rpm/ca-certificates", "alpm/ca-certificates-utils", "apk/ca-certificates"),
-	by(`^/etc/ca-certificates\.conf$`, "deb/ca-certificates"),
+		"deb/ca-certificates", "rpm/ca-certificates", "alpm/ca-certificates-utils", "apk/ca-certificates",
+		"portage/app-misc/ca-certificates"),
+	by(`^/etc/ca-certificates\.conf$`, "deb/ca-certificates", "portage/app-misc/ca-certificates"),
 	by(`^/usr/lib/locale/(locale-archive|C\.utf8/)`,
-		"deb/locales", "deb/libc-bin", "rpm/glibc-common", "rpm/glibc", "alpm/glibc"),
-	by(`^/usr/share/info/dir$`, "deb/install-info", "rpm/info", "alpm/texinfo", "apk/texinfo"),
-	by(`^/var/cache/man/`, "deb/man-db", "rpm/man-db", "alpm/man-db", "apk/man-db"),
+		"deb/locales", "deb/libc-bin", "rpm/glibc-common", "rpm/glibc", "alpm/glibc", "portage/sys-libs/glibc"),
+	by(`^/usr/share/info/dir$`, "deb/install-info", "rpm/info", "alpm/texinfo", "apk/texinfo", "portage/sys-apps/texinfo"),
+	by(`^/var/cache/man/`, "deb/man-db", "rpm/man-db", "alpm/man-db", "apk/man-db", "portage/sys-apps/man-db"),
 	by(`^/usr/share/applications/mimeinfo\.cache$`,
-		"deb/desktop-file-utils", "rpm/desktop-file-utils", "alpm/desktop-file-utils", "apk/desktop-file-utils"),
+		"deb/desktop-file-utils", "rpm/desktop-file-utils", "alpm/desktop-file-utils", "apk/desktop-file-utils",
+		"portage/dev-util/desktop-file-utils"),
 	by(`/gdk-pixbuf-2\.0/.*/loaders\.cache$`,
-		"deb/libgdk-pixbuf-2.0-0", "rpm/gdk-pixbuf2", "alpm/gdk-pixbuf2", "apk/gdk-pixbuf"),
-	by(`^/var/lib/systemd/catalog/`, "deb/systemd", "rpm/systemd", "alpm/systemd"),
+		"deb/libgdk-pixbuf-2.0-0", "rpm/gdk-pixbuf2", "alpm/gdk-pixbuf2", "apk/gdk-pixbuf", "portage/x11-libs/gdk-pixbuf"),
+	by(`^/var/lib/systemd/catalog/`, "deb/systemd", "rpm/systemd", "alpm/systemd", "portage/sys-apps/systemd"),
 	by(`^/var/lib/pam/|^/etc/pam\.d/common-`, "deb/libpam-runtime"),
 	by(`^/var/lib/shells\.state$|^/etc/shells$`, "deb/debianutils"),
 	by(`^/usr/share/perl/[^/]+/perllocal\.pod$`, "deb/perl"),
@@ -132,7 +139,7 @@ var (
 		`|^/etc/(passwd|group|shadow|gshadow|subuid|subgid)-$` +
 		`|^/var/lib/(dbus/machine-id|systemd/(random-seed|credential\.secret))$` +
 		`|^/root/\.(cache/|bash_history$|python_history$)|^/\.dockerenv$` +
-		`|\.(dpkg-(old|new|dist|bak)|rpm(save|new|orig)|pac(new|save)|apk-new)$`)
+		`|\.(dpkg-(old|new|dist|bak)|rpm(save|new|orig)|pac(new|save)|apk-new)$|/\._cfg[0-9]{4}_[^/]*$`)
 	volatileDirs = []string{"/var/log/", "/var/tmp/", "/var/spool/", "/var/cache/", "/tmp/", "/run/"}
 )
 

@@ -47,7 +47,7 @@ encapsulate  report  request
 chunking     upstream
              chunking
              component  packing
-             component/alpm  component/apk  component/chisel  component/dpkg  component/rpm
+             component/alpm  component/apk  component/chisel  component/dpkg  component/portage  component/rpm
              component/pkgdb  component/internal/treetest
 
 tarfmt       derived

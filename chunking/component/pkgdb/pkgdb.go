@@ -1,5 +1,5 @@
 // Package pkgdb defines the content of a database of installed packages, in one form for all package managers. The
-// packages alpm, apk, chisel, dpkg and rpm read the databases.
+// packages alpm, apk, chisel, dpkg, portage and rpm read the databases.
 package pkgdb
 
 import (
@@ -9,7 +9,8 @@ import (
 
 // Package is one installed package.
 type Package struct {
-	// Name is the name of the binary package, and Source that of its source package, without version.
+	// Name is the name of the binary package, and Source that of its source package, without version. In Gentoo both have
+	// the category before them: CATEGORY/NAME.
 	Name, Source string
 	// Version is the version as the package manager prints it.
 	Version string

@@ -55,6 +55,8 @@ type Reader struct {
 	X *rootfs.Index
 	// Packages are the packages that were added.
 	Packages []Package
+	// Categories says that the names of packages and sources are CATEGORY/NAME.
+	Categories bool
 
 	faults       []error
 	moreFaults   int
@@ -198,11 +200,11 @@ func (r *Reader) keep(n int64) error {
 	return nil
 }
 
-// Add adds a package. The error wraps [ErrBroken] if the name or source is not valid by [ValidName], and [ErrTooLarge]
-// if there are too many packages. Files and changes are added with [Reader.AddFile] and [Reader.AddChanges], before or
-// after. The result is valid until the next call.
+// Add adds a package. The error wraps [ErrBroken] if the name or source is not valid by [ValidName], which applies to
+// both parts if there are categories, and [ErrTooLarge] if there are too many packages. Files and changes are added with
+// [Reader.AddFile] and [Reader.AddChanges], before or after. The result is valid until the next call.
 func (r *Reader) Add(p Package) (*Package, error) {
-	if !ValidName(p.Name) || !ValidName(p.Source) {
+	if !r.validName(p.Name) || !r.validName(p.Source) {
 		return nil, Broken("the package name %.100q or the source name %.100q is not valid", p.Name, p.Source)
 	}
 	if err := r.keep(int64(packageCost + len(p.Name) + len(p.Source) + len(p.Version) + len(p.Arch))); err != nil {
@@ -221,7 +223,16 @@ func (r *Reader) AddChanges(p *Package, dates ...time.Time) error {
 	return r.keep(int64(len(dates)) * dateCost)
 }
 
-// ValidName reports whether a name can be that of a package.
+// validName reports whether a name can be that of a package in this database.
+func (r *Reader) validName(name string) bool {
+	if r.Categories {
+		category, rest, ok := strings.Cut(name, "/")
+		return ok && ValidName(category) && ValidName(rest)
+	}
+	return ValidName(name)
+}
+
+// ValidName reports whether a name, without a category, can be that of a package.
 func ValidName(name string) bool {
 	return name != "" && len(name) < 256 && !strings.ContainsAny(name, "/\x00 ,")
 }

@@ -8,6 +8,9 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
@@ -129,4 +132,23 @@ type zeroReader struct{}
 func (zeroReader) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
+}
+
+// Archive returns the files in a txtar archive. Names are absolute paths. The name of a symlink is followed by a tab and
+// the target.
+func Archive(t testing.TB, name string) Files {
+	t.Helper()
+	archive, err := txtar.ParseFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := Files{}
+	for _, f := range archive.Files {
+		if link, target, ok := strings.Cut(f.Name, "\t"); ok {
+			files[link] = Symlink(target)
+		} else {
+			files[f.Name] = Text(string(f.Data))
+		}
+	}
+	return files
 }
