@@ -357,3 +357,26 @@ func TestARealGentoo(t *testing.T) {
 		t.Errorf("by a rule: %s", got)
 	}
 }
+
+func TestARealOpenWrtAndARealYocto(t *testing.T) {
+	t.Parallel()
+	for name, kernel := range map[string]string{"openwrt": "opkg/linux", "yocto": "opkg/linux-yocto"} {
+		files := tree.Archive(t, "dpkg/testdata/"+name+".txtar")
+		set, owners := detect(t, files, component.Options{Strict: true})
+		for p, want := range map[string]string{
+			"/bin/tool":                         "opkg/tool",
+			"/bin/alias":                        "opkg/tool",
+			"/etc/tool.conf":                    "opkg/tool",
+			"/usr/share/tool/with space/a file": "opkg/tool",
+			"/usr/lib/libtool1.so.1":            "opkg/tool",
+			"/lib/modules/5.15.137/tool.ko":     kernel,
+		} {
+			if owners[p] != want {
+				t.Errorf("%s: %s: %q, want %s", name, p, owners[p], want)
+			}
+		}
+		if got := find(t, set, "opkg/tool").Packages; !slices.Equal(got, []string{"libtool1", "tool"}) {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}

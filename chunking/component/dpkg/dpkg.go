@@ -35,14 +35,6 @@ func Read(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
 	return read(ctx, x, "dpkg", homes, c)
 }
 
-// opkgHomes are the places of opkg's database in OpenWrt, Entware, Yocto and commits.
-var opkgHomes = []string{"/usr/lib/opkg", "/opt/lib/opkg", "/var/lib/opkg", "/usr/share/factory/var/lib/opkg"}
-
-// ReadOpkg returns the packages that opkg installed, as [Read] does. There are no changelogs.
-func ReadOpkg(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
-	return read(ctx, x, "opkg", opkgHomes, nil)
-}
-
 // read reads the database of a package manager. The changelogs are nil if the system has none.
 func read(ctx context.Context, x *rootfs.Index, system string, homes []string, c *changelogs) (*pkgdb.Database, error) {
 	db, err := pkgdb.ReadFirst(ctx, x, homes, func(ctx context.Context, p *pkgdb.Reader, home string) error {
@@ -175,7 +167,7 @@ func (r *reader) installed(ctx context.Context, status string) error {
 			r.removed[strings.Clone(p["Package"])] = true
 			return nil
 		}
-		pkg, err := r.add(p)
+		pkg, err := r.add(ctx, p)
 		if err != nil {
 			return err
 		}
@@ -184,13 +176,14 @@ func (r *reader) installed(ctx context.Context, status string) error {
 }
 
 // add adds the package of a paragraph.
-func (r *reader) add(p map[string]string) (*pkgdb.Package, error) {
+func (r *reader) add(ctx context.Context, p map[string]string) (*pkgdb.Package, error) {
 	source, _, _ := strings.Cut(p["Source"], " ")
 	var built time.Time
 	if r.opkg {
-		// The source is a recipe, such as "busybox_1.35.0.bb", or the directory of one.
-		source, _, _ = strings.Cut(path.Base("/"+source), "_")
-		source = strings.Trim(source, "/")
+		var err error
+		if source, err = r.recipe(ctx, p); err != nil {
+			return nil, err
+		}
 		if n, err := strconv.ParseInt(p["Installed-Time"], 10, 64); err == nil && n > 0 && n < 1<<34 {
 			built = time.Unix(n, 0).UTC()
 		}
@@ -216,7 +209,7 @@ func (r *reader) list(ctx context.Context, pkg *pkgdb.Package) error {
 		}
 		return r.paths(ctx, pkg, p, true, func(line string) (string, bool) {
 			if r.opkg {
-				line, _, _ = strings.Cut(line, "\t") // the mode and the target of a link
+				line = opkgPath(line)
 			}
 			return line, strings.HasPrefix(line, "/")
 		})
@@ -347,7 +340,7 @@ func (r *reader) distroless(ctx context.Context, dir string) error {
 			if gone || r.removed[fields["Package"]] {
 				return nil
 			}
-			pkg, err := r.add(fields)
+			pkg, err := r.add(ctx, fields)
 			if err != nil {
 				return err
 			}

@@ -85,7 +85,7 @@ func (p *paragraph) add(n int, line []byte) {
 		return
 	}
 	switch key := string(key); key {
-	case "Package", "Status", "Version", "Architecture", "Source", "Installed-Time":
+	case "Package", "Status", "Version", "Architecture", "Source", "Installed-Time", "OE":
 		if _, twice := p.fields[key]; twice {
 			p.broken(n, "the paragraph has a second field %s", key)
 		}
