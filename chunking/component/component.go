@@ -18,7 +18,8 @@ import (
 // Component is a set of files that are expected to change together.
 type Component struct {
 	// ID names the component in every build, without version and architecture: "rpm/systemd", "deb/openssl",
-	// "apk/busybox", "alpm/glibc", "portage/dev-lang/python:3.12", "user/NAME", "python/requests", "sys/initramfs", "file/opt/model.bin".
+	// "apk/busybox", "alpm/glibc", "portage/dev-lang/python:3.12", "user/NAME", "python/requests", "sys/initramfs",
+	// "file/opt/model.bin".
 	ID string
 	// Packages are the names for the layer's annotation "ostree.components": the installed packages of a source, sorted,
 	// or the last part of the ID if there are none.
@@ -54,9 +55,9 @@ type Claim struct {
 
 // Reason says why an entry belongs to a component.
 type Reason struct {
-	// Detector is what found the owner: "rule", "xattr", "rpm", "deb", "apk", "alpm", "portage", "opkg", "chisel", "nix", "guix",
-	// "brew", "snap", "flatpak", "nuget", "conda", "python", "node", "ruby", "jar", "go", "rust", "system", "big-file"
-	// or "remainder".
+	// Detector is what found the owner: "rule", "xattr", "rpm", "deb", "apk", "alpm", "portage", "opkg", "chisel", "nix",
+	// "guix", "brew", "snap", "flatpak", "nuget", "conda", "python", "ruby", "composer", "r", "node", "dotnet", "jar",
+	// "go", "rust", "system", "big-file" or "remainder".
 	Detector string
 	// Text explains the reason to the user, such as the package that lists the path, or the rule's name. [Set.Explain]
 	// appends the path of [Claim.With].

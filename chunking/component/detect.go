@@ -117,6 +117,7 @@ type detection struct {
 	// listedBytes is the memory in bytes that the lists of language packages count for. listFaults is the number of
 	// broken lists.
 	listedBytes, listFaults int
+	walked                  int      // the number of entries that were visited in directories of language packages
 	ruleHits                []bool   // by rule
 	ruleAt                  []uint32 // the index of the rule that has an entry, if one has
 	warnings                []string

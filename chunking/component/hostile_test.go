@@ -70,6 +70,25 @@ func TestAHostileDatabaseTakesLittleMemoryAndIsReported(t *testing.T) {
 		"rpm: SQLite that computes its values":    computedValues,
 		"rpm: SQLite with one value of many rows": sameValues,
 		"Python: one list of many packages":       sharedRecord,
+		"conda: one record of many packages": func(*testing.T) tree.Files {
+			return shared("/opt/conda-meta/p%d.json", 10, `{"name": "x", "files": [`+strings.Repeat(`"",`, 5<<20)+`""]}`)
+		},
+		"Composer: one list of many programs": func(*testing.T) tree.Files {
+			return shared("/srv/%d/vendor/composer/installed.json", 100, `[`+strings.Repeat(`{"name":"a/b"},`, 1<<16)+`{}]`)
+		},
+		"Composer: a list of small things": func(*testing.T) tree.Files {
+			return shared("/srv/%d/vendor/composer/installed.json", 1, `[`+strings.Repeat(`5,`, 15<<20)+`5]`)
+		},
+		"Composer: packages that are the whole tree": wholeTree,
+		"R: packages in each other":                  nestedLibraries,
+		".NET: a list of small things": func(*testing.T) tree.Files {
+			list := strings.Builder{}
+			for i := range 200_000 {
+				fmt.Fprintf(&list, `"%x/1":{},`, i)
+			}
+			return shared("/srv/%d.deps.json", 100, `{"targets":{"a":{`+list.String()+`"b":{}}}}`).And(
+				shared("/srv/%d.dll", 100, ""))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tr := tree.New(files(t))
@@ -159,6 +178,39 @@ func sharedFiles(*testing.T) tree.Files {
 	for i := range 5_000 {
 		dir := fmt.Sprintf("/var/lib/pacman/local/p%d-1/", i)
 		files[dir+"desc"], files[dir+"files"] = tree.Text(fmt.Sprintf("%%NAME%%\np%d\n", i)), tree.Symlink("/list")
+	}
+	return files
+}
+
+// shared returns n files with the same content. The names have the number.
+func shared(name string, n int, content string) tree.Files {
+	first := fmt.Sprintf(name, 0)
+	files := tree.Files{first: tree.Text(content)}
+	for i := range n - 1 {
+		files[fmt.Sprintf(name, i+1)] = tree.HardLink(first)
+	}
+	return files
+}
+
+func wholeTree(*testing.T) tree.Files {
+	list := strings.Repeat(`{"name":"a/p","install-path":"../../../all"},`, 100_000)
+	files := tree.Files{"/srv/x/vendor/composer/installed.json": tree.Text(`{"packages":[` + list + `{}]}`)}
+	for i := range 10_000 {
+		files[fmt.Sprintf("/srv/x/all/%d", i)] = tree.File{}
+		files[fmt.Sprintf("/srv/all/%d", i)] = tree.File{}
+	}
+	return files
+}
+
+func nestedLibraries(*testing.T) tree.Files {
+	files, dir := tree.Files{}, "/r"
+	for range 1000 {
+		dir += "/A" // before DESCRIPTION, so that the innermost package comes first
+		files[dir+"/DESCRIPTION"] = tree.Text("Package: x\nBuilt: y\n")
+		files[dir+"/Meta/package.rds"] = tree.File{}
+	}
+	for i := range 50_000 {
+		files[fmt.Sprintf("%s/%d", dir, i)] = tree.File{}
 	}
 	return files
 }

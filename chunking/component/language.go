@@ -33,8 +33,9 @@ func (d *detection) languages(ctx context.Context, opts Options) error {
 		claim func(ctx context.Context, i int, e rootfs.Entry) error
 		owned bool // also look at files that have an owner: the package may have been updated in place
 	}{
-		{d.toolchain, false}, {d.condaPackage, false}, {d.pythonPackage, false},
-		{d.rubyPackage, false}, {d.nodePackage, true}, {d.singleFile, false},
+		{d.toolchain, false}, {d.condaPackage, false}, {d.pythonPackage, false}, {d.rubyPackage, false},
+		{d.composerPackages, false}, {d.rPackage, false}, {d.nodePackage, true},
+		{d.dotnetInstallation, false}, {d.dotnetProgram, false}, {d.singleFile, false},
 	} {
 		for i, e := range d.entries.All() {
 			if d.claims[i].Component >= 0 && !find.owned || !e.IsRegular() {
@@ -50,6 +51,9 @@ func (d *detection) languages(ctx context.Context, opts Options) error {
 			}
 			if err != nil && !errors.Is(err, errNotUnderstood) && !errors.Is(err, repo.ErrTooLarge) {
 				return err
+			}
+			if err := d.walkedTooFar(); err != nil {
+				return d.fault(err, opts)
 			}
 		}
 	}
@@ -81,7 +85,7 @@ func (d *detection) claimPath(p, id, detector, reason string) {
 
 // unownedBelow reports whether a directory has an unowned file below it.
 func (d *detection) unownedBelow(dir string) bool {
-	for i := range d.x.Below(dir) {
+	for i := range d.below(dir) {
 		if d.claims[i].Component < 0 && !d.entries.At(i).IsDir() {
 			return true
 		}
@@ -90,14 +94,14 @@ func (d *detection) unownedBelow(dir string) bool {
 }
 
 func (d *detection) claimBelow(dir, id, detector, reason string) {
-	for i := range d.x.Below(dir) {
+	for i := range d.below(dir) {
 		d.claim(i, id, detector, reason)
 	}
 }
 
 // sizeBelow returns the size of all files below a directory.
 func (d *detection) sizeBelow(dir string) (size int64) {
-	for i := range d.x.Below(dir) {
+	for i := range d.below(dir) {
 		size += d.entries.At(i).Size
 	}
 	return size

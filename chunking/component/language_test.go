@@ -245,6 +245,13 @@ func FuzzLanguages(f *testing.F) {
 	f.Add("x.egg-info/installed-files.txt", "../x.py\n")
 	f.Add("node_modules/@a/b/package.json", "{}")
 	f.Add("node_modules/.pnpm/a@1/node_modules/a/package.json", "{}")
+	f.Add("conda-meta/x.json", `{"name": "x", "files": ["bin/x", "../x"]}`)
+	f.Add("vendor/composer/installed.json", `{"packages": [{"name": "a/b", "install-path": "../../.."}, 5], "dev": true}`)
+	f.Add("vendor/composer/installed.json", `[{"name": "a/b", "type": "metapackage"}]`)
+	f.Add("vendor/composer/installed.php", composerPHP)
+	f.Add("R/library/x/DESCRIPTION", "Package: x\nPriority: base\nBuilt: R 4\n")
+	f.Add("x.deps.json", `{"targets": {"a": {"B/1": {"runtime": {"lib/x.dll": {}}}}},
+		"libraries": {"B/1": {"type": "package"}}}`)
 	f.Add("gems/specifications/a-1.0-x86_64-linux.gemspec", "")
 	f.Add("bin/tool", "\x7fELF\x02\x01\x01")
 	f.Add("lib/a-1.0.jar", "PK")
@@ -254,7 +261,8 @@ func FuzzLanguages(f *testing.F) {
 			strings.Contains(p+"/", "//") || len(name) > 4096 {
 			return
 		}
-		files := tree.Files{p: {Content: content, Mode: 0o755, Size: mib}, "/bin/x": {}, "/opt/x.py": {}}
+		files := tree.Files{p: {Content: content, Mode: 0o755, Size: mib}, "/bin/x": {}, "/opt/x.py": {},
+			"/opt/x.dll": {}, "/opt/R/library/x/Meta/package.rds": {}}
 		tr := tree.New(files)
 		set, err := component.Detect(t.Context(), tr, component.Options{})
 		if err != nil {

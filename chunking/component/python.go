@@ -73,22 +73,6 @@ func (d *detection) pythonRecord(ctx context.Context, p string) error {
 	return nil
 }
 
-const (
-	// maxListed is the limit on all lists of language packages, in bytes. It is several times what large systems have.
-	// It is needed since one file, under many names, may be the list of many packages.
-	maxListed = 256 << 20
-	// pathCost is the number of bytes that a path counts for besides its length.
-	pathCost = 64
-)
-
-// listed counts n bytes of a list of a language package. The error wraps [pkgdb.ErrTooLarge].
-func (d *detection) listed(n int) error {
-	if d.listedBytes += n + pathCost; d.listedBytes > maxListed {
-		return fmt.Errorf("%w: the lists of language packages have more than %d MiB", pkgdb.ErrTooLarge, maxListed>>20)
-	}
-	return nil
-}
-
 // parseRecord calls f with each path of a RECORD, a table of paths, digests and sizes. It skips rows of another form.
 // The error is that of f, or is about the first skipped row and wraps [pkgdb.ErrBroken].
 func parseRecord(name string, data []byte, f func(file string) error) (broken error) {

@@ -1,16 +1,15 @@
 package component
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path"
 	"regexp"
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
-	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -25,18 +24,19 @@ type store struct {
 
 // derivation matches a name in a path of Nix or Guix: the hash, the name, and the version with the output. The version
 // begins at the first hyphen that is not followed by a letter.
-const derivation = `[0-9a-df-np-sv-z]{32}-([^/]+?)(?:-[^A-Za-z/][^/]*)?(?:/|$)`
+const derivation = `[0-9a-df-np-sv-z]{32}-([^/]+?)(?:-[^A-Za-z/][^/]*)?(?:\.drv)?(?:/|$)`
 
 var stores = []store{
 	{"nix", "Nix", "/nix/store/", regexp.MustCompile(`^/nix/store/` + derivation)},
 	{"guix", "Guix", "/gnu/store/", regexp.MustCompile(`^/gnu/store/` + derivation)},
 	{"brew", "Homebrew", "/Cellar/", regexp.MustCompile(`^.*?/Cellar/([^/]+)/[^/]+/`)},
-	{"snap", "snap", "/snap", regexp.MustCompile(`^(?:/var/lib/snapd)?/snap/([^/]+)/x?[0-9]+/`)},
+	{"snap", "snap", "/snap", regexp.MustCompile(`^(?:/var/lib/snapd)?/snap/([^/]+)/(?:x?[0-9]+/|current$)`)},
 	{"snap", "snap", "/snaps/", regexp.MustCompile(`^/var/lib/snapd/(?:seed/)?snaps/([^/]+)_x?[0-9]+\.snap$`)},
 	{
 		"flatpak", "Flatpak", "/flatpak/",
-		regexp.MustCompile(`^/(?:var|usr)/(?:lib|share)/flatpak/(?:app|runtime)/([^/]+)/[^/]+/`),
+		regexp.MustCompile(`^(?:/var/lib|/usr/share|.+/\.local/share)/flatpak/(?:app|runtime)/([^/]+)/`),
 	},
+	{"nuget", "NuGet", "/tools/.store/", regexp.MustCompile(`^.*?/tools/\.store/([^/]+)/[0-9][^/]*/`)},
 	{"nuget", "NuGet", "/.nuget/packages/", regexp.MustCompile(`^.*?/\.nuget/packages/([^/]+)/[0-9][^/]*/`)},
 }
 
@@ -71,34 +71,36 @@ func (d *detection) condaPackage(ctx context.Context, i int, e rootfs.Entry) err
 	if !ok || path.Ext(e.Name) != ".json" {
 		return nil
 	}
-	data, err := d.x.ReadFile(ctx, e.Path(), maxRecordFile)
-	if errors.Is(err, repo.ErrTooLarge) {
-		return pkgdb.Broken("conda: %s has more than %d MiB", e.Path(), maxRecordFile>>20)
-	}
+	data, err := d.readList(ctx, "conda", e.Path(), maxRecordFile)
 	if err != nil {
-		return err
-	}
-	if err := d.listed(len(data)); err != nil {
 		return err
 	}
 	var meta struct {
 		Name  string
-		Files []string
+		Files json.RawMessage // an array, decoded piece by piece since it may be long
 	}
-	if err := json.Unmarshal(data, &meta); err != nil {
-		return fmt.Errorf("conda: %s: %w: %w", e.Path(), pkgdb.ErrBroken, err)
+	if err := decode(e.Path(), data, &meta); err != nil {
+		return fmt.Errorf("conda: %w", err)
 	}
 	id, ok := languageID("conda", meta.Name)
 	if !ok {
 		return pkgdb.Broken("conda: %s: the package name %.100q is not valid", e.Path(), meta.Name)
 	}
 	reason := "conda package " + meta.Name
-	for _, file := range meta.Files {
+	d.claim(i, id, "conda", reason)
+	dec := json.NewDecoder(bytes.NewReader(meta.Files))
+	if start, _ := dec.Token(); start != json.Delim('[') {
+		return pkgdb.Broken("conda: %s has no list of files", e.Path())
+	}
+	for dec.More() {
+		var file string
+		if err := dec.Decode(&file); err != nil {
+			return fmt.Errorf("conda: %s: %w: in the list of files: %w", e.Path(), pkgdb.ErrBroken, err)
+		}
 		if err := d.listed(len(file)); err != nil {
 			return err
 		}
 		d.claimPath(home+"/"+file, id, "conda", reason)
 	}
-	d.claim(i, id, "conda", reason)
 	return nil
 }

@@ -72,16 +72,21 @@ var databaseDirs = []string{
 	"/nix/var/nix/db/", "/var/guix/db/",
 	"/var/db/pkg/", "/usr/var-db-pkg/", "/var/db/repos/", "/var/lib/portage/", "/var/cache/edb/", "/var/cache/distfiles/",
 	"/var/cache/binpkgs/",
+	"/var/lib/flatpak/repo/refs/", "/var/lib/flatpak/appstream/", "/var/lib/snapd/assertions/", "/var/lib/snapd/sequence/",
+	"/var/lib/snapd/seed/assertions/",
 	"/etc/alternatives/", "/var/lib/alternatives/",
 }
 
 var databaseFiles = map[string]bool{
+	"/var/lib/flatpak/repo/config": true, "/var/lib/flatpak/repo/.lock": true, "/var/lib/flatpak/.changed": true,
+	"/var/lib/snapd/state.json": true, "/var/lib/snapd/seed/seed.yaml": true,
 	"/etc/apk/world": true, "/var/lib/rpm": true, "/var/log/dpkg.log": true, "/var/log/alternatives.log": true,
 	"/var/log/pacman.log": true, "/var/log/apk.log": true, "/var/log/dnf.rpm.log": true,
 }
 
 func isPackageDatabase(p string, dirs []string) bool {
-	return databaseFiles[p] || startsWithAny(p, dirs)
+	return databaseFiles[p] || startsWithAny(p, dirs) || strings.HasSuffix(p, "/conda-meta/history") ||
+		strings.HasPrefix(p, "/var/lib/flatpak/repo/objects/") && path.Ext(p) != ".file"
 }
 
 // maker assigns a generated file to the package of the program that makes it. The first installed package is used.

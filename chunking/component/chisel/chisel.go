@@ -6,7 +6,10 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -53,6 +56,18 @@ type line struct {
 	Count                           int // the number of lines; only in the first line
 	Kind, Name, Version, Arch, Path string
 	Slices                          []string // PACKAGE_SLICE
+	// SHA256 is the digest of a file in the package, Final that of the file after Chisel changed it.
+	SHA256 string
+	Final  string `json:"final_sha256"`
+	Size   int64
+}
+
+// digest returns the digest of a file. It is zero if there is none, as for links.
+func (l *line) digest() (sum [sha256.Size]byte) {
+	if data, err := hex.DecodeString(cmp.Or(l.Final, l.SHA256)); err == nil && len(data) == len(sum) {
+		return [sha256.Size]byte(data)
+	}
+	return sum
 }
 
 // read reads a manifest.
@@ -89,7 +104,9 @@ func read(ctx context.Context, r *pkgdb.Reader, name string) error {
 		var l line
 		if err := json.Unmarshal(s.Bytes(), &l); err != nil {
 			r.Faultf("%s:%d: %w", name, n+1, err)
-		} else if err := m.add(&l); err != nil {
+		} else if err := m.add(&l); errors.Is(err, pkgdb.ErrBroken) {
+			r.Fault(fmt.Errorf("%s:%d: %w", name, n+1, err))
+		} else if err != nil {
 			return fmt.Errorf("%s:%d: %w", name, n+1, err)
 		}
 		if n++; n == 1 {
@@ -133,7 +150,8 @@ func (m *manifest) add(l *line) error {
 			if !ok {
 				return pkgdb.Broken("the path %.100q belongs to the package %.100q, which is not in the manifest", l.Path, name)
 			}
-			if err := m.r.AddFile(&m.r.Packages[i].Files, pkgdb.File{Path: path.Join("/", l.Path)}); err != nil {
+			f := pkgdb.File{Path: path.Join("/", l.Path), Digest: l.digest(), Size: l.Size}
+			if err := m.r.AddFile(&m.r.Packages[i].Files, f); err != nil {
 				return err
 			}
 		}

@@ -1,8 +1,10 @@
 package chisel_test
 
 import (
+	"crypto/sha256"
 	"errors"
 	"io/fs"
+	"os"
 	"strings"
 	"testing"
 
@@ -44,8 +46,8 @@ func TestPackagesHaveThePathsOfTheirSlices(t *testing.T) {
 			t.Fatal(err, db)
 		}
 		var openssl pkgdb.Files
-		openssl.Add(pkgdb.File{Path: "/etc/ssl/openssl.cnf"})
-		openssl.Add(pkgdb.File{Path: "/usr/bin/openssl"})
+		openssl.Add(pkgdb.File{Path: "/etc/ssl/openssl.cnf", Size: 12324})
+		openssl.Add(pkgdb.File{Path: "/usr/bin/openssl", Size: 1004744})
 		if diff := cmp.Diff([]pkgdb.Package{
 			{Name: "base-files", Source: "base-files", Version: "13ubuntu10", Arch: "amd64"},
 			{Name: "openssl", Source: "openssl", Version: "3.0.13-0ubuntu3.4", Arch: "amd64", Files: openssl},
@@ -81,5 +83,61 @@ func TestABrokenManifestIsAFault(t *testing.T) {
 	}
 	if _, err := chisel.Read(t.Context(), tree.Index(tree.Files{"/x": {}})); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("none: %v", err)
+	}
+}
+
+func TestTheManifestThatChiselWrote(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("testdata/manifest.wall")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := chisel.Read(t.Context(), tree.Index(tree.Files{"/var/lib/chisel/manifest.wall": tree.Text(string(data))}))
+	if err != nil || len(db.Faults) > 0 {
+		t.Fatal(err, db)
+	}
+	got := map[string][]string{}
+	for _, p := range db.Packages {
+		if p.Source != p.Name || p.Arch != "amd64" || !strings.Contains(p.Version, "ubuntu") {
+			t.Errorf("%+v", p)
+		}
+		for f := range p.Files.All() {
+			got[p.Name] = append(got[p.Name], f.Path)
+			made := f.Path == "/var/lib/chisel/manifest.wall" || f.Path == "/usr/bin/alias"
+			if known := f.Digest != [32]byte{} && f.Size > 0; known == made {
+				t.Errorf("%+v", f)
+			}
+			if changed := sha256.Sum256([]byte("root\nuser\n")); f.Path == "/etc/passwd" && f.Digest != changed {
+				t.Errorf("%s has the digest %x, want %x", f.Path, f.Digest, changed)
+			}
+		}
+	}
+	if diff := cmp.Diff(map[string][]string{
+		"base-files":  {"/etc/os-release", "/etc/passwd", "/var/lib/chisel/manifest.wall"},
+		"libtool-1.0": {"/usr/lib/libtool.so.1"},
+		"tool": {"/etc/made", "/etc/tool.conf", "/usr/bin/alias", "/usr/bin/tool", "/usr/bin/tool-too",
+			"/usr/share/tool/with space/a file"},
+	}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestABrokenLineIsAFaultAndTheOthersCount(t *testing.T) {
+	t.Parallel()
+	const last = `{"kind":"path","path":"/usr/bin/openssl"`
+	for name, line := range map[string]string{
+		"rubbish":            `rubbish`,
+		"an unknown package": `{"kind":"path","path":"/x","slices":["other_bins"]}`,
+		"an invalid path":    `{"kind":"path","path":"/\u0000","slices":["openssl_bins"]}`,
+		"an invalid name":    `{"kind":"package","name":"a b"}`,
+		"a name twice":       `{"kind":"package","name":"openssl"}`,
+		"another type":       `{"kind":"path","path":5}`,
+	} {
+		text := strings.Replace(strings.Replace(manifest, last, line+"\n"+last, 1), `"count":10`, `"count":11`, 1)
+		db, err := chisel.Read(t.Context(), tree.Index(tree.Files{"/var/lib/chisel/manifest.wall": compressed(t, text)}))
+		if err != nil || len(db.Packages) != 2 || db.Packages[1].Files.Len() != 2 || len(db.Faults) != 1 ||
+			!errors.Is(db.Faults[0], pkgdb.ErrBroken) || !strings.Contains(db.Faults[0].Error(), "manifest.wall:8: ") {
+			t.Errorf("%s: %+v, %v", name, db, err)
+		}
 	}
 }

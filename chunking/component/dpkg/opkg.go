@@ -53,8 +53,8 @@ func recipeName(fields map[string]string) string {
 	return cmp.Or(fields["OE"], name)
 }
 
-// opkgPath returns the path in a line of a list. The mode and the target of a link may follow it. The path of the root is
-// empty then.
+// opkgPath returns the path in a line of a list. The mode and the target of a link may follow it. The path of the root
+// is empty then.
 func opkgPath(line string) string {
 	p, _, more := strings.Cut(line, "\t")
 	if p == "" && more {

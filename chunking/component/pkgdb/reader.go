@@ -201,8 +201,8 @@ func (r *Reader) keep(n int64) error {
 }
 
 // Add adds a package. The error wraps [ErrBroken] if the name or source is not valid by [ValidName], which applies to
-// both parts if there are categories, and [ErrTooLarge] if there are too many packages. Files and changes are added with
-// [Reader.AddFile] and [Reader.AddChanges], before or after. The result is valid until the next call.
+// both parts if there are categories, and [ErrTooLarge] if there are too many packages. Files and changes are added
+// with [Reader.AddFile] and [Reader.AddChanges], before or after. The result is valid until the next call.
 func (r *Reader) Add(p Package) (*Package, error) {
 	if !r.validName(p.Name) || !r.validName(p.Source) {
 		return nil, Broken("the package name %.100q or the source name %.100q is not valid", p.Name, p.Source)

@@ -72,9 +72,10 @@ func New(files Files) *Tree {
 	all["/"] = File{Dir: true}
 	for p := range files {
 		for dir := path.Dir(p); dir != "/"; dir = path.Dir(dir) {
-			if _, ok := all[dir]; !ok {
-				all[dir] = File{Dir: true}
+			if _, ok := all[dir]; ok {
+				break // its parents are there, or will be
 			}
+			all[dir] = File{Dir: true}
 		}
 	}
 	t := &Tree{}
@@ -134,8 +135,8 @@ func (zeroReader) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Archive returns the files in a txtar archive. Names are absolute paths. The name of a symlink is followed by a tab and
-// the target.
+// Archive returns the files in a txtar archive. Names are absolute paths. The name of a symlink is followed by a tab
+// and the target, that of a hard link by a tab, an equals sign and the other path.
 func Archive(t testing.TB, name string) Files {
 	t.Helper()
 	archive, err := txtar.ParseFile(name)
@@ -144,10 +145,15 @@ func Archive(t testing.TB, name string) Files {
 	}
 	files := Files{}
 	for _, f := range archive.Files {
-		if link, target, ok := strings.Cut(f.Name, "\t"); ok {
-			files[link] = Symlink(target)
-		} else {
-			files[f.Name] = Text(string(f.Data))
+		name, target, isLink := strings.Cut(f.Name, "\t")
+		other, isHardLink := strings.CutPrefix(target, "=")
+		switch {
+		case isHardLink:
+			files[name] = HardLink(other)
+		case isLink:
+			files[name] = Symlink(target)
+		default:
+			files[name] = Text(string(f.Data))
 		}
 	}
 	return files
