@@ -14,7 +14,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
-// dotnetFramework is the directory of a version of the library that finds the frameworks of .NET.
+// dotnetHost matches the directory of a version of the library that finds the frameworks of .NET.
 var dotnetHost = regexp.MustCompile(`^(.+)/host/fxr/[^/]+$`)
 
 // dotnetInstallation claims an installation of .NET that was unpacked into its own directory. It has frameworks in

@@ -53,7 +53,8 @@ func Read(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
 
 // line is a line of the manifest. Kind says what it describes.
 type line struct {
-	Count                           int // the number of lines; only in the first line
+	Count                           int    // the number of lines; only in the first line
+	Schema                          string // the version of the format; only in the first line
 	Kind, Name, Version, Arch, Path string
 	Slices                          []string // PACKAGE_SLICE
 	// SHA256 is the digest of a file in the package, Final that of the file after Chisel changed it.
@@ -101,6 +102,9 @@ func read(ctx context.Context, r *pkgdb.Reader, name string) error {
 		if err := r.Work(lineWork); err != nil {
 			return fmt.Errorf("%s:%d: %w", name, n+1, err)
 		}
+		if n%1024 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
 		var l line
 		if err := json.Unmarshal(s.Bytes(), &l); err != nil {
 			r.Faultf("%s:%d: %w", name, n+1, err)
@@ -111,6 +115,9 @@ func read(ctx context.Context, r *pkgdb.Reader, name string) error {
 		}
 		if n++; n == 1 {
 			lines = l.Count
+			if major, _, _ := strings.Cut(l.Schema, "."); major != "1" {
+				return pkgdb.Broken("%s:1: the schema %.100q is not known", name, l.Schema)
+			}
 		}
 	}
 	if err := s.Err(); err != nil {

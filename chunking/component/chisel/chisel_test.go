@@ -70,6 +70,11 @@ func TestABrokenManifestIsAFault(t *testing.T) {
 		"empty":             {tree.File{}, pkgdb.ErrBroken},
 		"a directory":       {tree.File{Dir: true}, pkgdb.ErrBroken},
 		"a line of rubbish": {compressed(t, strings.Replace(manifest, `{"kind":"slice"`, "x", 1)), pkgdb.ErrBroken},
+		"another schema": {
+			compressed(t, strings.Replace(manifest, `"schema":"1.0"`, `"schema":"2.0"`, 1)), pkgdb.ErrBroken,
+		},
+		"another file":     {compressed(t, "{}\n"), pkgdb.ErrBroken},
+		"only empty lines": {compressed(t, "\n\n"), pkgdb.ErrBroken},
 		"an unknown package": {
 			compressed(t, strings.Replace(manifest, `"name":"openssl"`, `"name":"other"`, 1)),
 			pkgdb.ErrBroken,
