@@ -29,7 +29,7 @@ func (d *detection) composerPackages(ctx context.Context, _ int, e rootfs.Entry)
 	}
 	parse := parseInstalledJSON
 	if e.Name == "installed.php" {
-		if _, ok := d.x.Find(e.Dir + "/installed.json"); ok {
+		if i, ok := d.x.Find(e.Dir + "/installed.json"); ok && d.entries.At(i).IsRegular() {
 			return nil
 		}
 		parse = parseInstalledPHP

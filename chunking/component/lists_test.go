@@ -53,6 +53,8 @@ func TestListsOfComposerInEveryForm(t *testing.T) {
 		"version 2": {vendor + "composer/installed.json": tree.Text(composerWhole)},
 		"version 1": {vendor + "composer/installed.json": tree.Text(`[{"name": "acme/log", "type": "library"},
 			{"name": "acme/all", "type": "metapackage"}, {"name": "acme/tool", "type": "library"}]`)},
+		"PHP beside a directory": {vendor + "composer/installed.php": tree.Text(composerPHP),
+			vendor + "composer/installed.json": {Dir: true}},
 		"only PHP": {vendor + "composer/installed.php": tree.Text(composerPHP)},
 		"both": {vendor + "composer/installed.php": tree.Text("not read"),
 			vendor + "composer/installed.json": tree.Text(composerWhole)},
@@ -158,10 +160,12 @@ func TestABrokenListOfALanguagePackageIsAWarningWithTheLine(t *testing.T) {
 		"R: cut":              {desc, tree.Text(rGood[:20]), desc + ":2: ", true},
 		"R: rubbish":          {desc, tree.Text("rubbish\n" + rGood), desc + ":1: ", true},
 		"R: large":            {desc, tree.File{Size: 1 << 40}, desc + " has more than 4 MiB", false},
-		".NET: cut":           {deps, tree.Text("{\n" + depsGood[1:40]), deps + ":2: ", false},
-		".NET: empty":         {deps, tree.File{}, deps + ":1: ", false},
-		".NET: other types":   {deps, tree.Text("{\n\"targets\": 5}"), deps + ":2: ", false},
-		".NET: large":         {deps, tree.File{Size: 1 << 40}, deps + " has more than 4 MiB", false},
+		"Python: large": {"/usr/lib/python3/x.egg-info/installed-files.txt", tree.File{Size: 1 << 40},
+			"installed-files.txt has more than 32 MiB", false},
+		".NET: cut":         {deps, tree.Text("{\n" + depsGood[1:40]), deps + ":2: ", false},
+		".NET: empty":       {deps, tree.File{}, deps + ":1: ", false},
+		".NET: other types": {deps, tree.Text("{\n\"targets\": 5}"), deps + ":2: ", false},
+		".NET: large":       {deps, tree.File{Size: 1 << 40}, deps + " has more than 4 MiB", false},
 	} {
 		files := rest.And(tree.Files{test.list: test.file})
 		set, owners := detect(t, files, component.Options{})

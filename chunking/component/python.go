@@ -111,7 +111,7 @@ func (d *detection) pythonEgg(ctx context.Context, p string) error {
 	if !ok {
 		return errNotUnderstood
 	}
-	data, err := d.x.ReadFile(ctx, p, maxRecordFile)
+	data, err := d.readList(ctx, "python", p, maxRecordFile)
 	if err != nil {
 		return err
 	}

@@ -77,11 +77,17 @@ func read(ctx context.Context, r *pkgdb.Reader, home string) error {
 	return nil
 }
 
-// directories returns the directories in a directory, without hidden ones.
+// directories returns the directories in a directory, without hidden ones. A symlink is a fault, since Portage would
+// follow it.
 func directories(r *pkgdb.Reader, dir string) (list []string) {
 	for i := range r.X.Children(dir) {
-		if e := r.X.Entry(i); e.IsDir() && e.Name[0] != '.' {
+		e := r.X.Entry(i)
+		switch {
+		case e.Name[0] == '.':
+		case e.IsDir():
 			list = append(list, e.Path())
+		case e.IsSymlink():
+			r.Faultf("%s is a symlink instead of a directory", e.Path())
 		}
 	}
 	return list

@@ -231,6 +231,13 @@ func TestADatabaseThatIsNotThere(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, db, err)
 		}
 	}
+	// A linked package is not read.
+	linked := tree.Files{"/var/db/pkg/a/x-1/SLOT": tree.Text("0\n"), "/var/db/pkg/a/x-1/CONTENTS": {},
+		"/var/db/pkg/a/y-1": tree.Symlink("x-1"), "/var/db/pkg/b": tree.Symlink("b")}
+	if db, err := portage.Read(t.Context(), tree.Index(linked)); err != nil || len(db.Packages) != 1 ||
+		len(db.Faults) != 2 {
+		t.Errorf("linked: %+v, %v", db, err)
+	}
 	// A database that was moved, with a symlink in its place, is read once.
 	moved := tree.Files{"/var/db/pkg": tree.Symlink("../../usr/var-db-pkg"),
 		"/usr/var-db-pkg/a/x-1/SLOT": tree.Text("0\n"), "/usr/var-db-pkg/a/x-1/CONTENTS": tree.Text("odd\n")}
