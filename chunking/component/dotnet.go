@@ -89,7 +89,7 @@ func (d *detection) dotnetProgram(ctx context.Context, _ int, e rootfs.Entry) er
 		return err
 	}
 	// Decoding takes several times as much time and memory as reading.
-	if err := d.listed(3 * len(data)); err != nil {
+	if err := d.listed(7 * len(data)); err != nil {
 		return err
 	}
 	var deps dotnetDeps

@@ -80,7 +80,6 @@ func TestAHostileDatabaseTakesLittleMemoryAndIsReported(t *testing.T) {
 			return shared("/srv/%d/vendor/composer/installed.json", 1, `[`+strings.Repeat(`5,`, 15<<20)+`5]`)
 		},
 		"Composer: packages that are the whole tree": wholeTree,
-		"R: packages in each other":                  nestedLibraries,
 		".NET: a list of small things": func(*testing.T) tree.Files {
 			list := strings.Builder{}
 			for i := range 200_000 {
@@ -198,19 +197,6 @@ func wholeTree(*testing.T) tree.Files {
 	for i := range 10_000 {
 		files[fmt.Sprintf("/srv/x/all/%d", i)] = tree.File{}
 		files[fmt.Sprintf("/srv/all/%d", i)] = tree.File{}
-	}
-	return files
-}
-
-func nestedLibraries(*testing.T) tree.Files {
-	files, dir := tree.Files{}, "/r"
-	for range 1000 {
-		dir += "/A" // before DESCRIPTION, so that the innermost package comes first
-		files[dir+"/DESCRIPTION"] = tree.Text("Package: x\nBuilt: y\n")
-		files[dir+"/Meta/package.rds"] = tree.File{}
-	}
-	for i := range 50_000 {
-		files[fmt.Sprintf("%s/%d", dir, i)] = tree.File{}
 	}
 	return files
 }
