@@ -86,7 +86,8 @@ func TestPackagesOfComposerInOtherPlaces(t *testing.T) {
 	}
 	const vendor = "/srv/vendor/"
 	_, owners := detect(t, tree.Files{
-		vendor + "composer/installed.json":            list("../../web/module", "../linked", "../../", "/", "..", "../gone", "./x"),
+		vendor + "composer/installed.json": list("../../web/module", "../linked",
+			"../../", "/", "..", "../gone", "./x"),
 		"/srv/web/module/a.php":                       {},
 		vendor + "linked":                             tree.Symlink("../packages/b"),
 		"/srv/packages/b/b.php":                       {},
