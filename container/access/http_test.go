@@ -175,8 +175,11 @@ func TestARegistryMayLeaveOutTheDigestOfAManifest(t *testing.T) {
 // A token may expire at any request, also when the content of a layer was just sent.
 func TestATokenThatExpiresIsRenewed(t *testing.T) {
 	t.Parallel()
-	for _, method := range []string{http.MethodHead, http.MethodPost, http.MethodPatch, http.MethodPut} {
-		t.Run(method, func(t *testing.T) {
+	for name, method := range map[string]string{
+		"HEAD": http.MethodHead, "POST": http.MethodPost, "PATCH": http.MethodPatch, "PUT": http.MethodPut,
+		"a chunk": http.MethodPatch, "a whole blob": http.MethodPut,
+	} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newServer(t, true)
 			var mu sync.Mutex
@@ -188,6 +191,14 @@ func TestATokenThatExpiresIsRenewed(t *testing.T) {
 				if r.URL.Path == "/token" {
 					issued++
 					_, _ = fmt.Fprintf(w, `{"token": "t%d"}`, issued)
+					return true
+				}
+				if name == "a chunk" && r.Method == http.MethodPatch && r.ContentLength < 0 {
+					w.WriteHeader(http.StatusLengthRequired)
+					return true
+				}
+				if name == "a whole blob" && r.Method == http.MethodPatch {
+					w.WriteHeader(http.StatusMethodNotAllowed)
 					return true
 				}
 				shown := r.Header.Get("Authorization")

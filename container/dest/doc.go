@@ -10,5 +10,7 @@
 // regular file, such as a pipe or /dev/stdout, is written to as a stream; so is Options.Stdout if the name is "-". The
 // bytes of an archive depend only on the image and its tag.
 //
+// Package upload sends blobs to registries in the way that each registry supports.
+//
 // Package access has the options for registries: HTTPS, certificates, credentials.
 package dest

@@ -2,40 +2,143 @@ package dest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/stream"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/dest/layout"
+	"github.com/ostree-ext/ostree-ext-go/container/dest/upload"
 )
 
-// writeRegistry pushes an image. The library sends the manifest last.
+// writeRegistry pushes an image: layers and configuration, and last the manifest.
 func writeRegistry(ctx context.Context, img v1.Image, ref string, opts access.Options) (digest.Digest, error) {
 	keys, err := opts.Keychain()
 	if err != nil {
 		return "", err
 	}
-	transport, err := opts.Transport(ctx, ref)
+	t, err := opts.Transport(ctx, ref)
 	if err != nil {
 		return "", err
 	}
-	defer transport.Close()
+	defer t.Close()
 	var parse []name.Option
-	if transport.Plain() {
+	if t.Plain() {
 		parse = append(parse, name.Insecure)
 	}
 	tag, err := name.NewTag(ref, parse...)
 	if err != nil {
 		return "", fmt.Errorf("image name %s: %w", ref, err)
 	}
-	err = remote.Write(tag, img, remote.WithContext(ctx), remote.WithAuthFromKeychain(keys),
-		remote.WithTransport(transport), remote.WithJobs(layout.Parallelism()), remote.WithUserAgent(access.UserAgent))
+	layers, err := img.Layers()
 	if err != nil {
 		return "", err
 	}
+	known, err := logIn(ctx, tag.Repository, layers, t, keys)
+	if err != nil {
+		return "", err
+	}
+	if there, err := hasManifest(ctx, tag, img, known); err != nil || !there {
+		if err := errors.Join(err, push(ctx, img, layers, tag, known)); err != nil {
+			return "", err
+		}
+	}
 	return manifestDigest(img)
+}
+
+// logIn returns a transport that shows the registry who the user is, for all that is sent.
+func logIn(
+	ctx context.Context, repo name.Repository, layers []v1.Layer, t http.RoundTripper, keys authn.Keychain,
+) (known http.RoundTripper, err error) {
+	user, err := authn.Resolve(ctx, keys, repo)
+	if err != nil {
+		return nil, err
+	}
+	// The scope to push comes first, since some registries look at no other.
+	scopes := []string{repo.Scope(transport.PushScope)}
+	for _, l := range layers {
+		if m, ok := l.(*remote.MountableLayer); ok && m.Reference.Context().RegistryStr() == repo.RegistryStr() {
+			if s := m.Reference.Scope(transport.PullScope); !slices.Contains(scopes, s) {
+				scopes = append(scopes, s)
+			}
+		}
+	}
+	err = upload.Retry(ctx, func() error {
+		known, err = transport.NewWithContext(ctx, repo.Registry, user, transport.NewUserAgent(t, access.UserAgent), scopes)
+		return err
+	})
+	return known, err
+}
+
+// push sends everything. The manifest is not sent if the tag has it by then: some registries refuse to set a tag again.
+func push(ctx context.Context, img v1.Image, layers []v1.Layer, tag name.Tag, known http.RoundTripper) error {
+	up, skip := upload.New(known, tag.Repository), superfluous(layers)
+	err := layout.EachLayer(ctx, layers, func(ctx context.Context, i int, l v1.Layer) error {
+		if skip[i] {
+			return nil
+		}
+		return up.Blob(ctx, l)
+	})
+	if err != nil {
+		return err
+	}
+	config, err := partial.ConfigLayer(img)
+	if err != nil {
+		return err
+	}
+	if err := up.Blob(ctx, config); err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	there, err := hasManifest(ctx, tag, img, known)
+	if err != nil || there {
+		return err
+	}
+	return remote.Put(tag, img, remote.WithContext(ctx), remote.WithTransport(known))
+}
+
+// superfluous returns the indexes of layers that need not be sent: those that are there twice, as far as digests are
+// known, and those that must not be distributed, which registries do not demand.
+func superfluous(layers []v1.Layer) map[int]bool {
+	seen, skip := map[v1.Hash]bool{}, map[int]bool{}
+	for i, l := range layers {
+		if t, err := l.MediaType(); err == nil && !t.IsDistributable() {
+			skip[i] = true
+		} else if h, err := l.Digest(); err == nil {
+			skip[i] = seen[h]
+			seen[h] = true
+		}
+	}
+	return skip
+}
+
+// hasManifest reports whether the tag is the image already.
+func hasManifest(ctx context.Context, tag name.Tag, img v1.Image, known http.RoundTripper) (bool, error) {
+	want, err := img.Digest()
+	if errors.Is(err, stream.ErrNotComputed) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	var has *v1.Descriptor
+	err = upload.Retry(ctx, func() error {
+		has, err = remote.Head(tag, remote.WithContext(ctx), remote.WithTransport(known))
+		return err
+	})
+	if e, ok := errors.AsType[*transport.Error](err); ok &&
+		(e.StatusCode == http.StatusNotFound || e.StatusCode == http.StatusForbidden) {
+		// Some registries forbid to look at what is not there.
+		return false, nil
+	}
+	return err == nil && has.Digest == want, err
 }

@@ -33,7 +33,7 @@ container    deploy
              store
              container
              dest  trust
-             source  dest/layout  diffids  flatten
+             source  dest/layout  dest/upload  diffids  flatten
              fetch
              access
              imgref

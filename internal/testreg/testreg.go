@@ -1,5 +1,6 @@
 // Package testreg is a registry on loopback for tests. It misbehaves on request: it cuts, delays and corrupts blobs,
-// fails for a while, and demands credentials. It answers range requests for a blob with 206.
+// fails for a while, and demands credentials. It answers range requests for a blob with 206. It can also be a registry
+// that takes blobs only in some ways.
 package testreg
 
 import (
@@ -47,6 +48,7 @@ type Registry struct {
 	uploads int
 	resume  int
 	blobs   int
+	up      uploads
 }
 
 // New starts a registry that ends with the test.
@@ -95,6 +97,8 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	switch {
+	case r.up.takes(req):
+		r.up.serve(w, req, r.inner)
 	case req.Method == http.MethodPatch && r.failUpload():
 		_, _ = io.CopyN(io.Discard, req.Body, 1)
 		http.Error(w, "try later", http.StatusServiceUnavailable)
