@@ -11,10 +11,12 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/testhome"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"ostree-ext": main})
+	testscript.Main(testhome.Tests{M: m}, map[string]func(){"ostree-ext": main})
 }
 
 // TestScripts runs the scripts in testdata/script, which specify the command line.
@@ -23,8 +25,9 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("SOURCE_DATE_EPOCH", "1700000000")
-			e.Setenv("XDG_RUNTIME_DIR", filepath.Join(e.WorkDir, "runtime")) // not the credentials of the machine
-			return nil
+			home, err := testhome.Environ(filepath.Join(e.WorkDir, ".testhome"))
+			e.Vars = append(e.Vars, home...)
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "closedpipe": closedPipe,
 			"noise": noise, "registry": registries(t)},

@@ -23,9 +23,9 @@ type Options struct {
 	CertDir string
 	// InsecureSkipTLSVerify accepts any certificate, and uses plain HTTP if the registry does not answer HTTPS.
 	InsecureSkipTLSVerify bool
-	// Warn is called, if set, with what was ignored: files with credentials that nobody named and that cannot be read.
-	// Package source also calls it with what delays reading. It may be called more than once with the same text, and by
-	// several goroutines.
+	// Warn is called, if set, with what was ignored: files with credentials that nobody named and that cannot be read, or
+	// whose helper programs fail. Package source also calls it with what delays reading. It may be called more than once
+	// with the same text, and by several goroutines.
 	Warn func(string)
 }
 

@@ -56,7 +56,7 @@ func (h host) authFiles(o Options) (keychain, error) {
 	}
 	k := keychain{forgive: func(err error) {
 		if o.Warn != nil {
-			o.Warn(fmt.Sprintf("a file with credentials is ignored, because it cannot be read: %v", err))
+			o.Warn(fmt.Sprintf("a file with credentials is ignored, because it cannot be used: %v", err))
 		}
 	}}
 	// As in ostree, only the first of its own files counts.
@@ -122,7 +122,7 @@ func (h host) toolFiles() []string {
 // not read.
 type keychain struct {
 	files []string
-	// forgive is called for a file that cannot be read. If nil, because the file was named, it is an error.
+	// forgive is called for a file that cannot be read, or whose helper program fails. If nil, because the file was named, it is an error.
 	forgive func(error)
 }
 
@@ -177,17 +177,21 @@ func (k keychain) find(target authn.Resource) (authn.Authenticator, Login, error
 	login := Login{Repository: target.String()}
 	for _, file := range k.files {
 		f, err := readAuthFile(file)
+		var c types.AuthConfig
+		var helper string
+		if err == nil {
+			login.Asked = append(login.Asked, file)
+			if c, helper, err = lookUp(f, target); err != nil {
+				// The helper program that the file names is not installed, or failed.
+				err = fmt.Errorf("credentials for %s in %s: %w", target, file, err)
+			}
+		}
 		if err != nil && k.forgive != nil {
 			k.forgive(err)
 			continue
 		}
 		if err != nil {
 			return nil, login, err
-		}
-		login.Asked = append(login.Asked, file)
-		c, helper, err := lookUp(f, target)
-		if err != nil {
-			return nil, login, fmt.Errorf("credentials for %s in %s: %w", target, file, err)
 		}
 		c.ServerAddress = ""
 		if c != (types.AuthConfig{}) {

@@ -17,5 +17,6 @@
 //     ~/.config/containers.
 //  5. The config.json of docker, in $DOCKER_CONFIG or ~/.docker.
 //
-// The first file with credentials for the repository, its namespace or its registry is used.
+// The first file with credentials for the repository, its namespace or its registry is used. A file of 3 to 5 that
+// cannot be read, or whose helper program fails, is a warning.
 package access

@@ -154,7 +154,7 @@ func TestTheOrderOfTheFiles(t *testing.T) {
 	}
 }
 
-func TestAFileThatCannotBeReadIsAWarningUnlessItWasNamed(t *testing.T) {
+func TestAFileThatCannotBeUsedIsAWarningUnlessItWasNamed(t *testing.T) {
 	t.Parallel()
 	repository, err := name.NewRepository("registry.example/a")
 	if err != nil {
@@ -164,6 +164,12 @@ func TestAFileThatCannotBeReadIsAWarningUnlessItWasNamed(t *testing.T) {
 		"not JSON":         func(f string) error { return os.WriteFile(f, []byte("{"), 0o600) },
 		"a folder":         func(f string) error { return os.Mkdir(f, 0o700) },
 		"a link to itself": func(f string) error { return os.Symlink(f, f) },
+		"a helper that is absent": func(f string) error {
+			return os.WriteFile(f, []byte(`{"credsStore":"ostree-ext-absent"}`), 0o600)
+		},
+		"a helper for the registry that is absent": func(f string) error {
+			return os.WriteFile(f, []byte(`{"credHelpers":{"registry.example":"ostree-ext-absent"}}`), 0o600)
+		},
 	} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()

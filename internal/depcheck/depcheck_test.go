@@ -62,7 +62,7 @@ repo         selinux  sysroot
              gvariant  keyfile
 
 internal     canonjson  ctxio  deflate  heaplimit  hosttool  inflate  jsonkeys  output  printable  sizes
-             fixtures  testfiles  testreg
+             fixtures  testfiles  testhome  testreg
              aptsources  testproc
 `
 
