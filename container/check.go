@@ -57,6 +57,11 @@ func Check(ctx context.Context, img *oci.Image, opts CheckOptions) (*Findings, e
 	commitLayers := w.labels()
 	if commitLayers > 0 {
 		w.Derived = len(img.Layers) - commitLayers
+		for i, l := range img.Layers {
+			if l.Foreign != "" {
+				w.problem("layer %d of %d has the media type %s, which hosts that use ostree do not read", i+1, w.Layers, l.Foreign)
+			}
+		}
 	}
 	if err := w.run(ctx, commitLayers, img.Config.Labels[oci.LabelCommit], opts.TempDir); err != nil {
 		return nil, fmt.Errorf("verifying %s: %w", img.Name, err)

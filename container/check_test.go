@@ -87,6 +87,20 @@ func TestVerifySaysWhatIsWrongWithAnImage(t *testing.T) {
 			}, nil,
 		},
 		{
+			"a layer that is not to be distributed in an ordinary image",
+			func(t *testing.T, img *testImage) {
+				layer := archive(t, file)
+				img.ordinary(layer)
+				img.setBlob(0, "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", gzipped(layer))
+			}, nil,
+		},
+		{
+			"a layer of a commit that is not to be distributed",
+			func(_ *testing.T, img *testImage) {
+				img.manifest.Layers[1].MediaType = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+			}, []string{"layer 2 of 3 has the media type application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"},
+		},
+		{
 			"a label of another layer",
 			func(_ *testing.T, img *testImage) {
 				img.labels["ostree.final-diffid"] = digest.FromString("x").String()

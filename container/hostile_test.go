@@ -211,6 +211,9 @@ func TestLayersOfEveryCompressionAreRead(t *testing.T) {
 			}
 			return ocispec.MediaTypeImageLayerZstd, z.EncodeAll(b, nil)
 		},
+		"gzip, not to be distributed": func(b []byte) (string, []byte) {
+			return "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", gzipped(b)
+		},
 		"Docker's gzip": func(b []byte) (string, []byte) { return ocispec.MediaTypeImageLayerGzip, gzipped(b) },
 		"gzip, then other bytes": func(b []byte) (string, []byte) {
 			return ocispec.MediaTypeImageLayerGzip, append(gzipped(b), gzipped([]byte("ignored"))...)
@@ -263,9 +266,12 @@ func TestHostileImagesAreRefusedAndLeaveNothing(t *testing.T) {
 			"ostree.final-diffid"},
 		{"unknown media type", func(_ *testing.T, img *testImage) { img.manifest.Layers[1].MediaType = "text/html" },
 			oci.ErrNotEncapsulated, "Unhandled layer type: text/html"},
-		{"non-distributable", func(_ *testing.T, img *testImage) {
-			img.manifest.Layers[1].MediaType = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
-		}, oci.ErrNotEncapsulated, "Unhandled layer type"},
+		{"a layer that is not distributed", func(_ *testing.T, img *testImage) {
+			l := &img.manifest.Layers[1]
+			l.MediaType = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+			l.URLs = []string{"https://elsewhere.example/blob"}
+			delete(img.blobs, l.Digest)
+		}, source.ErrForeignLayer, `it is at "https://elsewhere.example/blob", from where it is not fetched`},
 		{"gzip that is zstd by its name", func(_ *testing.T, img *testImage) {
 			img.manifest.Layers[1].MediaType = ocispec.MediaTypeImageLayerZstd
 		}, anything, "layer sha256:"},

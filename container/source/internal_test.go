@@ -1,11 +1,13 @@
 package source
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
@@ -131,7 +133,10 @@ func FuzzManifest(f *testing.F) {
 			return
 		}
 		if isIndex(mediaType) {
-			_, _ = chooseInstance(data, mediaType, nil)
+			c := newChooser(nil, func(context.Context, digest.Digest) (oci.Document, error) {
+				return oci.Document{Raw: data, MediaType: mediaType}, nil
+			})
+			_, _ = c.choose(t.Context(), oci.Document{Raw: data, MediaType: mediaType}, 1)
 			return
 		}
 		m, err := parseManifest(oci.Document{Raw: data, MediaType: mediaType})

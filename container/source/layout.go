@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -22,28 +23,30 @@ var ErrNoImage = errors.New("no such image")
 // ErrAmbiguous is wrapped by errors about references without a tag to a directory or archive with several images.
 var ErrAmbiguous = errors.New("which image")
 
-func openOCIDir(ref imgref.ImageReference) (backend, error) {
+func openOCIDir(ref imgref.ImageReference, p *ocispec.Platform) (backend, error) {
 	dir, tag := ref.PathAndTag()
 	f, err := openDirFiles(dir)
 	if err != nil {
 		return nil, err
 	}
-	return &layout{files: f, tag: tag}, nil
+	return &layout{files: f, tag: tag, platform: p}, nil
 }
 
-func openOCIArchive(ctx context.Context, ref imgref.ImageReference) (backend, error) {
+func openOCIArchive(ctx context.Context, ref imgref.ImageReference, p *ocispec.Platform) (backend, error) {
 	name, tag := ref.PathAndTag()
 	f, err := openTarFiles(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	return &layout{files: f, tag: tag}, nil
+	return &layout{files: f, tag: tag, platform: p}, nil
 }
 
 // layout reads an OCI image layout.
 type layout struct {
 	files files
 	tag   string
+	// platform is chosen from images with the same name; nil means this machine's.
+	platform *ocispec.Platform
 	// source is the digest of the original manifest, if the layout is a copy of an image with another one.
 	source digest.Digest
 	// cleanup is called when the layout is closed.
@@ -100,22 +103,55 @@ func (l *layout) find() (ocispec.Descriptor, error) {
 	if index.SchemaVersion != 2 {
 		return none, fmt.Errorf("%s: %w: schema version %d", ocispec.ImageIndexFile, ErrInvalidManifest, index.SchemaVersion)
 	}
-	if l.tag == "" {
-		switch n := len(index.Manifests); n {
-		case 0:
-			return none, fmt.Errorf("%w: the layout is empty", ErrNoImage)
-		case 1:
-		default:
-			return none, fmt.Errorf("%w: the layout has %d images: name one by its tag", ErrAmbiguous, n)
+	return l.choose(index.Manifests)
+}
+
+// choose returns the entry of the image: the one with the name or, if there is no name, the only one. If several images
+// have the same name, or none, it is the one for the platform.
+func (l *layout) choose(entries []ocispec.Descriptor) (ocispec.Descriptor, error) {
+	var none ocispec.Descriptor
+	var names []string
+	var found []ocispec.Descriptor
+	platforms := true
+	for _, d := range entries {
+		own := entryNames(d)
+		names = append(names, own...)
+		if l.tag != "" && !slices.Contains(own, l.tag) || l.tag == "" && len(entries) > 1 && !isImage(d) {
+			continue
 		}
-		return index.Manifests[0], nil
-	}
-	for _, d := range index.Manifests {
-		if d.Annotations[ocispec.AnnotationRefName] == l.tag {
-			return d, nil
+		if !slices.ContainsFunc(found, func(f ocispec.Descriptor) bool { return f.Digest == d.Digest }) {
+			found = append(found, d)
+			platforms = platforms && d.Platform != nil
 		}
 	}
-	return none, fmt.Errorf("%w: the layout has no tag %q", ErrNoImage, l.tag)
+	switch {
+	case len(found) == 0 && l.tag != "":
+		return none, fmt.Errorf("%w: the layout has %s, not %q", ErrNoImage, listNames(names), l.tag)
+	case len(found) == 0:
+		return none, fmt.Errorf("%w: the layout is empty", ErrNoImage)
+	case len(found) == 1:
+		return found[0], nil
+	case platforms && (l.tag != "" || len(names) == 0):
+		c := newChooser(l.platform, nil)
+		d, ok := c.best(found)
+		if !ok {
+			return none, fmt.Errorf("%w %s/%s", errNoPlatform, c.platform.OS, c.platform.Architecture)
+		}
+		return found[slices.IndexFunc(found, func(f ocispec.Descriptor) bool { return f.Digest == d })], nil
+	case l.tag != "":
+		return found[0], nil
+	}
+	return none, fmt.Errorf("%w: the layout has %d images: name one of %s", ErrAmbiguous, len(found), listNames(names))
+}
+
+// entryNames returns the names of an image in a layout: the tag, and the full name that containerd and BuildKit add.
+func entryNames(d ocispec.Descriptor) (names []string) {
+	for _, key := range []string{ocispec.AnnotationRefName, "io.containerd.image.name"} {
+		if n := d.Annotations[key]; n != "" && !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	return names
 }
 
 func blobPath(d digest.Digest) string { return "blobs/sha256/" + d.Encoded() }

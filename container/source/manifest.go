@@ -4,12 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.podman.io/image/v5/manifest"
-	"go.podman.io/image/v5/types"
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
@@ -85,28 +83,8 @@ func knownManifest(mediaType string) bool {
 		mediaType == manifest.DockerV2Schema2MediaType
 }
 
-// chooseInstance returns the digest of the image for a platform in an index.
-func chooseInstance(data []byte, mediaType string, p *ocispec.Platform) (digest.Digest, error) {
-	list, err := manifest.ListFromBlob(data, mediaType)
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrInvalidManifest, err)
-	}
-	if p == nil {
-		p = &ocispec.Platform{OS: runtime.GOOS, Architecture: runtime.GOARCH}
-	}
-	sys := &types.SystemContext{OSChoice: p.OS, ArchitectureChoice: p.Architecture, VariantChoice: p.Variant}
-	d, err := list.ChooseInstance(sys)
-	if err != nil {
-		return "", fmt.Errorf("there is no image for platform %s/%s: %w", p.OS, p.Architecture, err)
-	}
-	return d, checkDigest(d)
-}
-
 // parseManifest decodes and checks a manifest.
 func parseManifest(d oci.Document) (*ocispec.Manifest, error) {
-	if isIndex(d.MediaType) {
-		return nil, fmt.Errorf("%w: an index inside an index", ErrInvalidManifest)
-	}
 	m := &ocispec.Manifest{}
 	if err := json.Unmarshal(d.Raw, m); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidManifest, err)

@@ -13,7 +13,6 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.podman.io/image/v5/docker"
-	"go.podman.io/image/v5/docker/archive"
 	"go.podman.io/image/v5/pkg/blobinfocache/none"
 	"go.podman.io/image/v5/types"
 
@@ -91,10 +90,8 @@ type registry struct {
 	client *fetch.Client
 }
 
+// blob opens a blob. The URLs of the descriptor are not used: see [*ForeignLayerError].
 func (r *registry) blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
-	if len(d.URLs) > 0 {
-		return r.library.blob(ctx, d)
-	}
 	return r.client.Blob(ctx, d)
 }
 
@@ -125,23 +122,22 @@ func splitDigest(name string) (string, digest.Digest, error) {
 	return base + "@" + text, d, nil
 }
 
-func openDockerArchive(ctx context.Context, name string) (backend, error) {
-	ref, err := archive.ParseReference(name)
-	if err != nil {
-		return nil, err
-	}
-	src, err := ref.NewImageSource(ctx, &types.SystemContext{})
-	if err != nil {
-		return nil, err
-	}
-	return &library{src: src}, nil
+// library reads through containers/image.
+type library struct {
+	src types.ImageSource
+	// archive is closed after src, if set.
+	archive io.Closer
 }
 
-// library reads through containers/image.
-type library struct{ src types.ImageSource }
-
 func (l *library) parallel() bool { return l.src.HasThreadSafeGetBlob() }
-func (l *library) close() error   { return l.src.Close() }
+
+func (l *library) close() error {
+	err := l.src.Close()
+	if l.archive != nil {
+		err = errors.Join(err, l.archive.Close())
+	}
+	return err
+}
 
 func (l *library) manifest(ctx context.Context, instance *digest.Digest) (data []byte, mediaType string, err error) {
 	err = retry(ctx, func() (err error) {
@@ -166,7 +162,8 @@ func wrapNoImage(err error) error {
 }
 
 func (l *library) blob(ctx context.Context, d ocispec.Descriptor) (r io.ReadCloser, err error) {
-	info := types.BlobInfo{Digest: d.Digest, Size: d.Size, URLs: d.URLs, MediaType: d.MediaType}
+	// Without the URLs: the library would fetch the blob from there first. See [*ForeignLayerError].
+	info := types.BlobInfo{Digest: d.Digest, Size: d.Size, MediaType: d.MediaType}
 	err = retry(ctx, func() (err error) {
 		r, _, err = l.src.GetBlob(ctx, info, none.NoCache)
 		return err

@@ -94,9 +94,9 @@ func (o *opener) start(ctx context.Context) (err error) {
 		o.backend, err = openDockerArchive(ctx, ref.Name)
 		o.uncompressed = true
 	case imgref.OCIDir:
-		o.backend, err = openOCIDir(ref)
+		o.backend, err = openOCIDir(ref, o.opts.Platform)
 	case imgref.OCIArchive:
-		o.backend, err = openOCIArchive(ctx, ref)
+		o.backend, err = openOCIArchive(ctx, ref, o.opts.Platform)
 	case imgref.Dir:
 		o.backend, err = openDir(ref.Name)
 	case imgref.ContainersStorage:
@@ -121,11 +121,10 @@ func (o *opener) load(ctx context.Context) (*oci.Image, error) {
 	}
 	var index *oci.Document
 	if isIndex(top.MediaType) {
-		instance, err := chooseInstance(top.Raw, top.MediaType, o.opts.Platform)
-		if err != nil {
-			return nil, err
-		}
-		member, err := o.document(ctx, &instance, instance)
+		c := newChooser(o.opts.Platform, func(ctx context.Context, d digest.Digest) (oci.Document, error) {
+			return o.document(ctx, &d, d)
+		})
+		member, err := c.choose(ctx, top, 1)
 		if err != nil {
 			return nil, err
 		}
@@ -152,9 +151,13 @@ func (o *opener) load(ctx context.Context) (*oci.Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the image configuration: %w", err)
 	}
-	img, err := oci.New(top, *manifest, config, content{o.backend})
+	foreign := map[digest.Digest]bool{}
+	img, err := oci.New(top, *manifest, config, content{o.backend, foreign})
 	if err != nil {
 		return nil, err
+	}
+	for _, l := range img.Layers {
+		foreign[l.Descriptor.Digest] = l.Foreign != "" || len(l.Descriptor.URLs) > 0
 	}
 	img.Name, img.Index = o.ref.Image.String(), index
 	if o.gate != nil {
@@ -213,14 +216,22 @@ func (o *opener) config(ctx context.Context, d ocispec.Descriptor) ([]byte, erro
 }
 
 // content implements [oci.Content] with a backend.
-type content struct{ backend }
+type content struct {
+	backend
+	// foreign has the layers that need not be where the image is.
+	foreign map[digest.Digest]bool
+}
 
 // Blob implements [oci.Content].
 func (c content) Blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
 	if err := checkDescriptor(d); err != nil {
 		return nil, err
 	}
-	return c.blob(ctx, d)
+	r, err := c.blob(ctx, d)
+	if err != nil && c.foreign[d.Digest] && absent(err) {
+		err = &ForeignLayerError{Descriptor: d, Err: err}
+	}
+	return r, err
 }
 
 // Parallel implements [oci.Content].

@@ -166,7 +166,12 @@ func TestDamagedLayoutsAreNoticed(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, nil},
-		{"two images, no tag", func(dir string, m ocispec.Manifest) { setIndex(t, dir, m, m) }, source.ErrAmbiguous},
+		{"two images, no tag", func(dir string, m ocispec.Manifest) {
+			other := m
+			other.Annotations = map[string]string{"a": "b"}
+			setIndex(t, dir, m, other)
+		}, source.ErrAmbiguous},
+		{"one image twice, no tag", func(dir string, m ocispec.Manifest) { setIndex(t, dir, m, m) }, errNone},
 		{"no image", func(dir string, _ ocispec.Manifest) { setIndex(t, dir) }, source.ErrNoImage},
 		{"no index", func(dir string, _ ocispec.Manifest) { remove(t, filepath.Join(dir, "index.json")) }, os.ErrNotExist},
 		{"index is garbage", func(dir string, _ ocispec.Manifest) {

@@ -100,6 +100,9 @@ type Layer struct {
 	Kind    Kind
 	// Index is the position of the layer in the image.
 	Index int
+	// Foreign is the media type in the manifest if it marks the layer as one that is not to be distributed, and empty
+	// otherwise. The blob of such a layer need not be where the image is.
+	Foreign string
 }
 
 // Title returns a name of the layer for people: how it was made, or else its digest.
@@ -236,10 +239,23 @@ var ociTypes = map[string]string{
 	"application/vnd.docker.distribution.manifest.v2+json": ocispec.MediaTypeImageManifest,
 }
 
-// inOCI replaces Docker's media types in the descriptors by OCI's.
+// foreignTypes maps the media types of layers that are not to be distributed to those of ordinary ones.
+var foreignTypes = map[string]string{
+	"application/vnd.docker.image.rootfs.foreign.diff.tar":         ocispec.MediaTypeImageLayer,
+	"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip":    ocispec.MediaTypeImageLayerGzip,
+	"application/vnd.docker.image.rootfs.foreign.diff.tar.zstd":    ocispec.MediaTypeImageLayerZstd,
+	"application/vnd.oci.image.layer.nondistributable.v1.tar":      ocispec.MediaTypeImageLayer,
+	"application/vnd.oci.image.layer.nondistributable.v1.tar+gzip": ocispec.MediaTypeImageLayerGzip,
+	"application/vnd.oci.image.layer.nondistributable.v1.tar+zstd": ocispec.MediaTypeImageLayerZstd,
+}
+
+// inOCI replaces Docker's media types in the descriptors by OCI's, and those of layers that are not to be distributed by
+// those of ordinary ones.
 func inOCI(m *ocispec.Manifest) {
 	convert := func(t *string) {
 		if other, ok := ociTypes[*t]; ok {
+			*t = other
+		} else if other, ok := foreignTypes[*t]; ok {
 			*t = other
 		}
 	}
@@ -254,6 +270,13 @@ func inOCI(m *ocispec.Manifest) {
 // describe fills in the layers from the manifest and the configuration. Entries of the history without a layer are
 // skipped. If the number of the other entries is not the number of layers, the history is ignored.
 func (i *Image) describe() {
+	var foreign []string
+	for _, l := range i.Manifest.Layers {
+		if foreignTypes[l.MediaType] == "" {
+			l.MediaType = ""
+		}
+		foreign = append(foreign, l.MediaType)
+	}
 	inOCI(&i.Manifest)
 	i.Layers = make([]Layer, len(i.Manifest.Layers))
 	if i.Manifest.Layers == nil && i.Top.Raw == nil {
@@ -269,7 +292,7 @@ func (i *Image) describe() {
 		l := &i.Layers[n]
 		l.Index = n
 		if n < len(i.Manifest.Layers) {
-			l.Descriptor = i.Manifest.Layers[n]
+			l.Descriptor, l.Foreign = i.Manifest.Layers[n], foreign[n]
 		}
 		if n < len(i.Config.RootFS.DiffIDs) {
 			l.DiffID = i.Config.RootFS.DiffIDs[n]

@@ -1,0 +1,148 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.podman.io/image/v5/docker/archive"
+	"go.podman.io/image/v5/types"
+)
+
+// maxArchiveImages limits how many images of an archive are compared with each other.
+const maxArchiveImages = 64
+
+// openDockerArchive opens an image in a Docker archive. Each of its names selects an image. No name is needed if the
+// archive has one image, under whatever names.
+func openDockerArchive(ctx context.Context, name string) (_ backend, err error) {
+	ref, err := archive.ParseReference(name)
+	if err != nil {
+		return nil, err
+	}
+	path, tag, _ := strings.Cut(name, ":")
+	r, err := archive.NewReader(&types.SystemContext{}, path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.Close())
+		}
+	}()
+	images, err := r.List()
+	if err != nil {
+		return nil, err
+	}
+	if tag != "" && tag[0] != '@' {
+		return openNamed(ctx, r, images, ref)
+	}
+	if tag != "" {
+		var n int
+		if _, err := fmt.Sscanf(tag, "@%d", &n); err != nil || n >= len(images) {
+			return nil, fmt.Errorf("%w: the archive has %d images, and %s counts from @0", ErrNoImage, len(images), tag)
+		}
+		images = images[n : n+1]
+	}
+	return openOnly(ctx, r, images)
+}
+
+// openNamed opens the image with a name.
+func openNamed(
+	ctx context.Context, r *archive.Reader, images [][]types.ImageReference, want types.ImageReference,
+) (backend, error) {
+	for _, names := range images {
+		for _, n := range names {
+			if d := n.DockerReference(); d != nil && d.String() == want.DockerReference().String() {
+				return openInArchive(ctx, r, n)
+			}
+		}
+	}
+	return nil, fmt.Errorf("%w: the archive has %s, not %q", ErrNoImage, listNames(archiveNames(images)),
+		want.DockerReference())
+}
+
+// openOnly opens the only image of an archive. An image that the archive lists several times counts once.
+func openOnly(ctx context.Context, r *archive.Reader, images [][]types.ImageReference) (backend, error) {
+	if len(images) == 0 {
+		return nil, fmt.Errorf("%w: the archive is empty", ErrNoImage)
+	}
+	first, err := openInArchive(ctx, r, images[0][0])
+	if err != nil || len(images) == 1 {
+		return first, err
+	}
+	same, err := sameImages(ctx, first, r, images[1:])
+	if err == nil && !same {
+		err = fmt.Errorf("%w: the archive has %d images: name one of %s", ErrAmbiguous, len(images),
+			listNames(archiveNames(images)))
+	}
+	if err != nil {
+		return nil, errors.Join(err, first.src.Close())
+	}
+	return first, nil
+}
+
+func sameImages(
+	ctx context.Context, first *library, r *archive.Reader, others [][]types.ImageReference,
+) (bool, error) {
+	if len(others) >= maxArchiveImages {
+		return false, nil
+	}
+	want, _, err := first.manifest(ctx, nil)
+	if err != nil {
+		return false, err
+	}
+	for _, names := range others {
+		other, err := openInArchive(ctx, r, names[0])
+		if err != nil {
+			return false, err
+		}
+		got, _, err := other.manifest(ctx, nil)
+		if err := errors.Join(err, other.src.Close()); err != nil {
+			return false, err
+		}
+		if !bytes.Equal(got, want) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func openInArchive(ctx context.Context, r *archive.Reader, ref types.ImageReference) (*library, error) {
+	src, err := ref.NewImageSource(ctx, &types.SystemContext{})
+	if err != nil {
+		return nil, err
+	}
+	return &library{src: src, archive: r}, nil
+}
+
+func archiveNames(images [][]types.ImageReference) (names []string) {
+	for n, refs := range images {
+		for _, r := range refs {
+			if d := r.DockerReference(); d != nil {
+				names = append(names, d.String())
+			} else {
+				names = append(names, fmt.Sprintf("@%d", n))
+			}
+		}
+	}
+	return names
+}
+
+// listNames returns the names of images as they are shown to people.
+func listNames(names []string) string {
+	const most = 10
+	if len(names) == 0 {
+		return "nothing"
+	}
+	text := make([]string, 0, most+1)
+	for i, n := range names {
+		if i == most {
+			text = append(text, fmt.Sprintf("%d more", len(names)-most))
+			break
+		}
+		text = append(text, fmt.Sprintf("%.200q", n))
+	}
+	return strings.Join(text, ", ")
+}
