@@ -16,6 +16,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 	"github.com/ostree-ext/ostree-ext-go/repo"
@@ -26,6 +27,7 @@ import (
 type buildFlags struct {
 	tree       treeFlags
 	image      imageFlags
+	names      []string
 	digestFile string
 	asJSON     bool
 	checkPrior bool
@@ -94,6 +96,7 @@ func (f *buildFlags) add(a *app, c *cobra.Command) {
 	addCheckPrior(fs, &f.checkPrior)
 	f.image.add(fs)
 	fetchFlags(a, fs, &f.fetch.Registry)
+	additionalTag(fs, &f.names)
 	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
 }
@@ -125,7 +128,7 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := a.checkArchive(ref); err != nil {
+	if err := errors.Join(a.checkArchive(ref), checkNames(ref, f.names)); err != nil {
 		return err
 	}
 	opts := plan.Options{}
@@ -152,6 +155,7 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 	if err := in.inherit(&opts.Image); err != nil {
 		return err
 	}
+	a.warnForeign(in)
 	if opts.Prior, err = a.openPrior(ctx, &o, &ref, f.fetch); err != nil {
 		return err
 	}
@@ -199,13 +203,32 @@ func (a *app) buildOpened(
 	if err != nil {
 		return nil, err
 	}
-	d, err := dest.Write(ctx, img, ref, dest.Options{Registry: f.fetch.Registry, Stdout: a.out})
+	d, err := dest.Write(ctx, img, ref, dest.Options{Registry: f.fetch.Registry, Stdout: a.out, Names: f.names})
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", ref, err)
 	}
 	result.Digest = d.String()
 	result.continued, err = a.continuedFrom(opts.Prior, img)
 	return result, err
+}
+
+// warnForeign warns that the new image will have the content of layers that are not to be distributed.
+func (a *app) warnForeign(in *opened) {
+	var images []*oci.Image
+	if in.image != nil {
+		images = append(images, in.image)
+	}
+	if in.Base != nil {
+		images = append(images, in.Base.Image)
+	}
+	for _, image := range images {
+		for i, l := range image.Layers {
+			if l.Foreign != "" {
+				a.warn(fmt.Sprintf("layer %d of %s is marked as not to be distributed: the new image has its content in ordinary "+
+					"layers", i+1, image.Name))
+			}
+		}
+	}
 }
 
 // reportDropped records the paths that a commit does not keep, and warns about the first of them.

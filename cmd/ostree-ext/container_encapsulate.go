@@ -22,6 +22,7 @@ import (
 type encapsulateFlags struct {
 	repo, digestFile      string
 	copyMeta, copyMetaOpt []string
+	names                 []string
 	asJSON, checkPrior    bool
 	registry              access.Options
 	image                 imageFlags
@@ -56,7 +57,7 @@ commit becomes a single layer. With --contentmeta the content is split as that f
 			if err != nil {
 				return err
 			}
-			if err := a.checkArchive(ref); err != nil {
+			if err := errors.Join(a.checkArchive(ref), checkNames(ref, f.names)); err != nil {
 				return err
 			}
 			return withRepo(f.repo, func(r *repo.Repo) error { return a.encapsulate(cmd, r, args[0], ref, o, &f) })
@@ -74,6 +75,7 @@ commit becomes a single layer. With --contentmeta the content is split as that f
 	addCheckPrior(fs, &f.checkPrior)
 	authFileFlag(a, fs, &f.registry)
 	insecureFlag(fs, &f.registry)
+	additionalTag(fs, &f.names)
 	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
 	return c
@@ -131,7 +133,7 @@ func (a *app) encapsulate(
 		show.stop()
 		return optionError(err)
 	}
-	digest, err := dest.Write(ctx, img, ref, dest.Options{Registry: f.registry, Stdout: a.out})
+	digest, err := dest.Write(ctx, img, ref, dest.Options{Registry: f.registry, Stdout: a.out, Names: f.names})
 	show.stop()
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", ref, err)

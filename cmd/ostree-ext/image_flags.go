@@ -10,6 +10,8 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/spf13/pflag"
 
+	"github.com/ostree-ext/ostree-ext-go/container/dest"
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 )
 
@@ -29,6 +31,20 @@ func (f *imageFlags) add(fs *pflag.FlagSet) {
 	fs.Int("compression-level", 0, "`N` of the compressor; higher is smaller and slower (default: its own)")
 	fs.Bool("compression-fast", false, "compress less and faster")
 	fs.StringVar(&f.platform, "platform", "", "`OS/ARCH[/VARIANT]` of the image (default: this machine's)")
+}
+
+// additionalTag adds the option for more names of an image.
+func additionalTag(fs *pflag.FlagSet, names *[]string) {
+	fs.StringArrayVar(names, "additional-tag", nil, "`NAME` that the image gets too: a tag in the same repository, oci: or "+
+		"oci-archive:; a full name in docker-archive: or containers-storage:")
+}
+
+// checkNames returns a usage error if an image cannot have the additional names.
+func checkNames(ref imgref.ImageReference, names []string) error {
+	if err := dest.CheckNames(ref, names); err != nil {
+		return usagef("--additional-tag: %w", err)
+	}
+	return nil
 }
 
 // options sets the options that the flags give.

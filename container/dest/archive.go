@@ -48,8 +48,8 @@ func IsStream(ref imgref.ImageReference) bool {
 	return err == nil && f.Stream()
 }
 
-// writeOCIArchive writes an OCI archive with one image.
-func writeOCIArchive(ctx context.Context, img v1.Image, to *output.File, tag string) (d digest.Digest, err error) {
+// writeOCIArchive writes an OCI archive with one image, which has the names.
+func writeOCIArchive(ctx context.Context, img v1.Image, to *output.File, names []string) (d digest.Digest, err error) {
 	output.Sweep(to.Dir())
 	stage, err := output.TempDir(to.Dir())
 	if err != nil {
@@ -57,7 +57,7 @@ func writeOCIArchive(ctx context.Context, img v1.Image, to *output.File, tag str
 	}
 	defer func() { err = errors.Join(err, stage.Remove()) }()
 	dir := filepath.Join(stage.Name, "layout")
-	if d, err = layout.Write(ctx, img, dir, tag); err != nil {
+	if d, err = layout.Write(ctx, img, dir, names...); err != nil {
 		return "", err
 	}
 	blobs, err := os.ReadDir(filepath.Join(dir, "blobs", "sha256"))

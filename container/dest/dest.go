@@ -31,32 +31,40 @@ type Options struct {
 	Registry access.Options
 	// Stdout receives an archive whose name is "-".
 	Stdout io.Writer
+	// Names are more names for the image, in the same place: tags in the same repository of a registry, or in an OCI layout
+	// or archive; full names in a Docker archive or containers-storage. If the reference has no tag, an OCI layout or
+	// archive has the image only under these names. See [CheckNames].
+	Names []string
 }
 
 // Write writes an image and returns the digest of its manifest, as a reader of the destination sees it. That is the
 // digest of the image's own manifest, except in a Docker archive, which has no manifest of this kind. All readers of
 // Docker archives derive the same one, and its digest is returned.
 func Write(ctx context.Context, img v1.Image, ref imgref.ImageReference, opts Options) (digest.Digest, error) {
+	names, err := allNames(ref, opts.Names)
+	if err != nil {
+		return "", err
+	}
 	switch ref.Transport {
 	case imgref.Registry:
-		return writeRegistry(ctx, img, ref.Name, opts.Registry)
+		return writeRegistry(ctx, img, names, opts.Registry)
 	case imgref.OCIDir:
-		dir, tag := ref.PathAndTag()
-		return layout.Write(ctx, img, dir, tag)
+		dir, _ := ref.PathAndTag()
+		return layout.Write(ctx, img, dir, names...)
 	case imgref.OCIArchive, imgref.DockerArchive:
-		name, tag := ref.PathAndTag()
-		to, err := openArchive(name, opts.Stdout)
+		file, _ := ref.PathAndTag()
+		to, err := openArchive(file, opts.Stdout)
 		if err != nil {
 			return "", err
 		}
 		if ref.Transport == imgref.DockerArchive {
-			return writeDockerArchive(ctx, img, to, tag)
+			return writeDockerArchive(ctx, img, to, names)
 		}
-		return writeOCIArchive(ctx, img, to, tag)
+		return writeOCIArchive(ctx, img, to, names)
 	case imgref.Dir:
 		return layout.WriteDir(ctx, img, ref.Name)
 	case imgref.ContainersStorage:
-		return writeStorage(ctx, img, ref.Name)
+		return writeStorage(ctx, img, names)
 	default:
 		return "", fmt.Errorf("%w: %s: write to an oci-archive: and load that", ErrUnsupportedTransport, ref)
 	}

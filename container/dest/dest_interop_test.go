@@ -156,3 +156,49 @@ func TestWithoutSkopeoAndPodmanTheMissingToolsAreNamed(t *testing.T) {
 		t.Errorf("reading: got %v", err)
 	}
 }
+
+func TestInterop_EveryNameOfAnImageSelectsIt(t *testing.T) {
+	dir := t.TempDir()
+	storage := "containers-storage:[vfs@" + dir + "/root+" + dir + "/run]"
+	for _, c := range []struct {
+		to, prefix string
+		names      []string
+	}{
+		{"oci:" + dir + "/oci:a", "oci:" + dir + "/oci:", []string{"b", "c:d"}},
+		{"oci-archive:" + dir + "/oci.tar:a", "oci-archive:" + dir + "/oci.tar:", []string{"b", "c:d"}},
+		{"docker-archive:" + dir + "/docker.tar:a", "docker-archive:" + dir + "/docker.tar:",
+			[]string{"b:1", "registry.example/c:d"}},
+		{storage + "localhost/a:1", storage, []string{"localhost/b:2"}},
+	} {
+		// The storage of this test needs its specifier in each name.
+		more := c.names
+		if strings.HasPrefix(c.to, "containers-storage:") {
+			more = []string{strings.TrimPrefix(storage, "containers-storage:") + c.names[0]}
+		}
+		if _, err := dest.Write(t.Context(), realImage(t), parse(t, c.to), dest.Options{Names: more}); err != nil {
+			t.Fatalf("%s: %v", c.to, err)
+		}
+		want := run(t, "skopeo", "inspect", "--format={{.Digest}}", c.to)
+		for _, n := range c.names {
+			if got := run(t, "skopeo", "inspect", "--format={{.Digest}}", c.prefix+n); got != want {
+				t.Errorf("%s%s is %s, want %s", c.prefix, n, got, want)
+			}
+		}
+	}
+}
+
+func TestInterop_EveryNameThatSkopeoWritesSelectsTheImage(t *testing.T) {
+	dir := t.TempDir()
+	from := "oci:" + dir + "/from:x"
+	write(t, realImage(t), from)
+	run(t, "skopeo", "copy", "-q", "--additional-tag=localhost/b:2", from, "docker-archive:"+dir+"/docker.tar:localhost/a:1")
+	for _, name := range []string{"", ":localhost/a:1", ":localhost/b:2", ":@0"} {
+		checkReadable(t, "docker-archive:"+dir+"/docker.tar"+name, nil)
+	}
+	for _, tag := range []string{"a", "b"} {
+		run(t, "skopeo", "copy", "-q", from, "oci:"+dir+"/oci:"+tag)
+	}
+	for _, name := range []string{"", ":a", ":b"} {
+		checkReadable(t, "oci:"+dir+"/oci"+name, nil)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -28,8 +29,8 @@ type plainLayer struct {
 
 // writeDockerArchive writes the format of "docker save". A tar header has the size of a layer before its content, so
 // each layer is made twice: once to measure it, and once to write it.
-func writeDockerArchive(ctx context.Context, img v1.Image, to *output.File, tag string) (digest.Digest, error) {
-	tags, err := repoTags(tag)
+func writeDockerArchive(ctx context.Context, img v1.Image, to *output.File, names []string) (digest.Digest, error) {
+	tags, err := repoTags(names)
 	if err != nil {
 		return "", err
 	}
@@ -83,16 +84,21 @@ func layerNames(plain []plainLayer) []string {
 	return names
 }
 
-// repoTags returns the full name that the image gets when it is loaded, if it is to have one.
-func repoTags(ref string) ([]string, error) {
-	if ref == "" {
-		return nil, nil
+// repoTags returns the full names that the image gets when it is loaded. Empty names are left out.
+func repoTags(names []string) (tags []string, err error) {
+	for _, n := range names {
+		if n == "" {
+			continue
+		}
+		t, err := name.NewTag(n)
+		if err != nil {
+			return nil, err
+		}
+		if full := t.Name(); !slices.Contains(tags, full) {
+			tags = append(tags, full)
+		}
 	}
-	t, err := name.NewTag(ref)
-	if err != nil {
-		return nil, err
-	}
-	return []string{t.Name()}, nil
+	return tags, nil
 }
 
 func measure(ctx context.Context, layers []v1.Layer) ([]plainLayer, error) {

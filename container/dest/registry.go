@@ -21,13 +21,14 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/dest/upload"
 )
 
-// writeRegistry pushes an image: layers and configuration, and last the manifest.
-func writeRegistry(ctx context.Context, img v1.Image, ref string, opts access.Options) (digest.Digest, error) {
+// writeRegistry pushes an image: layers and configuration, and last the manifest, under each name. All names are of the
+// same repository.
+func writeRegistry(ctx context.Context, img v1.Image, names []string, opts access.Options) (digest.Digest, error) {
 	keys, err := opts.Keychain()
 	if err != nil {
 		return "", err
 	}
-	t, err := opts.Transport(ctx, ref)
+	t, err := opts.Transport(ctx, names[0])
 	if err != nil {
 		return "", err
 	}
@@ -36,20 +37,33 @@ func writeRegistry(ctx context.Context, img v1.Image, ref string, opts access.Op
 	if t.Plain() {
 		parse = append(parse, name.Insecure)
 	}
-	tag, err := name.NewTag(ref, parse...)
-	if err != nil {
-		return "", fmt.Errorf("image name %s: %w", ref, err)
+	var tags []name.Tag
+	for _, n := range names {
+		tag, err := name.NewTag(n, parse...)
+		if err != nil {
+			return "", fmt.Errorf("image name %s: %w", n, err)
+		}
+		tags = append(tags, tag)
 	}
 	layers, err := img.Layers()
 	if err != nil {
 		return "", err
 	}
-	known, err := logIn(ctx, tag.Repository, layers, t, keys)
+	known, err := logIn(ctx, tags[0].Repository, layers, t, keys)
 	if err != nil {
 		return "", err
 	}
-	if there, err := hasManifest(ctx, tag, img, known); err != nil || !there {
-		if err := errors.Join(err, push(ctx, img, layers, tag, known)); err != nil {
+	there, err := hasManifest(ctx, tags[0], img, known)
+	if err != nil {
+		return "", err
+	}
+	if !there {
+		if err := push(ctx, img, layers, tags[0].Repository, known); err != nil {
+			return "", err
+		}
+	}
+	for _, t := range tags {
+		if err := setTag(ctx, t, img, known); err != nil {
 			return "", err
 		}
 	}
@@ -80,9 +94,9 @@ func logIn(
 	return known, err
 }
 
-// push sends everything. The manifest is not sent if the tag has it by then: some registries refuse to set a tag again.
-func push(ctx context.Context, img v1.Image, layers []v1.Layer, tag name.Tag, known http.RoundTripper) error {
-	up, skip := upload.New(known, tag.Repository), superfluous(layers)
+// push sends the layers and the configuration.
+func push(ctx context.Context, img v1.Image, layers []v1.Layer, repo name.Repository, known http.RoundTripper) error {
+	up, skip := upload.New(known, repo), superfluous(layers)
 	err := layout.EachLayer(ctx, layers, func(ctx context.Context, i int, l v1.Layer) error {
 		if skip[i] {
 			return nil
@@ -99,6 +113,11 @@ func push(ctx context.Context, img v1.Image, layers []v1.Layer, tag name.Tag, kn
 	if err := up.Blob(ctx, config); err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
+	return nil
+}
+
+// setTag sends the manifest, unless the tag has it: some registries refuse to set a tag again.
+func setTag(ctx context.Context, tag name.Tag, img v1.Image, known http.RoundTripper) error {
 	there, err := hasManifest(ctx, tag, img, known)
 	if err != nil || there {
 		return err

@@ -31,8 +31,9 @@ const layoutFile = `{"imageLayoutVersion":"1.0.0"}`
 
 // Write writes an image into the OCI image layout in dir and returns the digest of the manifest. It makes dir if
 // necessary. With a tag, the image is added to the layout and replaces an image with the same tag; without one, it
-// becomes the only image. Several processes may write into one layout at once.
-func Write(ctx context.Context, img v1.Image, dir, tag string) (digest.Digest, error) {
+// becomes the only image. It may have several tags; if the first one is empty, it becomes the only image under the
+// others. Several processes may write into one layout at once.
+func Write(ctx context.Context, img v1.Image, dir string, tags ...string) (digest.Digest, error) {
 	blobs, err := openBlobs(dir)
 	if err != nil {
 		return "", err
@@ -48,7 +49,7 @@ func Write(ctx context.Context, img v1.Image, dir, tag string) (digest.Digest, e
 	if err != nil {
 		return "", err
 	}
-	return d.Digest, enter(ctx, dir, tag, d)
+	return d.Digest, enter(ctx, dir, tags, d)
 }
 
 // WriteLayers stores the compressed bytes of layers as blobs in the OCI image layout in dir. It makes dir if necessary.
@@ -75,23 +76,31 @@ func openBlobs(dir string) (blobDir, error) {
 }
 
 // enter adds an image to the index. It holds a lock meanwhile.
-func enter(ctx context.Context, dir, tag string, d ocispec.Descriptor) (err error) {
+func enter(ctx context.Context, dir string, tags []string, d ocispec.Descriptor) (err error) {
 	unlock, err := output.Lock(ctx, dir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	index, err := readIndex(dir, tag)
+	index, err := readIndex(dir, len(tags) > 0 && tags[0] != "")
 	if err != nil {
 		return err
 	}
-	if tag != "" {
+	named := false
+	for _, tag := range tags {
+		if tag == "" {
+			continue
+		}
+		named = true
 		d.Annotations = map[string]string{ocispec.AnnotationRefName: tag}
 		index.Manifests = slices.DeleteFunc(index.Manifests, func(old ocispec.Descriptor) bool {
 			return old.Annotations[ocispec.AnnotationRefName] == tag
 		})
+		index.Manifests = append(index.Manifests, d)
 	}
-	index.Manifests = append(index.Manifests, d)
+	if !named {
+		index.Manifests = append(index.Manifests, d)
+	}
 	data, err := json.Marshal(index)
 	if err != nil {
 		return err
@@ -134,10 +143,10 @@ func names(dir string) ([]string, error) {
 	return names, nil
 }
 
-// readIndex returns the index to add an image to. It is empty if there is no tag, since the image is then the only one.
-func readIndex(dir, tag string) (ocispec.Index, error) {
+// readIndex returns the index to add an image to. It is empty if nothing is kept, since the image is then the only one.
+func readIndex(dir string, keep bool) (ocispec.Index, error) {
 	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}}
-	if tag == "" {
+	if !keep {
 		return index, nil
 	}
 	data, err := os.ReadFile(filepath.Join(dir, ocispec.ImageIndexFile))
