@@ -105,6 +105,8 @@ func TestBlobsAreSentInTheWayThatTheRegistryTakes(t *testing.T) {
 		{"half of a chunk is taken", testreg.Uploads{MaxRequest: 100_000, Partial: true}, nil},
 		{"chunks fail, and nobody says how far they got",
 			testreg.Uploads{NeedLength: true, FailChunks: 1, FailStatus: 503, NoStatus: 404}, nil},
+		{"chunks are limited, and only the last one is kept",
+			testreg.Uploads{NeedLength: true, MaxChunk: 100_000, LastChunk: true}, onlyLengths},
 		{"an upload is forgotten", testreg.Uploads{NeedLength: true, Forget: 1}, nil},
 		{"only POST with content", testreg.Uploads{NoPatch: 405, NoPut: 405}, nil},
 		{"only POST with content, uploads cannot be begun", testreg.Uploads{NoSession: 405}, nil},

@@ -36,6 +36,8 @@ type Uploads struct {
 	MaxRequest int64
 	// Cut is the number of bytes of a request after which the connection is closed.
 	Cut int64
+	// MaxChunk is the size in bytes above which a PATCH request is answered with 413.
+	MaxChunk int64
 	// MinChunk is the OCI-Chunk-Min-Length.
 	MinChunk int64
 	// Absolute makes locations absolute.
@@ -47,6 +49,8 @@ type Uploads struct {
 	Partial bool
 	// Forget is after how many chunks the first upload is forgotten once, if not 0.
 	Forget int
+	// LastChunk keeps only the last chunk.
+	LastChunk bool
 	// Discard keeps only the digests of blobs.
 	Discard bool
 }
@@ -141,7 +145,8 @@ func (u *uploads) answer(h http.Header, req *http.Request, inner http.Handler, e
 	switch {
 	case body && how.NeedLength && req.ContentLength < 0:
 		return http.StatusLengthRequired, nil
-	case how.MaxRequest > 0 && req.ContentLength > how.MaxRequest:
+	case how.MaxRequest > 0 && req.ContentLength > how.MaxRequest,
+		how.MaxChunk > 0 && req.Method == http.MethodPatch && req.ContentLength > how.MaxChunk:
 		return http.StatusRequestEntityTooLarge, nil
 	case req.Method == http.MethodPatch && how.NoPatch != 0:
 		return how.NoPatch, nil
@@ -226,6 +231,10 @@ func (u *uploads) patch(h http.Header, req *http.Request, id string, s *session,
 		}
 		s.short = req.ContentLength < u.how.MinChunk
 		s.chunks++
+		if u.how.LastChunk {
+			s.data.Reset()
+			s.hash.Reset()
+		}
 	}
 	if u.how.Forget > 0 && s.chunks == u.how.Forget {
 		u.how.Forget = 0

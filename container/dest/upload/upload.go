@@ -120,7 +120,14 @@ func (u *Uploader) sendBy(ctx context.Context, l v1.Layer, w way) error {
 	if err != nil {
 		return err
 	}
-	return u.commit(ctx, l, s)
+	err = u.commit(ctx, l, s)
+	if w == chunked {
+		// Some registries take every chunk, and keep the last one.
+		err = refused(err, map[int]way{
+			http.StatusBadRequest: whole, http.StatusNotFound: whole, http.StatusRequestedRangeNotSatisfiable: whole,
+		}, 0)
+	}
+	return err
 }
 
 // session is an upload that a registry has begun.
