@@ -32,6 +32,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/frontend/image"
 	"github.com/ostree-ext/ostree-ext-go/internal/aptsources"
+	"github.com/ostree-ext/ostree-ext-go/internal/testhome"
 )
 
 // env holds what the tests share: programs, a registry with the frontend and a base image, and a daemon.
@@ -46,7 +47,7 @@ var env struct {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	os.Exit(func() int {
+	os.Exit(testhome.Tests{M: testhome.Func(func() int {
 		dir, err := os.MkdirTemp("", "oef")
 		if err != nil {
 			log.Fatal(err)
@@ -64,7 +65,7 @@ func TestMain(m *testing.M) {
 		}
 		defer env.daemon.stop()
 		return m.Run()
-	}())
+	})}.Run())
 }
 
 // prepare builds the programs, starts the registry, and pushes the frontend and a base image to it.

@@ -165,6 +165,25 @@ func TestTheDocumentShowsThePlan(t *testing.T) {
 	}
 }
 
+// Tests that open images or registries would otherwise depend on credentials and settings of whoever runs them.
+func TestTestsOfImagesHaveAHomeOfTheirOwn(t *testing.T) {
+	opens := []string{"internal/testreg", "container/access", "container/source", "container/dest"}
+	checked := 0
+	for _, p := range list(t) {
+		imports := append(p.TestImports, p.XTestImports...)
+		if !slices.ContainsFunc(opens, func(o string) bool { return slices.Contains(imports, module+o) }) {
+			continue
+		}
+		checked++
+		if !slices.Contains(imports, module+"internal/testhome") {
+			t.Errorf("the tests of %s do not use internal/testhome", p.ImportPath)
+		}
+	}
+	if checked == 0 {
+		t.Error("no such tests were found")
+	}
+}
+
 // ranks returns the line of each package in the plan, counted from the top.
 func ranks(t *testing.T) map[string]int {
 	t.Helper()
@@ -235,14 +254,14 @@ func matches(imp, rule string) bool {
 func within(pkg, dir string) bool { return pkg == dir || strings.HasPrefix(pkg, dir+"/") }
 
 type listed struct {
-	ImportPath string
-	Imports    []string
+	ImportPath                         string
+	Imports, TestImports, XTestImports []string
 }
 
-// list lists every package of the module, without tests, which may import anything.
+// list lists every package of the module. Tests may import anything, so they are listed apart.
 func list(t *testing.T) []listed {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...").Output()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", module+"...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,12 +14,15 @@ import (
 	"testing"
 
 	"github.com/ostree-ext/ostree-ext-go/internal/aptsources"
+	"github.com/ostree-ext/ostree-ext-go/internal/testhome"
 )
 
 // program is the built ostree-ext.
 var program string
 
-func TestMain(m *testing.M) { os.Exit(build(m)) }
+func TestMain(m *testing.M) {
+	os.Exit(testhome.Tests{M: testhome.Func(func() int { return build(m) })}.Run())
+}
 
 func build(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "ostree-ext-e2e")

@@ -13,9 +13,15 @@ import (
 
 // Tests are the tests of a package. TestMain runs them: os.Exit(testhome.Tests{M: m}.Run()).
 type Tests struct {
-	// M is the [testing.M] of the package.
+	// M is the [testing.M] of the package, or a [Func].
 	M interface{ Run() int }
 }
+
+// Func is a function that runs tests, for a TestMain that has more to prepare.
+type Func func() int
+
+// Run calls the function.
+func (f Func) Run() int { return f() }
 
 // Run makes a home, runs the tests in it, and removes it.
 func (t Tests) Run() (status int) {

@@ -9,11 +9,6 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/testhome"
 )
 
-// runner runs a function in the place of tests.
-type runner func() int
-
-func (r runner) Run() int { return r() }
-
 func TestTheHomeIsNotThatOfTheUser(t *testing.T) {
 	used := t.TempDir()
 	for _, name := range []string{
@@ -27,7 +22,7 @@ func TestTheHomeIsNotThatOfTheUser(t *testing.T) {
 	t.Setenv("GOCACHE", "")
 	t.Setenv("GOENV", "")
 	var home string
-	status := testhome.Tests{M: runner(func() int {
+	status := testhome.Tests{M: testhome.Func(func() int {
 		home = os.Getenv("HOME")
 		for _, v := range os.Environ() {
 			name, value, _ := strings.Cut(v, "=")
