@@ -5,8 +5,16 @@ package frontend_test
 import (
 	"encoding/base64"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 )
@@ -35,6 +43,36 @@ func TestInterop_APriorImageWithALayerOnTopLosesNoFile(t *testing.T) {
 	must(t, "umoci", "unpack", "--image", work+"/oci:x", work+"/bundle")
 	must(t, "diff", "-r", "--no-dereference", "--exclude=pipe", "--exclude=dev", tree(t, next),
 		filepath.Join(work, "bundle/rootfs"))
+}
+
+// TestInterop_APriorImageInAnIndexOfIndexes names an index, whose second index has the image.
+func TestInterop_APriorImageInAnIndexOfIndexes(t *testing.T) {
+	dir := installed(t)
+	env.daemon.build(t, request{file: syntax("prior=none") + attributes(), dir: dir, name: "nested/first"})
+	ref, err := name.NewTag(env.host+"/nested/first", name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := remote.Image(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inner := func(arch string, img v1.Image) mutate.IndexAddendum {
+		return mutate.IndexAddendum{Add: mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex),
+			mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})}
+	}
+	index := mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex),
+		inner("s390x", empty.Image), inner(runtime.GOARCH, img))
+	if err := remote.WriteIndex(ref.Context().Tag("index"), index); err != nil {
+		t.Fatal(err)
+	}
+	log := env.daemon.build(t, request{
+		file: syntax("prior="+env.host+"/nested/first:index") + attributes() + "RUN echo changed >/srv/changed\n",
+		dir:  dir, name: "nested/next",
+	})
+	if !strings.Contains(log, "kept from the prior image") || strings.Contains(log, " 0 kept from the prior image") {
+		t.Errorf("no layer is kept:\n%s", log)
+	}
 }
 
 // TestInterop_AnOrdinaryPriorImageIsAFirstBuild: whoever switches to us names the image that exists. It has no plan to

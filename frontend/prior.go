@@ -1,10 +1,12 @@
 package frontend
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -103,35 +105,12 @@ func hidden(err error) bool {
 
 // manifestLayers reads the layers of an image from its manifest, which BuildKit fetches like any blob.
 func (t *target) manifestLayers(ctx context.Context, k *remoteImage) ([]ocispec.Descriptor, error) {
-	data, err := t.readBlob(ctx, k, k.digest)
+	m, err := t.findManifest(ctx, k)
 	if err != nil {
 		return nil, err
 	}
-	if err := oci.CheckManifest(data); err != nil {
-		return nil, fmt.Errorf("manifest %s: %w", k.digest, err)
-	}
-	var index ocispec.Index
-	if err := json.Unmarshal(data, &index); err != nil {
-		return nil, fmt.Errorf("manifest %s: %w", k.digest, err)
-	}
-	if len(index.Manifests) > 0 {
-		d, err := t.choose(index)
-		if err != nil {
-			return nil, err
-		}
-		if data, err = t.readBlob(ctx, k, d); err != nil {
-			return nil, err
-		}
-	}
-	if err := oci.CheckManifest(data); err != nil {
-		return nil, fmt.Errorf("manifest: %w", err)
-	}
-	var m ocispec.Manifest
-	if err := json.Unmarshal(data, &m); err != nil {
-		return nil, fmt.Errorf("manifest: %w", err)
-	}
-	if m.Config.Digest != digest.FromBytes(k.config) || len(m.Layers) != len(k.diffIDs) {
-		return nil, errors.New("its manifest does not match its configuration")
+	if len(m.Layers) != len(k.diffIDs) {
+		return nil, errOtherManifest
 	}
 	for _, l := range m.Layers {
 		if err := l.Digest.Validate(); err != nil {
@@ -144,22 +123,82 @@ func (t *target) manifestLayers(ctx context.Context, k *remoteImage) ([]ocispec.
 	return m.Layers, nil
 }
 
-// choose returns the manifest for the platform, as BuildKit does.
-func (t *target) choose(index ocispec.Index) (digest.Digest, error) {
-	want := platforms.Only(t.platform)
-	var best *ocispec.Descriptor
-	for i, d := range index.Manifests {
-		if d.Platform == nil || !want.Match(*d.Platform) {
+// maxManifests limits how many manifests and indexes are read to find that of an image.
+const maxManifests = 32
+
+var errOtherManifest = errors.New("its manifest does not match its configuration")
+
+// findManifest returns the manifest of an image: the one with the configuration that BuildKit found. An index may list
+// other indexes.
+func (t *target) findManifest(ctx context.Context, k *remoteImage) (*ocispec.Manifest, error) {
+	missing := fmt.Errorf("its index has no image of %s", platforms.Format(t.platform))
+	seen := map[digest.Digest]bool{}
+	for next := []digest.Digest{k.digest}; len(next) > 0; {
+		d := next[0]
+		next = next[1:]
+		if seen[d] {
 			continue
 		}
-		if best == nil || want.Less(*d.Platform, *best.Platform) {
-			best = &index.Manifests[i]
+		if len(seen) == maxManifests {
+			return nil, fmt.Errorf("its index has more than %d manifests and indexes that may be for %s", maxManifests,
+				platforms.Format(t.platform))
+		}
+		seen[d] = true
+		data, err := t.readBlob(ctx, k, d)
+		if err != nil {
+			return nil, err
+		}
+		if err := oci.CheckManifest(data); err != nil {
+			return nil, fmt.Errorf("manifest %s: %w", d, err)
+		}
+		var index ocispec.Index
+		m := &ocispec.Manifest{}
+		if err := errors.Join(json.Unmarshal(data, &index), json.Unmarshal(data, m)); err != nil {
+			return nil, fmt.Errorf("manifest %s: %w", d, err)
+		}
+		switch {
+		case len(index.Manifests) > 0:
+			next = append(members(index, t.platform), next...)
+		case m.Config.Digest == digest.FromBytes(k.config):
+			return m, nil
+		default:
+			missing = errOtherManifest
 		}
 	}
-	if best == nil {
-		return "", fmt.Errorf("its index has no image of %s", platforms.Format(t.platform))
+	return nil, missing
+}
+
+// members returns the entries of an index that may be for a platform, the best first, as BuildKit looks at them.
+func members(index ocispec.Index, p ocispec.Platform) []digest.Digest {
+	want := platforms.Only(p)
+	list := slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool {
+		return d.Platform != nil && !want.Match(*d.Platform) ||
+			d.MediaType != "" && !images.IsManifestType(d.MediaType) && !images.IsIndexType(d.MediaType)
+	})
+	slices.SortStableFunc(list, func(a, b ocispec.Descriptor) int {
+		switch {
+		case a.Platform == nil || b.Platform == nil:
+			return cmp.Compare(unnamed(a), unnamed(b))
+		case want.Less(*a.Platform, *b.Platform):
+			return -1
+		case want.Less(*b.Platform, *a.Platform):
+			return 1
+		}
+		return 0
+	})
+	digests := make([]digest.Digest, 0, len(list))
+	for _, d := range list {
+		digests = append(digests, d.Digest)
 	}
-	return best.Digest, nil
+	return digests
+}
+
+// unnamed returns 1 for an entry that names no platform.
+func unnamed(d ocispec.Descriptor) int {
+	if d.Platform == nil {
+		return 1
+	}
+	return 0
 }
 
 // readBlob reads a small blob of an image.

@@ -35,8 +35,8 @@ func (f *imageFlags) add(fs *pflag.FlagSet) {
 
 // additionalTag adds the option for more names of an image.
 func additionalTag(fs *pflag.FlagSet, names *[]string) {
-	fs.StringArrayVar(names, "additional-tag", nil, "`NAME` that the image gets too: a tag in the same repository, oci: or "+
-		"oci-archive:; a full name in docker-archive: or containers-storage:")
+	fs.StringArrayVar(names, "additional-tag", nil, "`NAME` that the image gets too: a tag in the same repository, oci: "+
+		"or oci-archive:; a full name in docker-archive: or containers-storage:")
 }
 
 // checkNames returns a usage error if an image cannot have the additional names.

@@ -122,7 +122,8 @@ func (h host) toolFiles() []string {
 // not read.
 type keychain struct {
 	files []string
-	// forgive is called for a file that cannot be read, or whose helper program fails. If nil, because the file was named, it is an error.
+	// forgive is called for a file that cannot be read, or whose helper program fails. If nil, because the file was
+	// named, it is an error.
 	forgive func(error)
 }
 

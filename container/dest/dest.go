@@ -31,9 +31,9 @@ type Options struct {
 	Registry access.Options
 	// Stdout receives an archive whose name is "-".
 	Stdout io.Writer
-	// Names are more names for the image, in the same place: tags in the same repository of a registry, or in an OCI layout
-	// or archive; full names in a Docker archive or containers-storage. If the reference has no tag, an OCI layout or
-	// archive has the image only under these names. See [CheckNames].
+	// Names are more names for the image, in the same place: tags in the same repository of a registry, or in an OCI
+	// layout or archive; full names in a Docker archive or containers-storage. If the reference has no tag, an OCI layout
+	// or archive has the image only under these names. See [CheckNames].
 	Names []string
 }
 

@@ -191,7 +191,8 @@ func TestInterop_EveryNameThatSkopeoWritesSelectsTheImage(t *testing.T) {
 	dir := t.TempDir()
 	from := "oci:" + dir + "/from:x"
 	write(t, realImage(t), from)
-	run(t, "skopeo", "copy", "-q", "--additional-tag=localhost/b:2", from, "docker-archive:"+dir+"/docker.tar:localhost/a:1")
+	run(t, "skopeo", "copy", "-q", "--additional-tag=localhost/b:2", from,
+		"docker-archive:"+dir+"/docker.tar:localhost/a:1")
 	for _, name := range []string{"", ":localhost/a:1", ":localhost/b:2", ":@0"} {
 		checkReadable(t, "docker-archive:"+dir+"/docker.tar"+name, nil)
 	}

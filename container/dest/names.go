@@ -18,8 +18,8 @@ var ErrName = errors.New("the image cannot also have the name")
 // tagPattern matches the tags of registries.
 var tagPattern = regexp.MustCompile(`^\w[\w.-]{0,127}$`)
 
-// CheckNames returns an error that wraps [ErrName] if an image that is written to ref cannot have one of the other names
-// too. See [Options].
+// CheckNames returns an error that wraps [ErrName] if an image that is written to ref cannot have one of the other
+// names too. See [Options].
 func CheckNames(ref imgref.ImageReference, names []string) error {
 	_, err := allNames(ref, names)
 	return err

@@ -21,8 +21,8 @@ const (
 	maxIndexes    = 32
 )
 
-// errNoPlatform is wrapped by errors about indexes without an image for the wanted platform.
-var errNoPlatform = errors.New("there is no image for platform")
+// ErrNoPlatform is wrapped by errors about indexes without an image for the wanted platform.
+var ErrNoPlatform = errors.New("there is no image for platform")
 
 // chooser finds the image for a platform in an index, and in the indexes that it lists.
 type chooser struct {
@@ -71,7 +71,7 @@ func (c *chooser) choose(ctx context.Context, index oci.Document, depth int) (oc
 			continue
 		}
 		m, err := c.member(ctx, d.Digest, depth)
-		if !errors.Is(err, errNoPlatform) {
+		if !errors.Is(err, ErrNoPlatform) {
 			return m, err
 		}
 	}
@@ -79,7 +79,7 @@ func (c *chooser) choose(ctx context.Context, index oci.Document, depth int) (oc
 		return c.member(ctx, d, depth)
 	}
 	p := c.platform
-	return none, fmt.Errorf("%w %s/%s", errNoPlatform, p.OS, p.Architecture)
+	return none, fmt.Errorf("%w %s/%s", ErrNoPlatform, p.OS, p.Architecture)
 }
 
 // member reads an entry of an index: the manifest that was looked for, or an index that lists it.
@@ -90,7 +90,7 @@ func (c *chooser) member(ctx context.Context, d digest.Digest, depth int) (oci.D
 	}
 	if c.seen[d] {
 		// It was looked at before, and did not have the image.
-		return none, errNoPlatform
+		return none, ErrNoPlatform
 	}
 	if len(c.seen) == maxIndexes {
 		return none, fmt.Errorf("%w: it has more than %d indexes", ErrInvalidManifest, maxIndexes)

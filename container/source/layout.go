@@ -135,7 +135,7 @@ func (l *layout) choose(entries []ocispec.Descriptor) (ocispec.Descriptor, error
 		c := newChooser(l.platform, nil)
 		d, ok := c.best(found)
 		if !ok {
-			return none, fmt.Errorf("%w %s/%s", errNoPlatform, c.platform.OS, c.platform.Architecture)
+			return none, fmt.Errorf("%w %s/%s", ErrNoPlatform, c.platform.OS, c.platform.Architecture)
 		}
 		return found[slices.IndexFunc(found, func(f ocispec.Descriptor) bool { return f.Digest == d })], nil
 	case l.tag != "":

@@ -249,8 +249,8 @@ var foreignTypes = map[string]string{
 	"application/vnd.oci.image.layer.nondistributable.v1.tar+zstd": ocispec.MediaTypeImageLayerZstd,
 }
 
-// inOCI replaces Docker's media types in the descriptors by OCI's, and those of layers that are not to be distributed by
-// those of ordinary ones.
+// inOCI replaces Docker's media types in the descriptors by OCI's, and those of layers that are not to be distributed
+// by those of ordinary ones.
 func inOCI(m *ocispec.Manifest) {
 	convert := func(t *string) {
 		if other, ok := ociTypes[*t]; ok {
