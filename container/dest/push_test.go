@@ -108,6 +108,8 @@ func TestBlobsAreSentInTheWayThatTheRegistryTakes(t *testing.T) {
 		{"chunks are limited, and only the last one is kept",
 			testreg.Uploads{NeedLength: true, MaxChunk: 100_000, LastChunk: true}, onlyLengths},
 		{"an upload is forgotten", testreg.Uploads{NeedLength: true, Forget: 1}, nil},
+		{"nobody may ask what is there", testreg.Uploads{NoHead: 405}, nil},
+		{"nobody may ask what is there, no PATCH", testreg.Uploads{NoHead: 403, NoPatch: 405}, nil},
 		{"only POST with content", testreg.Uploads{NoPatch: 405, NoPut: 405}, nil},
 		{"only POST with content, uploads cannot be begun", testreg.Uploads{NoSession: 405}, nil},
 	} {

@@ -154,9 +154,8 @@ func hasManifest(ctx context.Context, tag name.Tag, img v1.Image, known http.Rou
 		has, err = remote.Head(tag, remote.WithContext(ctx), remote.WithTransport(known))
 		return err
 	})
-	if e, ok := errors.AsType[*transport.Error](err); ok &&
-		(e.StatusCode == http.StatusNotFound || e.StatusCode == http.StatusForbidden) {
-		// Some registries forbid to look at what is not there.
+	if upload.Unknown(err) {
+		// Some registries forbid to look at what is not there, or cannot be asked.
 		return false, nil
 	}
 	return err == nil && has.Digest == want, err

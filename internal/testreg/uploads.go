@@ -30,6 +30,8 @@ type Uploads struct {
 	NoSession int
 	// NoStatus is the status for GET requests about an upload, if not 0.
 	NoStatus int
+	// NoHead is the status for HEAD requests, if not 0.
+	NoHead int
 	// NeedLength answers 411 to content without a Content-Length.
 	NeedLength bool
 	// MaxRequest is the size in bytes above which a request is answered with 413.
@@ -114,6 +116,9 @@ func (r *Registry) Uploads() []Request {
 func (u *uploads) takes(req *http.Request) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if req.Method == http.MethodHead && u.how.NoHead != 0 {
+		return true
+	}
 	if _, digest, ok := strings.Cut(req.URL.Path, "/blobs/"); ok && req.Method == http.MethodHead && u.blobs[digest] {
 		return true
 	}
@@ -127,6 +132,9 @@ func (u *uploads) serve(w http.ResponseWriter, req *http.Request, inner http.Han
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if req.Method == http.MethodHead {
+		if u.how.NoHead != 0 {
+			w.WriteHeader(u.how.NoHead)
+		}
 		return
 	}
 	entry := Request{Method: req.Method, Length: req.ContentLength >= 0, Range: req.Header.Get("Content-Range")}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -109,9 +110,11 @@ func (c *chunks) fill() error {
 func (c *chunks) send(ctx context.Context, chunk []byte) (int64, error) {
 	header := octets.Clone()
 	header.Set("Content-Range", fmt.Sprintf("%d-%d", c.from, c.from+int64(len(chunk))-1))
+	l := &loan{}
+	defer l.end()
 	res, err := c.u.do(ctx, request{
 		method: http.MethodPatch, to: c.s.to, header: header, size: int64(len(chunk)),
-		open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(chunk)), nil },
+		open: func() (io.ReadCloser, error) { return &borrower{bytes.NewReader(chunk), l}, nil },
 	}, http.StatusAccepted, http.StatusNoContent, http.StatusCreated)
 	if err != nil {
 		return 0, err
@@ -125,6 +128,34 @@ func (c *chunks) send(ctx context.Context, chunk []byte) (int64, error) {
 	}
 	return int64(len(chunk)), nil
 }
+
+// loan ends the reading of a chunk. The HTTP client may go on after an early answer, when the memory has other content.
+type loan struct {
+	mu    sync.Mutex
+	ended bool
+}
+
+func (l *loan) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
+}
+
+type borrower struct {
+	r *bytes.Reader
+	l *loan
+}
+
+func (b *borrower) Read(p []byte) (int, error) {
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	if b.l.ended {
+		return 0, io.ErrClosedPipe
+	}
+	return b.r.Read(p)
+}
+
+func (b *borrower) Close() error { return nil }
 
 // again prepares sending again after a chunk failed, and returns how much of it the registry has nevertheless.
 func (c *chunks) again(ctx context.Context, err error) (int64, error) {

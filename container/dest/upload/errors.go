@@ -90,6 +90,13 @@ var busy = []int{
 	http.StatusServiceUnavailable, http.StatusGatewayTimeout, 499, 522, // nginx and Cloudflare: the connection was lost
 }
 
+// Unknown reports whether an error is an answer that says nothing else than that something is not there, or that it
+// cannot be asked for: neither one that may change soon, nor one that is about the user.
+func Unknown(err error) bool {
+	code := status(err)
+	return code != 0 && !slices.Contains(busy, code) && code != http.StatusUnauthorized
+}
+
 // transient reports whether an error may be gone in a second.
 func transient(err error) bool {
 	if code := status(err); code != 0 {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"sync"
 
@@ -156,7 +155,7 @@ func (u *Uploader) exists(ctx context.Context, l v1.Layer) (bool, error) {
 		return false, err
 	}
 	_, err = u.do(ctx, request{method: http.MethodHead, to: u.base(h.String())}, http.StatusOK)
-	if code := status(err); code != 0 && !slices.Contains(busy, code) && code != http.StatusUnauthorized {
+	if Unknown(err) {
 		return false, nil
 	}
 	return err == nil, err
