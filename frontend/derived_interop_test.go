@@ -57,9 +57,11 @@ func TestInterop_APriorImageInAnIndexOfIndexes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// BuildKit looks only into the index whose entry names the platform.
 	inner := func(arch string, img v1.Image) mutate.IndexAddendum {
-		return mutate.IndexAddendum{Add: mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex),
-			mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})}
+		d := v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}
+		return mutate.IndexAddendum{Descriptor: d, Add: mutate.AppendManifests(
+			mutate.IndexMediaType(empty.Index, types.OCIImageIndex), mutate.IndexAddendum{Add: img, Descriptor: d})}
 	}
 	index := mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex),
 		inner("s390x", empty.Image), inner(runtime.GOARCH, img))
