@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/container/fetch"
+	"github.com/ostree-ext/ostree-ext-go/internal/testhome"
 )
 
 // TestMain runs the tests or, in the process that a test kills, reads a blob until then.
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	os.Exit(testhome.Tests{M: m}.Run())
 }
 
 // readForEver begins a blob, and tells when the given number of bytes were read.
