@@ -78,7 +78,7 @@ func (r *Repo) Room(n int64) error {
 	if err := retry(func() error { return unix.Fstatfs(r.rootFD, &st) }); err != nil {
 		return fmt.Errorf("measuring free space: %w", err)
 	}
-	free, limit := int64(min(st.Bavail, math.MaxInt64/uint64(max(1, st.Bsize))))*int64(st.Bsize), "" //nolint:unconvert
+	free, limit := int64(min(st.Bavail, math.MaxInt64/uint64(max(1, st.Bsize))))*int64(st.Bsize), "" //nolint:unconvert // an int32 on other processors
 	b, err := newSpaceBudget(r.rootFD, r.Config())
 	if err != nil {
 		return err

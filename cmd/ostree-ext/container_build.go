@@ -285,8 +285,8 @@ func sourceDateEpoch(other time.Time) (time.Time, error) {
 	return other, nil
 }
 
-// keepCommit stores the commit of an image in the repository of the options, if there is one. The commit was made from a
-// root filesystem, or comes from an image and is in the repository from.
+// keepCommit stores the commit of an image in the repository of the options, if there is one. The commit was made from
+// a root filesystem, or comes from an image and is in the repository from.
 func keepCommit(ctx context.Context, o *request.Options, p *request.Planned, from *repo.Repo) error {
 	if o.Store == "" {
 		return nil

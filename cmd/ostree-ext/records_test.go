@@ -63,7 +63,9 @@ func TestRecordsAreThoseOfBootc(t *testing.T) {
 		if err := json.Unmarshal([]byte(line), &v); err != nil {
 			t.Fatal(err)
 		}
-		summary, _ := json.Marshal([]any{v.Type, v.Task, v.Bytes, v.BytesTotal, v.BytesCached, v.Steps, v.StepsTotal, v.StepsCached})
+		summary, _ := json.Marshal([]any{
+			v.Type, v.Task, v.Bytes, v.BytesTotal, v.BytesCached, v.Steps, v.StepsTotal, v.StepsCached,
+		})
 		got = append(got, string(summary))
 	}
 	want := []string{

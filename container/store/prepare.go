@@ -32,7 +32,7 @@ type Options struct {
 // Errors about images that cannot be pulled as asked for.
 var (
 	// ErrOffline says that the manifest would have to be fetched.
-	ErrOffline = errors.New("Manifest fetch required in offline mode") //nolint:staticcheck // upstream's text
+	ErrOffline = errors.New("Manifest fetch required in offline mode")
 	// ErrNotBootable is wrapped by errors about images that a host cannot boot.
 	ErrNotBootable = errors.New("image cannot be booted here")
 )

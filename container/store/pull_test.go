@@ -202,7 +202,8 @@ func TestImagesThatCannotBeBootedAreRefusedIfAsked(t *testing.T) {
 		"arch": {bootable("mips64le", label), false},
 		"none": {bootable(runtime.GOARCH, nil), false},
 	} {
-		p, err := store.Prepare(t.Context(), r, push(t, reg.Host, name, c.img), store.Options{Source: plainHTTP, Bootable: true})
+		opts := store.Options{Source: plainHTTP, Bootable: true}
+		p, err := store.Prepare(t.Context(), r, push(t, reg.Host, name, c.img), opts)
 		if c.ok != (err == nil) || err != nil && !errors.Is(err, store.ErrNotBootable) {
 			t.Errorf("%s: %v", name, err)
 		}

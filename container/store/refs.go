@@ -27,8 +27,8 @@ var protecting = []string{"ostree/0", "ostree/1", "rpmostree/base", basePrefix}
 var errInvalidName = errors.New("not an escaped name")
 
 // escape makes any text a part of a ref's name, in upstream's way: letters, digits and "-" stand for themselves, as
-// does "/" between a letter or digit and something else; "_" is "__", and anything else is its code point in hexadecimal
-// digits between underscores.
+// does "/" between a letter or digit and something else; "_" is "__", and anything else is its code point in
+// hexadecimal digits between underscores.
 func escape(s string) (string, error) {
 	if s == "" || !utf8.ValidString(s) || strings.Contains(s, "\x00") {
 		return "", fmt.Errorf("no ref can be named %q", s)

@@ -33,7 +33,7 @@ func derive(t *testing.T, layout, from, to string) {
 		layer "$3" one
 		echo new >usr/bin/new && chmod 4755 usr/bin/new && echo changed >usr/lib/os-release.d && rm usr/share/dict/README* \
 			2>/dev/null || rm -r usr/share/doc/dpkg
-		echo conf >etc/added.conf && mkdir -p run/app && echo 1 >run/app/pid && mkdir -p var/lib/app && echo s >var/lib/app/state
+		echo conf >etc/added.conf && mkdir -p run/app var/lib/app && echo 1 >run/app/pid && echo s >var/lib/app/state
 		cd / && umoci repack --image "$layout:one" "$dir/one"
 		layer one two
 		rm -r usr/share/opaque && mkdir usr/share/opaque && echo 2 >usr/share/opaque/new

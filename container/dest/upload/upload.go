@@ -64,8 +64,10 @@ func (u *Uploader) send(ctx context.Context, l v1.Layer) error {
 			u.learn(w, refusals)
 			return nil
 		}
-		r, refused := errors.AsType[*refusal](err)
-		if refused && ctx.Err() == nil {
+		if ctx.Err() != nil {
+			return errors.Join(ctx.Err(), err)
+		}
+		if r, refused := errors.AsType[*refusal](err); refused {
 			refusals = append(refusals, r.err)
 			w = r.next
 			continue
@@ -73,7 +75,7 @@ func (u *Uploader) send(ctx context.Context, l v1.Layer) error {
 		if status(err) == http.StatusRequestEntityTooLarge {
 			err = fmt.Errorf("%w: %w", ErrTooLarge, err)
 		}
-		if len(refusals) > 0 && ctx.Err() == nil {
+		if len(refusals) > 0 {
 			err = fmt.Errorf("%w (tried before: %w)", err, errors.Join(refusals...))
 		}
 		return err
