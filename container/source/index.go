@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -63,8 +64,8 @@ func (c *chooser) choose(ctx context.Context, index oci.Document, depth int) (oc
 			unnamed = append(unnamed, d)
 		}
 	}
-	if d, ok := c.best(named); ok {
-		return c.member(ctx, d, depth)
+	if m, ok, err := c.form(ctx, named, depth); ok || err != nil {
+		return m, err
 	}
 	for _, d := range nested {
 		if d.Platform != nil && !c.fits(d) {
@@ -75,11 +76,39 @@ func (c *chooser) choose(ctx context.Context, index oci.Document, depth int) (oc
 			return m, err
 		}
 	}
-	if d, ok := c.best(unnamed); ok {
-		return c.member(ctx, d, depth)
+	if m, ok, err := c.form(ctx, unnamed, depth); ok || err != nil {
+		return m, err
 	}
 	p := c.platform
 	return none, fmt.Errorf("%w %s/%s", ErrNoPlatform, p.OS, p.Architecture)
+}
+
+// form returns the manifest of the entry that fits best. An index may offer an image in several forms, such as one with
+// layers that are filesystems; the first one whose layers can be read is taken. If there is none, it is the first.
+func (c *chooser) form(
+	ctx context.Context, list []ocispec.Descriptor, depth int,
+) (m oci.Document, ok bool, err error) {
+	var first oci.Document
+	for {
+		d, found := c.best(list)
+		if !found {
+			return first, ok, nil
+		}
+		if m, err = c.member(ctx, d, depth); err != nil {
+			if ok && errors.Is(err, ErrNoPlatform) {
+				return first, ok, nil
+			}
+			return m, false, err
+		}
+		var manifest ocispec.Manifest
+		if err := json.Unmarshal(m.Raw, &manifest); err != nil || oci.CanRead(manifest) {
+			return m, true, nil
+		}
+		if !ok {
+			first, ok = m, true
+		}
+		list = slices.DeleteFunc(slices.Clone(list), func(e ocispec.Descriptor) bool { return e.Digest == d })
+	}
 }
 
 // member reads an entry of an index: the manifest that was looked for, or an index that lists it.

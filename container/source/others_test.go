@@ -34,7 +34,10 @@ type forest struct {
 }
 
 // image writes an image that says what it is, and returns its entry in an index.
-func (f forest) image(name string, p *ocispec.Platform) ocispec.Descriptor {
+func (f forest) image(name string, p *ocispec.Platform) ocispec.Descriptor { return f.layered(name, p) }
+
+// layered is image with layers of the given types.
+func (f forest) layered(name string, p *ocispec.Platform, layers ...string) ocispec.Descriptor {
 	f.t.Helper()
 	config := []byte(`{"os":"linux","author":"` + name + `"}`)
 	m := ocispec.Manifest{
@@ -42,6 +45,10 @@ func (f forest) image(name string, p *ocispec.Platform) ocispec.Descriptor {
 		Config: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: put(f.t, f.dir, config),
 			Size: int64(len(config))},
 		Layers: []ocispec.Descriptor{},
+	}
+	for _, typ := range layers {
+		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: typ, Digest: put(f.t, f.dir, []byte(typ)),
+			Size: int64(len(typ))})
 	}
 	data := marshal(f.t, m)
 	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: put(f.t, f.dir, data),
@@ -121,6 +128,14 @@ func TestThePlatformIsFoundInIndexesOfIndexes(t *testing.T) {
 			}
 			return f.index(append(all, f.image("s390x", arch("s390x")))...)
 		}, "s390x", nil},
+		{"of two forms the one with tar layers", func(f forest) ocispec.Descriptor {
+			return f.index(f.layered("erofs", arch("s390x"), "application/vnd.erofs.layer.v1"),
+				f.layered("tar", arch("s390x"), ocispec.MediaTypeImageLayerZstd))
+		}, "tar", nil},
+		{"the first of two forms that cannot be read", func(f forest) ocispec.Descriptor {
+			return f.index(f.layered("erofs", arch("s390x"), "application/vnd.erofs.layer.v1"),
+				f.layered("other", arch("s390x"), "application/vnd.example.layer"), f.image("amd64", arch("amd64")))
+		}, "erofs", nil},
 		{"nowhere", func(f forest) ocispec.Descriptor {
 			return f.index(f.index(f.image("amd64", arch("amd64"))), f.image("arm64", arch("arm64")))
 		}, "linux/s390x", source.ErrNoPlatform},

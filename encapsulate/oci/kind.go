@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -40,6 +41,12 @@ func (k Kind) String() string {
 		return "unknown"
 	}
 	return fmt.Sprintf("Kind(%d)", uint8(k))
+}
+
+// CanRead reports whether the layers of a manifest are of types that this package reads.
+func CanRead(m ocispec.Manifest) bool {
+	inOCI(&m)
+	return !slices.ContainsFunc(m.Layers, func(d ocispec.Descriptor) bool { return !canDecompress(d.MediaType) })
 }
 
 // ErrNotEncapsulated is wrapped by errors about images that do not hold a commit, or that have layers besides it.
