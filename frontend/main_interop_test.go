@@ -4,6 +4,7 @@ package frontend_test
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -201,7 +202,8 @@ type request struct {
 	args   []string          // others
 	output string            // --output; a push if empty, to the name
 	name   string
-	plain  bool // with BuildKit's own frontend
+	plain  bool      // with BuildKit's own frontend
+	log    io.Writer // gets the output, too, as it comes
 }
 
 // syntax returns the first line of a Containerfile.
@@ -240,8 +242,14 @@ func (d *daemon) try(ctx context.Context, t testing.TB, r request) (string, erro
 	cmd := exec.CommandContext(ctx, env.buildctl, append(args, r.args...)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 20 * time.Second
-	out, err := cmd.CombinedOutput()
-	return string(out), err
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	if r.log != nil {
+		cmd.Stdout = io.MultiWriter(&out, r.log)
+	}
+	cmd.Stderr = cmd.Stdout
+	err := cmd.Run()
+	return out.String(), err
 }
 
 // build is like try, and fails the test if the build fails.

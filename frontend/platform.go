@@ -98,7 +98,7 @@ func (b *job) platform(
 	img := &image{}
 	img.ref, err = t.assemble(ctx)
 	reused := len(t.output.result.From(chunk.FromPrior)) > 0
-	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrUnreachable) && reused {
+	if err != nil && ctx.Err() == nil && reused && !isFinal(err) {
 		t.request.PriorLayers = nil
 		// Keep the first registry: the builder may still fetch layers from it that both attempts have.
 		t.warnings = []string{"layers of the prior image cannot be fetched and are made again: " + t.reason(err)}
@@ -226,9 +226,10 @@ func (t *target) warn(ctx context.Context, step llb.State, texts []string) error
 	return nil
 }
 
-// assemble lets the builder fetch the layers, and returns a reference to the image of all layers in order.
-func (t *target) assemble(ctx context.Context) (client.Reference, error) {
-	r, err := t.serve(ctx)
+// attempt lets the builder fetch the layers from a new registry, and returns a reference to the image of all layers in
+// order. See [registry.images] for the salt.
+func (t *target) attempt(ctx context.Context, salt string) (client.Reference, error) {
+	r, err := t.serve(ctx, salt)
 	if err != nil {
 		return nil, err
 	}
@@ -245,12 +246,12 @@ func (t *target) assemble(ctx context.Context) (client.Reference, error) {
 	if t.base != nil && len(fetched) > 0 {
 		// This layer may have whiteouts. BuildKit cannot copy from an image if nothing is below them.
 		if err := t.touch(ctx, fetched[0]); err != nil {
-			return nil, r.explain(err)
+			return nil, err
 		}
 		fetched = fetched[1:]
 	}
 	if err := t.fetch(ctx, fetched); err != nil {
-		return nil, r.explain(err)
+		return nil, err
 	}
 	// The name of the last step says what there is to upload, even if everything is cached.
 	summary := t.label + "image of " + t.output.result.Summary
@@ -273,11 +274,7 @@ func (t *target) assemble(ctx context.Context) (client.Reference, error) {
 			return nil, err
 		}
 	}
-	ref, err := t.solve(ctx, st)
-	if err != nil {
-		return nil, r.explain(err)
-	}
-	return ref, nil
+	return t.solve(ctx, st)
 }
 
 // fetch lets the builder fetch images now; otherwise it would do so after the registry has ended. The step copies a
@@ -298,7 +295,7 @@ func (t *target) fetch(ctx context.Context, images []llb.State) error {
 		}
 	}
 	_, err := t.solve(ctx,
-		llb.Scratch().File(copies, llb.IgnoreCache, t.group(), llb.WithCustomName(t.label+"importing layers")))
+		llb.Scratch().File(copies, llb.IgnoreCache, t.group(), llb.WithCustomName(t.importing())))
 	return err
 }
 
@@ -317,15 +314,24 @@ func (t *target) touch(ctx context.Context, image llb.State) error {
 	run := t.self.Run(
 		llb.Args([]string{t.program, "nothing"}), llb.ReadonlyRootFS(), llb.Network(pb.NetMode_NONE), llb.Platform(t.native),
 		llb.AddMount(dirBase, image, llb.Readonly, llb.ContentCache(llb.MountContentCacheOff)), llb.IgnoreCache, t.group(),
-		llb.WithCustomName(t.label+"importing layers"),
+		llb.WithCustomName(t.importing()),
 	)
 	_, err := t.solve(ctx, run.AddMount(dirScratch, llb.Scratch()))
 	return err
 }
 
+// importing is the name of the steps that fetch layers.
+func (t *target) importing() string {
+	name := t.label + "importing layers"
+	if n := len(t.registries); n > 1 {
+		name += fmt.Sprintf(", attempt %d", n)
+	}
+	return name
+}
+
 // group shows several steps as one in the progress.
 func (t *target) group() llb.ConstraintsOpt {
-	return llb.ProgressGroup("ostree-ext "+t.label, t.label+"importing layers", false)
+	return llb.ProgressGroup("ostree-ext "+t.importing(), t.importing(), false)
 }
 
 // sequence returns all images whose layers make up the result, in order, and the images that the builder must fetch.
@@ -368,11 +374,13 @@ func (t *target) sequence(r *registry, result *chunk.Result) (fetched, all []llb
 
 // image returns the image of some layers from the registry.
 func (r *registry) image(t *target, result *chunk.Result, marked bool, layers ...int) (llb.State, error) {
-	single, err := result.Subset(t.platform, marked, layers...)
+	images := r.images
+	images.Marked = marked
+	single, err := images.Image(result, layers...)
 	if err != nil {
 		return llb.State{}, err
 	}
 	title := fmt.Sprintf("%slayer %d/%d: %s", t.label, layers[0]+1, len(result.Layers), result.Layers[layers[0]].Name)
-	name := fmt.Sprintf("%s/%s@%s", r.address, r.repository, single.Digest())
+	name := fmt.Sprintf("%s/%s@%s", r.process.address, r.repository, single.Digest())
 	return llb.Image(name, llb.Platform(t.platform), t.group(), llb.WithCustomName(title)), nil
 }

@@ -78,6 +78,7 @@ func runServe(ctx context.Context, args []string) error {
 	fs.StringVar(&c.Repository, "repository", os.Getenv(frontend.RepositoryVariable),
 		"`NAME` of the image (default: $"+frontend.RepositoryVariable+", which others cannot read)")
 	fs.BoolVar(&c.Whole, "whole", false, "serve one image of all layers")
+	fs.StringVar(&c.Images.Salt, "salt", "", "`TEXT` that makes the images differ from all others")
 	lent := fs.String("lent", "", "empty `DIR` for layers of the prior image, which are requested on standard output and "+
 		"read from standard input")
 	platform := fs.String("platform", "", "`PLATFORM` of the image")
@@ -91,7 +92,7 @@ func runServe(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	c.Platform = p
+	c.Images.Platform = p
 	if *lent != "" {
 		c.Prior = &serve.PriorLayers{Dir: *lent}
 	}

@@ -209,7 +209,7 @@ func TestMarksTellBlobsApart(t *testing.T) {
 		req.Options = o
 		result, _, _ := run(t, req, files)
 		for i, l := range result.Layers {
-			mark, err := result.Mark(i)
+			mark, err := chunk.Subset{}.Mark(result, i)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -133,10 +133,21 @@ const groupSize = 8
 // Groups divides the positions of layers into groups that a builder fetches together.
 func Groups(layers []int) [][]int { return slices.Collect(slices.Chunk(layers, groupSize)) }
 
-// Subset returns an image of some of the layers. If marked is set, the layer that [Result.Mark] returns is below them.
-// Without it, a builder that has unpacked a layer from another blob does not fetch this blob.
-func (r *Result) Subset(p ocispec.Platform, marked bool, layers ...int) (*PartialImage, error) {
-	image := ocispec.Image{Platform: p, RootFS: ocispec.RootFS{Type: "layers"}}
+// Subset says how some of the layers become an image.
+type Subset struct {
+	// Platform is the image's platform.
+	Platform ocispec.Platform
+	// Marked puts the layer that [Subset.Mark] returns below the others. Without it, a builder that has unpacked a layer
+	// from another blob does not fetch this blob.
+	Marked bool
+	// Salt makes the image and the mark differ from those with another salt. Builders take equal images for the same,
+	// wherever they are.
+	Salt string
+}
+
+// Image returns the image of some layers of a result.
+func (s Subset) Image(r *Result, layers ...int) (*PartialImage, error) {
+	image := ocispec.Image{Platform: s.Platform, RootFS: ocispec.RootFS{Type: "layers"}}
 	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
 	// Set a time that nobody sees. If there is none, the builder adds the current one.
 	epoch := time.Unix(0, 0).UTC()
@@ -145,8 +156,8 @@ func (r *Result) Subset(p ocispec.Platform, marked bool, layers ...int) (*Partia
 		image.History = append(image.History, ocispec.History{Created: &epoch, CreatedBy: name})
 		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size})
 	}
-	if marked {
-		mark, err := r.Mark(layers...)
+	if s.Marked {
+		mark, err := s.Mark(r, layers...)
 		if err != nil {
 			return nil, err
 		}
@@ -157,24 +168,27 @@ func (r *Result) Subset(p ocispec.Platform, marked bool, layers ...int) (*Partia
 	for _, i := range layers {
 		add(r.Layers[i].Name, r.Layers[i].DiffID, r.Layers[i].Descriptor)
 	}
-	var s PartialImage
+	var p PartialImage
 	var err error
-	if s.Config, err = json.Marshal(image); err != nil {
+	if p.Config, err = json.Marshal(image); err != nil {
 		return nil, err
 	}
-	m.Config = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(s.Config),
-		Size: int64(len(s.Config))}
+	m.Config = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(p.Config),
+		Size: int64(len(p.Config))}
 	// This annotation makes the image differ from every exported one, so that the builder never confuses them.
-	m.Annotations = map[string]string{"io.github.ostree-ext.chunk": "import"}
-	s.Manifest, err = json.Marshal(m)
-	return &s, err
+	m.Annotations = map[string]string{"io.github.ostree-ext.chunk": "import" + s.Salt}
+	p.Manifest, err = json.Marshal(m)
+	return &p, err
 }
 
-// Mark returns the tar stream of a layer that depends on the blobs of the given layers.
-func (r *Result) Mark(layers ...int) ([]byte, error) {
+// Mark returns the tar stream of a layer that depends on the blobs of the given layers, and on the salt.
+func (s Subset) Mark(r *Result, layers ...int) ([]byte, error) {
 	blobs := digest.SHA256.Digester()
 	for _, i := range layers {
 		fmt.Fprintln(blobs.Hash(), r.Layers[i].Descriptor.Digest)
+	}
+	if s.Salt != "" {
+		fmt.Fprintln(blobs.Hash(), s.Salt)
 	}
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)

@@ -30,8 +30,8 @@ type Config struct {
 	Layout, Result string
 	// Repository is the only repository that exists. Its name is a secret, because other programs can reach the address.
 	Repository string
-	// Platform is the image's platform.
-	Platform ocispec.Platform
+	// Images says how layers become images. Marked is ignored.
+	Images chunk.Subset
 	// Whole serves one image of all layers instead of one for each.
 	Whole bool
 	// Prior says how to get layers of the prior image. If nil, only the layers that the chunk step made are served.
@@ -157,7 +157,7 @@ func (h *Handler) images(r *chunk.Result, c Config, served []int) error {
 		return h.add(r, c, false, served...)
 	}
 	for _, group := range chunk.Groups(served) {
-		mark, err := r.Mark(group...)
+		mark, err := c.Images.Mark(r, group...)
 		if err != nil {
 			return err
 		}
@@ -174,7 +174,8 @@ func (h *Handler) images(r *chunk.Result, c Config, served []int) error {
 }
 
 func (h *Handler) add(r *chunk.Result, c Config, marked bool, layers ...int) error {
-	s, err := r.Subset(c.Platform, marked, layers...)
+	c.Images.Marked = marked
+	s, err := c.Images.Image(r, layers...)
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func fixture(t *testing.T) (serve.Config, *chunk.Result) {
 		t.Fatal(err)
 	}
 	return serve.Config{Layout: dir, Result: dir, Repository: "secret",
-		Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}}, r
+		Images: chunk.Subset{Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}}}, r
 }
 
 func start(t *testing.T, c serve.Config) *httptest.Server {
@@ -98,7 +98,8 @@ func checkImage(
 	t *testing.T, s *httptest.Server, c serve.Config, r *chunk.Result, layers []int, marked bool, want []string,
 ) {
 	t.Helper()
-	single, err := r.Subset(c.Platform, marked, layers...)
+	c.Images.Marked = marked
+	single, err := c.Images.Image(r, layers...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,188 @@
+package frontend
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/containerd/platforms"
+	"github.com/moby/buildkit/frontend/gateway/client"
+	gateway "github.com/moby/buildkit/frontend/gateway/pb"
+	"github.com/moby/buildkit/solver/pb"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/printable"
+)
+
+const (
+	// startTimeout is how long to wait for the address of the registry.
+	startTimeout = time.Minute
+	// stopTimeout is how long to wait for a container to end.
+	stopTimeout = 20 * time.Second
+	// endTimeout is how long the news that the registry has ended may take.
+	endTimeout = 5 * time.Second
+)
+
+// errEnded is wrapped by errors that say that the registry of layers ended before it was stopped.
+var errEnded = errors.New("the registry of layers, a process that this build runs on the builder,")
+
+// process is a container of the builder that runs our program as a registry.
+type process struct {
+	address string
+	lines   *bufio.Reader // its standard output
+	stop    func()
+
+	writing sync.Mutex
+	answers io.WriteCloser
+
+	messages tail          // its standard error
+	ended    chan struct{} // closed when it has ended
+	exit     error         // how it ended; valid after that
+}
+
+// RepositoryVariable names the environment variable with the secret name of the image that our program serves. Every
+// user of the builder's machine can read the command line of a process, but not its environment.
+const RepositoryVariable = "OSTREE_EXT_REPOSITORY"
+
+// start runs our program in a network and waits for its address.
+func (b *job) start(
+	ctx context.Context, mounts []client.Mount, network pb.NetMode, args []string, repository string,
+) (*process, error) {
+	native := platforms.Normalize(b.native)
+	ctr, err := b.client.NewContainer(ctx, client.NewContainerRequest{
+		NetMode: network,
+		Platform: &pb.Platform{
+			OS: native.OS, Architecture: native.Architecture, Variant: native.Variant,
+		},
+		Mounts: append([]client.Mount{readonly("/", b.selfRef)}, mounts...),
+	})
+	if err != nil {
+		return nil, err
+	}
+	release := func() {
+		// Release it even if the build was cancelled.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		defer cancel()
+		_ = ctr.Release(ctx)
+	}
+	out, stdout := io.Pipe()
+	stdin, answers := io.Pipe()
+	p := &process{lines: bufio.NewReader(out), answers: answers, ended: make(chan struct{})}
+	proc, err := ctr.Start(ctx, client.StartRequest{
+		Args: append([]string{b.program}, args...), Cwd: "/", Stdin: stdin, Stdout: stdout, Stderr: &p.messages,
+		Env: []string{RepositoryVariable + "=" + repository},
+	})
+	if err != nil {
+		release()
+		return nil, err
+	}
+	go func() {
+		p.exit = proc.Wait()
+		close(p.ended)
+		gone := p.failure()
+		_, _ = stdout.CloseWithError(gone), stdin.CloseWithError(gone)
+	}()
+	p.stop = func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		defer cancel()
+		_, _ = out.Close(), answers.Close()
+		_ = proc.Signal(ctx, syscall.SIGKILL)
+		release()
+		<-p.ended
+	}
+	timed, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	defer context.AfterFunc(timed, func() { _ = out.CloseWithError(context.Cause(timed)) })()
+	if p.address, err = p.line(); err != nil {
+		failure := p.failure()
+		p.stop()
+		if failure != nil {
+			return nil, failure
+		}
+		return nil, fmt.Errorf("starting the registry of layers: %w", err)
+	}
+	return p, nil
+}
+
+// line reads a line. It must fit into the buffer.
+func (p *process) line() (string, error) {
+	line, err := p.lines.ReadSlice('\n')
+	return strings.TrimSpace(string(line)), err
+}
+
+// awaitEnd waits until the process has ended, but not longer than d.
+func (p *process) awaitEnd(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-p.ended:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// failure returns an error that says how the process ended and what it wrote to standard error, or nil if it runs. The
+// error wraps [errEnded].
+func (p *process) failure() error {
+	select {
+	case <-p.ended:
+	default:
+		return nil
+	}
+	said := ""
+	if text := p.messages.text(); text != "" {
+		said = ", saying: " + text
+	}
+	return fmt.Errorf("%w %s before the builder had all layers%s: build again", errEnded, howEnded(p.exit), said)
+}
+
+// howEnded describes the end of a process in a container.
+func howEnded(err error) string {
+	var exit *gateway.ExitError
+	switch {
+	case err == nil:
+		// It ended by itself, or the news of its exit code came after that of its end, which happens if it was sent an
+		// answer at the time.
+		return "ended, the builder does not say how,"
+	case !errors.As(err, &exit) || exit.ExitCode >= gateway.UnknownExitStatus:
+		return "ended (" + printable.Line(firstLine(err.Error())) + ")"
+	case exit.ExitCode == 128+uint32(syscall.SIGKILL):
+		return "was killed by signal 9, which the kernel also sends if there is no memory left,"
+	case exit.ExitCode > 128 && exit.ExitCode < 128+65:
+		n := syscall.Signal(exit.ExitCode - 128)
+		return fmt.Sprintf("was killed by signal %d (%v)", int(n), n)
+	}
+	return fmt.Sprintf("ended with exit code %d", exit.ExitCode)
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	mu   sync.Mutex
+	data []byte
+}
+
+// maxTail limits a tail in bytes.
+const maxTail = 1000
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.data = append(t.data, p...)
+	t.data = t.data[max(0, len(t.data)-maxTail):]
+	return len(p), nil
+}
+
+// Close implements [io.Closer].
+func (t *tail) Close() error { return nil }
+
+// text returns the end as one line for people.
+func (t *tail) text() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return printable.Line(strings.Join(strings.Fields(string(t.data)), " "))
+}
