@@ -38,14 +38,16 @@ func (t *target) answerRequests(ctx context.Context, r *registry, p *process) (e
 			running.Go(func() {
 				d := digest.Digest(line)
 				l, err := t.findBlob(ctx, r, d)
-				if err == nil {
-					err = p.sendBlob(ctx, d, l)
-				} else {
-					p.sendUnavailable(d)
+				if ctx.Err() != nil {
+					// The registry ends with this build. Its answer to another build must not be that there is no such layer.
+					return
 				}
 				if err != nil {
 					r.noteMissing(err)
+					p.sendUnavailable(d)
+					return
 				}
+				p.sendBlob(ctx, d, l, r.noteMissing)
 			})
 		}
 	})
@@ -95,15 +97,18 @@ func (p *process) sendUnavailable(d digest.Digest) {
 	_, _ = fmt.Fprintf(p.answers, "%s %d\n", d, serve.Unavailable)
 }
 
-// sendBlob sends a blob to the registry. After an error no other blobs can be sent.
-func (p *process) sendBlob(ctx context.Context, d digest.Digest, l *blobFile) (err error) {
+// sendBlob sends a blob to the registry. After an error, which it notes, no other blobs can be sent.
+func (p *process) sendBlob(ctx context.Context, d digest.Digest, l *blobFile, note func(error)) {
 	p.writing.Lock()
 	defer p.writing.Unlock()
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, p.answers.Close())
-		}
-	}()
+	if err := p.copyBlob(ctx, d, l); err != nil {
+		note(err)
+		_ = p.answers.Close() // the error does not matter: it means that the registry has ended
+	}
+}
+
+// copyBlob writes an answer with a blob.
+func (p *process) copyBlob(ctx context.Context, d digest.Digest, l *blobFile) error {
 	if _, err := fmt.Fprintf(p.answers, "%s %d\n", d, l.size); err != nil {
 		return err
 	}
@@ -132,6 +137,13 @@ func (r *registry) noteMissing(err error) {
 	if r.missing == nil {
 		r.missing = err
 	}
+}
+
+// refused reports whether a layer of the prior image could not be fetched.
+func (r *registry) refused() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.missing != nil
 }
 
 // reason returns the text of the recorded error about a missing layer, or else that of err.

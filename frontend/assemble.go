@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,6 +72,8 @@ var (
 	// broken matches errors that say that the other end of a connection has gone, or the build that opened it.
 	broken = regexp.MustCompile(`\bEOF\b|connection reset|broken pipe|connection refused|connection aborted|` +
 		`closed network connection|connection closed|server closed|malformed HTTP|context canceled`)
+	// absent matches errors that say that a registry does not have a layer.
+	absent = regexp.MustCompile(`from remote: not found|could not fetch content descriptor`)
 )
 
 // explain returns an error that says what the user can do about an error in fetching layers, or nil if there is nothing
@@ -105,10 +108,7 @@ func (r *registry) ended(ctx context.Context, text string, d time.Duration) erro
 	if r.process == nil {
 		return nil
 	}
-	r.mu.Lock()
-	refuses := r.missing != nil && strings.Contains(text, r.repository)
-	r.mu.Unlock()
-	if !refuses && (broken.MatchString(text) || strings.Contains(text, r.repository)) {
+	if broken.MatchString(text) || strings.Contains(text, r.repository) && !r.refused() {
 		r.process.awaitEnd(ctx, d)
 	}
 	if err := r.process.failure(); err != nil {
@@ -118,24 +118,18 @@ func (r *registry) ended(ctx context.Context, text string, d time.Duration) erro
 }
 
 // isElsewhere reports whether an error of the builder is about a registry of another build. Such a registry may have
-// ended, may have been refused a layer, or another program may have its address by now, so all errors about it count. An
-// error may also say only that a connection broke; then it is about another registry, because ours still run.
+// ended, may not get a layer of the prior image, or another program may have its address by now, so all errors about it
+// count. An error may also name no registry; then it is about another one if ours still run and have what they offer.
 func (t *target) isElsewhere(text string) bool {
 	names := imageName.FindAllStringSubmatch(text, -1)
 	for _, m := range names {
-		if !t.owns(m[1]) {
+		if !slices.ContainsFunc(t.registries, func(r *registry) bool { return r.repository == m[1] }) {
 			return true
 		}
 	}
-	return len(names) == 0 && broken.MatchString(text) && !location.MatchString(text)
-}
-
-// owns reports whether a registry of this image has a repository of this name.
-func (t *target) owns(repository string) bool {
-	for _, r := range t.registries {
-		if r.repository == repository {
-			return true
-		}
+	if len(names) > 0 || location.MatchString(text) {
+		return false
 	}
-	return false
+	return broken.MatchString(text) ||
+		absent.MatchString(text) && !slices.ContainsFunc(t.registries, (*registry).refused)
 }

@@ -135,8 +135,10 @@ var elsewhere = map[string]string{
 	"EOF, without a URL":     "failed to copy: unexpected EOF",
 	"reset": "failed to compute cache key: failed to copy: read tcp 127.0.0.1:5002->127.0.0.1:5001: read: connection " +
 		"reset by peer",
-	"not found":           "127.0.0.1:5001/" + other + "@sha256:1: not found",
-	"a layer not found":   "content at http://127.0.0.1:5001/v2/" + other + "/blobs/sha256:1 not found: not found",
+	"not found":         "127.0.0.1:5001/" + other + "@sha256:1: not found",
+	"a layer not found": "content at http://127.0.0.1:5001/v2/" + other + "/blobs/sha256:1 not found: not found",
+	"a layer not found, without a URL": "failed to copy: httpReadSeeker: failed open: could not fetch content descriptor " +
+		"sha256:1 (application/vnd.oci.image.layer.v1.tar+gzip) from remote: not found",
 	"status":              "unexpected status from GET request to http://127.0.0.1:5001/v2/" + other + "/blobs/x: 418 teapot",
 	"not a registry":      `Get "http://127.0.0.1:5001/v2/` + other + `/blobs/x": malformed HTTP response "SSH-2.0"`,
 	"another program":     `Get "https://127.0.0.1:5001/v2/` + other + `/blobs/x": tls: first record does not look like TLS`,

@@ -108,36 +108,13 @@ func (b *job) prepare(ctx context.Context, raw client.Client) (err error) {
 	if b.program, err = os.Executable(); err != nil {
 		return err
 	}
-	if b.mapping, err = b.contextFile(ctx, b.options.Mapping); err != nil {
+	if b.mapping, err = b.contextFile(ctx, b.options.Mapping, maxMapping); err != nil {
 		return fmt.Errorf("mapping: %w", err)
 	}
-	if b.contentMeta, err = b.contextFile(ctx, b.options.ContentMeta); err != nil {
+	if b.contentMeta, err = b.contextFile(ctx, b.options.ContentMeta, maxContentMeta); err != nil {
 		return fmt.Errorf("contentmeta: %w", err)
 	}
 	return nil
-}
-
-// contextFile reads a file of the build context. It returns nil if the name is empty.
-func (b *job) contextFile(ctx context.Context, name string) ([]byte, error) {
-	if name == "" {
-		return nil, nil
-	}
-	st, err := b.dc.MainContext(ctx, llb.FollowPaths([]string{name}))
-	if err != nil {
-		return nil, err
-	}
-	ref, err := b.solve(ctx, *st)
-	if err != nil {
-		return nil, err
-	}
-	if ref == nil {
-		return nil, fmt.Errorf("there is no file %s in the build context", name)
-	}
-	data, err := ref.ReadFile(ctx, client.ReadRequest{Filename: name})
-	if err != nil {
-		return nil, fmt.Errorf("there is no file %s in the build context, or .dockerignore excludes it: %v", name, err)
-	}
-	return data, nil
 }
 
 // solve builds a state and returns a reference to the result.
