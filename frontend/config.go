@@ -3,11 +3,13 @@ package frontend
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	commonexptypes "github.com/moby/buildkit/exporter/exptypes"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
@@ -17,42 +19,70 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
-// newRequest returns the request of the chunk step for one platform. metadata is that of the Containerfile's result.
+// newRequest returns the request of the chunk step for one platform, and warnings for the user. metadata is that of the
+// Containerfile's result.
 //
 // base is the image whose layers are kept, or nil.
 func newRequest(
 	o request.Options, p ocispec.Platform, metadata map[string][]byte, suffix string, base *remoteImage,
-) (chunk.Request, error) {
-	req := chunk.Request{Options: o, Platform: p}
-	var kept []string
+) (req chunk.Request, warnings []string, err error) {
+	req = chunk.Request{Options: o, Platform: p}
+	from, kept := metadata[exptypes.ExporterImageBaseConfigKey+suffix], []string(nil)
 	if base != nil {
 		req.Base, kept = base.config, base.diffIDs
+		from = base.config
 	}
-	var view oci.Config
+	var view, below oci.Config
 	if err := view.Parse(metadata[exptypes.ExporterImageConfigKey+suffix]); err != nil {
-		return req, fmt.Errorf("the Containerfile's %w", err)
+		return req, nil, fmt.Errorf("the Containerfile's %w", err)
 	}
-	isCommit := view.Labels[oci.LabelCommit] != ""
-	var err error
-	if req.Config, err = plan.WithoutStaleLabels(view.Container, kept); err != nil {
-		return req, fmt.Errorf("the Containerfile's image configuration: %w", err)
+	if len(from) > 0 {
+		if err := below.Parse(from); err != nil {
+			return req, nil, fmt.Errorf("the base image's %w", err)
+		}
+	}
+	config, replaced, err := plan.WithCommitLabels(view.Container, below.Labels)
+	if err == nil {
+		req.Config, err = plan.WithoutStaleLabels(config, kept)
+	}
+	if err != nil {
+		return req, nil, fmt.Errorf("the Containerfile's image configuration: %w", err)
+	}
+	if len(replaced) > 0 {
+		warnings = append(warnings, fmt.Sprintf("what the Containerfile says about labels that describe the commit in an "+
+			"image is ignored: %s", strings.Join(replaced, ", ")))
 	}
 	req.Author = view.Author
 	if o.Ref != "" {
 		// The image gets the time of the commit.
 		req.Options.Ref = expand(o.Ref, p)
-		return req, nil
+		return req, warnings, nil
 	}
 	in := request.Tree
-	if isCommit {
+	if req.Commit = commitIn(&below); req.Commit != "" {
 		in = request.ImageOfCommit
 	}
 	if err := req.Options.Resolve(request.Frontend, in); err != nil {
-		return req, err
+		return req, nil, err
+	}
+	if o.Format != "" || req.Options.Format == request.Plain {
+		req.Commit = ""
+	} else if req.Commit != "" {
+		// The chunk step looks whether it is there.
+		req.Options.Format = ""
 	}
 	created, err := creation(metadata, suffix)
 	req.Created = &created
-	return req, err
+	return req, warnings, err
+}
+
+// commitIn returns the commit that an image holds according to its own configuration, or "". A label alone does not
+// make an image of a commit: it may come from a Containerfile.
+func commitIn(c *oci.Config) string {
+	if last := digest.Digest(c.Labels[oci.LabelDiffID]); !slices.Contains(c.RootFS.DiffIDs, last) {
+		return ""
+	}
+	return c.Labels[oci.LabelCommit]
 }
 
 // creation returns the time of SOURCE_DATE_EPOCH or else of the base image's newest layer. The current time is never

@@ -2,6 +2,7 @@ package frontend
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +15,12 @@ import (
 )
 
 var arm = ocispec.Platform{OS: "linux", Architecture: "arm64", Variant: "v8"}
+
+// ofCommit returns the configuration of an image with a commit, and more labels.
+func ofCommit(labels string) string {
+	return `{"config":{"Labels":{"ostree.commit":"x","ostree.final-diffid":"sha256:y"` + labels + `}},` +
+		`"rootfs":{"diff_ids":["sha256:a","sha256:y","sha256:b"]}}`
+}
 
 func TestRequestTakesOverWhatTheContainerfileSays(t *testing.T) {
 	t.Parallel()
@@ -48,15 +55,19 @@ func TestRequestTakesOverWhatTheContainerfileSays(t *testing.T) {
 		},
 		{
 			"on top of a commit it is one", request.Options{},
-			map[string]string{"containerimage.config": `{"config":{"Labels":{"ostree.commit":"x","ostree.final-diffid":"y",` +
-				`"ostree-ext.plan":"z","vendor":"me"}}}`}, "",
-			chunk.Request{Options: request.Options{Format: "ostree"}, Config: []byte(`{"Labels":{"vendor":"me"}}`),
-				Created: &zero},
+			map[string]string{"containerimage.config": ofCommit(`,"ostree-ext.plan":"z","vendor":"me"`),
+				"containerimage.base.config": ofCommit("")}, "",
+			chunk.Request{Commit: "x", Config: []byte(`{"Labels":{"vendor":"me"}}`), Created: &zero},
 		},
 		{
 			"unless asked for otherwise", request.Options{Format: "plain"},
-			map[string]string{"containerimage.config": `{"config":{"Labels":{"ostree.commit":"x"}}}`}, "",
+			map[string]string{"containerimage.config": ofCommit(""), "containerimage.base.config": ofCommit("")}, "",
 			chunk.Request{Options: request.Options{Format: "plain"}, Config: []byte(`{}`), Created: &zero},
+		},
+		{
+			"asked for a commit", request.Options{Format: "ostree"},
+			map[string]string{"containerimage.config": ofCommit(""), "containerimage.base.config": ofCommit("")}, "",
+			chunk.Request{Options: request.Options{Format: "ostree"}, Config: []byte(`{}`), Created: &zero},
 		},
 		{
 			"a commit has a time, and its ref may have the platform in it",
@@ -71,9 +82,9 @@ func TestRequestTakesOverWhatTheContainerfileSays(t *testing.T) {
 			for k, v := range tt.metadata {
 				metadata[k] = []byte(v)
 			}
-			got, err := newRequest(tt.options, arm, metadata, tt.suffix, nil)
-			if err != nil {
-				t.Fatal(err)
+			got, warnings, err := newRequest(tt.options, arm, metadata, tt.suffix, nil)
+			if err != nil || len(warnings) > 0 {
+				t.Fatalf("%v, warnings %q", err, warnings)
 			}
 			tt.want.Platform = arm
 			if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -83,28 +94,92 @@ func TestRequestTakesOverWhatTheContainerfileSays(t *testing.T) {
 	}
 }
 
+// Labels that a Containerfile sets, or that an image has although its layers do not hold a commit, say nothing.
+func TestLabelsOfAContainerfileDoNotMakeACommit(t *testing.T) {
+	t.Parallel()
+	const plainBase = `{"config":{},"rootfs":{"diff_ids":["sha256:a"]}}`
+	for name, tt := range map[string]struct {
+		config, base string
+		warning      string
+	}{
+		"on scratch": {`{"config":{"Labels":{"ostree.commit":"x"}}}`, "", "ostree.commit"},
+		"all labels of a commit": {`{"config":{"Labels":{"ostree.commit":"x","ostree.final-diffid":"sha256:a",` +
+			`"ostree.linux":"6","ostree.bootable":"true","rpmostree.inputhash":"y"}}}`, plainBase,
+			"ostree.commit, ostree.final-diffid, ostree.linux, ostree.bootable, rpmostree.inputhash"},
+		"the diff-id of its own layer": {`{"config":{"Labels":{"ostree.commit":"x","ostree.final-diffid":"sha256:b"}},` +
+			`"rootfs":{"diff_ids":["sha256:a","sha256:b"]}}`, plainBase, "ostree.commit, ostree.final-diffid"},
+		"a base with the label only": {`{"config":{"Labels":{"ostree.commit":"x"}}}`,
+			`{"config":{"Labels":{"ostree.commit":"x"}},"rootfs":{"diff_ids":["sha256:a"]}}`, ""},
+		"a base with labels of other layers": {`{"config":{"Labels":{"ostree.commit":"x","ostree.final-diffid":"sha256:z"}}}`,
+			`{"config":{"Labels":{"ostree.commit":"x","ostree.final-diffid":"sha256:z"}},"rootfs":{"diff_ids":["sha256:a"]}}`,
+			""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			metadata := map[string][]byte{"containerimage.config": []byte(tt.config)}
+			if tt.base != "" {
+				metadata["containerimage.base.config"] = []byte(tt.base)
+			}
+			got, warnings, err := newRequest(request.Options{}, arm, metadata, "", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Options.Format != request.Plain || got.Commit != "" || string(got.Config) != "{}" {
+				t.Errorf("format %q, commit %q, configuration %s", got.Options.Format, got.Commit, got.Config)
+			}
+			if said := strings.Join(warnings, "\n"); tt.warning == "" && said != "" ||
+				!strings.HasSuffix(said, strings.TrimSpace("is ignored: "+tt.warning)) && tt.warning != "" {
+				t.Errorf("warnings %q, want one about %q", warnings, tt.warning)
+			}
+		})
+	}
+	t.Run("bootc's is an ordinary one", func(t *testing.T) {
+		t.Parallel()
+		got, warnings, err := newRequest(request.Options{}, arm, map[string][]byte{
+			"containerimage.config": []byte(`{"config":{"Labels":{"containers.bootc":"1"}}}`)}, "", nil)
+		if err != nil || len(warnings) > 0 || got.Options.Format != request.Plain ||
+			string(got.Config) != `{"Labels":{"containers.bootc":"1"}}` {
+			t.Errorf("format %q, configuration %s, warnings %q, %v", got.Options.Format, got.Config, warnings, err)
+		}
+	})
+	t.Run("on top of a commit it stays that one", func(t *testing.T) {
+		t.Parallel()
+		got, warnings, err := newRequest(request.Options{}, arm, map[string][]byte{
+			"containerimage.config":      []byte(`{"config":{"Labels":{"ostree.commit":"other"}}}`),
+			"containerimage.base.config": []byte(ofCommit(""))}, "", nil)
+		if err != nil || len(warnings) != 1 || got.Commit != "x" {
+			t.Errorf("commit %q, warnings %q, %v", got.Commit, warnings, err)
+		}
+	})
+}
+
 func TestOnTopOfLayersWithACommitThatStayItsLabelsStay(t *testing.T) {
 	t.Parallel()
-	metadata := map[string][]byte{
-		"containerimage.config": []byte(`{"config":{"Labels":{"ostree.commit":"x","ostree.final-diffid":"y",` +
-			`"ostree-ext.plan":"z"}}}`),
-	}
-	for diffID, config := range map[string]string{
-		"y":     `{"Labels":{"ostree.commit":"x","ostree.final-diffid":"y"}}`,
-		"other": `{}`,
+	for kept, want := range map[string]string{
+		"sha256:y":     `{"Labels":{"ostree.commit":"x","ostree.final-diffid":"sha256:y"}}`,
+		"sha256:other": `{}`,
 	} {
-		got, err := newRequest(request.Options{KeepBase: "true"}, arm, metadata, "",
-			&remoteImage{config: []byte("base"), diffIDs: []string{diffID}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		zero := time.Unix(0, 0).UTC()
-		want := chunk.Request{
-			Options: request.Options{KeepBase: "true", Format: "plain"}, Platform: arm, Config: []byte(config),
-			Base: []byte("base"), Created: &zero,
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("base with layer %s (-want +got):\n%s", diffID, diff)
+		for name, labels := range map[string]string{
+			"inherited":                       `"ostree.commit":"x","ostree.final-diffid":"sha256:y","ostree-ext.plan":"z"`,
+			"set in a Containerfile":          `"ostree.commit":"wrong","ostree.final-diffid":"sha256:y","ostree.linux":"6"`,
+			"another last layer":              `"ostree.commit":"x","ostree.final-diffid":"` + kept + `z"`,
+			"not inherited, as FROM has none": `"ostree-ext.plan":"z"`,
+		} {
+			metadata := map[string][]byte{"containerimage.config": []byte(`{"config":{"Labels":{` + labels + `}}}`)}
+			base := ofCommit("")
+			got, _, err := newRequest(request.Options{KeepBase: "true"}, arm, metadata, "",
+				&remoteImage{config: []byte(base), diffIDs: []string{kept}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			zero := time.Unix(0, 0).UTC()
+			want := chunk.Request{
+				Options: request.Options{KeepBase: "true", Format: "plain"}, Platform: arm, Config: []byte(want),
+				Base: []byte(base), Created: &zero,
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("labels %s, base with layer %s (-want +got):\n%s", name, kept, diff)
+			}
 		}
 	}
 }
@@ -160,7 +235,7 @@ func TestRequestRefusesWhatIsNoConfiguration(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got, err := newRequest(request.Options{}, arm, metadata, "", nil); err == nil {
+			if got, _, err := newRequest(request.Options{}, arm, metadata, "", nil); err == nil {
 				t.Errorf("request %+v, want an error", got)
 			}
 		})

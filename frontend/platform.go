@@ -72,7 +72,7 @@ func (b *job) platform(
 		return nil, err
 	}
 	var err error
-	if t.request, err = newRequest(b.options, p.Platform, metadata, suffix, t.base); err != nil {
+	if t.request, t.warnings, err = newRequest(b.options, p.Platform, metadata, suffix, t.base); err != nil {
 		return nil, err
 	}
 	t.request.Mapping, t.request.ContentMeta = b.mapping, b.contentMeta

@@ -42,7 +42,7 @@ func TestTheFrontendHasTheRulesOfTheCommandLine(t *testing.T) {
 		}
 		o, err := ParseOptions(all)
 		if err == nil {
-			_, err = newRequest(o, ocispec.Platform{OS: "linux", Architecture: "amd64"}, metadata, "", nil)
+			_, _, err = newRequest(o, ocispec.Platform{OS: "linux", Architecture: "amd64"}, metadata, "", nil)
 		}
 		if (err != nil) != (c.Refused != "") {
 			t.Errorf("%s: %v", c.Name, err)

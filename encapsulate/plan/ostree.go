@@ -109,29 +109,55 @@ func osVersion(ctx context.Context, tree *repo.TreeView) string {
 // commitLabels are the labels that describe the commit in an image.
 var commitLabels = []string{oci.LabelCommit, oci.LabelDiffID, "ostree.linux", "ostree.bootable", "rpmostree.inputhash"}
 
+// WithCommitLabels returns a container configuration ("config" in an OCI image) whose labels about a commit are those in
+// labels, and no others. It also returns the names of the labels for which the configuration had another value.
+func WithCommitLabels(config json.RawMessage, labels map[string]string) (json.RawMessage, []string, error) {
+	var replaced []string
+	out, err := editLabels(config, func(own map[string]string) {
+		for _, name := range commitLabels {
+			had, was := own[name]
+			want, is := labels[name]
+			if delete(own, name); is {
+				own[name] = want
+			}
+			if was && (!is || had != want) {
+				replaced = append(replaced, name)
+			}
+		}
+	})
+	return out, replaced, err
+}
+
 // WithoutStaleLabels removes from a container configuration ("config" in an OCI image) the labels that would be wrong
 // for another image with the same content. kept are the diff-ids of layers that stay: labels that describe a commit
 // are kept if the commit's last layer is among them. Everything else is unchanged.
 func WithoutStaleLabels(config json.RawMessage, kept []string) (json.RawMessage, error) {
+	return editLabels(config, func(labels map[string]string) {
+		delete(labels, "dev.hhd.rechunk.info")
+		delete(labels, chunking.LabelRecord)
+		if !slices.Contains(kept, labels[oci.LabelDiffID]) {
+			for _, l := range commitLabels {
+				delete(labels, l)
+			}
+		}
+	})
+}
+
+// editLabels returns a container configuration with other labels.
+func editLabels(config json.RawMessage, edit func(map[string]string)) (json.RawMessage, error) {
 	if len(config) == 0 || string(config) == "null" {
-		return json.RawMessage("{}"), nil
+		config = json.RawMessage("{}")
 	}
 	fields, labels := map[string]json.RawMessage{}, map[string]string{}
 	if err := json.Unmarshal(config, &fields); err != nil {
 		return nil, err
 	}
-	if raw, ok := fields["Labels"]; ok {
+	if raw, ok := fields["Labels"]; ok && string(raw) != "null" {
 		if err := json.Unmarshal(raw, &labels); err != nil {
 			return nil, fmt.Errorf("labels: %w", err)
 		}
 	}
-	delete(labels, "dev.hhd.rechunk.info")
-	delete(labels, chunking.LabelRecord)
-	if !slices.Contains(kept, labels[oci.LabelDiffID]) {
-		for _, l := range commitLabels {
-			delete(labels, l)
-		}
-	}
+	edit(labels)
 	delete(fields, "Labels")
 	if len(labels) > 0 {
 		var err error

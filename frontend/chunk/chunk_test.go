@@ -26,20 +26,26 @@ var (
 // run runs the step on files, and returns the result, the layout and the log.
 func run(t *testing.T, req chunk.Request, files map[string]string) (*chunk.Result, string, string) {
 	t.Helper()
-	dir := t.TempDir()
-	dirs := chunk.Dirs{In: filepath.Join(dir, "in"), Layout: filepath.Join(dir, "layout"),
-		Result: filepath.Join(dir, "result")}
-	for _, d := range []string{dirs.In, dirs.Layout, dirs.Result} {
-		if err := os.Mkdir(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	in := t.TempDir()
 	for p, content := range files {
-		name := filepath.Join(dirs.In, p)
+		name := filepath.Join(in, p)
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return runIn(t, req, in)
+}
+
+// runIn runs the step on a directory.
+func runIn(t *testing.T, req chunk.Request, in string) (*chunk.Result, string, string) {
+	t.Helper()
+	dir := t.TempDir()
+	dirs := chunk.Dirs{In: in, Layout: filepath.Join(dir, "layout"), Result: filepath.Join(dir, "result")}
+	for _, d := range []string{dirs.Layout, dirs.Result} {
+		if err := os.Mkdir(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -177,7 +183,7 @@ func TestWhatIsWrongWithTheInputIsAResult(t *testing.T) {
 		{"no repository", func(r *chunk.Request) { r.Options = request.Options{Ref: "x"} }, files,
 			"there is no OSTree repository"},
 		{"a repository elsewhere", func(r *chunk.Request) { r.Options = request.Options{Ref: "x", Repo: "../../etc"} }, files,
-			"looked at etc"},
+			"looked at ../../etc"},
 		{"a mapping that is none", func(r *chunk.Request) { r.Mapping = []byte("x") }, files, "mapping"},
 		{"a prior image that is none", func(r *chunk.Request) { r.Prior = []byte("{}") }, files, ""},
 		{"too few layers", func(r *chunk.Request) { r.Options.MaxLayers = 1000 }, files, "layers"},

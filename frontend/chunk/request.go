@@ -26,6 +26,9 @@ type Request struct {
 	Platform ocispec.Platform `json:"platform"`
 	// Created is the image's time; nil means the time of the commit.
 	Created *time.Time `json:"created,omitempty"`
+	// Commit is the commit that the image below should hold, if the options leave the format open. The format is ostree if
+	// the input has this commit, and else plain.
+	Commit string `json:"commit,omitempty"`
 	// Prior and Base are the configurations of the prior and the base image. The builder has their layers.
 	Prior json.RawMessage `json:"prior,omitempty"`
 	Base  json.RawMessage `json:"base,omitempty"`

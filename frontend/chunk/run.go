@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -47,6 +45,11 @@ type Dirs struct {
 	Result string
 }
 
+// ofInput are the errors of system calls that come from what is in the input, and not from the machine.
+var ofInput = []syscall.Errno{
+	syscall.ENOENT, syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP, syscall.ENAMETOOLONG, syscall.ENXIO, syscall.EXDEV,
+}
+
 // Run carries out a request. It writes messages for people to log. Errors in the request or the input are in the
 // result. Run returns an error if the builder failed, so that the same step could succeed another time.
 func Run(ctx context.Context, req Request, dirs Dirs, log io.Writer) error {
@@ -55,7 +58,7 @@ func Run(ctx context.Context, req Request, dirs Dirs, log io.Writer) error {
 	var system syscall.Errno
 	switch {
 	case err == nil:
-	case ctx.Err() != nil, errors.As(err, &system) && !errors.Is(err, fs.ErrNotExist):
+	case ctx.Err() != nil, errors.As(err, &system) && !slices.Contains(ofInput, system):
 		return err
 	default:
 		t.line("error: %v", err)
@@ -71,8 +74,16 @@ func Run(ctx context.Context, req Request, dirs Dirs, log io.Writer) error {
 func run(ctx context.Context, req Request, dirs Dirs, t *reporter) (*Result, error) {
 	o := &req.Options
 	kind := request.Tree
-	if o.Ref != "" {
+	switch {
+	case o.Ref != "":
 		kind = request.Commit
+	case req.Commit != "":
+		if err := findCommit(dirs.In, req.Commit); err == nil {
+			kind = request.ImageOfCommit
+		} else {
+			t.warnings = append(t.warnings, fmt.Sprintf("labels of the base image say that it holds commit %.64s, but its files "+
+				"do not have it (%v): the image is a plain one, unless format=ostree is given", req.Commit, err))
+		}
 	}
 	if err := o.Resolve(request.Frontend, kind); err != nil {
 		return nil, err
@@ -164,34 +175,6 @@ func (r *Request) openCommit(dir string) (in request.Opened, closeInput func() e
 		return in, nil, errors.Join(err, src.Close())
 	}
 	return in, src.Close, nil
-}
-
-// places are the usual directories of repositories, relative to the input.
-var places = []string{".", "repo", "ostree/repo", "sysroot/ostree/repo"}
-
-// findRepo finds the directory of the repository below the input.
-func findRepo(in, given string) (string, error) {
-	looked := places
-	if given != "" {
-		looked = []string{strings.TrimPrefix(filepath.Clean("/"+given), "/")}
-	}
-	root, err := os.OpenRoot(in)
-	if err != nil {
-		return "", err
-	}
-	defer root.Close()
-	for _, p := range looked {
-		if p == "" {
-			p = "."
-		}
-		if fi, err := root.Stat(p + "/objects"); err == nil && fi.IsDir() {
-			return filepath.Join(in, p), nil
-		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", err
-		}
-	}
-	return "", fmt.Errorf("there is no OSTree repository (looked at %s): name its directory with the option repo",
-		strings.Join(looked, ", "))
 }
 
 // base compares the root filesystem with that of the base image. It returns nil if there is none.
