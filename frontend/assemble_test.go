@@ -123,28 +123,31 @@ func newTarget(b *fakeBuilder) *target {
 	return &target{job: j, platform: p, output: chunkOutput{layout: llb.Scratch(), result: result}}
 }
 
-const other = "0123456789abcdef0123456789abcdef"
+const (
+	other    = "0123456789abcdef0123456789abcdef"
+	otherURL = "http://127.0.0.1:5001/v2/" + other
+)
 
 // elsewhere are errors of builders about the registry of another build.
 var elsewhere = map[string]string{
-	"refused": `failed to copy: httpReadSeeker: failed open: failed to do request: Get "http://127.0.0.1:5001/v2/` + other +
+	"refused": `failed to copy: httpReadSeeker: failed open: failed to do request: Get "` + otherURL +
 		`/blobs/sha256:1": dial tcp 127.0.0.1:5001: connect: connection refused`,
 	"refused, without a URL": "dial tcp 127.0.0.1:5001: connect: connection refused",
 	"refused, with a name":   "127.0.0.1:5001/" + other + "@sha256:1: failed to do request: connection refused",
-	"EOF":                    `failed to do request: Head "http://127.0.0.1:5001/v2/` + other + `/manifests/sha256:1": EOF`,
+	"EOF":                    `failed to do request: Head "` + otherURL + `/manifests/sha256:1": EOF`,
 	"EOF, without a URL":     "failed to copy: unexpected EOF",
 	"reset": "failed to compute cache key: failed to copy: read tcp 127.0.0.1:5002->127.0.0.1:5001: read: connection " +
 		"reset by peer",
 	"not found":         "127.0.0.1:5001/" + other + "@sha256:1: not found",
-	"a layer not found": "content at http://127.0.0.1:5001/v2/" + other + "/blobs/sha256:1 not found: not found",
-	"a layer not found, without a URL": "failed to copy: httpReadSeeker: failed open: could not fetch content descriptor " +
-		"sha256:1 (application/vnd.oci.image.layer.v1.tar+gzip) from remote: not found",
-	"status":              "unexpected status from GET request to http://127.0.0.1:5001/v2/" + other + "/blobs/x: 418 teapot",
-	"not a registry":      `Get "http://127.0.0.1:5001/v2/` + other + `/blobs/x": malformed HTTP response "SSH-2.0"`,
-	"another program":     `Get "https://127.0.0.1:5001/v2/` + other + `/blobs/x": tls: first record does not look like TLS`,
+	"a layer not found": "content at " + otherURL + "/blobs/sha256:1 not found: not found",
+	"a layer not found, without a URL": "failed to copy: httpReadSeeker: failed open: could not fetch content " +
+		"descriptor sha256:1 (application/vnd.oci.image.layer.v1.tar+gzip) from remote: not found",
+	"status":              "unexpected status from GET request to " + otherURL + "/blobs/x: 418 teapot",
+	"not a registry":      `Get "` + otherURL + `/blobs/x": malformed HTTP response "SSH-2.0"`,
+	"another program":     `Get "https://127.0.0.1:5001/v2/` + other + `/x": tls: first record does not look like TLS`,
 	"cancelled":           "failed to copy: context canceled",
 	"on its second line":  "failed to load cache key\n127.0.0.1:5001/" + other + "@sha256:1: not found",
-	"of a closed session": `Get "http://127.0.0.1:5001/v2/` + other + `/blobs/x": no active session for x`,
+	"of a closed session": `Get "` + otherURL + `/blobs/x": no active session for x`,
 }
 
 func TestLayersAreFetchedAgainIfTheRegistryOfAnotherBuildFails(t *testing.T) {
@@ -204,14 +207,16 @@ func TestOtherErrorsInFetchingLayersAreNotTriedAgain(t *testing.T) {
 			errEnded,
 		},
 		"our registry was killed, and another program has its address": {
-			func(a, r string) string { return "unexpected status from GET request to " + url(a, r) + ": 418 teapot" }, killed, "",
-			"was killed by signal 9", errEnded,
+			func(a, r string) string { return "unexpected status from GET request to " + url(a, r) + ": 418 teapot" }, killed,
+			"", "was killed by signal 9", errEnded,
 		},
 		"our registry panicked": {
 			refused, &gateway.ExitError{ExitCode: 2}, "panic: \x1b[1mout of\ncheese\n",
-			`ended with exit code 2 before the builder had all layers, saying: panic: \x1b[1mout of cheese: build again`, errEnded,
+			`ended with exit code 2 before the builder had all layers, saying: panic: \x1b[1mout of cheese: build again`,
+			errEnded,
 		},
-		"our registry got a signal": {refused, &gateway.ExitError{ExitCode: 128 + 15}, "", "signal 15 (terminated)", errEnded},
+		"our registry got a signal": {refused, &gateway.ExitError{ExitCode: 128 + 15}, "", "signal 15 (terminated)",
+			errEnded},
 		"our registry never ran": {refused, &gateway.ExitError{ExitCode: gateway.UnknownExitStatus,
 			Err: errors.New("runc: no such file")}, "", "ended (runc: no such file)", errEnded},
 		"our registry does not have the layer": {

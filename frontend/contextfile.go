@@ -75,6 +75,15 @@ func readRegular(ctx context.Context, ref client.Reference, name string, limit i
 	return data, nil
 }
 
+// readBelow reads a file of at most limit bytes that a step made.
+func readBelow(ctx context.Context, ref client.Reference, name string, limit int) ([]byte, error) {
+	data, err := ref.ReadFile(ctx, client.ReadRequest{Filename: name, Range: &client.FileRange{Length: limit + 1}})
+	if err == nil && len(data) > limit {
+		err = fmt.Errorf("%s has more than %d bytes", name, limit)
+	}
+	return data, err
+}
+
 // kind names what is not a regular file.
 func kind(mode os.FileMode) string {
 	switch mode.Type() {

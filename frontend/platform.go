@@ -154,8 +154,7 @@ func (t *target) chunk(ctx context.Context, in llb.State) error {
 	if t.output.ref == nil {
 		return errors.New("the chunk step left no result")
 	}
-	data, err = t.output.ref.ReadFile(ctx,
-		client.ReadRequest{Filename: chunk.ResultFile, Range: &client.FileRange{Length: maxResult}})
+	data, err = readBelow(ctx, t.output.ref, chunk.ResultFile, maxResult)
 	if err != nil {
 		return fmt.Errorf("the chunk step left no result: %w", err)
 	}

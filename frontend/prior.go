@@ -12,7 +12,6 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/client/llb"
-	"github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/util/grpcerrors"
 	"github.com/opencontainers/go-digest"
@@ -210,5 +209,5 @@ func (t *target) readBlob(ctx context.Context, k *remoteImage, d digest.Digest) 
 	if err != nil {
 		return nil, err
 	}
-	return ref.ReadFile(ctx, client.ReadRequest{Filename: d.Encoded(), Range: &client.FileRange{Length: maxManifest}})
+	return readBelow(ctx, ref, d.Encoded(), maxManifest)
 }

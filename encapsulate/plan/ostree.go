@@ -109,8 +109,8 @@ func osVersion(ctx context.Context, tree *repo.TreeView) string {
 // commitLabels are the labels that describe the commit in an image.
 var commitLabels = []string{oci.LabelCommit, oci.LabelDiffID, "ostree.linux", "ostree.bootable", "rpmostree.inputhash"}
 
-// WithCommitLabels returns a container configuration ("config" in an OCI image) whose labels about a commit are those in
-// labels, and no others. It also returns the names of the labels for which the configuration had another value.
+// WithCommitLabels returns a container configuration ("config" in an OCI image) whose labels about a commit are those
+// in labels, and no others. It also returns the names of the labels for which the configuration had another value.
 func WithCommitLabels(config json.RawMessage, labels map[string]string) (json.RawMessage, []string, error) {
 	var replaced []string
 	out, err := editLabels(config, func(own map[string]string) {

@@ -20,12 +20,13 @@ func TestTheRepositoryIsFoundThroughTheLinksOfTheRootFilesystem(t *testing.T) {
 		links  map[string]string // symbolic links, or "" for an ordinary file
 		option string
 	}{
-		"no link":                        {"sysroot/ostree/repo", nil, ""},
-		"a link of a directory above":    {"sysroot/ostree/repo", map[string]string{"ostree": "sysroot/ostree"}, ""},
-		"an absolute one":                {"sysroot/ostree/repo", map[string]string{"ostree": "/sysroot/ostree"}, ""},
-		"an absolute one to the repo":    {"srv/repo", map[string]string{"ostree/repo": "/srv/repo"}, ""},
-		"one that would leave the root":  {"srv/repo", map[string]string{"ostree/repo": "../../../../srv/repo"}, ""},
-		"a chain":                        {"srv/x/repo", map[string]string{"ostree/repo": "/a/repo", "a": "b", "b": "/c/", "c": "srv/./x"}, ""},
+		"no link":                       {"sysroot/ostree/repo", nil, ""},
+		"a link of a directory above":   {"sysroot/ostree/repo", map[string]string{"ostree": "sysroot/ostree"}, ""},
+		"an absolute one":               {"sysroot/ostree/repo", map[string]string{"ostree": "/sysroot/ostree"}, ""},
+		"an absolute one to the repo":   {"srv/repo", map[string]string{"ostree/repo": "/srv/repo"}, ""},
+		"one that would leave the root": {"srv/repo", map[string]string{"ostree/repo": "../../../../srv/repo"}, ""},
+		"a chain": {"srv/x/repo", map[string]string{"ostree/repo": "/a/repo", "a": "b", "b": "/c/",
+			"c": "srv/./x"}, ""},
 		"with the option":                {"srv/repo", map[string]string{"data": "/srv"}, "/data/repo"},
 		"with .. after a link":           {"srv/repo", map[string]string{"a/link": "/srv/other"}, "a/link/../repo"},
 		"a loop in the place before":     {"sysroot/ostree/repo", map[string]string{"ostree": "loop", "loop": "ostree"}, ""},
@@ -90,13 +91,16 @@ func TestARepositoryThatIsNotFoundIsAnErrorThatSaysWhy(t *testing.T) {
 		option string
 		want   string
 	}{
-		"a loop":           {map[string]string{"ostree": "loop", "loop": "ostree"}, "", "ostree/repo: there are more than 40 symbolic links, the last one at /"},
-		"a loop, named":    {map[string]string{"a": "/a"}, "/a", "a: there are more than 40 symbolic links, the last one at /a"},
+		"a loop": {map[string]string{"ostree": "loop", "loop": "ostree"}, "",
+			"ostree/repo: there are more than 40 symbolic links, the last one at /"},
+		"a loop, named": {map[string]string{"a": "/a"}, "/a",
+			"a: there are more than 40 symbolic links, the last one at /a"},
 		"a file":           {map[string]string{"repo": ""}, "", "repo: this is not a directory"},
 		"below a file":     {map[string]string{"ostree": ""}, "", "ostree/repo: /ostree is not a directory"},
 		"no directory":     {map[string]string{"x/objects": ""}, "x", "x: objects is not a directory"},
 		"objects far away": {map[string]string{"x/objects": "/etc"}, "x", "x: statat objects: path escapes from parent"},
-		"a dangling link":  {map[string]string{"ostree/repo": "/nowhere"}, "", "sysroot/ostree/repo): name its directory with the option repo"},
+		"a dangling link": {map[string]string{"ostree/repo": "/nowhere"}, "",
+			"sysroot/ostree/repo): name its directory with the option repo"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -81,8 +81,8 @@ func run(ctx context.Context, req Request, dirs Dirs, t *reporter) (*Result, err
 		if err := findCommit(dirs.In, req.Commit); err == nil {
 			kind = request.ImageOfCommit
 		} else {
-			t.warnings = append(t.warnings, fmt.Sprintf("labels of the base image say that it holds commit %.64s, but its files "+
-				"do not have it (%v): the image is a plain one, unless format=ostree is given", req.Commit, err))
+			t.warnings = append(t.warnings, fmt.Sprintf("labels of the base image say that it holds commit %.64s, but its "+
+				"files do not have it (%v): the image is a plain one, unless format=ostree is given", req.Commit, err))
 		}
 	}
 	if err := o.Resolve(request.Frontend, kind); err != nil {
