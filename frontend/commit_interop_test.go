@@ -153,6 +153,34 @@ func TestInterop_ACommitInANamedContextIsEncapsulated(t *testing.T) {
 	}
 }
 
+func TestInterop_AnAbsoluteLinkInTheLastStageLeadsToTheRepository(t *testing.T) {
+	repo, ref, commit := exampleRepo(t)
+	dir := t.TempDir()
+	must(t, "cp", "-a", repo, filepath.Join(dir, "repo"))
+	if err := os.MkdirAll(filepath.Join(dir, "links/ostree"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "links/ostree/repo")
+	for target, ok := range map[string]bool{"/srv/repo": true, "../../../srv/repo": true, "/ostree/repo": false} {
+		_ = os.Remove(link)
+		if err := os.Symlink(target, link); err != nil {
+			t.Fatal(err)
+		}
+		out, err := env.daemon.try(t.Context(), t, request{dir: dir, name: "commit/linked",
+			file: syntax("prior=none single-layer ref="+ref) + "FROM scratch\nCOPY repo /srv/repo\nCOPY links /\n"})
+		switch {
+		case !ok && err != nil:
+			says(t, out, "ostree/repo: there are more than 40 symbolic links, the last one at /ostree/repo")
+		case !ok || err != nil:
+			t.Errorf("link to %s: %v\n%s", target, err, out)
+		default:
+			if got := pull(t, "commit/linked").config.Config.Labels["ostree.commit"]; got != commit {
+				t.Errorf("link to %s: the commit is %s, want %s", target, got, commit)
+			}
+		}
+	}
+}
+
 // contentMeta returns a file for upstream's command line: one layer each for two programs, and one for the rest.
 func contentMeta(t *testing.T, repo, ref string) string {
 	t.Helper()
