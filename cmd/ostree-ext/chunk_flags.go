@@ -18,6 +18,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
+	"github.com/ostree-ext/ostree-ext-go/internal/ctxio"
 )
 
 // addChunkFlags adds the options of every command that splits content into layers. [readOptions] reads their values.
@@ -70,18 +71,12 @@ func optionError(err error) error {
 }
 
 // readFiles reads the files that the options name.
-func readFiles(o *request.Options) (files request.Files, err error) {
-	if o.Mapping != "" {
-		if files.Mapping, err = os.ReadFile(o.Mapping); err != nil {
-			return files, fmt.Errorf("reading the mapping: %w", err)
-		}
+func (a *app) readFiles(ctx context.Context, o *request.Options) (files request.Files, err error) {
+	if files.Mapping, err = a.readFile(ctx, "mapping", o.Mapping); err != nil {
+		return files, err
 	}
-	if o.ContentMeta != "" {
-		if files.ContentMeta, err = os.ReadFile(o.ContentMeta); err != nil {
-			return files, fmt.Errorf("reading content metadata: %w", err)
-		}
-	}
-	return files, nil
+	files.ContentMeta, err = a.readFile(ctx, "contentmeta", o.ContentMeta)
+	return files, err
 }
 
 // openPrior opens the image to continue from: the one in the options, or else the one that the destination has now. If
@@ -96,8 +91,8 @@ func (a *app) openPrior(
 	if o.Prior == "none" || o.SingleLayer {
 		return nil, nil
 	}
-	if fi, err := os.Stat(o.Prior); err == nil && fi.Mode().IsRegular() {
-		return priorFile(o.Prior)
+	if isFile(o.Prior) {
+		return a.priorFile(ctx, o.Prior)
 	}
 	var ref imgref.OstreeImageReference
 	switch {
@@ -159,14 +154,20 @@ func closeImage(image *oci.Image) error {
 	return image.Close()
 }
 
+// isFile reports whether there is a file, or a pipe, with a name.
+func isFile(name string) bool {
+	fi, err := os.Stat(name)
+	return err == nil && !fi.IsDir()
+}
+
 // maxDocument limits a file with a manifest or a configuration in bytes.
 const maxDocument = 4 << 20
 
 // priorFile reads the plan of an image from a file with its configuration or manifest.
-func priorFile(name string) (*oci.Image, error) {
-	f, err := os.Open(name)
+func (a *app) priorFile(ctx context.Context, name string) (*oci.Image, error) {
+	f, err := ctxio.Open(ctx, name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--prior: %w", err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxDocument+1))
@@ -174,11 +175,11 @@ func priorFile(name string) (*oci.Image, error) {
 		return nil, err
 	}
 	if len(data) > maxDocument {
-		return nil, fmt.Errorf("prior image %s: the file is too large for a manifest or a configuration", name)
+		return nil, fmt.Errorf("--prior: %s: the file is too large for a manifest or a configuration", name)
 	}
 	prior, err := oci.FromDocument(data)
 	if err != nil {
-		return nil, fmt.Errorf("prior image %s: %w", name, err)
+		return nil, fmt.Errorf("--prior: %s: %w", name, err)
 	}
 	return prior, nil
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path"
 
 	"github.com/spf13/cobra"
@@ -90,7 +89,7 @@ func (f *contentFlags) plan(
 	if err := o.Check(request.CommandLine, kind); err != nil {
 		return nil, nil, optionError(err)
 	}
-	files, err := readFiles(&o)
+	files, err := a.readFiles(ctx, &o)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -162,7 +161,7 @@ The layers are then those besides the commit's, and --max-layers is their number
 				if f.repo != "" || f.tree.named() || len(args) > 0 {
 					return usagef("--components excludes --repo, --rootfs and --from")
 				}
-				r, err := f.planList(list)
+				r, err := f.planList(cmd.Context(), a, list)
 				if err != nil {
 					return err
 				}
@@ -187,7 +186,7 @@ The layers are then those besides the commit's, and --max-layers is their number
 	return c
 }
 
-func (f *contentFlags) planList(name string) (*report.Layers, error) {
+func (f *contentFlags) planList(ctx context.Context, a *app, name string) (*report.Layers, error) {
 	o, err := readOptions(f.flags)
 	if err != nil {
 		return nil, err
@@ -202,13 +201,13 @@ func (f *contentFlags) planList(name string) (*report.Layers, error) {
 	if o.SingleLayer {
 		opts.MaxLayers = 1
 	}
-	data, err := os.ReadFile(name)
+	data, err := a.readFile(ctx, "components", name)
 	if err != nil {
 		return nil, err
 	}
 	r, err := report.PlanList(data, opts)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("--components: %s: %w", name, err)
 	}
 	return r, nil
 }

@@ -111,10 +111,10 @@ func (a *app) encapsulate(
 		return err
 	}
 	opts := plan.Options{}
-	if err := f.image.options(&opts.Image); err != nil {
+	if err := f.image.options(ctx, a, &opts.Image); err != nil {
 		return err
 	}
-	files, err := readFiles(o)
+	files, err := a.readFiles(ctx, o)
 	if err != nil {
 		return err
 	}

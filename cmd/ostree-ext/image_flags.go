@@ -1,9 +1,8 @@
 package main
 
 import (
+	"context"
 	"errors"
-	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -48,7 +47,7 @@ func checkNames(ref imgref.ImageReference, names []string) error {
 }
 
 // options sets the options that the flags give.
-func (f *imageFlags) options(opts *encapsulate.Options) (err error) {
+func (f *imageFlags) options(ctx context.Context, a *app, opts *encapsulate.Options) (err error) {
 	opts.Cmd = f.cmd
 	if opts.Labels, err = keyValues("label", f.labels); err != nil {
 		return err
@@ -67,12 +66,8 @@ func (f *imageFlags) options(opts *encapsulate.Options) (err error) {
 		}
 		opts.Platform = &p
 	}
-	if f.config != "" {
-		if opts.Config, err = os.ReadFile(f.config); err != nil {
-			return fmt.Errorf("reading the container configuration: %w", err)
-		}
-	}
-	return nil
+	opts.Config, err = a.readFile(ctx, "config", f.config)
+	return err
 }
 
 // architectures are those of Linux that Go has a name for.

@@ -1,8 +1,9 @@
 // Command ostree-ext turns OSTree commits into container images and container images back into OSTree commits.
 //
 // It has no logic of its own. Flags become the options of another package, results become text or JSON on standard
-// output, and messages and progress go to standard error. The exit status is 0 for success, 1 for a failure, and 2 for
-// invalid arguments.
+// output, and messages and progress go to standard error. The exit status is 0 for success, 1 for a failure, 2 for
+// invalid arguments, and 128 more than the number of a signal that ended the program. A reader of standard output that
+// goes away, as head does, ends it quietly with the status of SIGPIPE.
 package main
 
 import (
@@ -15,12 +16,13 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/ostree-ext/ostree-ext-go/internal/ctxio"
 	"github.com/ostree-ext/ostree-ext-go/internal/heaplimit"
 	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 )
 
 func main() {
-	// Writing to a closed pipe should fail with a message, and not end the program silently.
+	// Writing to a closed pipe is an error like others, so that temporary files are removed: see results.
 	signal.Ignore(syscall.SIGPIPE)
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
@@ -68,6 +70,11 @@ const (
 
 // run runs the program. Only here is an error turned into an exit status.
 func run(ctx context.Context, args []string, std streams) int {
+	out := &results{to: std.out, w: ctxio.InterruptibleWriter(ctx, std.out)}
+	std.out = out
+	if std.in != nil {
+		std.in = ctxio.Interruptible(ctx, std.in)
+	}
 	root := newRootCommand(&app{streams: std})
 	root.SetArgs(args)
 	root.SetIn(std.in)
@@ -75,12 +82,18 @@ func run(ctx context.Context, args []string, std streams) int {
 	root.SetErr(std.err)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
+		err = out.failed
+	}
+	if err == nil {
 		return exitOK
 	}
 	if ended, ok := errors.AsType[*signalError](context.Cause(ctx)); ok {
 		// Whatever failed did so because of that.
 		fmt.Fprintf(std.err, "error: %s\n", ended)
 		return exitSignal + int(ended.signal)
+	}
+	if out.closed(err) {
+		return exitSignal + int(syscall.SIGPIPE)
 	}
 	fmt.Fprintf(std.err, "error: %s\n", oneLine(err))
 	if _, ok := errors.AsType[*usageError](err); ok {

@@ -2,15 +2,83 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
+	"syscall"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/internal/ctxio"
 	"github.com/ostree-ext/ostree-ext-go/internal/output"
 )
+
+// results is standard output. Writing to it ends with the context, although nobody reads.
+type results struct {
+	// to is where results go, and w writes to it.
+	to, w io.Writer
+	// failed is the first error. Cobra does not return the errors of writing help.
+	failed error
+}
+
+// Write implements [io.Writer].
+func (r *results) Write(p []byte) (int, error) {
+	n, err := r.w.Write(p)
+	if err != nil && r.failed == nil {
+		r.failed = err
+	}
+	return n, err
+}
+
+// closed reports whether an error says that the reader of standard output has gone, so that nobody wants more results.
+// The output may have been opened under another name, such as /dev/stdout.
+func (r *results) closed(err error) bool {
+	failed, ok := errors.AsType[*fs.PathError](err)
+	if !ok || !errors.Is(failed, syscall.EPIPE) {
+		return false
+	}
+	out, ok := r.to.(*os.File)
+	return ok && (failed.Path == out.Name() || sameFile(out, failed.Path))
+}
+
+// sameFile reports whether an open file has a name.
+func sameFile(f *os.File, name string) bool {
+	here, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(name)
+	return err == nil && os.SameFile(here, there)
+}
+
+// fileOf returns the file that a stream of the program writes to, if it is one.
+func fileOf(w io.Writer) (*os.File, bool) {
+	if r, ok := w.(*results); ok {
+		w = r.to
+	}
+	f, ok := w.(*os.File)
+	return f, ok
+}
+
+// readFile reads a file that a flag names. "-" is standard input. It returns nil for an empty name.
+func (a *app) readFile(ctx context.Context, flag, name string) (data []byte, err error) {
+	switch name {
+	case "":
+		return nil, nil
+	case "-":
+		data, err = io.ReadAll(a.in)
+	default:
+		data, err = ctxio.ReadFile(ctx, name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--%s: %w", flag, err)
+	}
+	return data, nil
+}
 
 // aboutStdout is part of the help of each command that writes an image.
 const aboutStdout = `oci-archive:-[:TAG] and docker-archive:-[:REF] write to standard output; the result is then
@@ -34,16 +102,8 @@ func (a *app) isStdout(ref imgref.ImageReference) bool {
 	if name == "-" {
 		return true
 	}
-	out, ok := a.out.(*os.File)
-	if !ok {
-		return false
-	}
-	here, err := out.Stat()
-	if err != nil {
-		return false
-	}
-	there, err := os.Stat(name)
-	return err == nil && os.SameFile(here, there)
+	out, ok := fileOf(a.out)
+	return ok && sameFile(out, name)
 }
 
 // report writes the digest of an image to a file if there is one, and prints the result. If the image went to standard

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ostree-ext/ostree-ext-go/internal/ctxio"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
@@ -108,7 +110,7 @@ type committed struct {
 
 func (f *commitFlags) commit(ctx context.Context, r *repo.Repo, dirs []string) (object.Checksum, repo.Stats, error) {
 	var none repo.Stats
-	opts, err := f.treeOptions()
+	opts, err := f.treeOptions(ctx)
 	if err != nil {
 		return object.Checksum{}, none, err
 	}
@@ -194,7 +196,7 @@ func (f *commitFlags) writeTree(
 	return err
 }
 
-func (f *commitFlags) treeOptions() (o repo.TreeOptions, err error) {
+func (f *commitFlags) treeOptions(ctx context.Context) (o repo.TreeOptions, err error) {
 	o = repo.TreeOptions{CanonicalPermissions: f.canonical, NoXattrs: f.noXattrs,
 		ReadOnlyExecutables: f.readOnlyExecutables}
 	for _, id := range []struct {
@@ -209,24 +211,24 @@ func (f *commitFlags) treeOptions() (o repo.TreeOptions, err error) {
 			*id.to = &n
 		}
 	}
-	read := func(name string, parse func(*os.File) error) error {
+	read := func(flag, name string, parse func(io.Reader) error) error {
 		if name == "" {
 			return nil
 		}
-		file, err := os.Open(name)
+		file, err := ctxio.Open(ctx, name)
 		if err != nil {
-			return err
+			return fmt.Errorf("--%s: %w", flag, err)
 		}
 		defer file.Close()
 		if err := parse(file); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("--%s: %s: %w", flag, name, err)
 		}
 		return nil
 	}
 	return o, errors.Join(
-		read(f.skipList, func(file *os.File) (err error) { o.Skip, err = repo.ParseSkipList(file); return err }),
-		read(f.statOverride, func(file *os.File) (err error) {
-			o.Overrides, err = repo.ParseStatOverrides(file)
+		read("skip-list", f.skipList, func(r io.Reader) (err error) { o.Skip, err = repo.ParseSkipList(r); return err }),
+		read("statoverride", f.statOverride, func(r io.Reader) (err error) {
+			o.Overrides, err = repo.ParseStatOverrides(r)
 			return err
 		}),
 	)

@@ -49,8 +49,12 @@ func (h host) authFiles(o Options) (keychain, error) {
 		asked = h.env("REGISTRY_AUTH_FILE")
 	}
 	if asked != "" {
-		if _, err := os.Stat(asked); err != nil {
+		st, err := os.Stat(asked)
+		if err != nil {
 			return keychain{}, fmt.Errorf("credentials: %w", err)
+		}
+		if st.Mode().Type() == fs.ModeNamedPipe {
+			return keychain{}, fmt.Errorf("credentials: %s is a pipe, and they are read more than once: name a file", asked)
 		}
 		return keychain{files: []string{asked}}, nil
 	}

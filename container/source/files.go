@@ -58,13 +58,18 @@ type tarFiles struct {
 
 type span struct{ offset, size int64 }
 
-func openTarFiles(ctx context.Context, name string) (*tarFiles, error) {
+// checkArchiveFile returns an error if an archive could not be read in any order.
+func checkArchiveFile(name string) error {
 	st, err := os.Stat(name)
-	if err != nil {
-		return nil, err
+	if err == nil && !st.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file, which an archive must be", name)
 	}
-	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file, which an archive must be", name)
+	return err
+}
+
+func openTarFiles(ctx context.Context, name string) (*tarFiles, error) {
+	if err := checkArchiveFile(name); err != nil {
+		return nil, err
 	}
 	f, err := os.Open(name)
 	if err != nil {
