@@ -121,6 +121,7 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 		return err
 	}
 	o.Store, o.WriteRef = cmd.Flag("repo").Value.String(), cmd.Flag("write-ref").Value.String()
+	o.CheckPrior = f.checkPrior
 	if err := o.Check(request.CommandLine, f.tree.kind()); err != nil {
 		return optionError(err)
 	}

@@ -87,7 +87,7 @@ func (f *encapsulateFlags) options(fs *pflag.FlagSet) (*request.Options, error) 
 	if err != nil {
 		return nil, err
 	}
-	o.CopyMeta, o.CopyMetaOpt = f.copyMeta, f.copyMetaOpt
+	o.CopyMeta, o.CopyMetaOpt, o.CheckPrior = f.copyMeta, f.copyMetaOpt, f.checkPrior
 	if err := o.Check(request.CommandLine, request.Commit); err != nil {
 		return nil, optionError(err)
 	}

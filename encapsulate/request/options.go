@@ -48,11 +48,12 @@ type Options struct {
 	Prior       string `json:"-"`
 	KeepBase    string `json:"-"`
 
-	// Output is for the frontend. Store and WriteRef are for the command line: the repository that also keeps the
-	// commit, and a ref to it.
-	Output   string `json:"-"`
-	Store    string `json:"-"`
-	WriteRef string `json:"-"`
+	// Output is for the frontend. The others are for the command line: the repository that also keeps the commit, a ref
+	// to it, and whether the layers of the prior image are read before they are kept.
+	Output     string `json:"-"`
+	Store      string `json:"-"`
+	WriteRef   string `json:"-"`
+	CheckPrior bool   `json:"-"`
 }
 
 // An option has a name, and a function that sets it.
@@ -114,6 +115,9 @@ func (o *Options) Set(name, value string) error {
 	}
 	return nil
 }
+
+// rebalances reports whether layers of the prior image may be opened.
+func (o *Options) rebalances() bool { return o.Rebalance != "" && o.Rebalance != "never" }
 
 func (o *Options) keepsBase() bool { return o.KeepBase != "" && o.KeepBase != "false" }
 

@@ -39,6 +39,8 @@ func TestEveryRuleHasACase(t *testing.T) {
 				switch {
 				case name == "write-ref":
 					o.WriteRef = value
+				case name == "check-prior":
+					o.CheckPrior = true
 				case name == "repo" && door == CommandLine:
 					o.Store = value
 				default:
