@@ -20,6 +20,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/upstream"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/canonjson"
+	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
@@ -88,14 +89,13 @@ func containerConfig(c *object.Commit, opts *Options) (map[string]any, error) {
 		dec := json.NewDecoder(bytes.NewReader(opts.Config))
 		dec.UseNumber()
 		if err := dec.Decode(&config); err != nil {
-			return nil, fmt.Errorf("container configuration: %w", err)
+			return nil, fmt.Errorf("container configuration: %w", jsonplace.Explain(opts.Config, err))
 		}
 		if _, err := dec.Token(); err != io.EOF {
 			return nil, errors.New("container configuration: there is data after the JSON object")
 		}
 		if _, whole := config["rootfs"]; whole || config["Config"] != nil {
-			return nil, errors.New("container configuration: this is the configuration of a whole image: give the object " +
-				"\"config\" in it (jq .config)")
+			return nil, fmt.Errorf("container configuration: %w", checkForeign(opts.Config, ""))
 		}
 		if config == nil {
 			config = map[string]any{}
@@ -145,7 +145,7 @@ func checkContainer(config map[string]any) error {
 	if err != nil {
 		return fmt.Errorf("container configuration: %w", err)
 	}
-	if err := json.Unmarshal(data, &v1.Config{}); err != nil {
+	if err := jsonplace.Unmarshal(data, &v1.Config{}); err != nil {
 		return fmt.Errorf("container configuration: %w", err)
 	}
 	return nil

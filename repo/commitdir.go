@@ -67,6 +67,7 @@ type dirAdder struct {
 	jobs    chan fileJob
 	links   linkMemo
 	dirents []byte
+	device  uint64 // of the directory itself
 	found   []*foundFiles
 	scratch fileScratch // used by the walking goroutine only
 }
@@ -168,6 +169,11 @@ func (a *dirAdder) setMeta(ctx context.Context, node *treeNode, fd int, path str
 	keep, err := a.mod.stat(path, &h)
 	if err != nil || !keep {
 		return false, err
+	}
+	if path == "/" {
+		a.device = st.Dev
+	} else if st.Dev != a.device && KernelMade(fd) {
+		return false, ErrMounted
 	}
 	if a.mod.readXattrs {
 		if h.Xattrs, err = a.scratch.fdXattrs(fd); err != nil {

@@ -50,12 +50,18 @@ type ruleFile struct {
 
 // ParseRules parses a mapping file: YAML or JSON, a list of rules with the keys name, paths, packages, layer ("shared"
 // or "exclusive") and update_interval (days, or daily, weekly, biweekly, monthly, quarterly, yearly). Unknown keys are
-// an error. The error wraps [ErrRules] and names the line.
+// an error. The error wraps [ErrRules] and names the line, and the column if the document has another form.
 func ParseRules(data []byte) ([]Rule, error) {
+	var doc yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(data))
-	dec.KnownFields(true)
+	if err := dec.Decode(&doc); err != nil && err != io.EOF {
+		return nil, fmt.Errorf("%w: %w", ErrRules, err)
+	}
+	if err := checkForm(&doc); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRules, err)
+	}
 	var list []ruleFile
-	if err := dec.Decode(&list); err != nil && err != io.EOF {
+	if err := doc.Decode(&list); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRules, err)
 	}
 	if err := dec.Decode(new(any)); err != io.EOF {
@@ -68,21 +74,85 @@ func ParseRules(data []byte) ([]Rule, error) {
 	for i, f := range list {
 		r, err := f.rule()
 		if err != nil {
-			return nil, fmt.Errorf("%w: line %d: rule %d (%q): %w", ErrRules, lineOf(data, i), i+1, abbreviate(f.Name), err)
+			return nil, fmt.Errorf("%w: line %d: rule %d (%q): %w", ErrRules, lineOf(&doc, i), i+1, abbreviate(f.Name), err)
 		}
 		rules[i] = r
 	}
 	return rules, nil
 }
 
-// lineOf returns the line at which an element of the list in a valid document begins.
-func lineOf(data []byte, index int) int {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(data, &doc); err != nil || len(doc.Content) == 0 || index >= len(doc.Content[0].Content) {
-		return 1
+// The keys of a rule, and whether the value is a list.
+var ruleKeys = map[string]bool{"name": false, "paths": true, "packages": true, "layer": false, "update_interval": false}
+
+// checkForm checks that a document is a list of rules with known keys, and says where it is not. The errors of the YAML
+// package give the names of Go types.
+func checkForm(doc *yaml.Node) error {
+	if len(doc.Content) == 0 || isNull(doc.Content[0]) {
+		return nil
 	}
-	return doc.Content[0].Content[index].Line
+	list := resolved(doc.Content[0])
+	if list.Kind != yaml.SequenceNode {
+		return expected(list, "a list of rules, each beginning with \"- name: \"")
+	}
+	for _, n := range list.Content {
+		r := resolved(n)
+		if r.Kind != yaml.MappingNode {
+			return expected(n, "a rule with the keys name, and paths or packages")
+		}
+		for i := 0; i+1 < len(r.Content); i += 2 {
+			if err := checkPair(r.Content[i], r.Content[i+1]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
+
+func checkPair(key, value *yaml.Node) error {
+	isList, known := ruleKeys[key.Value]
+	v := resolved(value)
+	switch {
+	case key.Tag == "!!merge":
+		return nil
+	case !known:
+		return fmt.Errorf("line %d, column %d: unknown key %q: a rule has name, paths, packages, layer and update_interval",
+			key.Line, key.Column, abbreviate(key.Value))
+	case isNull(v):
+		return nil
+	case !isList && v.Kind != yaml.ScalarNode:
+		return expected(value, key.Value+": one word")
+	case !isList:
+		return nil
+	case v.Kind != yaml.SequenceNode:
+		return expected(value, key.Value+": a list, as in [/usr/lib/app, /etc/app]")
+	}
+	for _, e := range v.Content {
+		if resolved(e).Kind != yaml.ScalarNode || isNull(resolved(e)) {
+			return expected(e, key.Value+": a string")
+		}
+	}
+	return nil
+}
+
+// resolved returns the node that an alias stands for.
+func resolved(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
+
+func expected(n *yaml.Node, what string) error {
+	got := map[yaml.Kind]string{
+		yaml.ScalarNode: "a single value", yaml.SequenceNode: "a list", yaml.MappingNode: "keys with values",
+	}[resolved(n).Kind]
+	return fmt.Errorf("line %d, column %d: %s is expected, not %s", n.Line, n.Column, what, got)
+}
+
+// lineOf returns the line at which an element of the list in a valid document begins.
+func lineOf(doc *yaml.Node, index int) int { return doc.Content[0].Content[index].Line }
 
 func (f *ruleFile) rule() (r Rule, err error) {
 	r = Rule{Name: f.Name, Paths: f.Paths, Packages: f.Packages}

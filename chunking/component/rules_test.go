@@ -66,8 +66,12 @@ func TestErrorsOfMappingFilesNameTheLine(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ text, want string }{
 		"no YAML":             {"- name: a\n  paths: [/x\n", "line "},
-		"no list":             {"name: a\n", "line 1"},
-		"an unknown key":      {"- name: a\n  paths: [/x]\n- name: b\n  path: /y\n", "line 4: field path not found"},
+		"no list":             {"name: a\n", "line 1, column 1: a list of rules, each beginning with \"- name: \""},
+		"no rule":             {"- name: a\n  paths: [/x]\n- b\n", "line 3, column 3: a rule with the keys name"},
+		"a path for paths":    {"- name: a\n  paths: /x\n", "line 2, column 10: paths: a list"},
+		"keys for a path":     {"- name: a\n  paths: [/x, {y: z}]\n", "line 2, column 15: paths: a string"},
+		"a list for a name":   {"- name: [a]\n", "line 1, column 9: name: one word"},
+		"an unknown key":      {"- name: a\n  paths: [/x]\n- name: b\n  path: /y\n", "line 4, column 3: unknown key \"path\""},
 		"a key twice":         {"- name: a\n  name: b\n  paths: [/x]\n", "line 2"},
 		"no name":             {"- name: a\n  paths: [/x]\n- paths: [/x]\n", "line 3: rule 2"},
 		"a name with a comma": {"- name: a,b\n  paths: [/x]\n", "line 1: rule 1"},
@@ -81,7 +85,7 @@ func TestErrorsOfMappingFilesNameTheLine(t *testing.T) {
 		"an interval of zero":   {"- name: a\n  paths: [/x]\n  update_interval: 0\n", "give days, or daily"},
 		"an interval too long":  {"- name: a\n  paths: [/x]\n  update_interval: 99999\n", "give days, or daily"},
 		"a second document":     {"- name: a\n  paths: [/x]\n---\n- name: b\n  paths: [/y]\n", "something after the list"},
-		"JSON with a wrong key": {"[\n{\"name\": \"a\",\n\"pahts\": []}]", "line 3"},
+		"JSON with a wrong key": {"[\n{\"name\": \"a\",\n\"pahts\": []}]", "line 3, column 1: unknown key \"pahts\""},
 		"too many":              {strings.Repeat("- {name: a, paths: [/x]}\n", 10_001), "more than"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -91,6 +95,18 @@ func TestErrorsOfMappingFilesNameTheLine(t *testing.T) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
 		})
+	}
+}
+
+func TestAliasesAndMergesInMappingFiles(t *testing.T) {
+	t.Parallel()
+	rules := parse(t, "- &a {name: a, paths: &p [/x]}\n- {<<: *a, name: b}\n- {name: c, paths: *p}\n")
+	var names []string
+	for _, r := range rules {
+		names = append(names, r.Name+" "+strings.Join(r.Paths, " "))
+	}
+	if diff := cmp.Diff([]string{"a /x", "b /x", "c /x"}, names); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
+	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
@@ -61,7 +62,7 @@ func ParseContentMeta(data []byte) (*ContentMeta, error) {
 		Mapping orderedStrings    `json:"mapping"`
 		Ordered *bool             `json:"ordered"`
 	}
-	if err := json.Unmarshal(data, &doc); err != nil {
+	if err := unmarshal(data, &doc); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrContentMeta, err)
 	}
 	if doc.Version != contentMetaVersion {
@@ -102,7 +103,7 @@ func ParseLibraryContentMeta(data []byte) (*Mapping, error) {
 		Map      orderedStrings         `json:"map"`
 		Specific map[string][][2]string `json:"specific"`
 	}
-	if err := json.Unmarshal(data, &doc); err != nil {
+	if err := unmarshal(data, &doc); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrContentMeta, err)
 	}
 	m := &Mapping{Packages: doc.Packages}
@@ -128,6 +129,34 @@ func ParseLibraryContentMeta(data []byte) (*Mapping, error) {
 	return m, nil
 }
 
+// unmarshal parses a file, with errors that say where the mistake is.
+func unmarshal(data []byte, doc any) error {
+	err := jsonplace.Unmarshal(data, doc)
+	if _, ok := errors.AsType[*time.ParseError](err); ok {
+		return jsonplace.At(data, jsonplace.Value(data, "created"), "created", "a time such as 2026-01-02T03:04:05Z is expected")
+	}
+	bad, ok := errors.AsType[*orderedError](err)
+	if !ok {
+		return err
+	}
+	// The decoder does not tell what it was decoding.
+	for _, key := range []string{"layers", "mapping", "map"} {
+		if at := jsonplace.Value(data, key); bytes.HasPrefix(data[at:], bad.data) {
+			return jsonplace.At(data, at+bad.offset, key, bad.why)
+		}
+	}
+	return err
+}
+
+// orderedError is an error at an offset of the JSON value data.
+type orderedError struct {
+	data   []byte
+	offset int64
+	why    string
+}
+
+func (e *orderedError) Error() string { return e.why }
+
 // orderedStrings is a JSON object of strings whose order matters. A repeated key is an error, and so is a repeated
 // object.
 type orderedStrings []struct{ key, value string }
@@ -135,34 +164,41 @@ type orderedStrings []struct{ key, value string }
 // UnmarshalJSON implements [json.Unmarshaler].
 func (o *orderedStrings) UnmarshalJSON(data []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return fmt.Errorf("an object of strings is expected")
+	var at int64
+	wrong := func(format string, args ...any) error {
+		return &orderedError{bytes.Clone(data), at, fmt.Sprintf(format, args...)}
+	}
+	if data[0] != '{' {
+		return wrong("an object of strings is expected")
+	}
+	if _, err := dec.Token(); err != nil {
+		return err
 	}
 	if *o != nil {
-		return fmt.Errorf("the object of strings occurs twice")
+		return wrong("it occurs twice")
 	}
 	*o = orderedStrings{}
 	seen := map[string]bool{}
 	for dec.More() {
 		var e struct{ key, value string }
 		var ok bool
+		at = dec.InputOffset()
 		k, err := dec.Token()
 		if err != nil {
 			return err
 		}
-		e.key, ok = k.(string)
-		if !ok {
-			return fmt.Errorf("an object of strings is expected")
+		if e.key, ok = k.(string); !ok {
+			return wrong("an object of strings is expected")
 		}
 		v, err := dec.Token()
 		if err != nil {
 			return err
 		}
 		if e.value, ok = v.(string); !ok {
-			return fmt.Errorf("%s: a string is expected", e.key)
+			return wrong("%s: a string is expected", e.key)
 		}
 		if seen[e.key] {
-			return fmt.Errorf("%q occurs twice", e.key)
+			return wrong("%q occurs twice", e.key)
 		}
 		seen[e.key] = true
 		*o = append(*o, e)

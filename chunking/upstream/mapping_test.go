@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -59,21 +60,28 @@ func TestAnObjectWithoutComponentIsAnError(t *testing.T) {
 func TestContentMetaThatIsRefused(t *testing.T) {
 	t.Parallel()
 	const obj = `"0000000000000000000000000000000000000000000000000000000000000001"`
-	for name, text := range map[string]string{
-		"no JSON":                `{`,
-		"another version":        `{"version":2,"layers":{},"mapping":{}}`,
-		"ordered":                `{"version":1,"layers":{},"mapping":{},"ordered":true}`,
-		"an unknown layer":       `{"version":1,"layers":{"a":"A"},"mapping":{` + obj + `:"b"}}`,
-		"no checksum":            `{"version":1,"layers":{"a":"A"},"mapping":{"xyz":"a"}}`,
-		"an object twice":        `{"version":1,"layers":{"a":"A"},"mapping":{` + obj + `:"a",` + obj + `:"a"}}`,
-		"a layer twice":          `{"version":1,"layers":{"a":"A","a":"B"},"mapping":{}}`,
-		"the layers twice":       `{"version":1,"layers":{"a":"A"},"layers":{"a":"A"},"mapping":{}}`,
-		"a layer without name":   `{"version":1,"layers":{"a":null},"mapping":{}}`,
-		"layers that are a list": `{"version":1,"layers":[],"mapping":{}}`,
-		"an invalid time":        `{"version":1,"created":"yesterday","layers":{},"mapping":{}}`,
+	for name, c := range map[string]struct{ text, want string }{
+		"no JSON":          {`{`, "line 1, column 1: this is not JSON"},
+		"another version":  {`{"version":2,"layers":{},"mapping":{}}`, "unsupported metadata version"},
+		"ordered":          {`{"version":1,"layers":{},"mapping":{},"ordered":true}`, "ordered mapping"},
+		"an unknown layer": {`{"version":1,"layers":{"a":"A"},"mapping":{` + obj + `:"b"}}`, `mapped to layer "b"`},
+		"no checksum":      {`{"version":1,"layers":{"a":"A"},"mapping":{"xyz":"a"}}`, "mapping: "},
+		"an object twice": {`{"version":1,"layers":{"a":"A"},"mapping":{` + obj + `:"a",` + obj + `:"a"}}`,
+			`line 1, column 115: mapping: "00000`},
+		"a layer twice":    {`{"version":1,"layers":{"a":"A","a":"B"},"mapping":{}}`, `line 1, column 32: layers: "a" occurs twice`},
+		"the layers twice": {`{"version":1,"layers":{"a":"A"},"layers":{"a":"A"},"mapping":{}}`, "layers: it occurs twice"},
+		"a layer without name": {"{\"version\":1,\n\"layers\":{\"a\":null},\"mapping\":{}}",
+			"line 2, column 11: layers: a: a string is expected"},
+		"layers that are a list": {`{"version":1,"layers":[],"mapping":{}}`,
+			"line 1, column 23: layers: an object of strings is expected"},
+		"a version that is a word": {`{"version":"1"}`,
+			"line 1, column 12: version: a whole number that is not negative is expected, not a string"},
+		"an invalid time": {`{"version":1,"created":"yesterday","layers":{},"mapping":{}}`,
+			"line 1, column 24: created: a time such as"},
 	} {
-		if _, err := upstream.ParseContentMeta([]byte(text)); !errors.Is(err, upstream.ErrContentMeta) {
-			t.Errorf("%s: %v, want ErrContentMeta", name, err)
+		_, err := upstream.ParseContentMeta([]byte(c.text))
+		if !errors.Is(err, upstream.ErrContentMeta) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want ErrContentMeta that says %q", name, err, c.want)
 		}
 	}
 }

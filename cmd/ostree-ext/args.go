@@ -39,10 +39,28 @@ func makeGroup(c *cobra.Command) {
 // unknownCommand returns the error for a name that is not a command of the group c.
 func unknownCommand(c *cobra.Command, name string) error {
 	hint := ""
-	if like := c.SuggestionsFor(name); len(like) > 0 {
+	like := c.SuggestionsFor(name)
+	if len(like) == 0 {
+		like = elsewhere(c.Root(), name)
+	}
+	if len(like) > 0 {
 		hint = "; did you mean " + strings.Join(like, " or ") + "?"
 	}
 	return usagef("unknown command %q for %q%s", name, c.CommandPath(), hint)
+}
+
+// elsewhere returns the commands below c that have a name or one like it, with the names of their groups.
+func elsewhere(c *cobra.Command, name string) (found []string) {
+	for _, group := range c.Commands() {
+		if !group.HasSubCommands() || group.Name() == "completion" {
+			continue
+		}
+		for _, like := range group.SuggestionsFor(name) {
+			found = append(found, "'"+group.CommandPath()+" "+like+"'")
+		}
+		found = append(found, elsewhere(group, name)...)
+	}
+	return found
 }
 
 // addStandardCommands adds cobra's help and completion commands. Cobra would add them when the program runs, which is
@@ -98,7 +116,7 @@ func strict(c *cobra.Command) {
 	}
 	once := func(f *pflag.Flag) {
 		if _, list := f.Value.(pflag.SliceValue); !list {
-			f.Value = &onceValue{Value: f.Value}
+			f.Value = &onceValue{Value: f.Value, mayBeEmpty: slices.Contains(mayBeEmpty, f.Name)}
 		}
 	}
 	c.PersistentFlags().VisitAll(once)
@@ -120,6 +138,8 @@ func flagError(err error) error {
 		switch {
 		case errors.Is(err, errRepeated):
 			return usagef("%s may not be given more than once", name)
+		case errors.Is(err, errEmpty):
+			return usagef("%s needs a value, and '' is empty: give one, or leave %s out", name, name)
 		case errors.Is(err, strconv.ErrSyntax):
 			return usagef("invalid value '%s' for '%s': not a %s", e.GetValue(), name, kindOf(e.GetFlag().Value))
 		case errors.Is(err, strconv.ErrRange):
@@ -176,17 +196,28 @@ func exclusive(fs *pflag.FlagSet) error {
 	return err
 }
 
-var errRepeated = errors.New("given more than once")
+var (
+	errRepeated = errors.New("given more than once")
+	// A script passes an empty value if a variable is not set. It is not the same as no value.
+	errEmpty = errors.New("empty")
+)
+
+// mayBeEmpty are the options whose value is free text.
+var mayBeEmpty = []string{"subject", "body"}
 
 // onceValue is a value that can be set only once, since it would be a guess which of two values is meant.
 type onceValue struct {
 	pflag.Value
-	set bool
+	set        bool
+	mayBeEmpty bool
 }
 
 func (v *onceValue) Set(s string) error {
 	if v.set {
 		return errRepeated
+	}
+	if s == "" && !v.mayBeEmpty {
+		return errEmpty
 	}
 	v.set = true
 	return v.Value.Set(s)

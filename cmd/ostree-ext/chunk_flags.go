@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -59,6 +60,8 @@ func optionError(err error) error {
 	switch {
 	case !ok:
 		return err
+	case e.Value != nil && e.Options[0] == "keep-base":
+		return usagef("invalid value '%s' for '--keep-base': name the base image", *e.Value)
 	case e.Value != nil:
 		return usagef("invalid value '%s' for '--%s': %s", *e.Value, e.Options[0], e.Why)
 	}
@@ -98,8 +101,8 @@ func (a *app) openPrior(
 	switch {
 	case o.Prior != "":
 		var err error
-		if ref, err = parseEitherReference(o.Prior); err != nil {
-			return nil, fmt.Errorf("--prior: %w", err)
+		if ref, err = parsePrior(o.Prior); err != nil {
+			return nil, err
 		}
 	case destination != nil && !dest.IsStream(*destination):
 		ref = imgref.Unverified(*destination)
@@ -152,6 +155,31 @@ func closeImage(image *oci.Image) error {
 		return nil
 	}
 	return image.Close()
+}
+
+// parsePrior parses the reference of a prior image that is not a file.
+func parsePrior(name string) (imgref.OstreeImageReference, error) {
+	ref, err := parseEitherReference("--prior", name)
+	if err != nil && !strings.Contains(name, ":") {
+		if _, missing := os.Stat(name); missing != nil {
+			err = usagef("%w (there is no file of that name)", err)
+		}
+	}
+	return ref, err
+}
+
+// checkImages checks the names of the images that options give, before any work is done.
+func checkImages(o *request.Options) error {
+	if o.KeepBase != "" {
+		if _, err := parseEitherReference("--keep-base", o.KeepBase); err != nil {
+			return err
+		}
+	}
+	if o.Prior == "" || o.Prior == "none" || isFile(o.Prior) {
+		return nil
+	}
+	_, err := parsePrior(o.Prior)
+	return err
 }
 
 // isFile reports whether there is a file, or a pipe, with a name.

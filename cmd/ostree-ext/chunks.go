@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -18,7 +19,6 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/output"
 	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
-	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
 func newChunksCommand(a *app) *cobra.Command {
@@ -80,7 +80,9 @@ func (f *contentFlags) plan(
 	kind := f.tree.kind()
 	switch {
 	case f.repo == "" && len(rev) > 0:
-		return nil, nil, usagef("%s: a commit needs --repo", rev[0])
+		return nil, nil, usagef("%s: a commit needs --repo, a directory --rootfs, and an image --from", rev[0])
+	case f.repo == "" && !f.tree.named():
+		return nil, nil, usagef("name the input: --rootfs=DIR, --from=IMGREF, or --repo=REPO with a REV")
 	case f.repo != "" && (len(rev) != 1 || f.tree.named()):
 		return nil, nil, usagef("--repo needs the commit's REV, and excludes --rootfs and --from")
 	case f.repo != "":
@@ -88,6 +90,12 @@ func (f *contentFlags) plan(
 	}
 	if err := o.Check(request.CommandLine, kind); err != nil {
 		return nil, nil, optionError(err)
+	}
+	if err := checkImages(&o); err != nil {
+		return nil, nil, err
+	}
+	if err := a.checkFetch(f.flags, &f.fetch.Registry, f.tree.from, o.Prior); err != nil {
+		return nil, nil, err
 	}
 	files, err := a.readFiles(ctx, &o)
 	if err != nil {
@@ -116,13 +124,13 @@ func (f *contentFlags) open(
 		}
 		return opened.Opened, opened.close, nil
 	}
-	r, err := repo.Open(f.repo)
+	r, err := openRepo("--repo", f.repo)
 	if err != nil {
 		return in, nil, err
 	}
 	in.Source = r
 	in.Commit, err = r.ResolveRev(rev[0])
-	return in, r.Close, err
+	return in, r.Close, withRefs(err, f.repo)
 }
 
 // both returns a function that calls f and g and returns the first error.
@@ -158,8 +166,11 @@ The layers are then those besides the commit's, and --max-layers is their number
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if list != "" {
-				if f.repo != "" || f.tree.named() || len(args) > 0 {
-					return usagef("--components excludes --repo, --rootfs and --from")
+				if len(args) > 0 {
+					return usagef("unexpected argument: %s", args[0])
+				}
+				if err := f.onlyList(); err != nil {
+					return err
 				}
 				r, err := f.planList(cmd.Context(), a, list)
 				if err != nil {
@@ -183,7 +194,21 @@ The layers are then those besides the commit's, and --max-layers is their number
 	f.add(a, c)
 	c.Flags().StringVar(&list, "components", "", "`FILE` with a list of components, JSON, possibly compressed with gzip")
 	out.add(c.Flags(), true)
+	c.MarkFlagsMutuallyExclusive("json", "html")
 	return c
+}
+
+// onlyList returns a usage error if a flag is given that has no effect with --components.
+func (f *contentFlags) onlyList() (err error) {
+	effective := []string{
+		"components", "max-layers", "single-layer", "packing", "update-interval", "json", "html", "quiet", "debug",
+	}
+	f.flags.Visit(func(flag *pflag.Flag) {
+		if !slices.Contains(effective, flag.Name) {
+			err = usagef("--components excludes --%s", flag.Name)
+		}
+	})
+	return err
 }
 
 func (f *contentFlags) planList(ctx context.Context, a *app, name string) (*report.Layers, error) {
@@ -212,12 +237,9 @@ func (f *contentFlags) planList(ctx context.Context, a *app, name string) (*repo
 	return r, nil
 }
 
-// withImage calls use with an image, and closes it.
-func withImage(ctx context.Context, arg string, fetch source.Options, use func(*oci.Image) error) (err error) {
-	if err := checkFetch(&fetch.Registry); err != nil {
-		return err
-	}
-	image, err := openImage(ctx, arg, fetch)
+// withImage calls use with an image, and closes it. what is the name of the argument that names the image.
+func withImage(ctx context.Context, what, arg string, fetch source.Options, use func(*oci.Image) error) (err error) {
+	image, err := openImage(ctx, what, arg, fetch)
 	if err != nil {
 		return err
 	}
@@ -237,13 +259,17 @@ that this program writes, and the annotations that ostree-ext, rpm-ostree and ch
   ostree-ext chunks show oci:layout:latest --html=layers.html`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withImage(cmd.Context(), args[0], fetch, func(image *oci.Image) error {
+			if err := a.checkFetch(cmd.Flags(), &fetch.Registry, args...); err != nil {
+				return err
+			}
+			return withImage(cmd.Context(), "<IMGREF>", args[0], fetch, func(image *oci.Image) error {
 				return a.printLayers(cmd.Context(), report.OfImage(image), out, args[0])
 			})
 		},
 	}
 	fetchFlags(a, c.Flags(), &fetch.Registry)
 	out.add(c.Flags(), true)
+	c.MarkFlagsMutuallyExclusive("json", "html")
 	return c
 }
 
@@ -259,8 +285,14 @@ components that changed them, and lists the components that were changed, added 
   ostree-ext chunks diff oci:layout:old oci:layout:new --html=update.html`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withImage(cmd.Context(), args[0], fetch, func(from *oci.Image) error {
-				return withImage(cmd.Context(), args[1], fetch, func(to *oci.Image) error {
+			if err := a.checkFetch(cmd.Flags(), &fetch.Registry, args...); err != nil {
+				return err
+			}
+			if _, err := parseEitherReference("<NEW>", args[1]); err != nil {
+				return err
+			}
+			return withImage(cmd.Context(), "<OLD>", args[0], fetch, func(from *oci.Image) error {
+				return withImage(cmd.Context(), "<NEW>", args[1], fetch, func(to *oci.Image) error {
 					d := report.Diff(from, to)
 					if out.html != "" {
 						title := args[0] + " to " + args[1] + ": " + sizes.Format(int64(d.Download)) + " to download"
@@ -276,6 +308,7 @@ components that changed them, and lists the components that were changed, added 
 	}
 	fetchFlags(a, c.Flags(), &fetch.Registry)
 	out.add(c.Flags(), true)
+	c.MarkFlagsMutuallyExclusive("json", "html")
 	return c
 }
 

@@ -38,11 +38,3 @@ func insecureFlag(fs *pflag.FlagSet, o *access.Options) {
 	fs.BoolVar(&o.InsecureSkipTLSVerify, "insecure-skip-tls-verification", false,
 		"accept any certificate, and use plain HTTP if HTTPS is not answered")
 }
-
-// checkFetch returns a usage error if the options contradict each other.
-func checkFetch(o *access.Options) error {
-	if o.Check() != nil {
-		return usagef("--auth-anonymous and --authfile: choose one")
-	}
-	return nil
-}

@@ -25,17 +25,19 @@ import (
 
 // buildFlags are the options of container build.
 type buildFlags struct {
-	tree       treeFlags
-	image      imageFlags
-	names      []string
-	digestFile string
-	asJSON     bool
-	checkPrior bool
-	fetch      source.Options
+	tree treeFlags
+	// destination is the name of the argument that says where to write to.
+	destination string
+	image       imageFlags
+	names       []string
+	digestFile  string
+	asJSON      bool
+	checkPrior  bool
+	fetch       source.Options
 }
 
 func newBuildCommand(a *app) *cobra.Command {
-	var f buildFlags
+	f := buildFlags{destination: "<IMGREF>"}
 	c := &cobra.Command{
 		Use:   "build (--rootfs=DIR | --from=IMGREF) IMGREF",
 		Short: "Make an image of a root filesystem or of another image, split by content, and print its digest",
@@ -77,7 +79,7 @@ func newRechunkCommand(a *app) *cobra.Command {
 		Example: `  ostree-ext rechunk docker://registry.example/app:build docker://registry.example/app:latest`,
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f.tree.from = args[0]
+			f.tree.from, f.tree.source, f.destination = args[0], "<SRC>", "<DST>"
 			return a.build(cmd, args[1], &f)
 		},
 	}
@@ -113,9 +115,6 @@ type built struct {
 
 func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 	ctx := cmd.Context()
-	if err := checkFetch(&f.fetch.Registry); err != nil {
-		return err
-	}
 	o, err := readOptions(cmd.Flags())
 	if err != nil {
 		return err
@@ -125,11 +124,21 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 	if err := o.Check(request.CommandLine, f.tree.kind()); err != nil {
 		return optionError(err)
 	}
-	ref, err := parseImageReference(arg)
+	if err := checkImages(&o); err != nil {
+		return err
+	}
+	if err := checkStore(cmd, &o); err != nil {
+		return err
+	}
+	ref, err := parseDestination(f.destination, arg)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(a.checkArchive(ref), checkNames(ref, f.names)); err != nil {
+	err = a.checkFetch(cmd.Flags(), &f.fetch.Registry, arg, f.tree.from, o.Prior, o.KeepBase)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(a.checkOutputs(cmd.Flags(), ref, f.digestFile), checkNames(ref, f.names)); err != nil {
 		return err
 	}
 	opts := plan.Options{}
@@ -284,6 +293,14 @@ func sourceDateEpoch(other time.Time) (time.Time, error) {
 		return repo.SourceDateEpoch(s)
 	}
 	return other, nil
+}
+
+// checkStore checks, before any work is done, that the commit can be stored where the options say.
+func checkStore(cmd *cobra.Command, o *request.Options) error {
+	if err := checkWriteRef(cmd, o.WriteRef); err != nil || o.Store == "" {
+		return err
+	}
+	return withRepo(o.Store, func(*repo.Repo) error { return nil })
 }
 
 // keepCommit stores the commit of an image in the repository of the options, if there is one. The commit was made from

@@ -53,11 +53,17 @@ commit becomes a single layer. With --contentmeta the content is split as that f
 			if err != nil {
 				return err
 			}
-			ref, err := parseImageReference(args[1])
+			ref, err := parseDestination("<IMGREF>", args[1])
 			if err != nil {
+				if _, other := imgref.ParseImageReference(args[0]); other == nil {
+					err = usagef("REV comes first: did you mean '%s %s'?", args[1], args[0])
+				}
 				return err
 			}
-			if err := errors.Join(a.checkArchive(ref), checkNames(ref, f.names)); err != nil {
+			if err := a.checkFetch(cmd.Flags(), &f.registry, args[1], o.Prior); err != nil {
+				return err
+			}
+			if err := errors.Join(a.checkOutputs(cmd.Flags(), ref, f.digestFile), checkNames(ref, f.names)); err != nil {
 				return err
 			}
 			return withRepo(f.repo, func(r *repo.Repo) error { return a.encapsulate(cmd, r, args[0], ref, o, &f) })
@@ -91,7 +97,7 @@ func (f *encapsulateFlags) options(fs *pflag.FlagSet) (*request.Options, error) 
 	if err := o.Check(request.CommandLine, request.Commit); err != nil {
 		return nil, optionError(err)
 	}
-	return &o, nil
+	return &o, checkImages(&o)
 }
 
 // encapsulated is the result of container encapsulate.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -34,10 +33,10 @@ ostree-unverified-image:TRANSPORT:NAME. This version refuses references that req
   ostree-ext container unencapsulate --repo=repo ostree-unverified-image:oci-archive:os.ociarchive`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkFetch(&fetch.Registry); err != nil {
+			if err := a.checkFetch(cmd.Flags(), &fetch.Registry, args...); err != nil {
 				return err
 			}
-			from, err := parseOstreeReference(args[0])
+			from, err := parseOstreeReference("<OSTREEIMGREF>", args[0])
 			if err != nil {
 				return err
 			}
@@ -69,37 +68,6 @@ ostree-unverified-image:TRANSPORT:NAME. This version refuses references that req
 	return c
 }
 
-// parseImageReference parses the argument that says where to write an image. A mistake is a usage error.
-func parseImageReference(arg string) (imgref.ImageReference, error) {
-	ref, err := imgref.ParseImageReference(arg)
-	if err == nil {
-		return ref, nil
-	}
-	if other, otherErr := imgref.ParseOstreeImageReference(arg); otherErr == nil {
-		return ref, usagef("invalid value '%s' for '<IMGREF>': %w; did you mean '%s'?", arg, err, other.Image)
-	}
-	if host, _, ok := strings.Cut(arg, "/"); ok && (strings.ContainsAny(host, ".:") || host == "localhost") {
-		return ref, usagef("invalid value '%s' for '<IMGREF>': %w; did you mean 'docker://%s'?", arg, err, arg)
-	}
-	return ref, usagef("invalid value '%s' for '<IMGREF>': %w", arg, err)
-}
-
-// parseOstreeReference parses an argument that says where an image is and how it is verified. A mistake is a usage
-// error.
-func parseOstreeReference(arg string) (imgref.OstreeImageReference, error) {
-	ref, err := imgref.ParseOstreeImageReference(arg)
-	if err == nil {
-		return ref, nil
-	}
-	if other, otherErr := imgref.ParseImageReference(arg); otherErr == nil {
-		meant, otherErr := imgref.ParseOstreeImageReference("ostree-unverified-image:" + other.String())
-		if otherErr == nil {
-			return ref, usagef("invalid value '%s' for '<OSTREEIMGREF>': %w; did you mean '%s'?", arg, err, meant)
-		}
-	}
-	return ref, usagef("invalid value '%s' for '<OSTREEIMGREF>': %w", arg, err)
-}
-
 func newInfoCommand(a *app) *cobra.Command {
 	var asJSON bool
 	var fetch source.Options
@@ -109,10 +77,10 @@ func newInfoCommand(a *app) *cobra.Command {
 		Example: "  ostree-ext container info ostree-unverified-registry:registry.example/os:latest",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkFetch(&fetch.Registry); err != nil {
+			if err := a.checkFetch(cmd.Flags(), &fetch.Registry, args...); err != nil {
 				return err
 			}
-			ref, err := parseOstreeReference(args[0])
+			ref, err := parseOstreeReference("<OSTREEIMGREF>", args[0])
 			if err != nil {
 				return err
 			}
@@ -152,15 +120,19 @@ func newCompareCommand(a *app) *cobra.Command {
       ostree-unverified-registry:registry.example/os:2`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkFetch(&fetch.Registry); err != nil {
+			if err := a.checkFetch(cmd.Flags(), &fetch.Registry, args...); err != nil {
+				return err
+			}
+			old, err := parseOstreeReference("<OLD>", args[0])
+			if err != nil {
+				return err
+			}
+			updated, err := parseOstreeReference("<NEW>", args[1])
+			if err != nil {
 				return err
 			}
 			var infos [2]*container.ImageInfo
-			for i, arg := range args {
-				ref, err := parseOstreeReference(arg)
-				if err != nil {
-					return err
-				}
+			for i, ref := range []imgref.OstreeImageReference{old, updated} {
 				if infos[i], err = imageInfo(cmd.Context(), ref, fetch); err != nil {
 					return err
 				}

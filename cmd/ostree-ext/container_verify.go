@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ostree-ext/ostree-ext-go/container"
-	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 )
@@ -30,10 +29,10 @@ are stored in a directory below $TMPDIR until the command ends. Signatures are n
   ostree-ext container verify --json oci:layout:latest`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkFetch(&fetch.Registry); err != nil {
+			if err := a.checkFetch(cmd.Flags(), &fetch.Registry, args...); err != nil {
 				return err
 			}
-			image, err := openImage(cmd.Context(), args[0], fetch)
+			image, err := openImage(cmd.Context(), "<IMGREF>", args[0], fetch)
 			if err != nil {
 				return err
 			}
@@ -59,16 +58,6 @@ are stored in a directory below $TMPDIR until the command ends. Signatures are n
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
 	fetchFlags(a, c.Flags(), &fetch.Registry)
 	return c
-}
-
-// parseEitherReference parses an argument that says where an image is. It may begin with how the image is verified; if
-// not, it is not verified.
-func parseEitherReference(arg string) (imgref.OstreeImageReference, error) {
-	if ref, err := imgref.ParseOstreeImageReference(arg); err == nil {
-		return ref, nil
-	}
-	ref, err := parseImageReference(arg)
-	return imgref.Unverified(ref), err
 }
 
 // describeVerification returns the result as text.

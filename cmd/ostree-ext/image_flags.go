@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -57,17 +57,23 @@ func (f *imageFlags) options(ctx context.Context, a *app, opts *encapsulate.Opti
 	}
 	if f.platform != "" {
 		p, err := platforms.Parse(f.platform)
-		if err != nil {
-			return usagef("invalid value '%s' for '--platform': %w", f.platform, err)
-		}
-		if p = platforms.Normalize(p); p.OS != "linux" || !slices.Contains(architectures, p.Architecture) {
+		if p = platforms.Normalize(p); err != nil || p.OS != "linux" || !slices.Contains(architectures, p.Architecture) {
 			return usagef("invalid value '%s' for '--platform': give linux with one of %s", f.platform,
 				strings.Join(architectures, ", "))
 		}
 		opts.Platform = &p
 	}
-	opts.Config, err = a.readFile(ctx, "config", f.config)
-	return err
+	if opts.Config, err = a.readFile(ctx, "config", f.config); err != nil || f.config == "" {
+		return err
+	}
+	unknown, err := encapsulate.CheckConfig(opts.Config)
+	if err != nil {
+		return fmt.Errorf("--config: %s: %w", f.config, err)
+	}
+	for _, k := range unknown {
+		a.warn(fmt.Sprintf("--config: %s: no container program knows the key %q: it is kept as it is", f.config, k))
+	}
+	return nil
 }
 
 // architectures are those of Linux that Go has a name for.
@@ -84,8 +90,8 @@ func keyValues(what string, args []string) (map[string]string, error) {
 	m := make(map[string]string, len(args))
 	for _, arg := range args {
 		k, v, ok := strings.Cut(arg, "=")
-		if !ok {
-			return nil, &usageError{errors.New("missing '=' in " + what + " " + arg)}
+		if !ok || k == "" {
+			return nil, usagef("invalid value '%s' for '--%s': give KEY=VALUE", arg, what)
 		}
 		m[k] = v
 	}

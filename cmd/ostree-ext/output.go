@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/spf13/pflag"
 
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
@@ -77,6 +78,9 @@ func (a *app) readFile(ctx context.Context, flag, name string) (data []byte, err
 	if err != nil {
 		return nil, fmt.Errorf("--%s: %w", flag, err)
 	}
+	if len(data) == 0 {
+		return nil, fmt.Errorf("--%s: %s is empty", flag, name)
+	}
 	return data, nil
 }
 
@@ -85,10 +89,23 @@ const aboutStdout = `oci-archive:-[:TAG] and docker-archive:-[:REF] write to sta
 printed to standard error. A target that is not a regular file, such as a pipe, is written to as a
 stream. If it is a symbolic link, the link stays and the file that it points to is replaced.`
 
-// checkArchive returns a usage error if an archive would be written to a terminal.
-func (a *app) checkArchive(ref imgref.ImageReference) error {
+// checkOutputs checks, before any work is done, where an image and its digest are written to. It returns a usage error
+// if an archive would be written to a terminal, and warns about options that the transport has no place for.
+func (a *app) checkOutputs(fs *pflag.FlagSet, ref imgref.ImageReference, digestFile string) error {
 	if a.isStdout(ref) && isTerminal(a.out) {
 		return usagef("standard output is a terminal: send the archive to a file or a program")
+	}
+	if digestFile != "" {
+		if _, err := output.Open(digestFile); err != nil {
+			return fmt.Errorf("--digestfile: %w", err)
+		}
+	}
+	if ref.Transport == imgref.DockerArchive {
+		for _, name := range []string{"annotation", "compression", "compression-level", "compression-fast"} {
+			if fs.Changed(name) {
+				a.warn("--" + name + " has no effect: a Docker archive has neither annotations nor compressed layers")
+			}
+		}
 	}
 	return nil
 }

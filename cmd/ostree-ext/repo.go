@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -38,12 +40,44 @@ func withRepo(flag string, f func(*repo.Repo) error) (err error) {
 	if err != nil {
 		return err
 	}
-	r, err := repo.Open(path)
+	what := "--repo"
+	if flag == "" {
+		what = "OSTREE_REPO"
+	}
+	r, err := openRepo(what, path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	return f(r)
+	return withRefs(f(r), path)
+}
+
+// openRepo opens the repository that a flag, an argument or a variable names. what is its name.
+func openRepo(what, path string) (*repo.Repo, error) {
+	r, err := repo.Open(path)
+	if err == nil {
+		return r, nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, missing := os.Stat(path); missing != nil {
+			return nil, fmt.Errorf("%s: %w; 'ostree-ext repo init --repo=%s' makes a repository", what, err, path)
+		}
+		return nil, fmt.Errorf("%s: %s is not an OSTree repository: %w", what, path, err)
+	}
+	return nil, fmt.Errorf("%s: %w", what, err)
+}
+
+// hintedError is an error that already says where refs are listed.
+type hintedError struct{ error }
+
+func (e hintedError) Unwrap() error { return e.error }
+
+// withRefs adds to the error about a ref that does not exist how to list those of the repository.
+func withRefs(err error, path string) error {
+	if _, ok := errors.AsType[hintedError](err); ok || !errors.Is(err, repo.ErrRefNotFound) {
+		return err
+	}
+	return hintedError{fmt.Errorf("%w: 'ostree-ext repo refs --repo=%s' lists the refs", err, path)}
 }
 
 // checkWriteRef checks the value of --write-ref. It refuses an empty value, which a script may pass if a variable is

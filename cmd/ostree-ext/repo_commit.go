@@ -53,11 +53,15 @@ time, options and input, the commit is the same as that of 'ostree commit'.`,
 					return err
 				}
 			}
+			path, err := repoPath(f.repo)
+			if err != nil {
+				return err
+			}
 			return withRepo(f.repo, func(r *repo.Repo) error {
 				rev, stats, err := f.commit(cmd.Context(), r, args)
-				if errors.Is(err, repo.ErrNoKernel) || errors.Is(err, repo.ErrSpecialFile) {
+				if ordinaryTree(err) {
 					return fmt.Errorf("%w; 'ostree-ext container build --format=ostree --rootfs=%s --repo=%s IMGREF' commits an "+
-						"ordinary root filesystem as that of an operating system", err, args[0], f.repo)
+						"ordinary root filesystem as that of an operating system", err, args[0], path)
 				}
 				if err != nil {
 					return err
@@ -96,7 +100,13 @@ time, options and input, the commit is the same as that of 'ostree commit'.`,
 	fs.BoolVar(&f.noXattrs, "no-xattrs", false, "leave extended attributes out")
 	fs.BoolVar(&f.readOnlyExecutables, "mode-ro-executables", false, "clear the write bits of executable files")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
+	c.MarkFlagsMutuallyExclusive("bind-ref", "no-bindings")
 	return c
+}
+
+// ordinaryTree reports whether an error is about a tree that is not prepared for a commit.
+func ordinaryTree(err error) bool {
+	return errors.Is(err, repo.ErrNoKernel) || errors.Is(err, repo.ErrSpecialFile)
 }
 
 // committed is the result of a commit.
@@ -170,7 +180,7 @@ func (f *commitFlags) writeTree(
 	if f.base != "" {
 		base, err := r.ResolveRev(f.base)
 		if err != nil {
-			return err
+			return fmt.Errorf("--base: %w", err)
 		}
 		if tree, err = repo.TreeFromCommit(ctx, r, base); err != nil {
 			return err
@@ -204,7 +214,7 @@ func (f *commitFlags) treeOptions(ctx context.Context) (o repo.TreeOptions, err 
 		to   **uint32
 	}{{f.ownerUID, &o.OwnerUID}, {f.ownerGID, &o.OwnerGID}} {
 		if id.flag > math.MaxUint32 || id.flag < -1 {
-			return o, usagef("%d is not a user or group ID", id.flag)
+			return o, usagef("--owner-uid or --owner-gid: %d is not a user or group ID", id.flag)
 		}
 		if id.flag >= 0 {
 			n := uint32(id.flag)
@@ -239,7 +249,11 @@ func (f *commitFlags) resolveParent(r *repo.Repo) (object.Checksum, error) {
 	case f.parent == "none":
 		return object.Checksum{}, nil
 	case f.parent != "":
-		return r.ResolveRev(f.parent)
+		rev, err := r.ResolveRev(f.parent)
+		if err != nil {
+			return rev, fmt.Errorf("--parent: %w", err)
+		}
+		return rev, nil
 	case f.orphan:
 		return object.Checksum{}, nil
 	}

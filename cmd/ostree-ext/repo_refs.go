@@ -53,6 +53,9 @@ func newRepoRefsCommand(a *app) *cobra.Command {
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			arg := strings.Join(args, "")
+			if force && create == "" {
+				return usagef("--force is for --create")
+			}
 			if (create != "" || remove) && arg == "" {
 				return usagef("name the revision or the ref")
 			}
@@ -74,7 +77,12 @@ func newRepoRefsCommand(a *app) *cobra.Command {
 	fs.BoolVar(&remove, "delete", false, "delete the ref")
 	fs.BoolVar(&revisions, "revision", false, "also print commits")
 	fs.BoolVar(&asJSON, "json", false, "print a JSON object: ref to commit")
+	for _, change := range []string{"create", "delete"} {
+		c.MarkFlagsMutuallyExclusive(change, "json")
+		c.MarkFlagsMutuallyExclusive(change, "revision")
+	}
 	c.MarkFlagsMutuallyExclusive("create", "delete")
+	c.MarkFlagsMutuallyExclusive("json", "revision")
 	return c
 }
 

@@ -56,6 +56,7 @@ the root.`,
 	fs.BoolVarP(&checksums, "checksum", "C", false, "print checksums")
 	fs.BoolVarP(&xattrs, "xattrs", "X", false, "print extended attributes")
 	fs.BoolVar(&asJSON, "json", false, "print a JSON object per line")
+	c.MarkFlagsMutuallyExclusive("xattrs", "json")
 	return c
 }
 
@@ -143,13 +144,13 @@ both repositories allow it.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.Remote = remote
 			return withRepo(path, func(r *repo.Repo) (err error) {
-				src, err := repo.Open(args[0])
+				src, err := openRepo("SOURCE", args[0])
 				if err != nil {
 					return err
 				}
 				defer func() { err = errors.Join(err, src.Close()) }()
 				_, err = r.PullLocal(cmd.Context(), src, args[1:], opts)
-				return err
+				return withRefs(err, args[0])
 			})
 		},
 	}

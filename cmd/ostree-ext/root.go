@@ -32,7 +32,7 @@ Results go to standard output; messages and progress go to standard error.`
   ostree-ext container unencapsulate --repo=host ostree-unverified-registry:registry.example/os:latest`
 	root.PersistentPreRun = func(*cobra.Command, []string) { redirectLogs(a.logger()) }
 	root.Version = readVersion().Version
-	root.SetVersionTemplate("ostree-ext {{.Version}}\n")
+	root.SetVersionTemplate(readVersion().String())
 	root.SilenceUsage, root.SilenceErrors, root.DisableAutoGenTag = true, true, true
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print only results and errors")
 	root.PersistentFlags().BoolVar(&a.debug, "debug", false, "log what is being done to standard error")

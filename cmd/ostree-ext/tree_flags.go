@@ -19,9 +19,14 @@ import (
 )
 
 // treeFlags are the flags that name a root filesystem.
-type treeFlags struct{ rootfs, from string }
+type treeFlags struct {
+	rootfs, from string
+	// source is the name of the flag or argument that from is the value of.
+	source string
+}
 
 func (f *treeFlags) add(fs *pflag.FlagSet) {
+	f.source = "--from"
 	fs.StringVar(&f.rootfs, "rootfs", "", "`DIR` with a root filesystem")
 	fs.StringVar(&f.from, "from", "", "`IMGREF` of an image with the root filesystem")
 	addFormatFlags(fs, "default plain, or ostree for an image that holds a commit")
@@ -71,7 +76,7 @@ func (f *treeFlags) open(ctx context.Context, o *request.Options, fetch source.O
 		}
 		return &opened{Opened: request.Opened{Tree: d}, modTime: d.ModTime(), close: d.Close}, nil
 	case f.from != "":
-		image, err := openImage(ctx, f.from, fetch)
+		image, err := openImage(ctx, f.source, f.from, fetch)
 		if err != nil {
 			return nil, err
 		}
@@ -118,9 +123,9 @@ func openTree(ctx context.Context, image *oci.Image, o *request.Options) (*opene
 	return &opened{Opened: request.Opened{Tree: tree}, image: image, close: tree.Close}, nil
 }
 
-// openImage opens the image that an argument names.
-func openImage(ctx context.Context, arg string, fetch source.Options) (*oci.Image, error) {
-	ref, err := parseEitherReference(arg)
+// openImage opens the image that an argument names. what is the name of the argument.
+func openImage(ctx context.Context, what, arg string, fetch source.Options) (*oci.Image, error) {
+	ref, err := parseEitherReference(what, arg)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +137,7 @@ func (in *opened) openBase(ctx context.Context, name string, fetch source.Option
 	if name == "" {
 		return nil, nil
 	}
-	image, err := openImage(ctx, name, fetch)
+	image, err := openImage(ctx, "--keep-base", name, fetch)
 	if err != nil {
 		return nil, fmt.Errorf("--keep-base: %w", err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"runtime"
 	"runtime/debug"
 
@@ -19,7 +20,7 @@ func newVersionCommand(a *app) *cobra.Command {
 			if asJSON {
 				return a.printJSON(v)
 			}
-			return a.printf("ostree-ext %s (%s, %s)\n", v.Version, v.Go, v.Platform)
+			return a.printf("%s", v)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
@@ -32,6 +33,15 @@ type version struct {
 	Revision string `json:"revision,omitempty"`
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
+}
+
+// String returns the line that is printed for people.
+func (v version) String() string {
+	built := v.Go + ", " + v.Platform
+	if v.Revision != "" {
+		built = "commit " + v.Revision + ", " + built
+	}
+	return fmt.Sprintf("ostree-ext %s (%s)\n", v.Version, built)
 }
 
 func readVersion() version {

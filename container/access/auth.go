@@ -1,6 +1,7 @@
 package access
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -15,6 +16,8 @@ import (
 	"github.com/docker/cli/cli/config/types"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
 )
 
 // host is the environment in which credential files are looked for.
@@ -140,13 +143,13 @@ func (o Options) Keychain() (authn.Keychain, error) {
 }
 
 func readAuthFile(name string) (*configfile.ConfigFile, error) {
-	f, err := os.Open(name)
+	data, err := os.ReadFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("credentials: %w", err)
 	}
-	c, err := config.LoadFromReader(f)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("credentials %s: %w", name, err)
+	c, err := config.LoadFromReader(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("credentials: %s: %w", name, jsonplace.Explain(data, err))
 	}
 	return c, nil
 }

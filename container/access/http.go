@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"go.podman.io/image/v5/docker/reference"
 	"go.podman.io/image/v5/pkg/sysregistriesv2"
@@ -130,10 +131,34 @@ func (o Options) SystemContext(repository string) (*types.SystemContext, error) 
 	return sys, nil
 }
 
-func parseName(repository string) (reference.Named, error) {
-	named, err := reference.ParseNormalizedNamed(repository)
-	if err != nil {
-		return nil, fmt.Errorf("image name %s: %w", repository, err)
+// CheckName returns an error if an image in a registry cannot have a name: [host/]repository[:tag][@digest].
+func CheckName(name string) error {
+	_, err := parseName(name)
+	return err
+}
+
+func parseName(name string) (reference.Named, error) {
+	named, err := reference.ParseNormalizedNamed(name)
+	if err == nil {
+		return named, nil
 	}
-	return named, nil
+	if lower := lowerName(name); lower != name {
+		if _, other := reference.ParseNormalizedNamed(lower); other == nil {
+			return nil, fmt.Errorf("image name %s: names of images are in lower case, only tags may have capitals: "+
+				"use %s", name, lower)
+		}
+	}
+	return nil, fmt.Errorf("image name %s: %w", name, err)
+}
+
+// lowerName returns a name with the host and the repository in lower case. The tag and the digest stay.
+func lowerName(name string) string {
+	end := len(name)
+	if i := strings.IndexByte(name, '@'); i >= 0 {
+		end = i
+	}
+	if i := strings.LastIndexByte(name[:end], ':'); i > strings.LastIndexByte(name[:end], '/') {
+		end = i
+	}
+	return strings.ToLower(name[:end]) + name[end:]
 }

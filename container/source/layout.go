@@ -2,7 +2,6 @@ package source
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
 )
 
 // ErrNoImage is wrapped by errors about references whose registry, directory or archive does not have the image. It is
@@ -97,7 +97,7 @@ func (l *layout) find() (ocispec.Descriptor, error) {
 		return none, err
 	}
 	var index ocispec.Index
-	if err := json.Unmarshal(data, &index); err != nil {
+	if err := jsonplace.Unmarshal(data, &index); err != nil {
 		return none, fmt.Errorf("%s: %w: %w", ocispec.ImageIndexFile, ErrInvalidManifest, err)
 	}
 	if index.SchemaVersion != 2 {

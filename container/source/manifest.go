@@ -10,6 +10,7 @@ import (
 	"go.podman.io/image/v5/manifest"
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
 )
 
 // ErrInvalidManifest is wrapped by errors about manifests and indexes that are malformed.
@@ -41,7 +42,7 @@ func manifestType(data []byte, carrier string) (string, error) {
 		Config        json.RawMessage `json:"config"`
 		Layers        json.RawMessage `json:"layers"`
 	}
-	if err := json.Unmarshal(data, &m); err != nil {
+	if err := jsonplace.Unmarshal(data, &m); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrInvalidManifest, err)
 	}
 	if err := oci.CheckManifest(data); err != nil {
@@ -86,7 +87,7 @@ func knownManifest(mediaType string) bool {
 // parseManifest decodes and checks a manifest.
 func parseManifest(d oci.Document) (*ocispec.Manifest, error) {
 	m := &ocispec.Manifest{}
-	if err := json.Unmarshal(d.Raw, m); err != nil {
+	if err := jsonplace.Unmarshal(d.Raw, m); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidManifest, err)
 	}
 	if n := len(m.Layers); n > oci.MaxLayers {

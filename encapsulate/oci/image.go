@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
+	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
 )
 
 // Labels that describe a commit. Upstream defines them.
@@ -179,7 +180,7 @@ func FromDocument(data []byte) (*Image, error) {
 			DiffIDs []digest.Digest `json:"diff_ids"`
 		} `json:"rootfs"`
 	}
-	if err := json.Unmarshal(data, &form); err != nil {
+	if err := jsonplace.Unmarshal(data, &form); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoImage, err)
 	}
 	i := &Image{}
@@ -191,7 +192,7 @@ func FromDocument(data []byte) (*Image, error) {
 		}
 	case len(form.Layers) > 0:
 		i.Top = Document{Raw: data, MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(data)}
-		if err := errors.Join(CheckManifest(data), json.Unmarshal(data, &i.Manifest)); err != nil {
+		if err := errors.Join(CheckManifest(data), jsonplace.Unmarshal(data, &i.Manifest)); err != nil {
 			return nil, fmt.Errorf("manifest: %w", err)
 		}
 	default:
@@ -217,7 +218,7 @@ func (c *Config) Parse(data []byte) error {
 	if err := jsonkeys.Check(data, configKeys); err != nil {
 		return fmt.Errorf("image configuration: %w", err)
 	}
-	if err := json.Unmarshal(data, c); err != nil {
+	if err := jsonplace.Unmarshal(data, c); err != nil {
 		return fmt.Errorf("image configuration: %w", err)
 	}
 	var container struct{ Labels map[string]string }

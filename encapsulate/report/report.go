@@ -5,7 +5,6 @@ package report
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +17,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/upstream"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
+	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
 )
 
 // Layers says how an image is split. `chunks plan --json` and `chunks show --json` print it.
@@ -242,7 +242,7 @@ func readList(data []byte) ([]listed, error) {
 		return nil, fmt.Errorf("more than %d bytes", maxList)
 	}
 	var list []listed
-	if err := json.Unmarshal(data, &list); err != nil {
+	if err := jsonplace.Unmarshal(data, &list); err != nil {
 		return nil, err
 	}
 	if len(list) == 0 {

@@ -53,7 +53,12 @@ func (o *Options) Plan(ctx context.Context, opts plan.Options, files Files, in O
 	case in.Tree == nil, in.Source != nil && o.Format == OSTree && o.keepsCommit():
 		if len(files.ContentMeta) > 0 {
 			if err := opts.UseContentMeta(ctx, in.Source, files.ContentMeta, o.Packing != ""); err != nil {
-				return nil, fmt.Errorf("content metadata: %w", err)
+				return nil, fmt.Errorf("content metadata %s: %w", o.ContentMeta, err)
+			}
+			if opts.Packing == plan.PackUpstream && (o.rebalances() || o.UpdateInterval != "") {
+				return nil, &Error{Options: []string{"contentmeta", "packing", "rebalance", "update-interval"},
+					Why: "this {contentmeta} asks for upstream's packing, and {rebalance} and {update-interval} are for " +
+						"{packing}=cost: add that, or leave them out"}
 			}
 		}
 		p, err := plan.Commit(ctx, in.Source, in.Commit, opts)
@@ -116,7 +121,7 @@ func (o *Options) fill(opts *plan.Options, files Files) (err error) {
 	)
 	if err == nil && len(files.Mapping) > 0 {
 		if opts.Components.Rules, err = component.ParseRules(files.Mapping); err != nil {
-			return fmt.Errorf("mapping: %w", err)
+			return fmt.Errorf("mapping %s: %w", o.Mapping, err)
 		}
 	}
 	return err

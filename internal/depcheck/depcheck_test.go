@@ -61,7 +61,7 @@ repo         selinux  sysroot
              object
              gvariant  keyfile
 
-internal     canonjson  ctxio  deflate  heaplimit  hosttool  inflate  jsonkeys  output  printable  sizes
+internal     canonjson  ctxio  deflate  heaplimit  hosttool  inflate  jsonkeys  jsonplace  output  printable  sizes
              fixtures  testfiles  testhome  testreg
              aptsources  testproc
 `

@@ -14,6 +14,7 @@ import (
 	"github.com/pkg/xattr"
 	"golang.org/x/sys/unix"
 
+	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
@@ -80,23 +81,6 @@ type dirWalk struct {
 	inodes []inode // in the order of adding, like seen
 }
 
-// ErrMounted is wrapped by the error about a directory of a tree where a filesystem of the kernel's is mounted.
-var ErrMounted = errors.New("a filesystem that the kernel makes, as /proc or /sys, is mounted there: unmount it first")
-
-// isKernels reports whether a directory is on a filesystem whose files exist only while they are read.
-func isKernels(f *os.File) bool {
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
-		return false
-	}
-	switch int64(st.Type) { //nolint:unconvert // it has another type on other architectures
-	case unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.DEBUGFS_MAGIC, unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC,
-		unix.DEVPTS_SUPER_MAGIC, unix.SECURITYFS_MAGIC, unix.TRACEFS_MAGIC, unix.BPF_FS_MAGIC:
-		return true
-	}
-	return false
-}
-
 // dir reads one directory, and closes it.
 func (d *dirWalk) dir(ctx context.Context, f *os.File, p string, depth int) (err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
@@ -115,8 +99,8 @@ func (d *dirWalk) dir(ctx context.Context, f *os.File, p string, depth int) (err
 	}
 	if p == "/" {
 		d.device = st.Dev
-	} else if st.Dev != d.device && isKernels(f) {
-		return fmt.Errorf("%s: %w", p, ErrMounted)
+	} else if st.Dev != d.device && repo.KernelMade(int(f.Fd())) {
+		return fmt.Errorf("%s: %w", p, repo.ErrMounted)
 	}
 	parent, base := Split(p)
 	if err := d.add(f, ".", parent, base, &st); err != nil {
