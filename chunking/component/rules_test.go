@@ -65,13 +65,14 @@ func TestMappingFilesAreYAMLOrJSON(t *testing.T) {
 func TestErrorsOfMappingFilesNameTheLine(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ text, want string }{
-		"no YAML":             {"- name: a\n  paths: [/x\n", "line "},
-		"no list":             {"name: a\n", "line 1, column 1: a list of rules, each beginning with \"- name: \""},
-		"no rule":             {"- name: a\n  paths: [/x]\n- b\n", "line 3, column 3: a rule with the keys name"},
-		"a path for paths":    {"- name: a\n  paths: /x\n", "line 2, column 10: paths: a list"},
-		"keys for a path":     {"- name: a\n  paths: [/x, {y: z}]\n", "line 2, column 15: paths: a string"},
-		"a list for a name":   {"- name: [a]\n", "line 1, column 9: name: one word"},
-		"an unknown key":      {"- name: a\n  paths: [/x]\n- name: b\n  path: /y\n", "line 4, column 3: unknown key \"path\""},
+		"no YAML":           {"- name: a\n  paths: [/x\n", "line "},
+		"no list":           {"name: a\n", "line 1, column 1: a list of rules, each beginning with \"- name: \""},
+		"no rule":           {"- name: a\n  paths: [/x]\n- b\n", "line 3, column 3: a rule with the keys name"},
+		"a path for paths":  {"- name: a\n  paths: /x\n", "line 2, column 10: paths: a list"},
+		"keys for a path":   {"- name: a\n  paths: [/x, {y: z}]\n", "line 2, column 15: paths: a string"},
+		"a list for a name": {"- name: [a]\n", "line 1, column 9: name: one word"},
+		"an unknown key": {"- name: a\n  paths: [/x]\n- name: b\n  path: /y\n",
+			"line 4, column 3: unknown key \"path\""},
 		"a key twice":         {"- name: a\n  name: b\n  paths: [/x]\n", "line 2"},
 		"no name":             {"- name: a\n  paths: [/x]\n- paths: [/x]\n", "line 3: rule 2"},
 		"a name with a comma": {"- name: a,b\n  paths: [/x]\n", "line 1: rule 1"},

@@ -133,7 +133,8 @@ func ParseLibraryContentMeta(data []byte) (*Mapping, error) {
 func unmarshal(data []byte, doc any) error {
 	err := jsonplace.Unmarshal(data, doc)
 	if _, ok := errors.AsType[*time.ParseError](err); ok {
-		return jsonplace.At(data, jsonplace.Value(data, "created"), "created", "a time such as 2026-01-02T03:04:05Z is expected")
+		return jsonplace.At(data, jsonplace.Value(data, "created"), "created",
+			"a time such as 2026-01-02T03:04:05Z is expected")
 	}
 	bad, ok := errors.AsType[*orderedError](err)
 	if !ok {

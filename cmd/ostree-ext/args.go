@@ -96,8 +96,8 @@ func help(cmd *cobra.Command, args []string) error {
 }
 
 // strict applies the rules for arguments to c and each command below it: a mistake is a usage error, and an option with
-// a single value may be given only once.
-func strict(c *cobra.Command) {
+// a single value may be given only once. lenient is set if arguments are parsed to complete them.
+func strict(c *cobra.Command, lenient bool) {
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		// Flags of a command that does not exist are unknown because of that.
 		if args := c.Flags().Args(); len(args) > 0 && c.HasSubCommands() {
@@ -115,14 +115,14 @@ func strict(c *cobra.Command) {
 		return exclusive(cmd.Flags())
 	}
 	once := func(f *pflag.Flag) {
-		if _, list := f.Value.(pflag.SliceValue); !list {
+		if _, list := f.Value.(pflag.SliceValue); !list && !lenient {
 			f.Value = &onceValue{Value: f.Value, mayBeEmpty: slices.Contains(mayBeEmpty, f.Name)}
 		}
 	}
 	c.PersistentFlags().VisitAll(once)
 	c.LocalNonPersistentFlags().VisitAll(once)
 	for _, child := range c.Commands() {
-		strict(child)
+		strict(child, lenient)
 	}
 }
 

@@ -22,14 +22,18 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/ctxio"
 )
 
+// atDestination is the default prior image of commands that write one, in words.
+const atDestination = "the image at the destination"
+
 // addChunkFlags adds the options of every command that splits content into layers. [readOptions] reads their values.
-func addChunkFlags(fs *pflag.FlagSet) {
+// prior is the default prior image in words.
+func addChunkFlags(fs *pflag.FlagSet, prior string) {
 	fs.Bool("single-layer", false, "put everything into one layer")
 	fs.Int("max-layers", 0, "`N` layers at most (default 100; with --packing=upstream 64 besides the first)")
 	fs.String("packing", "", "`NAME` of the packing: cost (least expected download) or upstream (as the original "+
 		"ostree-ext) (default cost)")
 	fs.String("prior", "", "`IMGREF` of the image to continue from, a file with its configuration or manifest, or none "+
-		"(default: the image at the destination)")
+		"(default: "+prior+")")
 	fs.String("update-interval", "",
 		"`DAYS` between two updates of a host: 7, 7d, 2w, weekly … (default: a mixture of intervals)")
 	fs.String("rebalance", "never", "`WHEN` to repack unchanged layers: never, auto or always")

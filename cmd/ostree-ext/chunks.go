@@ -65,7 +65,7 @@ func (f *contentFlags) add(a *app, c *cobra.Command) {
 	f.flags = c.Flags()
 	f.flags.StringVar(&f.repo, "repo", "", "`REPO` with the commit")
 	f.tree.add(f.flags)
-	addChunkFlags(f.flags)
+	addChunkFlags(f.flags, "none")
 	fetchFlags(a, f.flags, &f.fetch.Registry)
 }
 

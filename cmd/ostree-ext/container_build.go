@@ -94,7 +94,7 @@ func (f *buildFlags) add(a *app, c *cobra.Command) {
 	fs.String("keep-base", "", "`IMGREF` of the base image whose layers are kept")
 	fs.String("repo", "", "`REPO` to also store the commit of --format=ostree in")
 	fs.String("write-ref", "", "`REF` of --repo to set to the commit")
-	addChunkFlags(fs)
+	addChunkFlags(fs, atDestination)
 	addCheckPrior(fs, &f.checkPrior)
 	f.image.add(fs)
 	fetchFlags(a, fs, &f.fetch.Registry)

@@ -77,7 +77,7 @@ commit becomes a single layer. With --contentmeta the content is split as that f
 		"`KEY` of the commit's metadata to make a label of, if it exists")
 	fs.String("contentmeta", "", "`FILE` that maps content to layers")
 	f.image.add(fs)
-	addChunkFlags(fs)
+	addChunkFlags(fs, atDestination)
 	addCheckPrior(fs, &f.checkPrior)
 	authFileFlag(a, fs, &f.registry)
 	insecureFlag(fs, &f.registry)

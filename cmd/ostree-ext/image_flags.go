@@ -29,7 +29,8 @@ func (f *imageFlags) add(fs *pflag.FlagSet) {
 	fs.String("compression", "gzip", "`NAME` of the layers' compression: gzip, zstd or none")
 	fs.Int("compression-level", 0, "`N` of the compressor; higher is smaller and slower (default: its own)")
 	fs.Bool("compression-fast", false, "compress less and faster")
-	fs.StringVar(&f.platform, "platform", "", "`OS/ARCH[/VARIANT]` of the image (default: this machine's)")
+	fs.StringVar(&f.platform, "platform", "", "`OS/ARCH[/VARIANT]` of the image "+
+		"(default: that of the image it is made from, or this machine's)")
 }
 
 // additionalTag adds the option for more names of an image.

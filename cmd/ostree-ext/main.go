@@ -75,7 +75,7 @@ func run(ctx context.Context, args []string, std streams) int {
 	if std.in != nil {
 		std.in = ctxio.Interruptible(ctx, std.in)
 	}
-	root := newRootCommand(&app{streams: std})
+	root := newRootCommand(&app{streams: std, completing: completes(args)})
 	root.SetArgs(args)
 	root.SetIn(std.in)
 	root.SetOut(std.out)

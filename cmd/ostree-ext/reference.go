@@ -25,8 +25,8 @@ func parseImageReference(what, arg string) (imgref.ImageReference, error) {
 func parseDestination(what, arg string) (imgref.ImageReference, error) {
 	ref, err := parseImageReference(what, arg)
 	if err == nil && ref.Transport == imgref.DockerDaemon {
-		err = usagef("invalid value '%s' for '%s': write to 'docker-archive:FILE:%s', and load that with 'docker load -i FILE'",
-			arg, what, ref.Name)
+		err = usagef("invalid value '%s' for '%s': write to 'docker-archive:FILE:%s', and load that with "+
+			"'docker load -i FILE'", arg, what, ref.Name)
 	}
 	return ref, err
 }
@@ -101,8 +101,8 @@ func didYouMean(arg, prefix string) string {
 	if meant != "" {
 		return fmt.Sprintf("; did you mean '%s'?", meant)
 	}
-	return fmt.Sprintf("; begin with where the image is, as in '%sdocker://%s' for a registry, '%soci:%s' for a directory or "+
-		"'%soci-archive:%s' for a file", prefix, arg, prefix, arg, prefix, arg)
+	return fmt.Sprintf("; begin with where the image is, as in '%[1]sdocker://%[2]s' for a registry, "+
+		"'%[1]soci:%[2]s' for a directory or '%[1]soci-archive:%[2]s' for a file", prefix, arg)
 }
 
 // withTransport guesses the transport that is missing or misspelt in arg. It returns arg if there is no good guess.

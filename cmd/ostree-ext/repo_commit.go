@@ -80,8 +80,8 @@ time, options and input, the commit is the same as that of 'ostree commit'.`,
 	fs.BoolVar(&f.orphan, "orphan", false, "set no ref")
 	fs.StringVar(&f.parent, "parent", "", "`COMMIT` that is the parent, or none (default: the commit of the branch)")
 	fs.StringVar(&f.base, "base", "", "`REV` whose tree the directories are added to")
-	fs.StringVarP(&f.subject, "subject", "s", "", "one line about the commit")
-	fs.StringVar(&f.body, "body", "", "more about the commit")
+	fs.StringVarP(&f.subject, "subject", "s", "", "`LINE` about the commit")
+	fs.StringVar(&f.body, "body", "", "`TEXT` with more about the commit")
 	fs.StringVar(&f.timestamp, "timestamp", "", "`TIME` of the commit: @SECONDS or RFC 3339")
 	fs.StringArrayVar(&f.strings, "add-metadata-string", nil, "`KEY=VALUE` to add to the metadata")
 	fs.StringArrayVar(&f.values, "add-metadata", nil, "`KEY=VALUE` to add to the metadata, in GVariant's text notation")
@@ -93,13 +93,14 @@ time, options and input, the commit is the same as that of 'ostree commit'.`,
 		"make no commit if the tree is the parent's; print the parent")
 	fs.StringVar(&f.skipList, "skip-list", "", "`FILE` with paths to leave out, one per line")
 	fs.StringVar(&f.statOverride, "statoverride", "", "`FILE` with modes: lines of [+|=]BITS PATH, BITS in decimal")
-	fs.Int64Var(&f.ownerUID, "owner-uid", -1, "`UID` that owns everything")
-	fs.Int64Var(&f.ownerGID, "owner-gid", -1, "`GID` that owns everything")
+	fs.Int64Var(&f.ownerUID, "owner-uid", -1, "`UID` that owns everything (default: that of each file)")
+	fs.Int64Var(&f.ownerGID, "owner-gid", -1, "`GID` that owns everything (default: that of each file)")
 	fs.BoolVar(&f.canonical, "canonical-permissions", false,
 		"make everything root's, with mode 0755 at most, without xattrs")
 	fs.BoolVar(&f.noXattrs, "no-xattrs", false, "leave extended attributes out")
 	fs.BoolVar(&f.readOnlyExecutables, "mode-ro-executables", false, "clear the write bits of executable files")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
+	fs.Lookup("owner-uid").DefValue, fs.Lookup("owner-gid").DefValue = "", "" // -1 is not a value to give
 	c.MarkFlagsMutuallyExclusive("bind-ref", "no-bindings")
 	return c
 }

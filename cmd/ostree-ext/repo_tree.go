@@ -157,7 +157,7 @@ both repositories allow it.`,
 	repoFlag(c, &path)
 	fs := c.Flags()
 	fs.StringVar(&remote, "remote", "", "write the refs as those of remote `NAME`")
-	fs.IntVar(&opts.Depth, "depth", 0, "also copy `N` ancestors of each commit; -1 for all")
+	fs.IntVar(&opts.Depth, "depth", 0, "also copy `N` ancestors of each commit; -1 for all (default 0)")
 	fs.BoolVar(&opts.Untrusted, "untrusted", false, "check the checksum of every object")
 	return c
 }
@@ -238,7 +238,8 @@ No other program can write to the repository meanwhile.`,
 	repoFlag(c, &path)
 	fs := c.Flags()
 	fs.BoolVar(&opts.RefsOnly, "refs-only", false, "keep only what refs lead to")
-	fs.IntVar(&depth, "depth", -1, "keep `N` ancestors of each ref; -1 for all")
+	fs.IntVar(&depth, "depth", -1, "keep `N` ancestors of each ref (default -1, for all)")
+	fs.Lookup("depth").DefValue = ""
 	fs.StringVar(&younger, "keep-younger-than", "", "keep commits of the last `DURATION`, such as 720h")
 	fs.StringArrayVar(&opts.OnlyBranches, "only-branch", nil, "cut the history of `REF` only")
 	fs.StringVar(&deleteCommit, "delete-commit", "", "delete `COMMIT` first")

@@ -18,6 +18,8 @@ type app struct {
 	streams
 	quiet bool
 	debug bool
+	// completing is set if a shell asks for completions. It parses unfinished arguments, and more than once.
+	completing bool
 }
 
 func newRootCommand(a *app) *cobra.Command {
@@ -41,7 +43,8 @@ Results go to standard output; messages and progress go to standard error.`
 		newDiffCommand(a), newManCommand(a, root), newVersionCommand(a),
 	)
 	addStandardCommands(root)
-	strict(root)
+	addCompletions(root)
+	strict(root, a.completing)
 	return root
 }
 

@@ -45,8 +45,8 @@ func (c writer) Write(p []byte) (int, error) {
 // transferSize is the most that an interruptible reader or writer transfers at once, in bytes.
 const transferSize = 256 << 10
 
-// Interruptible returns a reader of r that fails with the cause of the context's end once the context is done. A read in
-// progress is given up: it goes on in the background, so nobody may use r afterwards.
+// Interruptible returns a reader of r that fails with the cause of the context's end once the context is done. A read
+// in progress is given up: it goes on in the background, so nobody may use r afterwards.
 func Interruptible(ctx context.Context, r io.Reader) io.Reader {
 	return &interruptible{ctx: ctx, do: r.Read}
 }

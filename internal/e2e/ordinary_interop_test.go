@@ -37,7 +37,8 @@ func TestInterop_WhatIsInTheWayInAnOrdinaryTreeIsTold(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "usr/bin/sh"), []byte("x"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	refused("/dev/console; 'ostree-ext container build --format=ostree --rootfs="+root+" --repo="+repo+" IMGREF'", commit...)
+	refused("/dev/console; 'ostree-ext container build --format=ostree --rootfs="+root+" --repo="+repo+" IMGREF'",
+		commit...)
 	must(t, program, build...)
 	must(t, program, commitFromTree...)
 

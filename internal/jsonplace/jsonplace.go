@@ -37,7 +37,9 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // At returns an error for the key or value that begins at an offset in bytes, after white space and punctuation.
-func At(data []byte, offset int64, key, why string) *Error { return place(data, begin(data, offset), key, why) }
+func At(data []byte, offset int64, key, why string) *Error {
+	return place(data, begin(data, offset), key, why)
+}
 
 // begin skips what may precede a key or a value.
 func begin(data []byte, offset int64) int64 {

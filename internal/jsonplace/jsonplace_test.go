@@ -35,7 +35,8 @@ func TestErrorsSayWhereAndWhatIsExpected(t *testing.T) {
 		{`{"inner": {"Sizes": [{"N": 1}, {"N": 1.5}]}}`,
 			"line 1, column 38: inner.Sizes.N: a whole number is expected, not number 1.5"},
 		{`[1]`, "line 1, column 1: an object is expected, not a list"},
-		{"{\n'name': 1}", "line 2, column 1: this is not JSON: invalid character '\\'' looking for beginning of object key string"},
+		{"{\n'name': 1}",
+			"line 2, column 1: this is not JSON: invalid character '\\'' looking for beginning of object key string"},
 		{`{"name": `, "line 1, column 9: this is not JSON: unexpected end of JSON input"},
 	} {
 		err := jsonplace.Unmarshal([]byte(c.in), new(form))

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
+)
+
+// A completion returns what the word that is being typed could become. args are the operands before it.
+type completion func(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective)
+
+// operands says what the operands of each command are. The last one may be repeated if the command allows that.
+var operands = map[string][]completion{
+	"chunks diff":             {images, images},
+	"chunks explain":          {refs, nothing},
+	"chunks plan":             {refs},
+	"chunks show":             {images},
+	"container build":         {images},
+	"container compare":       {ostreeImages, ostreeImages},
+	"container encapsulate":   {refs, images},
+	"container info":          {ostreeImages},
+	"container unencapsulate": {ostreeImages},
+	"container verify":        {images},
+	"diff":                    {refs, refs},
+	"rechunk":                 {images, images},
+	"repo checkout":           {refs, dirs},
+	"repo commit":             {dirs},
+	"repo ls":                 {refs, nothing},
+	"repo pull-local":         {dirs, refsOfSource},
+	"repo refs":               {refs},
+	"repo rev-parse":          {refs},
+	"repo show":               {refs},
+	"tar export":              {refs},
+	"tar import":              {files},
+}
+
+// values says what the values of flags are, by the name of the flag.
+var values = map[string]completion{
+	"add-detached-metadata-string": nothing, "add-metadata": nothing, "add-metadata-string": nothing,
+	"annotation": nothing, "authfile": files, "base": refs, "bind-ref": refs, "body": nothing, "branch": refs,
+	"cert-dir": dirs, "cmd": nothing, "components": files, "compression": words("gzip", "zstd", "none"),
+	"compression-level": nothing, "config": files, "contentmeta": files, "copymeta": nothing, "copymeta-opt": nothing,
+	"create": refs, "delete-commit": refs, "depth": nothing, "digestfile": files, "directory": dirs,
+	"format": words("plain", "ostree"), "format-version": nothing, "from": images, "html": files,
+	"keep-base": images, "keep-younger-than": nothing, "label": nothing, "mapping": files, "max-layers": nothing,
+	"mode": words("archive", "bare", "bare-user", "bare-user-only"), "only-branch": refs, "owner-gid": nothing,
+	"owner-uid": nothing, "packing": words("cost", "upstream"), "parent": refs, "platform": platformNames,
+	"print-detached-metadata-key": nothing, "print-metadata-key": nothing, "prior": priors,
+	"rebalance": words("never", "auto", "always"), "remote": nothing, "repo": dirs, "rootfs": dirs,
+	"selinux": words("auto", "off"), "skip-list": files, "statoverride": files, "subdir": nothing, "subject": nothing,
+	"subpath": nothing, "timestamp": nothing,
+	"update-interval": words("daily", "weekly", "biweekly", "monthly", "quarterly", "yearly"),
+	"var":             words("keep", "drop"), "write-ref": refs,
+}
+
+// addCompletions sets the completion of the operands and flags of c and of each command below it.
+func addCompletions(c *cobra.Command) {
+	_, path, _ := strings.Cut(c.CommandPath(), " ")
+	if list := operands[path]; len(list) > 0 {
+		c.ValidArgsFunction = func(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+			if len(args) >= len(list) && c.Args(c, append(args, word)) != nil {
+				return nothing(c, args, word)
+			}
+			return list[min(len(args), len(list)-1)](c, args, word)
+		}
+	} else if !c.HasSubCommands() {
+		c.ValidArgsFunction = nothing
+	}
+	c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+		if complete, ok := values[f.Name]; ok && f.NoOptDefVal == "" {
+			_ = c.RegisterFlagCompletionFunc(f.Name, complete) // it fails if there is one, which is the same
+		}
+	})
+	for _, child := range c.Commands() {
+		addCompletions(child)
+	}
+}
+
+func nothing(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveNoFileComp
+}
+
+func files(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveDefault
+}
+
+func dirs(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveFilterDirs
+}
+
+// words returns the completion of a flag that has a few values.
+func words(list ...string) completion {
+	return func(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+		return beginning(list, word), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func beginning(list []string, word string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return !strings.HasPrefix(s, word) })
+}
+
+func platformNames(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+	var list []string
+	for _, a := range architectures {
+		list = append(list, "linux/"+a)
+	}
+	return beginning(list, word), cobra.ShellCompDirectiveNoFileComp
+}
+
+// refs completes the refs of the repository that --repo or the environment names.
+func refs(c *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+	flag := ""
+	if f := c.Flag("repo"); f != nil {
+		flag = f.Value.String()
+	}
+	path, err := repoPath(flag)
+	if err != nil {
+		return nothing(c, nil, word)
+	}
+	return refsOf(path, word)
+}
+
+// refsOfSource completes the refs of the repository that the first operand names.
+func refsOfSource(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	return refsOf(args[0], word)
+}
+
+func refsOf(path, word string) ([]string, cobra.ShellCompDirective) {
+	const none = cobra.ShellCompDirectiveNoFileComp
+	r, err := repo.Open(path)
+	if err != nil {
+		return nil, none
+	}
+	defer r.Close()
+	list, err := r.Refs("")
+	if err != nil {
+		return nil, none
+	}
+	var names []string
+	for _, ref := range list {
+		names = append(names, ref.Name)
+	}
+	return beginning(names, word), none
+}
+
+// transports are the beginnings of references. The values of those that take a path are completed as files.
+var transports = map[string]bool{
+	"docker://": false, "oci:": true, "oci-archive:": true, "dir:": true, "docker-archive:": true,
+	"containers-storage:": false,
+}
+
+// images completes a reference: the transport, and then the path if there is one.
+func images(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+	return imagesAfter("", word)
+}
+
+// ostreeImages is like [images], for references that say how the image is verified. Those that ask for signatures are
+// left out, because they are refused.
+func ostreeImages(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+	const unverified = "ostree-unverified-image:"
+	if strings.HasPrefix(word, unverified) {
+		return imagesAfter(unverified, word)
+	}
+	return beginning([]string{unverified, "ostree-unverified-registry:"}, word),
+		cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+}
+
+// priors completes a prior image, which may also be a file, or none.
+func priors(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	list, directive := images(c, args, word)
+	if !strings.Contains(word, ":") {
+		list = append(append(list, beginning([]string{"none"}, word)...), paths("", word)...)
+	}
+	return list, directive
+}
+
+// imagesAfter completes a reference after a prefix that word has.
+func imagesAfter(prefix, word string) ([]string, cobra.ShellCompDirective) {
+	const more = cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+	rest := strings.TrimPrefix(word, prefix)
+	scheme, path, colon := strings.Cut(rest, ":")
+	if colon && transports[scheme+":"] {
+		if strings.Contains(path, ":") { // a tag
+			return nil, more
+		}
+		return paths(prefix+scheme+":", path), more
+	}
+	var list []string
+	for _, t := range slices.Sorted(maps.Keys(transports)) {
+		if strings.HasPrefix(t, rest) {
+			list = append(list, prefix+t)
+		}
+	}
+	return list, more
+}
+
+// paths returns the files that begin with a path, each after a prefix. Directories end in a slash unless they are
+// images.
+func paths(prefix, word string) (list []string) {
+	dir, base := filepath.Split(word)
+	at := dir
+	if at == "" {
+		at = "."
+	}
+	entries, err := os.ReadDir(at)
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		name := e.Name()
+		if !strings.HasPrefix(name, base) || base == "" && strings.HasPrefix(name, ".") {
+			continue
+		}
+		full := dir + name
+		if fi, err := os.Stat(full); err == nil && fi.IsDir() && !isImageDir(full) {
+			full += "/"
+		}
+		list = append(list, prefix+full)
+	}
+	return list
+}
+
+// isImageDir reports whether a directory is an image of the transport oci: or dir:.
+func isImageDir(dir string) bool {
+	for _, name := range []string{"oci-layout", "manifest.json"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// completes reports whether the arguments of the program are those of a shell that asks for completions.
+func completes(args []string) bool {
+	return len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd)
+}
