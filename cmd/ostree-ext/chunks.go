@@ -160,7 +160,7 @@ the layers: the size of their content, the probability that an update changes th
 With --components the components come from a JSON file instead: a list of objects with "identifier",
 "size" and either "change_frequency" (changes per year) or "probability" (of a change in one update).
 The layers are then those besides the commit's, and --max-layers is their number.`,
-		Example: `  ostree-ext chunks plan --rootfs=/srv/rootfs --max-layers=40
+		Example: `  ostree-ext chunks plan --rootfs=rootfs --max-layers=40
   ostree-ext chunks plan --repo=repo os/stable --html=plan.html
   ostree-ext chunks plan --components=packages.json.gz --max-layers=64 --json`,
 		Args: cobra.MaximumNArgs(1),
@@ -318,7 +318,7 @@ func newChunksExplainCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "explain (--repo=REPO REV | --rootfs=DIR | --from=IMGREF) PATH",
 		Short: "Say which component and layer a path belongs to, and why",
-		Example: `  ostree-ext chunks explain --rootfs=/srv/rootfs /usr/bin/bash
+		Example: `  ostree-ext chunks explain --rootfs=rootfs /usr/bin/bash
   ostree-ext chunks explain --repo=repo os/stable /usr/lib/os-release`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -328,6 +328,9 @@ func newChunksExplainCommand(a *app) *cobra.Command {
 			}
 			if err != nil {
 				return err
+			}
+			for _, w := range p.Warnings {
+				a.warn(w)
 			}
 			e, err := report.Explain(p.Plan, args[len(args)-1])
 			if err != nil {

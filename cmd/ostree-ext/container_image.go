@@ -28,7 +28,7 @@ layers that are new. Without it nothing refers to the commit, and a prune delete
 
 The reference says where the image is and how it is verified: ostree-unverified-registry:HOST/NAME,
 ostree-unverified-image:TRANSPORT:NAME. This version refuses references that require signatures.`,
-		Example: `  ostree-ext container unencapsulate --repo=/ostree/repo --write-ref=exampleos/x86_64/stable \
+		Example: `  ostree-ext container unencapsulate --repo=repo --write-ref=exampleos/x86_64/stable \
       ostree-unverified-registry:registry.example/os:latest
   ostree-ext container unencapsulate --repo=repo ostree-unverified-image:oci-archive:os.ociarchive`,
 		Args: cobra.ExactArgs(1),

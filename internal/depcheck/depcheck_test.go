@@ -62,7 +62,7 @@ repo         selinux  sysroot
              gvariant  keyfile
 
 internal     canonjson  ctxio  deflate  heaplimit  hosttool  inflate  jsonkeys  jsonplace  output  printable  sizes
-             fixtures  testfiles  testhome  testreg
+             docblocks  fixtures  testfiles  testhome  testreg
              aptsources  testproc
 `
 

@@ -1,0 +1,45 @@
+package docblocks
+
+// entry says what becomes of a block.
+type entry struct {
+	// file and the beginning of the first line identify the block.
+	file, begins string
+	// pkg is the package whose tests run the block, through [Of]. It is empty if no test does.
+	pkg string
+	// why says why no test runs the block, or which other test reads it.
+	why string
+}
+
+// Packages whose tests run blocks.
+const (
+	// CommandLine runs commands that need neither root nor other programs.
+	CommandLine = "cmd/ostree-ext"
+	// Peers runs commands that need root or other programs.
+	Peers = "internal/e2e"
+	// Builds runs commands that need a builder.
+	Builds = "frontend"
+)
+
+var list = []entry{
+	{"README.md", "make demo", "", "CI runs these commands: .ci/run"},
+	{"README.md", "ostree-ext repo init", CommandLine, ""},
+	{"README.md", "ostree-ext container build", CommandLine, ""},
+	{"README.md", "# syntax=", Builds, ""},
+	{"README.md", "docker buildx build", Builds, ""},
+	{"README.md", "ostree-ext container unencapsulate", Peers, ""},
+	{"CONTRIBUTING.md", "make help", "", "CI runs the commands that matter: .ci/run"},
+	{"docs/architecture.md", "cmd ", "", "internal/depcheck reads it"},
+	{"docs/chunking.md", "ostree-ext chunks plan", CommandLine, ""},
+	{"docs/chunking.md", "- name: models", CommandLine, ""},
+	{"docs/formats.md", "{", "", "TestFormats… in chunking reads it"},
+	{"docs/formats.md", "skopeo inspect", Peers, ""},
+	{"docs/frontend.md", "# syntax=", Builds, ""},
+	{"docs/frontend.md", "docker buildx build", Builds, ""},
+	{"docs/frontend.md", "make frontend-image", Builds, ""},
+	{"docs/frontend.md", "--build-arg OSTREE_EXT_PRIOR", Builds, ""},
+	{"docs/frontend.md", "docker buildx create --name farm --platform", "", "it needs two other machines"},
+	{"docs/frontend.md", "docker buildx create --name farm --driver kubernetes", "", "it needs a Kubernetes cluster"},
+	{"docs/frontend.md", "on:", "", "it needs GitHub"},
+	{"docs/frontend.md", "image:", "", "it needs GitLab"},
+	{"docs/testing.md", "make quick", "", "CI runs the commands that matter: .ci/run"},
+}

@@ -1,0 +1,61 @@
+//go:build interop
+
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/docblocks"
+	"github.com/ostree-ext/ostree-ext-go/internal/testreg"
+)
+
+// TestInterop_TheCommandsInTheDocumentsRun runs the commands that need other programs, or a repository in /ostree,
+// exactly as they are printed. They run in a root of their own, which is a copy on write of the machine's.
+func TestInterop_TheCommandsInTheDocumentsRun(t *testing.T) {
+	dir := t.TempDir()
+	env := append(os.Environ(), testreg.Named(t, testreg.New(t), dir, "registry.example")...)
+	env = append(env, "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	run := func(where, script string) {
+		t.Helper()
+		c := exec.CommandContext(t.Context(), "unshare", "--mount", "bash", "-euc", `
+			mount -t tmpfs tmpfs /mnt && mkdir /mnt/upper /mnt/work /mnt/root
+			mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
+			for d in proc sys dev tmp; do mount --rbind "/$d" "/mnt/root/$d"; done
+			mkdir -p /mnt/root/ostree
+			exec chroot /mnt/root bash -euo pipefail -c 'cd "$1"; ostree-ext repo init --repo=/ostree/repo; eval "$2"' bash "$@"`,
+			"bash", dir, script)
+		c.Env = env
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s\n%s", where, err, script, out)
+		}
+	}
+	root := filepath.Join(dir, "rootfs")
+	for name, text := range map[string]string{
+		"usr/lib/modules/6.1.0/vmlinuz": "kernel", "usr/lib/app/a": "a",
+		"lib/apk/db/installed": "P:app\nV:1\nF:usr/lib/app\nR:a\n\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run("what was there before", `
+		ostree-ext container build --rootfs=rootfs --format=ostree docker://registry.example/os:latest
+		ostree-ext repo init --repo=repo --mode=archive
+		ostree-ext repo commit --repo=repo --branch=exampleos/x86_64/stable rootfs`)
+	for _, b := range docblocks.Of(t, "../..", docblocks.Peers) {
+		run(b.String(), b.Text)
+	}
+	// The examples of these commands need other programs, too.
+	for _, command := range []string{"export", "import"} {
+		_, examples, _ := strings.Cut(must(t, program, "tar", command, "--help"), "Examples:\n")
+		examples, _, _ = strings.Cut(examples, "\n\n")
+		run("tar "+command, examples+"\nostree-ext tar export --repo=repo exampleos/x86_64/stable >os.tar")
+	}
+}
