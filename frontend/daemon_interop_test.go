@@ -47,6 +47,7 @@ type daemonOptions struct {
 	entitlement bool   // network.host may be asked for
 	rootless    bool   // in a user namespace
 	containerd  string // the socket of a containerd, whose store it uses instead of its own
+	env         []string
 }
 
 type daemon struct {
@@ -93,7 +94,7 @@ func startDaemon(o daemonOptions) (*daemon, error) {
 	}
 	d.cmd = exec.Command(program, args...)
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
-	d.cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	d.cmd.Env = append(append(os.Environ(), o.env...), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	if o.rootless {
 		d.cmd.Env = append(d.cmd.Env, "HOME="+dir, "XDG_RUNTIME_DIR="+dir, "TMPDIR="+dir, "USER=nobody")
 		ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: subordinate, Size: 65536}}

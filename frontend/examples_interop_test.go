@@ -5,21 +5,25 @@ package frontend_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 )
 
-// TestInterop_ExamplesBuild builds each example, with our registry and base image instead of those in the example.
+// command matches the line of an example that says how to build it.
+var command = regexp.MustCompile(`(?m)^#   (docker buildx build .* -t registry\.example/(\S+) \.)$`)
+
+// TestInterop_ExamplesBuild builds each example with the command in it, as it is printed.
 func TestInterop_ExamplesBuild(t *testing.T) {
+	n := newNewcomer(t)
 	repo, _, commit := exampleRepo(t)
-	must(t, "ostree", "refs", "--repo="+repo, "--create=exampleos/amd64/stable", commit)
+	must(t, "ostree", "refs", "--repo="+repo, "--create=exampleos/"+runtime.GOARCH+"/stable", commit)
 	for _, tt := range []struct {
 		dir   string
-		opts  []string
-		args  []string
 		check func(t *testing.T, p *pulled)
 	}{
-		{".", nil, nil, func(t *testing.T, p *pulled) {
+		{".", func(t *testing.T, p *pulled) {
 			if l := p.config.Config.Labels; l["ostree.bootable"] != "true" || l["ostree.commit"] == "" ||
 				l["ostree.linux"] == "" {
 				t.Errorf("no bootable commit: labels are %v", l)
@@ -28,7 +32,7 @@ func TestInterop_ExamplesBuild(t *testing.T) {
 				t.Errorf("%d layers", len(p.manifest.Layers))
 			}
 			// Import it, as a host does.
-			repo, image := filepath.Join(t.TempDir(), "repo"), "ostree-unverified-registry:"+env.host+"/examples/os"
+			repo, image := filepath.Join(t.TempDir(), "repo"), "ostree-unverified-registry:"+env.host+"/os"
 			must(t, "ostree", "init", "--repo="+repo, "--mode=bare-user")
 			must(t, env.cli, "container", "unencapsulate", "--quiet", "--insecure-skip-tls-verification", "--repo="+repo,
 				"--write-ref=os", image)
@@ -40,18 +44,17 @@ func TestInterop_ExamplesBuild(t *testing.T) {
 				must(t, "ostree", "ls", "--repo="+repo, "os", version+"/"+name)
 			}
 		}},
-		{"application", nil, nil, func(t *testing.T, p *pulled) {
+		{"application", func(t *testing.T, p *pulled) {
 			if p.config.Config.User != "65534:65534" || len(p.manifest.Layers) < 20 {
 				t.Errorf("user %q, %d layers", p.config.Config.User, len(p.manifest.Layers))
 			}
 		}},
-		{"commit", []string{"context:repo=local:repo", "platform=linux/amd64"}, []string{"--local=repo=" + repo},
-			func(t *testing.T, p *pulled) {
-				if got := p.config.Config.Labels["ostree.commit"]; got != commit {
-					t.Errorf("commit %q, want %s", got, commit)
-				}
-			}},
-		{"keep-base", nil, nil, func(t *testing.T, p *pulled) {
+		{"commit", func(t *testing.T, p *pulled) {
+			if got := p.config.Config.Labels["ostree.commit"]; got != commit {
+				t.Errorf("commit %q, want %s", got, commit)
+			}
+		}},
+		{"keep-base", func(t *testing.T, p *pulled) {
 			if got, want := p.layers()[0], pull(t, "debian").layers()[0]; got != want {
 				t.Errorf("first layer %s, want that of the base, %s", got, want)
 			}
@@ -62,19 +65,20 @@ func TestInterop_ExamplesBuild(t *testing.T) {
 			if err := os.CopyFS(dir, os.DirFS(filepath.Join("../examples", tt.dir))); err != nil {
 				t.Fatal(err)
 			}
-			file := filepath.Join(dir, "Containerfile")
-			data, err := os.ReadFile(file)
+			if err := os.CopyFS(filepath.Join(dir, "repo"), os.DirFS(repo)); err != nil {
+				t.Fatal(err)
+			}
+			data, err := os.ReadFile(filepath.Join(dir, "Containerfile"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			writeFile(t, file, strings.ReplaceAll(string(data), "registry.example/ostree-ext-frontend", env.host+"/frontend"))
-			name := "examples/" + strings.ReplaceAll(tt.dir, ".", "os")
-			env.daemon.build(t, request{
-				dir: dir, name: name, args: tt.args,
-				opts: append(tt.opts, "context:debian:bookworm=docker-image://"+env.host+"/debian",
-					"build-arg:OSTREE_EXT_PRIOR=none"),
-			})
-			tt.check(t, pull(t, name))
+			m := command.FindStringSubmatch(string(data))
+			if m == nil {
+				t.Fatal("the example does not say how to build it")
+			}
+			if n.run(t, tt.dir, dir, m[1]) {
+				tt.check(t, pull(t, m[2]))
+			}
 		})
 	}
 }

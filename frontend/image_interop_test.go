@@ -81,7 +81,9 @@ func TestInterop_ThePlaygroundWorksAsItSays(t *testing.T) {
 		return string(data)
 	}
 	cmd := exec.Command("../tools/playground")
-	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, append(os.Environ(), fmt.Sprintf("PORT=%d", port))
+	// The example starts from Debian, which is read from a registry here.
+	cmd.Env = append(named(t), fmt.Sprintf("PORT=%d", port))
+	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := testproc.Start(cmd); err != nil {
 		t.Fatal(err)
@@ -101,10 +103,6 @@ func TestInterop_ThePlaygroundWorksAsItSays(t *testing.T) {
 			script = append(script, strings.TrimSpace(line))
 		}
 	}
-	// The example starts from Debian, which is not available here.
-	last := len(script) - 1
-	script[last] = strings.TrimSuffix(script[last], " .") + " -f Containerfile --build-context " +
-		"debian:bookworm=docker-image://" + env.host + "/debian ."
 	build := exec.CommandContext(t.Context(), "bash", "-e", "-c", strings.Join(script, "\n"))
 	build.Dir = ".."
 	if out, err := build.CombinedOutput(); err != nil {

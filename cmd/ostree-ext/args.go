@@ -103,7 +103,7 @@ func strict(c *cobra.Command, lenient bool) {
 		if args := c.Flags().Args(); len(args) > 0 && c.HasSubCommands() {
 			return unknownCommand(c, args[0])
 		}
-		return flagError(err)
+		return flagError(c, err)
 	})
 	check := c.Args
 	c.Args = func(cmd *cobra.Command, args []string) error {
@@ -127,7 +127,10 @@ func strict(c *cobra.Command, lenient bool) {
 }
 
 // flagError returns a usage error with our own words for an error about an option.
-func flagError(err error) error {
+func flagError(c *cobra.Command, err error) error {
+	if e, ok := errors.AsType[*pflag.NotExistError](err); ok && len(e.GetSpecifiedName()) > 1 {
+		return usagef("%w%s", err, likeFlag(c, e.GetSpecifiedName()))
+	}
 	if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
 		if f := e.GetFlag(); f != nil {
 			return usagef("--%s needs a value", f.Name)
@@ -148,6 +151,22 @@ func flagError(err error) error {
 		return usagef("invalid value '%s' for '%s': %w", e.GetValue(), name, e.Unwrap())
 	}
 	return &usageError{err}
+}
+
+// likeFlag returns a hint about a flag of c whose name is like the one that does not exist, or "".
+func likeFlag(c *cobra.Command, name string) string {
+	// Cobra compares names of commands only.
+	names := &cobra.Command{SuggestionsMinimumDistance: 2}
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}})
+		}
+	})
+	like := names.SuggestionsFor(name)
+	if len(like) == 0 {
+		return ""
+	}
+	return "; did you mean --" + strings.Join(like, " or --") + "?"
 }
 
 func kindOf(v pflag.Value) string {

@@ -37,7 +37,7 @@ func addChunkFlags(fs *pflag.FlagSet, prior string) {
 	fs.String("update-interval", "",
 		"`DAYS` between two updates of a host: 7, 7d, 2w, weekly … (default: a mixture of intervals)")
 	fs.String("rebalance", "never", "`WHEN` to repack unchanged layers: never, auto or always")
-	fs.String("mapping", "", "`FILE` with rules that assign files to components")
+	fs.String("mapping", "", "`FILE` with rules that assign files to components; - is standard input")
 	fs.Bool("strict", false, "fail if a package database is broken")
 }
 

@@ -75,7 +75,7 @@ commit becomes a single layer. With --contentmeta the content is split as that f
 		"it must exist")
 	fs.StringArrayVar(&f.copyMetaOpt, "copymeta-opt", nil,
 		"`KEY` of the commit's metadata to make a label of, if it exists")
-	fs.String("contentmeta", "", "`FILE` that maps content to layers")
+	fs.String("contentmeta", "", "`FILE` that maps content to layers; - is standard input")
 	f.image.add(fs)
 	addChunkFlags(fs, atDestination)
 	addCheckPrior(fs, &f.checkPrior)

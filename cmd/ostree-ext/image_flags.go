@@ -25,7 +25,7 @@ func (f *imageFlags) add(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.annotations, "annotation", nil, "`KEY=VALUE` to add to the manifest's annotations")
 	fs.StringArrayVar(&f.cmd, "cmd", nil, "`ARG` of the image's default command; repeat it for each argument")
 	fs.StringVar(&f.config, "config", "", "`FILE` with the container configuration to start from: JSON, the \"config\" "+
-		"object of an OCI image")
+		"object of an OCI image; - is standard input")
 	fs.String("compression", "gzip", "`NAME` of the layers' compression: gzip, zstd or none")
 	fs.Int("compression-level", 0, "`N` of the compressor; higher is smaller and slower (default: its own)")
 	fs.Bool("compression-fast", false, "compress less and faster")

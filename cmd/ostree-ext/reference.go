@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -17,6 +18,9 @@ func parseImageReference(what, arg string) (imgref.ImageReference, error) {
 	ref, err := imgref.ParseImageReference(arg)
 	if err == nil {
 		return ref, checkName(what, arg, ref)
+	}
+	if _, notNamed := strconv.ParseBool(arg); notNamed == nil && what == "--keep-base" {
+		return ref, usagef("invalid value '%s' for '--keep-base': name the base image", arg)
 	}
 	return ref, usagef("invalid value '%s' for '%s': %w%s", arg, what, err, didYouMean(arg, ""))
 }

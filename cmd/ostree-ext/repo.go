@@ -58,13 +58,14 @@ func openRepo(what, path string) (*repo.Repo, error) {
 	if err == nil {
 		return r, nil
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		if _, missing := os.Stat(path); missing != nil {
-			return nil, fmt.Errorf("%s: %w; 'ostree-ext repo init --repo=%s' makes a repository", what, err, path)
-		}
-		return nil, fmt.Errorf("%s: %s is not an OSTree repository: %w", what, path, err)
+	_, missing := os.Stat(path)
+	switch {
+	case !errors.Is(err, fs.ErrNotExist), missing != nil && what == "SOURCE":
+		return nil, fmt.Errorf("%s: %w", what, err)
+	case missing != nil:
+		return nil, fmt.Errorf("%s: %w; 'ostree-ext repo init --repo=%s' makes a repository", what, err, path)
 	}
-	return nil, fmt.Errorf("%s: %w", what, err)
+	return nil, fmt.Errorf("%s: %s is not an OSTree repository: %w", what, path, err)
 }
 
 // hintedError is an error that already says where refs are listed.

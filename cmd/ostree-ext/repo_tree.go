@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -109,7 +110,11 @@ Files are hard links into the repository if its mode allows that: do not change 
 				if err != nil {
 					return err
 				}
-				return r.Checkout(cmd.Context(), rev, args[1], opts)
+				err = r.Checkout(cmd.Context(), rev, args[1], opts)
+				if errors.Is(err, fs.ErrExist) && opts.Overwrite == repo.OverwriteNone {
+					err = fmt.Errorf("%w: name a directory that does not exist, or give one of the --union options", err)
+				}
+				return err
 			})
 		},
 	}

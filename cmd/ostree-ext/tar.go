@@ -70,17 +70,17 @@ func newTarImportCommand(a *app) *cobra.Command {
 			if err := checkWriteRef(cmd, ref); err != nil {
 				return err
 			}
-			in := a.in
+			in, name := a.in, "standard input"
 			if len(args) == 1 && args[0] != "-" {
 				f, err := ctxio.Open(cmd.Context(), args[0])
 				if err != nil {
 					return err
 				}
 				defer f.Close()
-				in = f
+				in, name = f, args[0]
 			}
 			return withRepo(repoPath, func(r *repo.Repo) error {
-				rev, err := importTar(cmd, r, in, ref)
+				rev, err := importTar(cmd, r, in, name, ref)
 				if err != nil {
 					return err
 				}
@@ -97,7 +97,7 @@ func newTarImportCommand(a *app) *cobra.Command {
 	return c
 }
 
-func importTar(cmd *cobra.Command, r *repo.Repo, in io.Reader, ref string) (object.Checksum, error) {
+func importTar(cmd *cobra.Command, r *repo.Repo, in io.Reader, name, ref string) (object.Checksum, error) {
 	ctx := cmd.Context()
 	txn, err := r.Begin(ctx)
 	if err != nil {
@@ -106,7 +106,7 @@ func importTar(cmd *cobra.Command, r *repo.Repo, in io.Reader, ref string) (obje
 	defer txn.Abort()
 	rev, err := tarfmt.ImportCommit(ctx, txn, bufio.NewReaderSize(in, 256<<10), tarfmt.ImportOptions{})
 	if err != nil {
-		return object.Checksum{}, fmt.Errorf("reading the tar stream: %w", err)
+		return object.Checksum{}, fmt.Errorf("reading the tar stream in %s: %w", name, err)
 	}
 	if err := txn.Complete(ctx, rev, ref); err != nil {
 		if missing := (*repo.IncompleteError)(nil); errors.As(err, &missing) {
