@@ -75,8 +75,9 @@ func TestInterop_TheCommandsInTheDocumentsBuild(t *testing.T) {
 		case strings.HasPrefix(b.Text, "make "):
 			n.run(t, b.String(), "..", b.Text)
 		case strings.HasPrefix(b.Text, "--"): // options of a build, one a line
-			n.run(t, "earlier images", dir, `skopeo copy docker://registry.example/web docker://registry.example/web:stable
-				skopeo copy docker://registry.example/web oci:images/web:latest`)
+			n.run(t, "earlier images", dir, `mkdir images
+				skopeo copy -q docker://registry.example/web docker://registry.example/web:stable
+				skopeo copy -q docker://registry.example/web oci:images/web:latest`)
 			for option := range strings.Lines(b.Text) {
 				n.run(t, b.String(), dir, "docker buildx build -f Containerfile "+strings.TrimSpace(option)+
 					" --push -t registry.example/web .")

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/ostree-ext/ostree-ext-go/container/store"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
@@ -18,34 +19,43 @@ type completion func(c *cobra.Command, args []string, word string) ([]string, co
 
 // operands says what the operands of each command are. The last one may be repeated if the command allows that.
 var operands = map[string][]completion{
-	"chunks diff":             {images, images},
-	"chunks explain":          {refs, nothing},
-	"chunks plan":             {refs},
-	"chunks show":             {images},
-	"container build":         {images},
-	"container compare":       {ostreeImages, ostreeImages},
-	"container encapsulate":   {refs, images},
-	"container info":          {ostreeImages},
-	"container unencapsulate": {ostreeImages},
-	"container verify":        {images},
-	"diff":                    {refs, refs},
-	"rechunk":                 {images, images},
-	"repo checkout":           {refs, dirs},
-	"repo commit":             {dirs},
-	"repo ls":                 {refs, nothing},
-	"repo pull-local":         {dirs, refsOfSource},
-	"repo refs":               {refs},
-	"repo rev-parse":          {refs},
-	"repo show":               {refs},
-	"tar export":              {refs},
-	"tar import":              {files},
+	"chunks diff":                         {images, images},
+	"chunks explain":                      {refs, nothing},
+	"chunks plan":                         {refs},
+	"chunks show":                         {images},
+	"container build":                     {images},
+	"container compare":                   {ostreeImages, ostreeImages},
+	"container encapsulate":               {refs, images},
+	"container info":                      {ostreeImages},
+	"container image clear-cached-update": {stored},
+	"container image copy":                {ostreeImages},
+	"container image history":             {stored},
+	"container image metadata":            {stored},
+	"container image pull":                {dirs, ostreeImages},
+	"container image reexport":            {stored, images},
+	"container image remove":              {stored},
+	"container unencapsulate":             {ostreeImages},
+	"container verify":                    {images},
+	"diff":                                {refs, refs},
+	"rechunk":                             {images, images},
+	"repo checkout":                       {refs, dirs},
+	"repo commit":                         {dirs},
+	"repo ls":                             {refs, nothing},
+	"repo pull-local":                     {dirs, refsOfSource},
+	"repo refs":                           {refs},
+	"repo rev-parse":                      {refs},
+	"repo show":                           {refs},
+	"tar export":                          {refs},
+	"tar import":                          {files},
 }
 
 // values says what the values of flags are, by the name of the flag.
 var values = map[string]completion{
 	"add-detached-metadata-string": nothing, "add-metadata": nothing, "add-metadata-string": nothing,
 	"annotation": nothing, "authfile": files, "base": refs, "bind-ref": refs, "body": nothing, "branch": refs,
-	"cert-dir": dirs, "cmd": nothing, "components": files, "compression": words("gzip", "zstd", "none"),
+	"cert-dir": dirs, "check": files, "cmd": nothing, "dest-repo": dirs, "layers": nothing, "max-bytes": nothing,
+	"ostree-digestfile": files, "progress": words("auto", "json"), "progress-fd": nothing, "src-repo": dirs,
+	"components": files, "compression": words("gzip", "zstd", "none"),
 	"compression-level": nothing, "config": files, "contentmeta": files, "copymeta": nothing, "copymeta-opt": nothing,
 	"create": refs, "delete-commit": refs, "depth": nothing, "digestfile": files, "directory": dirs,
 	"format": words("plain", "ostree"), "format-version": nothing, "from": images, "html": files,
@@ -146,6 +156,29 @@ func refsOf(path, word string) ([]string, cobra.ShellCompDirective) {
 	var names []string
 	for _, ref := range list {
 		names = append(names, ref.Name)
+	}
+	return beginning(names, word), none
+}
+
+// stored completes the images that are stored in the repository that --repo or the environment names.
+func stored(c *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+	const none = cobra.ShellCompDirectiveNoFileComp
+	path, err := repoPath(c.Flag("repo").Value.String())
+	if err != nil {
+		return nil, none
+	}
+	r, err := repo.Open(path)
+	if err != nil {
+		return nil, none
+	}
+	defer r.Close()
+	list, err := store.List(r)
+	if err != nil {
+		return nil, none
+	}
+	var names []string
+	for _, ref := range list {
+		names = append(names, ref.String())
 	}
 	return beginning(names, word), none
 }

@@ -123,6 +123,17 @@ func whatWasThere(command string) string {
 			script += encapsulate + "docker://registry.example/os:" + tag + "\n"
 		}
 		return script
+	case "ostree-ext container image pull":
+		return encapsulate + "docker://registry.example/os:latest"
+	case "ostree-ext container image history", "ostree-ext container image metadata", "ostree-ext container image copy",
+		"ostree-ext container image clear-cached-update", "ostree-ext container image reexport",
+		"ostree-ext container image remove":
+		script := repo + "ostree-ext repo init --repo=backup --mode=bare-user\n"
+		for _, tag := range []string{"latest", "old"} {
+			script += "ostree-ext container encapsulate -q --repo=repo os/stable docker://registry.example/os:" + tag + "\n" +
+				"ostree-ext container image pull -q repo ostree-unverified-registry:registry.example/os:" + tag + "\n"
+		}
+		return script
 	case "ostree-ext chunks plan":
 		return repo + `echo '[{"identifier": "a", "size": 1, "change_frequency": 1}]' | gzip >packages.json.gz`
 	case "ostree-ext repo init":

@@ -28,7 +28,7 @@ func newImageListCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "list --repo=REPO",
 		Short:   "List the images that are stored",
-		Example: "  ostree-ext container image list --repo=/ostree/repo",
+		Example: "  ostree-ext container image list --repo=repo",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withRepo(repoPath, func(r *repo.Repo) error {
@@ -109,7 +109,7 @@ func newImageHistoryCommand(a *app) *cobra.Command {
 	return storedImageCommand(a, &cobra.Command{
 		Use:     "history --repo=REPO IMGREF",
 		Short:   "List the layers of a stored image",
-		Example: "  ostree-ext container image history --repo=/ostree/repo docker://registry.example/os:latest",
+		Example: "  ostree-ext container image history --repo=repo docker://registry.example/os:latest",
 	}, func(_ context.Context, _ *repo.Repo, img *store.Image) error {
 		return a.printf("%s", historyTable(img))
 	})
@@ -150,7 +150,7 @@ func storedImageCommand(
 	repoFlag(c, &repoPath)
 	c.Args = cobra.ExactArgs(1)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		ref, err := parseImageReference(args[0])
+		ref, err := parseImageReference("<IMGREF>", args[0])
 		if err != nil {
 			return err
 		}
@@ -170,7 +170,7 @@ func newImageMetadataCommand(a *app) *cobra.Command {
 	c := storedImageCommand(a, &cobra.Command{
 		Use:     "metadata --repo=REPO [--config] IMGREF",
 		Short:   "Print the manifest of a stored image, or its configuration",
-		Example: "  ostree-ext container image metadata --repo=/ostree/repo docker://registry.example/os:latest | jq .",
+		Example: "  ostree-ext container image metadata --repo=repo docker://registry.example/os:latest",
 	}, func(_ context.Context, _ *repo.Repo, img *store.Image) error {
 		doc := img.Top.Raw
 		if config {

@@ -13,10 +13,10 @@ func newImageClearCommand(_ *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "clear-cached-update --repo=REPO IMGREF",
 		Short:   "Forget the update that was found for a stored image",
-		Example: "  ostree-ext container image clear-cached-update --repo=/ostree/repo docker://registry.example/os:latest",
+		Example: "  ostree-ext container image clear-cached-update --repo=repo docker://registry.example/os:latest",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ref, err := parseImageReference(args[0])
+			ref, err := parseImageReference("<IMGREF>", args[0])
 			if err != nil {
 				return err
 			}
@@ -34,16 +34,16 @@ func newImageCopyCommand(_ *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "copy --src-repo=REPO --dest-repo=REPO OSTREEIMGREF",
 		Short: "Copy a stored image to another repository",
-		Example: `  ostree-ext container image copy --src-repo=/ostree/repo --dest-repo=backup \
+		Example: `  ostree-ext container image copy --src-repo=repo --dest-repo=backup \
       ostree-unverified-registry:registry.example/os:latest`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ref, err := parseOstreeReference(args[0])
+			ref, err := parseOstreeReference("<OSTREEIMGREF>", args[0])
 			if err != nil {
 				return err
 			}
-			return withRepo(from, func(src *repo.Repo) error {
-				return withRepo(to, func(dest *repo.Repo) error { return store.Copy(cmd.Context(), dest, src, ref.Image) })
+			return withNamedRepo("--src-repo", from, func(src *repo.Repo) error {
+				return withNamedRepo("--dest-repo", to, func(dest *repo.Repo) error { return store.Copy(cmd.Context(), dest, src, ref.Image) })
 			})
 		},
 	}
@@ -62,15 +62,15 @@ func newImageReexportCommand(a *app) *cobra.Command {
 		Short: "Write a stored image to a registry, directory or archive",
 		Long: `Makes the layers of a stored image again and writes the image. The layers of a commit have the same
 diff-ids as before if a current program made them. Derived layers have the same files.`,
-		Example: `  ostree-ext container image reexport --repo=/ostree/repo docker://registry.example/os:latest \
+		Example: `  ostree-ext container image reexport --repo=repo docker://registry.example/os:latest \
       oci-archive:os.ociarchive`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ref, err := parseImageReference(args[0])
+			ref, err := parseImageReference("<IMGREF>", args[0])
 			if err != nil {
 				return err
 			}
-			to, err := parseImageReference(args[1])
+			to, err := parseDestination("<DESTINATION>", args[1])
 			if err != nil {
 				return err
 			}
@@ -104,13 +104,13 @@ func newImageRemoveCommand(a *app) *cobra.Command {
 		Short: "Remove stored images, and the layers that only they need",
 		Long: `Removes images. If one is not stored, the others are removed all the same, and the command fails.
 Objects stay until the repository is pruned.`,
-		Example: "  ostree-ext container image remove --repo=/ostree/repo docker://registry.example/os:old",
+		Example: "  ostree-ext container image remove --repo=repo docker://registry.example/os:old",
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			refs := make([]imgref.ImageReference, len(args))
 			for i, arg := range args {
 				var err error
-				if refs[i], err = parseImageReference(arg); err != nil {
+				if refs[i], err = parseImageReference("<IMGREF>", arg); err != nil {
 					return err
 				}
 			}
@@ -140,7 +140,7 @@ func newImagePruneLayersCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "prune-layers --repo=REPO",
 		Short:   "Remove the layers that no image needs",
-		Example: "  ostree-ext container image prune-layers --repo=/ostree/repo",
+		Example: "  ostree-ext container image prune-layers --repo=repo",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withRepo(repoPath, func(r *repo.Repo) error {

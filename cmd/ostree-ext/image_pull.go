@@ -45,19 +45,22 @@ Layers that no image needs any more are removed.
 
 With --check, nothing is fetched: if there is an update, its manifest is written to the file, and the
 update is recorded. Whether the file is written is the answer.`,
-		Example: `  ostree-ext container image pull /ostree/repo ostree-unverified-registry:registry.example/os:latest
-  ostree-ext container image pull --check=update.json /ostree/repo \
+		Example: `  ostree-ext container image pull repo ostree-unverified-registry:registry.example/os:latest
+  ostree-ext container image pull --check=update.json repo \
       ostree-unverified-registry:registry.example/os:latest`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ref, err := parseOstreeReference(args[1])
+			if err := a.checkFetch(cmd.Flags(), &f.opts.Source.Registry, args[1]); err != nil {
+				return err
+			}
+			ref, err := parseOstreeReference("<OSTREEIMGREF>", args[1])
 			if err != nil {
 				return err
 			}
 			if err := f.begin(a); err != nil {
 				return err
 			}
-			return withRepo(args[0], func(r *repo.Repo) error { return a.pull(cmd.Context(), r, ref, &f) })
+			return withNamedRepo("<REPO>", args[0], func(r *repo.Repo) error { return a.pull(cmd.Context(), r, ref, &f) })
 		},
 	}
 	fs := c.Flags()

@@ -34,8 +34,8 @@ func repoPath(flag string) (string, error) {
 	return flag, nil
 }
 
-// withRepo calls f with a repository, and closes it.
-func withRepo(flag string, f func(*repo.Repo) error) (err error) {
+// withRepo calls f with the repository that --repo or the environment names, and closes it.
+func withRepo(flag string, f func(*repo.Repo) error) error {
 	path, err := repoPath(flag)
 	if err != nil {
 		return err
@@ -44,6 +44,11 @@ func withRepo(flag string, f func(*repo.Repo) error) (err error) {
 	if flag == "" {
 		what = "OSTREE_REPO"
 	}
+	return withNamedRepo(what, path, f)
+}
+
+// withNamedRepo is like [withRepo], for the repository that another flag or an argument names. what is its name.
+func withNamedRepo(what, path string, f func(*repo.Repo) error) (err error) {
 	r, err := openRepo(what, path)
 	if err != nil {
 		return err
