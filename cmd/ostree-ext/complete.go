@@ -63,7 +63,7 @@ var values = map[string]completion{
 	"mode": words("archive", "bare", "bare-user", "bare-user-only"), "only-branch": refs, "owner-gid": nothing,
 	"owner-uid": nothing, "packing": words("cost", "upstream"), "parent": refs, "platform": platformNames,
 	"print-detached-metadata-key": nothing, "print-metadata-key": nothing, "prior": priors,
-	"rebalance": words("never", "auto", "always"), "remote": nothing, "repo": dirs, "rootfs": dirs,
+	"rate": nothing, "rebalance": words("never", "auto", "always"), "remote": nothing, "repo": dirs, "rootfs": dirs,
 	"selinux": words("auto", "off"), "skip-list": files, "statoverride": files, "subdir": nothing, "subject": nothing,
 	"subpath": nothing, "timestamp": nothing,
 	"update-interval": words("daily", "weekly", "biweekly", "monthly", "quarterly", "yearly"),
