@@ -7,8 +7,8 @@ import (
 )
 
 // ErrMounted is wrapped by the error about a directory of a tree where a filesystem of the kernel's is mounted.
-var ErrMounted = errors.New("a filesystem that the kernel makes, as /proc or /sys, is mounted there: unmount it first, " +
-	"or name a place where the tree is mounted without it (mount --bind TREE PLACE)")
+var ErrMounted = errors.New("a filesystem that the kernel makes, as /proc or /sys, is mounted there: " +
+	"unmount it first, or name a place where the tree is mounted without it (mount --bind TREE PLACE)")
 
 // KernelMade reports whether an open directory is on a filesystem whose files exist only while they are read.
 func KernelMade(fd int) bool {

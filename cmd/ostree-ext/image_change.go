@@ -43,7 +43,9 @@ func newImageCopyCommand(_ *app) *cobra.Command {
 				return err
 			}
 			return withNamedRepo("--src-repo", from, func(src *repo.Repo) error {
-				return withNamedRepo("--dest-repo", to, func(dest *repo.Repo) error { return store.Copy(cmd.Context(), dest, src, ref.Image) })
+				return withNamedRepo("--dest-repo", to, func(dest *repo.Repo) error {
+					return store.Copy(cmd.Context(), dest, src, ref.Image)
+				})
 			})
 		},
 	}

@@ -68,7 +68,7 @@ func TestWaitingForSomebodyElseEndsWithTheContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { r.Close(); w.Close() })
+	t.Cleanup(func() { _, _ = r.Close(), w.Close() })
 	ends(t, "reading from a pipe that nobody writes to", func(ctx context.Context) error {
 		_, err := ctxio.Interruptible(ctx, r).Read(make([]byte, 1))
 		return err

@@ -26,7 +26,8 @@ func TestInterop_TheCommandsInTheDocumentsRun(t *testing.T) {
 			mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
 			for d in proc sys dev tmp; do mount --rbind "/$d" "/mnt/root/$d"; done
 			mkdir -p /mnt/root/ostree
-			exec chroot /mnt/root bash -euo pipefail -c 'cd "$1"; ostree-ext repo init --repo=/ostree/repo; eval "$2"' bash "$@"`,
+			exec chroot /mnt/root bash -euo pipefail -c \
+				'cd "$1"; ostree-ext repo init --repo=/ostree/repo; eval "$2"' bash "$@"`,
 			"bash", dir, script)
 		c.Env = env
 		if out, err := c.CombinedOutput(); err != nil {

@@ -45,7 +45,7 @@ func TestInterop_WhatIsInTheWayInAnOrdinaryTreeIsTold(t *testing.T) {
 	if err := unix.Mount("proc", filepath.Join(root, "proc"), "proc", 0, ""); err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Unmount(filepath.Join(root, "proc"), unix.MNT_DETACH)
+	defer func() { _ = unix.Unmount(filepath.Join(root, "proc"), unix.MNT_DETACH) }()
 	if err := os.Remove(filepath.Join(root, "dev/console")); err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestInterop_WhatIsInTheWayInAnOrdinaryTreeIsTold(t *testing.T) {
 	if err := unix.Mount(root, bind, "", unix.MS_BIND, ""); err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Unmount(bind, unix.MNT_DETACH)
+	defer func() { _ = unix.Unmount(bind, unix.MNT_DETACH) }()
 	must(t, program, "repo", "commit", "--repo="+repo, "--branch=os", bind)
 	must(t, program, "container", "build", "--rootfs="+bind, image)
 }

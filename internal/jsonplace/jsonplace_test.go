@@ -52,7 +52,7 @@ func TestErrorsSayWhereAndWhatIsExpected(t *testing.T) {
 func TestOtherErrorsStay(t *testing.T) {
 	t.Parallel()
 	other := errors.New("other")
-	if got := jsonplace.Explain(nil, other); got != other {
+	if got := jsonplace.Explain(nil, other); !errors.Is(got, other) || got.Error() != "other" {
 		t.Errorf("got %v", got)
 	}
 	if got := jsonplace.Explain(nil, nil); got != nil {
