@@ -67,7 +67,11 @@ var values = map[string]completion{
 	"selinux": words("auto", "off"), "skip-list": files, "statoverride": files, "subdir": nothing, "subject": nothing,
 	"subpath": nothing, "timestamp": nothing,
 	"update-interval": words("daily", "weekly", "biweekly", "monthly", "quarterly", "yearly"),
-	"var":             words("keep", "drop"), "write-ref": refs,
+	"additional-tag":  nothing, "image": nothing, "imgref": ostreeImages, "karg": nothing, "ostree-remote": nothing,
+	"stateroot": nothing, "sysroot": dirs, "target-imgref": ostreeImages,
+	"transport":         words("registry", "oci", "oci-archive", "dir", "docker-archive", "containers-storage"),
+	"write-commitid-to": files,
+	"var":               words("keep", "drop"), "write-ref": refs,
 }
 
 // addCompletions sets the completion of the operands and flags of c and of each command below it.

@@ -55,7 +55,11 @@ would not be, or if /boot has too little room. The stateroot must exist; 'ostree
       --imgref=ostree-unverified-image:oci:/media/os --target-imgref=ostree-image-signed:docker://registry.example/os`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := f.fetch.begin(a); err != nil {
+			image := f.imgref
+			if f.image != "" {
+				image = f.transport + ":" + f.image
+			}
+			if err := f.fetch.begin(a, cmd.Flags(), image); err != nil {
 				return err
 			}
 			from, target, err := f.references(cmd.Flags())
@@ -120,7 +124,7 @@ func (f *deployFlags) references(fs *pflag.FlagSet) (from, target imgref.OstreeI
 	case fs.Changed("transport"):
 		err = usagef("--transport goes with --image: --imgref itself has the transport")
 	default:
-		from, err = parseOstreeReference(f.imgref)
+		from, err = parseOstreeReference("--imgref", f.imgref)
 	}
 	if err != nil {
 		return from, target, err
@@ -128,7 +132,7 @@ func (f *deployFlags) references(fs *pflag.FlagSet) (from, target imgref.OstreeI
 	if f.target == "" {
 		return from, from, nil
 	}
-	target, err = parseOstreeReference(f.target)
+	target, err = parseOstreeReference("--target-imgref", f.target)
 	return from, target, err
 }
 

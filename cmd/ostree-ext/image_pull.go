@@ -50,14 +50,11 @@ update is recorded. Whether the file is written is the answer.`,
       ostree-unverified-registry:registry.example/os:latest`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.checkFetch(cmd.Flags(), &f.opts.Source.Registry, args[1]); err != nil {
-				return err
-			}
 			ref, err := parseOstreeReference("<OSTREEIMGREF>", args[1])
 			if err != nil {
 				return err
 			}
-			if err := f.begin(a); err != nil {
+			if err := f.begin(a, cmd.Flags(), args[1]); err != nil {
 				return err
 			}
 			return withNamedRepo("<REPO>", args[0], func(r *repo.Repo) error { return a.pull(cmd.Context(), r, ref, &f) })
@@ -83,9 +80,9 @@ func (f *pullFlags) add(a *app, fs *pflag.FlagSet) {
 	fetchFlags(a, fs, &f.opts.Source.Registry)
 }
 
-// begin checks these options and sets what follows from them.
-func (f *pullFlags) begin(a *app) (err error) {
-	if err := checkFetch(&f.opts.Source.Registry); err != nil {
+// begin checks these options and sets what follows from them. images are the references of the command.
+func (f *pullFlags) begin(a *app, fs *pflag.FlagSet, images ...string) (err error) {
+	if err := a.checkFetch(fs, &f.opts.Source.Registry, images...); err != nil {
 		return err
 	}
 	f.imports.MaxBytes, f.opts.Source.Fetch.Rate = int64(f.maxBytes), int64(f.rate)

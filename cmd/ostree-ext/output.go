@@ -43,11 +43,11 @@ func (r *results) closed(err error) bool {
 		return false
 	}
 	out, ok := r.to.(*os.File)
-	return ok && (failed.Path == out.Name() || sameFile(out, failed.Path))
+	return ok && (failed.Path == out.Name() || isOpenAs(out, failed.Path))
 }
 
-// sameFile reports whether an open file has a name.
-func sameFile(f *os.File, name string) bool {
+// isOpenAs reports whether an open file has a name.
+func isOpenAs(f *os.File, name string) bool {
 	here, err := f.Stat()
 	if err != nil {
 		return false
@@ -120,7 +120,7 @@ func (a *app) isStdout(ref imgref.ImageReference) bool {
 		return true
 	}
 	out, ok := fileOf(a.out)
-	return ok && sameFile(out, name)
+	return ok && isOpenAs(out, name)
 }
 
 // report writes the digest of an image to a file if there is one, and prints the result. If the image went to standard

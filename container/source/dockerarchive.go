@@ -22,6 +22,9 @@ func openDockerArchive(ctx context.Context, name string) (_ backend, err error) 
 		return nil, err
 	}
 	path, tag, _ := strings.Cut(name, ":")
+	if err := checkArchiveFile(path); err != nil {
+		return nil, err
+	}
 	r, err := archive.NewReader(&types.SystemContext{}, path)
 	if err != nil {
 		return nil, err
