@@ -92,7 +92,7 @@ func TestDeployRefusesArgumentsBeforeThePull(t *testing.T) {
 		usage      bool
 	}{
 		{"", "missing --imgref or --image", true},
-		{"--imgref=registry:x", "invalid value 'registry:x' for '<OSTREEIMGREF>'", true},
+		{"--imgref=registry:x", "invalid value 'registry:x' for '--imgref'", true},
 		{"--image=x --transport=odd", "invalid value 'odd' for '--transport'", true},
 		{"--image=x --ostree-remote=vendor", "--ostree-remote needs --enforce-container-sigpolicy", true},
 		{"--image=x --enforce-container-sigpolicy --no-signature-verification", "choose one", true},
