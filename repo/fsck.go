@@ -82,7 +82,7 @@ func (r *Repo) Fsck(ctx context.Context, opts FsckOptions) (report FsckReport, e
 		return report, err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	f := &fsck{repo: r, opts: opts}
+	f := &fsck{repo: r, opts: opts, source: tolerantSource{r}}
 	if err := f.run(ctx); err != nil {
 		return f.report, err
 	}
@@ -100,6 +100,7 @@ type fsck struct {
 	opts    FsckOptions
 	report  FsckReport
 	commits []object.Checksum // objects to check, sorted
+	source  Source            // where trees are read
 
 	mu sync.Mutex // guards report.Problems
 }
@@ -200,7 +201,7 @@ func (f *fsck) tombstone(ctx context.Context, c object.Checksum) error {
 // objects lists the objects that the commits need, including those that cannot be read: the check finds them.
 func (f *fsck) objects(ctx context.Context) []object.Name {
 	var list []object.Name
-	t := newTraverser(tolerantSource{f.repo}, func(n object.Name) error {
+	t := newTraverser(f.source, func(n object.Name) error {
 		list = append(list, n)
 		return nil
 	})
@@ -306,23 +307,8 @@ func verifyFile(ctx context.Context, src Source, n object.Name) (err error) {
 
 // settle records the commits that each problem concerns, and deletes or marks as the options say.
 func (f *fsck) settle(ctx context.Context) error {
-	problems := f.report.Problems
-	if len(problems) == 0 {
-		return nil
-	}
-	slices.SortFunc(problems, func(a, b FsckProblem) int {
-		return cmp.Or(a.Object.Checksum.Compare(b.Object.Checksum), cmp.Compare(a.Object.Type, b.Object.Type))
-	})
-	for _, c := range f.commits {
-		t := newTraverser(tolerantSource{f.repo}, nil)
-		t.needs(ctx, c)
-		for i := range problems {
-			if _, ok := t.seen[problems[i].Object]; ok {
-				problems[i].Commits = append(problems[i].Commits, c)
-			}
-		}
-	}
-	for _, p := range problems {
+	f.attribute(ctx)
+	for _, p := range f.report.Problems {
 		if p.Object.Type == 0 {
 			continue
 		}
@@ -331,6 +317,26 @@ func (f *fsck) settle(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// attribute sorts the problems and records the commits that each one concerns.
+func (f *fsck) attribute(ctx context.Context) {
+	problems := f.report.Problems
+	if len(problems) == 0 {
+		return
+	}
+	slices.SortFunc(problems, func(a, b FsckProblem) int {
+		return cmp.Or(a.Object.Checksum.Compare(b.Object.Checksum), cmp.Compare(a.Object.Type, b.Object.Type))
+	})
+	for _, c := range f.commits {
+		t := newTraverser(f.source, nil)
+		t.needs(ctx, c)
+		for i := range problems {
+			if _, ok := t.seen[problems[i].Object]; ok {
+				problems[i].Commits = append(problems[i].Commits, c)
+			}
+		}
+	}
 }
 
 func (f *fsck) repair(ctx context.Context, p FsckProblem) error {

@@ -122,9 +122,12 @@ func (d *objectDir) withPrefix(digits string) ([]object.Checksum, error) {
 // presence knows which objects exist: those of objects/ and those that the transaction has staged. A directory of
 // objects/ is listed when the first of its objects is asked for. The transaction's lock keeps objects from being
 // deleted; objects that others add meanwhile are found when ours are moved into place.
+//
+// If sound is set, it is asked once about each object of objects/, and what is not sound does not exist.
 type presence struct {
 	dir    *objectDir
 	types  map[string]object.Type
+	sound  func(object.Name) (bool, error)
 	shards [256]presenceShard
 }
 
@@ -132,6 +135,7 @@ type presenceShard struct {
 	mu     sync.Mutex
 	loaded bool
 	known  map[object.Checksum]uint16 // bit t is set for an object of type t
+	asked  map[object.Name]struct{}   // what sound was asked about, or was staged
 	staged []object.Name
 }
 
@@ -145,7 +149,31 @@ func (p *presence) has(n object.Name) (bool, error) {
 	if err := p.load(s, n.Checksum[0]); err != nil {
 		return false, err
 	}
-	return s.known[n.Checksum]&(1<<n.Type) != 0, nil
+	bit := uint16(1) << n.Type
+	if s.known[n.Checksum]&bit == 0 || p.sound == nil {
+		return s.known[n.Checksum]&bit != 0, nil
+	}
+	if _, ok := s.asked[n]; ok {
+		return true, nil
+	}
+	ok, err := p.sound(n)
+	if err != nil {
+		return false, err
+	}
+	if !ok {
+		s.known[n.Checksum] &^= bit
+		return false, nil
+	}
+	s.ask(n)
+	return true, nil
+}
+
+// ask records that nothing has to be asked about an object any more.
+func (s *presenceShard) ask(n object.Name) {
+	if s.asked == nil {
+		s.asked = map[object.Name]struct{}{}
+	}
+	s.asked[n] = struct{}{}
 }
 
 func (p *presence) load(s *presenceShard, first byte) error {
@@ -175,4 +203,7 @@ func (p *presence) stage(n object.Name) {
 	}
 	s.known[n.Checksum] |= 1 << n.Type
 	s.staged = append(s.staged, n)
+	if p.sound != nil {
+		s.ask(n)
+	}
 }

@@ -32,6 +32,8 @@ type Txn struct {
 	reads objectDir // what is staged
 	known *presence
 	space *spaceBudget
+	// replace lets staged objects take the place of those in the repository.
+	replace bool
 
 	// mu is held for reading by everything that uses the transaction, and for writing while it ends.
 	mu   sync.RWMutex
@@ -344,7 +346,7 @@ func (t *Txn) moveDir(ctx context.Context, first byte, names []object.Name) erro
 		if err = ctx.Err(); err != nil {
 			break
 		}
-		if err = moveObject(from, to, looseBase(n, t.repo.mode), n.Type == object.TypeCommitMeta); err != nil {
+		if err = moveObject(from, to, looseBase(n, t.repo.mode), t.replace || n.Type == object.TypeCommitMeta); err != nil {
 			err = fmt.Errorf("object %s: %w", n, err)
 			break
 		}
@@ -356,7 +358,7 @@ func (t *Txn) moveDir(ctx context.Context, first byte, names []object.Name) erro
 }
 
 // moveObject renames a staged object. If the object exists by now, it stays, since others may have linked to it.
-// Objects that are not named by their content are replaced.
+// Objects that are not named by their content are replaced, and corrupt ones by the transactions of a [Checker].
 func moveObject(from, to int, base string, replace bool) error {
 	if replace {
 		return unix.Renameat(from, base, to, base)

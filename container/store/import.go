@@ -83,7 +83,7 @@ func (p *Prepared) Import(ctx context.Context, opts ImportOptions) (_ *Imported,
 		return nil, err
 	}
 	im := &importer{
-		p: p, repo: p.repo, opts: opts, emit: progress.Serialize(opts.Progress),
+		p: p, repo: p.repo, opts: opts, emit: progress.Serialize(opts.Progress), begin: p.repo.Begin,
 		res: &Imported{Filtered: map[string]int{}},
 	}
 	err = im.run(ctx)
@@ -104,6 +104,11 @@ type importer struct {
 	repo *repo.Repo
 	opts ImportOptions
 	emit func(progress.Event)
+	// begin starts a transaction.
+	begin func(context.Context) (*repo.Txn, error)
+	// want, unless it is zero, is the merge commit that is to be made again. If another one results, only its objects are
+	// written.
+	want object.Checksum
 	res  *Imported
 
 	root derived.Root
@@ -164,7 +169,7 @@ func (im *importer) read(
 func (im *importer) readOnce(
 	ctx context.Context, l *Layer, use func(*repo.Txn, io.Reader) error, commit func(*repo.Txn) error,
 ) error {
-	txn, err := im.repo.Begin(ctx)
+	txn, err := im.begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -256,7 +261,7 @@ func (im *importer) commitLayer(ctx context.Context, l *Layer, others func() err
 		if _, err := txn.Commit(ctx); err != nil {
 			return err
 		}
-		last, err := im.repo.Begin(ctx)
+		last, err := im.begin(ctx)
 		if err != nil {
 			return err
 		}

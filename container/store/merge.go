@@ -19,13 +19,14 @@ var injected = []string{"/usr/etc/hostname", "/usr/etc/resolv.conf"}
 
 // merge writes the merge commit and all refs.
 func (im *importer) merge(ctx context.Context) error {
-	txn, err := im.repo.Begin(ctx)
+	txn, err := im.begin(ctx)
 	if err != nil {
 		return err
 	}
 	m := &merger{importer: im, txn: txn}
 	commit, err := m.write(ctx)
-	if err == nil {
+	expected := im.want.IsZero() || commit == im.want
+	if err == nil && expected {
 		err = m.refs(ctx, commit)
 	}
 	if err == nil {
@@ -33,6 +34,9 @@ func (im *importer) merge(ctx context.Context) error {
 	}
 	if err != nil {
 		return fmt.Errorf("merging the layers: %w", errors.Join(err, txn.Abort()))
+	}
+	if !expected {
+		return nil
 	}
 	im.res.Image, err = Load(ctx, im.repo, commit)
 	if err == nil && !im.opts.NoRef {

@@ -318,6 +318,14 @@ func (i *Image) CheckLayers() error {
 	return nil
 }
 
+// WithContentOf returns the image with the content of another one, such as a newer image in the same repository of a
+// registry, which may still have the layers. Closing it closes the other image.
+func (i *Image) WithContentOf(o *Image) *Image {
+	c := *i
+	c.content, c.AdmitCommit = o.content, o.AdmitCommit
+	return &c
+}
+
 // Readable reports whether the layers can be read.
 func (i *Image) Readable() bool { return i.content != nil }
 

@@ -49,6 +49,13 @@ func Fits(ctx context.Context, src repo.Source, layer object.Checksum, root Root
 	return err == nil && text == rootText(root)
 }
 
+// FactoryVar reports whether a layer commit was imported with Root.FactoryVar. For commits of other programs that is not
+// known, and it returns false.
+func FactoryVar(ctx context.Context, src repo.Source, layer object.Checksum) bool {
+	return Fits(ctx, src, layer, Root{FactoryVar: true}) && !Fits(ctx, src, layer, Root{}) ||
+		Fits(ctx, src, layer, Root{Other: true, FactoryVar: true}) && !Fits(ctx, src, layer, Root{Other: true})
+}
+
 // layerMetadata returns the metadata of a layer commit.
 func layerMetadata(root Root, links map[string]string) gvariant.Dict {
 	d := gvariant.Dict{}.Set(keyVersion, gvariant.String(Version)).Set(keyRoot, gvariant.String(rootText(root)))
