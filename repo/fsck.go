@@ -37,6 +37,8 @@ type FsckOptions struct {
 type FsckProblem struct {
 	// Object is zero for problems of refs.
 	Object object.Name
+	// Ref is the ref that has the problem, or empty.
+	Ref string
 	// Missing is whether the object is absent; otherwise it is corrupt.
 	Missing bool
 	// Commits are the commits that need the object, sorted.
@@ -384,7 +386,7 @@ func (f *fsck) refs(ctx context.Context) error {
 			}
 			f.mu.Lock()
 			f.report.Problems = append(f.report.Problems,
-				FsckProblem{Err: fmt.Errorf("loading commit for ref %s: %w", ref.Name, err)})
+				FsckProblem{Ref: ref.Name, Err: fmt.Errorf("loading commit for ref %s: %w", ref.Name, err)})
 			f.mu.Unlock()
 		}
 	}

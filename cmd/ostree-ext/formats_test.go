@@ -258,6 +258,7 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	deploy := "-q --allow-unverified --imgref=" + image + " --sysroot=" + host
 	s.run(exitOK, "", "container image deploy --download-only "+deploy)
 	s.json(exitOK, "container image deploy", "--dry-run "+deploy)
+	s.json(exitFailure, "container image repair", "-q --repo=@host")
 	s.derive("image", "derived")
 	s.json(exitOK, "container verify", "-q oci:@derived")
 

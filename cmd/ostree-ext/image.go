@@ -19,7 +19,8 @@ func newImageCommand(a *app) *cobra.Command {
 	return group("image", "Images on hosts: in a repository, and deployed",
 		newImagePullCommand(a), newImageListCommand(a), newImageHistoryCommand(a), newImageMetadataCommand(a),
 		newImageClearCommand(a), newImageCopyCommand(a), newImageReexportCommand(a), newImageRemoveCommand(a),
-		newImagePruneLayersCommand(a), newImagePruneImagesCommand(a), newImageDeployCommand(a), newImageStatusCommand(a))
+		newImagePruneLayersCommand(a), newImagePruneImagesCommand(a), newImageDeployCommand(a), newImageStatusCommand(a),
+		newImageRepairCommand(a))
 }
 
 func newImageListCommand(a *app) *cobra.Command {

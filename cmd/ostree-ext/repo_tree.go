@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
@@ -182,7 +181,7 @@ func newRepoFsckCommand(a *app) *cobra.Command {
 				if err != nil && !errors.Is(err, repo.ErrRepositoryCorrupt) {
 					return err
 				}
-				if err := a.printFsck(report, asJSON); err != nil {
+				if err := a.printFsck(cmd.Context(), r, report, asJSON); err != nil {
 					return err
 				}
 				return err
@@ -268,32 +267,4 @@ func (a *app) printPruned(s repo.PruneStats, dry, asJSON bool) error {
 		return a.printf("Would delete: %d objects, freeing %s\n", s.Deleted, sizes.Format(s.Bytes))
 	}
 	return a.printf("Deleted %d objects, %s freed\n", s.Deleted, sizes.Format(s.Bytes))
-}
-
-// checked is the result of repo fsck as JSON.
-type checked struct {
-	Commits  int      `json:"commits"`
-	Partial  int      `json:"partial"`
-	Objects  int      `json:"objects"`
-	Problems []string `json:"problems"`
-}
-
-func (a *app) printFsck(r repo.FsckReport, asJSON bool) error {
-	if asJSON {
-		c := checked{Commits: r.Commits, Partial: r.Partial, Objects: r.Objects, Problems: []string{}}
-		for _, p := range r.Problems {
-			c.Problems = append(c.Problems, p.String())
-		}
-		return a.printJSON(c)
-	}
-	for _, p := range r.Problems {
-		fmt.Fprintln(a.err, printable.Line(fmt.Sprint(p)))
-	}
-	if r.Partial > 0 {
-		fmt.Fprintf(a.err, "partial commits, not checked: %d\n", r.Partial)
-	}
-	if len(r.Problems) > 0 {
-		return nil
-	}
-	return a.printf("object fsck of %d commits completed successfully - no errors found.\n", r.Commits)
 }

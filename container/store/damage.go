@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
@@ -152,4 +153,49 @@ func Users(ctx context.Context, r *repo.Repo) (map[object.Checksum][]imgref.Imag
 		}
 	}
 	return users, nil
+}
+
+// Needing returns for each problem of a repository the stored images that need the object, in order.
+func Needing(
+	ctx context.Context, r *repo.Repo, problems []repo.FsckProblem,
+) (images [][]imgref.ImageReference, err error) {
+	users, err := Users(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range problems {
+		var list []imgref.ImageReference
+		if image, err := parseImageRef(p.Ref); err == nil && strings.HasPrefix(p.Ref, imagePrefix+"/") {
+			list = append(list, image)
+		}
+		for _, c := range p.Commits {
+			list = append(list, users[c]...)
+		}
+		images = append(images, sortImages(list))
+	}
+	return images, nil
+}
+
+// Incomplete returns the stored images that need a commit which is marked as partial, in order.
+func Incomplete(ctx context.Context, r *repo.Repo) ([]imgref.ImageReference, error) {
+	users, err := Users(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	var list []imgref.ImageReference
+	for c, images := range users {
+		state, err := r.IsPartial(c)
+		if err != nil {
+			return nil, err
+		}
+		if state != repo.CommitComplete {
+			list = append(list, images...)
+		}
+	}
+	return sortImages(list), nil
+}
+
+func sortImages(list []imgref.ImageReference) []imgref.ImageReference {
+	slices.SortFunc(list, func(a, b imgref.ImageReference) int { return cmp.Compare(a.String(), b.String()) })
+	return slices.Compact(list)
 }

@@ -83,7 +83,7 @@ func (p *Prepared) Import(ctx context.Context, opts ImportOptions) (_ *Imported,
 		return nil, err
 	}
 	im := &importer{
-		p: p, repo: p.repo, opts: opts, emit: progress.Serialize(opts.Progress), begin: p.repo.Begin,
+		p: p, repo: p.repo, opts: opts, emit: progress.Serialize(opts.Progress),
 		res: &Imported{Filtered: map[string]int{}},
 	}
 	err = im.run(ctx)
@@ -104,8 +104,8 @@ type importer struct {
 	repo *repo.Repo
 	opts ImportOptions
 	emit func(progress.Event)
-	// begin starts a transaction.
-	begin func(context.Context) (*repo.Txn, error)
+	// checker, if set, makes transactions replace damaged objects.
+	checker *repo.Checker
 	// want, unless it is zero, is the merge commit that is to be made again. If another one results, only its objects are
 	// written.
 	want object.Checksum
@@ -135,6 +135,14 @@ func (im *importer) run(ctx context.Context) error {
 func (im *importer) announce() {
 	missing, size := im.p.Missing()
 	im.emit(progress.Event{Kind: progress.Planned, Image: im.p.Image.Name, Layer: len(missing), Total: size})
+}
+
+// begin starts a transaction.
+func (im *importer) begin(ctx context.Context) (*repo.Txn, error) {
+	if im.checker != nil {
+		return im.checker.Begin(ctx)
+	}
+	return im.repo.Begin(ctx)
 }
 
 // group returns a group for fetching layers.

@@ -323,7 +323,7 @@ func (rp *repairer) importer(ctx context.Context, layers []*Layer) (*importer, e
 		}
 	}
 	return &importer{
-		p: p, repo: rp.repo, opts: opts, emit: progress.Serialize(rp.opts.Progress), begin: rp.checker.Begin,
+		p: p, repo: rp.repo, opts: opts, emit: progress.Serialize(rp.opts.Progress), checker: rp.checker,
 		want: rp.res.Commit, res: &Imported{Filtered: map[string]int{}},
 	}, nil
 }
