@@ -20,7 +20,7 @@ func newImageCommand(a *app) *cobra.Command {
 		newImagePullCommand(a), newImageListCommand(a), newImageHistoryCommand(a), newImageMetadataCommand(a),
 		newImageClearCommand(a), newImageCopyCommand(a), newImageReexportCommand(a), newImageRemoveCommand(a),
 		newImagePruneLayersCommand(a), newImagePruneImagesCommand(a), newImageDeployCommand(a), newImageStatusCommand(a),
-		newImageRepairCommand(a))
+		newImageRepairCommand(a), newImageDetachedCommand(a))
 }
 
 func newImageListCommand(a *app) *cobra.Command {

@@ -2,25 +2,18 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"sync"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
-	"github.com/ostree-ext/ostree-ext-go/internal/canonjson"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
@@ -60,7 +53,7 @@ func Export(
 	if err != nil {
 		return "", err
 	}
-	img := &exported{Image: layers, stored: stored}
+	img := &rebuilt{Image: layers, from: stored.Image, oneHistory: true}
 	d, err := dest.Write(ctx, img, to, opts.Dest)
 	if err != nil {
 		return "", fmt.Errorf("exporting %s: %w", ref, err)
@@ -167,7 +160,7 @@ func (e *exporter) take(
 }
 
 // record records the diff-ids of derived layers.
-func (e *exporter) record(ctx context.Context, img *exported) error {
+func (e *exporter) record(ctx context.Context, img *rebuilt) error {
 	ids, err := img.diffIDs()
 	if err != nil {
 		return err
@@ -189,167 +182,4 @@ func (e *exporter) record(ctx context.Context, img *exported) error {
 	}
 	_, err = txn.Commit(ctx)
 	return err
-}
-
-// exported is a stored image with layers that are made while they are read. It implements [v1.Image].
-type exported struct {
-	*encapsulate.Image
-	stored *Image
-
-	mu               sync.Mutex
-	config, manifest []byte
-}
-
-func (e *exported) diffIDs() ([]digest.Digest, error) {
-	layers, err := e.Layers()
-	if err != nil {
-		return nil, err
-	}
-	ids := make([]digest.Digest, len(layers))
-	for i, l := range layers {
-		h, err := l.DiffID()
-		if err != nil {
-			return nil, err
-		}
-		ids[i] = digest.Digest(h.String())
-	}
-	return ids, nil
-}
-
-// finalDiffID returns the new value of the label, or "" if the image has none.
-func (e *exported) finalDiffID(ids []digest.Digest) string {
-	layers, err := e.stored.CommitLayers()
-	if err != nil {
-		return ""
-	}
-	return ids[len(layers.Chunks)].String()
-}
-
-// RawConfigFile implements [v1.Image]: the stored configuration with the new diff-ids, and one entry of the history for
-// each layer.
-func (e *exported) RawConfigFile() ([]byte, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.rawConfig()
-}
-
-func (e *exported) rawConfig() (_ []byte, err error) {
-	if e.config != nil {
-		return e.config, nil
-	}
-	ids, err := e.diffIDs()
-	if err != nil {
-		return nil, err
-	}
-	doc, err := jsonObject(e.stored.RawConfig)
-	if err != nil {
-		return nil, err
-	}
-	doc["rootfs"] = map[string]any{"type": "layers", "diff_ids": ids}
-	doc["history"] = e.history()
-	if label := e.finalDiffID(ids); label != "" {
-		if container, ok := doc["config"].(map[string]any); ok {
-			setIfPresent(container["Labels"], oci.LabelDiffID, label)
-		}
-	}
-	e.config, err = canonjson.Marshal(doc)
-	return e.config, err
-}
-
-// history returns an entry for each layer.
-func (e *exported) history() []ocispec.History {
-	list := make([]ocispec.History, len(e.stored.Layers))
-	for i, l := range e.stored.Layers {
-		if l.History != nil {
-			list[i] = *l.History
-		} else {
-			list[i] = ocispec.History{CreatedBy: l.Title()}
-		}
-	}
-	return list
-}
-
-// RawManifest implements [v1.Image]: the stored manifest with the new configuration and layers.
-func (e *exported) RawManifest() ([]byte, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.manifest != nil {
-		return e.manifest, nil
-	}
-	config, err := e.rawConfig()
-	if err != nil {
-		return nil, err
-	}
-	made, err := e.Image.Manifest()
-	if err != nil {
-		return nil, err
-	}
-	m := e.stored.Manifest
-	m.MediaType, m.SchemaVersion = ocispec.MediaTypeImageManifest, 2
-	m.Config.MediaType = ocispec.MediaTypeImageConfig
-	m.Config.Digest, m.Config.Size = digest.FromBytes(config), int64(len(config))
-	m.Layers = slices.Clone(m.Layers)
-	for i, l := range made.Layers {
-		m.Layers[i] = ocispec.Descriptor{
-			MediaType: string(l.MediaType), Digest: digest.Digest(l.Digest.String()), Size: l.Size,
-			Annotations: m.Layers[i].Annotations,
-		}
-	}
-	if _, ok := m.Annotations[oci.LabelDiffID]; ok {
-		ids, err := e.diffIDs()
-		if err != nil {
-			return nil, err
-		}
-		annotations := map[string]string{}
-		for k, v := range m.Annotations {
-			annotations[k] = v
-		}
-		if label := e.finalDiffID(ids); label != "" {
-			annotations[oci.LabelDiffID] = label
-		}
-		m.Annotations = annotations
-	}
-	e.manifest, err = canonjson.Marshal(m)
-	return e.manifest, err
-}
-
-// jsonObject parses a JSON object.
-func jsonObject(data []byte) (map[string]any, error) {
-	data, err := canonical(data)
-	if err != nil {
-		return nil, err
-	}
-	doc := map[string]any{}
-	return doc, json.Unmarshal(data, &doc)
-}
-
-func setIfPresent(object any, key, value string) {
-	if m, ok := object.(map[string]any); ok {
-		if _, there := m[key]; there {
-			m[key] = value
-		}
-	}
-}
-
-// Size implements [v1.Image].
-func (e *exported) Size() (int64, error) { return partial.Size(e) }
-
-// ConfigName implements [v1.Image].
-func (e *exported) ConfigName() (v1.Hash, error) { return partial.ConfigName(e) }
-
-// ConfigFile implements [v1.Image].
-func (e *exported) ConfigFile() (*v1.ConfigFile, error) { return partial.ConfigFile(e) }
-
-// Digest implements [v1.Image].
-func (e *exported) Digest() (v1.Hash, error) { return partial.Digest(e) }
-
-// Manifest implements [v1.Image].
-func (e *exported) Manifest() (*v1.Manifest, error) { return partial.Manifest(e) }
-
-// LayerByDigest implements [v1.Image].
-func (e *exported) LayerByDigest(h v1.Hash) (v1.Layer, error) {
-	if name, err := e.ConfigName(); err == nil && name == h {
-		return partial.ConfigLayer(e)
-	}
-	return e.Image.LayerByDigest(h)
 }

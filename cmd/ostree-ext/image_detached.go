@@ -1,0 +1,86 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ostree-ext/ostree-ext-go/container/access"
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/store"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
+)
+
+func newImageDetachedCommand(a *app) *cobra.Command {
+	var from, to string
+	var registry access.Options
+	c := &cobra.Command{
+		Use:   "replace-detached-metadata --src=IMGREF --dest=DESTINATION [FILE]",
+		Short: "Copy the image of a commit with other detached metadata, such as signatures",
+		Long: `Copies the image of a commit. In the copy, the detached metadata of the commit are those in the file, a
+GVariant of the type a{sv} as in an OSTree repository, or none without a file. Only the layer with the
+commit is made again; its compression stays. All other layers, labels and annotations are kept.`,
+		Example: `  ostree-ext container image replace-detached-metadata --src=docker://registry.example/os:build \
+      --dest=docker://registry.example/os:signed signatures.commitmeta`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkFetch(&registry); err != nil {
+				return err
+			}
+			var refs [2]imgref.ImageReference
+			for i, arg := range []string{from, to} {
+				var err error
+				if refs[i], err = parseImageReference(arg); err != nil {
+					return err
+				}
+			}
+			if err := a.checkArchive(refs[1]); err != nil {
+				return err
+			}
+			var detached []byte
+			if len(args) > 0 {
+				var err error
+				if detached, err = readDetached(args[0]); err != nil {
+					return err
+				}
+			}
+			show := a.newProgress()
+			opts := store.DetachedOptions{Progress: show.event}
+			opts.Source.Registry, opts.Dest.Registry, opts.Dest.Stdout = registry, registry, a.out
+			d, err := store.ReplaceDetached(cmd.Context(), refs[0], refs[1], detached, opts)
+			show.stop()
+			if err != nil {
+				return err
+			}
+			if a.isStdout(refs[1]) {
+				fmt.Fprintf(a.err, "Pushed: %s\n", d)
+				return nil
+			}
+			return a.printf("Pushed: %s\n", d)
+		},
+	}
+	c.Flags().StringVar(&from, "src", "", "the image to copy, an `IMGREF`")
+	c.Flags().StringVar(&to, "dest", "", "where to write it, an `IMGREF`")
+	fetchFlags(a, c.Flags(), &registry)
+	required(c, "src", "dest")
+	return c
+}
+
+// readDetached reads the detached metadata of a commit.
+func readDetached(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, object.MaxMetadataSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	if len(data) > object.MaxMetadataSize {
+		return nil, fmt.Errorf("%s has more than %d bytes, the limit on metadata", name, object.MaxMetadataSize)
+	}
+	return data, nil
+}
