@@ -76,7 +76,7 @@ func TestOperandErrorsFollowTheUsageLine(t *testing.T) {
 			continue
 		}
 		var out, errOut bytes.Buffer
-		args := append(strings.Fields(c.CommandPath())[1:], "a", "b", "c", "d")
+		args := append(strings.Fields(c.CommandPath())[1:], "a", "b", "c", "d", "e")
 		status := run(t.Context(), args, streams{out: &out, err: &errOut})
 		if status != exitUsage || !strings.HasPrefix(errOut.String(), "error: unexpected argument: ") {
 			t.Errorf("%s: status %d, %q", args, status, &errOut)

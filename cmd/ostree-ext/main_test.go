@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -19,7 +20,15 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(testhome.Tests{M: m}, map[string]func(){"ostree-ext": main})
+	testscript.Main(testhome.Tests{M: m}, map[string]func(){"ostree-ext": main, "evmctl": evmctl})
+}
+
+// evmctl is a program that signs each file with the same signature.
+func evmctl() {
+	if err := unix.Setxattr(os.Args[len(os.Args)-1], "user.ima", []byte("signature"), 0); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 // TestScripts runs the scripts in testdata/script, which specify the command line.

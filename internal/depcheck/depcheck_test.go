@@ -36,7 +36,7 @@ container    deploy
              source  dest/layout  dest/upload  diffids  flatten
              fetch
              access
-             imgref
+             imgref  buildroot
 
 encapsulate  report  request
              plan
@@ -55,7 +55,7 @@ tarfmt       derived
              overlay
              tarfmt
 
-repo         selinux  sysroot
+repo         selinux  sysroot  ima
              rootfs  repotest  sign
              repo
              object

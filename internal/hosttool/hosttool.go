@@ -83,3 +83,23 @@ func cause(stderr string) string {
 	}
 	return strings.Join(errs, "; ")
 }
+
+// MissingError says that a program is not installed.
+type MissingError struct {
+	// Program is its name, and Package the name of the package that has it in most distributions.
+	Program, Package string
+}
+
+// Error implements error.
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("%s is not installed: install the package %s", e.Program, e.Package)
+}
+
+// Find returns the path of a program. If it is not installed, the error is a [*MissingError].
+func Find(program, pkg string) (string, error) {
+	path, err := exec.LookPath(program)
+	if errors.Is(err, exec.ErrNotFound) {
+		return "", &MissingError{program, pkg}
+	}
+	return path, err
+}
