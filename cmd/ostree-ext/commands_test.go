@@ -58,7 +58,7 @@ func TestEveryCommandHasAManualPage(t *testing.T) {
 		t.Fatalf("status %d: %s", status, &errOut)
 	}
 	for _, c := range commands(t) {
-		if c.Name() == "help" {
+		if c.Name() == "help" || hidden(c) {
 			continue
 		}
 		page, err := os.ReadFile(filepath.Join(dir, strings.ReplaceAll(c.CommandPath(), " ", "-")+".1"))
@@ -67,6 +67,9 @@ func TestEveryCommandHasAManualPage(t *testing.T) {
 		}
 	}
 }
+
+// hidden reports whether a command is left out of help and manual pages.
+func hidden(c *cobra.Command) bool { return c.Hidden || c.HasParent() && hidden(c.Parent()) }
 
 // TestOperandErrorsFollowTheUsageLine checks that the parser understands every usage line: given too many arguments,
 // each command with a limit must name the first that is too many.

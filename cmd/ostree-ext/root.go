@@ -40,7 +40,7 @@ Results go to standard output; messages and progress go to standard error.`
 	root.PersistentFlags().BoolVar(&a.debug, "debug", false, "log what is being done to standard error")
 	root.AddCommand(
 		newContainerCommand(a), newRechunkCommand(a), newChunksCommand(a), newTarCommand(a), newRepoCommand(a),
-		newDiffCommand(a), newIMASignCommand(a), newManCommand(a, root), newVersionCommand(a),
+		newDiffCommand(a), newIMASignCommand(a), newProvisionalRepairCommand(a), newManCommand(a, root), newVersionCommand(a),
 	)
 	addStandardCommands(root)
 	addCompletions(root)

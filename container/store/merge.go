@@ -61,18 +61,7 @@ type merger struct {
 
 // write writes the merge commit.
 func (m *merger) write(ctx context.Context) (id object.Checksum, err error) {
-	if m.tree, err = m.start(ctx); err != nil {
-		return id, err
-	}
-	if err := m.layers(ctx); err != nil {
-		return id, err
-	}
-	for _, p := range injected {
-		if err := m.dropEmpty(ctx, p); err != nil {
-			return id, err
-		}
-	}
-	if err := m.relabel(ctx); err != nil {
+	if err := m.makeTree(ctx); err != nil {
 		return id, err
 	}
 	metadata, err := m.p.metadata()
@@ -84,6 +73,22 @@ func (m *merger) write(ctx context.Context) (id object.Checksum, err error) {
 		return id, err
 	}
 	return m.txn.WriteCommit(ctx, c)
+}
+
+// makeTree merges the layers into the tree.
+func (m *merger) makeTree(ctx context.Context) (err error) {
+	if m.tree, err = m.start(ctx); err != nil {
+		return err
+	}
+	if err := m.layers(ctx); err != nil {
+		return err
+	}
+	for _, p := range injected {
+		if err := m.dropEmpty(ctx, p); err != nil {
+			return err
+		}
+	}
+	return m.relabel(ctx)
 }
 
 // start returns the tree of the base commit, or an empty one.

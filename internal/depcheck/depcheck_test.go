@@ -29,7 +29,7 @@ frontend     image
              serve
              chunk
 
-container    deploy
+container    deploy  inodecheck
              store
              container
              dest  trust
