@@ -45,7 +45,9 @@ func (c *Checker) Check(ctx context.Context, n object.Name) error {
 // need it. Unlike [Repo.Fsck] it also checks commits that are marked as partial, and does not mark any. What only a
 // corrupt directory or commit leads to is not found, since its content cannot be trusted.
 func (c *Checker) Damaged(ctx context.Context, commits []object.Checksum) ([]FsckProblem, error) {
-	f := &fsck{repo: c.repo, opts: FsckOptions{All: true}, commits: slices.Clone(commits), source: checkedSource{c.repo, c}}
+	f := &fsck{
+		repo: c.repo, opts: FsckOptions{All: true}, commits: slices.Clone(commits), source: checkedSource{c.repo, c},
+	}
 	slices.SortFunc(f.commits, object.Checksum.Compare)
 	f.commits = slices.Compact(f.commits)
 	objects := f.objects(ctx)

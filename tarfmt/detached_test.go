@@ -36,9 +36,9 @@ func TestUpstream_ReplaceDetachedMetadata(t *testing.T) {
 	without, with := exportFinal(t, src, commit, all, false), exportFinal(t, noted, commit, all, false)
 	const sumWith, sumWithout = "1d4f581ee04d7a80f23af6349e18aa01ae44b91e9b4822626cc48538ea2cb8c3",
 		"7806c7dac60c4a4d225dacec2aaa635b7acef922aa3f6afdc54a07291d4f19b1"
-	if hexSum(with) != sumWith || hexSum(replaced(t, with, nil)) != sumWithout || hexSum(replaced(t, without, note)) != sumWith {
-		t.Errorf("%s, without metadata %s, with them again %s",
-			hexSum(with), hexSum(replaced(t, with, nil)), hexSum(replaced(t, without, note)))
+	removed, added := hexSum(replaced(t, with, nil)), hexSum(replaced(t, without, note))
+	if hexSum(with) != sumWith || removed != sumWithout || added != sumWith {
+		t.Errorf("%s, without metadata %s, with them again %s", hexSum(with), removed, added)
 	}
 	other := gvariant.Dict{}.Set("other", gvariant.String(strings.Repeat("long", 1000))).Encode()
 	for _, c := range []struct {
@@ -51,7 +51,8 @@ func TestUpstream_ReplaceDetachedMetadata(t *testing.T) {
 		{"kept", with, note, with},
 		{"removed where there is none", without, nil, without},
 		{"replaced by others, and back", replaced(t, with, other), note, with},
-		{"added to tar export and removed", replaced(t, exportCommit(t, src, commit), note), nil, exportCommit(t, src, commit)},
+		{"added to tar export and removed", replaced(t, exportCommit(t, src, commit), note), nil,
+			exportCommit(t, src, commit)},
 	} {
 		if got := replaced(t, c.stream, c.meta); !bytes.Equal(got, c.want) {
 			t.Errorf("%s: the stream has the sum %s, want %s", c.name, hexSum(got), hexSum(c.want))
@@ -93,9 +94,10 @@ func TestDetachedMetadataOfInvalidStreamsAreNotReplaced(t *testing.T) {
 		stream, meta []byte
 		text         string
 	}{
-		"no commit":             {exportChunk(t, src, commit, nil, false), nil, "Missing commit object"},
-		"nothing":               {nil, nil, "Missing commit object"},
-		"nothing after it":      {append(bytes.Clone(atCommit), make([]byte, 1024)...), nil, "Expected metadata object after commit"},
+		"no commit": {exportChunk(t, src, commit, nil, false), nil, "Missing commit object"},
+		"nothing":   {nil, nil, "Missing commit object"},
+		"nothing after it": {append(bytes.Clone(atCommit), make([]byte, 1024)...), nil,
+			"Expected metadata object after commit"},
 		"a cut stream":          {stream[:end-end%512+600], nil, ""},
 		"metadata of no format": {stream, []byte("text"), "detached metadata"},
 	} {
@@ -104,7 +106,8 @@ func TestDetachedMetadataOfInvalidStreamsAreNotReplaced(t *testing.T) {
 			t.Errorf("%s: %v, want ErrInvalidStream with %q", name, err, c.text)
 		}
 	}
-	if err := tarfmt.ReplaceDetached(t.Context(), &failingWriter{after: 5000}, bytes.NewReader(stream), nil); !errors.Is(err, errDisk) {
+	err := tarfmt.ReplaceDetached(t.Context(), &failingWriter{after: 5000}, bytes.NewReader(stream), nil)
+	if !errors.Is(err, errDisk) {
 		t.Errorf("writing: %v", err)
 	}
 }

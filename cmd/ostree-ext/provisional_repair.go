@@ -20,8 +20,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
-const inodeIntroduction = `Old versions of libostree cut the numbers of inodes to 32 bits, and could take one file for another.
-This looks for objects that this may have happened to.
+const inodeIntroduction = `Old versions of libostree cut the numbers of inodes to 32 bits, and could take one file for
+another. This looks for objects that this may have happened to.
 
 `
 

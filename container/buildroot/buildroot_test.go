@@ -100,7 +100,8 @@ func TestUpstream_ContainerCommit(t *testing.T) {
 func TestManyAndDeepFilesAreRemoved(t *testing.T) {
 	root := makeRoot(t, "d tmp", "d var/cache")
 	for i := range 2500 {
-		if err := os.WriteFile(filepath.Join(root, "tmp", strings.Repeat("n", 1+i%200)+"-"+string(rune('a'+i/200))), nil, 0o600); err != nil {
+		name := strings.Repeat("n", 1+i%200) + "-" + string(rune('a'+i/200))
+		if err := os.WriteFile(filepath.Join(root, "tmp", name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -177,7 +178,8 @@ func TestEnvironments(t *testing.T) {
 			root := makeRoot(t, "f tmp/x")
 			for name, content := range c.files {
 				name = filepath.Join(root, name)
-				if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(content), 0o644)); err != nil {
+				err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(content), 0o644))
+				if err != nil {
 					t.Fatal(err)
 				}
 			}

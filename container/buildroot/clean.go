@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNotInContainer says that the root is not that of a container made from the image of a commit.
-var ErrNotInContainer = errors.New("Not in an ostree-based container environment") //nolint:staticcheck // upstream's text
+// ErrNotInContainer says that the root is not that of a container made from the image of a commit. The text is
+// upstream's.
+var ErrNotInContainer = errors.New("Not in an ostree-based container environment") //nolint:staticcheck // upstream's
 
 // transient are the directories whose content has no place in an image.
 var transient = []string{"run", "tmp", "var/tmp", "var/cache"}
@@ -126,8 +127,13 @@ func (c *cleaner) look(dir *os.File, name string) (kind, error) {
 	return other, nil
 }
 
-func reading(name string, err error) error  { return fmt.Errorf("Reading %q: %w", name, err) }  //nolint:staticcheck
-func removing(name string, err error) error { return fmt.Errorf("Removing %q: %w", name, err) } //nolint:staticcheck
+func reading(name string, err error) error {
+	return fmt.Errorf("Reading %q: %w", name, err) //nolint:staticcheck // upstream's text
+}
+
+func removing(name string, err error) error {
+	return fmt.Errorf("Removing %q: %w", name, err) //nolint:staticcheck // upstream's text
+}
 
 // batch is how many names are read at once.
 const batch = 1024

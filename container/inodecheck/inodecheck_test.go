@@ -57,7 +57,8 @@ func TestInodesOfObjectsAreRead(t *testing.T) {
 		"objects/ab/cd.file": "1", "objects/ab/ef.commit": "2", "objects/00/11.dirtree": "3", "objects/abc/x.file": "4",
 	} {
 		name = filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(content), 0o644)); err != nil {
+		err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(content), 0o644))
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -104,7 +105,9 @@ func stored(t *testing.T) (*repo.Repo, *store.Imported, imgref.ImageReference) {
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-		l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil })
+		l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(b.Bytes())), nil
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,8 +25,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
-// The diff-ids of the layer that upstream's program makes of the commit of its tests, without detached metadata and with
-// the key that its tests use.
+// The diff-ids of the layer that upstream's program makes of the commit of its tests, without detached metadata and
+// with the key that its tests use.
 const (
 	exampleDiffID      = "sha256:7806c7dac60c4a4d225dacec2aaa635b7acef922aa3f6afdc54a07291d4f19b1"
 	exampleNotedDiffID = "sha256:1d4f581ee04d7a80f23af6349e18aa01ae44b91e9b4822626cc48538ea2cb8c3"
@@ -109,7 +109,8 @@ func TestUpstream_ReplaceDetachedMetadata(t *testing.T) {
 				}
 			}
 			r := newRepo(t, repo.ModeBareUser)
-			res, err := container.Unencapsulate(t.Context(), r, imgref.Unverified(noted), source.Options{}, container.ImportOptions{})
+			res, err := container.Unencapsulate(t.Context(), r, imgref.Unverified(noted), source.Options{},
+				container.ImportOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -122,8 +123,8 @@ func TestUpstream_ReplaceDetachedMetadata(t *testing.T) {
 			if back.Layers[0].DiffID != before.Layers[0].DiffID || !chunks && back.Layers[0].DiffID != exampleDiffID {
 				t.Errorf("without metadata the diff-id is %s, want %s", back.Layers[0].DiffID, before.Layers[0].DiffID)
 			}
-			if back.Layers[0].Descriptor.Digest != before.Layers[0].Descriptor.Digest {
-				t.Errorf("the blob of the layer is %s, want %s", back.Layers[0].Descriptor.Digest, before.Layers[0].Descriptor.Digest)
+			if got, want := back.Layers[0].Descriptor.Digest, before.Layers[0].Descriptor.Digest; got != want {
+				t.Errorf("the blob of the layer is %s, want %s", got, want)
 			}
 			if string(back.RawConfig) != string(before.RawConfig) {
 				t.Errorf("the configuration is\n%s\nwant\n%s", back.RawConfig, before.RawConfig)

@@ -247,7 +247,8 @@ func TestADamagedObjectIsPutRightWithOnlyItsLayer(t *testing.T) {
 		for _, mode := range []repo.Mode{repo.ModeBareUser, repo.ModeArchive} {
 			ref, reg := start(t)
 			h := host(t, mode, ref)
-			for how, damage := range map[string]func(*testing.T, *repo.Repo, object.Name){"corrupt": corrupt, "missing": remove} {
+			ways := map[string]func(*testing.T, *repo.Repo, object.Name){"corrupt": corrupt, "missing": remove}
+			for how, damage := range ways {
 				for _, c := range damages {
 					t.Run(place+"/"+mode.String()+"/"+how+"/"+c.name, func(t *testing.T) {
 						h.check(t, reg, c.find(t, h), damage, c.layers, c.opens)
@@ -394,7 +395,8 @@ func TestLayersOfAnImageThatHasMovedOnComeByTheirDigests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.CopyFS(filepath.Join(dir.Image.Name, "new"), os.DirFS(filepath.Join(next.Image.Name, "blobs"))); err != nil {
+	err = os.CopyFS(filepath.Join(dir.Image.Name, "new"), os.DirFS(filepath.Join(next.Image.Name, "blobs")))
+	if err != nil {
 		t.Fatal(err)
 	}
 	blobs, err := filepath.Glob(filepath.Join(dir.Image.Name, "new/sha256/*"))

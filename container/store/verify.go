@@ -84,7 +84,9 @@ func Verify(ctx context.Context, r *repo.Repo, ref imgref.ImageReference) (v *Ve
 }
 
 // compare compares the files of the merge commit with those that belong there.
-func (v *Verification) compare(ctx context.Context, txn *repo.Txn, want *repo.MutableTree, merge object.Checksum) error {
+func (v *Verification) compare(
+	ctx context.Context, txn *repo.Txn, want *repo.MutableTree, merge object.Checksum,
+) error {
 	got := map[string]object.Checksum{}
 	err := repo.EachFile(ctx, txn, merge, func(f repo.ObjectPath) error {
 		got["/"+strings.TrimPrefix(f.Path, "/")] = f.Checksum

@@ -19,8 +19,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
-// TestMain is evmctl if the program has that name: it signs with a hash, and counts its calls in the file "calls" beside
-// it.
+// TestMain is evmctl if the program has that name: it signs with a hash, and writes what it has signed to a file.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) != "evmctl" {
 		os.Exit(m.Run())
@@ -82,7 +81,8 @@ func tree() []repotest.Entry {
 	user := object.Xattr{Name: "user.first", Value: []byte("1")}
 	return []repotest.Entry{
 		{Mode: dir | 0o755}, {Path: "usr", Mode: dir | 0o700},
-		{Path: "usr/a", Mode: file | 0o644, Content: []byte("same")}, {Path: "usr/b", Mode: file | 0o644, Content: []byte("same")},
+		{Path: "usr/a", Mode: file | 0o644, Content: []byte("same")},
+		{Path: "usr/b", Mode: file | 0o644, Content: []byte("same")},
 		{Path: "usr/c", Mode: file | 0o755, UID: 7, Content: []byte("other"), Xattrs: object.Xattrs{user}},
 		{Path: "usr/link", Mode: object.ModeSymlink | 0o777, Target: "a"},
 		{Path: "usr/signed", Mode: file | 0o644, Content: []byte("signed"),

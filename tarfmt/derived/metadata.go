@@ -49,8 +49,8 @@ func Fits(ctx context.Context, src repo.Source, layer object.Checksum, root Root
 	return err == nil && text == rootText(root)
 }
 
-// FactoryVar reports whether a layer commit was imported with Root.FactoryVar. For commits of other programs that is not
-// known, and it returns false.
+// FactoryVar reports whether a layer commit was imported with Root.FactoryVar. For commits of other programs that is
+// not known, and it returns false.
 func FactoryVar(ctx context.Context, src repo.Source, layer object.Checksum) bool {
 	return Fits(ctx, src, layer, Root{FactoryVar: true}) && !Fits(ctx, src, layer, Root{}) ||
 		Fits(ctx, src, layer, Root{Other: true, FactoryVar: true}) && !Fits(ctx, src, layer, Root{Other: true})
