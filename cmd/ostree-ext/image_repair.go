@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
@@ -16,7 +17,7 @@ import (
 )
 
 func newImageRepairCommand(a *app) *cobra.Command {
-	var repoPath string
+	var path string
 	var asJSON bool
 	var opts store.RepairOptions
 	c := &cobra.Command{
@@ -43,16 +44,29 @@ repair, so that it has the new ones.`,
 					return err
 				}
 			}
-			return withRepo(repoPath, func(r *repo.Repo) error { return a.repair(cmd.Context(), r, refs, opts, asJSON) })
+			if err := writableRepo(path, opts.DryRun); err != nil {
+				return err
+			}
+			return withRepo(path, func(r *repo.Repo) error { return a.repair(cmd.Context(), r, refs, opts, asJSON) })
 		},
 	}
-	repoFlag(c, &repoPath)
+	repoFlag(c, &path)
 	fs := c.Flags()
 	fs.BoolVar(&opts.DryRun, "dry-run", false, "only say what would be done")
 	fs.IntVar(&opts.Layers, "layers", store.DefaultLayers, "`NUMBER` of layers to fetch at once")
 	fs.BoolVar(&asJSON, "json", false, "print a JSON object")
 	fetchFlags(a, fs, &opts.Source.Registry)
 	return c
+}
+
+// writableRepo makes the repository of the running system writable for this program, unless nothing is to be written.
+func writableRepo(flag string, dry bool) error {
+	path, err := repoPath(flag)
+	if err != nil || dry {
+		return err
+	}
+	// A host has it in ostree/repo.
+	return ensureWritable(filepath.Dir(filepath.Dir(filepath.Clean(path))))
 }
 
 // repairedImage is the JSON form of what was done for an image.

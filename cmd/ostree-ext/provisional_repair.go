@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/inodecheck"
@@ -115,6 +114,9 @@ knows which files a layer replaces or hides, so these do not count as damage.`,
 			if err := a.remount(cmd.Context(), root); err != nil {
 				return err
 			}
+			if err := ensureWritable(root); err != nil {
+				return err
+			}
 			path := filepath.Join(root, "ostree/repo")
 			return withRepo(path, func(r *repo.Repo) error { return a.repairInodes(cmd.Context(), r, root, dry, &f) })
 		},
@@ -132,11 +134,7 @@ func (a *app) remount(ctx context.Context, root string) error {
 	if _, err := os.Lstat("/run/.containerenv"); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(root, &st); err != nil {
-		return &os.PathError{Op: "statfs", Path: root, Err: err}
-	}
-	if st.Flags&unix.ST_RDONLY == 0 {
+	if !readOnly(root) {
 		return nil
 	}
 	if err := a.printf("Running in container, assuming we can remount %s writable\n", root); err != nil {
@@ -190,7 +188,7 @@ func (a *app) checkInodes(ctx context.Context, r *repo.Repo, root string, verbos
 func (a *app) checkImages(
 	ctx context.Context, r *repo.Repo, root string, inodes *inodecheck.Inodes, verbose bool,
 ) (*inodecheck.Result, error) {
-	deployed, err := deployedCommits(root)
+	deployed, err := inodecheck.DeployedIn(root)
 	if err != nil {
 		return nil, err
 	}
@@ -245,6 +243,3 @@ func (a *app) printInodeImage(i *inodecheck.Image, verbose bool) error {
 	say("warning: Corrupted image %s", i.Ref)
 	return nil
 }
-
-// deployedCommits returns the commits that are booted and staged.
-func deployedCommits(root string) (inodecheck.Deployed, error) { return inodecheck.Deployed{}, nil }

@@ -8,6 +8,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/store"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
+	"github.com/ostree-ext/ostree-ext-go/repo/sysroot"
 )
 
 // Image is the check of one stored image.
@@ -50,6 +51,26 @@ func (r *Result) Corrupt() ([]imgref.ImageReference, error) {
 
 // Deployed are the commits of deployments, or zero.
 type Deployed struct{ Booted, Staged object.Checksum }
+
+// DeployedIn reads what is booted and staged from the sysroot at a path.
+func DeployedIn(path string) (d Deployed, err error) {
+	s, err := sysroot.Open(path)
+	if err != nil {
+		return d, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	list, err := s.Deployments()
+	if err != nil {
+		return d, err
+	}
+	if booted := list.Booted(); booted != nil {
+		d.Booted = booted.Commit
+	}
+	if staged := list.Staged(); staged != nil {
+		d.Staged = staged.Commit
+	}
+	return d, nil
+}
 
 // Check compares each stored image with its layers. It calls report with each one. An image that is likely to be wrong,
 // and what is booted or staged from it, are in the result.
