@@ -35,6 +35,7 @@ func TestInterop_TheCommandsOfThePageForHostsWork(t *testing.T) {
 		}
 		n++
 		command = strings.ReplaceAll(command, "ostree-unverified-registry:registry.example/os:latest", image)
+		command = strings.ReplaceAll(command, "--repo=/ostree/repo", "--repo="+h.repo.Path())
 		args := strings.Fields(command)
 		switch {
 		case strings.HasPrefix(command, "ostree-ext container image deploy "):

@@ -4,7 +4,8 @@
 // [Prepare] opens an image and says what is missing; [Prepared.Import] fetches that, several layers at a time, and
 // writes the merge commit. The layers of a commit become object sets and that commit; package derived reads all others
 // and merges them. [List], [Query] and [History] read what is stored, [Copy] and [Export] pass it on, and [Remove],
-// [PruneLayers] and [PruneImages] remove it.
+// [PruneLayers] and [PruneImages] remove it. [Repair] puts damaged objects right, and [Needing] says which images need
+// one. [ReplaceDetached] changes an image without storing it.
 //
 // Refs and metadata are those of upstream's ostree-ext, so that either program can take over a repository from the
 // other:

@@ -443,3 +443,71 @@ func TestUsersOfACommitAreTheImagesThatNeedIt(t *testing.T) {
 		t.Error("the last layer should be a derived one")
 	}
 }
+
+// restamp gives a ref another commit of the same tree, as programs write it whose commits have the time of the import.
+func (h *hosted) restamp(t *testing.T, ref string, id object.Checksum) object.Checksum {
+	t.Helper()
+	txn, err := h.repo.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := repo.LoadCommit(t.Context(), txn, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Timestamp += 1000
+	other, err := txn.WriteCommit(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := txn.SetRef(ref, other); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := txn.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.repo.Prune(t.Context(), repo.PruneOptions{RefsOnly: true}); err != nil {
+		t.Fatal(err)
+	}
+	return other
+}
+
+func TestTheCommitOfALayerThatAnotherProgramStoredIsReplaced(t *testing.T) {
+	h := host(t, repo.ModeBareUser, writeLayout(t, layered(t, "derived")))
+	ref := "ostree/container/blob/sha256_3A_" + h.res.Layers[3].Descriptor.Digest.Encoded()
+	theirs := h.restamp(t, ref, h.layer[3])
+	corrupt(t, h.repo, commitName(theirs))
+	if _, err := h.repair(t, store.RepairOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if now, err := h.repo.ResolveRef(ref); err != nil || now != h.layer[3] {
+		t.Errorf("the layer is commit %s, %v, want %s", now, err, h.layer[3])
+	}
+	if ok, err := h.repo.Has(commitName(theirs)); ok || err != nil {
+		t.Errorf("the damaged commit is still there (%v)", err)
+	}
+	h.sound(t)
+}
+
+func TestAMergeCommitThatCannotBeMadeAgainIsSaidToBeDamaged(t *testing.T) {
+	h := host(t, repo.ModeBareUser, writeLayout(t, layered(t, "derived")))
+	refs, err := h.repo.Refs("ostree/container/image")
+	if err != nil || len(refs) != 1 {
+		t.Fatal(refs, err)
+	}
+	h.res.Commit = h.restamp(t, refs[0].Name, h.res.Commit)
+	// Its trees can be made again.
+	corrupt(t, h.repo, at(t, h.repo, h.res.Commit, "/usr/etc", "tree"))
+	if _, err := h.repair(t, store.RepairOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.sound(t)
+	corrupt(t, h.repo, commitName(h.res.Commit))
+	res, err := h.repair(t, store.RepairOptions{})
+	if !errors.Is(err, store.ErrUnrepaired) || len(res.Left) != 1 || res.Left[0].Object != commitName(h.res.Commit) {
+		t.Errorf("%+v, %v, want ErrUnrepaired", res, err)
+	}
+	if now, err := h.repo.ResolveRef(refs[0].Name); err != nil || now != h.res.Commit {
+		t.Errorf("the ref is %s, %v, want that it stays", now, err)
+	}
+}
