@@ -21,7 +21,9 @@ func TestEveryOperandAndFlagHasACompletion(t *testing.T) {
 			continue
 		}
 		// The rule for the operands of a command tells whether it takes any.
-		takes := c.Args(c, []string{"a"}) == nil || c.Args(c, []string{"a", "b"}) == nil
+		takes := slices.ContainsFunc([]int{1, 2, 3, 4}, func(n int) bool {
+			return c.Args(c, slices.Repeat([]string{"a"}, n)) == nil
+		})
 		if takes != (operands[path] != nil) {
 			t.Errorf("%s: takes operands: %t, has completions: %t", path, takes, operands[path] != nil)
 		}

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ostree-ext/ostree-ext-go/container/access"
-	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/store"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
@@ -26,22 +25,22 @@ commit is made again; its compression stays. All other layers, labels and annota
       --dest=docker://registry.example/os:signed signatures.commitmeta`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkFetch(&registry); err != nil {
+			if err := a.checkFetch(cmd.Flags(), &registry, from, to); err != nil {
 				return err
 			}
-			var refs [2]imgref.ImageReference
-			for i, arg := range []string{from, to} {
-				var err error
-				if refs[i], err = parseImageReference(arg); err != nil {
-					return err
-				}
+			src, err := parseImageReference("--src", from)
+			if err != nil {
+				return err
 			}
-			if err := a.checkArchive(refs[1]); err != nil {
+			dest, err := parseDestination("--dest", to)
+			if err != nil {
+				return err
+			}
+			if err := a.checkOutputs(cmd.Flags(), dest, ""); err != nil {
 				return err
 			}
 			var detached []byte
 			if len(args) > 0 {
-				var err error
 				if detached, err = readDetached(args[0]); err != nil {
 					return err
 				}
@@ -49,12 +48,12 @@ commit is made again; its compression stays. All other layers, labels and annota
 			show := a.newProgress()
 			opts := store.DetachedOptions{Progress: show.event}
 			opts.Source.Registry, opts.Dest.Registry, opts.Dest.Stdout = registry, registry, a.out
-			d, err := store.ReplaceDetached(cmd.Context(), refs[0], refs[1], detached, opts)
+			d, err := store.ReplaceDetached(cmd.Context(), src, dest, detached, opts)
 			show.stop()
 			if err != nil {
 				return err
 			}
-			if a.isStdout(refs[1]) {
+			if a.isStdout(dest) {
 				fmt.Fprintf(a.err, "Pushed: %s\n", d)
 				return nil
 			}

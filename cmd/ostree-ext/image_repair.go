@@ -30,17 +30,19 @@ commit has is made from the layers again. The merge commit stays the same.
 
 A deployment has other names of the same files, which are not changed: deploy the image again after a
 repair, so that it has the new ones.`,
-		Example: `  ostree-ext container image repair --repo=/ostree/repo --dry-run
-  ostree-ext container image repair --repo=/ostree/repo docker://registry.example/os:latest`,
+		Example: `  ostree-ext container image repair --repo=repo --dry-run
+  ostree-ext container image repair --repo=repo docker://registry.example/os:latest`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkFetch(&opts.Source.Registry); err != nil {
-				return err
+			if len(args) > 0 || opts.Source.Registry.Check() != nil {
+				if err := a.checkFetch(cmd.Flags(), &opts.Source.Registry, args...); err != nil {
+					return err
+				}
 			}
 			refs := make([]imgref.ImageReference, len(args))
 			for i, arg := range args {
 				var err error
-				if refs[i], err = parseImageReference(arg); err != nil {
+				if refs[i], err = parseImageReference("<IMGREF>", arg); err != nil {
 					return err
 				}
 			}

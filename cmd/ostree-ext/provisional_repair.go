@@ -55,7 +55,7 @@ func newAnalyzeInodesCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "analyze-inodes --repo=REPO [--verbose] [--write-result-to=FILE]",
 		Short:   "Find objects whose inodes have numbers that are equal in 32 bits",
-		Example: "  ostree-ext provisional-repair analyze-inodes --repo=/ostree/repo",
+		Example: "  ostree-ext provisional-repair analyze-inodes --repo=repo",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			path, err := repoPath(path)

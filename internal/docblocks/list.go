@@ -47,5 +47,6 @@ var list = []entry{
 	{"README.md", "ostree-ext container image deploy", "", host},
 	{"docs/hosts.md", "ostree-ext container image ", "", host},
 	{"docs/hosts.md", "ostree admin ", "", host},
+	{"docs/hosts.md", "ostree-ext repo fsck", "", host},
 	{"docs/testing.md", "make quick", "", "CI runs the commands that matter: .ci/run"},
 }
