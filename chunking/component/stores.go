@@ -29,9 +29,22 @@ const derivation = `[0-9a-df-np-sv-z]{32}-([^/]+?)(?:-[^A-Za-z/][^/]*)?(?:\.drv)
 var stores = []store{
 	{"nix", "Nix", "/nix/store/", regexp.MustCompile(`^/nix/store/` + derivation)},
 	{"guix", "Guix", "/gnu/store/", regexp.MustCompile(`^/gnu/store/` + derivation)},
-	{"brew", "Homebrew", "/Cellar/", regexp.MustCompile(`^.*?/Cellar/([^/]+)/[^/]+/`)},
+	{"brew", "Homebrew", "/Cellar/", regexp.MustCompile(`^.*?/Cellar/([^/]+)/.`)},
 	{"snap", "snap", "/snap", regexp.MustCompile(`^(?:/var/lib/snapd)?/snap/([^/]+)/(?:x?[0-9]+/|current$)`)},
 	{"snap", "snap", "/snaps/", regexp.MustCompile(`^/var/lib/snapd/(?:seed/)?snaps/([^/]+)_x?[0-9]+\.snap$`)},
+	{
+		"snap", "snap", "/current", // in the data of a package
+		regexp.MustCompile(`^/(?:var|root|var/roothome|(?:var/)?home/[^/]+)/snap/([^/]+)/current$`),
+	},
+	{
+		"snap", "snap", "/snap-", // the units that mount it
+		regexp.MustCompile(`^/etc/systemd/system/(?:[^/]+\.wants/)?snap-([^/]+)-x?[0-9]+\.mount$`),
+	},
+	{
+		"snap", "snap", "snap", // its services and its confinement
+		regexp.MustCompile(`^/(?:etc/systemd/system/(?:[^/]+\.wants/)?|etc/udev/rules\.d/70-|` +
+			`var/lib/snapd/(?:apparmor/profiles|seccomp/bpf|cookie)/)snap(?:-update-ns|-confine)?\.([^/.]+)(?:\.|$)`),
+	},
 	{
 		"flatpak", "Flatpak", "/flatpak/",
 		regexp.MustCompile(`^(?:/var/lib|/usr/share|.+/\.local/share)/flatpak/(?:app|runtime)/([^/]+)/`),
@@ -40,28 +53,47 @@ var stores = []store{
 	{"nuget", "NuGet", "/.nuget/packages/", regexp.MustCompile(`^.*?/\.nuget/packages/([^/]+)/[0-9][^/]*/`)},
 }
 
-// storedPackages claims the files in the stores of package managers.
+// storedPackages claims the files in the stores of package managers, and the links into them. A link belongs to the
+// package that it leads to, even if it leads to a directory of it or to a version that is not in the tree: its target
+// changes with the package.
 func (d *detection) storedPackages(context.Context, Options) error {
 	for i, e := range d.entries.All() {
 		if d.claims[i].Component >= 0 || e.IsDir() {
 			continue
 		}
-		p := shipped(e.Path())
-		for _, s := range stores {
-			if !strings.Contains(p, s.part) {
-				continue
+		link := ""
+		s, name := storeOf(shipped(e.Path()))
+		if s == nil && e.IsSymlink() {
+			target := e.Target
+			if !strings.HasPrefix(target, "/") {
+				target = e.Dir + "/" + target
 			}
-			m := s.path.FindStringSubmatch(p)
-			if m == nil {
-				continue
-			}
-			if id, ok := languageID(s.system, word(m[1])); ok {
-				d.claim(i, id, s.system, s.what+" package "+m[1])
-				break
-			}
+			link = "a link to the "
+			s, name = storeOf(shipped(path.Clean(target)) + "/")
+		}
+		if s == nil {
+			continue
+		}
+		if id, ok := languageID(s.system, word(name)); ok {
+			d.claim(i, id, s.system, link+s.what+" package "+name)
 		}
 	}
 	return nil
+}
+
+// storeOf returns the store that has a path, and the name of the package there. The store is nil if there is none. The
+// path of a directory may end in a slash.
+func storeOf(p string) (*store, string) {
+	for i := range stores {
+		s := &stores[i]
+		if !strings.Contains(p, s.part) {
+			continue
+		}
+		if m := s.path.FindStringSubmatch(p); m != nil {
+			return s, strings.ReplaceAll(m[1], `\x2d`, "-") // as systemd escapes a hyphen in a path
+		}
+	}
+	return nil, ""
 }
 
 // condaPackage claims the files of a conda package. conda records each package in a JSON file, with paths relative to

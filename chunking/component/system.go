@@ -79,7 +79,7 @@ var databaseDirs = []string{
 
 var databaseFiles = map[string]bool{
 	"/var/lib/flatpak/repo/config": true, "/var/lib/flatpak/repo/.lock": true, "/var/lib/flatpak/.changed": true,
-	"/var/lib/snapd/state.json": true, "/var/lib/snapd/seed/seed.yaml": true,
+	"/var/lib/snapd/state.json": true, "/var/lib/snapd/seed/seed.yaml": true, "/var/lib/snapd/system-key": true,
 	"/etc/apk/world": true, "/var/lib/rpm": true, "/var/log/dpkg.log": true, "/var/log/alternatives.log": true,
 	"/var/log/pacman.log": true, "/var/log/apk.log": true, "/var/log/dnf.rpm.log": true,
 }
