@@ -2,7 +2,7 @@
 BIN     := bin/ostree-ext
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
 
-.PHONY: build demo test quick fuzz lint fmt man help clean frontend-image playground
+.PHONY: build demo test boot-test quick fuzz lint fmt man help clean frontend-image playground
 
 build: ## the static program, in bin/
 	$(GOBUILD) -o $(BIN) ./cmd/ostree-ext
@@ -13,6 +13,10 @@ demo: build ## a tree, a commit, an image, and back
 test: ## every test; installs what they need on Debian
 	tools/setup-debian
 	tools/test
+
+boot-test: ## install, update and roll back a real system in QEMU; as root
+	tools/setup-debian boot
+	PATH="$$PATH:/usr/sbin:/sbin" go test -count=1 -timeout 60m -tags boot -v ./internal/e2e/boot
 
 quick: ## the tests that need neither root nor other programs
 	go test ./...
