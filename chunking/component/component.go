@@ -72,6 +72,8 @@ type Set struct {
 	Claims []Claim
 	// Reasons are the reasons of claims. The first one, for directories, is empty.
 	Reasons []Reason
+	// Installed are the packages that the databases list, as [Packages] returns them.
+	Installed []Installed
 	// Reference is the newest date in the databases, at which histories end. It is zero if there is none.
 	Reference time.Time
 	// Warnings are for the user, in a fixed order.

@@ -77,7 +77,7 @@ func (d *detection) run(ctx context.Context, opts Options, steps ...func(context
 func (d *detection) handOver(tree rootfs.Tree, opts Options) *detection {
 	n := newDetection(tree, opts)
 	n.list, n.byID, n.packaged, n.warnings, n.ruleHits = d.list, d.byID, d.packaged, d.warnings, d.ruleHits
-	n.reasons, n.reasonAt = d.reasons, d.reasonAt
+	n.reasons, n.reasonAt, n.pkgs = d.reasons, d.reasonAt, d.pkgs
 	for i, e := range n.entries.All() {
 		if e.IsDir() {
 			continue
@@ -110,7 +110,8 @@ type detection struct {
 	reasonAt map[Reason]int32
 	list     []*found
 	byID     map[string]int32
-	packaged map[string]string   // binary package → component's ID
+	packaged map[string]string // binary package → component's ID
+	pkgs     []Installed
 	lost     map[int64][]missing // by size
 	// lostBytes is the memory in bytes that lost takes, or would take without its limit.
 	lostBytes int
@@ -215,6 +216,7 @@ func (d *detection) packages(ctx context.Context, opts Options) error {
 				return err
 			}
 		}
+		d.pkgs = appendInstalled(d.pkgs, e.name, db.Packages)
 		d.claimPackages(e.name, db.Packages, opts)
 	}
 	return nil
@@ -376,7 +378,7 @@ func (d *detection) locate(p string) (int, bool) {
 
 // set converts the result to its final form.
 func (d *detection) set() *Set {
-	s := &Set{Claims: d.claims, Reasons: d.reasons, Warnings: d.warnings}
+	s := &Set{Claims: d.claims, Reasons: d.reasons, Installed: d.pkgs, Warnings: d.warnings}
 	used := make([]bool, len(d.list))
 	for _, c := range d.claims {
 		if c.Component >= 0 {

@@ -51,6 +51,20 @@ func Homes(ctx context.Context, x *rootfs.Index) (homes []string, faults []error
 	return homes, c.faults, nil
 }
 
+// ConfigPaths returns the paths of the configuration that [Homes] reads, unless it includes files of other directories.
+func ConfigPaths() []string {
+	return []string{"/etc/pacman.conf", "/usr/etc/pacman.conf", "/etc/pacman.d", "/usr/etc/pacman.d"}
+}
+
+// Paths returns the paths at which [Read] looks, given what [Homes] returned.
+func Paths(homes []string) []string {
+	paths := ConfigPaths()
+	for _, home := range homes {
+		paths = append(paths, path.Join(home, "local"))
+	}
+	return paths
+}
+
 // config is the state of reading a configuration.
 type config struct {
 	x       *rootfs.Index

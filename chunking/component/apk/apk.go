@@ -21,6 +21,18 @@ import (
 // homes are the places of the database: the newer one, the older one, and those in commits.
 var homes = []string{"/usr/lib/apk/db", "/lib/apk/db", "/usr/lib/sysimage/apk/db", "/usr/lib/sysimage/lib/apk/db"}
 
+// worlds are the places of the list of packages that were asked for.
+var worlds = []string{"/etc/apk/world", "/usr/etc/apk/world"}
+
+// Paths returns the paths at which [Read] looks.
+func Paths() []string {
+	paths := slices.Clone(worlds)
+	for _, home := range homes {
+		paths = append(paths, home+"/installed")
+	}
+	return paths
+}
+
 // Read returns the installed packages with their files, sorted by name. Apk keeps no changelogs.
 //
 // The error wraps [fs.ErrNotExist] if there is no database.
@@ -45,7 +57,7 @@ func read(ctx context.Context, r *pkgdb.Reader, home string) error {
 	}
 	if e.Size == 0 {
 		// A new database is empty, too. It is a fault only if packages were asked for.
-		for _, world := range []string{"/etc/apk/world", "/usr/etc/apk/world"} {
+		for _, world := range worlds {
 			if w, ok := r.File(world); ok && w.Size > 0 {
 				r.Empty(p.name)
 			}

@@ -27,6 +27,9 @@ var manifests = []string{
 	"/var/lib/chisel/manifest.wall", "/usr/share/factory/var/lib/chisel/manifest.wall", "/usr/share/chisel/manifest.wall",
 }
 
+// Paths returns the paths at which [Read] looks.
+func Paths() []string { return slices.Clone(manifests) }
+
 // Limits on a manifest. Zstandard can expand a few bytes to gigabytes.
 const (
 	maxManifest = 64 << 20 // bytes, uncompressed

@@ -26,6 +26,16 @@ var homes = []string{
 	"/usr/share/dpkg/database", "/usr/lib/sysimage/dpkg", "/usr/lib/sysimage/lib/dpkg",
 }
 
+// Paths returns the paths at which [Read] and [ReadOpkg] look for databases.
+func Paths() (paths []string) {
+	for _, home := range slices.Concat(homes, opkgHomes) {
+		for _, name := range []string{"status", "status.d", "info", "diversions"} {
+			paths = append(paths, home+"/"+name)
+		}
+	}
+	return paths
+}
+
 // Read returns the installed packages with their files, sorted by name and architecture. Diversions are applied to the
 // paths. Change dates come from the changelogs below usr/share/doc, which many images lack.
 //

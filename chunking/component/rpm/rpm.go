@@ -32,6 +32,17 @@ type form struct {
 
 var forms = []form{{"rpmdb.sqlite", sqliteHeaders}, {"Packages.db", ndbHeaders}, {"Packages", bdbHeaders}}
 
+// Paths returns the paths at which [Read] looks.
+func Paths() (paths []string) {
+	for _, dir := range directories {
+		for _, form := range forms {
+			paths = append(paths, path.Join(dir, form.file))
+		}
+		paths = append(paths, path.Join(dir, forms[0].file+walSuffix))
+	}
+	return paths
+}
+
 // Read returns the installed packages with their files, sorted by name, architecture and version.
 //
 // The error wraps [fs.ErrNotExist] if there is no database.

@@ -17,6 +17,9 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
+// walSuffix is what follows the name of the database in that of its write-ahead log.
+const walSuffix = "-wal"
+
 // sqliteHeaders reads the form SQLite. It copies the database to disk, since the library needs a file that it may
 // write. It also copies the write-ahead log, where builds of containers often leave the last transaction.
 func sqliteHeaders(ctx context.Context, h *headers, name string) (err error) {
@@ -30,7 +33,7 @@ func sqliteHeaders(ctx context.Context, h *headers, name string) (err error) {
 	if err := copyOut(ctx, x, name, copied); err != nil {
 		return err
 	}
-	if err := copyOut(ctx, x, name+"-wal", copied+"-wal"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := copyOut(ctx, x, name+walSuffix, copied+walSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	db, err := sql.Open("sqlite", "file:"+url.PathEscape(copied)+"?_pragma=trusted_schema(0)&_pragma=cell_size_check(1)")
