@@ -2,6 +2,7 @@ package chunking_test
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"os"
 	"slices"
@@ -80,5 +81,25 @@ func TestTheSchemaNamesTheFieldsOfAPlan(t *testing.T) {
 		if _, ok := fields[name]; !ok {
 			t.Errorf("the schema requires %s, which a plan does not have", name)
 		}
+	}
+}
+
+func TestTheDocumentedPackagesAreReadAndWrittenBack(t *testing.T) {
+	t.Parallel()
+	example := block(t, "packages")
+	p, err := chunking.ParsePackages(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := p.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want, got any
+	if err := errors.Join(json.Unmarshal([]byte(example), &want), json.Unmarshal([]byte(again), &got)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" || len(p) != 2 {
+		t.Errorf("(-documented +encoded):\n%s", diff)
 	}
 }

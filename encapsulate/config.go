@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/chunking/upstream"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/canonjson"
@@ -99,6 +100,10 @@ func containerConfig(c *object.Commit, opts *Options) (map[string]any, error) {
 		}
 		if config == nil {
 			config = map[string]any{}
+		}
+		// The list of packages is of the image that the configuration was taken from.
+		if labels, ok := config["Labels"].(map[string]any); ok {
+			delete(labels, chunking.LabelPackages)
 		}
 	}
 	cmd := opts.Cmd

@@ -31,8 +31,9 @@ type Plan struct {
 	// Warnings are messages for the user.
 	Warnings []string
 
-	opts  Options
-	image func(ctx context.Context, p *Plan) (*encapsulate.Image, error)
+	opts     Options
+	packages string // the label with the installed packages, or ""
+	image    func(ctx context.Context, p *Plan) (*encapsulate.Image, error)
 }
 
 // Image makes the image. The context also applies to reading the layers.
@@ -52,7 +53,11 @@ func (p *Plan) imageOptions(at int) encapsulate.Options {
 				return nil, err
 			}
 			text, err := record.Encode()
-			return map[string]string{chunking.LabelRecord: text}, err
+			labels := map[string]string{chunking.LabelRecord: text}
+			if p.packages != "" {
+				labels[chunking.LabelPackages] = p.packages
+			}
+			return labels, err
 		}
 	}
 	return opts
@@ -127,6 +132,17 @@ func (c *commitBuild) arrange(ctx context.Context, p *Plan) error {
 	}
 	p.Arrangement = a
 	p.Warnings = append(p.Warnings, a.Warnings...)
+	installed := p.Set.Installed
+	if p.opts.Mapping != nil {
+		var warnings []string
+		if installed, warnings, err = component.Packages(ctx, p.Tree); err != nil {
+			return err
+		}
+		p.Warnings = append(p.Warnings, warnings...)
+	}
+	if err := p.listPackages(installed); err != nil {
+		return err
+	}
 	c.split = &chunking.Split{}
 	for _, l := range a.Layers {
 		c.split.Layers = append(c.split.Layers, chunking.Layer{

@@ -135,6 +135,7 @@ func WithoutStaleLabels(config json.RawMessage, kept []string) (json.RawMessage,
 	return editLabels(config, func(labels map[string]string) {
 		delete(labels, "dev.hhd.rechunk.info")
 		delete(labels, chunking.LabelRecord)
+		delete(labels, chunking.LabelPackages)
 		if !slices.Contains(kept, labels[oci.LabelDiffID]) {
 			for _, l := range commitLabels {
 				delete(labels, l)

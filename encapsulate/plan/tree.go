@@ -91,7 +91,7 @@ func (t *treeBuild) arrange(ctx context.Context, p *Plan) error {
 	p.Warnings = append(p.Warnings, a.Warnings...)
 	a.Record.First = t.firstKey()
 	t.expected, t.prior = a.Record.First == prior.first, prior
-	return nil
+	return p.listPackages(p.Set.Installed)
 }
 
 // firstKey returns the key of the layer with the directories.

@@ -1,0 +1,115 @@
+package plan_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
+)
+
+// labelsOf makes the image of a plan and returns its labels.
+func labelsOf(t *testing.T, p *plan.Plan) map[string]string {
+	t.Helper()
+	var config v1.ConfigFile
+	if err := json.Unmarshal(finish(t, p).config, &config); err != nil {
+		t.Fatal(err)
+	}
+	return config.Config.Labels
+}
+
+// staleConfig is the configuration of an image with other packages.
+const staleConfig = `{"Labels":{"ostree-ext.packages":"{\"deb\":{\"old\":\"0\"}}","kept":"yes"}}`
+
+func TestAPlannedImageListsItsPackages(t *testing.T) {
+	t.Parallel()
+	root := system(t, 3)
+	for _, plain := range []bool{true, false} {
+		opts := plan.Options{MaxLayers: 20}
+		opts.Image.Config = []byte(staleConfig)
+		p, err := planOf(t, root, plain, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		labels := labelsOf(t, p)
+		list, err := chunking.ParsePackages(labels[chunking.LabelPackages])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if deb := list["deb"]; len(list) != 1 || len(deb) != packages || deb["pkg02"] != "1-1" || deb["pkg03"] != "2-1" {
+			t.Errorf("plain %t: the packages are %v", plain, list)
+		}
+		if labels["kept"] != "yes" {
+			t.Errorf("plain %t: other labels of the configuration: %v", plain, labels)
+		}
+	}
+}
+
+func TestImagesWithoutAPlanOrPackagesListNone(t *testing.T) {
+	t.Parallel()
+	none := t.TempDir()
+	if err := os.WriteFile(filepath.Join(none, "file"), []byte("content"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		root  string
+		plain bool
+		opts  plan.Options
+	}{
+		"packed as upstream does": {system(t), false, plan.Options{Packing: plan.PackUpstream}},
+		"one layer":               {system(t), true, plan.Options{SingleLayer: true}},
+		"a commit in one layer":   {system(t), false, plan.Options{SingleLayer: true}},
+		"no packages":             {none, true, plan.Options{MaxLayers: 20}},
+	} {
+		c.opts.Image.Config = []byte(staleConfig)
+		p, err := planOf(t, c.root, c.plain, c.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		labels := labelsOf(t, p)
+		if label, ok := labels[chunking.LabelPackages]; ok || labels["kept"] != "yes" {
+			t.Errorf("%s: packages %q, labels %v", name, label, labels)
+		}
+	}
+}
+
+func TestTooManyPackagesAreNotListed(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	var db strings.Builder
+	for i := range 8000 {
+		fmt.Fprintf(&db, "P:package-with-a-long-name-%05d\nV:1.2.3-r%d\nF:bin\nR:b%d\n\n", i, i, i)
+	}
+	name := filepath.Join(root, "lib/apk/db/installed")
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(db.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p, err := planOf(t, root, true, plan.Options{MaxLayers: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := strings.Join(p.Warnings, "\n"); !strings.Contains(w, chunking.ErrPackagesTooLong.Error()) {
+		t.Errorf("warnings %q", w)
+	}
+	labels := labelsOf(t, p)
+	if _, ok := labels[chunking.LabelPackages]; ok || labels[chunking.LabelRecord] == "" {
+		t.Errorf("labels %v", labels)
+	}
+}
+
+func TestAListOfPackagesIsStaleInAnotherImage(t *testing.T) {
+	t.Parallel()
+	config, err := plan.WithoutStaleLabels(json.RawMessage(staleConfig), nil)
+	if err != nil || string(config) != `{"Labels":{"kept":"yes"}}` {
+		t.Errorf("the configuration is %s, %v", config, err)
+	}
+}
