@@ -41,7 +41,8 @@ func TestTooManyPackagesGetNoLabel(t *testing.T) {
 	t.Parallel()
 	var list []component.Installed
 	for i := range 10_000 {
-		list = append(list, component.Installed{System: "deb", Name: fmt.Sprintf("package-%05d", i), Version: "1:2.3-4+deb12u5"})
+		name := fmt.Sprintf("package-%05d", i)
+		list = append(list, component.Installed{System: "deb", Name: name, Version: "1:2.3-4+deb12u5"})
 	}
 	if _, err := chunking.NewPackages(list).Encode(); !errors.Is(err, chunking.ErrPackagesTooLong) {
 		t.Errorf("the error is %v, want ErrPackagesTooLong", err)

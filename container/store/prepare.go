@@ -114,6 +114,19 @@ func keepBytes(r *repo.Repo, o *source.Options) {
 	}
 }
 
+// Layers returns the layers of an image as [Prepare] would, with the commits of those that are stored. It writes
+// nothing and does not read the layers of the image. The warnings are about stored images that could not be read.
+func Layers(
+	ctx context.Context, r *repo.Repo, ref imgref.OstreeImageReference, img *oci.Image,
+) (layers []Layer, warnings []error, err error) {
+	p := &Prepared{Ref: ref, repo: r, Image: img}
+	if err := p.arrange(); err != nil {
+		return nil, nil, err
+	}
+	err = p.find(ctx)
+	return p.Layers, p.Warnings, err
+}
+
 // pinned returns the digest in the reference of an image in a registry, or "".
 func pinned(ref imgref.ImageReference) digest.Digest {
 	_, after, _ := strings.Cut(ref.Name, "@")

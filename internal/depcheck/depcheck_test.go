@@ -29,7 +29,7 @@ frontend     image
              serve
              chunk
 
-container    deploy  inodecheck
+container    deploy  inodecheck  update
              store
              container
              dest  trust
