@@ -29,6 +29,7 @@ var operands = map[string][]completion{
 	"container info":                            {ostreeImages},
 	"container image clear-cached-update":       {stored},
 	"container image copy":                      {ostreeImages},
+	"container image diff":                      {stored, storedOrElsewhere},
 	"container image history":                   {stored},
 	"container image metadata":                  {stored},
 	"container image pull":                      {dirs, ostreeImages},
@@ -194,6 +195,13 @@ func stored(c *cobra.Command, _ []string, word string) ([]string, cobra.ShellCom
 var transports = map[string]bool{
 	"docker://": false, "oci:": true, "oci-archive:": true, "dir:": true, "docker-archive:": true,
 	"containers-storage:": false,
+}
+
+// storedOrElsewhere completes a stored image, or a reference that also says how the image is verified.
+func storedOrElsewhere(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	list, _ := stored(c, args, word)
+	more, directive := ostreeImages(c, args, word)
+	return append(list, more...), directive
 }
 
 // images completes a reference: the transport, and then the path if there is one.

@@ -82,6 +82,7 @@ var notRun = map[string]string{
 	"ostree-ext tar export":                   "it needs zstd, and the tests of internal/e2e run it",
 	"ostree-ext tar import":                   "as above",
 	"ostree-ext container image deploy":       "it needs a host",
+	"ostree-ext container image diff":         "it needs a host",
 	"ostree-ext container image status":       "it needs a host",
 	"ostree-ext container image prune-images": "it needs a host",
 	"ostree-ext provisional-repair repair":    "it needs a host",

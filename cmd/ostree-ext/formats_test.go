@@ -261,6 +261,7 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	s.json(exitFailure, "container image repair", "-q --repo=@host")
 	s.derive("image", "derived")
 	s.json(exitOK, "container verify", "-q oci:@derived")
+	s.updates()
 
 	for _, name := range slices.Sorted(maps.Keys(s.doc)) {
 		for _, key := range slices.Sorted(maps.Keys(s.doc[name].types)) {
@@ -269,6 +270,40 @@ func TestJSONIsAsDocumented(t *testing.T) {
 			}
 		}
 	}
+}
+
+// updates compares stored images.
+func (s *session) updates() {
+	s.t.Helper()
+	const hello = "Package: hello\nStatus: install ok installed\nArchitecture: amd64\nVersion: "
+	for name, content := range map[string]string{
+		"old/usr/bin/hello": "1", "old/usr/lib/modules/6.1/vmlinuz": "1",
+		"old/var/lib/dpkg/status":      hello + "1\n\n" + strings.Replace(hello, "hello", "bye", 1) + "1\n\n",
+		"old/usr/lib/apk/db/installed": "P:apk\nV:1\n\nnonsense\n\n",
+		"new/usr/bin/hello":            "2", "new/usr/lib/modules/6.2/vmlinuz": "2",
+		"new/var/lib/dpkg/status":      hello + "2\n\n" + strings.Replace(hello, "hello", "hi", 1) + "1\n\n",
+		"new/usr/lib/apk/db/installed": "P:apk\nV:1\n\n",
+		"new/usr/lib/passwd":           "user:x:990:991::/:\n", "new/usr/lib/group": "group:x:991:\n",
+	} {
+		writeTestFile(s.t, filepath.Join(s.dir, name), content)
+	}
+	for _, name := range []string{"old", "new"} {
+		s.run(exitOK, "", "container build -q --format=ostree --prior=none --rootfs=@"+name+
+			" --label=version=1 oci:@update-"+name)
+	}
+	s.run(exitOK, "", "repo init --repo=@updated --mode=bare-user")
+	s.run(exitOK, "", "container image pull -q @updated ostree-unverified-image:oci:@update-old")
+	s.json(exitOK, "container image diff", "--repo=@updated oci:@update-old ostree-unverified-image:oci:@update-new")
+	s.run(exitOK, "", "container image pull -q @updated ostree-unverified-image:oci:@update-new")
+	s.json(exitOK, "container image diff", "--repo=@updated oci:@update-old oci:@update-new")
+	s.json(exitOK, "container image diff", "--repo=@host oci:@two")
+	s.json(exitOK, "container image diff", "--repo=@host oci:@two ostree-unverified-image:oci:@derived")
+	s.json(exitOK, "container image diff", "--repo=@updated oci:@update-old ostree-unverified-image:oci:@image")
+	s.run(exitOK, "", "container build -q --prior=none --rootfs=@rootfs oci:@none1")
+	writeTestFile(s.t, filepath.Join(s.dir, "rootfs/usr/bin/new"), "newer")
+	s.run(exitOK, "", "container build -q --prior=none --rootfs=@rootfs oci:@none2")
+	s.run(exitOK, "", "container image pull -q @updated ostree-unverified-image:oci:@none1")
+	s.json(exitOK, "container image diff", "--repo=@updated oci:@none1 ostree-unverified-image:oci:@none2")
 }
 
 // derive adds a layer to an image.

@@ -4,8 +4,10 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -25,7 +27,7 @@ func TestInterop_TheCommandsOfThePageForHostsWork(t *testing.T) {
 		c := repotest.Commit(t, h.repo, repotest.BootTree(kernel, "initramfs", nil), kernel)
 		h.ostree(t, "admin", "deploy", "--os=default", "--retain", c.String())
 	}
-	image := bootableImage(t, "four")
+	image, other := bootableImage(t, "four"), bootableImage(t, "six")
 	next := repotest.Commit(t, h.repo, repotest.BootTree("three", "initramfs", nil), "three")
 	n := 0
 	for line := range strings.Lines(string(page)) {
@@ -34,8 +36,18 @@ func TestInterop_TheCommandsOfThePageForHostsWork(t *testing.T) {
 			continue
 		}
 		n++
-		command = strings.ReplaceAll(command, "ostree-unverified-registry:registry.example/os:latest", image)
-		command = strings.ReplaceAll(command, "--repo=/ostree/repo", "--repo="+h.repo.Path())
+		if strings.HasPrefix(command, "ostree-ext container image pull ") { // which finds an update
+			dir := strings.TrimPrefix(image, "ostree-unverified-image:oci:")
+			update := strings.TrimPrefix(bootableImage(t, "five"), "ostree-unverified-image:oci:")
+			if err := errors.Join(os.RemoveAll(dir), os.Rename(update, dir)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		command = strings.NewReplacer(
+			"ostree-unverified-registry:registry.example/os:latest", image, "/ostree/repo", h.root+"/ostree/repo",
+			"ostree-unverified-registry:registry.example/os:next", other,
+			"update.json", filepath.Join(t.TempDir(), "update.json"),
+		).Replace(command)
 		args := strings.Fields(command)
 		switch {
 		case strings.HasPrefix(command, "ostree-ext container image deploy "):

@@ -17,10 +17,10 @@ import (
 
 func newImageCommand(a *app) *cobra.Command {
 	return group("image", "Images on hosts: in a repository, and deployed",
-		newImagePullCommand(a), newImageListCommand(a), newImageHistoryCommand(a), newImageMetadataCommand(a),
-		newImageClearCommand(a), newImageCopyCommand(a), newImageReexportCommand(a), newImageRemoveCommand(a),
-		newImagePruneLayersCommand(a), newImagePruneImagesCommand(a), newImageDeployCommand(a), newImageStatusCommand(a),
-		newImageRepairCommand(a), newImageDetachedCommand(a))
+		newImagePullCommand(a), newImageDiffCommand(a), newImageListCommand(a), newImageHistoryCommand(a),
+		newImageMetadataCommand(a), newImageClearCommand(a), newImageCopyCommand(a), newImageReexportCommand(a),
+		newImageRemoveCommand(a), newImagePruneLayersCommand(a), newImagePruneImagesCommand(a), newImageDeployCommand(a),
+		newImageStatusCommand(a), newImageRepairCommand(a), newImageDetachedCommand(a))
 }
 
 func newImageListCommand(a *app) *cobra.Command {

@@ -16,6 +16,10 @@ import (
 func makeImageHost(t *testing.T) (root string, commits [2]object.Checksum) {
 	t.Helper()
 	digest := func(c string) string { return "sha256:" + strings.Repeat(c, 64) }
+	config := func(version, layer string) string {
+		return `{"config":{"Labels":{"org.opencontainers.image.version":"` + version +
+			`"}},"rootfs":{"diff_ids":["` + layer + `"]}}`
+	}
 	manifest := func(layer string) string {
 		return `{"schemaVersion":2,"layers":[{"digest":"` + layer + `","size":1500000}]}`
 	}
@@ -28,11 +32,11 @@ func makeImageHost(t *testing.T) (root string, commits [2]object.Checksum) {
 	from := repotest.Init(t, repo.ModeArchive)
 	tree := repotest.BootTree("kernel", "", nil)
 	commits[0] = repotest.CommitWith(t, from, tree, "", dict(
-		"ostree.container.image-config", `{"config":{"Labels":{"org.opencontainers.image.version":"41.1"}}}`,
+		"ostree.container.image-config", config("41.1", digest("a")),
 		"ostree.manifest", manifest(digest("a")), "ostree.manifest-digest", digest("b"),
 	), dict(
 		"ostree-ext.cached.manifest-digest", digest("c"), "ostree-ext.cached.manifest", manifest(digest("d")),
-		"ostree-ext.cached.config", `{"config":{"Labels":{"org.opencontainers.image.version":"41.2\u001b[31m"}}}`,
+		"ostree-ext.cached.config", config(`41.2\u001b[31m`, digest("d")),
 	))
 	commits[1] = repotest.CommitWith(t, from, tree, "", dict("version", "40"), nil)
 	boot := repotest.BootChecksum("kernel", "")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -74,6 +75,21 @@ type Update struct {
 	// LayersAdded is the number of layers that the image of the deployment does not have, and BytesAdded their size.
 	LayersAdded int   `json:"layers_added"`
 	BytesAdded  int64 `json:"bytes_added"`
+}
+
+// Current returns the deployment that the host runs from, or else that it boots first, or nil if there is none.
+func (s *Status) Current() *DeploymentStatus { return s.first(StateBooted, StateDefault) }
+
+// Next returns the deployment that the host boots next instead of the current one, or nil if there is none.
+func (s *Status) Next() *DeploymentStatus { return s.first(StateStaged, StatePending) }
+
+// first returns the first deployment in one of the states.
+func (s *Status) first(states ...string) *DeploymentStatus {
+	i := slices.IndexFunc(s.Deployments, func(d DeploymentStatus) bool { return slices.Contains(states, d.State) })
+	if i < 0 {
+		return nil
+	}
+	return &s.Deployments[i]
 }
 
 // ReadStatus reads the status of the sysroot at a path, "/" if it is empty. It does not need ostree, and needs

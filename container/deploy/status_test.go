@@ -64,6 +64,9 @@ func TestStatusSaysWhichDeploymentIsWhat(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+	if s.Current() != &s.Deployments[2] || s.Next() != &s.Deployments[0] {
+		t.Errorf("the current deployment is %+v, and the next %+v", s.Current(), s.Next())
+	}
 }
 
 func TestStatusOfASysrootThatIsNotBooted(t *testing.T) {
@@ -74,7 +77,13 @@ func TestStatusOfASysrootThatIsNotBooted(t *testing.T) {
 			t.Errorf("deployment %d: got %s, want %s", i, got, want)
 		}
 	}
+	if s := status(t, h); s.Current() != &s.Deployments[0] || s.Next() != nil {
+		t.Errorf("the current deployment is %+v, and the next %+v", s.Current(), s.Next())
+	}
 	h = newHost(t, -1)
+	if s := status(t, h); s.Current() != nil || s.Next() != nil {
+		t.Errorf("without deployments the current one is %+v, and the next %+v", s.Current(), s.Next())
+	}
 	data, err := json.Marshal(status(t, h).Deployments)
 	if err != nil || string(data) != "[]" {
 		t.Errorf("got %s and %v, want an empty list", data, err)

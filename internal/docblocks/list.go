@@ -48,5 +48,6 @@ var list = []entry{
 	{"docs/hosts.md", "ostree-ext container image ", "", host},
 	{"docs/hosts.md", "ostree admin ", "", host},
 	{"docs/hosts.md", "ostree-ext repo fsck", "", host},
+	{"docs/hosts.md", "from: ", "", "it is what a command prints"},
 	{"docs/testing.md", "make quick", "", "CI runs the commands that matter: .ci/run"},
 }
