@@ -78,7 +78,8 @@ func (r *Repo) Room(n int64) error {
 	if err := retry(func() error { return unix.Fstatfs(r.rootFD, &st) }); err != nil {
 		return fmt.Errorf("measuring free space: %w", err)
 	}
-	free, limit := int64(min(st.Bavail, math.MaxInt64/uint64(max(1, st.Bsize))))*int64(st.Bsize), "" //nolint:unconvert // an int32 on other processors
+	block := max(1, int64(st.Bsize)) //nolint:unconvert // an int32 on other processors
+	free, limit := int64(min(st.Bavail, uint64(math.MaxInt64/block)))*block, ""
 	b, err := newSpaceBudget(r.rootFD, r.Config())
 	if err != nil {
 		return err

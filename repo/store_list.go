@@ -193,6 +193,16 @@ func (p *presence) load(s *presenceShard, first byte) error {
 	return err
 }
 
+// refresh forgets which directories were listed, so that objects that others added are found.
+func (p *presence) refresh() {
+	for i := range p.shards {
+		s := &p.shards[i]
+		s.mu.Lock()
+		s.loaded = false
+		s.mu.Unlock()
+	}
+}
+
 // staged records that the object was staged.
 func (p *presence) stage(n object.Name) {
 	s := &p.shards[n.Checksum[0]]

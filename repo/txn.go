@@ -299,6 +299,10 @@ func (t *Txn) publish(ctx context.Context) error {
 	return t.writePartialMarks(false)
 }
 
+// Refresh makes objects known that other transactions have made visible since this one began. Without it they may or may
+// not be found.
+func (t *Txn) Refresh() { t.known.refresh() }
+
 // stagedObjects returns the staged objects by the first byte of their ids.
 func (t *Txn) stagedObjects() (rest, commits map[byte][]object.Name) {
 	rest, commits = map[byte][]object.Name{}, map[byte][]object.Name{}

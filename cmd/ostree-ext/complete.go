@@ -17,6 +17,9 @@ import (
 // A completion returns what the word that is being typed could become. args are the operands before it.
 type completion func(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective)
 
+// hashes are the algorithms of ima-sign.
+var hashes = []string{"sha1", "sha224", "sha256", "sha384", "sha512"}
+
 // operands says what the operands of each command are. The last one may be repeated if the command allows that.
 var operands = map[string][]completion{
 	"chunks diff":                               {images, images},
@@ -36,7 +39,7 @@ var operands = map[string][]completion{
 	"container image reexport":                  {stored, images},
 	"container image replace-detached-metadata": {files},
 	"container image repair":                    {stored},
-	"ima-sign":                                  {refs, refs, words("sha1", "sha224", "sha256", "sha384", "sha512"), files},
+	"ima-sign":                                  {refs, refs, words(hashes...), files},
 	"container image remove":                    {stored},
 	"container unencapsulate":                   {ostreeImages},
 	"container verify":                          {images},

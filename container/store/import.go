@@ -264,19 +264,8 @@ func (im *importer) commitLayer(ctx context.Context, l *Layer, others func() err
 		if err := others(); err != nil {
 			return err
 		}
-		// A transaction may not see what others wrote after it began. So the commit becomes visible as a partial one, and
-		// the next transaction finds all its objects.
-		if _, err := txn.Commit(ctx); err != nil {
-			return err
-		}
-		last, err := im.begin(ctx)
-		if err != nil {
-			return err
-		}
-		if err := im.store(ctx, last, l, commit); err != nil {
-			return errors.Join(err, last.Abort())
-		}
-		return nil
+		txn.Refresh()
+		return im.store(ctx, txn, l, commit)
 	})
 }
 
