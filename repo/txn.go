@@ -299,8 +299,8 @@ func (t *Txn) publish(ctx context.Context) error {
 	return t.writePartialMarks(false)
 }
 
-// Refresh makes objects known that other transactions have made visible since this one began. Without it they may or may
-// not be found.
+// Refresh makes objects known that other transactions have made visible since this one began. Without it they may or
+// may not be found.
 func (t *Txn) Refresh() { t.known.refresh() }
 
 // stagedObjects returns the staged objects by the first byte of their ids.
