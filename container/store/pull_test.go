@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -431,5 +432,82 @@ func TestAnOfflinePullNeedsADigest(t *testing.T) {
 	p, err := store.Prepare(t.Context(), r, ref, opts)
 	if err != nil || !p.Present {
 		t.Errorf("an image that is stored: %+v, %v", p, err)
+	}
+}
+
+func TestARegistryThatMisbehavesNeverLeavesAWrongImage(t *testing.T) {
+	for name, c := range map[string]struct {
+		faults testreg.Faults
+		fails  bool
+	}{
+		"connections that are cut":    {testreg.Faults{Cut: 100}, false},
+		"errors that go away":         {testreg.Faults{Fail: 2}, false},
+		"answers that are late":       {testreg.Faults{Delay: 20 * time.Millisecond}, false},
+		"blobs with a wrong bit":      {testreg.Faults{Flip: true}, true},
+		"a manifest with a wrong bit": {testreg.Faults{FlipManifest: true}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			reg, r := testreg.New(t), newRepo(t, repo.ModeBareUser)
+			img := chunked(t, "/usr/a", "1", "/usr/b", "2")
+			ref := push(t, reg.Host, "os", img)
+			d, err := img.Digest() // known after the layers were read
+			if err != nil {
+				t.Fatal(err)
+			}
+			ref.Image.Name += "@" + d.String()
+			reg.Misbehave(c.faults)
+			res, err := pullOnce(t, r, ref)
+			if c.fails != (err != nil) {
+				t.Errorf("the pull: %v", err)
+			}
+			if _, queryErr := store.Query(t.Context(), r, ref.Image); (queryErr == nil) != (err == nil) {
+				t.Errorf("after the pull, which ended with %v, the image: %v", err, queryErr)
+			}
+			if _, err := r.Fsck(t.Context(), repo.FsckOptions{}); err != nil {
+				t.Error(err)
+			}
+			if err != nil {
+				reg.Misbehave(testreg.Faults{})
+				if res, err = pullOnce(t, r, ref); err != nil {
+					t.Fatalf("the next pull: %v", err)
+				}
+			}
+			if got := read(t, r, res.Commit, "/usr/b"); got != "2" {
+				t.Errorf("/usr/b is %q", got)
+			}
+		})
+	}
+}
+
+// pullOnce prepares and imports an image.
+func pullOnce(t *testing.T, r *repo.Repo, ref imgref.OstreeImageReference) (res *store.Imported, err error) {
+	t.Helper()
+	p, err := store.Prepare(t.Context(), r, ref, store.Options{Source: plainHTTP})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	return p.Import(t.Context(), store.ImportOptions{})
+}
+
+func TestATagThatMovesDuringAPullDoesNotMixImages(t *testing.T) {
+	reg, r := testreg.New(t), newRepo(t, repo.ModeBareUser)
+	ref := push(t, reg.Host, "os:latest", chunked(t, "/usr/a", "1", "/usr/b", "1"))
+	p, err := store.Prepare(t.Context(), r, ref, store.Options{Source: plainHTTP})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	push(t, reg.Host, "os:latest", chunked(t, "/usr/a", "2", "/usr/b", "2"))
+	res, err := p.Import(t.Context(), store.ImportOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := read(t, r, res.Commit, "/usr/a"), read(t, r, res.Commit, "/usr/b"); a != "1" || b != "1" {
+		t.Errorf("the files are %q and %q, want those of the image that was prepared", a, b)
+	}
+	if next := importNow(t, r, ref, store.ImportOptions{}); read(t, r, next.Commit, "/usr/b") != "2" {
+		t.Error("the next pull did not bring the new image")
 	}
 }

@@ -196,3 +196,28 @@ func TestInterop_APruneDuringPullsRemovesNothingThatIsNeeded(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestInterop_APullThatFillsTheDiskGoesOnWhereThereIsRoom: layers that were stored stay, and nothing else does.
+func TestInterop_APullThatFillsTheDiskGoesOnWhereThereIsRoom(t *testing.T) {
+	image := chunkedKillImage(t)
+	disk := smallDisk(t, 110)
+	repo := filepath.Join(disk, "repo")
+	must(t, "ostree", "init", "--repo="+repo, "--mode=bare-user")
+	must(t, "ostree", "config", "--repo="+repo, "set", "core.min-free-space-percent", "0")
+	fill(t, disk, 12)
+	_, stderr, err := try(t, program, pullArgs(image)(repo)...)
+	if err == nil {
+		t.Fatal("the disk was to be full")
+	}
+	if !strings.Contains(stderr, "space") {
+		t.Errorf("the error does not tell that the disk is full: %s", stderr)
+	}
+	fsck(t, repo)
+	if refs := must(t, "ostree", "refs", "--repo="+repo, "--list", "ostree/container/image"); refs != "" {
+		t.Errorf("the image has a ref: %q", refs)
+	}
+	sh(t, `rm "$1"`, filepath.Join(disk, "ballast"))
+	must(t, program, pullArgs(image)(repo)...)
+	fsck(t, repo)
+	must(t, program, "container", "image", "history", "--repo="+repo, image)
+}
