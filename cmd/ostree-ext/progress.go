@@ -78,10 +78,12 @@ func (l *lines) event(e progress.Event) {
 
 func (l *lines) stop() {}
 
-// bars shows a bar for each unfinished layer, and a line with the number of finished ones.
+// bars shows a bar for each unfinished layer, and a line with the number of finished ones, the bytes of all and the time
+// left.
 type bars struct {
 	p      *mpb.Progress
 	sum    *mpb.Bar
+	total  *total
 	layers map[int]*mpb.Bar
 	done   map[int]bool
 }
@@ -93,11 +95,14 @@ func newBars(w io.Writer) *bars {
 
 func (b *bars) event(e progress.Event) {
 	bar := b.layers[e.Layer]
+	if b.total != nil {
+		b.total.event(e)
+	}
 	switch e.Kind {
 	case progress.Planned:
 		b.sum = b.add(int64(e.Layer), mpb.BarPriority(1<<20),
 			mpb.PrependDecorators(decor.Name("layers", decor.WCSyncSpaceR)),
-			mpb.AppendDecorators(decor.CountersNoUnit("%d / %d")))
+			mpb.AppendDecorators(decor.CountersNoUnit("%d / %d"), b.totalOf(e)))
 	case progress.Started:
 		if bar != nil {
 			bar.Abort(true) // a layer whose upload failed is made again
@@ -119,6 +124,13 @@ func (b *bars) event(e progress.Event) {
 	case progress.Present:
 		b.count(e.Layer)
 	}
+}
+
+// totalOf returns the decorator with the bytes of all layers.
+func (b *bars) totalOf(planned progress.Event) decor.Decorator {
+	t := newTotal(planned, time.Now())
+	b.total = t
+	return decor.Any(func(decor.Statistics) string { return t.text(time.Now()) })
 }
 
 // add adds a bar. It returns nil if the terminal is gone.

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
+)
+
+// total adds up the bytes of all layers. Its event method is called by one goroutine at a time, text by any.
+type total struct {
+	began  time.Time
+	layers map[int]int64
+	done   atomic.Int64
+	all    int64 // 0 if it is not known
+}
+
+// newTotal returns the total of a plan.
+func newTotal(planned progress.Event, now time.Time) *total {
+	return &total{began: now, layers: map[int]int64{}, all: planned.Total}
+}
+
+func (t *total) event(e progress.Event) {
+	switch e.Kind {
+	case progress.Started:
+		e.Done = 0 // a layer that is made again begins anew
+	case progress.Advanced, progress.Finished:
+	default:
+		return
+	}
+	t.done.Add(e.Done - t.layers[e.Layer])
+	t.layers[e.Layer] = e.Done
+}
+
+// text says how much is done, and how long the rest will take if it goes on as it did.
+func (t *total) text(now time.Time) string {
+	done := t.done.Load()
+	if t.all <= 0 {
+		return ""
+	}
+	s := fmt.Sprintf("  %s / %s", sizes.Format(done), sizes.Format(t.all))
+	elapsed := now.Sub(t.began)
+	if elapsed < time.Second || done <= 0 || done >= t.all {
+		return s
+	}
+	left := time.Duration(float64(elapsed) * float64(t.all-done) / float64(done))
+	return s + fmt.Sprintf("  %s left", left.Round(time.Second))
+}
