@@ -78,8 +78,8 @@ func (l *lines) event(e progress.Event) {
 
 func (l *lines) stop() {}
 
-// bars shows a bar for each unfinished layer, and a line with the number of finished ones, the bytes of all and the time
-// left.
+// bars shows a bar for each unfinished layer, and a line with the number of finished ones, the bytes of all and the
+// time left.
 type bars struct {
 	p      *mpb.Progress
 	sum    *mpb.Bar
