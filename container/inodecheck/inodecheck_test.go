@@ -80,7 +80,7 @@ func TestInodesOfObjectsAreRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := Analyze(t.Context(), dir); err == nil {
-		t.Error("a name without a suffix is no error")
+		t.Error("a name without a suffix was accepted")
 	}
 }
 
