@@ -53,7 +53,7 @@ func (o *Options) Plan(ctx context.Context, opts plan.Options, files Files, in O
 	case in.Tree == nil, in.Source != nil && o.Format == OSTree && o.keepsCommit():
 		if len(files.ContentMeta) > 0 {
 			if err := opts.UseContentMeta(ctx, in.Source, files.ContentMeta, o.Packing != ""); err != nil {
-				return nil, fmt.Errorf("content metadata %s: %w", o.ContentMeta, err)
+				return nil, fmt.Errorf("%s: %w", named("content metadata", o.ContentMeta), err)
 			}
 			if opts.Packing == plan.PackUpstream && (o.rebalances() || o.UpdateInterval != "") {
 				return nil, &Error{Options: []string{"contentmeta", "packing", "rebalance", "update-interval"},
@@ -121,10 +121,18 @@ func (o *Options) fill(opts *plan.Options, files Files) (err error) {
 	)
 	if err == nil && len(files.Mapping) > 0 {
 		if opts.Components.Rules, err = component.ParseRules(files.Mapping); err != nil {
-			return fmt.Errorf("mapping %s: %w", o.Mapping, err)
+			return fmt.Errorf("%s: %w", named("mapping", o.Mapping), err)
 		}
 	}
 	return err
+}
+
+// named returns what a file is, with its name if that is known. In a build it is not: only the content is sent.
+func named(what, name string) string {
+	if name == "" {
+		return what
+	}
+	return what + " " + name
 }
 
 // parse parses the value of an option unless it is empty.
