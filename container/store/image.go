@@ -22,7 +22,6 @@ const (
 	keyImporter = "ostree.importer.version"
 	keyManifest = "ostree.manifest"
 	keyDigest   = "ostree.manifest-digest"
-	keyFiltered = "ostree.tar-filtered" // written by old versions of upstream's program
 )
 
 // Keys of a merge commit's detached metadata: the update that is pending.

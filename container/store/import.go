@@ -65,7 +65,8 @@ type BudgetError struct {
 
 // Error implements error.
 func (e *BudgetError) Error() string {
-	return fmt.Sprintf("%d bytes must be fetched, and the limit is %d", e.Need, e.Limit)
+	return fmt.Sprintf("%d bytes must be fetched, and the limit is %d: nothing was fetched; raise the limit to fetch them",
+		e.Need, e.Limit)
 }
 
 // Import fetches the layers that are missing and writes the merge commit. Layers that were imported stay if it fails
