@@ -25,6 +25,8 @@ type Gate interface {
 	// Commit is called with the commit of the image: its id, its bytes and its detached metadata. None of the image's
 	// objects are visible in a repository before it returns.
 	Commit(ctx context.Context, id string, commit, detached []byte) error
+	// Signatures returns the signatures that were found to be good so far.
+	Signatures() []oci.Signature
 }
 
 // ErrVerificationUnsupported is wrapped by errors about references that require signatures. See [*VerificationError].

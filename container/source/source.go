@@ -161,7 +161,7 @@ func (o *opener) load(ctx context.Context) (*oci.Image, error) {
 	}
 	img.Name, img.Index = o.ref.Image.String(), index
 	if o.gate != nil {
-		img.AdmitCommit = o.gate.Commit
+		img.AdmitCommit, img.Signatures = o.gate.Commit, o.gate.Signatures
 	}
 	return img, nil
 }

@@ -58,6 +58,9 @@ type Image struct {
 	// detached metadata. It is called before any object of the image becomes visible in a repository. If it is nil,
 	// every commit is admitted.
 	AdmitCommit func(ctx context.Context, id string, commit, detached []byte) error
+	// Signatures returns the signatures that were verified so far: those of the manifest or the index after the image was
+	// opened, and those of the commit after AdmitCommit. If it is nil, nobody asked for any.
+	Signatures func() []Signature
 
 	content Content
 	commit  *CommitLayers

@@ -214,8 +214,11 @@ func TestInterop_ACanonicalDebianTreeFitsBareUserOnly(t *testing.T) {
 		t.Errorf("a commit with owners went into bare-user-only: %v %s", err, stderr)
 	}
 	fsck(t, other)
-	if refs := must(t, "ostree", "refs", "--repo="+other); refs != "" {
-		t.Errorf("the failed import left refs %q", refs)
+	// The layers that do fit are kept for the next attempt, below refs of their own.
+	for ref := range strings.FieldsSeq(must(t, "ostree", "refs", "--repo="+other)) {
+		if !strings.HasPrefix(ref, "ostree/container/blob/") {
+			t.Errorf("the failed import left the ref %s", ref)
+		}
 	}
 }
 

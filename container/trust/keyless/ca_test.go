@@ -1,0 +1,3 @@
+package keyless
+
+import _ "github.com/sigstore/sigstore-go/pkg/testing/ca"

@@ -1,0 +1,2 @@
+// Package policy reads containers-policy.json and evaluates it.
+package policy

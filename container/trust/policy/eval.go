@@ -1,0 +1,5 @@
+//go:build containers_image_openpgp
+
+package policy
+
+import _ "go.podman.io/image/v5/signature"
