@@ -39,7 +39,7 @@ func (g *gate) ask(what string) error {
 
 func (g *gate) Top(context.Context, oci.Document) error    { return g.ask("top") }
 func (g *gate) Member(context.Context, oci.Document) error { return g.ask("member") }
-func (g *gate) Signatures() []oci.Signature { return nil }
+func (g *gate) Signatures() []oci.Signature                { return nil }
 
 func (g *gate) Commit(_ context.Context, id string, commit, detached []byte) error {
 	return g.ask("commit " + id[:8])
