@@ -35,7 +35,7 @@ container    deploy  inodecheck  update
              dest  trust  signer
              source  dest/layout  dest/upload  diffids  flatten  trust/policy
              fetch  trust/bundle
-             access  trust/keyless
+             trust/keyless
              access
              imgref  buildroot
 
@@ -63,6 +63,7 @@ repo         selinux  sysroot  ima
              gvariant  keyfile
 
 internal     canonjson  ctxio  deflate  heaplimit  hosttool  inflate  jsonkeys  jsonplace  output  printable  sizes
+             sigstorefixture
              docblocks  fixtures  testfiles  testhome  testreg
              aptsources  testproc
 `
@@ -170,7 +171,8 @@ func TestTheDocumentShowsThePlan(t *testing.T) {
 
 // Tests that open images or registries would otherwise depend on credentials and settings of whoever runs them.
 func TestTestsOfImagesHaveAHomeOfTheirOwn(t *testing.T) {
-	opens := []string{"internal/testreg", "container/access", "container/source", "container/dest"}
+	opens := []string{"internal/testreg", "internal/sigstorefixture",
+		"container/access", "container/source", "container/dest"}
 	checked := 0
 	for _, p := range list(t) {
 		imports := append(p.TestImports, p.XTestImports...)

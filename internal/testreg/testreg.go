@@ -49,6 +49,8 @@ type Registry struct {
 	resume  int
 	blobs   int
 	up      uploads
+
+	referrers Referrers
 }
 
 // New starts a registry that ends with the test.
@@ -62,7 +64,8 @@ func New(t testing.TB) *Registry {
 }
 
 func newRegistry() *Registry {
-	return &Registry{inner: registry.New(registry.Logger(log.New(io.Discard, "", 0))), asked: map[string]int{}}
+	return &Registry{inner: registry.New(
+		registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(true)), asked: map[string]int{}}
 }
 
 // Misbehave sets the faults from now on.
@@ -89,14 +92,17 @@ func (r *Registry) BlobsSent() int {
 // ServeHTTP implements [http.Handler].
 func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.mu.Lock()
-	f := r.faults
+	f, referrers := r.faults, r.referrers
 	r.mu.Unlock()
 	if user, password, _ := req.BasicAuth(); f.User != "" && (user != f.User || password != f.Password) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
 		http.Error(w, `{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}`, http.StatusUnauthorized)
 		return
 	}
+	_, _, isReferrers := isReferrers(req)
 	switch {
+	case isReferrers:
+		r.sendReferrers(w, req, referrers)
 	case r.up.takes(req):
 		r.up.serve(w, req, r.inner)
 	case req.Method == http.MethodPatch && r.failUpload():
