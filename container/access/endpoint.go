@@ -135,12 +135,30 @@ func (r *Reader) logIn(ctx context.Context, repo name.Repository, keys authn.Aut
 // Close closes idle connections. It does not disturb answers that are being read.
 func (r *Reader) Close() { r.transport.Close() }
 
-// Get asks for a path below the repository, as "blobs/sha256:…". Redirects are followed, and credentials are not sent
-// to other hosts. The caller closes the body of the answer, which has a status of success. Other errors than those of
-// the connection are or wrap a [*StatusError], those about credentials a [*DeniedError].
+// Host returns the registry that is asked, as it stands in the addresses of requests.
+func (r *Reader) Host() string { return r.host }
+
+// Get asks for a path below the repository, as "blobs/sha256:…", which may have a query after a question mark.
+// Redirects are followed, and credentials are not sent to other hosts. The caller closes the body of the answer, which
+// has a status of success. Other errors than those of the connection are or wrap a [*StatusError], those about
+// credentials a [*DeniedError].
 func (r *Reader) Get(ctx context.Context, path string, header http.Header) (*http.Response, error) {
 	u := r.base
+	path, query, _ := strings.Cut(path, "?")
 	u.Path += path
+	if u.RawQuery == "" {
+		u.RawQuery = query
+	} else if query != "" {
+		more, err := url.ParseQuery(query)
+		if err != nil {
+			return nil, fmt.Errorf("query of a request: %w", err)
+		}
+		// What the endpoint demands is not for the caller to change.
+		for name, values := range u.Query() {
+			more[name] = values
+		}
+		u.RawQuery = more.Encode()
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, err

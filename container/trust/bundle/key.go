@@ -1,0 +1,199 @@
+package bundle
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/sha256"
+	_ "crypto/sha512" // for signatures by P-384 and P-521
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// A Key is a public key that signs images.
+type Key struct {
+	// Public is an *ecdsa.PublicKey of P-256, P-384 or P-521, an ed25519.PublicKey, or an *rsa.PublicKey.
+	Public crypto.PublicKey
+	// Fingerprint is the SHA-256 of the key in its PKIX form (SubjectPublicKeyInfo, DER), as "sha256:…".
+	Fingerprint string
+	// File is where the key was read, or empty.
+	File string
+}
+
+// String names the key by its fingerprint and its file.
+func (k Key) String() string {
+	if k.File == "" {
+		return k.Fingerprint
+	}
+	return k.Fingerprint + " (" + k.File + ")"
+}
+
+const (
+	fingerprintPrefix = "sha256:"
+
+	maxKeyFile = 1 << 20
+	maxKeys    = 100
+	// RSA keys must have as many bits.
+	minRSA, maxRSA = 2048, 8192
+)
+
+// LoadKeys reads a file with public keys. See [ParseKeys].
+func LoadKeys(file string) (keys []Key, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("keys: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("keys: %w", err)
+	}
+	keys, err = ParseKeys(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	for i := range keys {
+		keys[i].File = file
+	}
+	return keys, nil
+}
+
+// ParseKeys reads public keys in PEM: one or more blocks "PUBLIC KEY" (PKIX) or "RSA PUBLIC KEY" (PKCS #1). Text
+// outside of blocks is a comment. A block that cannot be read is an error, so that no key is left out that was meant.
+func ParseKeys(data []byte) ([]Key, error) {
+	if len(data) > maxKeyFile {
+		return nil, fmt.Errorf("%w: keys of more than %d bytes", ErrTooLarge, maxKeyFile)
+	}
+	var keys []Key
+	blocks := bytes.Count(data, []byte("-----BEGIN"))
+	for range blocks {
+		if len(keys) == maxKeys {
+			return nil, fmt.Errorf("there are more than %d keys", maxKeys)
+		}
+		var block *pem.Block
+		if block, data = pem.Decode(data); block == nil {
+			return nil, errors.New("a PEM block is damaged")
+		}
+		k, err := parseKey(block)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("there is no public key in PEM (-----BEGIN PUBLIC KEY-----)")
+	}
+	return keys, nil
+}
+
+func parseKey(block *pem.Block) (Key, error) {
+	var public crypto.PublicKey
+	var err error
+	switch {
+	case block.Type == "PUBLIC KEY":
+		public, err = x509.ParsePKIXPublicKey(block.Bytes)
+	case block.Type == "RSA PUBLIC KEY":
+		public, err = x509.ParsePKCS1PublicKey(block.Bytes)
+	case strings.HasSuffix(block.Type, "PRIVATE KEY"):
+		err = errors.New("it is a private key: keep it away from hosts, and give the public key that belongs to it")
+	case block.Type == "CERTIFICATE":
+		err = errors.New("it is a certificate, where a public key is expected")
+	default:
+		err = errors.New("it is not a public key")
+	}
+	if err != nil {
+		return Key{}, fmt.Errorf("PEM block %.80q: %w", block.Type, err)
+	}
+	return NewKey(public)
+}
+
+// NewKey returns a key. It refuses keys of other kinds than those that [Key] names, and RSA keys that are too short or
+// too long.
+func NewKey(public crypto.PublicKey) (Key, error) {
+	switch p := public.(type) {
+	case *ecdsa.PublicKey:
+		switch p.Curve {
+		case elliptic.P256(), elliptic.P384(), elliptic.P521():
+		default:
+			return Key{}, errors.New("the key is on a curve other than P-256, P-384 and P-521")
+		}
+	case ed25519.PublicKey:
+	case *rsa.PublicKey:
+		if n := p.N.BitLen(); n < minRSA || n > maxRSA {
+			return Key{}, fmt.Errorf("the RSA key has %d bits, and should have %d to %d", n, minRSA, maxRSA)
+		}
+	default:
+		return Key{}, fmt.Errorf("keys of type %T do not sign images", public)
+	}
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return Key{}, fmt.Errorf("public key: %w", err)
+	}
+	sum := sha256.Sum256(der)
+	return Key{Public: public, Fingerprint: fingerprintPrefix + hex.EncodeToString(sum[:])}, nil
+}
+
+// hint returns how cosign names the key in bundles: by the base64 of the same SHA-256.
+func (k Key) hint() (string, error) {
+	sum, err := hex.DecodeString(strings.TrimPrefix(k.Fingerprint, fingerprintPrefix))
+	if err != nil {
+		return "", fmt.Errorf("fingerprint of a key: %w", err)
+	}
+	return base64.StdEncoding.EncodeToString(sum), nil
+}
+
+// fingerprintOf returns the fingerprint for which a hint of cosign stands.
+func fingerprintOf(hint string) (string, bool) {
+	sum, err := decodeBase64(hint)
+	if err != nil || len(sum) != sha256.Size {
+		return "", false
+	}
+	return fingerprintPrefix + hex.EncodeToString(sum), true
+}
+
+// signed reports whether the key signed a message. These are the algorithms that cosign and sigstore-go use for each
+// kind of key: today's, and the ones before.
+func (k Key) signed(message, signature []byte) bool {
+	switch p := k.Public.(type) {
+	case *ecdsa.PublicKey:
+		// All curves were used with SHA-256 before.
+		return ecdsa.VerifyASN1(p, sum(curveHash(p), message), signature) ||
+			curveHash(p) != crypto.SHA256 && ecdsa.VerifyASN1(p, sum(crypto.SHA256, message), signature)
+	case ed25519.PublicKey:
+		// cosign uses the pre-hashed form with its own private keys.
+		return ed25519.Verify(p, message, signature) ||
+			ed25519.VerifyWithOptions(p, sum(crypto.SHA512, message), signature, &ed25519.Options{Hash: crypto.SHA512}) == nil
+	case *rsa.PublicKey:
+		hashed := sum(crypto.SHA256, message)
+		return rsa.VerifyPKCS1v15(p, crypto.SHA256, hashed, signature) == nil ||
+			rsa.VerifyPSS(p, crypto.SHA256, hashed, signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthAuto}) == nil
+	}
+	return false
+}
+
+// curveHash returns the hash that belongs to the curve of a key.
+func curveHash(p *ecdsa.PublicKey) crypto.Hash {
+	switch p.Curve {
+	case elliptic.P384():
+		return crypto.SHA384
+	case elliptic.P521():
+		return crypto.SHA512
+	}
+	return crypto.SHA256
+}
+
+func sum(hash crypto.Hash, message []byte) []byte {
+	h := hash.New()
+	h.Write(message)
+	return h.Sum(nil)
+}
