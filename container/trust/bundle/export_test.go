@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"context"
+	"net/http"
 	"time"
 )
 
@@ -19,4 +20,9 @@ func (s *Search) SetPace(stall time.Duration, sleep func(context.Context, time.D
 	if stall > 0 {
 		s.pace.stall = stall
 	}
+}
+
+// NextQuery returns the query of the next page.
+func NextQuery(link, host, path string) (query string, more bool, err error) {
+	return nextQuery(http.Header{"Link": {link}}, host, path)
 }

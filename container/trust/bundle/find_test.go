@@ -309,7 +309,8 @@ func TestPagesThatLeadAstray(t *testing.T) {
 		{"pages without end", func(path string, n int) string { return fmt.Sprintf("%s?n=%d", path, n+1) },
 			"100 pages", bundle.MaxPages},
 		{"another host", func(path string, _ int) string { return elsewhere.URL + path + "?n=1" }, elsewhere.host, 1},
-		{"a host without a scheme", func(path string, _ int) string { return "//" + elsewhere.host + path }, elsewhere.host, 1},
+		{"a host without a scheme", func(path string, _ int) string { return "//" + elsewhere.host + path },
+			elsewhere.host, 1},
 		{"the referrers of another image", func(path string, _ int) string {
 			return strings.ReplaceAll(path, signedImage.Encoded(), otherImage.Encoded())
 		}, otherImage.Encoded(), 1},

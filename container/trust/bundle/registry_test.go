@@ -156,3 +156,13 @@ func (r *registry) others(n int) {
 		})
 	}
 }
+
+// newTLSServer starts a server that speaks TLS.
+func newTLSServer(t *testing.T, h http.Handler) *httptest.Server {
+	t.Helper()
+	s := httptest.NewUnstartedServer(h)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s
+}
