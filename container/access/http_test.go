@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -405,5 +408,55 @@ func TestABlockedRegistryIsNeitherReadNorWritten(t *testing.T) {
 	}
 	if asked, _ := s.counts(); asked != 0 {
 		t.Errorf("%d requests were sent", asked)
+	}
+}
+
+// A proxy for several registries is told which one is meant, whatever else the query has.
+func TestAQueryIsSentBesideThatOfTheEndpoint(t *testing.T) {
+	s := newServer(t, false)
+	var asked url.Values
+	s.set(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/v2/a/b/things" {
+			asked = r.URL.Query()
+			return true
+		}
+		return false
+	})
+	for _, c := range []struct {
+		name, conf, path string
+		want             url.Values
+	}{
+		{"no query", "", "things", url.Values{}},
+		{"a query", "", "things?n=1&last=x%2Fy&ns=z", url.Values{"n": {"1"}, "last": {"x/y"}, "ns": {"z"}}},
+		{"a query for a proxy", `namespace-proxy = "os.example"`, "things?n=1&ns=z",
+			url.Values{"n": {"1"}, "ns": {"os.example"}}},
+		{"no query for a proxy", `namespace-proxy = "os.example"`, "things", url.Values{"ns": {"os.example"}}},
+	} {
+		conf := filepath.Join(t.TempDir(), "registries.conf")
+		text := "[[registry]]\nlocation = \"os.example\"\n[[registry.mirror]]\nlocation = \"" + s.host +
+			"\"\ninsecure = true\n" + c.conf + "\n"
+		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("CONTAINERS_REGISTRIES_CONF", conf)
+		sysregistriesv2.InvalidateCache()
+		t.Cleanup(sysregistriesv2.InvalidateCache)
+		places, err := access.Options{Anonymous: true}.Endpoints("os.example/a/b:c")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := places[0].Connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		res, err := r.Get(t.Context(), c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if !maps.EqualFunc(asked, c.want, slices.Equal) || r.Host() != s.host {
+			t.Errorf("%s: %s was asked for %v, want %v", c.name, r.Host(), asked, c.want)
+		}
 	}
 }
