@@ -5,7 +5,7 @@
 // artifacts where the image itself is read: it asks the registry, and its mirrors, for the referrers of the digest, and
 // looks at the tag that takes their place on registries that cannot answer.
 //
-//	key, err := bundle.LoadKeys("cosign.pub")
+//	keys, err := bundle.LoadKeys("cosign.pub")
 //	...
 //	signed, key, err := bundle.Find(image, registry, digest).VerifyKeys(ctx, keys)
 //

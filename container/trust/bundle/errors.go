@@ -68,14 +68,14 @@ func (e *BadSignatureError) Error() string {
 	what := "the signature is not by the key " + strings.Join(tried, ", nor by ")
 	claimed, ok := fingerprintOf(e.Hint)
 	switch {
-	case !ok && e.Hint == "":
+	case e.Hint == "":
 		return what
 	case !ok:
-		return what + "; the bundle names the key " + shorten(e.Hint)
+		claimed = shorten(e.Hint)
 	case slices.ContainsFunc(e.Keys, func(k Key) bool { return k.Fingerprint == claimed }):
-		return what + "; the bundle says it is: it is damaged, or was made by somebody else"
+		return what + ", although the bundle says so: it is damaged, or somebody else made it"
 	}
-	return what + "; the bundle names the key " + claimed
+	return what + ": the bundle names the key " + claimed
 }
 
 // Skipped is something that might have been a signature, and why it does not count.

@@ -97,23 +97,31 @@ func (s *Search) refused() error {
 	return &RefusedError{Image: s.image, Subject: s.subject, Skipped: s.Skipped(), Signed: s.found > 0}
 }
 
-// VerifyKeys returns the first bundle that one of the keys signed, and the key. Otherwise the error is a
-// [*RefusedError], or a [*IncompleteError] if something could not be looked at.
-func (s *Search) VerifyKeys(ctx context.Context, keys []Key) (*Bundle, Key, error) {
-	if len(keys) == 0 {
-		return nil, Key{}, ErrNoKeys
-	}
+// Verify returns the first bundle about which judge returns no error. Otherwise the error is a [*RefusedError], which
+// wraps the errors of judge, or a [*IncompleteError] if something could not be looked at.
+func (s *Search) Verify(ctx context.Context, judge func(*Bundle) error) (*Bundle, error) {
 	for b, err := range s.Bundles(ctx) {
 		if err != nil {
-			return nil, Key{}, err
+			return nil, err
 		}
-		key, err := b.VerifyKeys(keys)
-		if err == nil {
-			return b, key, nil
+		if err = judge(b); err == nil {
+			return b, nil
 		}
 		s.skip(Skipped{From: b.From, Artifact: b.Artifact, Err: err})
 	}
-	return nil, Key{}, s.refused()
+	return nil, s.refused()
+}
+
+// VerifyKeys is [Search.Verify] with [Bundle.VerifyKeys]. It also returns the key that signed the bundle.
+func (s *Search) VerifyKeys(ctx context.Context, keys []Key) (b *Bundle, key Key, err error) {
+	if len(keys) == 0 {
+		return nil, Key{}, ErrNoKeys
+	}
+	b, err = s.Verify(ctx, func(b *Bundle) (err error) {
+		key, err = b.VerifyKeys(keys)
+		return err
+	})
+	return b, key, err
 }
 
 // visit is a search at one place.

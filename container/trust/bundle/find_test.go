@@ -207,6 +207,26 @@ func TestABadSignatureIsToldFromNone(t *testing.T) {
 	}
 }
 
+func TestACallerMayJudgeBundlesItself(t *testing.T) {
+	r := newRegistry(t)
+	first, second := r.attach(stored(t, "b1.json"), nil), r.attach(stored(t, "b2.json"), nil)
+	no := errors.New("not by this one")
+	b, err := r.find().Verify(t.Context(), func(b *bundle.Bundle) error {
+		if b.Artifact == first.Digest {
+			return no
+		}
+		return nil
+	})
+	if err != nil || b.Artifact != second.Digest {
+		t.Errorf("got %v, %v", b, err)
+	}
+	b, err = r.find().Verify(t.Context(), func(*bundle.Bundle) error { return no })
+	if refused, ok := errors.AsType[*bundle.RefusedError](err); !ok || b != nil || !errors.Is(err, no) ||
+		len(refused.Skipped) != 2 {
+		t.Errorf("got %v, %v", b, err)
+	}
+}
+
 func TestOneGoodSignatureAmongOthersIsEnough(t *testing.T) {
 	r := newRegistry(t)
 	r.attach(stored(t, "b1-flip.json"), nil)
@@ -239,7 +259,10 @@ func TestACallerSeesEachBundleOnceUntilItHasSeenEnough(t *testing.T) {
 		}
 	}
 	before := len(r.requests())
-	for range s.Bundles(t.Context()) {
+	for _, err := range s.Bundles(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		break
 	}
 	if n := len(r.requests()) - before; n != 3 { // list, manifest, bundle

@@ -3,7 +3,9 @@ package bundle_test
 import (
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -171,5 +173,34 @@ func TestCredentialsAndCertificatesAreThoseOfTheImage(t *testing.T) {
 	}
 	if n := len(r.requests()); n != asked {
 		t.Errorf("%d requests came through", n-asked)
+	}
+}
+
+func TestATokenThatTheRegistryDemandsIsFetched(t *testing.T) {
+	r := newRegistry(t)
+	r.attach(stored(t, "b1-flip.json"), nil)
+	r.attach(stored(t, "b1.json"), nil)
+	valid, issued := "", 0
+	var s *httptest.Server
+	s = newTLSServer(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		switch {
+		case req.URL.Path == "/token":
+			issued++
+			valid = fmt.Sprintf("Bearer t%d", issued)
+			_, _ = fmt.Fprintf(w, `{"token": "t%d"}`, issued)
+		case req.Header.Get("Authorization") != valid || valid == "":
+			w.Header().Set("WWW-Authenticate", `Bearer realm="`+s.URL+`/token",service="x",scope="repository:a/b:pull"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		default:
+			r.ServeHTTP(w, req)
+			if strings.Contains(req.URL.Path, "/referrers/") {
+				valid = "expired"
+			}
+		}
+	}))
+	found := bundle.Find(strings.TrimPrefix(s.URL, "https://")+"/a/b:c", access.Options{InsecureSkipTLSVerify: true},
+		signedImage)
+	if _, _, err := found.VerifyKeys(t.Context(), cosignKeys(t, "key1.pub")); err != nil || issued != 2 {
+		t.Errorf("got %v after %d tokens", err, issued)
 	}
 }
