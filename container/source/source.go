@@ -133,7 +133,8 @@ func (o *opener) load(ctx context.Context) (*oci.Image, error) {
 				return nil, err
 			}
 		}
-		index, top = &top, member
+		whole := top
+		index, top = &whole, member
 	}
 	manifest, err := parseManifest(top)
 	if err != nil {

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.podman.io/image/v5/pkg/sysregistriesv2"
+
 	"github.com/ostree-ext/ostree-ext-go/internal/fixtures"
 	"github.com/ostree-ext/ostree-ext-go/internal/testreg"
 )
@@ -120,6 +122,8 @@ func RegistriesConf(t testing.TB, r *testreg.Registry) {
 		t.Fatal(err)
 	}
 	t.Setenv("CONTAINERS_REGISTRIES_CONF", file)
+	sysregistriesv2.InvalidateCache()
+	t.Cleanup(sysregistriesv2.InvalidateCache)
 }
 
 // PublicKey returns the file with the public key 1 or 2.
