@@ -92,7 +92,8 @@ var allowed = []struct {
 	by     []string
 	why    string
 }{
-	{"go.podman.io/", []string{"container/access", "container/source", "container/trust/policy", "internal/sigstorefixture"},
+	{"go.podman.io/", []string{"container/access", "container/source", "container/trust/policy",
+		"internal/sigstorefixture"},
 		"one place fetches images, so that authentication, TLS and limits are handled once"},
 	{"github.com/sigstore/sigstore-go", []string{"container/trust/keyless"},
 		"it is large, and only identities need it: keys are verified with the standard library"},

@@ -1,0 +1,155 @@
+//go:build containers_image_openpgp
+
+package policy_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/ostree-ext/ostree-ext-go/container/access"
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/internal/sigstorefixture"
+	"github.com/ostree-ext/ostree-ext-go/internal/testreg"
+)
+
+// attachmentsOn has attachments looked for everywhere.
+const attachmentsOn = "default-docker:\n  use-sigstore-attachments: true\n"
+
+// fixture starts the registry with the images that cosign signed, with attachments switched on.
+func fixture(t *testing.T) *testreg.Registry {
+	t.Helper()
+	configure(t, map[string]string{"registries.d/0.yaml": attachmentsOn})
+	r := sigstorefixture.Load(t)
+	sigstorefixture.RegistriesConf(t, r)
+	return r
+}
+
+// rule returns the rule of a policy whose default is a list of requirements.
+func rule(t *testing.T, requirements ...any) *policy.Rule {
+	t.Helper()
+	text, err := json.Marshal(map[string]any{"default": requirements})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := policy.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := p.Rule(docker("registry.example/os/x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// object is a JSON object.
+type object map[string]any
+
+// sigstoreSigned is a requirement with public keys of the fixture.
+func sigstoreSigned(t *testing.T, identity object, keys ...int) object {
+	var paths []string
+	for _, k := range keys {
+		paths = append(paths, sigstorefixture.PublicKey(t, k))
+	}
+	return object{"type": policy.SigstoreSigned, "keyPaths": paths, "signedIdentity": identity}
+}
+
+func exactRepository(name string) object {
+	return object{"type": "exactRepository", "dockerRepository": name}
+}
+
+// documents returns the manifest of an image, after the index if there is one.
+func documents(t *testing.T, ref imgref.ImageReference) []oci.Document {
+	t.Helper()
+	img, err := source.Open(t.Context(), imgref.Unverified(ref), source.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := img.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if img.Index != nil {
+		return []oci.Document{*img.Index, img.Top}
+	}
+	return []oci.Document{img.Top}
+}
+
+// evaluate judges a document by the first requirement of a rule.
+func evaluate(t *testing.T, ref imgref.ImageReference, r *policy.Rule, doc oci.Document) (oci.Signature, error) {
+	t.Helper()
+	img, err := policy.Open(t.Context(), ref, access.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := img.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	return img.Evaluate(t.Context(), r.Requirements[0], r.String(), doc)
+}
+
+// refusal returns why a document was refused.
+func refusal(t *testing.T, err error) *policy.RefusedError {
+	t.Helper()
+	refused, ok := errors.AsType[*policy.RefusedError](err)
+	if !ok {
+		t.Fatalf("a refusal was expected, and not: %v", err)
+	}
+	return refused
+}
+
+func TestEveryAttachmentOfCosignGetsTheExpectedVerdict(t *testing.T) {
+	fixture(t)
+	rows := 0
+	for _, v := range sigstorefixture.Verdicts(t) {
+		if v.Bundles {
+			continue
+		}
+		rows++
+		t.Run(v.String(), func(t *testing.T) {
+			name := sigstorefixture.Name(v.Image)
+			ref := docker(name + ":latest")
+			r := rule(t, sigstoreSigned(t, exactRepository(name), v.Keys...))
+			accepted := false
+			for _, doc := range documents(t, ref) {
+				s, err := evaluate(t, ref, r, doc)
+				if err != nil {
+					t.Log(refusal(t, err))
+					continue
+				}
+				accepted = true
+				if s.Kind != oci.SignedAttachment || s.Signed != doc.Digest.String() || s.Rule != r.String() {
+					t.Errorf("the signature is %+v", s)
+				}
+			}
+			if accepted != v.Accept {
+				t.Errorf("accepted is %v, and has to be %v", accepted, v.Accept)
+			}
+		})
+	}
+	if rows != 75 {
+		t.Errorf("there were %d rows", rows)
+	}
+}
+
+func TestTheSignerOfAnAttachmentIsTheKeyOfSeveral(t *testing.T) {
+	fixture(t)
+	for image, key := range map[string]int{"att1": 1, "att2": 2} {
+		name := sigstorefixture.Name(image)
+		ref := docker(name + ":latest")
+		s, err := evaluate(t, ref, rule(t, sigstoreSigned(t, exactRepository(name), 1, 2)), documents(t, ref)[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := fmt.Sprintf("sha256:%s (%s)", spki(t, sigstorefixture.PublicKey(t, key)), sigstorefixture.PublicKey(t, key))
+		if s.Signer != want || s.Issuer != "" || s.On != "manifest" {
+			t.Errorf("%s: the signature is %+v, and its signer has to be %s", image, s, want)
+		}
+	}
+}
