@@ -1,9 +1,11 @@
 package policy_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"os"
 	"testing"
 )
@@ -21,4 +23,12 @@ func spki(t *testing.T, file string) string {
 	}
 	sum := sha256.Sum256(block.Bytes)
 	return hex.EncodeToString(sum[:])
+}
+
+var errStop = errors.New("the test stops it")
+
+func contextOf(t *testing.T) (context.Context, func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	return ctx, func() { cancel(errStop) }
 }
