@@ -261,7 +261,7 @@ func TestSignaturesThatUnfoldAreNotJudged(t *testing.T) {
 	r, dir := lookaside(t)
 	me := newPerson(t, nil)
 	doc := publish(t, r, repository, "1", "")
-	bomb := compress(t, bytes.NewReader(me.sign(t, make([]byte, 64<<20), nil)))
+	bomb := compress(t, bytes.NewReader(me.sign(t, make([]byte, 32<<20), nil)))
 	nested := bomb
 	for range 10 {
 		nested = compress(t, bytes.NewReader(nested))
