@@ -19,7 +19,7 @@ import (
 // about the configuration of the host, the most likely first. The error is that of [Find], [Load] or [Image.Evaluate],
 // and the rule is nil if there is none. It reads files of the host, and nothing else.
 func Diagnose(ref imgref.ImageReference, rule *Rule, err error) []string {
-	d := &diagnosis{ref: ref, rule: rule}
+	d := &diagnosis{host: thisHost(), ref: ref, rule: rule}
 	d.files(err)
 	if refused, ok := errors.AsType[*RefusedError](err); ok {
 		d.refused = refused
@@ -41,6 +41,7 @@ func Diagnose(ref imgref.ImageReference, rule *Rule, err error) []string {
 }
 
 type diagnosis struct {
+	host    host
 	ref     imgref.ImageReference
 	rule    *Rule
 	refused *RefusedError
@@ -198,19 +199,19 @@ func (d *diagnosis) otherReference(f Finding) {
 	rule := d.refused.Requirement.Identity
 	asked := parsed.DockerReference()
 	switch {
+	case rule.Reference != "":
+		d.sayf("The policy demands signatures for %s, and this one is for %s. If that is right, name it in "+
+			"\"signedIdentity\".", rule.Reference, f.Reference)
 	case asked == nil:
 		d.sayf("Images of the transport %s have no name to compare with the signed one. Use \"signedIdentity\": "+
 			"{\"type\": \"exactRepository\", \"dockerRepository\": %q}.", transportName(d.ref), signed.Name())
-	case asked.Name() != signed.Name() && rule.Reference == "" && reference.IsNameOnly(signed):
+	case asked.Name() != signed.Name() && reference.IsNameOnly(signed):
 		d.sayf("The signature is for %s, and the image was asked for as %s. If that is right, use \"signedIdentity\": "+
 			"{\"type\": \"exactRepository\", \"dockerRepository\": %q}.", f.Reference, asked, signed.Name())
-	case asked.Name() != signed.Name() && rule.Reference == "":
+	case asked.Name() != signed.Name():
 		d.sayf("The signature is for %s, and the image was asked for as %s. If the latter is a mirror of the former, use "+
 			"\"signedIdentity\": {\"type\": \"remapIdentity\", \"prefix\": %q, \"signedPrefix\": %q}, or name the mirror in "+
 			"registries.conf and the image as it was signed.", f.Reference, asked, asked.Name(), signed.Name())
-	case asked.Name() != signed.Name():
-		d.sayf("The policy demands signatures for %s, and this one is for %s. If that is right, name it in "+
-			"\"signedIdentity\".", rule.Reference, f.Reference)
 	case reference.IsNameOnly(signed):
 		d.sayf("The signature names no tag, as cosign makes it, and the rule %s demands one. Use \"signedIdentity\": "+
 			"{\"type\": \"matchRepository\"}. Then any signed image of the repository is accepted under any of its tags, "+
@@ -286,11 +287,11 @@ func (d *diagnosis) scopes() {
 
 // whichPolicy tells that there are other policies, which are not used.
 func (d *diagnosis) whichPolicy() {
-	unreadable, shadowed := thisHost().passedOver(d.rule.File)
+	unreadable, shadowed := d.host.passedOver(d.rule.File)
 	for _, file := range unreadable {
 		d.sayf("%s exists, but cannot be read, so that %s was used.", file, d.rule.File)
 	}
-	if len(shadowed) > 0 && filepath.Dir(d.rule.File) == thisHost().userConfig() {
+	if len(shadowed) > 0 && filepath.Dir(d.rule.File) == d.host.userConfig() {
 		d.sayf("The policy of this user, %s, was used, and not %s.", d.rule.File, shadowed[0])
 	}
 }

@@ -83,8 +83,18 @@ func TestPoliciesThatAreNotUsedAreKnown(t *testing.T) {
 	if unreadable, shadowed := h.passedOver(etc); !slices.Equal(unreadable, []string{user}) || shadowed != nil {
 		t.Errorf("unreadable %q, shadowed %q", unreadable, shadowed)
 	}
+	d := diagnosis{host: h, rule: &Rule{File: etc}}
+	d.whichPolicy()
+	if want := user + " exists, but cannot be read, so that " + etc + " was used."; !slices.Equal(d.says, []string{want}) {
+		t.Errorf("it says %q; want %q", d.says, want)
+	}
 	if err := errors.Join(os.Remove(user), os.WriteFile(user, nil, 0o600)); err != nil {
 		t.Fatal(err)
+	}
+	d = diagnosis{host: h, rule: &Rule{File: user}}
+	d.whichPolicy()
+	if want := "The policy of this user, " + user + ", was used, and not " + etc + "."; !slices.Equal(d.says, []string{want}) {
+		t.Errorf("it says %q; want %q", d.says, want)
 	}
 	if unreadable, shadowed := h.passedOver(user); unreadable != nil || !slices.Equal(shadowed, []string{etc}) {
 		t.Errorf("unreadable %q, shadowed %q", unreadable, shadowed)
