@@ -1,6 +1,8 @@
 # `make help` lists the targets.
 BIN     := bin/ostree-ext
-GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
+# Without the tag, the program cannot judge images by the policy of the container tools, and refuses those that need it.
+TAGS    := containers_image_openpgp
+GOBUILD := CGO_ENABLED=0 go build -tags $(TAGS) -trimpath -ldflags '-s -w'
 
 .PHONY: build demo test boot-test quick fuzz lint fmt man help clean frontend-image playground
 
@@ -16,10 +18,11 @@ test: ## every test; installs what they need on Debian
 
 boot-test: ## install, update and roll back a real system in QEMU; as root
 	tools/setup-debian boot
-	PATH="$$PATH:/usr/sbin:/sbin" go test -count=1 -timeout 60m -tags boot -v ./internal/e2e/boot
+	PATH="$$PATH:/usr/sbin:/sbin" go test -count=1 -timeout 60m -tags boot,$(TAGS) -v ./internal/e2e/boot
 
 quick: ## the tests that need neither root nor other programs
 	go test ./...
+	go test -tags $(TAGS) ./container/trust/...
 
 fuzz: ## each fuzz target for a while: TIME=1h (default 6s), ONLY=PATTERN
 	tools/fuzz '$(or $(TIME),6s)' '$(or $(ONLY),.)'

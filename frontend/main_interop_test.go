@@ -75,7 +75,8 @@ func prepare(dir string) error {
 	defer cancel()
 	env.frontend, env.cli = filepath.Join(dir, "frontend"), filepath.Join(dir, "ostree-ext")
 	for out, pkg := range map[string]string{env.frontend: "../cmd/frontend", env.cli: "../cmd/ostree-ext"} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, pkg)
+		cmd := exec.CommandContext(ctx, "go", "build", "-tags=containers_image_openpgp", "-trimpath",
+			"-ldflags=-s -w", "-o", out, pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("building %s: %w: %s", pkg, err, out)

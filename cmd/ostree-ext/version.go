@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
 )
 
 func newVersionCommand(a *app) *cobra.Command {
@@ -33,6 +35,8 @@ type version struct {
 	Revision string `json:"revision,omitempty"`
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
+	// Policies says whether images can be judged by the policy of the container tools.
+	Policies bool `json:"policies"`
 }
 
 // String returns the line that is printed for people.
@@ -41,11 +45,15 @@ func (v version) String() string {
 	if v.Revision != "" {
 		built = "commit " + v.Revision + ", " + built
 	}
+	if !v.Policies {
+		built += ", without the policies of container images"
+	}
 	return fmt.Sprintf("ostree-ext %s (%s)\n", v.Version, built)
 }
 
 func readVersion() version {
-	v := version{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	v := version{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
+		Policies: policy.Supported}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return v

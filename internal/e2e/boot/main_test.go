@@ -34,7 +34,8 @@ func build(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "ostree-ext")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", program, "github.com/ostree-ext/ostree-ext-go/cmd/ostree-ext")
+	cmd := exec.Command("go", "build", "-tags=containers_image_openpgp", "-trimpath", "-o", program,
+		"github.com/ostree-ext/ostree-ext-go/cmd/ostree-ext")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building the program: %v\n%s", err, out)
