@@ -272,7 +272,8 @@ type listed struct {
 // list lists every package of the module. Tests may import anything, so they are listed apart.
 func list(t *testing.T) []listed {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", tags, module+"...").Output()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", tags,
+		module+"...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -115,7 +115,8 @@ func (p pair) sign(t *testing.T, payload []byte) layer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return layer{payload: payload, annotations: map[string]string{signatureAnnotation: base64.StdEncoding.EncodeToString(s)}}
+	return layer{payload: payload,
+		annotations: map[string]string{signatureAnnotation: base64.StdEncoding.EncodeToString(s)}}
 }
 
 // attach stores attachments of a document.

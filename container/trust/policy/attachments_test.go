@@ -60,9 +60,11 @@ func TestTheSignedReferenceIsJudgedByTheIdentityRule(t *testing.T) {
 		{exactRepository("registry.example/os/y"), name, name + ":1", false},
 		{object{"type": "exactReference", "dockerReference": name + ":2"}, name + ":2", name + ":1", true},
 		{object{"type": "exactReference", "dockerReference": name + ":2"}, name + ":1", name + ":1", false},
-		{object{"type": "remapIdentity", "prefix": "registry.example", "signedPrefix": "origin.example"}, "origin.example/os/x:1",
+		{object{"type": "remapIdentity", "prefix": "registry.example", "signedPrefix": "origin.example"},
+			"origin.example/os/x:1",
 			name + ":1", true},
-		{object{"type": "remapIdentity", "prefix": "registry.example", "signedPrefix": "origin.example"}, name + ":1", name + ":1",
+		{object{"type": "remapIdentity", "prefix": "registry.example", "signedPrefix": "origin.example"}, name + ":1",
+			name + ":1",
 			false},
 		{anyTag, "", name + ":1", false},
 		{anyTag, "Not A Name", name + ":1", false},
@@ -103,19 +105,24 @@ func TestUnsignedAndBadlySignedAreToldApart(t *testing.T) {
 			"1 attachments that are not signatures"},
 		{"another key", []layer{other.sign(t, payload(t, name, doc.Digest))}, false, "not by " + k.file},
 		{"another digest", []layer{k.sign(t, payload(t, name, elsewhere.Digest))}, false, "another digest"},
-		{"another payload", []layer{broken(func(l *layer) { l.payload = payload(t, name+":1", doc.Digest) })}, false, "not by"},
+		{"another payload", []layer{broken(func(l *layer) { l.payload = payload(t, name+":1", doc.Digest) })}, false,
+			"not by"},
 		{"no annotation", []layer{broken(func(l *layer) { l.annotations = nil })}, false, "missing"},
-		{"no base64", []layer{broken(func(l *layer) { l.annotations = map[string]string{signatureAnnotation: "!"} })}, false, "base64"},
+		{"no base64", []layer{broken(func(l *layer) { l.annotations = map[string]string{signatureAnnotation: "!"} })},
+			false, "base64"},
 		{"no JSON", []layer{k.sign(t, []byte("hello"))}, false, ""},
-		{"another type", []layer{k.sign(t, []byte(strings.Replace(string(payload(t, name, doc.Digest)), "cosign", "other", 1)))},
+		{"another type", []layer{k.sign(t, []byte(strings.Replace(string(payload(t, name, doc.Digest)), "cosign", "other",
+			1)))},
 			false, "Unrecognized"},
-		{"a key of the payload twice", []layer{k.sign(t, []byte(`{"critical":{},`+string(payload(t, name, doc.Digest))[1:]))}, false, ""},
+		{"a key of the payload twice", []layer{k.sign(t, []byte(`{"critical":{},`+string(payload(t, name,
+			doc.Digest))[1:]))}, false, ""},
 		{"a payload that is missing", []layer{{payload: []byte("nowhere"), absent: true}}, false, "missing"},
 		{"a payload that has another digest", []layer{broken(func(l *layer) {
 			l.digest = digest.FromString("x")
 		})}, false, "missing"},
 		{"a digest that is none", []layer{broken(func(l *layer) { l.digest = "md5:x" })}, false, "sha256"},
-		{"two kinds of mistakes", []layer{other.sign(t, payload(t, name, doc.Digest)), broken(func(l *layer) { l.annotations = nil })},
+		{"two kinds of mistakes", []layer{other.sign(t, payload(t, name, doc.Digest)),
+			broken(func(l *layer) { l.annotations = nil })},
 			false, "none of the 2 signatures"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -228,7 +235,8 @@ func TestRequirementsThatAskForNoSignature(t *testing.T) {
 	if refused := refusal(t, err); refused.Unsigned() || len(refused.Looked) > 0 {
 		t.Errorf("%s: got %+v", policy.Reject, refused)
 	}
-	_, err = evaluate(t, docker(name), rule(t, object{"type": policy.SignedBaseLayer, "baseLayerIdentity": exactRepository(name)}), doc)
+	_, err = evaluate(t, docker(name), rule(t, object{"type": policy.SignedBaseLayer,
+		"baseLayerIdentity": exactRepository(name)}), doc)
 	if err == nil {
 		t.Errorf("%s is accepted", policy.SignedBaseLayer)
 	}
@@ -238,7 +246,8 @@ func TestRequirementsThatAskForNoSignature(t *testing.T) {
 			t.Errorf("keys of type %s are accepted", keyType)
 		}
 	}
-	if _, err := evaluate(t, docker(name), &policy.Rule{Requirements: []policy.Requirement{{Type: policy.AcceptAnything}}}, doc); err == nil {
+	if _, err := evaluate(t, docker(name),
+		&policy.Rule{Requirements: []policy.Requirement{{Type: policy.AcceptAnything}}}, doc); err == nil {
 		t.Error("a requirement without text is accepted")
 	}
 }
@@ -366,7 +375,8 @@ func TestBlockedRegistriesAreNotAsked(t *testing.T) {
 	configure(t, map[string]string{"registries.d/0.yaml": attachmentsOn})
 	registriesConf(t, "[[registry]]\nlocation = \"registry.example\"\nblocked = true\n")
 	doc := oci.Document{Raw: []byte("{}"), Digest: digest.FromString("{}")}
-	if _, err := evaluate(t, docker(name), rule(t, by(anyTag, newPair(t))), doc); err == nil || !strings.Contains(err.Error(), "blocked") {
+	if _, err := evaluate(t, docker(name), rule(t, by(anyTag, newPair(t))), doc); err == nil ||
+		!strings.Contains(err.Error(), "blocked") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -392,7 +402,8 @@ func TestCredentialsAreUsedForSignatures(t *testing.T) {
 		defer img.Close()
 		insecure(t, r.Host)
 		q.Raw = []byte(strings.Replace(string(q.Raw), "matchRepository", "exactRepository\",\"dockerRepository\":\""+name, 1))
-		if _, err := img.Evaluate(t.Context(), q, "", doc); errors.Is(err, access.ErrDenied) != c.denied || (err != nil && !c.denied) {
+		if _, err := img.Evaluate(t.Context(), q, "", doc); errors.Is(err, access.ErrDenied) != c.denied || (err != nil &&
+			!c.denied) {
 			t.Errorf("denied has to be %v, got %v", c.denied, err)
 		}
 	}

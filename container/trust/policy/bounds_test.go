@@ -89,7 +89,8 @@ func TestThousandsOfSignaturesAreNotJudged(t *testing.T) {
 		{"as many as there may be", many(1000, good), nil},
 		{"one more", many(1001, good), policy.ErrTooMany},
 		{"thousands", many(5000, good), policy.ErrTooMany},
-		{"thousands of something else, and a signature", append(many(5000, layer{payload: []byte("x"), mediaType: "text/plain"}),
+		{"thousands of something else, and a signature", append(many(5000, layer{payload: []byte("x"),
+			mediaType: "text/plain"}),
 			good), nil},
 	} {
 		attach(t, r, repository, doc.Digest, c.list...)
@@ -143,7 +144,8 @@ func TestHugeAnswersAreNotKept(t *testing.T) {
 		{"not a manifest", hostile{tag: text("text/html", "<html>")}, "text/html"},
 		{"an index", hostile{tag: text(ocispec.MediaTypeImageIndex, "{}")}, "image.index"},
 		{"no JSON", hostile{tag: text(ocispec.MediaTypeImageManifest, "{")}, "JSON"},
-		{"refused", hostile{tag: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }}, "403 Forbidden"},
+		{"refused", hostile{tag: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }},
+			"403 Forbidden"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.answers.start(t)

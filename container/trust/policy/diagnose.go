@@ -101,8 +101,8 @@ func (d *diagnosis) unsigned() {
 			"\"cosign sign --new-bundle-format=false\" makes one.")
 	}
 	if strings.Contains(d.ref.Name, "@") && d.refused.On == "manifest" {
-		d.sayf("If the index that lists the manifest is signed, and the manifest is not, name the image by its tag or by the "+
-			"digest of the index, instead of %s.", d.refused.Digest)
+		d.sayf("If the index that lists the manifest is signed, and the manifest is not, name the image by its tag or by "+
+			"the digest of the index, instead of %s.", d.refused.Digest)
 	}
 }
 

@@ -17,7 +17,8 @@ import (
 
 // diagnose writes a policy to the user's configuration, with other files, judges a document by it, and returns what is
 // said about the refusal.
-func diagnose(t *testing.T, content object, files map[string]string, ref imgref.ImageReference, doc oci.Document) []string {
+func diagnose(t *testing.T, content object, files map[string]string, ref imgref.ImageReference,
+	doc oci.Document) []string {
 	t.Helper()
 	text, err := json.Marshal(content)
 	if err != nil {
@@ -62,7 +63,8 @@ func TestMistakesOfAdministratorsAreCalledByTheirName(t *testing.T) {
 	wrongKind := filepath.Join(t.TempDir(), "key.gpg")
 	write(t, wrongKind, string(me.ring))
 	ca := newAuthority(t)
-	cert, leaf := ca.certify(t, identity{email: "a@b.example", from: time.Now().Add(-time.Hour), to: time.Now().Add(-time.Minute),
+	cert, leaf := ca.certify(t, identity{email: "a@b.example", from: time.Now().Add(-time.Hour),
+		to:    time.Now().Add(-time.Minute),
 		usage: x509.ExtKeyUsageCodeSigning})
 	signed := func(name string) layer { return k.sign(t, payload(t, name, doc.Digest)) }
 	tagged := docker(name + ":1")
@@ -86,12 +88,14 @@ func TestMistakesOfAdministratorsAreCalledByTheirName(t *testing.T) {
 			map[string]string{"registries.d/me.yaml": "default-docker: {use-sigstore-attachments: false}"}, nil, tagged,
 			"says \"use-sigstore-attachments: false\" in the section default-docker. Write \"true\"", ""},
 		{"it is there for the name, and not for the place", byDefault(by(nil, k)),
-			map[string]string{"registries.d/me.yaml": "docker: {registry.example: {use-sigstore-attachments: true}}"}, nil, tagged,
+			map[string]string{"registries.d/me.yaml": "docker: {registry.example: {use-sigstore-attachments: true}}"}, nil,
+			tagged,
 			"registries.conf has the image read from " + host + "/os/x", ""},
 		{"a scope in two files", byDefault(by(nil, k)),
 			map[string]string{"registries.d/1.yaml": attachmentsOn, "registries.d/2.yaml": attachmentsOn}, nil, tagged,
 			"Remove the section default-docker from ", ""},
-		{"signed by cosign 3 alone", byDefault(by(nil, k)), on, []layer{}, tagged, "If the image was signed with cosign 3", ""},
+		{"signed by cosign 3 alone", byDefault(by(nil, k)), on, []layer{}, tagged, "If the image was signed with cosign 3",
+			""},
 		{"no lookaside", byDefault(signedBy(nil, me.file)), nil, nil, tagged,
 			"No section of registries.d says where the simple signatures of " + host + "/os/x are", ""},
 		{"a signature that names no tag", byDefault(by(nil, k)), on, []layer{signed(name)}, tagged,
@@ -102,13 +106,15 @@ func TestMistakesOfAdministratorsAreCalledByTheirName(t *testing.T) {
 			"\"remapIdentity\", \"prefix\": \"registry.example/os/x\", \"signedPrefix\": \"origin.example/os/x\"", ""},
 		{"an image of a mirror, without a tag", byDefault(by(nil, k)), on, []layer{signed("origin.example/os/x")}, tagged,
 			"{\"type\": \"exactRepository\", \"dockerRepository\": \"origin.example/os/x\"}", "remapIdentity"},
-		{"another repository than the policy has", byDefault(by(exactRepository("a.example/b"), k)), on, []layer{signed(name)}, tagged,
+		{"another repository than the policy has", byDefault(by(exactRepository("a.example/b"), k)), on,
+			[]layer{signed(name)}, tagged,
 			"The policy demands signatures for a.example/b, and this one is for " + name, ""},
 		{"a key that was replaced", byDefault(object{"type": policy.SigstoreSigned, "keyPath": other.file}), on,
 			[]layer{signed(name)}, tagged, "\"keyPaths\": [\"" + other.file + "\", \"…\"]", ""},
 		{"keys that were replaced", byDefault(by(nil, other, newPair(t))), on, []layer{signed(name)}, tagged,
 			"add the new one to the keys of the policy", ""},
-		{"a key that is not there", byDefault(by(nil, pair{file: absent})), on, nil, tagged, "Put the public key into " + absent, ""},
+		{"a key that is not there", byDefault(by(nil, pair{file: absent})), on, nil, tagged,
+			"Put the public key into " + absent, ""},
 		{"a key of the wrong kind", byDefault(by(nil, pair{file: wrongKind})), on, nil, tagged,
 			"Replace " + wrongKind + " by the public key of who signs: it is an OpenPGP key", ""},
 		{"an expired certificate", byDefault(object{"type": policy.SigstoreSigned, "signedIdentity": anyTag,
@@ -118,10 +124,11 @@ func TestMistakesOfAdministratorsAreCalledByTheirName(t *testing.T) {
 		{"a member by its digest", byDefault(by(nil, k)), on, []layer{}, docker(name + "@" + doc.Digest.String()),
 			"If the index that lists the manifest is signed, and the manifest is not, name the image by its tag", ""},
 		{"a scope without the registry", scoped("docker", "os/x"), on, nil, tagged,
-			"The scope \"os/x\" does not cover the image, because scopes begin with the registry: write \"registry.example/os/x\".", ""},
+			"The scope \"os/x\" does not cover the image, because scopes begin with the registry: write \"" + name + "\".", ""},
 		{"a scope with a transport", scoped("docker", "docker://registry.example/os"), on, nil, tagged,
 			"The scope \"docker://registry.example/os\" does not cover the image: write \"registry.example/os\".", ""},
-		{"a scope that ends with a slash", scoped("docker", "registry.example/os/"), on, nil, tagged, "write \"registry.example/os\".", ""},
+		{"a scope that ends with a slash", scoped("docker", "registry.example/os/"), on, nil, tagged,
+			"write \"registry.example/os\".", ""},
 		{"a scope with a star", scoped("docker", "registry.example/os/*"), on, nil, tagged,
 			"write \"registry.example/os\", which covers everything below it.", ""},
 		{"a scope with another tag", scoped("docker", name+":2"), on, nil, tagged, "covers only the tag \"2\"", ""},

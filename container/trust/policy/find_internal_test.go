@@ -28,7 +28,8 @@ func TestThePolicyIsTheFirstThatCanBeRead(t *testing.T) {
 		want      string
 		err       error
 	}{
-		{name: "the named one before all", files: []string{named, env, xdg, home, etc, vendor}, file: named, env: env, want: named},
+		{name: "the named one before all", files: []string{named, env, xdg, home, etc, vendor}, file: named, env: env,
+			want: named},
 		{name: "that of the variable", files: []string{env, xdg, home, etc, vendor}, env: env, want: env},
 		{name: "the user's", files: []string{xdg, home, etc, vendor}, want: xdg},
 		{name: "the user's in the home", files: []string{xdg, home, etc, vendor}, noXDG: true, want: home},
@@ -93,7 +94,8 @@ func TestPoliciesThatAreNotUsedAreKnown(t *testing.T) {
 	}
 	d = diagnosis{host: h, rule: &Rule{File: user}}
 	d.whichPolicy()
-	if want := "The policy of this user, " + user + ", was used, and not " + etc + "."; !slices.Equal(d.says, []string{want}) {
+	if want := "The policy of this user, " + user + ", was used, and not " + etc + "."; !slices.Equal(d.says,
+		[]string{want}) {
 		t.Errorf("it says %q; want %q", d.says, want)
 	}
 	if unreadable, shadowed := h.passedOver(user); unreadable != nil || !slices.Equal(shadowed, []string{etc}) {
@@ -106,19 +108,20 @@ func TestPoliciesThatAreNotUsedAreKnown(t *testing.T) {
 
 func TestKeysOfTheWrongKindAreCalledByTheirName(t *testing.T) {
 	t.Parallel()
-	const armored = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n=\n-----END PGP PUBLIC KEY BLOCK-----\n"
+	inPEM := func(kind, content string) string {
+		return "-----BEGIN " + kind + "-----\n" + content + "\n-----END " + kind + "-----\n"
+	}
 	for _, c := range []struct{ name, content, sigstore, gpg string }{
 		{"nothing", "", "not a public key", "not an OpenPGP keyring"},
 		{"text", "ssh-ed25519 AAAA", "not a public key", "not an OpenPGP keyring"},
-		{"a keyring in ASCII", armored, "OpenPGP key", ""},
-		{"a certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "a certificate", "not an OpenPGP keyring"},
-		{"a private key", "-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED SIGSTORE PRIVATE KEY-----\n",
-			"private key", "not an OpenPGP keyring"},
-		{"something else", "-----BEGIN DH PARAMETERS-----\nAAAA\n-----END DH PARAMETERS-----\n", "DH PARAMETERS", ""},
-		{"X25519", "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VuAyEAhSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=\n-----END PUBLIC KEY-----\n",
+		{"a keyring in ASCII", inPEM("PGP PUBLIC KEY BLOCK", "\n="), "OpenPGP key", ""},
+		{"a certificate", inPEM("CERTIFICATE", "AAAA"), "a certificate", "not an OpenPGP keyring"},
+		{"a private key", inPEM("ENCRYPTED SIGSTORE PRIVATE KEY", "AAAA"), "private key", "not an OpenPGP keyring"},
+		{"something else", inPEM("DH PARAMETERS", "AAAA"), "DH PARAMETERS", ""},
+		{"X25519", inPEM("PUBLIC KEY", "MCowBQYDK2VuAyEAhSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo="),
 			"RSA, ECDSA and Ed25519 are possible", ""},
-		{"Ed25519", "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n",
-			"", "belongs to sigstoreSigned"},
+		{"Ed25519", inPEM("PUBLIC KEY", "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE="), "",
+			"belongs to sigstoreSigned"},
 		{"a keybox", "\x00\x00\x00\x20\x01\x01\x00\x02KBXf and more", "not a public key", "keybox"},
 	} {
 		_, err := publicKey([]byte(c.content))

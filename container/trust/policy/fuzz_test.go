@@ -9,8 +9,8 @@ import (
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(everything))
-	for text := range wrong {
-		f.Add([]byte(text))
+	for _, c := range wrongPolicies(f) {
+		f.Add([]byte(c[1]))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := policy.Parse(data)

@@ -166,10 +166,13 @@ func TestIdentitiesThatFulcioCertifies(t *testing.T) {
 		{"the right one", sign(right, then), requirement(ca, log), true},
 		{"with the chain", sign(right, then).with(chainAnnotation, pemOf(ca.certificate)), requirement(ca, log), true},
 		{"another address", sign(as(func(i *identity) { i.email = "evil@example.com" }), then), requirement(ca, log), false},
-		{"another issuer", sign(as(func(i *identity) { i.issuer = "https://issuer.example.evil" }), then), requirement(ca, log), false},
+		{"another issuer", sign(as(func(i *identity) { i.issuer = "https://issuer.example.evil" }), then), requirement(ca,
+			log), false},
 		{"no issuer", sign(as(func(i *identity) { i.issuer = "" }), then), requirement(ca, log), false},
-		{"a name of a host", sign(as(func(i *identity) { i.email, i.hostname = "", right.email[6:] }), then), requirement(ca, log), false},
-		{"a certificate for servers", sign(as(func(i *identity) { i.usage = x509.ExtKeyUsageServerAuth }), then), requirement(ca, log),
+		{"a name of a host", sign(as(func(i *identity) { i.email, i.hostname = "", right.email[6:] }), then),
+			requirement(ca, log), false},
+		{"a certificate for servers", sign(as(func(i *identity) { i.usage = x509.ExtKeyUsageServerAuth }), then),
+			requirement(ca, log),
 			false},
 		{"before the certificate", sign(right, then.Add(-time.Hour)), requirement(ca, log), false},
 		{"after the certificate", sign(right, then.Add(time.Hour)), requirement(ca, log), false},
@@ -235,7 +238,8 @@ func TestCertificatesOfAnAuthorityOfOnesOwn(t *testing.T) {
 	doc := publish(t, r, repository, "1", "")
 	signed := payload(t, name, doc.Digest)
 	now := time.Now()
-	right := identity{email: "build@example.com", hostname: "build.example", from: now.Add(-time.Hour), to: now.Add(time.Hour),
+	right := identity{email: "build@example.com", hostname: "build.example", from: now.Add(-time.Hour),
+		to:    now.Add(time.Hour),
 		usage: x509.ExtKeyUsageCodeSigning}
 	requirement := func(ca authority, email, hostname string) object {
 		pki := object{"caRootsPath": ca.file}

@@ -37,7 +37,8 @@ const everything = `{
 		"dir": {"": [{"type": "reject"}, {"type": "insecureAcceptAnything"}]},
 		"oci": {"/srv/images": [{"type": "insecureAcceptAnything"}, {"type": "insecureAcceptAnything"}]},
 		"containers-storage": {"": [{"type": "insecureAcceptAnything"}]},
-		"docker-archive": {"": [{"type": "signedBaseLayer", "baseLayerIdentity": {"type": "exactRepository", "dockerRepository": "a.example/b"}}]},
+		"docker-archive": {"": [{"type": "signedBaseLayer", "baseLayerIdentity": {"type": "exactRepository",
+			"dockerRepository": "a.example/b"}}]},
 		"unheard-of": {"scope": [{"type": "reject"}]}
 	}
 }`
@@ -104,8 +105,10 @@ func TestWhatARequirementSaysIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := r.Requirements[0]
-	if !slices.Equal(first.KeyPaths, []string{"/1.pub", "/2.pub"}) || !slices.Equal(first.RekorKeyPaths, []string{"/rekor.pub"}) ||
-		first.Identity != (policy.Identity{Type: "remapIdentity", Prefix: "mirror.example", SignedPrefix: "registry.example"}) ||
+	if !slices.Equal(first.KeyPaths, []string{"/1.pub", "/2.pub"}) || !slices.Equal(first.RekorKeyPaths,
+		[]string{"/rekor.pub"}) ||
+		first.Identity != (policy.Identity{Type: "remapIdentity", Prefix: "mirror.example",
+			SignedPrefix: "registry.example"}) ||
 		!strings.HasPrefix(string(first.Raw), `{"type": "sigstoreSigned"`) || len(r.Requirements) != 2 {
 		t.Errorf("got %+v", r)
 	}
@@ -113,7 +116,8 @@ func TestWhatARequirementSaysIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := policy.Fulcio{CAPath: "/ca.pem", Issuer: "https://issuer", Subject: "me@example.com"}
-	if f := r.Requirements[0].Fulcio; f == nil || f.CAPath != want.CAPath || f.Issuer != want.Issuer || f.Subject != want.Subject {
+	if f := r.Requirements[0].Fulcio; f == nil || f.CAPath != want.CAPath || f.Issuer != want.Issuer ||
+		f.Subject != want.Subject {
 		t.Errorf("fulcio: %+v, want %+v", f, want)
 	}
 }
@@ -140,57 +144,27 @@ func TestRulesThatAcceptOrRejectEverythingAreTold(t *testing.T) {
 	}
 }
 
-// wrong are policies that are refused, with what the error says.
-var wrong = map[string]string{
-	``:                                "JSON",
-	`[]`:                              "an object is expected",
-	`null`:                            "an object is expected",
-	`{}`:                              `"default" is missing`,
-	`{"default":[]}`:                  "empty list",
-	`{"default":null}`:                "an array is expected",
-	`{"default":{}}`:                  "an array is expected",
-	`{"default":[{}]}`:                `"type" is missing`,
-	`{"default":[1]}`:                 "an object is expected",
-	`{"default":[{"type":1}]}`:        "a string is expected",
-	`{"default":[{"type":"signed"}]}`: `no requirement of type "signed"`,
-	`{"default":[{"type":"reject"}],"default":[{"type":"insecureAcceptAnything"}]}`:                                                            "there twice",
-	`{"default":[{"type":"reject","type":"insecureAcceptAnything"}]}`:                                                                          "there twice",
-	`{"default":[{"type":"reject"}],"transports":{"docker":{},"docker":{}}}`:                                                                   "there twice",
-	`{"default":[{"type":"reject"}],"transports":{"docker":{"a":[{"type":"reject"}],"a":[]}}}`:                                                 "there twice",
-	`{"default":[{"type":"reject"}],"Transports":{}}`:                                                                                          `written "transports"`,
-	`{"default":[{"type":"reject"}],"comment":"x"}`:                                                                                            "no such key",
-	`{"default":[{"type":"reject"}],"transports":{"docker":{"a.example":[]}}}`:                                                                 "empty list",
-	`{"default":[{"type":"reject"}],"transports":{"docker":[]}}`:                                                                               "an object is expected",
-	`{"default":[{"type":"reject"}]} {}`:                                                                                                       "after the end",
-	`{"default":[{"type":"reject","keyPath":"/k"}]}`:                                                                                           "no such key",
-	`{"default":[{"type":"signedBy","keyType":"GPGKeys"}]}`:                                                                                    "exactly one of",
-	`{"default":[{"type":"signedBy","keyType":"GPGKeys","keyPath":"/k","keyData":""}]}`:                                                        "exactly one of",
-	`{"default":[{"type":"signedBy","keyType":"GPGKeys","keyPath":""}]}`:                                                                       "empty",
-	`{"default":[{"type":"signedBy","keyPath":"/k"}]}`:                                                                                         "keyType",
-	`{"default":[{"type":"signedBy","keyType":"PGP","keyPath":"/k"}]}`:                                                                         "keyType",
-	`{"default":[{"type":"signedBy","keyType":"GPGKeys","keypath":"/k"}]}`:                                                                     `written "keyPath"`,
-	`{"default":[{"type":"signedBy","keyType":"GPGKeys","keyPath":"/k","signedIdentity":{}}]}`:                                                 "no identity rule",
-	`{"default":[{"type":"signedBy","keyType":"GPGKeys","keyPath":"/k","signedIdentity":null}]}`:                                               "an object is expected",
-	`{"default":[{"type":"sigstoreSigned"}]}`:                                                                                                  "exactly one of",
-	`{"default":[{"type":"sigstoreSigned","keyPaths":[]}]}`:                                                                                    "no entries",
-	`{"default":[{"type":"sigstoreSigned","keyPaths":"/k"}]}`:                                                                                  "a list of strings",
-	`{"default":[{"type":"sigstoreSigned","keyData":"!"}]}`:                                                                                    "base64",
-	`{"default":[{"type":"sigstoreSigned","keyPath":"/k","keyPaths":["/k"]}]}`:                                                                 "exactly one of",
-	`{"default":[{"type":"sigstoreSigned","keyPath":"/k","pki":{"caRootsPath":"/r"}}]}`:                                                        "subjectEmail",
-	`{"default":[{"type":"sigstoreSigned","keyPath":"/k","signedIdentity":{"type":"exactReference"}}]}`:                                        "missing",
-	`{"default":[{"type":"sigstoreSigned","keyPath":"/k","rekorPublicKeyPath":"/a","rekorPublicKeyData":"AA=="}]}`:                             "at most one",
-	`{"default":[{"type":"sigstoreSigned","fulcio":{"caPath":"/c","oidcIssuer":"i","subjectEmail":"e"}}]}`:                                     "key of a log",
-	`{"default":[{"type":"sigstoreSigned","fulcio":{"oidcIssuer":"i","subjectEmail":"e"},"rekorPublicKeyPath":"/r"}]}`:                         "caPath",
-	`{"default":[{"type":"sigstoreSigned","fulcio":{"caPath":"/c","subjectEmail":"e"},"rekorPublicKeyPath":"/r"}]}`:                            "oidcIssuer",
-	`{"default":[{"type":"sigstoreSigned","fulcio":{"caPath":"/c","oidcIssuer":"i","subjectEmail":"e","uri":"u"},"rekorPublicKeyPath":"/r"}]}`: "no such key",
-	`{"default":[{"type":"sigstoreSigned","pki":{"caRootsPath":"/r","subjectEmail":"e"},"rekorPublicKeyPath":"/r"}]}`:                          "do not go together",
-	`{"default":[{"type":"sigstoreSigned","pki":{"subjectEmail":"e"}}]}`:                                                                       "caRootsPath",
-	`{"default":[{"type":"signedBaseLayer"}]}`:                                                                                                 "baseLayerIdentity",
+// wrongPolicies returns policies that are refused, with what the error says: the lines of testdata/wrong.tsv.
+func wrongPolicies(t testing.TB) (all [][2]string) {
+	t.Helper()
+	data, err := os.ReadFile("testdata/wrong.tsv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		says, text, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		if !ok {
+			t.Fatalf("there is no tab in %q", line)
+		}
+		all = append(all, [2]string{says, text})
+	}
+	return all
 }
 
 func TestMistakesInAPolicyAreErrors(t *testing.T) {
 	t.Parallel()
-	for text, want := range wrong {
+	for _, c := range wrongPolicies(t) {
+		want, text := c[0], c[1]
 		_, err := policy.Parse([]byte(text))
 		if !errors.Is(err, policy.ErrInvalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v; want an error that says %q", text, err, want)
@@ -200,7 +174,13 @@ func TestMistakesInAPolicyAreErrors(t *testing.T) {
 
 func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "policy.json")
-	write(t, file, "{\n  \"default\": [\n    {\"type\": \"reject\"},\n    {\"type\": \"signedBy\", \"keypath\": \"/k\"}\n  ]\n}\n")
+	write(t, file, `{
+  "default": [
+    {"type": "reject"},
+    {"type": "signedBy", "keypath": "/k"}
+  ]
+}
+`)
 	_, err := policy.Load(file)
 	want := file + `: invalid policy: line 4, column 37: default[1].keypath: there is no such key: it is written "keyPath"`
 	if err == nil || !strings.Contains(err.Error(), want) {
@@ -234,7 +214,8 @@ func TestImagesOfWhichTheScopeIsUnknownHaveNoRule(t *testing.T) {
 			t.Errorf("%s: got the rule %v", ref, r)
 		}
 	}
-	in := imgref.ImageReference{Transport: imgref.ContainersStorage, Name: "[overlay@/var/lib/containers/storage]localhost/os:1"}
+	in := imgref.ImageReference{Transport: imgref.ContainersStorage,
+		Name: "[overlay@/var/lib/containers/storage]localhost/os:1"}
 	if r, err := p.Rule(in); err != nil || !r.Rejects() {
 		t.Errorf("%s: got the rule %v, %v", in, r, err)
 	}

@@ -105,8 +105,10 @@ func TestTheNameOfThePlaceHasTheTagOrTheDigest(t *testing.T) {
 const zeros = "0000000000000000000000000000000000000000000000000000000000000000"
 
 func TestAttachmentsCanBeLeftOut(t *testing.T) {
-	r, err := registriesD(t, map[string]string{"1.yaml": "default-docker: {sigstore: 'https://d.example', " +
-		"use-sigstore-attachments: true}\ndocker: {a.example: {lookaside: 'https://a.example', use-sigstore-attachments: true}}\n"})
+	r, err := registriesD(t, map[string]string{
+		"1.yaml": "default-docker: {sigstore: 'https://d.example', use-sigstore-attachments: true}\n",
+		"2.yaml": "docker: {a.example: {lookaside: 'https://a.example', use-sigstore-attachments: true}}\n",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

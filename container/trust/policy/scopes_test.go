@@ -31,11 +31,14 @@ func TestScopesOfImages(t *testing.T) {
 		name      string
 		want      []string
 	}{
-		{imgref.Registry, "quay.io:8443/a/b:T", []string{"quay.io:8443/a/b:T", "quay.io:8443/a/b", "quay.io:8443/a", "quay.io:8443",
+		{imgref.Registry, "quay.io:8443/a/b:T", []string{"quay.io:8443/a/b:T", "quay.io:8443/a/b", "quay.io:8443/a",
+			"quay.io:8443",
 			"*.io"}},
-		{imgref.Registry, "a.b.example/c", []string{"a.b.example/c:latest", "a.b.example/c", "a.b.example", "*.b.example", "*.example"}},
+		{imgref.Registry, "a.b.example/c", []string{"a.b.example/c:latest", "a.b.example/c", "a.b.example", "*.b.example",
+			"*.example"}},
 		{imgref.Registry, "localhost/c:t@" + digest, []string{"localhost/c@" + digest, "localhost/c", "localhost"}},
-		{imgref.Registry, "busybox", []string{"docker.io/library/busybox:latest", "docker.io/library/busybox", "docker.io/library",
+		{imgref.Registry, "busybox", []string{"docker.io/library/busybox:latest", "docker.io/library/busybox",
+			"docker.io/library",
 			"docker.io", "*.io"}},
 		{imgref.OCIDir, link + ":tag", parents(dir)},
 		{imgref.OCIArchive, link + "/x.tar:tag", parents(dir + "/x.tar")},
@@ -44,7 +47,8 @@ func TestScopesOfImages(t *testing.T) {
 		{imgref.ContainersStorage, store + "a.example/b/c:t", []string{store + "a.example/b/c:t", store + "a.example/b/c",
 			store + "a.example/b", store + "a.example", store, "[/var/lib/containers/storage]"}},
 		{imgref.ContainersStorage, "[vfs@/s/+/run:a=b]x@" + id, []string{"[vfs@/s]docker.io/library/x:latest@" + id,
-			"[vfs@/s]docker.io/library/x:latest", "[vfs@/s]docker.io/library/x", "[vfs@/s]docker.io/library", "[vfs@/s]docker.io",
+			"[vfs@/s]docker.io/library/x:latest", "[vfs@/s]docker.io/library/x", "[vfs@/s]docker.io/library",
+			"[vfs@/s]docker.io",
 			"[vfs@/s]", "[/s]"}},
 		{imgref.ContainersStorage, "[vfs@/s]@" + id, []string{"[vfs@/s]@" + id, "[vfs@/s]", "[/s]"}},
 		{imgref.ContainersStorage, "[vfs@/s]" + id, []string{"[vfs@/s]@" + id, "[vfs@/s]", "[/s]"}},

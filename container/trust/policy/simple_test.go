@@ -148,6 +148,7 @@ func TestSimpleSignatures(t *testing.T) {
 	ascii := filepath.Join(t.TempDir(), "key.asc")
 	write(t, ascii, armored.String())
 
+	publish(t, r, repository, "2", "")
 	doc := publish(t, r, repository, "1", "")
 	good := simplePayload(t, name+":1", doc.Digest)
 	flipped := me.sign(t, good, nil)
@@ -167,11 +168,15 @@ func TestSimpleSignatures(t *testing.T) {
 			me.fingerprint() + " (" + me.file + ")", ""},
 		{"one of two keyrings", [][]byte{me.sign(t, good, nil)}, ":1", signedBy(nil, other.file, me.file),
 			me.fingerprint() + " (" + me.file + ")", ""},
-		{"one of two keys in a keyring", [][]byte{me.sign(t, good, nil)}, ":1", signedBy(nil, both), me.fingerprint() + " (" + both + ")", ""},
-		{"a keyring in ASCII", [][]byte{me.sign(t, good, nil)}, ":1", signedBy(nil, ascii), me.fingerprint() + " (" + ascii + ")", ""},
-		{"a keyring in the policy", [][]byte{me.sign(t, good, nil)}, ":1", object{"type": policy.SignedBy, "keyType": "GPGKeys",
+		{"one of two keys in a keyring", [][]byte{me.sign(t, good, nil)}, ":1", signedBy(nil, both),
+			me.fingerprint() + " (" + both + ")", ""},
+		{"a keyring in ASCII", [][]byte{me.sign(t, good, nil)}, ":1", signedBy(nil, ascii),
+			me.fingerprint() + " (" + ascii + ")", ""},
+		{"a keyring in the policy", [][]byte{me.sign(t, good, nil)}, ":1", object{"type": policy.SignedBy,
+			"keyType": "GPGKeys",
 			"keyData": me.ring}, me.fingerprint() + " (a key in the policy)", ""},
-		{"by a subkey", [][]byte{sub.sign(t, good, nil)}, ":1", signedBy(nil, sub.file), sub.fingerprint() + " (" + sub.file + ")", ""},
+		{"by a subkey", [][]byte{sub.sign(t, good, nil)}, ":1", signedBy(nil, sub.file),
+			sub.fingerprint() + " (" + sub.file + ")", ""},
 		{"the second is good", [][]byte{other.sign(t, good, nil), me.sign(t, good, nil)}, ":1", signedBy(nil, me.file),
 			me.fingerprint() + " (" + me.file + ")", ""},
 		{"another key", [][]byte{other.sign(t, good, nil)}, ":1", signedBy(nil, me.file), "", "not found"},
@@ -191,6 +196,9 @@ func TestSimpleSignatures(t *testing.T) {
 			configure(t, map[string]string{"registries.d/0.yaml": "default-docker:\n  lookaside: file://" + dir + "\n"})
 			store(t, dir, doc.Digest, c.signatures...)
 			s, err := evaluate(t, docker(name+c.asked), rule(t, c.req), doc)
+			if theirs := libraryAccepts(t, docker(name+c.asked), c.req, doc); theirs != (err == nil) {
+				t.Errorf("the library accepts is %v", theirs)
+			}
 			if s.Signer != c.signer || (err == nil) != (c.signer != "") {
 				t.Fatalf("got %+v, %v; want %q", s, err, c.signer)
 			}
@@ -198,7 +206,8 @@ func TestSimpleSignatures(t *testing.T) {
 				t.Errorf("got %+v", s)
 			}
 			if err != nil {
-				if refused := refusal(t, err); refused.Unsigned() != (c.signatures == nil) || !strings.Contains(err.Error(), c.says) {
+				if refused := refusal(t, err); refused.Unsigned() != (c.signatures == nil) || !strings.Contains(err.Error(),
+					c.says) {
 					t.Errorf("unsigned is %v, %v; it has to say %q", refused.Unsigned(), err, c.says)
 				}
 			}
