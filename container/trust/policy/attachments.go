@@ -35,9 +35,6 @@ const (
 	certificateAnnotation = "dev.sigstore.cosign/certificate"
 )
 
-// ErrTooMany is wrapped by errors about documents with so many signatures that none of them is judged.
-var ErrTooMany = errors.New("too many signatures")
-
 // attachment is a signature below the tag of a document, as the library stores it in files.
 type attachment struct {
 	MediaType   string            `json:"mimeType"`

@@ -250,6 +250,11 @@ func TestRequirementsThatAskForNoSignature(t *testing.T) {
 		&policy.Rule{Requirements: []policy.Requirement{{Type: policy.AcceptAnything}}}, doc); err == nil {
 		t.Error("a requirement without text is accepted")
 	}
+	lie := rule(t, object{"type": policy.Reject})
+	lie.Requirements[0].Type = policy.AcceptAnything
+	if _, err := evaluate(t, docker(name), lie, doc); err == nil {
+		t.Error("a requirement is accepted that is another by its text")
+	}
 }
 
 func TestKeysThatCannotBeUsedAreErrorsBeforeAnythingIsAsked(t *testing.T) {

@@ -43,7 +43,11 @@ func (i *Image) Evaluate(ctx context.Context, req Requirement, rule string, doc 
 	if digest.FromBytes(doc.Raw) != doc.Digest {
 		return oci.Signature{}, fmt.Errorf("%w: %s", ErrDocument, doc.Digest)
 	}
+	// The text decides, whatever the other fields say.
 	policy, err := policyOf(req.Raw)
+	if err == nil {
+		req, err = requirementOf(req.Raw)
+	}
 	if err != nil {
 		return oci.Signature{}, fmt.Errorf("%s: %w: %w", rule, ErrInvalid, err)
 	}
@@ -90,6 +94,15 @@ func (i *Image) Evaluate(ctx context.Context, req Requirement, rule string, doc 
 		refused.Reason = refused.reasonUnsigned()
 	}
 	return oci.Signature{}, refused
+}
+
+// requirementOf returns the requirement that has a text.
+func requirementOf(text json.RawMessage) (Requirement, error) {
+	v, err := root(text)
+	if err != nil {
+		return Requirement{}, err
+	}
+	return parseRequirement(v)
 }
 
 // policyOf returns a policy that consists of one requirement.

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// EnvFile is the variable that names the policy, if it is not empty.
-const EnvFile = "CONTAINERS_POLICY_JSON"
+// envFile is the variable that names the policy, if it is not empty.
+const envFile = "CONTAINERS_POLICY_JSON"
 
 // ErrNotFound is wrapped by the error of [Find] if there is no policy.
 var ErrNotFound = errors.New("no policy for container images")
@@ -44,7 +44,7 @@ func Find(file string) (string, error) { return thisHost().find(file) }
 
 func (h host) find(file string) (string, error) {
 	if file == "" {
-		file = h.env(EnvFile)
+		file = h.env(envFile)
 	}
 	if file != "" {
 		if err := readable(file); err != nil {

@@ -59,7 +59,7 @@ func TestThePolicyIsTheFirstThatCanBeRead(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			vars := map[string]string{EnvFile: at(c.env), "XDG_CONFIG_HOME": at("xdg")}
+			vars := map[string]string{envFile: at(c.env), "XDG_CONFIG_HOME": at("xdg")}
 			if c.noXDG {
 				delete(vars, "XDG_CONFIG_HOME")
 			}

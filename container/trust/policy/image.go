@@ -54,8 +54,12 @@ func (i *Image) Close() error {
 	return os.RemoveAll(dir)
 }
 
-// ErrDocument is wrapped by the error for a document that does not have the digest that it is said to have.
-var ErrDocument = errors.New("the content does not have the digest that it was asked for by")
+var (
+	// ErrDocument is wrapped by the error for a document that does not have the digest that it is said to have.
+	ErrDocument = errors.New("the content does not have the digest that it was asked for by")
+	// ErrTooMany is wrapped by errors about documents with so many signatures that none of them is judged.
+	ErrTooMany = errors.New("too many signatures")
+)
 
 // A Finding is a signature that was found, and not accepted.
 type Finding struct {
