@@ -41,6 +41,7 @@ var operands = map[string][]completion{
 	"container image repair":                    {stored},
 	"ima-sign":                                  {refs, refs, words(hashes...), files},
 	"container image remove":                    {stored},
+	"container trust init":                      {images},
 	"container unencapsulate":                   {ostreeImages},
 	"container verify":                          {images},
 	"diff":                                      {refs, refs},
@@ -79,6 +80,9 @@ var values = map[string]completion{
 	"transport":         words("registry", "oci", "oci-archive", "dir", "docker-archive", "containers-storage"),
 	"write-commitid-to": files, "src": images, "root": dirs, "dest": images, "write-result-to": files,
 	"var": words("keep", "drop"), "write-ref": refs,
+	"identity": nothing, "identity-expression": nothing, "key": files, "lookaside": nothing, "name": nothing,
+	"oidc-issuer": words("https://token.actions.githubusercontent.com", "https://gitlab.com",
+		"https://accounts.google.com", "https://github.com/login/oauth"),
 }
 
 // addCompletions sets the completion of the operands and flags of c and of each command below it.

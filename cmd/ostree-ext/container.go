@@ -12,7 +12,7 @@ import (
 func newContainerCommand(a *app) *cobra.Command {
 	return group("container", "Commits as container images",
 		newEncapsulateCommand(a), newBuildCommand(a), newUnencapsulateCommand(a), newVerifyCommand(a), newInfoCommand(a),
-		newCompareCommand(a), newContainerCommitCommand(a), newImageCommand(a))
+		newCompareCommand(a), newContainerCommitCommand(a), newImageCommand(a), newTrustCommand(a))
 }
 
 // fetchFlags adds the options of every command that reads an image.

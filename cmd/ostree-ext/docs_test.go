@@ -145,6 +145,9 @@ func whatWasThere(command string) string {
 		return encapsulate + "docker://registry.example/os:build\n: >signatures.commitmeta"
 	case "ostree-ext chunks plan":
 		return repo + `echo '[{"identifier": "a", "size": 1, "change_frequency": 1}]' | gzip >packages.json.gz`
+	case "ostree-ext container trust init":
+		keys, _ := filepath.Abs("../../container/trust/setup/testdata/keys") // if it fails, so does the script
+		return "cp " + keys + "/first.pub cosign.pub\ncp " + keys + "/second.pub next.pub"
 	case "ostree-ext repo init":
 		return "true"
 	case "ostree-ext repo pull-local":

@@ -259,6 +259,7 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	s.run(exitOK, "", "container image deploy --download-only "+deploy)
 	s.json(exitOK, "container image deploy", "--dry-run "+deploy)
 	s.json(exitFailure, "container image repair", "-q --repo=@host")
+	s.trustInit()
 	s.derive("image", "derived")
 	s.json(exitOK, "container verify", "-q oci:@derived")
 	s.updates()
@@ -270,6 +271,19 @@ func TestJSONIsAsDocumented(t *testing.T) {
 			}
 		}
 	}
+}
+
+// trustInit plans the files of a host, one of which is a copy of another one.
+func (s *session) trustInit() {
+	s.t.Helper()
+	key, err := os.ReadFile("../../container/trust/setup/testdata/keys/first.pub")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	writeTestFile(s.t, filepath.Join(s.dir, "key.pub"), string(key))
+	writeTestFile(s.t, filepath.Join(s.dir, "trusting/usr/share/containers/policy.json"),
+		`{"default": [{"type": "insecureAcceptAnything"}]}`)
+	s.json(exitOK, "container trust init", "--key=@key.pub --root=@trusting registry.example/os")
 }
 
 // updates compares stored images.

@@ -35,7 +35,7 @@ frontend     image
 container    deploy  inodecheck  update
              store
              container
-             dest  trust  signer
+             dest  trust  trust/setup  signer
              source  dest/layout  dest/upload  diffids  flatten  trust/policy
              fetch  trust/bundle
              trust/keyless

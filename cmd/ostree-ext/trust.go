@@ -1,0 +1,7 @@
+package main
+
+import "github.com/spf13/cobra"
+
+func newTrustCommand(a *app) *cobra.Command {
+	return group("trust", "Who may sign images", newTrustInitCommand(a))
+}
