@@ -175,7 +175,8 @@ func (t *yamlText) addSection(scope string, s section) error {
 		text, err := renderSection(scope, s, "  ", "  ")
 		t.insert(dockerKey.Line, text)
 		return err
-	case docker.Kind != yaml.MappingNode || isFlow(docker) && len(docker.Content) > 0 && docker.Content[0].Line != docker.Line:
+	case docker.Kind != yaml.MappingNode,
+		isFlow(docker) && len(docker.Content) > 0 && docker.Content[0].Line != docker.Line:
 		return errByHand
 	case isFlow(docker):
 		text, err := whole.flow()
