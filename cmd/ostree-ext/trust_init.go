@@ -43,7 +43,8 @@ The signer has a key, made for cosign (PEM) or for podman and skopeo (OpenPGP); 
 enough. Or it has an identity, as signers in GitHub Actions have: this is a rule for ostree-ext alone,
 because policy.json cannot say it. A rule for a key of cosign demands that the signature is for the
 repository, whatever the tag: signatures of cosign name no tag. So whoever can write to the repository
-can move a tag to another signed image. Bundles do not even name the repository.
+can move a tag to another signed image. Bundles do not even name the repository. Where registries.conf
+leads to another registry, registries.d needs a section for that one, too.
 
 What the files say about other images stays. What they say about SCOPE is only replaced with --replace.
 Without privileges, the files are those of the user, below ~/.config.`,
