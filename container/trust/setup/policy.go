@@ -8,6 +8,8 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
 )
 
 // defaultPolicy is the policy.json that distributions ship, for hosts that have none.
@@ -74,7 +76,7 @@ func (l *layout) readPolicy() (*policyFile, error) {
 		if !exists {
 			continue
 		}
-		if err := checkPolicy(data); err != nil {
+		if _, err := policy.Parse(data); err != nil {
 			return nil, fmt.Errorf("%w: %s: %w", ErrInvalid, l.show(name), err)
 		}
 		p.data, p.exists = data, name == l.policy
@@ -116,7 +118,7 @@ func (b *builder) policy(p *policyFile, want requirement) error {
 	}
 	data, err := setJSON(p.data, []string{"transports", "docker", scope}, list)
 	if err == nil {
-		err = checkPolicy(data)
+		_, err = policy.Parse(data)
 	}
 	if err != nil {
 		return fmt.Errorf("changing %s: %w", l.show(p.source()), err)
