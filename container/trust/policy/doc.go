@@ -17,9 +17,9 @@
 // nothing can be judged, so that images which need it are refused with [ErrUnsupported].
 //
 // Signatures are found where registries.d says, see [Registries]: simple signatures, which GPG made, in a lookaside
-// storage, and Sigstore attachments in the image's repository, below the tag sha256-HEX.sig. If a document has more than
-// 128 simple signatures or 1000 attachments, none is judged. What a signature signs is the digest of the document. Where
-// a tag points now is of no consequence: the rules for identities get the reference as the user wrote it.
+// storage, and Sigstore attachments in the image's repository, below the tag sha256-HEX.sig. If a document has more
+// than 128 simple signatures or 1000 attachments, none is judged. What a signature signs is the digest of the document.
+// Where a tag points now is of no consequence: the rules for identities get the reference as the user wrote it.
 //
 // [Diagnose] says what to change if an image was refused that should have been accepted.
 package policy

@@ -200,7 +200,7 @@ func TestIdentitiesThatFulcioCertifies(t *testing.T) {
 				t.Fatalf("accept has to be %v: %v", c.accept, err)
 			}
 			if err != nil {
-				refusal(t, err)
+				_ = refusal(t, err)
 			} else if s.Signer != right.email || s.Issuer != right.issuer || s.Kind != oci.SignedAttachment {
 				t.Errorf("the signature is %+v", s)
 			}
