@@ -67,7 +67,7 @@ repo         selinux  sysroot  ima
 
 internal     canonjson  ctxio  deflate  heaplimit  hosttool  inflate  jsonkeys  jsonplace  output  printable  sizes
              sigstorefixture
-             docblocks  fixtures  testfiles  testhome  testreg
+             docblocks  fixtures  testca  testfiles  testhome  testreg
              aptsources  testproc
 `
 
@@ -114,7 +114,8 @@ var allowed = []struct {
 	{"log/slog", []string{"cmd"}, "libraries return values and events"},
 	{"net", []string{"container", "encapsulate", "internal/output", "internal/testreg", "frontend", "cmd"},
 		"a repository is local"},
-	{"net/http", []string{"container", "encapsulate", "internal/testreg", "frontend", "cmd"}, "a repository is local"},
+	{"net/http", []string{"container", "encapsulate", "internal/testca", "internal/testreg", "frontend", "cmd"},
+		"a repository is local"},
 }
 
 func TestImportsGoDownOnly(t *testing.T) {

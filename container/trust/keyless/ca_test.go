@@ -1,3 +1,0 @@
-package keyless
-
-import _ "github.com/sigstore/sigstore-go/pkg/testing/ca"

@@ -1,0 +1,112 @@
+package keyless
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/sigstore/sigstore-go/pkg/bundle"
+	"github.com/sigstore/sigstore-go/pkg/root"
+	"github.com/sigstore/sigstore-go/pkg/testing/ca"
+)
+
+// libraryFile reads a file of the library's source.
+func libraryFile(t *testing.T, elem ...string) []byte {
+	t.Helper()
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/sigstore/sigstore-go").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(append([]string{strings.TrimSpace(string(dir))}, elem...)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// The bundles are from the public good instance. They are of an earlier version and no signatures of images, but
+// everything else about them is as it must be.
+func TestBundlesOfThePublicGoodInstance(t *testing.T) {
+	t.Parallel()
+	v, err := New(libraryFile(t, "pkg", "testing", "data", "trusted-roots", "public-good.json"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]Found{
+		"sigstore.js@2.0.0-provenance.sigstore.json": {
+			Identity: "https://github.com/sigstore/sigstore-js/.github/workflows/release.yml@refs/heads/main",
+			Issuer:   "https://token.actions.githubusercontent.com", At: time.Unix(1692374735, 0).UTC(),
+			Log: "https://rekor.sigstore.dev", LogIndex: 31821305,
+		},
+		"dsse.sigstore.json": {
+			Identity: "brian@dehamer.com", Issuer: "https://github.com/login/oauth", At: time.Unix(1668034836, 0).UTC(),
+			Log: "https://rekor.sigstore.dev", LogIndex: 6800908,
+		},
+	} {
+		text := libraryFile(t, "pkg", "testing", "data", "bundles", name)
+		b := new(bundle.Bundle)
+		if err := b.UnmarshalJSON(text); err != nil {
+			t.Fatal(err)
+		}
+		if found, err := v.judge(b); err != nil || found != want {
+			t.Errorf("%s: got %+v, %v; want %+v", name, found, err, want)
+		}
+		id := Identity{Issuer: want.Issuer, Identity: want.Identity}
+		if _, err := v.Verify(text, digest.FromString(""), []Identity{id}); !errors.Is(err, ErrBundle) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// noCT is the library's instance in memory, whose certificates have no SCT.
+type noCT struct{ *ca.VirtualSigstore }
+
+func (noCT) CTLogs() map[string]*root.TransparencyLog { return nil }
+
+func TestTheInstanceOfTheLibrary(t *testing.T) {
+	t.Parallel()
+	virtual, err := ca.NewVirtualSigstore()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := newVerifier(noCT{virtual}, Options{NoSCT: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	strict, err := newVerifier(virtual, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const mail, issuer = "release@exampleos.example", "https://accounts.google.com"
+	statement := newStatement(digest.FromString("image"))
+	for name, sign := range map[string]func(string, string, []byte) (*ca.TestEntity, error){
+		"Rekor 1": virtual.Attest, "Rekor 2": virtual.AttestHashedRekordV2,
+	} {
+		entity, err := sign(mail, issuer, statement)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found, err := v.judge(entity); err != nil || found.Identity != mail || found.Issuer != issuer {
+			t.Errorf("%s: got %+v, %v", name, found, err)
+		}
+		if _, err := strict.judge(entity); !errors.Is(err, ErrNoSCT) {
+			t.Errorf("%s: without SCT: %v", name, err)
+		}
+		other, err := ca.NewVirtualSigstore()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stranger, err := newVerifier(noCT{other}, Options{NoSCT: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stranger.judge(entity); !errors.Is(err, ErrNoLogEntry) {
+			t.Errorf("%s: another instance: %v", name, err)
+		}
+	}
+}
