@@ -263,7 +263,12 @@ func because(reason, err error) error {
 	if err == nil {
 		return reason
 	}
-	return fmt.Errorf("%w: %.500s", reason, strings.Join(strings.Fields(err.Error()), " "))
+	return fmt.Errorf("%w: %s", reason, plain(err))
+}
+
+// plain returns the text of an error of the library on one line, shortened.
+func plain(err error) string {
+	return fmt.Sprintf("%.500s", strings.Join(strings.Fields(err.Error()), " "))
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

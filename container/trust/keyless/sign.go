@@ -1,0 +1,174 @@
+package keyless
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	tiles "github.com/sigstore/rekor-tiles/v2/pkg/client"
+	"github.com/sigstore/rekor-tiles/v2/pkg/client/write"
+	"github.com/sigstore/sigstore-go/pkg/bundle"
+	"github.com/sigstore/sigstore-go/pkg/root"
+	"github.com/sigstore/sigstore-go/pkg/sign"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
+)
+
+// maxConfig bounds the size of a configuration for signing in bytes.
+const maxConfig = 1 << 20
+
+// SignOptions say as whom to sign, and with whose help.
+type SignOptions struct {
+	// Token is an identity token whose audience is sigstore, see [AmbientToken]. It is sent to the authority alone.
+	Token string
+	// Config is the content of a signing_config.json, version 0.2, which names the authority, the logs and the
+	// timestamp authorities. That of the public good instance comes with [Update].
+	Config []byte
+	// Verifier, unless it is nil, checks the bundle before it is returned, so that a service that does not work is
+	// noticed now and not by those who verify.
+	Verifier *Verifier
+	// TLS is for connections to the services. It may be nil.
+	TLS *tls.Config
+}
+
+// Sign signs the image with a digest, with a key that is made for it and thrown away, and returns the bundle as JSON. Its
+// statement is the one that cosign 3 makes. The identity becomes public, in logs that nothing is ever removed from.
+func Sign(ctx context.Context, subject digest.Digest, o SignOptions) ([]byte, error) {
+	if err := subject.Validate(); err != nil || subject.Algorithm() != digest.SHA256 {
+		return nil, fmt.Errorf("signing %q: the digest is not SHA-256", subject)
+	}
+	if err := checkToken(o.Token); err != nil {
+		return nil, err
+	}
+	services, err := selectServices(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("the configuration for signing: %w", err)
+	}
+	key, err := sign.NewEphemeralKeypair(nil)
+	if err != nil {
+		return nil, err
+	}
+	made, err := sign.Bundle(&sign.DSSEData{Data: newStatement(subject), PayloadType: payloadType}, key, *services)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("signing %s: %s", subject, plain(err))
+	}
+	text, err := protojson.Marshal(made)
+	if err != nil {
+		return nil, err
+	}
+	var compact bytes.Buffer // protojson adds spaces, or not, by chance
+	if err := json.Compact(&compact, text); err != nil {
+		return nil, err
+	}
+	if o.Verifier != nil {
+		if err := o.Verifier.verifyOwn(compact.Bytes(), subject); err != nil {
+			return nil, fmt.Errorf("the services for signing do not fit the trusted root: %w", err)
+		}
+	}
+	return compact.Bytes(), nil
+}
+
+// verifyOwn is like Verify for a bundle whose signer is known.
+func (v *Verifier) verifyOwn(data []byte, subject digest.Digest) error {
+	b := new(bundle.Bundle)
+	if err := b.UnmarshalJSON(data); err != nil {
+		return because(ErrBundle, err)
+	}
+	found, err := v.judge(b)
+	if err != nil {
+		return err
+	}
+	_, err = v.Verify(data, subject, []Identity{{Issuer: found.Issuer, Identity: found.Identity}})
+	return err
+}
+
+// selectServices chooses from the configuration whom to ask.
+func selectServices(ctx context.Context, o SignOptions) (*sign.BundleOptions, error) {
+	if len(o.Config) == 0 {
+		return nil, errors.New(`there is none: "container trust update --signing-config=FILE" gets that of the mirror`)
+	}
+	if len(o.Config) > maxConfig {
+		return nil, fmt.Errorf("it has more than %d bytes", maxConfig)
+	}
+	if err := jsonkeys.Check(o.Config, nil); err != nil {
+		return nil, err
+	}
+	config, err := root.NewSigningConfigFromJSON(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	client := newClient(ctx, o.TLS)
+	chosen := &sign.BundleOptions{Context: ctx, CertificateProviderOptions: &sign.CertificateProviderOptions{IDToken: o.Token}}
+
+	authority, err := root.SelectService(config.FulcioCertificateAuthorityURLs(), sign.FulcioAPIVersions, now)
+	if err != nil {
+		return nil, fmt.Errorf("the certificate authority: %w", err)
+	}
+	if err := checkServices(authority); err != nil {
+		return nil, err
+	}
+	chosen.CertificateProvider = sign.NewFulcio(&sign.FulcioOptions{
+		BaseURL: authority.URL, Timeout: -1, Transport: client.Transport,
+	})
+
+	if stampers := config.TimestampAuthorityURLs(); len(stampers) > 0 {
+		list, err := root.SelectServices(stampers, config.TimestampAuthorityURLsConfig(),
+			sign.TimestampAuthorityAPIVersions, now)
+		if err != nil {
+			return nil, fmt.Errorf("the timestamp authorities: %w", err)
+		}
+		if err := checkServices(list...); err != nil {
+			return nil, err
+		}
+		for _, s := range list {
+			chosen.TimestampAuthorities = append(chosen.TimestampAuthorities, sign.NewTimestampAuthority(
+				&sign.TimestampAuthorityOptions{URL: s.URL, Timeout: -1, Transport: client.Transport}))
+		}
+	}
+
+	logs := config.RekorLogURLs()
+	if len(logs) == 0 && len(chosen.TimestampAuthorities) > 0 {
+		return chosen, nil // an instance without logs
+	}
+	list, err := root.SelectServices(logs, config.RekorLogURLsConfig(), sign.RekorAPIVersions, now)
+	if err != nil {
+		return nil, fmt.Errorf("the transparency logs: %w", err)
+	}
+	if err := checkServices(list...); err != nil {
+		return nil, err
+	}
+	for _, s := range list {
+		log := &sign.RekorOptions{BaseURL: s.URL, Version: s.MajorAPIVersion, Client: rekor1{client, s.URL}}
+		if s.MajorAPIVersion >= 2 {
+			if len(chosen.TimestampAuthorities) == 0 {
+				return nil, fmt.Errorf("the log %s vouches for no time, and there is no timestamp authority", s.URL)
+			}
+			if log.ClientV2, err = write.NewWriter(s.URL, tiles.WithTLSConfig(o.TLS), tiles.WithTimeout(serviceTimeout)); err != nil {
+				return nil, err
+			}
+		}
+		chosen.TransparencyLogs = append(chosen.TransparencyLogs, sign.NewRekor(log))
+	}
+	return chosen, nil
+}
+
+// checkServices checks that services are asked with HTTPS, because of the identity token and of what they answer.
+func checkServices(list ...root.Service) error {
+	for _, s := range list {
+		if u, err := url.Parse(s.URL); err != nil || u.Scheme != "https" || u.Host == "" {
+			return fmt.Errorf("the service %q is not a URL of HTTPS", s.URL)
+		}
+	}
+	return nil
+}
