@@ -12,7 +12,7 @@ import (
 func TestExpressionsMatchWholeIdentities(t *testing.T) {
 	t.Parallel()
 	a := testca.New(t)
-	v := verifier(t, a.Root().JSON(), keyless.Options{})
+	v := verifier(t, a.Root())
 	const me = `https://github.com/me/`
 	for _, tt := range []struct {
 		expression, identity string
@@ -49,7 +49,7 @@ func TestExpressionsMatchWholeIdentities(t *testing.T) {
 
 func TestIdentitiesThatNameNobodyOrEverybodyAreRefused(t *testing.T) {
 	t.Parallel()
-	v := verifier(t, testca.New(t).Root().JSON(), keyless.Options{})
+	v := verifier(t, testca.New(t).Root())
 	for _, id := range []keyless.Identity{
 		{},
 		{Issuer: github},

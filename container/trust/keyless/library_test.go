@@ -33,7 +33,7 @@ func libraryFile(t *testing.T, elem ...string) []byte {
 // everything else about them is as it must be.
 func TestBundlesOfThePublicGoodInstance(t *testing.T) {
 	t.Parallel()
-	v, err := New(libraryFile(t, "pkg", "testing", "data", "trusted-roots", "public-good.json"), Options{})
+	v, err := New(libraryFile(t, "pkg", "testing", "data", "trusted-roots", "public-good.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,8 +32,12 @@ type Verifier struct {
 	whole *verify.Verifier
 }
 
-// New returns a verifier for the content of a trusted_root.json. Errors wrap [ErrTrustedRoot].
-func New(trustedRoot []byte, o Options) (*Verifier, error) {
+// New returns a verifier for the content of a trusted_root.json, of an instance that has all parts. Errors wrap
+// [ErrTrustedRoot].
+func New(trustedRoot []byte) (*Verifier, error) { return NewWith(trustedRoot, Options{}) }
+
+// NewWith is like [New], for an instance that lacks something.
+func NewWith(trustedRoot []byte, o Options) (*Verifier, error) {
 	r, err := parseRoot(trustedRoot)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTrustedRoot, err)

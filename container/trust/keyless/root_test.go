@@ -74,7 +74,7 @@ func TestAuthoritiesAndKeysCountOnlyWhileTheyAreValid(t *testing.T) {
 			t.Parallel()
 			root := a.Root()
 			tt.change(root)
-			v := verifier(t, root.JSON(), keyless.Options{})
+			v := verifier(t, root)
 			if tt.want != nil {
 				refused(t, v, a.Sign(tt.s), tt.want, byMain)
 			} else if _, err := v.Verify(a.Sign(tt.s), image, []keyless.Identity{byMain}); err != nil {
@@ -112,7 +112,7 @@ func TestWhatAnInstanceLacksMustBeSaid(t *testing.T) {
 			t.Parallel()
 			root := a.Root()
 			tt.change(root)
-			v, err := keyless.New(root.JSON(), tt.options)
+			v, err := keyless.NewWith(root.JSON(), tt.options)
 			if !tt.want {
 				if !errors.Is(err, keyless.ErrTrustedRoot) {
 					t.Errorf("got %v", err)
@@ -146,7 +146,7 @@ func TestTrustedRootsThatCannotBeRead(t *testing.T) {
 		"too large":      good + strings.Repeat(" ", 1<<20),
 		"a wrong key":    strings.Replace(good, `"rawBytes":"M`, `"rawBytes":"A`, 1),
 	} {
-		if _, err := keyless.New([]byte(text), keyless.Options{}); !errors.Is(err, keyless.ErrTrustedRoot) {
+		if _, err := keyless.New([]byte(text)); !errors.Is(err, keyless.ErrTrustedRoot) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -10,11 +10,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/ostree-ext/ostree-ext-go/container/trust/keyless"
+	"github.com/ostree-ext/ostree-ext-go/internal/fixtures"
 	"github.com/ostree-ext/ostree-ext-go/internal/testca"
 )
 
@@ -29,7 +32,7 @@ func TestWhatIsSignedIsAccepted(t *testing.T) {
 	t.Parallel()
 	a := testca.New(t)
 	s := a.Serve(t)
-	v := verifier(t, a.Root().JSON(), keyless.Options{})
+	v := verifier(t, a.Root())
 	for name, config := range map[string][]byte{
 		"Rekor 1": a.SigningConfig(s.URL), "Rekor 2": a.SigningConfigRekor2(s.URL, true),
 	} {
@@ -62,10 +65,34 @@ func TestWhatIsSignedIsAccepted(t *testing.T) {
 	}
 }
 
+func TestTheStatementIsThatOfCosign(t *testing.T) {
+	t.Parallel()
+	const blob = "069d9dec6c08d61d6be5459d06a2c12169b0cf8ce660cf91bfd346e9b5abb239" // a bundle by cosign 3.1.3
+	text, err := os.ReadFile(filepath.Join(fixtures.Dir(t, "sigstore"), "blobs", "sha256", blob))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b testca.Bundle
+	if err := json.Unmarshal(text, &b); err != nil {
+		t.Fatal(err)
+	}
+	var s struct {
+		Subject []struct {
+			Digest map[string]string `json:"digest"`
+		} `json:"subject"`
+	}
+	if err := json.Unmarshal(b.DSSEEnvelope.Payload, &s); err != nil || len(s.Subject) != 1 {
+		t.Fatalf("%v: %s", err, b.DSSEEnvelope.Payload)
+	}
+	if want := testca.Statement(s.Subject[0].Digest["sha256"]); !bytes.Equal(b.DSSEEnvelope.Payload, want) {
+		t.Errorf("it is %s, and not %s", b.DSSEEnvelope.Payload, want)
+	}
+}
+
 func TestSigningFailsPlainly(t *testing.T) {
 	t.Parallel()
 	a := testca.New(t)
-	other := verifier(t, testca.New(t).Root().JSON(), keyless.Options{})
+	other := verifier(t, testca.New(t).Root())
 	refuse := func(prefix, text string) func(*testca.Server, *keyless.SignOptions) {
 		return func(s *testca.Server, _ *keyless.SignOptions) { s.Fail(prefix, http.StatusBadRequest, text, 1) }
 	}
@@ -153,7 +180,7 @@ func TestSigningAsksABusyServiceAgain(t *testing.T) {
 	t.Parallel()
 	a := testca.New(t)
 	s := a.Serve(t)
-	v := verifier(t, a.Root().JSON(), keyless.Options{})
+	v := verifier(t, a.Root())
 	for _, part := range []string{"/fulcio", "/rekor1"} {
 		s.Fail(part, http.StatusServiceUnavailable, "busy", 2)
 	}

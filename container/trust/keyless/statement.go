@@ -20,8 +20,8 @@ const (
 // statementKeys are the keys of a statement that have a meaning here.
 var statementKeys = jsonkeys.Schema{
 	"":                  {"_type", "subject", "predicateType", "predicate"},
-	".subject[]":        {"name", "digest"},
-	".subject[].digest": {"*"},
+	".subject[]":        {"digest", "annotations"},
+	".subject[].digest": {"*"}, ".subject[].annotations": {"*"}, ".predicate": {"*"},
 }
 
 // statement is an in-toto statement as far as it is read.

@@ -57,7 +57,10 @@ func TestUpdateGetsTheTrustedRoot(t *testing.T) {
 	if string(got.TrustedRoot) != string(m.instance.Root().JSON()) || got.SigningConfig != nil {
 		t.Errorf("got %s, %s", got.TrustedRoot, got.SigningConfig)
 	}
-	v := verifier(t, got.TrustedRoot, keyless.Options{})
+	v, err := keyless.New(got.TrustedRoot)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := v.Verify(m.instance.Sign(signed()), image, []keyless.Identity{byMain}); err != nil {
 		t.Error(err)
 	}

@@ -40,9 +40,9 @@ func signed() testca.Signature {
 	return testca.Signature{Identity: workflow, Issuer: github, Payload: testca.Statement(image.Encoded())}
 }
 
-func verifier(t *testing.T, root []byte, o keyless.Options) *keyless.Verifier {
+func verifier(t *testing.T, root *testca.Root) *keyless.Verifier {
 	t.Helper()
-	v, err := keyless.New(root, o)
+	v, err := keyless.New(root.JSON())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func verifier(t *testing.T, root []byte, o keyless.Options) *keyless.Verifier {
 func TestSignaturesThatAreAccepted(t *testing.T) {
 	t.Parallel()
 	a := testca.New(t)
-	v := verifier(t, a.Root().JSON(), keyless.Options{})
+	v := verifier(t, a.Root())
 	aYearAgo := time.Now().Add(-300 * 24 * time.Hour)
 	for _, tt := range []struct {
 		name  string
@@ -118,7 +118,7 @@ func TestSignaturesThatAreAccepted(t *testing.T) {
 func TestSignaturesThatAreRefused(t *testing.T) {
 	t.Parallel()
 	a, other := testca.New(t), testca.New(t)
-	v := verifier(t, a.Root().JSON(), keyless.Options{})
+	v := verifier(t, a.Root())
 	before := a.Bundle(signed())
 	change := func(f func(*testca.Bundle)) func(*testca.Signature) {
 		return func(s *testca.Signature) { s.Change = f }
