@@ -83,6 +83,7 @@ var values = map[string]completion{
 	"identity": nothing, "identity-expression": nothing, "key": files, "lookaside": nothing, "name": nothing,
 	"oidc-issuer": words("https://token.actions.githubusercontent.com", "https://gitlab.com",
 		"https://accounts.google.com", "https://github.com/login/oauth"),
+	"mirror": nothing, "output": files, "signing-config": files,
 }
 
 // addCompletions sets the completion of the operands and flags of c and of each command below it.

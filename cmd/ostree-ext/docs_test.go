@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,10 +31,21 @@ func newNewcomer(t *testing.T) *newcomer {
 	if err := os.Symlink(self, filepath.Join(bin, "ostree-ext")); err != nil {
 		t.Fatal(err)
 	}
-	n.env = append(os.Environ(), testreg.Named(t, testreg.New(t), t.TempDir(), "registry.example",
-		"index.docker.io", "registry-1.docker.io")...)
+	registry, updates := testreg.New(t), newUpdates(t)
+	hosts := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Host == "tuf.example" {
+			updates.ServeHTTP(w, req)
+			return
+		}
+		registry.ServeHTTP(w, req)
+	})
+	n.env = append(os.Environ(), testreg.Named(t, hosts, t.TempDir(), "registry.example",
+		"index.docker.io", "registry-1.docker.io", "tuf.example")...)
 	n.env = append(n.env, "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+t.TempDir(), "XDG_RUNTIME_DIR="+t.TempDir(),
 		"REGISTRY_AUTH_FILE=", "OSTREE_REPO=", "SOURCE_DATE_EPOCH=1700000000")
+	if err := os.WriteFile(filepath.Join(n.dir, "root.json"), updates.Root(), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for name, text := range map[string]string{
 		"usr/bin/ls": "ls", "usr/bin/bash": "bash", "usr/etc/os-release": "ID=exampleos\n", "opt/models/m": "m",
 		"usr/lib/modules/6.1.0/vmlinuz": "kernel", "usr/lib/os-release": "ID=exampleos\n", "usr/lib/app/a": "a",
@@ -148,7 +160,7 @@ func whatWasThere(command string) string {
 	case "ostree-ext container trust init":
 		keys, _ := filepath.Abs("../../container/trust/setup/testdata/keys") // if it fails, so does the script
 		return "cp " + keys + "/first.pub cosign.pub\ncp " + keys + "/second.pub next.pub"
-	case "ostree-ext repo init":
+	case "ostree-ext repo init", "ostree-ext container trust update":
 		return "true"
 	case "ostree-ext repo pull-local":
 		return repo + "mv repo build\nostree-ext repo init --repo=host --mode=bare-user"

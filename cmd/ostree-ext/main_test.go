@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "closedpipe": closedPipe,
-			"interrupt": interrupt, "noise": noise, "registry": registries(t)},
+			"interrupt": interrupt, "noise": noise, "registry": registries(t), "updates": updates(t)},
 	})
 }
 
