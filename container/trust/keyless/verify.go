@@ -170,6 +170,9 @@ func (v *Verifier) entries(e verify.SignedEntity, cert *x509.Certificate, signat
 		if log == nil {
 			continue
 		}
+		if err := tlog.ValidateEntry(one); err != nil {
+			return nil, because(ErrLogEntry, err)
+		}
 		// The library compares these too, but not for each kind of entry by the same means.
 		logged, ok := one.PublicKey().(*x509.Certificate)
 		if !ok || !bytes.Equal(one.Signature(), signature) || !logged.Equal(cert) {

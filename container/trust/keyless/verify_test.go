@@ -283,6 +283,21 @@ func TestSignaturesThatAreRefused(t *testing.T) {
 			c := &b.VerificationMaterial.TLogEntries[0].InclusionProof.Checkpoint
 			c.Envelope = strings.Replace(c.Envelope, "\n\n", "\nmore\n\n", 1)
 		}), keyless.ErrLogEntry},
+		{"an entry without signatures", change(func(b *testca.Bundle) {
+			e := b.VerificationMaterial.TLogEntries[0]
+			e.CanonicalizedBody = []byte(`{"apiVersion":"0.0.1","kind":"dsse","spec":{"signatures":[]}}`)
+		}), keyless.ErrBundle},
+		{"an entry of Rekor 2 without a signature", func(s *testca.Signature) {
+			s.Rekor2 = true
+			s.Change = func(b *testca.Bundle) {
+				e := b.VerificationMaterial.TLogEntries[0]
+				e.CanonicalizedBody = []byte(`{"apiVersion":"0.0.2","kind":"hashedrekord","spec":{"hashedRekordV002":{}}}`)
+			}
+		}, keyless.ErrLogEntry},
+		{"an entry of a kind that is unknown", change(func(b *testca.Bundle) {
+			b.VerificationMaterial.TLogEntries[0].CanonicalizedBody =
+				[]byte(`{"apiVersion":"0.0.2","kind":"dsse","spec":{"dsseV002":{}}}`)
+		}), keyless.ErrBundle},
 		{"neither proof nor promise", func(s *testca.Signature) { s.NoProof, s.NoPromise = true, true },
 			keyless.ErrBundle},
 		{"a promise without a proof, which version 0.3 does not allow", func(s *testca.Signature) { s.NoProof = true },
