@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,11 +38,14 @@ func updates(t *testing.T) func(*testscript.TestScript, bool, []string) {
 		*testca.Repository
 		first map[string][]byte
 	}
+	var mu sync.Mutex
 	running := map[string]*state{}
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		if neg || len(args) != 1 {
 			ts.Fatalf("usage: updates start | publish | expire | back")
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		work := ts.Getenv("WORK")
 		switch r := running[work]; args[0] {
 		case "start":

@@ -144,7 +144,7 @@ func (s *Server) token(req *http.Request) (any, int, error) {
 func (s *Server) certificate(req *http.Request) (any, int, error) {
 	c, ok := s.tokens[strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")]
 	if !ok {
-		return nil, 0, errors.New("There was an error processing the identity token")
+		return nil, 0, errors.New("there was an error processing the identity token")
 	}
 	var ask struct {
 		PublicKeyRequest struct {
@@ -172,7 +172,7 @@ func (s *Server) certificate(req *http.Request) (any, int, error) {
 		subject, identity = c.Email, c.Email
 	}
 	if !ok || !ecdsa.VerifyASN1(key, hash([]byte(subject)), ask.PublicKeyRequest.ProofOfPossession) {
-		return nil, 0, errors.New("The signature supplied in the request could not be verified")
+		return nil, 0, errors.New("the signature supplied in the request could not be verified")
 	}
 	der, err := s.a.leaf(key, nil, Signature{Identity: identity, Issuer: c.Issuer, At: time.Now()}, s.a.ct)
 	if err != nil {

@@ -139,7 +139,9 @@ func (a *Authority) Stamp(b *Bundle, at time.Time) {
 }
 
 // leaf certifies a key, which the caller has for self-signing only.
-func (a *Authority) leaf(public crypto.PublicKey, own *ecdsa.PrivateKey, s Signature, ct *ecdsa.PrivateKey) ([]byte, error) {
+func (a *Authority) leaf(
+	public crypto.PublicKey, own *ecdsa.PrivateKey, s Signature, ct *ecdsa.PrivateKey,
+) ([]byte, error) {
 	utf8, err := asn1.MarshalWithParams(s.Issuer, "utf8")
 	if err != nil {
 		return nil, err

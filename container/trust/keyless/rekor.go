@@ -23,7 +23,9 @@ type rekor1 struct {
 }
 
 // CreateLogEntry adds an entry to the log. The API is described at https://www.sigstore.dev/swagger/.
-func (r rekor1) CreateLogEntry(p *entries.CreateLogEntryParams, _ ...entries.ClientOption) (*entries.CreateLogEntryCreated, error) {
+func (r rekor1) CreateLogEntry(
+	p *entries.CreateLogEntryParams, _ ...entries.ClientOption,
+) (*entries.CreateLogEntryCreated, error) {
 	ask, err := json.Marshal(p.ProposedEntry)
 	if err != nil {
 		return nil, err
@@ -71,6 +73,8 @@ func complete(e models.LogEntryAnon) bool {
 }
 
 // GetLogEntryByUUID would be asked for an entry that is in the log already, which one with a new key never is.
-func (rekor1) GetLogEntryByUUID(*entries.GetLogEntryByUUIDParams, ...entries.ClientOption) (*entries.GetLogEntryByUUIDOK, error) {
+func (rekor1) GetLogEntryByUUID(
+	*entries.GetLogEntryByUUIDParams, ...entries.ClientOption,
+) (*entries.GetLogEntryByUUIDOK, error) {
 	return nil, errors.New("the log already has the entry of a new key")
 }

@@ -84,7 +84,9 @@ func (b bound) once(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, &busyError{fmt.Sprintf("%s answered %s: %s", req.URL.Host, resp.Status, text), resp.Header.Get("Retry-After")}
+	return nil, &busyError{
+		answer: fmt.Sprintf("%s answered %s: %s", req.URL.Host, resp.Status, text), after: resp.Header.Get("Retry-After"),
+	}
 }
 
 // pause waits as long as a service asks for, or for 1, 2, 4… seconds.

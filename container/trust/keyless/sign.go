@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -38,8 +39,8 @@ type SignOptions struct {
 	TLS *tls.Config
 }
 
-// Sign signs the image with a digest, with a key that is made for it and thrown away, and returns the bundle as JSON. Its
-// statement is the one that cosign 3 makes. The identity becomes public, in logs that nothing is ever removed from.
+// Sign signs the image with a digest, with a key that is made for it and thrown away, and returns the bundle as JSON.
+// Its statement is the one that cosign 3 makes. The identity becomes public, in logs that nothing is ever removed from.
 func Sign(ctx context.Context, subject digest.Digest, o SignOptions) ([]byte, error) {
 	if err := subject.Validate(); err != nil || subject.Algorithm() != digest.SHA256 {
 		return nil, fmt.Errorf("signing %q: the digest is not SHA-256", subject)
@@ -47,7 +48,7 @@ func Sign(ctx context.Context, subject digest.Digest, o SignOptions) ([]byte, er
 	if err := checkToken(o.Token); err != nil {
 		return nil, err
 	}
-	services, err := selectServices(ctx, o)
+	who, err := selectServices(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("the configuration for signing: %w", err)
 	}
@@ -55,7 +56,7 @@ func Sign(ctx context.Context, subject digest.Digest, o SignOptions) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	made, err := sign.Bundle(&sign.DSSEData{Data: newStatement(subject), PayloadType: payloadType}, key, *services)
+	made, err := sign.Bundle(&sign.DSSEData{Data: newStatement(subject), PayloadType: payloadType}, key, *who)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -107,60 +108,79 @@ func selectServices(ctx context.Context, o SignOptions) (*sign.BundleOptions, er
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
-	client := newClient(ctx, o.TLS)
-	chosen := &sign.BundleOptions{Context: ctx, CertificateProviderOptions: &sign.CertificateProviderOptions{IDToken: o.Token}}
-
-	authority, err := root.SelectService(config.FulcioCertificateAuthorityURLs(), sign.FulcioAPIVersions, now)
-	if err != nil {
+	s := services{SigningConfig: config, client: newClient(ctx, o.TLS), tls: o.TLS}
+	chosen := &sign.BundleOptions{
+		Context: ctx, CertificateProviderOptions: &sign.CertificateProviderOptions{IDToken: o.Token},
+	}
+	if chosen.CertificateProvider, err = s.authority(); err != nil {
 		return nil, fmt.Errorf("the certificate authority: %w", err)
 	}
-	if err := checkServices(authority); err != nil {
-		return nil, err
+	if chosen.TimestampAuthorities, err = s.stampers(); err != nil {
+		return nil, fmt.Errorf("the timestamp authorities: %w", err)
 	}
-	chosen.CertificateProvider = sign.NewFulcio(&sign.FulcioOptions{
-		BaseURL: authority.URL, Timeout: -1, Transport: client.Transport,
-	})
-
-	if stampers := config.TimestampAuthorityURLs(); len(stampers) > 0 {
-		list, err := root.SelectServices(stampers, config.TimestampAuthorityURLsConfig(),
-			sign.TimestampAuthorityAPIVersions, now)
-		if err != nil {
-			return nil, fmt.Errorf("the timestamp authorities: %w", err)
-		}
-		if err := checkServices(list...); err != nil {
-			return nil, err
-		}
-		for _, s := range list {
-			chosen.TimestampAuthorities = append(chosen.TimestampAuthorities, sign.NewTimestampAuthority(
-				&sign.TimestampAuthorityOptions{URL: s.URL, Timeout: -1, Transport: client.Transport}))
-		}
-	}
-
-	logs := config.RekorLogURLs()
-	if len(logs) == 0 && len(chosen.TimestampAuthorities) > 0 {
-		return chosen, nil // an instance without logs
-	}
-	list, err := root.SelectServices(logs, config.RekorLogURLsConfig(), sign.RekorAPIVersions, now)
-	if err != nil {
+	if chosen.TransparencyLogs, err = s.logs(len(chosen.TimestampAuthorities) > 0); err != nil {
 		return nil, fmt.Errorf("the transparency logs: %w", err)
 	}
-	if err := checkServices(list...); err != nil {
+	return chosen, nil
+}
+
+// services are those of a configuration.
+type services struct {
+	*root.SigningConfig
+	client *http.Client
+	tls    *tls.Config
+}
+
+func (s *services) authority() (sign.CertificateProvider, error) {
+	one, err := root.SelectService(s.FulcioCertificateAuthorityURLs(), sign.FulcioAPIVersions, time.Now())
+	if err != nil {
 		return nil, err
 	}
-	for _, s := range list {
-		log := &sign.RekorOptions{BaseURL: s.URL, Version: s.MajorAPIVersion, Client: rekor1{client, s.URL}}
-		if s.MajorAPIVersion >= 2 {
-			if len(chosen.TimestampAuthorities) == 0 {
-				return nil, fmt.Errorf("the log %s vouches for no time, and there is no timestamp authority", s.URL)
+	return sign.NewFulcio(&sign.FulcioOptions{BaseURL: one.URL, Timeout: -1, Transport: s.client.Transport}),
+		checkServices(one)
+}
+
+func (s *services) stampers() (chosen []*sign.TimestampAuthority, err error) {
+	all := s.TimestampAuthorityURLs()
+	if len(all) == 0 {
+		return nil, nil
+	}
+	list, err := root.SelectServices(all, s.TimestampAuthorityURLsConfig(), sign.TimestampAuthorityAPIVersions, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	for _, one := range list {
+		chosen = append(chosen, sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{
+			URL: one.URL, Timeout: -1, Transport: s.client.Transport,
+		}))
+	}
+	return chosen, checkServices(list...)
+}
+
+// logs returns the logs, of which an instance with timestamp authorities may have none.
+func (s *services) logs(stamped bool) (chosen []sign.Transparency, err error) {
+	all := s.RekorLogURLs()
+	if len(all) == 0 && stamped {
+		return nil, nil
+	}
+	list, err := root.SelectServices(all, s.RekorLogURLsConfig(), sign.RekorAPIVersions, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	for _, one := range list {
+		log := &sign.RekorOptions{BaseURL: one.URL, Version: one.MajorAPIVersion, Client: rekor1{s.client, one.URL}}
+		if one.MajorAPIVersion >= 2 {
+			if !stamped {
+				return nil, fmt.Errorf("%s vouches for no time, and there is no timestamp authority", one.URL)
 			}
-			if log.ClientV2, err = write.NewWriter(s.URL, tiles.WithTLSConfig(o.TLS), tiles.WithTimeout(serviceTimeout)); err != nil {
+			log.ClientV2, err = write.NewWriter(one.URL, tiles.WithTLSConfig(s.tls), tiles.WithTimeout(serviceTimeout))
+			if err != nil {
 				return nil, err
 			}
 		}
-		chosen.TransparencyLogs = append(chosen.TransparencyLogs, sign.NewRekor(log))
+		chosen = append(chosen, sign.NewRekor(log))
 	}
-	return chosen, nil
+	return chosen, checkServices(list...)
 }
 
 // checkServices checks that services are asked with HTTPS, because of the identity token and of what they answer.

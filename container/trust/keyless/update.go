@@ -62,9 +62,9 @@ type Updated struct {
 	SigningConfig []byte
 }
 
-// Update gets the trusted root of an instance from its TUF repository: the files are signed, with keys that are replaced
-// now and then and that an old root leads to. An error that a repository is to blame for wraps [ErrStale], [ErrOlder] or
-// [ErrForged].
+// Update gets the trusted root of an instance from its TUF repository. The files are signed, with keys that are
+// replaced now and then; an old root leads to those of today. An error that a repository is to blame for wraps
+// [ErrStale], [ErrOlder] or [ErrForged].
 func Update(ctx context.Context, o UpdateOptions) (Updated, error) {
 	if o.Mirror == "" {
 		o.Mirror = DefaultMirror

@@ -43,7 +43,8 @@ func newMirror(t *testing.T) *mirror {
 // publish publishes the files once more, for some time.
 func (m *mirror) publish(good time.Duration) {
 	m.Publish(time.Now().Add(good), map[string][]byte{
-		"trusted_root.json": m.instance.Root().JSON(), "signing_config.v0.2.json": m.instance.SigningConfig("https://a.example"),
+		"trusted_root.json":        m.instance.Root().JSON(),
+		"signing_config.v0.2.json": m.instance.SigningConfig("https://a.example"),
 	})
 }
 
@@ -155,7 +156,7 @@ func TestUpdateRefusesRepositories(t *testing.T) {
 				t.Fatalf("got %+v, %v", got, err)
 			}
 			for _, reason := range []error{keyless.ErrForged, keyless.ErrStale, keyless.ErrOlder, keyless.ErrTrustedRoot} {
-				if errors.Is(err, reason) != (reason == tt.want) {
+				if errors.Is(err, reason) != errors.Is(tt.want, reason) {
 					t.Errorf("got %v, want %v", err, tt.want)
 				}
 			}

@@ -410,7 +410,7 @@ func refused(t *testing.T, v *keyless.Verifier, bundle []byte, want error, allow
 		t.Errorf("it returned %+v", found)
 	}
 	for _, reason := range reasons {
-		if errors.Is(err, reason) != (reason == want) {
+		if errors.Is(err, reason) != errors.Is(want, reason) {
 			t.Errorf("got %v; want %v", err, want)
 		}
 	}
