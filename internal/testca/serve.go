@@ -21,7 +21,7 @@ import (
 	"github.com/digitorus/timestamp"
 )
 
-// Server serves an instance on loopback, with HTTPS.
+// Server serves an instance on loopback, with HTTPS. Config.Handler can be served elsewhere too.
 type Server struct {
 	// URL is the address. The parts of the instance are below /fulcio, /rekor1, /rekor2 and /tsa, and /token is where
 	// GitHub Actions would ask for identity tokens, with the bearer token "request".
@@ -69,11 +69,6 @@ func (a *Authority) Serve(t testing.TB) *Server {
 	t.Cleanup(s.Close)
 	s.URL = s.Server.URL
 	return s
-}
-
-// CA returns the certificate of the server in PEM, for SSL_CERT_FILE.
-func (s *Server) CA() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
 }
 
 // Fail has requests for paths that begin so be answered with a status and a text, so many times. They may be asked

@@ -2,6 +2,7 @@ package keyless
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -86,7 +87,7 @@ func Update(ctx context.Context, o UpdateOptions) (Updated, error) {
 	}
 	files, err := fetchTargets(ctx, o, cache)
 	if err != nil {
-		return Updated{}, fmt.Errorf("updating from %s: %w", o.Mirror, explain(ctx, err))
+		return Updated{}, fmt.Errorf("updating from %s: %w", o.Mirror, explain(ctx, o.CacheDir, err))
 	}
 	return files, nil
 }
@@ -116,8 +117,8 @@ func fetchTargets(ctx context.Context, o UpdateOptions, cache string) (files Upd
 	return files, nil
 }
 
-// explain adds a reason to an error of the TUF client.
-func explain(ctx context.Context, err error) error {
+// explain adds a reason to an error of the TUF client. cache is where the state before is kept, or empty.
+func explain(ctx context.Context, cache string, err error) error {
 	is := func(targets ...error) bool {
 		for _, t := range targets {
 			if errors.Is(err, t) {
@@ -125,6 +126,10 @@ func explain(ctx context.Context, err error) error {
 			}
 		}
 		return false
+	}
+	_, damaged := errors.AsType[*json.SyntaxError](err)
+	if cache != "" && (damaged || is(&metadata.ErrBadVersionNumber{})) {
+		err = fmt.Errorf("%w (what was seen before is in %s)", err, cache)
 	}
 	switch {
 	case ctx.Err() != nil:

@@ -7,6 +7,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -161,6 +162,24 @@ func TestUpdateRefusesRepositories(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestUpdateNamesACacheThatIsDamaged(t *testing.T) {
+	t.Parallel()
+	m := newMirror(t)
+	if _, err := keyless.Update(t.Context(), m.options); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(m.options.CacheDir, "*", "timestamp.json"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("got %q, %v", files, err)
+	}
+	if err := os.WriteFile(files[0], []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keyless.Update(t.Context(), m.options); err == nil || !strings.Contains(err.Error(), m.options.CacheDir) {
+		t.Errorf("got %v", err)
 	}
 }
 
