@@ -137,7 +137,7 @@ func admitted(ctx context.Context, img *oci.Image) tarfmt.ImportOptions {
 	if img.AdmitCommit == nil {
 		return tarfmt.ImportOptions{}
 	}
-	return tarfmt.ImportOptions{Verify: func(commit object.Checksum, data, detached []byte) error {
+	return tarfmt.ImportOptions{Remote: img.Remote, Verify: func(commit object.Checksum, data, detached []byte) error {
 		return img.AdmitCommit(ctx, commit.String(), data, detached)
 	}}
 }

@@ -24,9 +24,9 @@ const (
 // ImportOptions says how an imported commit is verified.
 type ImportOptions struct {
 	// Verify, if not nil, checks the commit's signatures. It is called with the bytes of the commit and of its detached
-	// metadata before anything is written, and makes detached metadata mandatory.
+	// metadata, which are nil if there are none, before anything is written.
 	Verify func(commit object.Checksum, commitBytes, commitMeta []byte) error
-	// Remote is the remote whose keys Verify uses. It appears in messages.
+	// Remote is the remote whose keys Verify uses, or empty. It appears in messages.
 	Remote string
 }
 

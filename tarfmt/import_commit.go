@@ -2,6 +2,7 @@ package tarfmt
 
 import (
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
@@ -22,7 +23,7 @@ func (im *importer) commit(opts ImportOptions) (object.Checksum, error) {
 		return object.Checksum{}, err
 	}
 	if kind != kindCommit {
-		return object.Checksum{}, invalidf("Expected commit object, not %s", kind)
+		return object.Checksum{}, invalidf("Expected commit object, not %s", kind.name())
 	}
 	data, err := im.metadata(e, commit, kind)
 	if err != nil {
@@ -44,10 +45,16 @@ func (im *importer) afterCommit(commit object.Checksum, data []byte, opts Import
 	if err != nil {
 		return err
 	}
-	if opts.Verify != nil && kind != kindCommitMeta {
-		return invalidf("Using remote %s for verification; Expected commitmeta object, not %s", opts.Remote, kind)
-	}
 	if kind != kindCommitMeta {
+		if opts.Verify != nil {
+			if err := opts.Verify(commit, data, nil); err != nil {
+				using := "Verifying ostree commit in tar stream"
+				if opts.Remote != "" {
+					using = fmt.Sprintf("Using remote %s for verification", opts.Remote)
+				}
+				return invalid(err, "%s; Expected commitmeta object, not %s", using, kind.name())
+			}
+		}
 		if err := im.writeCommit(commit, data); err != nil {
 			return err
 		}

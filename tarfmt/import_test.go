@@ -151,13 +151,28 @@ func TestUpstream_SignedImport(t *testing.T) {
 		r := repotest.Init(t, repo.ModeArchive)
 		_, err := importCommit(t.Context(), t, r, stripped, tarfmt.ImportOptions{
 			Remote: "myremote",
-			Verify: func(object.Checksum, []byte, []byte) error { t.Error("there is nothing to verify"); return nil },
+			Verify: func(_ object.Checksum, _, detached []byte) error {
+				if detached != nil {
+					t.Errorf("asked about the detached metadata %x", detached)
+				}
+				return refuse
+			},
 		})
-		if err == nil || !strings.Contains(err.Error(),
-			"Using remote myremote for verification; Expected commitmeta object, not ") {
+		if !errors.Is(err, refuse) || !strings.HasPrefix(err.Error(),
+			"Using remote myremote for verification; Expected commitmeta object, not DirMeta") {
 			t.Errorf("got %v, want that the commitmeta object is missing", err)
 		}
 		wantEmpty(t, r)
+	})
+	t.Run("no metadata needed", func(t *testing.T) {
+		t.Parallel()
+		r := repotest.Init(t, repo.ModeArchive)
+		got, err := importCommit(t.Context(), t, r, stripped, tarfmt.ImportOptions{
+			Verify: func(object.Checksum, []byte, []byte) error { return nil },
+		})
+		if err != nil || got != commit {
+			t.Errorf("got commit %s, %v", got, err)
+		}
 	})
 	t.Run("no key", func(t *testing.T) {
 		t.Parallel()

@@ -22,6 +22,23 @@ const (
 	kindXattrsV0 objectKind = "xattrs"
 )
 
+// name returns the kind as upstream's messages have it.
+func (k objectKind) name() string {
+	switch k {
+	case kindFile:
+		return "File"
+	case kindCommit:
+		return "Commit"
+	case kindCommitMeta:
+		return "CommitMeta"
+	case kindDirTree:
+		return "DirTree"
+	case kindDirMeta:
+		return "DirMeta"
+	}
+	return string(k)
+}
+
 // repoPath returns the part of an entry's path after sysroot/ostree/repo/. Paths are compared by components. A path
 // with a leading "./" or "/" does not match, and its entry is ignored.
 func repoPath(name string) (rest string, ok bool) {

@@ -22,8 +22,8 @@ type Gate interface {
 	Top(ctx context.Context, top oci.Document) error
 	// Member is called with the manifest that was chosen from an index.
 	Member(ctx context.Context, member oci.Document) error
-	// Commit is called with the commit of the image: its id, its bytes and its detached metadata. None of the image's
-	// objects are visible in a repository before it returns.
+	// Commit is called with the commit of the image: its id, its bytes and its detached metadata, which are nil if there
+	// are none. None of the image's objects are visible in a repository before it returns.
 	Commit(ctx context.Context, id string, commit, detached []byte) error
 	// Signatures returns the signatures that were found to be good so far.
 	Signatures() []oci.Signature

@@ -162,7 +162,7 @@ func (o *opener) load(ctx context.Context) (*oci.Image, error) {
 	}
 	img.Name, img.Index = o.ref.Image.String(), index
 	if o.gate != nil {
-		img.AdmitCommit, img.Signatures = o.gate.Commit, o.gate.Signatures
+		img.AdmitCommit, img.Signatures, img.Remote = o.gate.Commit, o.gate.Signatures, o.ref.Signature.Remote
 	}
 	return img, nil
 }

@@ -276,7 +276,7 @@ func (im *importer) admission(ctx context.Context) tarfmt.ImportOptions {
 	if admit == nil {
 		return tarfmt.ImportOptions{}
 	}
-	return tarfmt.ImportOptions{Verify: func(id object.Checksum, data, detached []byte) error {
+	return tarfmt.ImportOptions{Remote: im.p.Image.Remote, Verify: func(id object.Checksum, data, detached []byte) error {
 		return admit(ctx, id.String(), data, detached)
 	}}
 }

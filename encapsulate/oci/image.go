@@ -55,9 +55,11 @@ type Image struct {
 	// Layers are in the order of the manifest, or of the diff-ids if there is no manifest.
 	Layers []Layer
 	// AdmitCommit decides whether the commit in the image may be imported, given its checksum, its bytes and its
-	// detached metadata. It is called before any object of the image becomes visible in a repository. If it is nil,
+	// detached metadata, which are nil if there are none. It is called before any object of the image becomes visible in a repository. If it is nil,
 	// every commit is admitted.
 	AdmitCommit func(ctx context.Context, id string, commit, detached []byte) error
+	// Remote is the remote whose keys AdmitCommit uses, or empty. It is used in messages.
+	Remote string
 	// Signatures returns the signatures that were verified so far: those of the manifest or the index after the image was
 	// opened, and those of the commit after AdmitCommit. If it is nil, nobody asked for any.
 	Signatures func() []Signature
@@ -325,7 +327,7 @@ func (i *Image) CheckLayers() error {
 // registry, which may still have the layers. Closing it closes the other image.
 func (i *Image) WithContentOf(o *Image) *Image {
 	c := *i
-	c.content, c.AdmitCommit = o.content, o.AdmitCommit
+	c.content, c.AdmitCommit, c.Remote = o.content, o.AdmitCommit, o.Remote
 	return &c
 }
 

@@ -42,9 +42,17 @@ func (e *Error) Unwrap() error { return e.Err }
 // Run runs a program and returns its standard output. The error is an [*Error]. The program is killed when the context
 // is done, and the error wraps the cause of that.
 func Run(ctx context.Context, program string, args ...string) ([]byte, error) {
+	return RunInput(ctx, nil, program, args...)
+}
+
+// RunInput is [Run] for a program that reads input from its standard input.
+func RunInput(ctx context.Context, input []byte, program string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, program, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if input != nil {
+		cmd.Stdin = bytes.NewReader(input)
+	}
 	if err := cmd.Run(); err != nil {
 		e := &Error{Command: filepath.Base(program) + " " + args[0], Said: cause(stderr.String()), Err: err}
 		if ctx.Err() != nil {
