@@ -59,6 +59,9 @@ func (k *keyring) check(s signingKey, now time.Time) error {
 	if err := k.revoked(c); err != nil {
 		return err
 	}
+	if err := expired(c.primary, 0, now); err != nil {
+		return err
+	}
 	self := c.self(now)
 	if !self.valid {
 		return fmt.Errorf("%w: the key has no valid self-signature", ErrBadSignature)
