@@ -31,16 +31,22 @@ type FsckOptions struct {
 	VerifyBackRefs bool
 	// AddTombstones leaves tombstones for absent parents.
 	AddTombstones bool
+	// Verify, if not nil, decides whether a commit is signed as it must be. It is called for each commit that is checked,
+	// with its bytes and those of its detached metadata, which are nil if there is none. Whether the bytes hash to the
+	// commit's id is checked apart. A commit that it refuses is a problem, and is neither deleted nor marked.
+	Verify func(ctx context.Context, commit object.Checksum, data, detached []byte) error
 }
 
 // FsckProblem is one problem that a check found.
 type FsckProblem struct {
-	// Object is zero for problems of refs.
+	// Object is zero for problems of refs and of signatures.
 	Object object.Name
 	// Ref is the ref that has the problem, or empty.
 	Ref string
 	// Missing is whether the object is absent; otherwise it is corrupt.
 	Missing bool
+	// Unsigned is whether the problem is that [FsckOptions].Verify refused the only one of Commits.
+	Unsigned bool
 	// Commits are the commits that need the object, sorted.
 	Commits []object.Checksum
 	Err     error
@@ -114,6 +120,9 @@ func (f *fsck) run(ctx context.Context) error {
 	if err := f.findCommits(ctx); err != nil || f.stop() {
 		return err
 	}
+	if err := f.signatures(ctx); err != nil || f.stop() {
+		return err
+	}
 	objects := f.objects(ctx)
 	if err := ctx.Err(); err != nil {
 		return err
@@ -181,6 +190,35 @@ func (f *fsck) findCommits(ctx context.Context) error {
 		}
 	}
 	f.report.Commits = len(f.commits)
+	return nil
+}
+
+// signatures asks about the signatures of each commit.
+func (f *fsck) signatures(ctx context.Context) error {
+	if f.opts.Verify == nil {
+		return nil
+	}
+	for _, c := range f.commits {
+		data, err := f.repo.Metadata(ctx, object.Name{Checksum: c, Type: object.TypeCommit})
+		if err != nil {
+			continue // The check of the commit itself reports what is wrong with it.
+		}
+		detached, err := f.repo.Metadata(ctx, object.Name{Checksum: c, Type: object.TypeCommitMeta})
+		if err == nil || isMissing(err) {
+			err = f.opts.Verify(ctx, c, data, detached)
+		}
+		if err == nil {
+			continue
+		}
+		if e := ctx.Err(); e != nil {
+			return e
+		}
+		f.report.Problems = append(f.report.Problems,
+			FsckProblem{Unsigned: true, Commits: []object.Checksum{c}, Err: fmt.Errorf("commit %s: %w", c, err)})
+		if f.stop() {
+			return nil
+		}
+	}
 	return nil
 }
 
@@ -327,7 +365,7 @@ func (f *fsck) attribute(ctx context.Context) {
 	if len(problems) == 0 {
 		return
 	}
-	slices.SortFunc(problems, func(a, b FsckProblem) int {
+	slices.SortStableFunc(problems, func(a, b FsckProblem) int {
 		return cmp.Or(a.Object.Checksum.Compare(b.Object.Checksum), cmp.Compare(a.Object.Type, b.Object.Type))
 	})
 	for _, c := range f.commits {

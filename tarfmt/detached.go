@@ -56,6 +56,67 @@ func ReplaceDetached(ctx context.Context, w io.Writer, r io.Reader, detached []b
 	return c.rest()
 }
 
+// SignedCommit is a commit in a stream.
+type SignedCommit struct {
+	ID object.Checksum
+	// Commit is the bytes of the commit, and Detached those of its detached metadata, nil if there are none.
+	Commit, Detached []byte
+}
+
+// ReadCommit returns the commit in a stream, as [ExportCommit] and [ExportFinal] write it. It checks that the commit has
+// the hash that is its name. It reads to the end of the archive.
+func ReadCommit(ctx context.Context, r io.Reader) (*SignedCommit, error) {
+	t := newTarReader(ctxio.Reader(ctx, r))
+	e, err := t.next()
+	for err == nil && !holds(e, kindCommit) {
+		e, err = t.next()
+	}
+	if errors.Is(err, io.EOF) {
+		return nil, invalidf("Missing commit object")
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := &SignedCommit{}
+	if c.ID, c.Commit, err = t.object(e); err != nil {
+		return nil, err
+	}
+	if actual := object.HashMetadata(c.Commit); actual != c.ID {
+		name := object.Name{Checksum: c.ID, Type: object.TypeCommit}
+		return nil, invalid(&object.CorruptError{Name: name, Actual: actual}, "object %s", name)
+	}
+	if e, err = t.next(); err == nil && holds(e, kindCommitMeta) {
+		var of object.Checksum
+		if of, c.Detached, err = t.object(e); err == nil && of != c.ID {
+			err = invalidf("Expected commitmeta checksum %s, found %s", c.ID, of)
+		}
+	}
+	for err == nil {
+		_, err = t.next()
+	}
+	if !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return c, nil
+}
+
+// holds reports whether an entry is a file with an object of a kind.
+func holds(e *entry, kind objectKind) bool {
+	return isRegular(e.typ) && strings.HasSuffix(e.path, "."+string(kind))
+}
+
+// object reads a metadata object.
+func (t *tarReader) object(e *entry) (id object.Checksum, data []byte, err error) {
+	if id, _, err = parseObjectPath(e.path); err != nil {
+		return id, nil, err
+	}
+	if e.size > maxMetadataSize {
+		return id, nil, invalidf("object of size %d exceeds %d bytes", e.size, maxMetadataSize)
+	}
+	data, err = t.all()
+	return id, data, err
+}
+
 // copier reads the entries of a stream and passes on the bytes that they came from.
 type copier struct {
 	w    io.Writer
@@ -131,7 +192,7 @@ func (c *copier) untilCommit() (object.Checksum, error) {
 		if err := c.finish(true); err != nil {
 			return object.Checksum{}, err
 		}
-		if isRegular(e.typ) && strings.HasSuffix(e.path, "."+string(kindCommit)) {
+		if holds(e, kindCommit) {
 			commit, _, err := parseObjectPath(e.path)
 			return commit, err
 		}

@@ -53,6 +53,7 @@ var operands = map[string][]completion{
 	"repo refs":                                 {refs},
 	"repo rev-parse":                            {refs},
 	"repo show":                                 {refs},
+	"repo sign":                                 {refs, nothing},
 	"tar export":                                {refs},
 	"tar import":                                {files},
 }
@@ -77,7 +78,9 @@ var values = map[string]completion{
 	"update-interval": words("daily", "weekly", "biweekly", "monthly", "quarterly", "yearly"),
 	"additional-tag":  nothing, "image": nothing, "imgref": ostreeImages, "karg": nothing, "ostree-remote": nothing,
 	"stateroot": nothing, "sysroot": dirs, "target-imgref": ostreeImages,
-	"transport":         words("registry", "oci", "oci-archive", "dir", "docker-archive", "containers-storage"),
+	"transport":   words("registry", "oci", "oci-archive", "dir", "docker-archive", "containers-storage"),
+	"gpg-homedir": dirs, "gpg-sign": nothing, "keys-dir": dirs, "keys-file": files, "sign-from-file": files,
+	"sign-type":         words("ed25519", "spki"),
 	"write-commitid-to": files, "src": images, "root": dirs, "dest": images, "write-result-to": files,
 	"var": words("keep", "drop"), "write-ref": refs,
 	"identity": nothing, "identity-expression": nothing, "key": files, "lookaside": nothing, "name": nothing,

@@ -26,6 +26,7 @@ type encapsulateFlags struct {
 	asJSON, checkPrior    bool
 	registry              access.Options
 	image                 imageFlags
+	signing               signFlags
 }
 
 func newEncapsulateCommand(a *app) *cobra.Command {
@@ -42,6 +43,9 @@ The content is split into layers by the packages that own it, so that an update 
 label of the image records the plan. While IMGREF names the image of the last build, or --prior does,
 layers whose content did not change are neither made nor sent again. If no packages are found, the
 commit becomes a single layer. With --contentmeta the content is split as that file says.
+
+With --sign-from-file or --gpg-sign, the commit in the image also has new signatures; the repository is
+not changed. To sign it there, use 'ostree-ext repo sign': its signatures become part of the image too.
 
 ` + aboutStdout,
 		Example: `  ostree-ext container encapsulate --repo=repo exampleos/x86_64/stable docker://registry.example/os:latest
@@ -60,7 +64,8 @@ commit becomes a single layer. With --contentmeta the content is split as that f
 				}
 				return err
 			}
-			if err := a.checkFetch(cmd.Flags(), &f.registry, args[1], o.Prior); err != nil {
+			if err := errors.Join(f.signing.check(cmd.Flags()),
+				a.checkFetch(cmd.Flags(), &f.registry, args[1], o.Prior)); err != nil {
 				return err
 			}
 			if err := errors.Join(a.checkOutputs(cmd.Flags(), ref, f.digestFile), checkNames(ref, f.names)); err != nil {
@@ -77,6 +82,7 @@ commit becomes a single layer. With --contentmeta the content is split as that f
 		"`KEY` of the commit's metadata to make a label of, if it exists")
 	fs.String("contentmeta", "", "`FILE` that maps content to layers; - is standard input")
 	f.image.add(fs)
+	f.signing.add(fs)
 	addChunkFlags(fs, atDestination)
 	addCheckPrior(fs, &f.checkPrior)
 	authFileFlag(a, fs, &f.registry)
@@ -112,8 +118,11 @@ func (a *app) encapsulate(
 	cmd *cobra.Command, r *repo.Repo, revision string, ref imgref.ImageReference, o *request.Options, f *encapsulateFlags,
 ) (err error) {
 	ctx := cmd.Context()
-	in := request.Opened{Source: r}
+	in := request.Opened{}
 	if in.Commit, err = r.ResolveRev(revision); err != nil {
+		return err
+	}
+	if in.Source, err = f.signing.signed(ctx, r, in.Commit); err != nil {
 		return err
 	}
 	opts := plan.Options{}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,22 +12,30 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/store"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
+	"github.com/ostree-ext/ostree-ext-go/repo/sign"
 )
 
 func newImageDetachedCommand(a *app) *cobra.Command {
 	var from, to string
 	var registry access.Options
+	var signing signFlags
 	c := &cobra.Command{
 		Use:   "replace-detached-metadata --src=IMGREF --dest=DESTINATION [FILE]",
 		Short: "Copy the image of a commit with other detached metadata, such as signatures",
 		Long: `Copies the image of a commit. In the copy, the detached metadata of the commit are those in the file, a
 GVariant of the type a{sv} as in an OSTree repository, or none without a file. Only the layer with the
-commit is made again; its compression stays. All other layers, labels and annotations are kept.`,
+commit is made again; its compression stays. All other layers, labels and annotations are kept.
+
+With --sign-from-file or --gpg-sign, new signatures are added to the metadata in the file. Without a file
+they are added to those in the image, and an older signature by the same key is replaced. Source and
+destination may be the same image.`,
 		Example: `  ostree-ext container image replace-detached-metadata --src=docker://registry.example/os:build \
-      --dest=docker://registry.example/os:signed signatures.commitmeta`,
+      --dest=docker://registry.example/os:signed signatures.commitmeta
+  ostree-ext container image replace-detached-metadata --sign-from-file=secret.key \
+      --src=docker://registry.example/os:signed --dest=docker://registry.example/os:signed`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.checkFetch(cmd.Flags(), &registry, from, to); err != nil {
+			if err := errors.Join(signing.check(cmd.Flags()), a.checkFetch(cmd.Flags(), &registry, from, to)); err != nil {
 				return err
 			}
 			src, err := parseImageReference("--src", from)
@@ -45,8 +55,20 @@ commit is made again; its compression stays. All other layers, labels and annota
 					return err
 				}
 			}
+			signers, err := signing.signers()
+			if err != nil {
+				return err
+			}
 			show := a.newProgress()
 			opts := store.DetachedOptions{Progress: show.event}
+			if len(signers) > 0 {
+				opts.Change = func(ctx context.Context, commit, old []byte) ([]byte, error) {
+					if len(args) > 0 {
+						old = detached
+					}
+					return sign.Sign(ctx, commit, old, signers...)
+				}
+			}
 			opts.Source.Registry, opts.Dest.Registry, opts.Dest.Stdout = registry, registry, a.out
 			d, err := store.ReplaceDetached(cmd.Context(), src, dest, detached, opts)
 			show.stop()
@@ -63,6 +85,7 @@ commit is made again; its compression stays. All other layers, labels and annota
 	c.Flags().StringVar(&from, "src", "", "the image to copy, an `IMGREF`")
 	c.Flags().StringVar(&to, "dest", "", "where to write it, an `IMGREF`")
 	fetchFlags(a, c.Flags(), &registry)
+	signing.add(c.Flags())
 	required(c, "src", "dest")
 	return c
 }

@@ -20,7 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(testhome.Tests{M: m}, map[string]func(){"ostree-ext": main, "evmctl": evmctl})
+	testscript.Main(testhome.Tests{M: m}, map[string]func(){"ostree-ext": main, "evmctl": evmctl, "gpg": gpg})
 }
 
 // evmctl is a program that signs each file with the same signature.

@@ -14,8 +14,8 @@ import (
 func newRepoCommand(a *app) *cobra.Command {
 	return group("repo", "OSTree repositories",
 		newRepoInitCommand(a), newRepoCommitCommand(a), newRepoLsCommand(a), newRepoShowCommand(a), newRepoRevParseCommand(a),
-		newRepoRefsCommand(a), newRepoCheckoutCommand(a), newRepoPullLocalCommand(a), newRepoFsckCommand(a),
-		newRepoPruneCommand(a))
+		newRepoRefsCommand(a), newRepoCheckoutCommand(a), newRepoPullLocalCommand(a), newRepoSignCommand(a),
+		newRepoFsckCommand(a), newRepoPruneCommand(a))
 }
 
 // repoFlag adds --repo. The default is OSTREE_REPO, as for the ostree program.

@@ -33,6 +33,9 @@ func (a *app) printFsck(ctx context.Context, r *repo.Repo, report repo.FsckRepor
 		if !asJSON {
 			fmt.Fprintln(a.err, printable.Line(p.String()))
 		}
+		if p.Unsigned {
+			continue // the image cannot be put right by fetching it again
+		}
 		for _, image := range needing[i] {
 			c.Images = append(c.Images, image.String())
 			if !asJSON {

@@ -138,16 +138,33 @@ Files are hard links into the repository if its mode allows that: do not change 
 func newRepoPullLocalCommand(a *app) *cobra.Command {
 	var path, remote string
 	var opts repo.PullOptions
+	var verify verifyFlags
 	c := &cobra.Command{
 		Use:   "pull-local --repo=REPO SOURCE [REF | COMMIT]...",
 		Short: "Copy commits from a repository on this machine",
 		Long: `Copies refs or commits from the repository SOURCE, by default all its refs. Objects are hard-linked if
-both repositories allow it.`,
-		Example: "  ostree-ext repo pull-local --repo=host build exampleos/x86_64/stable",
-		Args:    cobra.MinimumNArgs(1),
+both repositories allow it.
+
+With --gpg-verify, --sign-verify or both, each commit must have a good signature of that kind, by a key
+of the remote: nothing is written before all were verified. Its configuration is that in the repository
+DIR, and also tells which types of signatures --sign-verify accepts. A signature covers the files only if
+they match the commit, so these options imply --untrusted.`,
+		Example: `  ostree-ext repo pull-local --repo=host build exampleos/x86_64/stable
+  ostree-ext repo pull-local --repo=host --remote=exampleos --sign-verify build exampleos/x86_64/stable`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.Remote = remote
+			if verify.kinds() != 0 && remote == "" {
+				return usagef("--gpg-verify and --sign-verify need the keys of a remote: name it with --remote")
+			}
 			return withRepo(path, func(r *repo.Repo) (err error) {
+				if verify.kinds() != 0 {
+					v, err := verify.verifier(r, remote)
+					if err != nil {
+						return err
+					}
+					opts.Verify, opts.Untrusted = verifies(v), true
+				}
 				src, err := openRepo("SOURCE", args[0])
 				if err != nil {
 					return err
@@ -163,20 +180,33 @@ both repositories allow it.`,
 	fs.StringVar(&remote, "remote", "", "write the refs as those of remote `NAME`")
 	fs.IntVar(&opts.Depth, "depth", 0, "also copy `N` ancestors of each commit; -1 for all (default 0)")
 	fs.BoolVar(&opts.Untrusted, "untrusted", false, "check the checksum of every object")
+	verify.add(fs)
 	return c
 }
 
 func newRepoFsckCommand(a *app) *cobra.Command {
-	var path string
+	var path, remote string
 	var opts repo.FsckOptions
+	var verify verifyFlags
 	var asJSON bool
 	c := &cobra.Command{
-		Use:     "fsck --repo=REPO",
-		Short:   "Check every object of every commit",
-		Example: "  ostree-ext repo fsck --repo=repo --all",
+		Use:   "fsck --repo=REPO",
+		Short: "Check every object of every commit",
+		Long: `Reads and hashes every object of every commit that is not marked as partial.
+
+With --gpg-verify, --sign-verify or both, each of these commits must also have a good signature of that
+kind. Keys are those of the system and, for GPG, those of all remotes. With --remote they are those of
+the remote, and only commits count that its refs lead to.`,
+		Example: `  ostree-ext repo fsck --repo=repo --all`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if remote != "" && verify.kinds() == 0 {
+				return usagef("--remote is for --gpg-verify and --sign-verify")
+			}
 			return withRepo(path, func(r *repo.Repo) error {
+				if err := verify.fsck(cmd.Context(), r, remote, &opts); err != nil {
+					return err
+				}
 				report, err := r.Fsck(cmd.Context(), opts)
 				if err != nil && !errors.Is(err, repo.ErrRepositoryCorrupt) {
 					return err
@@ -195,6 +225,8 @@ func newRepoFsckCommand(a *app) *cobra.Command {
 	fs.BoolVar(&opts.VerifyBindings, "verify-bindings", false, "check that commits are bound to the refs that name them")
 	fs.BoolVar(&opts.VerifyBackRefs, "verify-back-refs", false, "check that the refs that commits are bound to exist")
 	fs.BoolVar(&opts.AddTombstones, "add-tombstones", false, "write tombstones for parents that are missing")
+	verify.add(fs)
+	fs.StringVar(&remote, "remote", "", "verify with the keys of remote `NAME`, and only its commits")
 	fs.BoolVar(&asJSON, "json", false, "print a JSON object")
 	return c
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-ext/ostree-ext-go/container"
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
@@ -24,12 +25,16 @@ type DetachedOptions struct {
 	// Source and Dest have the options for reading and writing the image.
 	Source source.Options
 	Dest   dest.Options
+	// Change, if not nil, returns the new detached metadata, given the bytes of the commit, whose hash was checked, and
+	// the metadata in the image, which are nil if there are none. The layer that they are in is then read twice, since it
+	// must be checked to the end before anything in it is signed.
+	Change func(ctx context.Context, commit, detached []byte) ([]byte, error)
 	// Progress receives one event at a time. It must not block for long.
 	Progress func(progress.Event)
 }
 
 // ReplaceDetached copies the image of a commit with other detached metadata of the commit, such as signatures: the
-// bytes of an a{sv}, or nil for none. The layer of the commit is made again with the same compression. Other layers
+// bytes of an a{sv}, or nil for none. With opts.Change, it is that function which makes them. The layer of the commit is made again with the same compression. Other layers
 // stay as they are, as does everything in manifest and configuration that does not depend on that layer. It returns the
 // digest of the new manifest.
 //
@@ -50,6 +55,11 @@ func ReplaceDetached(
 	}
 	if err := img.CheckLayers(); err != nil {
 		return "", fail(err)
+	}
+	if opts.Change != nil {
+		if detached, err = changed(ctx, img, layers, opts.Change); err != nil {
+			return "", fail(err)
+		}
 	}
 	specs := make([]encapsulate.LayerSpec, len(img.Layers))
 	for i := range img.Layers {
@@ -77,6 +87,25 @@ func ReplaceDetached(
 		return "", fail(err)
 	}
 	return d, nil
+}
+
+// changed returns what change makes of the detached metadata in an image.
+func changed(
+	ctx context.Context, img *oci.Image, layers *oci.CommitLayers,
+	change func(ctx context.Context, commit, detached []byte) ([]byte, error),
+) ([]byte, error) {
+	var c *tarfmt.SignedCommit
+	err := img.ReadLayer(ctx, layers.Commit, oci.ReadOptions{}, func(r io.Reader) (err error) {
+		c, err = tarfmt.ReadCommit(ctx, r)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("layer %s: %w", layers.Commit.Descriptor.Digest, err)
+	}
+	if label, ok := img.Config.Labels[oci.LabelCommit]; ok && label != c.ID.String() {
+		return nil, &container.CommitMismatchError{Label: label, Actual: c.ID}
+	}
+	return change(ctx, c.Commit, c.Detached)
 }
 
 // compressionOf returns the compression of a layer.

@@ -15,14 +15,12 @@ import (
 
 // ForLocal returns the verifier for commits of a repository that are not attributed to a remote. opts.Demand says which
 // kinds of signatures are demanded. GPG keys are those in the files *.gpg of the repository and in the system's
-// keyrings, keys of other engines the system's. home, if not empty, is a directory of GnuPG whose keys count instead.
-//
-// If home is given and gpg is not installed, the error wraps a [*hosttool.MissingError].
-func ForLocal(ctx context.Context, r *repo.Repo, home string, opts Options) (*Verifier, error) {
+// keyrings, keys of other engines the system's.
+func ForLocal(r *repo.Repo, opts Options) (*Verifier, error) {
 	v := &Verifier{wanted: "one of type ed25519 or spki is needed"}
 	if opts.Demand&GPGKind != 0 {
 		v.gpg = &gpgVerifier{now: opts.clock()}
-		if err := v.gpg.addLocal(ctx, r, home, &opts); err != nil {
+		if err := v.gpg.addLocal(r, &opts); err != nil {
 			return nil, err
 		}
 	}
@@ -42,16 +40,37 @@ func ForLocal(ctx context.Context, r *repo.Repo, home string, opts Options) (*Ve
 	return v, nil
 }
 
-// addLocal adds the keys for commits without a remote.
-func (v *gpgVerifier) addLocal(ctx context.Context, r *repo.Repo, home string, opts *Options) error {
-	if home != "" {
-		v.hint = "import the key of the publisher there, with 'gpg --import'"
-		data, err := exportKeys(ctx, home)
-		if err == nil {
-			v.add(home, data)
+// ForGPG returns a verifier that demands a GPG signature by one of the keys that ids mean: fingerprints, ends of them
+// with at least 16 digits, or user ids that gpg knows. Without any, every key counts. The keys are those of [ForLocal],
+// or, if home is not empty, all in that directory of GnuPG.
+//
+// If gpg is needed and not installed, the error wraps a [*hosttool.MissingError].
+func ForGPG(ctx context.Context, r *repo.Repo, ids []string, home string, opts Options) (*Verifier, error) {
+	v := &gpgVerifier{now: opts.clock()}
+	for _, id := range ids {
+		known := []string{id}
+		if !isKeyID(id) {
+			var err error
+			if known, err = gpgKeyIDs(ctx, home, id); err != nil {
+				return nil, fmt.Errorf("GPG key %s: %w", id, err)
+			}
 		}
-		return err
+		v.only = append(v.only, known...)
 	}
+	if home == "" {
+		return &Verifier{gpg: v}, v.addLocal(r, &opts)
+	}
+	v.hint = "import the key of the publisher there, with 'gpg --import'"
+	data, err := exportKeys(ctx, home)
+	if err != nil {
+		return nil, err
+	}
+	v.add(home, data)
+	return &Verifier{gpg: v}, nil
+}
+
+// addLocal adds the keys for commits without a remote.
+func (v *gpgVerifier) addLocal(r *repo.Repo, opts *Options) error {
 	v.hint = "put the key of the publisher into a file *.gpg of the repository"
 	if err := v.addKeyrings(r.Path()); err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -150,7 +149,7 @@ type Keys struct {
 	Dir string
 }
 
-// ForKeys returns a verifier that demands a signature by one of the given keys. For keys of GPG see [ForLocal]. Errors
+// ForKeys returns a verifier that demands a signature by one of the given keys. For keys of GPG see [ForGPG]. Errors
 // wrap [ErrConfig], except those about reading files.
 func ForKeys(k Keys, opts Options) (*Verifier, error) {
 	e, err := findEngine(k.Engine, opts.getenv)
@@ -192,16 +191,4 @@ func (s *keySet) addDirs(dirs []string, trusted bool) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// OnlyGPG restricts a verifier to GPG signatures by certain keys, given by their fingerprints, or ends of them with at
-// least 16 digits. None restricts nothing.
-func (v *Verifier) OnlyGPG(keys ...string) *Verifier {
-	if v.gpg == nil || len(keys) == 0 {
-		return v
-	}
-	restricted, gpg := *v, *v.gpg
-	gpg.only = slices.Clone(keys)
-	restricted.gpg = &gpg
-	return &restricted
 }
