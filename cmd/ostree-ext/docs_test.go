@@ -124,6 +124,8 @@ func whatWasThere(command string) string {
 	const repo = "ostree-ext repo init --repo=repo --mode=bare-user\n" +
 		"for b in exampleos/x86_64/stable os/stable; do for i in 1 2 3; do\n" +
 		"ostree-ext repo commit --repo=repo --branch=$b --add-metadata-string=version=$i rootfs; done; done\n"
+	const keys = "echo AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQGKiOPddAnxlf1S2y08ul1yymcJvx2UEhvzdIgBtA9vXA== " +
+		">secret.key\necho iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w= >public.key\n"
 	const encapsulate = repo + "ostree-ext container encapsulate -q --repo=repo os/stable "
 	switch command {
 	case "ostree-ext":
@@ -154,7 +156,7 @@ func whatWasThere(command string) string {
 		}
 		return script
 	case "ostree-ext container image replace-detached-metadata":
-		return encapsulate + "docker://registry.example/os:build\n: >signatures.commitmeta"
+		return keys + encapsulate + "docker://registry.example/os:build\n: >signatures.commitmeta"
 	case "ostree-ext chunks plan":
 		return repo + `echo '[{"identifier": "a", "size": 1, "change_frequency": 1}]' | gzip >packages.json.gz`
 	case "ostree-ext container trust init":
@@ -163,7 +165,11 @@ func whatWasThere(command string) string {
 	case "ostree-ext repo init", "ostree-ext container trust update":
 		return "true"
 	case "ostree-ext repo pull-local":
-		return repo + "mv repo build\nostree-ext repo init --repo=host --mode=bare-user"
+		return keys + repo + "ostree-ext repo sign --repo=repo --keys-file=secret.key exampleos/x86_64/stable\n" +
+			"mv repo build\nostree-ext repo init --repo=host --mode=bare-user\n" +
+			`printf '[remote "exampleos"]\nverification-ed25519-file=public.key\n' >>host/config`
+	case "ostree-ext repo sign":
+		return keys + repo
 	case "ostree-ext repo refs":
 		return repo
 	case "ostree-ext repo checkout":

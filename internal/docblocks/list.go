@@ -49,5 +49,11 @@ var list = []entry{
 	{"docs/hosts.md", "ostree admin ", "", host},
 	{"docs/hosts.md", "ostree-ext repo fsck", "", host},
 	{"docs/hosts.md", "from: ", "", "it is what a command prints"},
+	{"docs/signatures.md", "openssl genpkey", Peers, ""},
+	{"docs/signatures.md", "der() {", Peers, ""},
+	{"docs/signatures.md", "ostree-ext repo sign", Peers, ""},
+	{"docs/signatures.md", "ostree-ext container ", Peers, ""},
+	{"docs/signatures.md", "[remote ", "", "TestTheDocumentedRemoteIsUnderstood in repo/sign reads it"},
+	{"docs/signatures.md", "ostree-ext repo pull-local", "", "signed-pull.txtar in cmd/ostree-ext runs such commands"},
 	{"docs/testing.md", "make quick", "", "CI runs the commands that matter: .ci/run"},
 }

@@ -1,6 +1,7 @@
 package sign_test
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -454,5 +455,32 @@ func TestAKeyringThatCannotBeReadIsNamed(t *testing.T) {
 		if _, err := s.verify(t, metadata); !errors.Is(err, sign.ErrNoKey) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want that it says %q", what, err, c.says)
 		}
+	}
+}
+
+// TestTheDocumentedRemoteIsUnderstood checks the example of a configuration in docs/signatures.md.
+func TestTheDocumentedRemoteIsUnderstood(t *testing.T) {
+	t.Parallel()
+	doc, err := os.ReadFile("../../docs/signatures.md")
+	must(t, err)
+	_, example, ok := strings.Cut(string(doc), "    [remote \"exampleos\"]\n")
+	example, _, end := strings.Cut(example, "\n\n")
+	if !ok || !end {
+		t.Fatal("the example is not there")
+	}
+	s := newSystem(t)
+	s.set(t, gpgRemote, strings.ReplaceAll(strings.ReplaceAll(example, "    ", ""), "=/etc/", "="+s.root+"/etc/"))
+	all := ours()
+	s.file(t, "etc/ostree/exampleos.pem", all["spki p256"].publicPEM)
+	seed := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, ed25519.SeedSize))
+	for what, k := range map[string]pair{
+		"spki": all["spki p256"], "ed25519": {engine: sign.Ed25519, secret: encode(seed)},
+	} {
+		if _, err := s.verify(t, signed(t, k)); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := s.verify(t, signed(t, theirs()["spki p256"])); !errors.Is(err, sign.ErrBadSignature) {
+		t.Errorf("another key: %v", err)
 	}
 }
