@@ -280,3 +280,33 @@ func TestThousandsOfSignaturesAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestSignaturesOfGnuPG checks the files in testdata, which GnuPG made.
+func TestSignaturesOfGnuPG(t *testing.T) {
+	t.Parallel()
+	alice, bob := read(t, "alice.gpg"), read(t, "bob.asc")
+	for _, c := range []struct {
+		sig  string
+		keys []byte
+		good string
+		err  error
+	}{
+		{"alice.sig", alice, "gpg C579286D557538B50E718EA360EFD91E17195385 Alice <alice@example.com>", nil},
+		{"bob.sig", bob, "gpg 2FB2C6D87E322DB14C53774BB7DAD9747DF1E193 Bob <bob@example.com>", nil},
+		{"eve.sig", alice, "", sign.ErrNoKey},
+		{"alice.sig", read(t, "alice.rev.asc"), "", sign.ErrNoKey},
+	} {
+		s := newSystem(t).set(t, gpgRemote).file(t, "ostree/repo/os.trustedkeys.gpg", c.keys)
+		list, err := s.verify(t, detached(t, gpgsigs, read(t, c.sig)))
+		if !errors.Is(err, c.err) || signers(list) != c.good {
+			t.Errorf("%s: signed by %q, %v; want %q, %v", c.sig, signers(list), err, c.good, c.err)
+		}
+	}
+	keys := t.TempDir()
+	write(t, keys+"/alice", alice)
+	write(t, keys+"/revocation", read(t, "alice.rev.asc"))
+	s := newSystem(t).set(t, gpgRemote, "gpgkeypath="+keys)
+	if _, err := s.verify(t, detached(t, gpgsigs, read(t, "alice.sig"))); !errors.Is(err, sign.ErrRevokedKey) {
+		t.Errorf("with a certificate of revocation: %v", err)
+	}
+}

@@ -157,8 +157,11 @@ func addSignatures(commit, detached []byte, list []made) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		same := func(sig []byte) bool { return new.by.same(commit, new.sig, sig) }
-		if m, err = m.with(new.by.key, added(old, new.sig, same)); err != nil {
+		list := added(old, new.sig, func(sig []byte) bool { return new.by.same(commit, new.sig, sig) })
+		if len(list) > maxSignatures {
+			return nil, fmt.Errorf("%s: %w: delete some first", new.by.key, errTooMany)
+		}
+		if m, err = m.with(new.by.key, list); err != nil {
 			return nil, err
 		}
 	}
