@@ -101,8 +101,8 @@ func signedRepo(t *testing.T, dir string) *repo.Repo {
 	return r
 }
 
-// knownTexts returns the texts of refusals that people know. Remotes that demand nothing, or do not exist, refuse earlier
-// than upstream's program, before the image is read.
+// knownTexts returns the texts of refusals that people know. Remotes that demand nothing, or do not exist, refuse
+// earlier than upstream's program, before the image is read.
 func knownTexts(t *testing.T, dir string) (texts []string) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(dir, "messages.txt"))

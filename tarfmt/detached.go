@@ -63,8 +63,8 @@ type SignedCommit struct {
 	Commit, Detached []byte
 }
 
-// ReadCommit returns the commit in a stream, as [ExportCommit] and [ExportFinal] write it. It checks that the commit has
-// the hash that is its name. It reads to the end of the archive.
+// ReadCommit returns the commit in a stream, as [ExportCommit] and [ExportFinal] write it. It checks that the commit
+// has the hash that is its name. It reads to the end of the archive.
 func ReadCommit(ctx context.Context, r io.Reader) (*SignedCommit, error) {
 	t := newTarReader(ctxio.Reader(ctx, r))
 	e, err := t.next()

@@ -111,3 +111,44 @@ func TestDetachedMetadataOfInvalidStreamsAreNotReplaced(t *testing.T) {
 		t.Errorf("writing: %v", err)
 	}
 }
+
+func TestTheCommitOfAStreamIsReadAndChecked(t *testing.T) {
+	t.Parallel()
+	src, commit := exampleOS(t)
+	plain := exportFinal(t, src, commit, nil, false)
+	attachNote(src, commit)
+	noted := exportFinal(t, src, commit, nil, false)
+	for what, c := range map[string]struct{ stream, detached []byte }{
+		"without detached metadata": {plain, nil},
+		"with detached metadata":    {noted, src.metadata[object.Name{Checksum: commit, Type: object.TypeCommitMeta}]},
+	} {
+		got, err := tarfmt.ReadCommit(t.Context(), bytes.NewReader(c.stream))
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+			continue
+		}
+		if got.ID != commit || object.HashMetadata(got.Commit) != commit || !bytes.Equal(got.Detached, c.detached) {
+			t.Errorf("%s: got commit %s with %x", what, got.ID, got.Detached)
+		}
+	}
+	data := src.metadata[object.Name{Checksum: commit, Type: object.TypeCommit}]
+	at := bytes.Index(plain, data)
+	changed := bytes.Clone(plain)
+	changed[at+len(data)-1] ^= 1
+	for what, c := range map[string]struct {
+		stream []byte
+		want   error
+	}{
+		"no commit":      {exportChunk(t, src, commit, nil, false), tarfmt.ErrInvalidStream},
+		"nothing":        {nil, tarfmt.ErrInvalidStream},
+		"cut in it":      {plain[:at+10], tarfmt.ErrInvalidStream},
+		"cut behind it":  {plain[:len(plain)-len(plain)%512-3000], tarfmt.ErrInvalidStream},
+		"another commit": {changed, object.ErrCorrupt},
+		"in the next file": {bytes.ReplaceAll(noted, []byte(commit.String()[2:]+".commitmeta"),
+			[]byte(strings.Repeat("0", 62)+".commitmeta")), tarfmt.ErrInvalidStream},
+	} {
+		if got, err := tarfmt.ReadCommit(t.Context(), bytes.NewReader(c.stream)); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, %v; want %v", what, got, err, c.want)
+		}
+	}
+}

@@ -1,8 +1,12 @@
 package store_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -22,6 +26,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/testreg"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
 )
 
@@ -194,6 +199,53 @@ func TestDetachedMetadataBelowADerivedLayerAreReplaced(t *testing.T) {
 	res := importNow(t, r, imgref.Unverified(to), store.ImportOptions{})
 	if content := read(t, r, res.Commit, "/usr/share/x"); content != "x" {
 		t.Errorf("the file of the derived layer is %q", content)
+	}
+}
+
+// TestACommitIsSignedOnlyIfItsLayerIsWhatTheManifestSays checks that nothing is handed to a signer that is not the
+// commit of the image.
+func TestACommitIsSignedOnlyIfItsLayerIsWhatTheManifestSays(t *testing.T) {
+	from := example(t, true, encapsulate.Options{})
+	noted := replaceDetached(t, from, note())
+	to := imgref.ImageReference{Transport: imgref.OCIDir, Name: t.TempDir()}
+	var asked [][]byte
+	opts := store.DetachedOptions{Change: func(_ context.Context, commit, detached []byte) ([]byte, error) {
+		if object.HashMetadata(commit).String() != repotest.ExampleCommit {
+			t.Errorf("asked to sign %x", commit)
+		}
+		asked = append(asked, detached)
+		return note(), nil
+	}}
+	for _, src := range []imgref.ImageReference{from, noted} {
+		if _, err := store.ReplaceDetached(t.Context(), src, to, nil, opts); err != nil {
+			t.Fatal(err)
+		}
+		if id := opened(t, to).Layers[0].DiffID.String(); id != opened(t, noted).Layers[0].DiffID.String() {
+			t.Errorf("the first layer has the diff-id %s", id)
+		}
+	}
+	if diff := cmp.Diff([][]byte{nil, note()}, asked); diff != "" {
+		t.Errorf("metadata of the images (-want +got):\n%s", diff)
+	}
+	asked = nil
+	blob := filepath.Join(from.Name, "blobs/sha256", opened(t, from).Layers[0].Descriptor.Digest.Encoded())
+	data, err := os.ReadFile(blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)-1] ^= 1
+	if err := os.WriteFile(blob, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.ReplaceDetached(t.Context(), from, to, nil, opts); err == nil || asked != nil {
+		t.Errorf("with a damaged layer: %v, asked about %d commits", err, len(asked))
+	}
+	wrong := example(t, true, encapsulate.Options{ConfigLabels: func([]digest.Digest) (map[string]string, error) {
+		return map[string]string{oci.LabelCommit: strings.Repeat("0", 64)}, nil
+	}})
+	var mismatch *container.CommitMismatchError
+	if _, err := store.ReplaceDetached(t.Context(), wrong, to, nil, opts); !errors.As(err, &mismatch) || asked != nil {
+		t.Errorf("with another commit in the label: %v, asked about %d commits", err, len(asked))
 	}
 }
 

@@ -48,7 +48,9 @@ func (k *keyring) sorted() []*certificate {
 	for _, c := range k.certs {
 		list = append(list, c)
 	}
-	slices.SortFunc(list, func(a, b *certificate) int { return bytes.Compare(a.primary.Fingerprint, b.primary.Fingerprint) })
+	slices.SortFunc(list, func(a, b *certificate) int {
+		return bytes.Compare(a.primary.Fingerprint, b.primary.Fingerprint)
+	})
 	return list
 }
 

@@ -5,8 +5,8 @@
 // its sign API. Dummy signatures are for tests, and exist only if OSTREE_DUMMY_SIGN_ENABLED is 1.
 //
 // [ForRemote] reads what a remote's configuration demands, and [Verifier.Verify] judges the bytes of a commit and of
-// its detached metadata, wherever they come from. [ForLocal], [ForGPG] and [ForKeys] make verifiers for commits without a
-// remote. A [Signer] signs: [Sign] adds its signature to detached metadata, and [SignCommit] to those of a commit in a
+// its detached metadata, wherever they come from. [ForLocal], [ForGPG] and [ForKeys] make verifiers for commits without
+// a remote. A [Signer] signs: [Sign] adds its signature to detached metadata, and [SignCommit] to those of a commit in a
 // repository.
 //
 // Detached metadata are hostile: everything in them is bounded, and whatever cannot be parsed is a bad signature, which

@@ -78,8 +78,8 @@ func FuzzDetachedMetadata(f *testing.F) {
 	})
 }
 
-// FuzzGPGSignature checks that no element of the list of GPG signatures makes another commit a signed one, or Eve one of
-// the signers.
+// FuzzGPGSignature checks that no element of the list of GPG signatures makes another commit a signed one, or Eve one
+// of the signers.
 func FuzzGPGSignature(f *testing.F) {
 	for _, file := range testfiles.Read(f, "testdata/*.sig") {
 		f.Add(file.Data, commit)

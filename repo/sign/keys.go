@@ -193,7 +193,8 @@ func (s *keySet) verify(commit []byte, list [][]byte) (good []Signature, err err
 	name := s.engine.name
 	switch {
 	case len(s.keys) == 0:
-		return nil, wordedf(ErrNoKey, "signature: %s: no keys loaded: there are none in %s", name, strings.Join(s.places, ", "))
+		return nil, wordedf(ErrNoKey, "signature: %s: no keys loaded: there are none in %s", name,
+			strings.Join(s.places, ", "))
 	case len(list) == 0:
 		return nil, wordedf(ErrUnsigned, "%s: no signatures found", name)
 	}
@@ -229,5 +230,6 @@ func (s *keySet) unverified() error {
 	for _, key := range s.keys {
 		names = append(names, "key '"+key.name+"'")
 	}
-	return wordedf(ErrBadSignature, "%s: Signature couldn't be verified with: %s", s.engine.name, strings.Join(names, "; "))
+	return wordedf(ErrBadSignature, "%s: Signature couldn't be verified with: %s", s.engine.name,
+		strings.Join(names, "; "))
 }

@@ -72,7 +72,8 @@ func gpgSign(t testing.TB, key *packet.PrivateKey, data []byte, change ...func(*
 	t.Helper()
 	sig := &packet.Signature{
 		Version: 4, SigType: packet.SigTypeBinary, PubKeyAlgo: key.PubKeyAlgo, Hash: crypto.SHA256,
-		CreationTime: birth.Add(12 * time.Hour), IssuerKeyId: &key.KeyId, IssuerKeyVersion: 4, IssuerFingerprint: key.Fingerprint,
+		CreationTime: birth.Add(12 * time.Hour),
+		IssuerKeyId:  &key.KeyId, IssuerKeyVersion: 4, IssuerFingerprint: key.Fingerprint,
 	}
 	for _, c := range change {
 		c(sig)

@@ -21,10 +21,11 @@ import (
 //     or else in the files *.gpg of $OSTREE_GPG_HOME or /usr/share/ostree/trusted.gpg.d, and always in the files and
 //     directories that gpgkeypath names.
 //   - sign-verify, which is false by default: a signature of one of the engines that it lists, or of any if it is true.
-//     The keys of an engine are verification-ENGINE-key and those in the file verification-ENGINE-file. An engine that is
-//     listed must have some. Otherwise they are the system's, in trusted.ENGINE of /etc/ostree and /usr/share/ostree.
+//     The keys of an engine are verification-ENGINE-key and those in the file verification-ENGINE-file. An engine that
+//     is listed must have some. Otherwise they are the system's, in trusted.ENGINE of /etc/ostree and /usr/share/ostree.
 //
-// If both are demanded, there must be a good signature of each. Keys in revoked.ENGINE of these directories never count.
+// If both are demanded, there must be a good signature of each. Keys in revoked.ENGINE of these directories never
+// count.
 //
 // Errors wrap [ErrNoRemote], [ErrNotConfigured] if the configuration demands nothing, [ErrConfig], or are about reading
 // files.
@@ -49,8 +50,9 @@ func ForRemote(r *repo.Repo, name string, opts Options) (*Verifier, error) {
 		return fail(err)
 	}
 	if v.gpg == nil && len(v.engines) == 0 {
-		return nil, wordedf(ErrNotConfigured, "Cannot verify commit for remote %s; GPG verification disabled, and no signapi "+
-			"verifiers configured: set gpg-verify or sign-verify in [remote %q] of %s", name, name, remote.sections[0].file)
+		return nil, wordedf(ErrNotConfigured, "Cannot verify commit for remote %s; GPG verification disabled, and no "+
+			"signapi verifiers configured: set gpg-verify or sign-verify in [remote %q] of %s", name, name,
+			remote.sections[0].file)
 	}
 	return v, nil
 }
@@ -193,8 +195,8 @@ func (r *remote) gpg() (*gpgVerifier, error) {
 	v := &gpgVerifier{now: r.opts.clock()}
 	const suffix = ".trustedkeys.gpg"
 	own := filepath.Join(r.sections[0].repo.Path(), r.name+suffix)
-	v.hint = fmt.Sprintf("put the key of the publisher into %s, or name its file with gpgkeypath in [remote %q] of %s", own,
-		r.name, r.sections[0].file)
+	v.hint = fmt.Sprintf("put the key of the publisher into %s, or name its file with gpgkeypath in [remote %q] of %s",
+		own, r.name, r.sections[0].file)
 	found, err := r.ownKeyring(v, suffix)
 	if err != nil {
 		return nil, err

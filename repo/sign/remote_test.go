@@ -449,7 +449,8 @@ func TestAKeyringThatCannotBeReadIsNamed(t *testing.T) {
 		"a keybox":                 {keybox, "gpg --export"},
 		"a key of an unknown kind": {broken, "a key that cannot be used"},
 		"damaged":                  {append(public(t, gpgKey(t, "bob")), "more"...), "damaged"},
-		"armor without end":        {[]byte("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAA"), "there is no OpenPGP public key in it"},
+		"armor without end": {[]byte("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAA"),
+			"there is no OpenPGP public key in it"},
 	} {
 		s := newSystem(t).set(t, gpgRemote).file(t, "ostree/repo/os.trustedkeys.gpg", c.data)
 		if _, err := s.verify(t, metadata); !errors.Is(err, sign.ErrNoKey) || !strings.Contains(err.Error(), c.says) {

@@ -273,7 +273,8 @@ func TestInterop_OSTreeAndGPGAcceptItsGPGSignatures(t *testing.T) {
 	}
 	must(t, p.libostree(t))
 	shown := run(t, nil, "ostree", "show", "--repo="+p.to, "--gpg-verify-remote=os", p.id.String())
-	if !bytes.Contains(shown, []byte("Found 1 signature")) || !bytes.Contains(shown, []byte(`Good signature from "alice`)) {
+	if !bytes.Contains(shown, []byte("Found 1 signature")) ||
+		!bytes.Contains(shown, []byte(`Good signature from "alice`)) {
 		t.Errorf("ostree show says %s", shown)
 	}
 	d, err := repo.LoadDetachedMetadata(t.Context(), r, p.id)

@@ -34,10 +34,12 @@ func unhex(t testing.TB, s string) []byte {
 // TestUpstream_PreSignedCommit verifies the commit that is in libostree's tests, which libsodium signed.
 func TestUpstream_PreSignedCommit(t *testing.T) {
 	t.Parallel()
-	commit := unhex(t, `6f73747265652e7265662d62696e64696e6700000000000074657374726566000800617313254f6c64207369676e65642063
+	commit := unhex(t, `
+6f73747265652e7265662d62696e64696e6700000000000074657374726566000800617313254f6c64207369676e65642063
 6f6d6d6974000000000000000000000000005ee2721c598fd5d700ee4e3ef20c6e1152470f6a75d8ccdf68c629ef742257db
 f5c2e7f2446a0ef11b7cc167f3b603e585c7eeeeb675faa412d5ec73f62988eb0b6c5488683938262626`)
-	metadata := unhex(t, `6f73747265652e7369676e2e656432353531390000000000f992da7af0e3ac58020ac0c492a4e59abb11e712054c3141203f
+	metadata := unhex(t, `
+6f73747265652e7369676e2e656432353531390000000000f992da7af0e3ac58020ac0c492a4e59abb11e712054c3141203f
 6d304b0cdf7ebd55b20e33fbced44edd3909c6d15b14ab17738aea77c0d65ce13d4ae009ab0d4000616179145e`)
 	const id = "c446da06d994d2e993fa508bd40eae1e392bdc101d02ac3783e0cf7633866b3c"
 	if got := object.HashMetadata(commit).String(); got != id {
@@ -217,8 +219,9 @@ func TestASignedCommitKeepsItsIDAndIsVerifiedInTheRepository(t *testing.T) {
 	if removed != 0 || err != nil {
 		t.Errorf("removed %d signatures of another key, %v", removed, err)
 	}
-	removed, err = sign.RemoveFromCommit(t.Context(), r, id, sign.Keys{Engine: sign.Ed25519, Keys: []string{ed.public}}, "",
-		opts)
+	removed, err = sign.RemoveFromCommit(t.Context(), r, id, sign.Keys{
+		Engine: sign.Ed25519, Keys: []string{ed.public},
+	}, "", opts)
 	if removed != 1 || err != nil {
 		t.Errorf("removed %d signatures, %v", removed, err)
 	}

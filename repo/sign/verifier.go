@@ -66,8 +66,8 @@ func (o *Options) clock() func() time.Time {
 	return o.Now
 }
 
-// Verifier judges commits by their signatures. It is safe for concurrent use. Keys are those that there were when it was
-// made.
+// Verifier judges commits by their signatures. It is safe for concurrent use. Keys are those that there were when it
+// was made.
 type Verifier struct {
 	gpg     *gpgVerifier // nil if no GPG signature is demanded
 	engines []*keySet    // none if no other signature is demanded
