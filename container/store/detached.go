@@ -34,9 +34,9 @@ type DetachedOptions struct {
 }
 
 // ReplaceDetached copies the image of a commit with other detached metadata of the commit, such as signatures: the
-// bytes of an a{sv}, or nil for none. With opts.Change, it is that function which makes them. The layer of the commit is
-// made again with the same compression. Other layers stay as they are, as does everything in manifest and configuration
-// that does not depend on that layer. It returns the digest of the new manifest.
+// bytes of an a{sv}, or nil for none. With opts.Change, it is that function which makes them. The layer of the commit
+// is made again with the same compression. Other layers stay as they are, as does everything in manifest and
+// configuration that does not depend on that layer. It returns the digest of the new manifest.
 //
 // If the image has no chunks, the label ostree.final-diffid names the layer that changes, and is corrected. Upstream's
 // program does so only if the image has no layers on top either, so that other images are unreadable afterwards.

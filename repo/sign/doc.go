@@ -6,8 +6,8 @@
 //
 // [ForRemote] reads what a remote's configuration demands, and [Verifier.Verify] judges the bytes of a commit and of
 // its detached metadata, wherever they come from. [ForLocal], [ForGPG] and [ForKeys] make verifiers for commits without
-// a remote. A [Signer] signs: [Sign] adds its signature to detached metadata, and [SignCommit] to those of a commit in a
-// repository.
+// a remote. A [Signer] signs: [Sign] adds its signature to detached metadata, and [SignCommit] to those of a commit in
+// a repository.
 //
 // Detached metadata are hostile: everything in them is bounded, and whatever cannot be parsed is a bad signature, which
 // neither counts nor hides a good one. Keys and configuration are the administrator's. A key that cannot be parsed is

@@ -22,7 +22,8 @@ import (
 //     directories that gpgkeypath names.
 //   - sign-verify, which is false by default: a signature of one of the engines that it lists, or of any if it is true.
 //     The keys of an engine are verification-ENGINE-key and those in the file verification-ENGINE-file. An engine that
-//     is listed must have some. Otherwise they are the system's, in trusted.ENGINE of /etc/ostree and /usr/share/ostree.
+//     is listed must have some. Otherwise they are the system's, in trusted.ENGINE of /etc/ostree and of
+//     /usr/share/ostree.
 //
 // If both are demanded, there must be a good signature of each. Keys in revoked.ENGINE of these directories never
 // count.
