@@ -33,7 +33,7 @@ type Options struct {
 	Stdout io.Writer
 	// Names are more names for the image, in the same place: tags in the same repository of a registry, or in an OCI
 	// layout or archive; full names in a Docker archive or containers-storage. If the reference has no tag, an OCI layout
-	// or archive has the image only under these names. See [CheckNames].
+	// or archive has the image only under these names. See [Names].
 	Names []string
 }
 
@@ -41,7 +41,7 @@ type Options struct {
 // digest of the image's own manifest, except in a Docker archive, which has no manifest of this kind. All readers of
 // Docker archives derive the same one, and its digest is returned.
 func Write(ctx context.Context, img v1.Image, ref imgref.ImageReference, opts Options) (digest.Digest, error) {
-	names, err := allNames(ref, opts.Names)
+	names, err := Names(ref, opts.Names)
 	if err != nil {
 		return "", err
 	}

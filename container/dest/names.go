@@ -18,16 +18,10 @@ var ErrName = errors.New("the image cannot also have the name")
 // tagPattern matches the tags of registries.
 var tagPattern = regexp.MustCompile(`^\w[\w.-]{0,127}$`)
 
-// CheckNames returns an error that wraps [ErrName] if an image that is written to ref cannot have one of the other
-// names too. See [Options].
-func CheckNames(ref imgref.ImageReference, names []string) error {
-	_, err := allNames(ref, names)
-	return err
-}
-
-// allNames returns the names that an image gets where ref is, without those that are there twice. The first is that of
-// the reference, which may be empty.
-func allNames(ref imgref.ImageReference, more []string) ([]string, error) {
+// Names returns the names that an image gets where ref is, without those that are there twice. The first is that of the
+// reference, which may be empty. The error wraps [ErrName] if an image that is written to ref cannot have one of the
+// other names too. See [Options].
+func Names(ref imgref.ImageReference, more []string) ([]string, error) {
 	_, first := ref.PathAndTag()
 	if ref.Transport == imgref.Registry || ref.Transport == imgref.ContainersStorage || ref.Transport == imgref.Dir {
 		first = ref.Name

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
@@ -24,34 +22,23 @@ import (
 // writeRegistry pushes an image: layers and configuration, and last the manifest, under each name. All names are of the
 // same repository.
 func writeRegistry(ctx context.Context, img v1.Image, names []string, opts access.Options) (digest.Digest, error) {
-	keys, err := opts.Keychain()
-	if err != nil {
-		return "", err
-	}
-	t, err := opts.Transport(ctx, names[0])
-	if err != nil {
-		return "", err
-	}
-	defer t.Close()
-	var parse []name.Option
-	if t.Plain() {
-		parse = append(parse, name.Insecure)
-	}
-	var tags []name.Tag
-	for _, n := range names {
-		tag, err := name.NewTag(n, parse...)
-		if err != nil {
-			return "", fmt.Errorf("image name %s: %w", n, err)
-		}
-		tags = append(tags, tag)
-	}
 	layers, err := img.Layers()
 	if err != nil {
 		return "", err
 	}
-	known, err := logIn(ctx, tags[0].Repository, layers, t, keys)
+	c, err := upload.Connect(ctx, names[0], opts, mountScopes(names[0], layers)...)
 	if err != nil {
 		return "", err
+	}
+	defer c.Close()
+	known := c.Transport
+	var tags []name.Tag
+	for _, n := range names {
+		tag, err := name.NewTag(n)
+		if err != nil {
+			return "", fmt.Errorf("image name %s: %w", n, err)
+		}
+		tags = append(tags, c.Repository.Tag(tag.TagStr()))
 	}
 	there, err := hasManifest(ctx, tags[0], img, known)
 	if err != nil {
@@ -70,28 +57,18 @@ func writeRegistry(ctx context.Context, img v1.Image, names []string, opts acces
 	return manifestDigest(img)
 }
 
-// logIn returns a transport that shows the registry who the user is, for all that is sent.
-func logIn(
-	ctx context.Context, repo name.Repository, layers []v1.Layer, t http.RoundTripper, keys authn.Keychain,
-) (known http.RoundTripper, err error) {
-	user, err := authn.Resolve(ctx, keys, repo)
+// mountScopes returns the rights that are needed to take layers from other repositories of the registry.
+func mountScopes(image string, layers []v1.Layer) (scopes []string) {
+	to, err := name.NewTag(image)
 	if err != nil {
-		return nil, err
+		return nil
 	}
-	// The scope to push comes first, since some registries look at no other.
-	scopes := []string{repo.Scope(transport.PushScope)}
 	for _, l := range layers {
-		if m, ok := l.(*remote.MountableLayer); ok && m.Reference.Context().RegistryStr() == repo.RegistryStr() {
-			if s := m.Reference.Scope(transport.PullScope); !slices.Contains(scopes, s) {
-				scopes = append(scopes, s)
-			}
+		if m, ok := l.(*remote.MountableLayer); ok && m.Reference.Context().RegistryStr() == to.RegistryStr() {
+			scopes = append(scopes, m.Reference.Scope(transport.PullScope))
 		}
 	}
-	err = upload.Retry(ctx, func() error {
-		known, err = transport.NewWithContext(ctx, repo.Registry, user, transport.NewUserAgent(t, access.UserAgent), scopes)
-		return err
-	})
-	return known, err
+	return scopes
 }
 
 // push sends the layers and the configuration.

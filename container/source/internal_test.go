@@ -31,7 +31,7 @@ func parse(data []byte) (*ocispec.Manifest, error) {
 	if err := checkManifestBytes(data, ""); err != nil {
 		return nil, err
 	}
-	mediaType, err := manifestType(data, "")
+	mediaType, err := ManifestType(data, "")
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func FuzzManifest(f *testing.F) {
 		f.Add(seed.Data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		mediaType, err := manifestType(data, "")
+		mediaType, err := ManifestType(data, "")
 		if err != nil {
 			return
 		}

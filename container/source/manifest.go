@@ -32,9 +32,9 @@ func checkManifestBytes(data []byte, want digest.Digest) error {
 	return nil
 }
 
-// manifestType returns the media type of a manifest. The content must not contradict the media type that the carrier
+// ManifestType returns the media type of a manifest. The content must not contradict the media type that the carrier
 // gave, or two readers could see two images in the same bytes.
-func manifestType(data []byte, carrier string) (string, error) {
+func ManifestType(data []byte, carrier string) (string, error) {
 	var m struct {
 		SchemaVersion int             `json:"schemaVersion"`
 		MediaType     string          `json:"mediaType"`

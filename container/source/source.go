@@ -180,7 +180,7 @@ func (o *opener) document(ctx context.Context, instance *digest.Digest, want dig
 	if err := checkManifestBytes(data, want); err != nil {
 		return d, err
 	}
-	if mediaType, err = manifestType(data, mediaType); err != nil {
+	if mediaType, err = ManifestType(data, mediaType); err != nil {
 		return d, err
 	}
 	return oci.Document{Raw: data, MediaType: mediaType, Digest: digest.FromBytes(data)}, nil

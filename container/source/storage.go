@@ -59,7 +59,7 @@ func copyFromStorage(ctx context.Context, name, dir string) (*flatDir, error) {
 		if err != nil {
 			return nil, err
 		}
-		if mediaType, err := manifestType(raw, ""); err == nil && !isIndex(mediaType) {
+		if mediaType, err := ManifestType(raw, ""); err == nil && !isIndex(mediaType) {
 			original = digest.FromBytes(raw)
 		}
 	} else if tool, err := exec.LookPath("podman"); err == nil {

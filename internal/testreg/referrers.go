@@ -1,8 +1,10 @@
 package testreg
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -14,7 +16,7 @@ import (
 )
 
 // Referrers says for which repositories a registry answers GET /v2/REPOSITORY/referrers/DIGEST, and how. With the zero
-// value it does so for none.
+// value it does so for none. In those repositories, the answer to a manifest with a subject has OCI-Subject.
 type Referrers struct {
 	// In reports whether a repository has the API.
 	In func(repository string) bool
@@ -57,6 +59,26 @@ func isReferrers(req *http.Request) (repository, digest string, ok bool) {
 		return "", "", false
 	}
 	return strings.Cut(path, "/referrers/")
+}
+
+// isManifestPut reports whether a request stores a manifest.
+func isManifestPut(req *http.Request) bool {
+	return req.Method == http.MethodPut && strings.Contains(req.URL.Path, "/manifests/")
+}
+
+// putManifest stores a manifest, and says whether it will be listed with its subject.
+func (r *Registry) putManifest(w http.ResponseWriter, req *http.Request, how Referrers) {
+	data, err := io.ReadAll(req.Body)
+	if err != nil {
+		return
+	}
+	req.Body = io.NopCloser(bytes.NewReader(data))
+	var manifest v1.Manifest
+	repository, _, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/v2/"), "/manifests/")
+	if json.Unmarshal(data, &manifest) == nil && manifest.Subject != nil && how.In(repository) {
+		w.Header().Set("OCI-Subject", manifest.Subject.Digest.String())
+	}
+	r.inner.ServeHTTP(w, req)
 }
 
 func (r *Registry) sendReferrers(w http.ResponseWriter, req *http.Request, how Referrers) {

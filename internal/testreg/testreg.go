@@ -34,6 +34,18 @@ type Faults struct {
 	FlipManifest bool
 	// Delay is the pause before each answer with a blob.
 	Delay time.Duration
+	// Refuse returns the status with which a request is refused, or 0. It may also do something before the request.
+	Refuse func(*http.Request) int
+	// After is called when a request was answered.
+	After func(*http.Request)
+	// Answer has the answers to GET requests for some paths.
+	Answer map[string]Answer
+}
+
+// Answer is what a registry sends.
+type Answer struct {
+	MediaType string
+	Body      []byte
 }
 
 // Registry is a running registry.
@@ -99,8 +111,24 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, `{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}`, http.StatusUnauthorized)
 		return
 	}
+	if f.Refuse != nil {
+		if status := f.Refuse(req); status != 0 {
+			http.Error(w, `{"errors":[{"code":"DENIED","message":"refused by the test"}]}`, status)
+			return
+		}
+	}
+	if f.After != nil {
+		defer f.After(req)
+	}
+	if a, ok := f.Answer[req.URL.Path]; ok && req.Method == http.MethodGet {
+		w.Header().Set("Content-Type", a.MediaType)
+		_, _ = w.Write(a.Body)
+		return
+	}
 	_, _, isReferrers := isReferrers(req)
 	switch {
+	case referrers.In != nil && isManifestPut(req):
+		r.putManifest(w, req, referrers)
 	case isReferrers:
 		r.sendReferrers(w, req, referrers)
 	case r.up.takes(req):

@@ -1,4 +1,4 @@
-// Package upload sends blobs to a registry, in the way that the registry supports.
+// Package upload sends blobs and manifests to a registry. Blobs are sent in the way that the registry supports.
 //
 // A blob is usually sent in one PATCH request, while it is made, so that neither its size nor its digest need to be
 // known. A registry, or a proxy before it, may refuse that. Then the blob is sent in another way:

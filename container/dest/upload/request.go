@@ -28,6 +28,8 @@ type request struct {
 	// once says that open works only once.
 	once bool
 	size int64
+	// keep is how many bytes of the answer's body are kept at most. A longer one is an error if keep is not 0.
+	keep int64
 }
 
 // answer is what is used of an answer.
@@ -36,6 +38,8 @@ type answer struct {
 	header http.Header
 	// of is the address of the request, after redirects.
 	of *url.URL
+	// body is kept if the request says so.
+	body []byte
 }
 
 // do sends a request and returns the answer. Every other status than those wanted is a
@@ -78,8 +82,18 @@ func (u *Uploader) do(ctx context.Context, r request, want ...int) (*answer, err
 	if err := transport.CheckError(res, want...); err != nil {
 		return nil, &statusError{describe(r.method, r.to), res.StatusCode, err}
 	}
+	a := &answer{status: res.StatusCode, header: res.Header, of: res.Request.URL}
+	if r.keep > 0 {
+		if a.body, err = io.ReadAll(io.LimitReader(res.Body, r.keep+1)); err != nil {
+			return nil, fmt.Errorf("%s: reading the answer: %w", describe(r.method, r.to), err)
+		}
+		if int64(len(a.body)) > r.keep {
+			return nil, fmt.Errorf("%s: the answer has more than %d bytes", describe(r.method, r.to), r.keep)
+		}
+		return a, nil
+	}
 	_, _ = io.CopyN(io.Discard, res.Body, 64<<10) // so that the connection can be used again
-	return &answer{res.StatusCode, res.Header, res.Request.URL}, nil
+	return a, nil
 }
 
 // content opens the content of a request, and remembers what became of it.
