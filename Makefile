@@ -4,7 +4,7 @@ BIN     := bin/ostree-ext
 TAGS    := containers_image_openpgp
 GOBUILD := CGO_ENABLED=0 go build -tags $(TAGS) -trimpath -ldflags '-s -w'
 
-.PHONY: build demo test boot-test quick fuzz lint fmt man help clean frontend-image playground
+.PHONY: build demo test boot-test cosign-test quick fuzz lint fmt man help clean frontend-image playground
 
 build: ## the static program, in bin/
 	$(GOBUILD) -o $(BIN) ./cmd/ostree-ext
@@ -19,6 +19,10 @@ test: ## every test; installs what they need on Debian
 boot-test: ## install, update and roll back a real system in QEMU; as root
 	tools/setup-debian boot
 	PATH="$$PATH:/usr/sbin:/sbin" go test -count=1 -timeout 60m -tags boot,$(TAGS) -v ./internal/e2e/boot
+
+cosign-test: ## what the real cosign makes of what we sign, and the reverse; builds it, which takes minutes
+	CGO_ENABLED=0 GOBIN='$(CURDIR)/bin' go install github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3
+	COSIGN='$(CURDIR)/bin/cosign' go test -count=1 -tags cosign -run Cosign ./container/signer
 
 quick: ## the tests that need neither root nor other programs
 	go test ./...

@@ -11,8 +11,8 @@ import (
 
 func newContainerCommand(a *app) *cobra.Command {
 	return group("container", "Commits as container images",
-		newEncapsulateCommand(a), newBuildCommand(a), newUnencapsulateCommand(a), newVerifyCommand(a), newInfoCommand(a),
-		newCompareCommand(a), newContainerCommitCommand(a), newImageCommand(a), newTrustCommand(a))
+		newEncapsulateCommand(a), newBuildCommand(a), newUnencapsulateCommand(a), newVerifyCommand(a), newSignCommand(a),
+		newInfoCommand(a), newCompareCommand(a), newContainerCommitCommand(a), newImageCommand(a), newTrustCommand(a))
 }
 
 // fetchFlags adds the options of every command that reads an image.

@@ -29,6 +29,7 @@ type buildFlags struct {
 	// destination is the name of the argument that says where to write to.
 	destination string
 	image       imageFlags
+	signImage   imageSignFlags
 	names       []string
 	digestFile  string
 	asJSON      bool
@@ -97,6 +98,7 @@ func (f *buildFlags) add(a *app, c *cobra.Command) {
 	addChunkFlags(fs, atDestination)
 	addCheckPrior(fs, &f.checkPrior)
 	f.image.add(fs)
+	f.signImage.add(fs)
 	fetchFlags(a, fs, &f.fetch.Registry)
 	additionalTag(fs, &f.names)
 	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
@@ -109,6 +111,7 @@ type built struct {
 	Digest string `json:"digest"`
 	Commit string `json:"commit,omitempty"`
 	continued
+	Signatures []signature `json:"signatures,omitempty"`
 	// Dropped lists the paths that a commit does not keep.
 	Dropped []string `json:"dropped,omitempty"`
 }
@@ -139,6 +142,10 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 		return err
 	}
 	if err := errors.Join(a.checkOutputs(cmd.Flags(), ref, f.digestFile), checkNames(ref, f.names)); err != nil {
+		return err
+	}
+	signer, err := f.signImage.signer(ctx, a, ref, f.names, f.fetch.Registry)
+	if err != nil {
 		return err
 	}
 	opts := plan.Options{}
@@ -178,6 +185,9 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 	result, err := a.buildOpened(ctx, f, &o, files, in, opts, ref)
 	show.stop()
 	if err != nil {
+		return err
+	}
+	if result.Signatures, err = a.signPushed(ctx, signer, digest.Digest(result.Digest)); err != nil {
 		return err
 	}
 	var printed any

@@ -27,6 +27,7 @@ type encapsulateFlags struct {
 	registry              access.Options
 	image                 imageFlags
 	signing               signFlags
+	signImage             imageSignFlags
 }
 
 func newEncapsulateCommand(a *app) *cobra.Command {
@@ -83,6 +84,7 @@ not changed. To sign it there, use 'ostree-ext repo sign': its signatures become
 	fs.String("contentmeta", "", "`FILE` that maps content to layers; - is standard input")
 	f.image.add(fs)
 	f.signing.add(fs)
+	f.signImage.add(fs)
 	addChunkFlags(fs, atDestination)
 	addCheckPrior(fs, &f.checkPrior)
 	authFileFlag(a, fs, &f.registry)
@@ -112,12 +114,17 @@ type encapsulated struct {
 	Digest string `json:"digest"`
 	Commit string `json:"commit"`
 	continued
+	Signatures []signature `json:"signatures,omitempty"`
 }
 
 func (a *app) encapsulate(
 	cmd *cobra.Command, r *repo.Repo, revision string, ref imgref.ImageReference, o *request.Options, f *encapsulateFlags,
 ) (err error) {
 	ctx := cmd.Context()
+	signer, err := f.signImage.signer(ctx, a, ref, f.names, f.registry)
+	if err != nil {
+		return err
+	}
 	in := request.Opened{}
 	if in.Commit, err = r.ResolveRev(revision); err != nil {
 		return err
@@ -157,9 +164,16 @@ func (a *app) encapsulate(
 	if err != nil {
 		return err
 	}
+	signatures, err := a.signPushed(ctx, signer, digest)
+	if err != nil {
+		return err
+	}
 	var result any
 	if f.asJSON {
-		result = encapsulated{Image: ref.String(), Digest: digest.String(), Commit: in.Commit.String(), continued: continued}
+		result = encapsulated{
+			Image: ref.String(), Digest: digest.String(), Commit: in.Commit.String(), continued: continued,
+			Signatures: signatures,
+		}
 	}
 	return a.report(ctx, ref, digest, continued, f.digestFile, result)
 }

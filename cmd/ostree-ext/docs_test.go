@@ -46,6 +46,13 @@ func newNewcomer(t *testing.T) *newcomer {
 	if err := os.WriteFile(filepath.Join(n.dir, "root.json"), updates.Root(), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	key, err := newSigningKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(n.dir, "cosign.key"), key, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, text := range map[string]string{
 		"usr/bin/ls": "ls", "usr/bin/bash": "bash", "usr/etc/os-release": "ID=exampleos\n", "opt/models/m": "m",
 		"usr/lib/modules/6.1.0/vmlinuz": "kernel", "usr/lib/os-release": "ID=exampleos\n", "usr/lib/app/a": "a",
@@ -138,7 +145,7 @@ func whatWasThere(command string) string {
 	case "ostree-ext container unencapsulate":
 		return encapsulate + "docker://registry.example/os:latest\n" + encapsulate + "oci-archive:os.ociarchive"
 	case "ostree-ext container info", "ostree-ext container compare", "ostree-ext container verify",
-		"ostree-ext chunks show", "ostree-ext chunks diff":
+		"ostree-ext chunks show", "ostree-ext chunks diff", "ostree-ext container sign":
 		script := image + "oci:layout:latest\n" + image + "oci:layout:old\n" + image + "oci:layout:new\n"
 		for _, tag := range []string{"latest", "1", "2"} {
 			script += encapsulate + "docker://registry.example/os:" + tag + "\n"

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,6 +19,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/testreg"
 )
 
 // formats is the page that documents the output.
@@ -260,6 +263,7 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	s.json(exitOK, "container image deploy", "--dry-run "+deploy)
 	s.json(exitFailure, "container image repair", "-q --repo=@host")
 	s.trustInit()
+	s.signatures()
 	s.derive("image", "derived")
 	s.json(exitOK, "container verify", "-q oci:@derived")
 	s.updates()
@@ -284,6 +288,50 @@ func (s *session) trustInit() {
 	writeTestFile(s.t, filepath.Join(s.dir, "trusting/usr/share/containers/policy.json"),
 		`{"default": [{"type": "insecureAcceptAnything"}]}`)
 	s.json(exitOK, "container trust init", "--key=@key.pub --root=@trusting registry.example/os")
+}
+
+// signatures signs images in a registry.
+func (s *session) signatures() {
+	s.t.Helper()
+	reg := testreg.New(s.t)
+	key, err := newSigningKey()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	writeTestFile(s.t, filepath.Join(s.dir, "cosign.key"), string(key))
+	flags := "-q --insecure-skip-tls-verification --sign-by-sigstore-private-key=@cosign.key "
+	s.json(exitOK, "container build", flags+"--rootfs=@tree docker://"+reg.Host+"/os:build")
+	s.json(exitOK, "container encapsulate", flags+"--repo=@repo os docker://"+reg.Host+"/os:commit")
+	var list []string
+	for _, tag := range []string{"build", "commit"} {
+		out := s.run(exitOK, "", "container info --json --insecure-skip-tls-verification "+
+			"ostree-unverified-image:docker://"+reg.Host+"/os:"+tag)
+		var info struct{ Digest string }
+		if err := json.Unmarshal([]byte(out), &info); err != nil {
+			s.t.Fatal(err)
+		}
+		list = append(list,
+			`{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":1,"digest":"`+info.Digest+`"}`)
+	}
+	const index = "application/vnd.oci.image.index.v1+json"
+	err = reg.Put("os", "index", index,
+		[]byte(`{"schemaVersion":2,"mediaType":"`+index+`","manifests":[`+strings.Join(list, ",")+`]}`))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	reg.Misbehave(testreg.Faults{Refuse: func(req *http.Request) int {
+		if strings.HasSuffix(req.URL.Path, "/manifests/sha256:"+digestIn(list[1])) {
+			return http.StatusNotFound
+		}
+		return 0
+	}})
+	s.json(exitOK, "container sign", flags+"docker://"+reg.Host+"/os:index")
+}
+
+// digestIn returns the hexadecimal digits of the digest in a descriptor.
+func digestIn(descriptor string) string {
+	_, d, _ := strings.Cut(descriptor, "sha256:")
+	return strings.TrimRight(d, `"}`)
 }
 
 // updates compares stored images.

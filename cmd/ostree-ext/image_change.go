@@ -59,6 +59,7 @@ func newImageReexportCommand(a *app) *cobra.Command {
 	var repoPath string
 	var fast bool
 	var opts store.ExportOptions
+	var signImage imageSignFlags
 	c := &cobra.Command{
 		Use:   "reexport --repo=REPO IMGREF DESTINATION",
 		Short: "Write a stored image to a registry, directory or archive",
@@ -79,6 +80,10 @@ diff-ids as before if a current program made them. Derived layers have the same 
 			if fast {
 				opts.Level = 1
 			}
+			signer, err := signImage.signer(cmd.Context(), a, to, nil, opts.Dest.Registry)
+			if err != nil {
+				return err
+			}
 			return withRepo(repoPath, func(r *repo.Repo) error {
 				show := a.newProgress()
 				opts.Progress = show.event
@@ -87,12 +92,16 @@ diff-ids as before if a current program made them. Derived layers have the same 
 				if err != nil {
 					return err
 				}
+				if _, err := a.signPushed(cmd.Context(), signer, d); err != nil {
+					return err
+				}
 				return a.printf("Exported: %s\n", d)
 			})
 		},
 	}
 	repoFlag(c, &repoPath)
 	c.Flags().BoolVar(&fast, "compression-fast", false, "compress less, and faster")
+	signImage.add(c.Flags())
 	authFileFlag(a, c.Flags(), &opts.Dest.Registry)
 	insecureFlag(c.Flags(), &opts.Dest.Registry)
 	return c

@@ -19,6 +19,7 @@ func newImageDetachedCommand(a *app) *cobra.Command {
 	var from, to string
 	var registry access.Options
 	var signing signFlags
+	var signImage imageSignFlags
 	c := &cobra.Command{
 		Use:   "replace-detached-metadata --src=IMGREF --dest=DESTINATION [FILE]",
 		Short: "Copy the image of a commit with other detached metadata, such as signatures",
@@ -49,6 +50,10 @@ destination may be the same image.`,
 			if err := a.checkOutputs(cmd.Flags(), dest, ""); err != nil {
 				return err
 			}
+			signer, err := signImage.signer(cmd.Context(), a, dest, nil, registry)
+			if err != nil {
+				return err
+			}
 			var detached []byte
 			if len(args) > 0 {
 				if detached, err = readDetached(args[0]); err != nil {
@@ -75,6 +80,9 @@ destination may be the same image.`,
 			if err != nil {
 				return err
 			}
+			if _, err := a.signPushed(cmd.Context(), signer, d); err != nil {
+				return err
+			}
 			if a.isStdout(dest) {
 				fmt.Fprintf(a.err, "Pushed: %s\n", d)
 				return nil
@@ -84,6 +92,7 @@ destination may be the same image.`,
 	}
 	c.Flags().StringVar(&from, "src", "", "the image to copy, an `IMGREF`")
 	c.Flags().StringVar(&to, "dest", "", "where to write it, an `IMGREF`")
+	signImage.add(c.Flags())
 	fetchFlags(a, c.Flags(), &registry)
 	signing.add(c.Flags())
 	required(c, "src", "dest")

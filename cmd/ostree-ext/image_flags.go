@@ -41,7 +41,7 @@ func additionalTag(fs *pflag.FlagSet, names *[]string) {
 
 // checkNames returns a usage error if an image cannot have the additional names.
 func checkNames(ref imgref.ImageReference, names []string) error {
-	if err := dest.CheckNames(ref, names); err != nil {
+	if _, err := dest.Names(ref, names); err != nil {
 		return usagef("--additional-tag: %w", err)
 	}
 	return nil

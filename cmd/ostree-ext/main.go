@@ -72,10 +72,11 @@ const (
 func run(ctx context.Context, args []string, std streams) int {
 	out := &results{to: std.out, w: ctxio.InterruptibleWriter(ctx, std.out)}
 	std.out = out
+	terminal, _ := std.in.(*os.File)
 	if std.in != nil {
 		std.in = ctxio.Interruptible(ctx, std.in)
 	}
-	root := newRootCommand(&app{streams: std, completing: completes(args)})
+	root := newRootCommand(&app{streams: std, terminal: terminal, completing: completes(args)})
 	root.SetArgs(args)
 	root.SetIn(std.in)
 	root.SetOut(std.out)

@@ -41,8 +41,9 @@ func TestScripts(t *testing.T) {
 			e.Vars = append(e.Vars, home...)
 			return err
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "closedpipe": closedPipe,
-			"interrupt": interrupt, "noise": noise, "registry": registries(t), "updates": updates(t)},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"authorities": authorities(t), "exits": exits, "closedpipe": closedPipe,
+			"interrupt": interrupt, "key": key, "noise": noise, "registry": registries(t), "typed": typed,
+			"updates": updates(t)},
 	})
 }
 

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"net/http"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -9,13 +11,14 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/testreg"
 )
 
-// registries is the script command "registry [password | tls | busy]". It starts a registry and sets $REGISTRY to its
-// address. With "password" it requires the user me with the password secret. With "tls" it requires a client
-// certificate, and writes the certificates to the directory certs. With "busy" it fails the first upload in the middle.
+// registries is the script command "registry [password | tls | busy | unsigned | referrers]". It starts a registry and
+// sets $REGISTRY to its address. With "password" it requires the user me with the password secret. With "tls" it
+// requires a client certificate, and writes the certificates to the directory certs. With "busy" it fails the first
+// upload in the middle. With "unsigned" it refuses attachments. With "referrers" it lists the artifacts of a subject.
 func registries(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		if neg || len(args) > 1 {
-			ts.Fatalf("usage: registry [password | tls | busy]")
+			ts.Fatalf("usage: registry [password | tls | busy | unsigned | referrers]")
 		}
 		kind := append(args, "")[0]
 		if kind == "tls" {
@@ -29,6 +32,15 @@ func registries(t *testing.T) func(*testscript.TestScript, bool, []string) {
 			r.Misbehave(testreg.Faults{User: "me", Password: "secret"})
 		case "busy":
 			r.Misbehave(testreg.Faults{FailUploads: 1})
+		case "unsigned":
+			r.Misbehave(testreg.Faults{Refuse: func(req *http.Request) int {
+				if req.Method == http.MethodPut && strings.HasSuffix(req.URL.Path, ".sig") {
+					return http.StatusForbidden
+				}
+				return 0
+			}})
+		case "referrers":
+			r.ServeReferrers(testreg.Referrers{In: func(string) bool { return true }})
 		}
 		ts.Setenv("REGISTRY", r.Host)
 	}

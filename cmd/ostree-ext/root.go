@@ -18,6 +18,8 @@ type app struct {
 	streams
 	quiet bool
 	debug bool
+	// terminal is standard input if it may be a terminal, and nil if not.
+	terminal *os.File
 	// completing is set if a shell asks for completions. It parses unfinished arguments, and more than once.
 	completing bool
 }

@@ -55,5 +55,8 @@ var list = []entry{
 	{"docs/signatures.md", "ostree-ext container ", Peers, ""},
 	{"docs/signatures.md", "[remote ", "", "TestTheDocumentedRemoteIsUnderstood in repo/sign reads it"},
 	{"docs/signatures.md", "ostree-ext repo pull-local", "", "signed-pull.txtar in cmd/ostree-ext runs such commands"},
+	{"docs/signing.md", "openssl genpkey", Peers, ""},
+	{"docs/signing.md", "ostree-ext container ", CommandLine, ""},
+	{"docs/signing.md", "permissions:", "", "it needs GitHub"},
 	{"docs/testing.md", "make quick", "", "CI runs the commands that matter: .ci/run"},
 }
