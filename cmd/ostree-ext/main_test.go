@@ -41,9 +41,10 @@ func TestScripts(t *testing.T) {
 			e.Vars = append(e.Vars, home...)
 			return err
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"authorities": authorities(t), "exits": exits, "closedpipe": closedPipe,
-			"interrupt": interrupt, "key": key, "noise": noise, "registry": registries(t), "typed": typed,
-			"updates": updates(t)},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"authorities": authorities(t), "closedpipe": closedPipe, "exits": exits, "interrupt": interrupt, "key": key,
+			"noise": noise, "registry": registries(t), "typed": typed, "updates": updates(t),
+		},
 	})
 }
 
