@@ -47,6 +47,24 @@ func ImportCommit(ctx context.Context, txn *repo.Txn, r io.Reader, opts ImportOp
 	return commit, im.fillSysroot(commit)
 }
 
+// VerifyCommit calls verify as [ImportCommit] does, and reads no further. Nothing is imported.
+func VerifyCommit(
+	ctx context.Context, r io.Reader, verify func(commit object.Checksum, commitBytes, commitMeta []byte) error,
+) error {
+	im := newImporter(ctx, nil, r)
+	verified := errors.New("verified")
+	_, err := im.commit(ImportOptions{Verify: func(id object.Checksum, data, detached []byte) error {
+		if err := verify(id, data, detached); err != nil {
+			return err
+		}
+		return verified
+	}})
+	if waitErr := im.pool.wait(err); !errors.Is(waitErr, verified) {
+		return waitErr
+	}
+	return nil
+}
+
 // ImportObjectSet reads a stream of file objects, as [ExportChunk] writes it, and returns their checksums, sorted. They
 // include objects that the repository had before. To keep the objects from being pruned, store a [SyntheticCommit] of
 // them. After an error the transaction must be aborted.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container"
 	"github.com/ostree-ext/ostree-ext-go/container/store"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/sysroot"
 )
@@ -64,6 +65,8 @@ type DeploymentStatus struct {
 	Pinned     bool     `json:"pinned"`
 	// Locked is whether a staged deployment is held back.
 	Locked bool `json:"locked"`
+	// Signatures are those that were verified when the image was pulled.
+	Signatures []oci.Signature `json:"signatures,omitempty"`
 	// Update is the update that was found last, or nil.
 	Update *Update `json:"update,omitempty"`
 }
@@ -75,6 +78,8 @@ type Update struct {
 	// LayersAdded is the number of layers that the image of the deployment does not have, and BytesAdded their size.
 	LayersAdded int   `json:"layers_added"`
 	BytesAdded  int64 `json:"bytes_added"`
+	// Signatures are those that were verified when the update was found.
+	Signatures []oci.Signature `json:"signatures,omitempty"`
 }
 
 // Current returns the deployment that the host runs from, or else that it boots first, or nil if there is none.
@@ -207,12 +212,15 @@ func (s *DeploymentStatus) readCommit(ctx context.Context, r *repo.Repo, d *sysr
 	if v := store.Version(img.Image); v != "" {
 		s.Version = v
 	}
+	// What cannot be read is only not shown.
+	s.Signatures, _ = store.Signatures(ctx, r, img)
 	// The next pull looks for an update again, so one that cannot be read is none.
 	if update, err := store.CachedUpdate(ctx, r, img); err == nil && update != nil {
 		d := container.Compare(img.Manifest, update.Manifest)
 		s.Update = &Update{
 			Digest: update.ManifestDigest, Version: store.Version(update.Image), LayersAdded: d.NAdded, BytesAdded: d.AddedSize,
 		}
+		s.Update.Signatures, _ = store.Signatures(ctx, r, update)
 	}
 	return nil
 }

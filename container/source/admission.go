@@ -30,7 +30,7 @@ type Gate interface {
 }
 
 // ErrVerificationUnsupported is wrapped by errors about references that require signatures. See [*VerificationError].
-var ErrVerificationUnsupported = errors.New("signature verification is not available in this version")
+var ErrVerificationUnsupported = errors.New("nobody verifies signatures here")
 
 // VerificationError is the error for a reference that requires signatures. It wraps [ErrVerificationUnsupported].
 type VerificationError struct {
@@ -46,6 +46,40 @@ func (e *VerificationError) Error() string {
 
 // Unwrap returns [ErrVerificationUnsupported].
 func (e *VerificationError) Unwrap() error { return ErrVerificationUnsupported }
+
+// UnsignedLayersError is the error for an image whose commit must be signed, but that has layers for which no signature
+// of the commit says anything: layers on top of the commit, or only such.
+type UnsignedLayersError struct {
+	Ref imgref.OstreeImageReference
+	// Layers is the number of layers on top of the commit. It is 0 if there is no commit.
+	Layers int
+}
+
+// Error implements error.
+func (e *UnsignedLayersError) Error() string {
+	what := "the image holds no commit that could be signed"
+	if e.Layers > 0 {
+		what = fmt.Sprintf("the image has %d layers on top of the commit, which its signature does not cover", e.Layers)
+	}
+	signed := e.Ref
+	signed.Signature = imgref.SignatureSource{Kind: imgref.ContainerPolicy}
+	return fmt.Sprintf("%s: %s: sign the image as a whole, and use %s", e.Ref, what, signed)
+}
+
+// checkCovered reports an image that the signature of its commit does not cover.
+func checkCovered(ref imgref.OstreeImageReference, img *oci.Image) error {
+	if ref.Signature.Kind != imgref.OstreeRemote {
+		return nil
+	}
+	layers, err := img.CommitLayers()
+	switch {
+	case err != nil:
+		return &UnsignedLayersError{Ref: ref}
+	case len(layers.Derived) > 0:
+		return &UnsignedLayersError{Ref: ref, Layers: len(layers.Derived)}
+	}
+	return nil
+}
 
 // Unverified is the [Admission] that lets in images whose references require no signatures. It refuses others with a
 // [*VerificationError].

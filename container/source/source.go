@@ -161,6 +161,9 @@ func (o *opener) load(ctx context.Context) (*oci.Image, error) {
 		foreign[l.Descriptor.Digest] = l.Foreign != "" || len(l.Descriptor.URLs) > 0
 	}
 	img.Name, img.Index = o.ref.Image.String(), index
+	if err := checkCovered(o.ref, img); err != nil {
+		return nil, err
+	}
 	if o.gate != nil {
 		img.AdmitCommit, img.Signatures, img.Remote = o.gate.Commit, o.gate.Signatures, o.ref.Signature.Remote
 	}

@@ -50,6 +50,9 @@ type Image struct {
 	ManifestDigest digest.Digest
 	// Image has manifest and configuration, in canonical form. Its layers cannot be read.
 	*oci.Image
+
+	// update is set for a pending update: the metadata in which it is recorded.
+	update gvariant.Dict
 }
 
 // Version returns the version of an image, or "".
@@ -173,7 +176,7 @@ func CachedUpdate(ctx context.Context, src repo.Source, img *Image) (*Image, err
 	if _, ok := d.Lookup(keyCachedConfig); !ok {
 		return nil, fmt.Errorf("%w: commit %s has no %s", ErrCorrupt, img.Commit, keyCachedConfig)
 	}
-	update.Ref, update.Name, update.Commit = img.Ref, img.Name, object.Checksum{}
+	update.Ref, update.Name, update.Commit, update.update = img.Ref, img.Name, object.Checksum{}, d
 	return update, nil
 }
 
@@ -187,23 +190,34 @@ func ClearCachedUpdate(ctx context.Context, r *repo.Repo, ref imgref.ImageRefere
 	if err != nil {
 		return err
 	}
-	kept := d.Remove(keyCachedDigest).Remove(keyCachedManifest).Remove(keyCachedConfig)
+	kept := d.Remove(keyCachedDigest).Remove(keyCachedManifest).Remove(keyCachedConfig).Remove(keyCachedSignatures)
 	if len(kept) == len(d) {
 		return nil
 	}
 	return writeDetached(ctx, r, img.Commit, kept)
 }
 
-// cacheUpdate records the update of an image. Other detached metadata of the merge commit are lost, as with upstream.
+// cacheUpdate records the update of an image. Of the other detached metadata of the merge commit, only the signatures
+// stay; upstream's program keeps nothing.
 func cacheUpdate(ctx context.Context, r *repo.Repo, commit object.Checksum, img *oci.Image) error {
 	manifest, config, err := documents(img)
 	if err != nil {
 		return err
 	}
-	d := gvariant.Dict{}.
-		Set(keyCachedDigest, gvariant.String(img.Top.Digest.String())).
+	old, err := repo.LoadDetachedMetadata(ctx, r, commit)
+	if err != nil {
+		old = nil
+	}
+	d := gvariant.Dict{}
+	if v, ok := old.Lookup(keySignatures); ok {
+		d = d.Set(keySignatures, v)
+	}
+	d = d.Set(keyCachedDigest, gvariant.String(img.Top.Digest.String())).
 		Set(keyCachedManifest, gvariant.String(string(manifest))).
 		Set(keyCachedConfig, gvariant.String(string(config)))
+	if d, err = withSignatures(d, keyCachedSignatures, img); err != nil {
+		return err
+	}
 	return writeDetached(ctx, r, commit, d)
 }
 

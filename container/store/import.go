@@ -227,7 +227,7 @@ func (im *importer) base(ctx context.Context) error {
 	var err error
 	switch {
 	case !first.Commit.IsZero():
-		if err = im.admitStored(ctx, first.Commit); err == nil {
+		if err = admitStored(ctx, im.repo, im.p.Image, first.Commit); err == nil {
 			err = im.chunks(ctx)
 		}
 	case im.p.Image.AdmitCommit != nil || !im.p.Image.Parallel():
@@ -282,20 +282,19 @@ func (im *importer) admission(ctx context.Context) tarfmt.ImportOptions {
 }
 
 // admitStored asks whether a commit may be used that was imported earlier, perhaps without verification.
-func (im *importer) admitStored(ctx context.Context, c object.Checksum) error {
-	admit := im.p.Image.AdmitCommit
-	if admit == nil {
+func admitStored(ctx context.Context, r *repo.Repo, img *oci.Image, c object.Checksum) error {
+	if img.AdmitCommit == nil {
 		return nil
 	}
-	data, err := im.repo.Metadata(ctx, object.Name{Checksum: c, Type: object.TypeCommit})
+	data, err := r.Metadata(ctx, object.Name{Checksum: c, Type: object.TypeCommit})
 	if err != nil {
 		return err
 	}
-	detached, err := im.repo.Metadata(ctx, object.Name{Checksum: c, Type: object.TypeCommitMeta})
+	detached, err := r.Metadata(ctx, object.Name{Checksum: c, Type: object.TypeCommitMeta})
 	if err != nil && !errors.Is(err, repo.ErrObjectNotFound) {
 		return err
 	}
-	return admit(ctx, c.String(), data, detached)
+	return img.AdmitCommit(ctx, c.String(), data, detached)
 }
 
 // chunks imports the chunk layers that are missing.

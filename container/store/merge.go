@@ -72,7 +72,26 @@ func (m *merger) write(ctx context.Context) (id object.Checksum, err error) {
 	if c.Tree, c.Meta, err = m.tree.WriteTo(ctx, m.txn); err != nil {
 		return id, err
 	}
-	return m.txn.WriteCommit(ctx, c)
+	if id, err = m.txn.WriteCommit(ctx, c); err != nil {
+		return id, err
+	}
+	return id, m.noteSignatures(ctx, id)
+}
+
+// noteSignatures records the signatures of the image with its merge commit.
+func (m *merger) noteSignatures(ctx context.Context, id object.Checksum) error {
+	if m.p.Image.Signatures == nil {
+		return nil
+	}
+	old, err := repo.LoadDetachedMetadata(ctx, m.txn, id)
+	if err != nil {
+		old = nil
+	}
+	d, err := withSignatures(old, keySignatures, m.p.Image)
+	if err != nil || len(d) == 0 {
+		return err
+	}
+	return m.txn.WriteDetachedMetadata(ctx, id, d.Encode())
 }
 
 // makeTree merges the layers into the tree.

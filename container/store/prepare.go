@@ -138,12 +138,16 @@ func pinned(ref imgref.ImageReference) digest.Digest {
 
 func (p *Prepared) inspect(ctx context.Context, opts Options) error {
 	img := p.Image
-	if prev := p.Previous; prev != nil {
-		same := img.Top.Digest == prev.ManifestDigest ||
-			img.Manifest.Config.Digest != "" && img.Manifest.Config.Digest == prev.Manifest.Config.Digest
-		if same {
-			p.Present = true
-			return opts.checkBootable(prev.Image)
+	if prev := p.Previous; prev != nil && p.same(prev) {
+		if err := opts.checkBootable(prev.Image); err != nil {
+			return err
+		}
+		present, err := p.admitPresent(ctx)
+		if err != nil {
+			return err
+		}
+		if p.Present = present; present {
+			return recordSignatures(ctx, p.repo, prev.Commit, img)
 		}
 	}
 	if err := p.arrange(); err != nil {
@@ -158,6 +162,31 @@ func (p *Prepared) inspect(ctx context.Context, opts Options) error {
 		}
 	}
 	return p.find(ctx)
+}
+
+// same reports whether a stored image is the opened one. Equal configurations are not enough if signatures are asked
+// for: another manifest with the same configuration may have named other blobs, and upstream's program does not check
+// that they have the diff-ids of the configuration.
+func (p *Prepared) same(prev *Image) bool {
+	if p.Image.Top.Digest == prev.ManifestDigest {
+		return true
+	}
+	return p.Ref.Signature.Kind == imgref.ContainerPolicyAllowInsecure && p.Image.Manifest.Config.Digest != "" &&
+		p.Image.Manifest.Config.Digest == prev.Manifest.Config.Digest
+}
+
+// admitPresent asks whether the commit of an image may be used that is stored already, perhaps from a pull that asked
+// for no signatures. It returns false if the commit is not there, so that it has to be fetched again.
+func (p *Prepared) admitPresent(ctx context.Context) (bool, error) {
+	layers, err := p.Image.CommitLayers()
+	if p.Image.AdmitCommit == nil || err != nil {
+		return true, nil
+	}
+	commit, ok, err := layerCommit(p.repo, layers.Commit.Descriptor.Digest)
+	if err != nil || !ok {
+		return false, err
+	}
+	return true, admitStored(ctx, p.repo, p.Image, commit)
 }
 
 // arrange checks the layers of the image and lists them.

@@ -14,6 +14,9 @@ import (
 func (d *Difference) WriteText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "from: %s\nto:   %s\n", &d.From, &d.To)
+	for _, s := range d.To.Signatures {
+		fmt.Fprintf(&b, "      signed by %s\n", printable.Line(s.String()))
+	}
 	switch {
 	case !d.Changed:
 		b.WriteString("the images are the same\n")

@@ -64,6 +64,8 @@ type Side struct {
 	Kernel string `json:"kernel,omitempty"`
 	// Packages is one of the constants, or "" if the packages are not known or were not compared.
 	Packages Source `json:"packages,omitempty"`
+	// Signatures are those that were verified, now or when the image was pulled.
+	Signatures []oci.Signature `json:"signatures,omitempty"`
 	Amount
 }
 
@@ -131,6 +133,11 @@ func (s *Side) describe(ctx context.Context, r *repo.Repo, img *Image) (err erro
 	s.Created = img.Config.Created.UTC()
 	if img.stored() {
 		s.Commit = img.Commit.String()
+	}
+	if img.Signatures != nil {
+		s.Signatures = img.Signatures()
+	} else if s.Signatures, err = store.Signatures(ctx, r, img.Image); err != nil {
+		return err
 	}
 	s.Kernel, err = kernel(ctx, r, img)
 	return err

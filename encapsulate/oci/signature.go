@@ -1,5 +1,7 @@
 package oci
 
+import "fmt"
+
 // The kinds of [Signature].
 const (
 	// SignedGPG, SignedEd25519 and SignedSPKI are signatures of the commit in the image.
@@ -28,4 +30,13 @@ type Signature struct {
 	Issuer string `json:"issuer,omitempty"`
 	// Rule says what asked for the signature: a file and a scope in it, or a remote.
 	Rule string `json:"rule"`
+}
+
+// String says who signed what, on one line.
+func (s Signature) String() string {
+	signer := s.Signer
+	if s.Issuer != "" {
+		signer += " of " + s.Issuer
+	}
+	return fmt.Sprintf("%s (%s of the %s)", signer, s.Kind, s.On)
 }
