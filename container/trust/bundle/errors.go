@@ -111,11 +111,15 @@ const maxReasons = 5
 
 // Error implements error.
 func (e *RefusedError) Error() string {
-	what := ErrUnsigned.Error()
+	return fmt.Sprintf("image %s, digest %s: %s", e.Image, e.Subject, e.Reason())
+}
+
+// Reason is the message without the image and its digest.
+func (e *RefusedError) Reason() string {
+	text := ErrUnsigned.Error()
 	if e.Signed {
-		what = "no bundle has a good signature"
+		text = "no bundle has a good signature"
 	}
-	text := fmt.Sprintf("image %s, digest %s: %s", e.Image, e.Subject, what)
 	if reasons := reasons(e.Skipped); reasons != "" {
 		text += ": " + reasons
 	}

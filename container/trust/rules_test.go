@@ -1,0 +1,79 @@
+package trust_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ostree-ext/ostree-ext-go/container/trust"
+)
+
+// rulesDir makes a directory with files of rules.
+func rulesDir(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+const byKey = "docker:\n  registry.example/os:\n    signedBy:\n    - keyPath: /key.pub\n"
+
+func TestRulesThatNameNobodyOrTwoThingsAtOnceAreRefused(t *testing.T) {
+	t.Parallel()
+	scope := func(rule string) string { return "docker:\n  registry.example/os:\n    " + rule + "\n" }
+	signer := func(fields string) string { return scope("signedBy:\n    - {" + fields + "}") }
+	for name, c := range map[string]struct{ content, want string }{
+		"nothing":              {scope("signedBy: []"), "names nobody"},
+		"an empty rule":        {"docker:\n  registry.example/os:\n", "names nobody"},
+		"an unknown key":       {scope("signedby: []"), "field signedby not found"},
+		"an unknown transport": {"oci:\n  /a: {bundlesByPolicyKeys: true}\n", "field oci not found"},
+		"a scope that occurs twice": {
+			byKey + "  registry.example/os:\n    bundlesByPolicyKeys: true\n", "already defined",
+		},
+		"a scope with a scheme":   {"docker:\n  docker://registry.example/os: {bundlesByPolicyKeys: true}\n", "without docker://"},
+		"signers and policy keys": {scope("{signedBy: [{keyPath: /k}], bundlesByPolicyKeys: true}"), "leave out"},
+		"a key and keys":          {signer("keyPath: /a, keyPaths: [/b]"), "choose one"},
+		"a key and an identity":   {signer("keyPath: /a, oidcIssuer: https://i, identity: me"), "make two of it"},
+		"a key without a name":    {signer(`keyPaths: [""]`), "empty name"},
+		"an issuer alone":         {signer("oidcIssuer: https://i"), "an issuer alone is nobody"},
+		"an identity alone":       {signer("identity: me"), "oidcIssuer"},
+		"two identities": {
+			signer("oidcIssuer: https://i, identity: me, identityExpression: me"), "either identity or identityExpression",
+		},
+		"an expression for everybody": {signer("oidcIssuer: https://i, identityExpression: .*"), "accepts anybody"},
+		"an expression that is none":  {signer(`oidcIssuer: https://i, identityExpression: "("`), "parsing regexp"},
+		"two documents":               {byKey + "---\n" + byKey, "more than one YAML document"},
+		"no YAML":                     {"docker: [", "did not find"},
+		"a huge file":                 {byKey + strings.Repeat("#\n", 1<<20), "more than"},
+	} {
+		_, err := trust.LoadRules(rulesDir(t, map[string]string{"a.yaml": c.content}))
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "a.yaml") {
+			t.Errorf("%s: got %v, want the file and %q", name, err, c.want)
+		}
+		if name != "a huge file" && !errors.Is(err, trust.ErrRules) {
+			t.Errorf("%s: %v does not wrap ErrRules", name, err)
+		}
+	}
+}
+
+func TestAScopeOfTwoFilesIsRefusedUnlessTheUserReplacesIt(t *testing.T) {
+	t.Parallel()
+	both := rulesDir(t, map[string]string{"a.yaml": byKey, "b.yaml": byKey})
+	if _, err := trust.LoadRules(both); !errors.Is(err, trust.ErrRules) || !strings.Contains(err.Error(), "merge them") {
+		t.Errorf("two files: %v", err)
+	}
+	one, two := rulesDir(t, map[string]string{"a.yaml": byKey}), rulesDir(t, map[string]string{"b.yaml": byKey})
+	if _, err := trust.LoadRules(one, two, filepath.Join(one, "nosuch")); err != nil {
+		t.Errorf("two directories: %v", err)
+	}
+	// Other files are not rules: backups of editors, hidden files.
+	if _, err := trust.LoadRules(rulesDir(t, map[string]string{"a.yaml~": "[", ".a.yaml": "[", "README": "["})); err != nil {
+		t.Errorf("other files: %v", err)
+	}
+}
