@@ -67,6 +67,7 @@ func (f *contentFlags) add(a *app, c *cobra.Command) {
 	f.tree.add(f.flags)
 	addChunkFlags(f.flags, "none")
 	fetchFlags(a, f.flags, &f.fetch.Registry)
+	trustFlags(f.flags, &f.fetch)
 }
 
 // plan plans the layers of the content that the flags and, for a commit, rev name.
@@ -268,6 +269,7 @@ that this program writes, and the annotations that ostree-ext, rpm-ostree and ch
 		},
 	}
 	fetchFlags(a, c.Flags(), &fetch.Registry)
+	trustFlags(c.Flags(), &fetch)
 	out.add(c.Flags(), true)
 	c.MarkFlagsMutuallyExclusive("json", "html")
 	return c
@@ -307,6 +309,7 @@ components that changed them, and lists the components that were changed, added 
 		},
 	}
 	fetchFlags(a, c.Flags(), &fetch.Registry)
+	trustFlags(c.Flags(), &fetch)
 	out.add(c.Flags(), true)
 	c.MarkFlagsMutuallyExclusive("json", "html")
 	return c

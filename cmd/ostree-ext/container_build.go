@@ -100,6 +100,7 @@ func (f *buildFlags) add(a *app, c *cobra.Command) {
 	f.image.add(fs)
 	f.signImage.add(fs)
 	fetchFlags(a, fs, &f.fetch.Registry)
+	trustFlags(fs, &f.fetch).verifyFlag(fs, "the images that are read")
 	additionalTag(fs, &f.names)
 	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")

@@ -25,6 +25,7 @@ type encapsulateFlags struct {
 	names                 []string
 	asJSON, checkPrior    bool
 	registry              access.Options
+	prior                 source.Options
 	image                 imageFlags
 	signing               signFlags
 	signImage             imageSignFlags
@@ -89,6 +90,7 @@ not changed. To sign it there, use 'ostree-ext repo sign': its signatures become
 	addCheckPrior(fs, &f.checkPrior)
 	authFileFlag(a, fs, &f.registry)
 	insecureFlag(fs, &f.registry)
+	trustFlags(fs, &f.prior).verifyFlag(fs, "the prior image")
 	additionalTag(fs, &f.names)
 	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
@@ -140,8 +142,8 @@ func (a *app) encapsulate(
 	if err != nil {
 		return err
 	}
-	fetch := source.Options{Registry: f.registry, Platform: opts.Image.Platform}
-	if opts.Prior, err = a.openPrior(ctx, o, &ref, fetch); err != nil {
+	f.prior.Registry, f.prior.Platform = f.registry, opts.Image.Platform
+	if opts.Prior, err = a.openPrior(ctx, o, &ref, f.prior); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeImage(opts.Prior)) }()

@@ -18,6 +18,7 @@ func newUnencapsulateCommand(a *app) *cobra.Command {
 	var repoPath, ref string
 	var asJSON bool
 	var fetch source.Options
+	var door *door
 	c := &cobra.Command{
 		Use:     "unencapsulate --repo=REPO [--write-ref=REF] OSTREEIMGREF",
 		Aliases: []string{"import"},
@@ -27,7 +28,9 @@ written. With --write-ref the layers are kept too, so that the next image under 
 layers that are new. Without it nothing refers to the commit, and a prune deletes it.
 
 The reference says where the image is and how it is verified: ostree-unverified-registry:HOST/NAME,
-ostree-unverified-image:TRANSPORT:NAME. This version refuses references that require signatures.`,
+ostree-unverified-image:TRANSPORT:NAME; ostree-image-signed:TRANSPORT:NAME for the signatures that the
+rules of the host ask for; ostree-remote-image:REMOTE:TRANSPORT:NAME for those that a remote of the
+repository asks for.`,
 		Example: `  ostree-ext container unencapsulate --repo=repo --write-ref=exampleos/x86_64/stable \
       ostree-unverified-registry:registry.example/os:latest
   ostree-ext container unencapsulate --repo=repo ostree-unverified-image:oci-archive:os.ociarchive`,
@@ -44,6 +47,7 @@ ostree-unverified-image:TRANSPORT:NAME. This version refuses references that req
 				return err
 			}
 			return withRepo(repoPath, func(r *repo.Repo) error {
+				door.repo = r
 				show := a.newProgress()
 				keep := container.Unencapsulate
 				if ref != "" {
@@ -65,6 +69,7 @@ ostree-unverified-image:TRANSPORT:NAME. This version refuses references that req
 	c.Flags().StringVar(&ref, "write-ref", "", "`REF` to set to the commit")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
 	fetchFlags(a, c.Flags(), &fetch.Registry)
+	door = trustFlags(c.Flags(), &fetch)
 	return c
 }
 
@@ -96,6 +101,7 @@ func newInfoCommand(a *app) *cobra.Command {
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
 	fetchFlags(a, c.Flags(), &fetch.Registry)
+	trustFlags(c.Flags(), &fetch)
 	return c
 }
 
@@ -146,6 +152,7 @@ func newCompareCommand(a *app) *cobra.Command {
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
 	fetchFlags(a, c.Flags(), &fetch.Registry)
+	trustFlags(c.Flags(), &fetch)
 	return c
 }
 

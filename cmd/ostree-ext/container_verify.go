@@ -57,6 +57,7 @@ are stored in a directory below $TMPDIR until the command ends. Signatures are n
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
 	fetchFlags(a, c.Flags(), &fetch.Registry)
+	trustFlags(c.Flags(), &fetch)
 	return c
 }
 

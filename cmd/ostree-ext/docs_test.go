@@ -42,16 +42,18 @@ func newNewcomer(t *testing.T) *newcomer {
 	n.env = append(os.Environ(), testreg.Named(t, hosts, t.TempDir(), "registry.example",
 		"index.docker.io", "registry-1.docker.io", "tuf.example")...)
 	n.env = append(n.env, "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+t.TempDir(), "XDG_RUNTIME_DIR="+t.TempDir(),
-		"REGISTRY_AUTH_FILE=", "OSTREE_REPO=", "SOURCE_DATE_EPOCH=1700000000")
+		"XDG_CONFIG_HOME=", "REGISTRY_AUTH_FILE=", "OSTREE_REPO=", "SOURCE_DATE_EPOCH=1700000000")
 	if err := os.WriteFile(filepath.Join(n.dir, "root.json"), updates.Root(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	key, err := newSigningKey()
+	private, public, err := newSigningKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(n.dir, "cosign.key"), key, 0o600); err != nil {
-		t.Fatal(err)
+	for name, key := range map[string][]byte{"cosign.key": private, "cosign.pub": public} {
+		if err := os.WriteFile(filepath.Join(n.dir, name), key, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for name, text := range map[string]string{
 		"usr/bin/ls": "ls", "usr/bin/bash": "bash", "usr/etc/os-release": "ID=exampleos\n", "opt/models/m": "m",
@@ -125,6 +127,14 @@ func TestTheExamplesOfHelpRun(t *testing.T) {
 	}
 }
 
+// signedByKey signs the image that is there with a key, by a bundle, and makes a rule that asks for it.
+const signedByKey = `
+ostree-ext container sign --sign-by-sigstore-private-key=cosign.key docker://registry.example/os:latest
+mkdir -p "$HOME/.config/ostree-ext/trust.d"
+printf 'docker:\n  registry.example/os:\n    signedBy: [{keyPath: %s}]\n' "$PWD/cosign.pub" \
+  >"$HOME/.config/ostree-ext/trust.d/os.yaml"
+`
+
 // whatWasThere returns the commands that make what the examples of a command speak of.
 func whatWasThere(command string) string {
 	const image = "ostree-ext container build -q --rootfs=rootfs "
@@ -166,6 +176,9 @@ func whatWasThere(command string) string {
 		return keys + encapsulate + "docker://registry.example/os:build\n: >signatures.commitmeta"
 	case "ostree-ext chunks plan":
 		return repo + `echo '[{"identifier": "a", "size": 1, "change_frequency": 1}]' | gzip >packages.json.gz`
+	case "ostree-ext container trust check":
+		return encapsulate + "docker://registry.example/os:latest\n" + signedByKey +
+			"ostree-ext container image pull -q repo ostree-image-signed:docker://registry.example/os:latest"
 	case "ostree-ext container trust init":
 		keys, _ := filepath.Abs("../../container/trust/setup/testdata/keys") // if it fails, so does the script
 		return "cp " + keys + "/first.pub cosign.pub\ncp " + keys + "/second.pub next.pub"

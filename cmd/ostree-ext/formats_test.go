@@ -193,7 +193,10 @@ func (s *session) jsonOf(status int, in, command, line string) {
 }
 
 // unseen are fields that do not occur in any run of this test.
-var unseen = []string{"revision"}
+var unseen = []string{
+	"revision",
+	"advice", // it is about policy.json, which needs a build tag
+}
 
 func TestJSONIsAsDocumented(t *testing.T) {
 	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
@@ -294,11 +297,12 @@ func (s *session) trustInit() {
 func (s *session) signatures() {
 	s.t.Helper()
 	reg := testreg.New(s.t)
-	key, err := newSigningKey()
+	key, public, err := newSigningKey()
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	writeTestFile(s.t, filepath.Join(s.dir, "cosign.key"), string(key))
+	writeTestFile(s.t, filepath.Join(s.dir, "cosign.pub"), string(public))
 	flags := "-q --insecure-skip-tls-verification --sign-by-sigstore-private-key=@cosign.key "
 	s.json(exitOK, "container build", flags+"--rootfs=@tree docker://"+reg.Host+"/os:build")
 	s.json(exitOK, "container encapsulate", flags+"--repo=@repo os docker://"+reg.Host+"/os:commit")
@@ -326,6 +330,28 @@ func (s *session) signatures() {
 		return 0
 	}})
 	s.json(exitOK, "container sign", flags+"docker://"+reg.Host+"/os:index")
+	reg.Misbehave(testreg.Faults{})
+	s.verified("docker://" + reg.Host + "/os")
+}
+
+// verified has images verified that were signed with a key, and one that was not.
+func (s *session) verified(name string) {
+	s.t.Helper()
+	s.t.Setenv("XDG_CONFIG_HOME", filepath.Join(s.dir, "config"))
+	writeTestFile(s.t, filepath.Join(s.dir, "config/ostree-ext/trust.d/os.yaml"), "docker:\n  "+
+		strings.TrimPrefix(name, "docker://")+":\n    signedBy: [{keyPath: "+filepath.Join(s.dir, "cosign.pub")+"}]\n")
+	const insecure = "--insecure-skip-tls-verification "
+	const sign = "-q " + insecure + "--sign-by-sigstore-private-key=@cosign.key "
+	s.json(exitOK, "container trust check", insecure+name+":index")
+	s.run(exitOK, "", "container build -q "+insecure+"--rootfs=@tree --label=signed=no --prior=none "+name+":unsigned")
+	s.json(exitFailure, "container trust check", insecure+name+":unsigned")
+	s.run(exitOK, "", "repo init --repo=@trusted --mode=bare-user")
+	s.json(exitOK, "container image pull", "-q "+insecure+"@trusted ostree-image-signed:"+name+":build")
+	s.json(exitOK, "container trust check", "--offline --repo=@trusted "+name+":build")
+	s.run(exitOK, "", "container build "+sign+"--rootfs=@tree --label=version=2 "+name+":build")
+	s.run(exitOK, "", "container image pull -q "+insecure+"--check=@update @trusted ostree-image-signed:"+name+":build")
+	s.json(exitOK, "container image list", "--repo=@trusted")
+	s.json(exitOK, "container image diff", "--repo=@trusted "+name+":build")
 }
 
 // digestIn returns the hexadecimal digits of the digest in a descriptor.

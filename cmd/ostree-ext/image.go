@@ -10,6 +10,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/store"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo"
@@ -56,14 +57,16 @@ func newImageListCommand(a *app) *cobra.Command {
 
 // storedImage is an image in the JSON form of the list.
 type storedImage struct {
-	Image   string         `json:"image"`
-	Commit  string         `json:"commit,omitempty"`
-	Digest  digest.Digest  `json:"digest,omitempty"`
-	Version string         `json:"version,omitempty"`
-	Layers  int            `json:"layers,omitempty"`
-	Bytes   int64          `json:"bytes,omitempty"`
-	Update  *pendingUpdate `json:"update,omitempty"`
-	Problem string         `json:"problem,omitempty"`
+	Image   string        `json:"image"`
+	Commit  string        `json:"commit,omitempty"`
+	Digest  digest.Digest `json:"digest,omitempty"`
+	Version string        `json:"version,omitempty"`
+	Layers  int           `json:"layers,omitempty"`
+	Bytes   int64         `json:"bytes,omitempty"`
+	// Signatures are those that were verified when the image was pulled.
+	Signatures []oci.Signature `json:"signatures,omitempty"`
+	Update     *pendingUpdate  `json:"update,omitempty"`
+	Problem    string          `json:"problem,omitempty"`
 }
 
 type pendingUpdate struct {
@@ -72,6 +75,8 @@ type pendingUpdate struct {
 	// Added and Bytes are the number of new layers, and their size.
 	Added int   `json:"layers_added"`
 	Bytes int64 `json:"bytes_added"`
+	// Signatures are those that were verified when the update was found.
+	Signatures []oci.Signature `json:"signatures,omitempty"`
 }
 
 func (a *app) listJSON(ctx context.Context, r *repo.Repo, images []imgref.ImageReference) error {
@@ -83,6 +88,9 @@ func (a *app) listJSON(ctx context.Context, r *repo.Repo, images []imgref.ImageR
 			l.Commit, l.Digest, l.Version = img.Commit.String(), img.ManifestDigest, store.Version(img.Image)
 			d := container.Compare(img.Manifest, img.Manifest)
 			l.Layers, l.Bytes = d.Total, d.TotalSize
+			l.Signatures, err = store.Signatures(ctx, r, img)
+		}
+		if err == nil {
 			l.Update, err = findUpdate(ctx, r, img)
 		}
 		if err != nil {
@@ -100,9 +108,14 @@ func findUpdate(ctx context.Context, r *repo.Repo, img *store.Image) (*pendingUp
 	if update == nil || err != nil {
 		return nil, err
 	}
+	signed, err := store.Signatures(ctx, r, update)
+	if err != nil {
+		return nil, err
+	}
 	d := container.Compare(img.Manifest, update.Manifest)
 	return &pendingUpdate{
 		Digest: update.ManifestDigest, Version: store.Version(update.Image), Added: d.NAdded, Bytes: d.AddedSize,
+		Signatures: signed,
 	}, nil
 }
 

@@ -242,7 +242,7 @@ func (f *deployFlags) pull(
 		return commit, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	f.fetch.opts.Bootable = true
+	f.fetch.opts.Bootable, f.fetch.door.repo = true, r
 	p, err := store.Prepare(ctx, r, from, f.fetch.opts)
 	if err != nil {
 		return commit, err

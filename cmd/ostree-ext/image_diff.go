@@ -68,6 +68,7 @@ that this program writes, or else from the annotations of upstream's program, wh
 	sysrootFlag(fs, &d.sysroot)
 	fs.BoolVar(&asJSON, "json", false, "print a JSON object")
 	fetchFlags(a, fs, &d.fetch.Registry)
+	d.door = trustFlags(fs, &d.fetch)
 	c.MarkFlagsMutuallyExclusive("repo", "sysroot")
 	return c
 }
@@ -83,6 +84,7 @@ type imageDiff struct {
 	ofSystem bool
 	sysroot  string
 	fetch    source.Options
+	door     *door
 }
 
 // parse tells the references apart. A mistake is a usage error.
@@ -160,6 +162,7 @@ func (d *imageDiff) openOther(ctx context.Context, r *repo.Repo) (*update.Image,
 		}
 		return &update.Image{Ref: d.other, Image: img}, err
 	}
+	d.door.repo = r
 	img, err := source.Open(ctx, d.other, d.fetch)
 	if err != nil {
 		return nil, err

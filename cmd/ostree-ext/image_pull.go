@@ -16,6 +16,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/store"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/output"
 	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
@@ -31,6 +32,7 @@ type pullFlags struct {
 	maxBytes, rate    sizeValue
 	progress          progressFlags
 	records           io.Writer // nil without records of progress
+	door              *door
 }
 
 func newImagePullCommand(a *app) *cobra.Command {
@@ -78,6 +80,7 @@ func (f *pullFlags) add(a *app, fs *pflag.FlagSet) {
 	fs.IntVar(&f.progress.fd, "progress-fd", 0, "write progress as lines of JSON to the file descriptor `NUMBER`")
 	fs.Var(&f.rate, "rate", "fetch at most `SIZE` per second, such as 2MB")
 	fetchFlags(a, fs, &f.opts.Source.Registry)
+	f.door = trustFlags(fs, &f.opts.Source)
 }
 
 // begin checks these options and sets what follows from them. images are the references of the command.
@@ -102,10 +105,13 @@ type pulled struct {
 	Bytes    int64             `json:"bytes_fetched"`
 	Filtered map[string]int    `json:"filtered,omitempty"`
 	Labels   map[string]string `json:"labels,omitempty"`
+	// Signatures are those that were verified.
+	Signatures []oci.Signature `json:"signatures,omitempty"`
 }
 
 // pull pulls an image and prints what upstream's program prints.
 func (a *app) pull(ctx context.Context, r *repo.Repo, ref imgref.OstreeImageReference, f *pullFlags) (err error) {
+	f.door.repo = r
 	p, err := store.Prepare(ctx, r, ref, f.opts)
 	if err != nil {
 		return err
@@ -119,9 +125,9 @@ func (a *app) pull(ctx context.Context, r *repo.Repo, ref imgref.OstreeImageRefe
 			return err
 		}
 		if f.asJSON {
-			return a.printJSON(pulledImage(ref, p.Previous))
+			return a.printJSON(pulledImage(p, p.Previous))
 		}
-		return a.printf("No changes in %s => %s\n", ref, p.Previous.Commit)
+		return a.printSigned(p, "No changes in %s => %s\n", ref, p.Previous.Commit)
 	}
 	if f.check != "" {
 		return output.WriteFile(ctx, f.check, p.Image.Top.Raw)
@@ -143,14 +149,35 @@ func (a *app) pull(ctx context.Context, r *repo.Repo, ref imgref.OstreeImageRefe
 		return err
 	}
 	if f.asJSON {
-		out := pulledImage(ref, res.Image)
+		out := pulledImage(p, res.Image)
 		out.Changed, out.Fetched, out.Bytes, out.Filtered = true, len(missing), size, res.Filtered
 		if !res.Base.IsZero() {
 			out.Base = res.Base.String()
 		}
 		return a.printJSON(out)
 	}
-	return a.printf("Wrote: %s => %s\n", ref, res.Commit)
+	return a.printSigned(p, "Wrote: %s => %s\n", ref, res.Commit)
+}
+
+// printSigned prints a line, and then who signed the image, if somebody asked for that.
+func (a *app) printSigned(p *store.Prepared, format string, args ...any) error {
+	if err := a.printf(format, args...); err != nil {
+		return err
+	}
+	for _, s := range verified(p) {
+		if err := a.printf("Signed by %s\n", printable.Line(s.String())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verified returns the signatures of an image that were verified.
+func verified(p *store.Prepared) []oci.Signature {
+	if p.Image == nil || p.Image.Signatures == nil {
+		return nil
+	}
+	return p.Image.Signatures()
 }
 
 // importShown imports what was prepared, and shows progress or writes records of it.
@@ -170,9 +197,9 @@ func (a *app) importShown(ctx context.Context, p *store.Prepared, f *pullFlags) 
 	return res, err
 }
 
-func pulledImage(ref imgref.OstreeImageReference, img *store.Image) pulled {
+func pulledImage(p *store.Prepared, img *store.Image) pulled {
 	return pulled{
-		Image: ref.String(), Commit: img.Commit.String(), Digest: img.ManifestDigest, Version: store.Version(img.Image),
+		Image: p.Ref.String(), Signatures: verified(p), Commit: img.Commit.String(), Digest: img.ManifestDigest, Version: store.Version(img.Image),
 		Labels: img.Config.Labels,
 	}
 }

@@ -27,33 +27,39 @@ func key(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 || len(args) > 2 {
 		ts.Fatalf("usage: key FILE [PASSPHRASE]")
 	}
-	private, err := newSigningKey(args[1:]...)
+	private, public, err := newSigningKey(args[1:]...)
 	ts.Check(err)
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), private, 0o600))
+	name := ts.MkAbs(args[0])
+	ts.Check(os.WriteFile(name, private, 0o600))
+	ts.Check(os.WriteFile(strings.TrimSuffix(name, ".key")+".pub", public, 0o600))
 }
 
-// newSigningKey returns the PEM form of a new private key.
-func newSigningKey(passphrase ...string) ([]byte, error) {
+// newSigningKey returns the PEM forms of a new private key, and of its public key.
+func newSigningKey(passphrase ...string) (secret, public []byte, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	block := pem.Block{Type: "PRIVATE KEY", Bytes: der}
 	if len(passphrase) > 0 {
 		block.Type = "ENCRYPTED SIGSTORE PRIVATE KEY"
 		if block.Bytes, err = encrypted.Encrypt(der, []byte(passphrase[0])); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return pem.EncodeToMemory(&block), nil
+	point, err := x509.MarshalPKIXPublicKey(private.Public())
+	if err != nil {
+		return nil, nil, err
+	}
+	return pem.EncodeToMemory(&block), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: point}), nil
 }
 
-// authorities is the script command "authorities". It starts what an identity needs to sign, writes signing.json and
-// the token of a person to token, and sets $JOB_URL to where GitHub Actions would offer the token of a job.
+// authorities is the script command "authorities". It starts what an identity needs to sign, writes signing.json,
+// authorities.json for those who verify, and the token of a person to token, and sets $JOB_URL to where GitHub Actions would offer the token of a job.
 func authorities(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		if neg || len(args) > 0 {
@@ -63,9 +69,10 @@ func authorities(t *testing.T) func(*testscript.TestScript, bool, []string) {
 		s := authority.Serve(t)
 		s.IdentityToken("https://github.com/o/os/.github/workflows/build.yml@refs/heads/main", "https://actions.example")
 		for name, data := range map[string][]byte{
-			"signing.json":    authority.SigningConfig(s.URL),
-			"authorities.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}),
-			"token":           []byte(s.IdentityToken("me@example.com", "https://accounts.example") + "\n"),
+			"signing.json":     authority.SigningConfig(s.URL),
+			"authorities.json": authority.Root().JSON(),
+			"authorities.crt":  pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}),
+			"token":            []byte(s.IdentityToken("me@example.com", "https://accounts.example") + "\n"),
 		} {
 			ts.Check(os.WriteFile(ts.MkAbs(name), data, 0o600))
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ostree-ext/ostree-ext-go/container/deploy"
+	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo/sysroot"
 )
@@ -76,7 +77,10 @@ func statusText(st *deploy.Status) string {
 func deploymentText(d *deploy.DeploymentStatus) string {
 	var b strings.Builder
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "  %-10s "+format+"\n", append([]any{name + ":"}, args...)...)
+		if name != "" {
+			name += ":"
+		}
+		fmt.Fprintf(&b, "  %-10s "+format+"\n", append([]any{name}, args...)...)
 	}
 	from := d.Image
 	if from == "" {
@@ -95,6 +99,9 @@ func deploymentText(d *deploy.DeploymentStatus) string {
 	if d.Digest != "" {
 		line("Digest", "%s", d.Digest)
 	}
+	for _, sig := range d.Signatures {
+		line("Signed by", "%s", printable.Line(sig.String()))
+	}
 	line("Commit", "%s", d.Commit)
 	line("Stateroot", "%s, deployment %d", d.Stateroot, d.Index)
 	if d.Pinned {
@@ -109,6 +116,9 @@ func deploymentText(d *deploy.DeploymentStatus) string {
 			version = u.Version + ", "
 		}
 		line("Update", "%s%s, %s of layers that this image does not have", version, u.Digest, sizes.Format(u.BytesAdded))
+		for _, sig := range u.Signatures {
+			line("", "signed by %s", printable.Line(sig.String()))
+		}
 	}
 	return b.String()
 }

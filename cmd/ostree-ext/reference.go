@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -136,10 +137,13 @@ func withTransport(arg string) string {
 }
 
 // checkFetch returns a usage error if the options for registries contradict each other. It warns if options are given
-// that have no effect, because none of the images is in a registry.
+// that have no effect, because none of the images is in a registry, or none of the references asks for signatures.
 func (a *app) checkFetch(fs *pflag.FlagSet, o *access.Options, images ...string) error {
 	if o.Check() != nil {
 		return usagef("--auth-anonymous and --authfile: choose one")
+	}
+	if fs.Changed("policy") && !asksForSignatures(fs, images) {
+		a.warn("--policy has no effect: none of the references asks for signatures")
 	}
 	for _, arg := range images {
 		if ref, err := imgref.ParseOstreeImageReference(arg); err == nil {
@@ -155,4 +159,17 @@ func (a *app) checkFetch(fs *pflag.FlagSet, o *access.Options, images ...string)
 		}
 	}
 	return nil
+}
+
+// asksForSignatures reports whether a reference asks for signatures, or an option does instead.
+func asksForSignatures(fs *pflag.FlagSet, refs []string) bool {
+	for _, name := range []string{"verify", "enforce-container-sigpolicy"} {
+		if fs.Changed(name) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(refs, func(arg string) bool {
+		ref, err := imgref.ParseOstreeImageReference(arg)
+		return err == nil && ref.Signature.Kind == imgref.ContainerPolicy
+	})
 }

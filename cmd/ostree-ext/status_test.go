@@ -29,6 +29,10 @@ func makeImageHost(t *testing.T) (root string, commits [2]object.Checksum) {
 		}
 		return d
 	}
+	signedBy := func(who string) string {
+		return `[{"kind":"bundle","on":"manifest","signed":"` + digest("b") + `","signer":"` + who +
+			`","issuer":"https://i","rule":"a.yaml"}]`
+	}
 	from := repotest.Init(t, repo.ModeArchive)
 	tree := repotest.BootTree("kernel", "", nil)
 	commits[0] = repotest.CommitWith(t, from, tree, "", dict(
@@ -37,6 +41,7 @@ func makeImageHost(t *testing.T) (root string, commits [2]object.Checksum) {
 	), dict(
 		"ostree-ext.cached.manifest-digest", digest("c"), "ostree-ext.cached.manifest", manifest(digest("d")),
 		"ostree-ext.cached.config", config(`41.2\u001b[31m`, digest("d")),
+		"ostree-ext.signatures", signedBy("somebody"), "ostree-ext.cached.signatures", signedBy("somebody else"),
 	))
 	commits[1] = repotest.CommitWith(t, from, tree, "", dict("version", "40"), nil)
 	boot := repotest.BootChecksum("kernel", "")
@@ -69,9 +74,11 @@ func TestStatusForPeople(t *testing.T) {
   Version:   41.1
   Created:   2023-11-14T22:13:20Z
   Digest:    sha256:` + strings.Repeat("b", 64) + `
+  Signed by: somebody of https://i (bundle of the manifest)
   Commit:    ` + commits[0].String() + `
   Stateroot: default, deployment 0
   Update:    41.2\x1b[31m, sha256:` + strings.Repeat("c", 64) + `, 1.5_MB of layers that this image does not have
+             signed by somebody else of https://i (bundle of the manifest)
 
 Other: vendor:os
   Version:   40

@@ -3,5 +3,6 @@ package main
 import "github.com/spf13/cobra"
 
 func newTrustCommand(a *app) *cobra.Command {
-	return group("trust", "Who may sign images", newTrustInitCommand(a), newTrustUpdateCommand(a))
+	return group("trust", "Who may sign images",
+		newTrustCheckCommand(a), newTrustInitCommand(a), newTrustUpdateCommand(a))
 }
