@@ -146,3 +146,21 @@ func TestTheReportOfARemoteVerifiesTheCommit(t *testing.T) {
 		}
 	}
 }
+
+func TestLayersThatTheSignatureOfTheCommitDoesNotCoverAreRefused(t *testing.T) {
+	t.Parallel()
+	r := withRemotes(t)
+	door := trust.New(trust.Options{Repo: r, RuleDirs: []string{}})
+	for tag, layers := range map[string]int{"derived1": 2, "derived-single": 1, "plain": 0} {
+		ref := image(t, "ed1", tag)
+		ref.Image.Name = fixtures.Dir(t, "upstream", "derived") + ":" + tag
+		_, err := pull(t, r, ref, door)
+		refused, ok := errors.AsType[*source.UnsignedLayersError](err)
+		if !ok || refused.Layers != layers || !strings.Contains(err.Error(), "ostree-image-signed:") {
+			t.Errorf("%s: got %v", tag, err)
+		}
+	}
+	if left := content(t, r); len(left) > 0 {
+		t.Errorf("of the refused images there is:\n%s", strings.Join(left, "\n"))
+	}
+}

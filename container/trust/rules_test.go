@@ -4,10 +4,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ostree-ext/ostree-ext-go/container/trust"
+	"github.com/ostree-ext/ostree-ext-go/internal/docblocks"
 )
 
 // rulesDir makes a directory with files of rules.
@@ -75,5 +77,20 @@ func TestAScopeOfTwoFilesIsRefusedUnlessTheUserReplacesIt(t *testing.T) {
 	// Other files are not rules: backups of editors, hidden files.
 	if _, err := trust.LoadRules(rulesDir(t, map[string]string{"a.yaml~": "[", ".a.yaml": "[", "README": "["})); err != nil {
 		t.Errorf("other files: %v", err)
+	}
+}
+
+func TestTheDocumentedRulesAreUnderstood(t *testing.T) {
+	t.Parallel()
+	blocks, err := docblocks.Read("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(blocks, func(b docblocks.Block) bool { return b.File == "docs/trust.md" && b.First() == "docker:" })
+	if i < 0 {
+		t.Fatal("docs/trust.md has no rules")
+	}
+	if _, err := trust.LoadRules(rulesDir(t, map[string]string{"a.yaml": blocks[i].Text})); err != nil {
+		t.Error(err)
 	}
 }

@@ -23,6 +23,9 @@ const (
 // host is why commands for hosts are not run as they are printed.
 const host = "it changes the machine that it runs on; the tests of hosts give the same commands another sysroot"
 
+// trustPage is where the commands of a page are run in its order.
+const trustPage = "TestInterop_TheCommandsOfThePageAboutTrustWork in internal/e2e runs it"
+
 var list = []entry{
 	{"README.md", "make demo", "", "CI runs these commands: .ci/run"},
 	{"README.md", "ostree-ext repo init", CommandLine, ""},
@@ -58,5 +61,13 @@ var list = []entry{
 	{"docs/signing.md", "openssl genpkey", Peers, ""},
 	{"docs/signing.md", "ostree-ext container ", CommandLine, ""},
 	{"docs/signing.md", "permissions:", "", "it needs GitHub"},
+	{"docs/trust.md", "openssl genpkey", "", trustPage},
+	{"docs/trust.md", "ostree-ext container trust update", "", "it needs the network; trust-update.txtar has a repository"},
+	{"docs/trust.md", "ostree-ext container image deploy", "", host},
+	{"docs/trust.md", "ostree-ext ", "", trustPage},
+	{"docs/trust.md", "ostree remote add", "", trustPage},
+	{"docs/trust.md", "- run: ", "", "it needs GitHub"},
+	{"docs/trust.md", "permissions:", "", "it needs GitHub; sign-identity.txtar has its tokens"},
+	{"docs/trust.md", "docker:", "", "TestTheDocumentedRulesAreUnderstood in container/trust reads it"},
 	{"docs/testing.md", "make quick", "", "CI runs the commands that matter: .ci/run"},
 }
