@@ -31,8 +31,8 @@ func fetchFlags(a *app, fs *pflag.FlagSet, o *access.Options) {
 // result, for references to its remotes.
 func trustFlags(fs *pflag.FlagSet, o *source.Options) *door {
 	d := &door{fetch: o}
-	fs.StringVar(&d.policy, "policy", "", "`FILE` with the rules about signatures (default: $CONTAINERS_POLICY_JSON, else "+
-		"the policy.json of the user, of /etc/containers or of /usr/share/containers)")
+	fs.StringVar(&d.policy, "policy", "", "`FILE` with the rules about signatures (default: $CONTAINERS_POLICY_JSON, "+
+		"else the policy.json of the user, of /etc/containers or of /usr/share/containers)")
 	o.Admission = d.admit
 	return d
 }

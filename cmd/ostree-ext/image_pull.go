@@ -199,8 +199,9 @@ func (a *app) importShown(ctx context.Context, p *store.Prepared, f *pullFlags) 
 
 func pulledImage(p *store.Prepared, img *store.Image) pulled {
 	return pulled{
-		Image: p.Ref.String(), Signatures: verified(p), Commit: img.Commit.String(), Digest: img.ManifestDigest, Version: store.Version(img.Image),
-		Labels: img.Config.Labels,
+		Image: p.Ref.String(), Commit: img.Commit.String(), Digest: img.ManifestDigest, Version: store.Version(img.Image),
+		Signatures: verified(p),
+		Labels:     img.Config.Labels,
 	}
 }
 

@@ -59,7 +59,8 @@ func newSigningKey(passphrase ...string) (secret, public []byte, err error) {
 }
 
 // authorities is the script command "authorities". It starts what an identity needs to sign, writes signing.json,
-// authorities.json for those who verify, and the token of a person to token, and sets $JOB_URL to where GitHub Actions would offer the token of a job.
+// authorities.json for those who verify, and the token of a person to token, and sets $JOB_URL to where GitHub Actions
+// would offer the token of a job.
 func authorities(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		if neg || len(args) > 0 {

@@ -197,13 +197,21 @@ func TestTheMostSpecificRuleDecides(t *testing.T) {
 		"both, and one refuses":                {scoped(name, reject), own(name, 1), false},
 		"both, and one asks for nothing":       {scoped(name, anything), own(name, 1), true},
 		"both, and one is not fulfilled":       {scoped(name, attached), own(name, 1), false},
-		"the more specific of ours":            {`{"default": ` + reject + `}`, own("registry.example", 1) + own(name, 2)[8:], false},
+		"the more specific of ours": {
+			`{"default": ` + reject + `}`, own("registry.example", 1) + own(name, 2)[8:], false,
+		},
 		"the tag's": {
 			`{"default": ` + reject + `}`, own(name, 2) + own(name+":latest", 1)[8:], true,
 		},
-		"ours with another key":       {`{"default": ` + anything + `}`, own(name, 2), false},
-		"a wildcard for the domain":   {`{"default": ` + reject + `}`, own(`"*.example"`, 1), true},
-		"the keys of the policy, too": {scoped(name, attached), "docker: {" + name + ": {bundlesByPolicyKeys: true}}\n", true},
+		"ours with another key":     {`{"default": ` + anything + `}`, own(name, 2), false},
+		"a wildcard for the domain": {`{"default": ` + reject + `}`, own(`"*.example"`, 1), true},
+		"the keys of the policy, too": {
+			scoped(name, attached), "docker: {" + name + ": {bundlesByPolicyKeys: true}}\n", true,
+		},
+		"the keys of a policy that asks for a log": {
+			scoped(name, strings.Replace(attached, `"signed`, `"rekorPublicKeyPath": "`+sigstorefixture.PublicKey(t, 2)+
+				`", "signed`, 1)), "docker: {" + name + ": {bundlesByPolicyKeys: true}}\n", false,
+		},
 		"the keys of the policy, where it accepts anything": {
 			scoped(name, anything), "docker: {" + name + ": {bundlesByPolicyKeys: true}}\n", false,
 		},
@@ -307,7 +315,8 @@ func TestIdentitiesAreJudgedWithTheirAuthorities(t *testing.T) {
 			rule := "docker:\n  " + name + ":\n    signedBy:\n    - oidcIssuer: " + issuer + "\n      " + c.rule +
 				"\n      trustedRoot: " + root + "\n"
 			door := trust.New(trust.Options{
-				Policy: write(t, `{"default": [{"type": "reject"}]}`), RuleDirs: []string{rulesDir(t, map[string]string{"a.yaml": rule})},
+				Policy:   write(t, `{"default": [{"type": "reject"}]}`),
+				RuleDirs: []string{rulesDir(t, map[string]string{"a.yaml": rule})},
 			})
 			r := newRepo(t)
 			res, err := pull(t, r, signed(name+":latest"), door)

@@ -124,8 +124,8 @@ func (j *judge) policy(ctx context.Context, doc oci.Document, f *Finding) (err e
 	return nil
 }
 
-// policyKeys returns the keys of a requirement by which bundles count, too. If it also asks for an entry in a log, there
-// are none: the entry in a bundle is not verified for keys.
+// policyKeys returns the keys of a requirement by which bundles count, too. If it also asks for an entry in a log,
+// there are none: the entry in a bundle is not verified for keys.
 func (j *judge) policyKeys(req *policy.Requirement) (keys []bundle.Key, err error) {
 	logged := len(req.RekorKeyPaths) > 0 || len(req.RekorKeyDatas) > 0
 	if j.rule.byPolicyKeys == nil || req.Type != policy.SigstoreSigned || logged {

@@ -105,7 +105,9 @@ func checkCommit(ctx context.Context, img *oci.Image) error {
 
 // Stored says who signed a stored image, as recorded when it was pulled, and which rules decide today. Nothing is
 // fetched.
-func (d *Door) Stored(ref imgref.OstreeImageReference, manifest digest.Digest, signed []oci.Signature) (*Report, error) {
+func (d *Door) Stored(
+	ref imgref.OstreeImageReference, manifest digest.Digest, signed []oci.Signature,
+) (*Report, error) {
 	r, err := d.explain(ref)
 	if err != nil {
 		return nil, err

@@ -38,7 +38,9 @@ func TestRulesThatNameNobodyOrTwoThingsAtOnceAreRefused(t *testing.T) {
 		"a scope that occurs twice": {
 			byKey + "  registry.example/os:\n    bundlesByPolicyKeys: true\n", "already defined",
 		},
-		"a scope with a scheme":   {"docker:\n  docker://registry.example/os: {bundlesByPolicyKeys: true}\n", "without docker://"},
+		"a scope with a scheme": {
+			"docker:\n  docker://registry.example/os: {bundlesByPolicyKeys: true}\n", "without docker://",
+		},
 		"signers and policy keys": {scope("{signedBy: [{keyPath: /k}], bundlesByPolicyKeys: true}"), "leave out"},
 		"a key and keys":          {signer("keyPath: /a, keyPaths: [/b]"), "choose one"},
 		"a key and an identity":   {signer("keyPath: /a, oidcIssuer: https://i, identity: me"), "make two of it"},
@@ -75,7 +77,8 @@ func TestAScopeOfTwoFilesIsRefusedUnlessTheUserReplacesIt(t *testing.T) {
 		t.Errorf("two directories: %v", err)
 	}
 	// Other files are not rules: backups of editors, hidden files.
-	if _, err := trust.LoadRules(rulesDir(t, map[string]string{"a.yaml~": "[", ".a.yaml": "[", "README": "["})); err != nil {
+	others := rulesDir(t, map[string]string{"a.yaml~": "[", ".a.yaml": "[", "README": "["})
+	if _, err := trust.LoadRules(others); err != nil {
 		t.Errorf("other files: %v", err)
 	}
 }
@@ -86,7 +89,9 @@ func TestTheDocumentedRulesAreUnderstood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := slices.IndexFunc(blocks, func(b docblocks.Block) bool { return b.File == "docs/trust.md" && b.First() == "docker:" })
+	i := slices.IndexFunc(blocks, func(b docblocks.Block) bool {
+		return b.File == "docs/trust.md" && b.First() == "docker:"
+	})
 	if i < 0 {
 		t.Fatal("docs/trust.md has no rules")
 	}

@@ -55,8 +55,8 @@ type Image struct {
 	// Layers are in the order of the manifest, or of the diff-ids if there is no manifest.
 	Layers []Layer
 	// AdmitCommit decides whether the commit in the image may be imported, given its checksum, its bytes and its
-	// detached metadata, which are nil if there are none. It is called before any object of the image becomes visible in a repository. If it is nil,
-	// every commit is admitted.
+	// detached metadata, which are nil if there are none. It is called before any object of the image becomes visible in
+	// a repository. If it is nil, every commit is admitted.
 	AdmitCommit func(ctx context.Context, id string, commit, detached []byte) error
 	// Remote is the remote whose keys AdmitCommit uses, or empty. It is used in messages.
 	Remote string

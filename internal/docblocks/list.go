@@ -62,7 +62,7 @@ var list = []entry{
 	{"docs/signing.md", "ostree-ext container ", CommandLine, ""},
 	{"docs/signing.md", "permissions:", "", "it needs GitHub"},
 	{"docs/trust.md", "openssl genpkey", "", trustPage},
-	{"docs/trust.md", "ostree-ext container trust update", "", "it needs the network; trust-update.txtar has a repository"},
+	{"docs/trust.md", "ostree-ext container trust update", "", "it needs the network: see trust-update.txtar"},
 	{"docs/trust.md", "ostree-ext container image deploy", "", host},
 	{"docs/trust.md", "ostree-ext ", "", trustPage},
 	{"docs/trust.md", "ostree remote add", "", trustPage},

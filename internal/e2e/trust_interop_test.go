@@ -23,7 +23,9 @@ func TestInterop_TheCommandsOfThePageAboutTrustWork(t *testing.T) {
 	}
 	dir := t.TempDir()
 	var script strings.Builder
-	script.WriteString(`mkdir -p rootfs/usr/lib/modules/6.1.0 rootfs/usr/etc && echo kernel >rootfs/usr/lib/modules/6.1.0/vmlinuz
+	script.WriteString(`
+		mkdir -p rootfs/usr/lib/modules/6.1.0 rootfs/usr/etc
+		echo kernel >rootfs/usr/lib/modules/6.1.0/vmlinuz
 		ostree-ext container build -q --rootfs=rootfs --format=ostree docker://registry.example/os:latest
 		ostree-ext container build -q --rootfs=rootfs --format=ostree --label=signed=no docker://registry.example/os:unsigned
 		openssl genpkey -algorithm ed25519 -out secret.pem
