@@ -167,7 +167,7 @@ func TestKeysThatCannotSign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A space changes nothing, and so is no damage.
+	// A space changes nothing, and does no damage.
 	good := edit(`"scrypt"`, `"scrypt" `)
 	sigstores := func(data []byte) []byte { return inPEM("ENCRYPTED SIGSTORE PRIVATE KEY", data) }
 	legacy := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: public,

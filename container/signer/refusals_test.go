@@ -47,7 +47,7 @@ func TestNamesThatCannotBeSigned(t *testing.T) {
 		"not a digest":           {d: "sha256:x", says: "only sha256"},
 		"a format that is none":  {format: "gpg", want: signer.ErrOptions, says: "no format"},
 		"a name elsewhere":       {names: []string{"other/os"}, want: signer.ErrOptions, says: "not in the repository"},
-		"a name that is no name": {names: []string{"A B"}, says: "image name"},
+		"text that is not a name": {names: []string{"A B"}, says: "image name"},
 		"no key":                 {unkeyed: true, want: signer.ErrOptions, says: "with a key"},
 		"no key for bundles":     {unkeyed: true, format: signer.Bundle, want: signer.ErrOptions, says: "no key"},
 		"conflicting credentials": {

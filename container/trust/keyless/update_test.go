@@ -144,8 +144,8 @@ func TestUpdateRefusesRepositories(t *testing.T) {
 			m.Serve(files)
 		}, nil},
 		{"that has nothing", func(m *mirror) { m.Serve(nil) }, nil},
-		{"that is no URL", func(m *mirror) { m.options.Mirror = "mirror.example" }, nil},
-		{"whose root is no root", func(m *mirror) { m.options.Root = []byte("{}") }, nil},
+		{"that is not a URL", func(m *mirror) { m.options.Mirror = "mirror.example" }, nil},
+		{"whose root is not one", func(m *mirror) { m.options.Root = []byte("{}") }, nil},
 		{"whose certificate is unknown", func(m *mirror) { m.options.Client = nil }, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -154,7 +154,7 @@ func TestSignaturesThatAreRefused(t *testing.T) {
 		{"two issuers", leaf(func(c *x509.Certificate) {
 			c.ExtraExtensions[0].Value = []byte("https://evil.example")
 		}), keyless.ErrIdentity},
-		{"an issuer that is no DER string", leaf(func(c *x509.Certificate) {
+		{"an issuer that is not a DER string", leaf(func(c *x509.Certificate) {
 			c.ExtraExtensions = []pkix.Extension{{Id: c.ExtraExtensions[1].Id, Value: []byte(github)}}
 		}), keyless.ErrIdentity},
 		{"no name", leaf(func(c *x509.Certificate) { c.URIs = nil }), keyless.ErrIdentity},
@@ -333,7 +333,7 @@ func TestSignaturesThatAreRefused(t *testing.T) {
 		{"a key twice", replace(`"subject":`, `"subject":[{"digest":{"sha256":"`+otherDigest.Encoded()+`"}}],"subject":`),
 			keyless.ErrBundle},
 		{"a key in another case", replace(`"predicateType"`, `"PredicateType"`), keyless.ErrBundle},
-		{"a statement that is no JSON", replace(`"predicate":{}}`, `"predicate":{}}}`), keyless.ErrBundle},
+		{"a statement that is not JSON", replace(`"predicate":{}}`, `"predicate":{}}}`), keyless.ErrBundle},
 		{"the digest in the payload replaced", func(s *testca.Signature) {
 			s.Payload = testca.Statement(otherDigest.Encoded())
 			s.Change = func(b *testca.Bundle) { b.DSSEEnvelope.Payload = testca.Statement(image.Encoded()) }

@@ -107,7 +107,7 @@ func storageScopes(name string) ([]string, error) {
 	spec, found := strings.CutPrefix(name, "[")
 	spec, name, closed := strings.Cut(spec, "]")
 	driver, root, both := strings.Cut(spec, "@")
-	// What may follow the directory is no part of scopes: +RUNROOT and :OPTIONS.
+	// What may follow the directory is not a part of scopes: +RUNROOT and :OPTIONS.
 	root, _, _ = strings.Cut(root, ":")
 	root, _, _ = strings.Cut(root, "+")
 	if !found || !closed || !both || driver == "" || !filepath.IsAbs(root) {

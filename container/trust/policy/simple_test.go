@@ -348,6 +348,6 @@ func TestSignaturesInADirectory(t *testing.T) {
 	}
 	write(t, filepath.Join(dir, "signature-1"), "neither")
 	if _, err := evaluate(t, ref, rule(t, bySimple), top); err == nil {
-		t.Error("something that is no signature is accepted")
+		t.Error("something that is not a signature is accepted")
 	}
 }
