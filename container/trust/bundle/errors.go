@@ -25,7 +25,7 @@ var (
 	// ErrNoKeys is returned if there is no key to verify with.
 	ErrNoKeys = errors.New("there is no key to verify with")
 
-	// errOtherArtifact is wrapped by errors about artifacts that are not bundles, which are common and not worth a message.
+	// errOtherArtifact is wrapped by errors about artifacts that are not bundles. They are common and not worth a message.
 	errOtherArtifact = errors.New("not a bundle")
 )
 
