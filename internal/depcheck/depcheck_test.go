@@ -67,7 +67,7 @@ repo         selinux  sysroot  ima
 
 internal     canonjson  ctxio  deflate  heaplimit  hosttool  inflate  jsonkeys  jsonplace  output  printable  sizes
              sigstorefixture
-             docblocks  fixtures  testca  testfiles  testhome  testreg
+             docblocks  fixtures  hosttree  testca  testfiles  testhome  testreg
              aptsources  testproc
 `
 

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/hosttree"
 )
 
 // oddRoot makes a small system with a package database and everything that is difficult to store in a layer.
@@ -69,7 +71,7 @@ func TestInterop_AnOrdinaryImageUnpacksToTheTree(t *testing.T) {
 	image := "oci:" + dir + "/image:latest"
 	measured(t, "container", "build", "--rootfs="+root, image)
 	got := unpack(t, image)
-	sameTree(t, got, root)
+	hosttree.Same(t, got, root)
 	if a, b := links(t, got), links(t, root); a != b {
 		t.Errorf("hard links:\n%s\nwant:\n%s", a, b)
 	}
@@ -126,7 +128,7 @@ func TestInterop_AnImageThatIsSplitAnewUnpacksToTheSame(t *testing.T) {
 	image := "oci:" + t.TempDir() + "/image:latest"
 	must(t, program, "rechunk", app, image)
 	got := unpack(t, image)
-	sameTree(t, got, want)
+	hosttree.Same(t, got, want)
 	if a, b := links(t, got), links(t, want); a != b {
 		t.Errorf("hard links:\n%s\nwant:\n%s", a, b)
 	}
@@ -150,7 +152,7 @@ func TestInterop_TheLayersOfAKeptBaseStayAndTheRestUnpacksToTheSame(t *testing.T
 	if len(layers) <= len(kept) || !slices.Equal(layers[:len(kept)], kept) {
 		t.Errorf("layers %v do not begin with those of the base, %v", layers, kept)
 	}
-	sameTree(t, unpack(t, image), want)
+	hosttree.Same(t, unpack(t, image), want)
 	var above int64
 	sizes := sh(t, `for d in "${@:2}"; do stat -c %s "$1/blobs/sha256/${d#sha256:}"; done`, slices.Concat(
 		[]string{strings.TrimSuffix(strings.TrimPrefix(image, "oci:"), ":latest")}, digests(layers[len(kept):]))...)
@@ -210,7 +212,7 @@ func TestInterop_ARootFilesystemIsCommittedAsAnOperatingSystemIs(t *testing.T) {
 			tree := filepath.Join(t.TempDir(), "tree")
 			must(t, "ostree", "checkout", "--repo="+back, built.Commit, tree)
 			sh(t, `chmod --reference="$1" "$2"; chown --reference="$1" "$2"`, want, tree)
-			sameTree(t, tree, want)
+			hosttree.Same(t, tree, want)
 
 			// Splitting the image again gives the same tree.
 			anew := "oci:" + t.TempDir() + "/anew:latest"

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/registry"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/hosttree"
 )
 
 // maxRSS is the memory limit of every command, in KiB, whatever the size of the image.
@@ -152,10 +154,10 @@ func TestInterop_ADebianTreeTravelsThroughEveryTransport(t *testing.T) {
 			fsck(t, back)
 			out := filepath.Join(t.TempDir(), "tree")
 			must(t, "ostree", "checkout", "--repo="+back, debianRef, out)
-			sameTree(t, out, root)
+			hosttree.Same(t, out, root)
 			ours := filepath.Join(t.TempDir(), "tree")
 			measured(t, "repo", "checkout", "--repo="+back, debianRef, ours)
-			sameTree(t, ours, root)
+			hosttree.Same(t, ours, root)
 		})
 	}
 
@@ -203,7 +205,7 @@ func TestInterop_ACanonicalDebianTreeFitsBareUserOnly(t *testing.T) {
 	theirs, ours := filepath.Join(t.TempDir(), "tree"), filepath.Join(t.TempDir(), "tree")
 	must(t, "ostree", "checkout", "--repo="+back, "--user-mode", debianRef, theirs)
 	measured(t, "repo", "checkout", "--repo="+back, "--user", debianRef, ours)
-	sameTree(t, ours, theirs)
+	hosttree.Same(t, ours, theirs)
 
 	full, _ := debianCommit(t, "archive")
 	measured(t, "container", "encapsulate", "--repo="+full, "--prior=none", debianRef, image)

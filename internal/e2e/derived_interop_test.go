@@ -5,6 +5,8 @@ package e2e
 import (
 	"path/filepath"
 	"testing"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/hosttree"
 )
 
 // TestInterop_AnImageOnTopOfOursIsSplitAndContinuedFromWithoutLosingAFile: umoci puts a layer on top of our image, as
@@ -31,10 +33,10 @@ func TestInterop_AnImageOnTopOfOursIsSplitAndContinuedFromWithoutLosingAFile(t *
 				{"rechunk", "--format=plain", "--prior=" + ours, derived, image + ":split"},
 			} {
 				must(t, program, append([]string{"-q"}, args...)...)
-				sameTree(t, unpacked(t, layout+"-"+format+":split"), want)
+				hosttree.Same(t, unpacked(t, layout+"-"+format+":split"), want)
 			}
 			must(t, program, "-q", "container", "build", "--rootfs="+root, "--prior="+derived, image+":next")
-			sameTree(t, unpacked(t, layout+"-"+format+":next"), root)
+			hosttree.Same(t, unpacked(t, layout+"-"+format+":next"), root)
 		})
 	}
 }
@@ -86,5 +88,5 @@ func TestInterop_AFileLinkedIntoAKeptBaseStaysOneFile(t *testing.T) {
 	must(t, program, "-q", "container", "build", "--from="+image+":full", "--keep-base="+image+":base", image+":out")
 	root := unpacked(t, layout+":out")
 	sh(t, `[ "$1/usr/a" -ef "$1/usr/b" ]`, root)
-	sameTree(t, root, filepath.Join(dir, "r"))
+	hosttree.Same(t, root, filepath.Join(dir, "r"))
 }

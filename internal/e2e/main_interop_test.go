@@ -70,32 +70,6 @@ func sh(t testing.TB, script string, args ...string) string {
 	return must(t, "bash", append([]string{"-euo", "pipefail", "-c", script, "bash"}, args...)...)
 }
 
-// treeSum lists names, content sums, modes, owners and extended attributes of everything in a directory. It ignores
-// link counts, since a checkout links equal files, and times.
-func treeSum(t testing.TB, dir string) string {
-	t.Helper()
-	return sh(t, `tar -C "$1" --sort=name --format=pax --pax-option=delete=atime,delete=ctime,delete=mtime --mtime=@0 \
-		--numeric-owner --hard-dereference --xattrs --xattrs-include='*' -c . | sha256sum`, dir)
-}
-
-// sameTree compares two directories and names the differences.
-func sameTree(t testing.TB, got, want string) {
-	t.Helper()
-	if treeSum(t, got) == treeSum(t, want) {
-		return
-	}
-	list := `cd "$1" && find . -printf '%p %y %m %U %G %l\n' | sort && getfattr -R -h -d -m - . 2>/dev/null
-		find . -type f -exec sha256sum {} + | sort -k2`
-	a, b := filepath.Join(t.TempDir(), "got"), filepath.Join(t.TempDir(), "want")
-	writeFile(t, a, sh(t, list, got))
-	writeFile(t, b, sh(t, list, want))
-	diff, _, _ := try(t, "diff", "-u", b, a)
-	if len(diff) > 4000 {
-		diff = diff[:4000] + " …"
-	}
-	t.Errorf("%s differs from %s:\n%s", got, want, diff)
-}
-
 func writeFile(t testing.TB, path, content string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
