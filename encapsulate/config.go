@@ -101,9 +101,10 @@ func containerConfig(c *object.Commit, opts *Options) (map[string]any, error) {
 		if config == nil {
 			config = map[string]any{}
 		}
-		// The list of packages is of the image that the configuration was taken from.
+		// These are of the image that the configuration was taken from.
 		if labels, ok := config["Labels"].(map[string]any); ok {
 			delete(labels, chunking.LabelPackages)
+			delete(labels, oci.LabelBootBytes)
 		}
 	}
 	cmd := opts.Cmd

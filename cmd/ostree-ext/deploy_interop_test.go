@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/store"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
@@ -130,5 +133,17 @@ func TestInterop_ASmallBootIsAWarningBeforeAndAnErrorAfterTheDownload(t *testing
 	if _, err := runDeploy(t, "--sysroot="+h.root, "--imgref="+image); err == nil ||
 		!strings.Contains(err.Error(), "warning: if the new kernel is as large as the present one") {
 		t.Errorf("got %v, want a warning", err)
+	}
+	// An image with a plan says how large its kernel is.
+	image = plannedBootableImage(t, "9.9", kernel("d"))
+	_, err = runDeploy(t, "--sysroot="+h.root, "--imgref="+image)
+	if err == nil || !strings.Contains(err.Error(), "error: not enough room in "+boot+": 2.2") ||
+		!strings.HasSuffix(strings.TrimSpace(err.Error()), "; nothing was fetched") {
+		t.Errorf("got %v, want that room is missing", err)
+	}
+	if ref, err := imgref.ParseOstreeImageReference(image); err != nil {
+		t.Error(err)
+	} else if _, err := store.Query(t.Context(), h.repo, ref.Image); !errors.Is(err, store.ErrNoImage) {
+		t.Errorf("the image is stored: %v", err)
 	}
 }

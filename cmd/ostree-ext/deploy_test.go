@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -42,6 +43,32 @@ func bootableImageOf(t *testing.T, version, kernel string) string {
 	image := "oci:" + filepath.Join(t.TempDir(), "image")
 	var out, errs bytes.Buffer
 	args := []string{"container", "encapsulate", "-q", "--repo=" + r.Path(), "os", image}
+	if code := run(t.Context(), args, streams{out: &out, err: &errs}); code != exitOK {
+		t.Fatal(errs.String())
+	}
+	return "ostree-unverified-image:" + image
+}
+
+// plannedBootableImage is like bootableImageOf. The image has layers for packages.
+func plannedBootableImage(t *testing.T, version, kernel string) string {
+	t.Helper()
+	root := t.TempDir()
+	for name, content := range map[string]string{
+		"usr/lib/modules/" + version + "/vmlinuz":       kernel,
+		"usr/lib/modules/" + version + "/initramfs.img": "initramfs",
+		"usr/lib/os-release":                            "ID=exampleos\n",
+		"usr/bin/tool":                                  "tool",
+		"var/lib/dpkg/status":                           "Package: tool\nStatus: install ok installed\nVersion: 1\n\n",
+		"var/lib/dpkg/info/tool.list":                   "/usr/bin/tool\n",
+	} {
+		name = filepath.Join(root, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(content), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	image := "oci:" + filepath.Join(t.TempDir(), "image")
+	var out, errs bytes.Buffer
+	args := []string{"container", "build", "-q", "--prior=none", "--format=ostree", "--rootfs=" + root, image}
 	if code := run(t.Context(), args, streams{out: &out, err: &errs}); code != exitOK {
 		t.Fatal(errs.String())
 	}

@@ -258,7 +258,9 @@ func (f *deployFlags) pull(
 		return f.stored(ctx, r, p, opts.Origin)
 	}
 	if !f.downloadOnly {
-		f.warnRoom(ctx, a, p, opts)
+		if err := f.checkRoom(ctx, a, p, opts); err != nil {
+			return commit, err
+		}
 	}
 	// Without a ref, nothing needs the layers before the image is deployed.
 	f.fetch.imports.Target, f.fetch.imports.NoRef, f.fetch.imports.NoCleanup = opts.Origin.Image, f.noRef, f.noRef
@@ -297,16 +299,22 @@ func (f *deployFlags) stored(
 		"missing): fetch it with --download-only", len(missing), sizes.Format(size))
 }
 
-// warnRoom warns before anything is fetched if /boot may have too little room. How large the kernel is becomes known
-// when it is there, and then too little room is an error.
-func (f *deployFlags) warnRoom(ctx context.Context, a *app, p *store.Prepared, opts deploy.Options) {
-	room, err := deploy.EstimateRoom(ctx, opts, p.Image.Config.Labels["ostree.linux"])
-	if err == nil {
-		err = room.Check()
+// checkRoom refuses an image for whose kernel /boot has too little room, before anything is fetched. If the image does
+// not say how large its kernel is, that becomes known when it is there; until then it is a warning.
+func (f *deployFlags) checkRoom(ctx context.Context, a *app, p *store.Prepared, opts deploy.Options) error {
+	room, sure, err := deploy.EstimateRoom(ctx, opts, p.Image)
+	if err != nil {
+		return nil //nolint:nilerr // what cannot be measured now is looked at again when the image is there
 	}
-	if _, ok := errors.AsType[*deploy.RoomError](err); ok {
-		a.warn("if the new kernel is as large as the present one, the image cannot be deployed: " + err.Error())
+	err = room.Check()
+	switch {
+	case err == nil:
+		return nil
+	case sure:
+		return fmt.Errorf("%w; nothing was fetched", err)
 	}
+	a.warn("if the new kernel is as large as the present one, the image cannot be deployed: " + err.Error())
+	return nil
 }
 
 // writeCommit writes the checksum to the file of --write-commitid-to, if there is one.

@@ -1,7 +1,9 @@
 package deploy
 
 import (
+	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,8 +13,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/opencontainers/go-digest"
 
+	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
@@ -468,5 +473,85 @@ func TestMeasureRoomIsForANewKernel(t *testing.T) {
 	}
 	if _, err := MeasureRoom(t.Context(), Options{Sysroot: t.TempDir()}); !errors.Is(err, sysroot.ErrNotSysroot) {
 		t.Errorf("got %v, want ErrNotSysroot", err)
+	}
+}
+
+// plannedImage is an image with labels and a plan of its first layer, and layers on top of that.
+func plannedImage(t *testing.T, onTop int, labels map[string]string) *oci.Image {
+	t.Helper()
+	var ids []digest.Digest
+	var layers []string
+	for i := range 1 + onTop {
+		id := digest.FromString(string(rune('a' + i)))
+		ids = append(ids, id)
+		layers = append(layers, `{"mediaType":"application/vnd.oci.image.layer.v1.tar","size":1,"digest":"`+id.String()+`"}`)
+	}
+	record := chunking.Record{Format: "ostree-1"}
+	if err := record.Bind(0, []string{ids[0].String()}); err != nil {
+		t.Fatal(err)
+	}
+	label, err := record.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels = maps.Clone(labels)
+	labels[chunking.LabelRecord] = label
+	config, err := json.Marshal(map[string]any{
+		"config": map[string]any{"Labels": labels}, "rootfs": map[string]any{"type": "layers", "diff_ids": ids},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := oci.FromStored([]byte(`{"schemaVersion":2,"layers":[`+strings.Join(layers, ",")+`]}`), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+func TestTheRoomForAKernelIsKnownBeforeItIsFetchedOnlyIfItIsNew(t *testing.T) {
+	t.Parallel()
+	const present = int64(len("kernel a") + len("initramfs"))
+	deployed := []string{imageOrigin(unverified)}
+	for _, c := range []struct {
+		name           string
+		origins        []string
+		version, bytes string
+		onTop          int
+		needed         int64 // 0, or the sum of the sizes before they take whole blocks
+		sure           bool
+	}{
+		{"another kernel", deployed, "9.9", "50000000", 0, 50_000_000, true},
+		{"another kernel on an empty host", nil, "9.9", "50000000", 0, 50_000_000, true},
+		{"a version that is there", deployed, repotest.KernelVersion, "50000000", 0, 0, false},
+		{"no version", deployed, "", "50000000", 0, present, false},
+		{"no size", deployed, "9.9", "", 0, present, false},
+		{"no size on an empty host", nil, "9.9", "", 0, 0, false},
+		{"a negative size", deployed, "9.9", "-5", 0, present, false},
+		{"a huge size", deployed, "9.9", "9000000000000000000", 0, present, false},
+		{"layers on top may have another kernel", deployed, "9.9", "50000000", 1, present, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t, -1, c.origins...)
+			opts := h.options(t)
+			target, err := openTarget(&opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer target.sysroot.Close()
+			b := &sysroot.Boot{Path: "/boot", Free: 1 << 20, BlockSize: 1}
+			img := plannedImage(t, c.onTop, map[string]string{labelKernel: c.version, oci.LabelBootBytes: c.bytes})
+			room, sure, err := target.estimateIn(t.Context(), h.repo, b, img)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.needed > 0 {
+				c.needed += overheadBlocks
+			}
+			if room.Needed != c.needed || sure != c.sure {
+				t.Errorf("got %+v, sure: %t; want %d needed, sure: %t", room, sure, c.needed, c.sure)
+			}
+		})
 	}
 }

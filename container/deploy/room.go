@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/ostree-ext/ostree-ext-go/container/store"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
@@ -69,31 +71,83 @@ func MeasureRoom(ctx context.Context, opts Options, sizes ...int64) (*Room, erro
 	return t.room(ctx, object.Checksum{}, sizes)
 }
 
-// EstimateRoom estimates what an image that was not fetched needs in /boot, given the version of its kernel, or "" if
-// that is not known. The present kernel is that of the deployment that is updated. One of the same version counts as
-// the same, and another as one of the same size. Without such a deployment nothing is known, and nothing needed.
-func EstimateRoom(ctx context.Context, opts Options, kernel string) (*Room, error) {
+// EstimateRoom estimates what an image that was not fetched needs in /boot. It is sure that the kernel is new and how
+// large it is if the image's labels say so, and else takes the kernel of the deployment that is updated: one of the same
+// version counts as the same, and another as one of the same size. Without such a deployment nothing is known, and
+// nothing needed.
+func EstimateRoom(ctx context.Context, opts Options, img *oci.Image) (room *Room, sure bool, err error) {
 	t, err := openTarget(&opts)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer t.sysroot.Close()
-	if t.merge == nil {
-		return t.room(ctx, object.Checksum{}, nil)
-	}
 	r, err := repo.Open(t.sysroot.RepoPath())
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer r.Close()
+	b, err := t.sysroot.Boot()
+	if err != nil {
+		return nil, false, err
+	}
+	return t.estimateIn(ctx, r, b, img)
+}
+
+// labelKernel is the label with the version of the kernel. Upstream defines it.
+const labelKernel = "ostree.linux"
+
+func (t *target) estimateIn(
+	ctx context.Context, r *repo.Repo, b *sysroot.Boot, img *oci.Image,
+) (room *Room, sure bool, err error) {
+	version := img.Config.Labels[labelKernel]
+	size, known := oci.BootBytes(img.Config.Labels)
+	if known && version != "" && store.LayersOnTop(img) == 0 {
+		present, err := t.hasKernel(ctx, r, version)
+		if err != nil {
+			return nil, false, err
+		}
+		if !present {
+			room, err := t.roomIn(ctx, b, object.Checksum{}, []int64{size})
+			return room, err == nil, err
+		}
+	}
+	if t.merge == nil {
+		room, err = t.roomIn(ctx, b, object.Checksum{}, nil)
+		return room, false, err
+	}
 	present, err := sysroot.FindKernel(ctx, r, t.merge.Commit)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if kernel == present.Version {
-		return t.room(ctx, t.merge.BootChecksum, nil)
+	if version == present.Version {
+		room, err = t.roomIn(ctx, b, t.merge.BootChecksum, nil)
+	} else {
+		room, err = t.roomIn(ctx, b, object.Checksum{}, present.Sizes())
 	}
-	return t.room(ctx, object.Checksum{}, present.Sizes())
+	return room, false, err
+}
+
+// hasKernel reports whether a deployment of the stateroot may have a kernel of a version. One whose version is not known
+// may.
+func (t *target) hasKernel(ctx context.Context, r *repo.Repo, version string) (bool, error) {
+	for _, d := range t.list {
+		if d.Stateroot != t.stateroot {
+			continue
+		}
+		c, err := repo.LoadCommit(ctx, r, d.Commit)
+		if err != nil {
+			return false, err
+		}
+		switch found, err := repo.FindKernel(ctx, r, c.Tree); {
+		case errors.Is(err, repo.ErrNoKernel) || errors.Is(err, repo.ErrSeveralKernel):
+			return true, nil
+		case err != nil:
+			return false, err
+		case found == version:
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // overheadBlocks is what the directory of a kernel and a set of boot loader entries take besides the files.

@@ -76,7 +76,8 @@ func (e *BudgetError) Error() string {
 func (p *Prepared) Import(ctx context.Context, opts ImportOptions) (_ *Imported, err error) {
 	if _, need := p.Missing(); opts.MaxBytes > 0 && need > opts.MaxBytes {
 		return nil, &BudgetError{Need: need, Limit: opts.MaxBytes}
-	} else if err := p.repo.Room(need); err != nil {
+	}
+	if err := p.repo.Room(p.Room()); err != nil {
 		return nil, err
 	}
 	lock, err := p.repo.Lock(ctx, repo.LockShared)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -377,6 +378,25 @@ func (p *Prepared) Missing() (layers []Layer, size int64) {
 		}
 	}
 	return layers, size
+}
+
+// Room returns how many bytes the layers that must be fetched need in the repository, if it has none of their files.
+// Layers whose content the plan of the image does not tell count with their compressed size, as do all layers in a
+// repository that compresses files.
+func (p *Prepared) Room() int64 {
+	layers, compressed := p.Missing()
+	if p.repo.Mode() == repo.ModeArchive || len(layers) == 0 {
+		return compressed
+	}
+	known, total := ContentSizes(p.Image), int64(0)
+	for _, l := range layers {
+		size, ok := known[l.Descriptor.Digest]
+		if !ok {
+			size = l.Descriptor.Size
+		}
+		total += min(size, math.MaxInt64-total)
+	}
+	return total
 }
 
 // Compare says how the layers of the image differ from those of the previous one. It returns nil if there is none.

@@ -12,6 +12,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 	"github.com/ostree-ext/ostree-ext-go/chunking/upstream"
+	"github.com/ostree-ext/ostree-ext-go/container/store"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 	"github.com/ostree-ext/ostree-ext-go/repo"
@@ -83,9 +84,9 @@ func (d *Difference) comparePackages(ctx context.Context, r *repo.Repo, from, to
 			break
 		}
 	}
-	if d.To.Packages == Label && layersOnTop(to) > 0 {
+	if d.To.Packages == Label && store.LayersOnTop(to.Image.Image) > 0 {
 		const text = "image %s: %d layers were added after its list of packages was made: what they bring is not known"
-		d.warn(fmt.Errorf(text, to.Ref.Image, layersOnTop(to)))
+		d.warn(fmt.Errorf(text, to.Ref.Image, store.LayersOnTop(to.Image.Image)))
 	}
 	return nil
 }
@@ -93,7 +94,7 @@ func (d *Difference) comparePackages(ctx context.Context, r *repo.Repo, from, to
 // whole returns all packages of an image, or nil if they are not known, and sets their source.
 func (d *Difference) whole(ctx context.Context, r *repo.Repo, img *Image, side *Side) (chunking.Packages, error) {
 	if !img.stored() {
-		if layersOnTop(img) != 0 {
+		if store.LayersOnTop(img.Image.Image) != 0 {
 			return nil, nil
 		}
 		list := d.labelled(img)
@@ -120,15 +121,6 @@ func (d *Difference) whole(ctx context.Context, r *repo.Repo, img *Image, side *
 	return chunking.NewPackages(list), nil
 }
 
-// layersOnTop returns the number of layers on top of those that the image's plan describes, or -1 if it has none.
-func layersOnTop(img *Image) int {
-	record, ok := planOf(img.Image.Image)
-	if !ok {
-		return -1
-	}
-	return len(img.Layers) - (record.At + 1 + len(record.Layers))
-}
-
 // labelled returns the packages of an image's label, or nil if it has none that belongs to its layers. Layers on top of
 // those may have other packages.
 func (d *Difference) labelled(img *Image) chunking.Packages {
@@ -136,7 +128,7 @@ func (d *Difference) labelled(img *Image) chunking.Packages {
 	if !ok {
 		return nil
 	}
-	if layersOnTop(img) < 0 {
+	if store.LayersOnTop(img.Image.Image) < 0 {
 		return nil
 	}
 	p, err := chunking.ParsePackages(label)
@@ -150,7 +142,7 @@ func (d *Difference) labelled(img *Image) chunking.Packages {
 // annotated returns the packages that the layers' annotations name, or nil if there are none, or if the layers follow a
 // plan of this program: then the annotations also have names of other components.
 func annotated(img *Image) chunking.Packages {
-	if layersOnTop(img) >= 0 {
+	if store.LayersOnTop(img.Image.Image) >= 0 {
 		return nil
 	}
 	p := map[string]string{}

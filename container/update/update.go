@@ -9,7 +9,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/store"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
@@ -163,44 +162,19 @@ func kernel(ctx context.Context, r *repo.Repo, img *Image) (string, error) {
 	return found, err
 }
 
-// contentSize returns the size of the files in layers of an image, which its plan has, or nil if it is not known.
+// contentSize returns the size of the files in layers of an image, or nil if it is not known.
 func contentSize(img *oci.Image, layers map[digest.Digest]bool) *int64 {
 	var total int64
 	if len(layers) == 0 {
 		return &total
 	}
-	record, ok := planOf(img)
-	if !ok {
-		return nil
-	}
-	for i, l := range img.Layers {
-		n := i - record.At - 1
-		if !layers[l.Descriptor.Digest] || n == -1 { // that layer has no files
-			continue
-		}
-		if n < 0 || n >= len(record.Layers) || len(record.Layers[n].Components) == 0 {
+	known := store.ContentSizes(img)
+	for layer := range layers {
+		size, ok := known[layer]
+		if !ok || size > math.MaxInt64-total {
 			return nil
 		}
-		for _, id := range record.Layers[n].Components {
-			size := record.Components[id].Size
-			if size > math.MaxInt64-uint64(total) {
-				return nil
-			}
-			total += int64(size)
-		}
+		total += size
 	}
 	return &total
-}
-
-// planOf returns the plan of an image if it describes the image's layers.
-func planOf(img *oci.Image) (*chunking.Record, bool) {
-	record, err := chunking.ParseRecord(img.Config.Labels[chunking.LabelRecord])
-	if err != nil {
-		return nil, false
-	}
-	diffIDs := make([]string, len(img.Layers))
-	for i, l := range img.Layers {
-		diffIDs[i] = l.DiffID.String()
-	}
-	return record, record.Fit(diffIDs) == chunking.Fitting
 }

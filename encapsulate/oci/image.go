@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -23,6 +24,19 @@ const (
 	// LabelDiffID holds the diff-id of the last layer of the commit.
 	LabelDiffID = "ostree.final-diffid"
 )
+
+// LabelBootBytes is the label with the size of the kernel and of the files that go into /boot with it, in bytes. It
+// describes the layers that the plan describes.
+const LabelBootBytes = "ostree-ext.boot-bytes"
+
+// maxBootBytes is more than any /boot has.
+const maxBootBytes = 1 << 40
+
+// BootBytes returns the value of [LabelBootBytes]. It returns false if there is none, or none that can be true.
+func BootBytes(labels map[string]string) (int64, bool) {
+	n, err := strconv.ParseInt(labels[LabelBootBytes], 10, 64)
+	return n, err == nil && n > 0 && n <= maxBootBytes
+}
 
 // Limits on the documents of an image, in bytes, and on its layers. Images that have more are neither read nor written.
 const (

@@ -197,3 +197,19 @@ func TestWhatFollowsTheArchiveIsBounded(t *testing.T) {
 		}
 	}
 }
+
+func TestOnlyASizeThatCanBeTrueIsReadFromTheLabel(t *testing.T) {
+	t.Parallel()
+	for label, want := range map[string]int64{
+		"1": 1, "123456789": 123456789, "1099511627776": 1 << 40, "": 0, "0": 0, "-1": 0, "1099511627777": 0,
+		"99999999999999999999": 0, "1e3": 0, "0x10": 0, "1.5": 0, " 7": 0, "many": 0,
+	} {
+		n, ok := oci.BootBytes(map[string]string{oci.LabelBootBytes: label})
+		if ok != (want > 0) || ok && n != want {
+			t.Errorf("%q: got %d, %t, want %d", label, n, ok, want)
+		}
+	}
+	if n, ok := oci.BootBytes(nil); ok {
+		t.Errorf("got %d without a label", n)
+	}
+}

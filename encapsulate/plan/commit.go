@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -18,6 +19,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
+	"github.com/ostree-ext/ostree-ext-go/repo/sysroot"
 )
 
 // Plan describes an image that can be made. Its fields are for display and must not be changed.
@@ -31,9 +33,10 @@ type Plan struct {
 	// Warnings are messages for the user.
 	Warnings []string
 
-	opts     Options
-	packages string // the label with the installed packages, or ""
-	image    func(ctx context.Context, p *Plan) (*encapsulate.Image, error)
+	opts Options
+	// Labels of the configuration, or "": the installed packages, and what /boot needs.
+	packages, bootBytes string
+	image               func(ctx context.Context, p *Plan) (*encapsulate.Image, error)
 }
 
 // Image makes the image. The context also applies to reading the layers.
@@ -54,8 +57,12 @@ func (p *Plan) imageOptions(at int) encapsulate.Options {
 			}
 			text, err := record.Encode()
 			labels := map[string]string{chunking.LabelRecord: text}
-			if p.packages != "" {
-				labels[chunking.LabelPackages] = p.packages
+			for name, value := range map[string]string{
+				chunking.LabelPackages: p.packages, oci.LabelBootBytes: p.bootBytes,
+			} {
+				if value != "" {
+					labels[name] = value
+				}
 			}
 			return labels, err
 		}
@@ -143,6 +150,9 @@ func (c *commitBuild) arrange(ctx context.Context, p *Plan) error {
 	if err := p.listPackages(installed); err != nil {
 		return err
 	}
+	if err := c.measureBoot(ctx, p); err != nil {
+		return err
+	}
 	c.split = &chunking.Split{}
 	for _, l := range a.Layers {
 		c.split.Layers = append(c.split.Layers, chunking.Layer{
@@ -154,6 +164,21 @@ func (c *commitBuild) arrange(ctx context.Context, p *Plan) error {
 		return err
 	}
 	c.split.FirstExpected = a.Record.First == prior.first
+	return nil
+}
+
+// measureBoot makes the label with the room that a kernel needs. It stays empty if nothing can be booted.
+func (c *commitBuild) measureBoot(ctx context.Context, p *Plan) error {
+	n, err := sysroot.BootBytes(ctx, c.src, c.commit)
+	for _, unfit := range []error{repo.ErrNoKernel, repo.ErrSeveralKernel, sysroot.ErrInvalid} {
+		if errors.Is(err, unfit) {
+			return nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("measuring the kernel: %w", err)
+	}
+	p.bootBytes = strconv.FormatInt(n, 10)
 	return nil
 }
 

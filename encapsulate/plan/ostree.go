@@ -136,6 +136,7 @@ func WithoutStaleLabels(config json.RawMessage, kept []string) (json.RawMessage,
 		delete(labels, "dev.hhd.rechunk.info")
 		delete(labels, chunking.LabelRecord)
 		delete(labels, chunking.LabelPackages)
+		delete(labels, oci.LabelBootBytes)
 		if !slices.Contains(kept, labels[oci.LabelDiffID]) {
 			for _, l := range commitLabels {
 				delete(labels, l)

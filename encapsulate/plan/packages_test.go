@@ -11,6 +11,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 )
 
@@ -24,8 +25,8 @@ func labelsOf(t *testing.T, p *plan.Plan) map[string]string {
 	return config.Config.Labels
 }
 
-// staleConfig is the configuration of an image with other packages.
-const staleConfig = `{"Labels":{"ostree-ext.packages":"{\"deb\":{\"old\":\"0\"}}","kept":"yes"}}`
+// staleConfig is the configuration of an image with other packages and another kernel.
+const staleConfig = `{"Labels":{"ostree-ext.packages":"{\"deb\":{\"old\":\"0\"}}","ostree-ext.boot-bytes":"7","kept":"yes"}}`
 
 func TestAPlannedImageListsItsPackages(t *testing.T) {
 	t.Parallel()
@@ -103,6 +104,45 @@ func TestTooManyPackagesAreNotListed(t *testing.T) {
 	labels := labelsOf(t, p)
 	if _, ok := labels[chunking.LabelPackages]; ok || labels[chunking.LabelRecord] == "" {
 		t.Errorf("labels %v", labels)
+	}
+}
+
+func TestAPlannedImageOfABootableCommitSaysWhatBootNeeds(t *testing.T) {
+	t.Parallel()
+	bootable := func() string {
+		root := system(t)
+		for name, content := range map[string]string{"vmlinuz": "a kernel", "initramfs.img": "initramfs", "dtb/board": "dt"} {
+			name = filepath.Join(root, "usr/lib/modules/6.1", name)
+			if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return root
+	}
+	for name, c := range map[string]struct {
+		root  string
+		plain bool
+		opts  plan.Options
+		want  string
+	}{
+		"a commit":                {bootable(), false, plan.Options{MaxLayers: 20}, "19"},
+		"a tree":                  {bootable(), true, plan.Options{MaxLayers: 20}, ""},
+		"no kernel":               {system(t), false, plan.Options{MaxLayers: 20}, ""},
+		"packed as upstream does": {bootable(), false, plan.Options{Packing: plan.PackUpstream}, ""},
+		"one layer":               {bootable(), false, plan.Options{SingleLayer: true}, ""},
+	} {
+		c.opts.Image.Config = []byte(staleConfig)
+		p, err := planOf(t, c.root, c.plain, c.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		labels := labelsOf(t, p)
+		if got := labels[oci.LabelBootBytes]; got != c.want || labels["kept"] != "yes" {
+			t.Errorf("%s: got %q, want %q; labels %v", name, got, c.want, labels)
+		}
 	}
 }
 

@@ -48,11 +48,28 @@ func (k *Kernel) Sizes() []int64 {
 // since their checksum is the name of the directory in /boot. If there is no kernel, or if there are several, of which
 // libostree would take any, the error wraps [repo.ErrNoKernel] or [repo.ErrSeveralKernel].
 func FindKernel(ctx context.Context, src repo.Source, commit object.Checksum) (*Kernel, error) {
+	return findKernel(ctx, src, commit, false)
+}
+
+// BootBytes returns the sum of the sizes of the files that [FindKernel] finds. It reads none of them.
+func BootBytes(ctx context.Context, src repo.Source, commit object.Checksum) (int64, error) {
+	k, err := findKernel(ctx, src, commit, true)
+	if err != nil {
+		return 0, err
+	}
+	var total int64
+	for _, size := range k.Sizes() {
+		total += size
+	}
+	return total, nil
+}
+
+func findKernel(ctx context.Context, src repo.Source, commit object.Checksum, sizesOnly bool) (*Kernel, error) {
 	c, err := repo.LoadCommit(ctx, src, commit)
 	if err != nil {
 		return nil, err
 	}
-	f := kernelFinder{src: src, view: repo.ViewTree(src, c.Tree, c.Meta)}
+	f := kernelFinder{src: src, view: repo.ViewTree(src, c.Tree, c.Meta), sizesOnly: sizesOnly}
 	version, err := repo.FindKernel(ctx, src, c.Tree)
 	if err != nil && !errors.Is(err, repo.ErrNoKernel) {
 		return nil, err
@@ -84,6 +101,8 @@ func FindKernel(ctx context.Context, src repo.Source, commit object.Checksum) (*
 type kernelFinder struct {
 	src  repo.Source
 	view *repo.TreeView
+	// sizesOnly is set if no file is read, so that the checksum is wrong.
+	sizesOnly bool
 }
 
 // modules returns the kernel of /usr/lib/modules/VERSION.
@@ -128,7 +147,7 @@ func (f *kernelFinder) add(ctx context.Context, k *Kernel, sum hash.Hash, name s
 	if err != nil {
 		return false, err
 	}
-	if sum == nil {
+	if sum == nil || f.sizesOnly {
 		info, err := f.src.FileInfo(ctx, item.File)
 		if err != nil {
 			return false, err

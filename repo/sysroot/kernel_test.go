@@ -60,6 +60,13 @@ func TestFindKernelFindsWhatLibostreeBoots(t *testing.T) {
 			if k.Checksum != tc.want || k.Version != tc.version || !slices.Equal(k.Sizes(), tc.sizes) {
 				t.Errorf("got %+v, want checksum %s, version %s and sizes %v", k, tc.want, tc.version, tc.sizes)
 			}
+			var total int64
+			for _, size := range tc.sizes {
+				total += size
+			}
+			if n, err := sysroot.BootBytes(t.Context(), r, commit); n != total || err != nil {
+				t.Errorf("got %d bytes and %v, want %d", n, err, total)
+			}
 		})
 	}
 }
@@ -82,8 +89,12 @@ func TestFindKernelRefusesWhatCannotBeBooted(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			r := repotest.Init(t, repo.ModeArchive)
-			if k, err := sysroot.FindKernel(t.Context(), r, repotest.Commit(t, r, tc.tree, "")); !errors.Is(err, tc.want) {
+			commit := repotest.Commit(t, r, tc.tree, "")
+			if k, err := sysroot.FindKernel(t.Context(), r, commit); !errors.Is(err, tc.want) {
 				t.Errorf("got %+v and %v, want %v", k, err, tc.want)
+			}
+			if n, err := sysroot.BootBytes(t.Context(), r, commit); !errors.Is(err, tc.want) {
+				t.Errorf("got %d bytes and %v, want %v", n, err, tc.want)
 			}
 		})
 	}
