@@ -69,6 +69,9 @@ func (s *txnStats) load() Stats {
 	}
 }
 
+// Stats returns what was written so far. Others may write meanwhile.
+func (t *Txn) Stats() Stats { return t.stats.load() }
+
 // Begin starts a transaction. It holds the repository's shared lock until it ends; see [Repo.Lock] for how long Begin
 // waits for that. Several transactions of one repository may run at once.
 func (r *Repo) Begin(ctx context.Context) (*Txn, error) {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -104,6 +105,42 @@ func TestInterop_DeployUpdateAndStatusOfARealHost(t *testing.T) {
 	deploy(second)
 	if out, err := exec.Command("ostree", "fsck", "--repo="+h.repo.Path()).CombinedOutput(); err != nil {
 		t.Errorf("%s%v", out, err)
+	}
+}
+
+func TestInterop_DeployWritesRecordsOfAllThatItDoes(t *testing.T) {
+	h := newOSTreeHost(t)
+	image := bootableImage(t, "one")
+	for _, c := range []struct{ args, tasks string }{
+		{"--download-only", "Start pulling importing"},
+		{"--dry-run", "Start"},
+		{"", "Start staging"},
+	} {
+		args := []string{"container", "image", "deploy", "-q", "--progress=json", "--sysroot=" + h.root, "--imgref=" + image}
+		var out, errs bytes.Buffer
+		if code := run(t.Context(), append(args, strings.Fields(c.args)...), streams{out: &out, err: &errs}); code != exitOK {
+			t.Fatalf("%s: %s", c.args, &errs)
+		}
+		var tasks []string
+		last := struct {
+			Type, Task        string
+			Steps, StepsTotal int
+		}{}
+		for line := range strings.Lines(errs.String()) {
+			if err := json.Unmarshal([]byte(line), &last); err != nil {
+				t.Fatalf("%s: %v", line, err)
+			}
+			name := last.Task
+			if name == "" {
+				name = last.Type
+			}
+			if len(tasks) == 0 || tasks[len(tasks)-1] != name {
+				tasks = append(tasks, name)
+			}
+		}
+		if got := strings.Join(tasks, " "); got != c.tasks || last.Steps != last.StepsTotal {
+			t.Errorf("deploy %s: tasks %q, want %q; %d of %d steps at the end", c.args, got, c.tasks, last.Steps, last.StepsTotal)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -181,16 +182,19 @@ func (f *deployFlags) run(
 			return err
 		}
 	}
-	commit, err := f.pull(ctx, a, from, opts)
+	img, err := f.pull(ctx, a, from, opts)
 	if err != nil {
 		return err
 	}
-	opts.Commit = commit
+	opts.Commit = img.Commit
 	if f.downloadOnly {
-		if err := f.writeCommit(ctx, commit); err != nil {
+		if err := f.writeCommit(ctx, img.Commit); err != nil {
 			return err
 		}
-		return a.printf("Fetched: %s => %s\n", opts.Origin, commit)
+		return a.printf("Fetched: %s => %s\n", opts.Origin, img.Commit)
+	}
+	if !f.dryRun {
+		f.fetch.records.staging(img.ManifestDigest, 0)
 	}
 	plan, err := deploy.NewPlan(ctx, opts)
 	if err != nil {
@@ -206,15 +210,17 @@ func (f *deployFlags) run(
 		}
 		return a.printf("%s", planText(plan))
 	}
-	return f.deploy(ctx, a, plan)
+	return f.deploy(ctx, a, plan, img.ManifestDigest)
 }
 
 // deploy does what the plan says, and prints the result.
-func (f *deployFlags) deploy(ctx context.Context, a *app, plan *deploy.Plan) error {
+func (f *deployFlags) deploy(ctx context.Context, a *app, plan *deploy.Plan, image digest.Digest) error {
+	f.fetch.records.staging(image, 1)
 	res, err := plan.Run(ctx)
 	if err != nil {
 		return err
 	}
+	f.fetch.records.staging(image, 2)
 	if !a.quiet {
 		for _, message := range res.Messages {
 			fmt.Fprintln(a.err, printable.Line(message))
@@ -233,45 +239,45 @@ func (f *deployFlags) deploy(ctx context.Context, a *app, plan *deploy.Plan) err
 	return a.printf("%s: %s => %s\n", done, plan.Image, plan.Commit)
 }
 
-// pull stores the image in the repository of the sysroot and returns its merge commit.
+// pull stores the image in the repository of the sysroot and returns it.
 func (f *deployFlags) pull(
 	ctx context.Context, a *app, from imgref.OstreeImageReference, opts deploy.Options,
-) (commit object.Checksum, err error) {
+) (_ *store.Image, err error) {
 	r, err := openSysrootRepo(opts.Sysroot)
 	if err != nil {
-		return commit, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	f.fetch.opts.Bootable, f.fetch.door.repo = true, r
 	p, err := store.Prepare(ctx, r, from, f.fetch.opts)
 	if err != nil {
-		return commit, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
 	for _, w := range p.Warnings {
 		a.warn(w.Error())
 	}
 	if p.Present {
-		return p.Previous.Commit, nil
+		return p.Previous, nil
 	}
 	if f.dryRun {
 		return f.stored(ctx, r, p, opts.Origin)
 	}
 	if !f.downloadOnly {
 		if err := f.checkRoom(ctx, a, p, opts); err != nil {
-			return commit, err
+			return nil, err
 		}
 	}
 	// Without a ref, nothing needs the layers before the image is deployed.
 	f.fetch.imports.Target, f.fetch.imports.NoRef, f.fetch.imports.NoCleanup = opts.Origin.Image, f.noRef, f.noRef
 	res, err := a.importShown(ctx, p, &f.fetch)
 	if err != nil {
-		return commit, err
+		return nil, err
 	}
 	if line := filteredLine(res.Filtered); line != "" {
 		fmt.Fprintln(a.err, line)
 	}
-	return res.Commit, nil
+	return res.Image, nil
 }
 
 func openSysrootRepo(path string) (*repo.Repo, error) {
@@ -283,19 +289,19 @@ func openSysrootRepo(path string) (*repo.Repo, error) {
 	return r, errors.Join(err, s.Close())
 }
 
-// stored returns the merge commit of an image if it is stored under its target.
+// stored returns an image if it is stored under its target.
 func (f *deployFlags) stored(
 	ctx context.Context, r *repo.Repo, p *store.Prepared, target imgref.OstreeImageReference,
-) (object.Checksum, error) {
+) (*store.Image, error) {
 	img, err := store.Query(ctx, r, target.Image)
 	if err == nil && img.ManifestDigest == p.Image.Top.Digest {
-		return img.Commit, nil
+		return img, nil
 	}
 	if err != nil && !errors.Is(err, store.ErrNoImage) {
-		return object.Checksum{}, err
+		return nil, err
 	}
 	missing, size := p.Missing()
-	return object.Checksum{}, fmt.Errorf("a dry run needs the image, which is not stored yet (%d layers with %s are "+
+	return nil, fmt.Errorf("a dry run needs the image, which is not stored yet (%d layers with %s are "+
 		"missing): fetch it with --download-only", len(missing), sizes.Format(size))
 }
 

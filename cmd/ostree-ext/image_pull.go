@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
@@ -31,7 +29,7 @@ type pullFlags struct {
 	imports           store.ImportOptions
 	maxBytes, rate    sizeValue
 	progress          progressFlags
-	records           io.Writer // nil without records of progress
+	records           *records // nil without records of progress
 	door              *door
 }
 
@@ -188,7 +186,8 @@ func (a *app) importShown(ctx context.Context, p *store.Prepared, f *pullFlags) 
 		f.imports.Progress = show.event
 		return p.Import(ctx, f.imports)
 	}
-	r := newRecords(f.records, p, time.Now)
+	r := f.records
+	r.pull(p)
 	f.imports.Progress = r.event
 	res, err := p.Import(ctx, f.imports)
 	if err == nil {

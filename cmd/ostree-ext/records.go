@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
 	"github.com/ostree-ext/ostree-ext-go/container/store"
@@ -27,8 +28,8 @@ const recordsVersion = "0.1.0"
 // recordsEvery is the shortest time between two records, except the first and the last of a task.
 const recordsEvery = 200 * time.Millisecond
 
-// openRecords returns where records of progress go, or nil if they are not asked for.
-func (a *app) openRecords(f progressFlags) (io.Writer, error) {
+// openRecords begins to write records of progress. It returns nil if they are not asked for.
+func (a *app) openRecords(f progressFlags) (*records, error) {
 	switch f.format {
 	case "auto", "json":
 	default:
@@ -36,7 +37,7 @@ func (a *app) openRecords(f progressFlags) (io.Writer, error) {
 	}
 	switch {
 	case f.fd == 0 && f.format == "json":
-		return a.err, nil
+		return newRecords(a.err, time.Now), nil
 	case f.fd == 0:
 		return nil, nil
 	case f.fd < 3:
@@ -45,7 +46,7 @@ func (a *app) openRecords(f progressFlags) (io.Writer, error) {
 	if _, err := unix.FcntlInt(uintptr(f.fd), unix.F_GETFD, 0); err != nil {
 		return nil, usagef("invalid value '%d' for '--progress-fd': it is not an open file descriptor", f.fd)
 	}
-	return os.NewFile(uintptr(f.fd), fmt.Sprintf("file descriptor %d", f.fd)), nil
+	return newRecords(os.NewFile(uintptr(f.fd), fmt.Sprintf("file descriptor %d", f.fd)), time.Now), nil
 }
 
 // These are bootc's records.
@@ -93,7 +94,8 @@ type (
 	}
 )
 
-// records writes bootc's records of a pull. It is a display.
+// records writes bootc's records of a pull and of what follows it. It is a display. A nil one writes nothing. A write
+// error ends reporting.
 type records struct {
 	w    io.Writer
 	next time.Time
@@ -101,17 +103,23 @@ type records struct {
 
 	pulling bytesRecord
 	index   map[int]int // position of each layer's subtask
-	image   string
 }
 
-// newRecords returns the display of a pull. A write error ends reporting.
-func newRecords(w io.Writer, p *store.Prepared, now func() time.Time) *records {
-	r := &records{w: w, now: now, index: map[int]int{}, image: p.Image.Top.Digest.String()}
+// newRecords begins to report.
+func newRecords(w io.Writer, now func() time.Time) *records {
+	r := &records{w: w, now: now}
 	r.write(startRecord{"Start", recordsVersion})
+	return r
+}
+
+// pull reports that a pull begins.
+func (r *records) pull(p *store.Prepared) {
+	r.index = map[int]int{}
 	missing, size := p.Missing()
 	r.pulling = bytesRecord{
-		Type: "ProgressBytes", Task: "pulling", Description: "Pulling image: " + p.Ref.Image.String(), ID: r.image,
-		BytesTotal: size, StepsTotal: len(missing), StepsCached: len(p.Layers) - len(missing), Subtasks: []bytesTasks{},
+		Type: "ProgressBytes", Task: "pulling", Description: "Pulling image: " + p.Ref.Image.String(),
+		ID: p.Image.Top.Digest.String(), BytesTotal: size, StepsTotal: len(missing),
+		StepsCached: len(p.Layers) - len(missing), Subtasks: []bytesTasks{},
 	}
 	for _, l := range p.Layers {
 		if !l.Commit.IsZero() {
@@ -123,14 +131,13 @@ func newRecords(w io.Writer, p *store.Prepared, now func() time.Time) *records {
 			kind = "ostree_derived"
 		}
 		r.index[l.Index] = len(r.pulling.Subtasks)
-		digest := l.Descriptor.Digest.Encoded()
+		hex := l.Descriptor.Digest.Encoded()
 		r.pulling.Subtasks = append(r.pulling.Subtasks, bytesTasks{
-			Subtask: kind, ID: digest[:min(21, len(digest))], BytesTotal: l.Descriptor.Size,
+			Subtask: kind, ID: hex[:min(21, len(hex))], BytesTotal: l.Descriptor.Size,
 			Description: fmt.Sprintf("%s (%s)", l.Title(), sizes.Format(l.Descriptor.Size)),
 		})
 	}
 	r.write(r.pulling)
-	return r
 }
 
 func (r *records) event(e progress.Event) {
@@ -163,10 +170,31 @@ func (r *records) event(e progress.Event) {
 }
 
 // importing reports the merging of the layers: before it with 0 steps done, after it with 1.
-func (r *records) importing(steps int) {
+func (r *records) importing(done int) {
+	r.steps("importing", "Importing image", r.pulling.ID, done,
+		stepsTasks{Subtask: "importing", Description: "Merging layers", ID: "importing"})
+}
+
+// staging reports the deployment of an image, whether it is staged or not. bootc pulls other images and removes old ones
+// after these two steps.
+func (r *records) staging(image digest.Digest, done int) {
+	if r == nil {
+		return
+	}
+	r.steps("staging", "Deploying Image", image.String(), done,
+		stepsTasks{Subtask: "merging", Description: "Merging Image", ID: "fetching"},
+		stepsTasks{Subtask: "deploying", Description: "Deploying Image", ID: "deploying"})
+}
+
+// steps reports a task of which some steps are done. Those after the one that is being done are not listed yet.
+func (r *records) steps(task, description, id string, done int, all ...stepsTasks) {
+	list := all[:min(done+1, len(all))]
+	for i := range min(done, len(list)) {
+		list[i].Completed = true
+	}
 	r.write(stepsRecord{
-		Type: "ProgressSteps", Task: "importing", Description: "Importing image", ID: r.image, Steps: steps, StepsTotal: 1,
-		Subtasks: []stepsTasks{{"importing", "Merging layers", "importing", steps == 1}},
+		Type: "ProgressSteps", Task: task, Description: description, ID: id, Steps: done, StepsTotal: len(all),
+		Subtasks: list,
 	})
 }
 

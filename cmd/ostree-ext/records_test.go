@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +40,8 @@ func preparedPull() *store.Prepared {
 func TestRecordsAreThoseOfBootc(t *testing.T) {
 	now := time.Unix(0, 0)
 	var out bytes.Buffer
-	r := newRecords(&out, preparedPull(), func() time.Time { return now })
+	r := newRecords(&out, func() time.Time { return now })
+	r.pull(preparedPull())
 	at := func(wait time.Duration, e progress.Event) {
 		now = now.Add(wait)
 		r.event(e)
@@ -91,6 +93,25 @@ func TestRecordsAreThoseOfBootc(t *testing.T) {
 	}
 }
 
+func TestStagingHasTheStepsOfBootcThatAreDone(t *testing.T) {
+	var out bytes.Buffer
+	r := newRecords(&out, time.Now)
+	out.Reset()
+	for done := range 3 {
+		r.staging("sha256:1", done)
+	}
+	const begin = `{"type":"ProgressSteps","task":"staging","description":"Deploying Image","id":"sha256:1",` +
+		`"stepsCached":0,"steps":%d,"stepsTotal":2,"subtasks":[` +
+		`{"subtask":"merging","description":"Merging Image","id":"fetching","completed":%t}`
+	const second = `,{"subtask":"deploying","description":"Deploying Image","id":"deploying","completed":%t}`
+	want := fmt.Sprintf(begin, 0, false) + "]}\n" + fmt.Sprintf(begin+second, 1, true, false) + "]}\n" +
+		fmt.Sprintf(begin+second, 2, true, true) + "]}\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
+	}
+	(*records)(nil).staging("sha256:1", 0)
+}
+
 // brokenPipe fails at the second write.
 type brokenPipe struct{ writes int }
 
@@ -103,7 +124,8 @@ func (b *brokenPipe) Write(p []byte) (int, error) {
 
 func TestAWriteErrorEndsRecords(t *testing.T) {
 	w := &brokenPipe{}
-	r := newRecords(w, preparedPull(), time.Now)
+	r := newRecords(w, time.Now)
+	r.pull(preparedPull())
 	r.event(progress.Event{Kind: progress.Finished, Layer: 1})
 	r.importing(1)
 	if w.writes != 2 {

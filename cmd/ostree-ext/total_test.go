@@ -34,3 +34,22 @@ func TestTheTotalSaysHowLongTheRestTakes(t *testing.T) {
 		t.Errorf("without a total: %q", got)
 	}
 }
+
+func TestTheTotalCountsObjectsWhereTheyAreKnown(t *testing.T) {
+	start := time.Unix(0, 0)
+	sum := newTotal(progress.Event{Kind: progress.Planned, Layer: 2, Total: 4000}, start)
+	for _, e := range []progress.Event{
+		{Kind: progress.Started, Layer: 0}, {Kind: progress.Advanced, Layer: 0, Done: 500, Objects: 7},
+		{Kind: progress.Started, Layer: 1}, {Kind: progress.Finished, Layer: 1, Done: 500, Objects: 20},
+		{Kind: progress.Advanced, Layer: 0, Done: 1000, Objects: 12},
+	} {
+		sum.event(e)
+	}
+	if got, want := sum.text(start), "  1.5\u00a0kB / 4.0\u00a0kB, 32 objects"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	sum.event(progress.Event{Kind: progress.Started, Layer: 0}) // again
+	if got, want := sum.text(start), "  500 bytes / 4.0\u00a0kB, 20 objects"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

@@ -183,7 +183,11 @@ func (im *importer) readOnce(
 	if err != nil {
 		return err
 	}
-	opts := oci.ReadOptions{Progress: im.emit}
+	opts := oci.ReadOptions{Progress: func(e progress.Event) {
+		stats := txn.Stats()
+		e.Objects = stats.MetadataTotal + stats.ContentTotal
+		im.emit(e)
+	}}
 	err = im.p.Image.ReadLayer(ctx, l.Layer, opts, func(r io.Reader) error { return use(txn, r) })
 	if err == nil {
 		err = commit(txn)

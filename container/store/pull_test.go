@@ -160,6 +160,21 @@ func TestDamagedBlobsAreRefused(t *testing.T) {
 	}
 }
 
+func TestProgressCountsTheObjectsOfEachLayer(t *testing.T) {
+	reg, r := testreg.New(t), newRepo(t, repo.ModeBareUser)
+	ref := push(t, reg.Host, "os", image(t, files(t, "usr/a", "a", "usr/b", "b"), files(t, "usr/c/d", "d")))
+	objects := map[int]int{}
+	importNow(t, r, ref, store.ImportOptions{Progress: func(e progress.Event) {
+		if e.Kind == progress.Finished {
+			objects[e.Layer] = e.Objects
+		}
+	}})
+	// Files, directories and their metadata, and the commit.
+	if want := map[int]int{0: 2, 1: 1}; objects[0] < want[0] || objects[1] < want[1] || len(objects) != 2 {
+		t.Errorf("got %v, want at least %v", objects, want)
+	}
+}
+
 func TestNothingIsFetchedAboveTheLimit(t *testing.T) {
 	reg, r := testreg.New(t), newRepo(t, repo.ModeBareUser)
 	ref := push(t, reg.Host, "os", image(t, files(t, "usr/a", "content")))

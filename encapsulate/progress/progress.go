@@ -47,6 +47,8 @@ type Event struct {
 	// Done and Total are in bytes: of the blob for a layer that is read, of the tar stream for a layer that is made.
 	// Total is 0 if it is not known. For a layer that is made it is an estimate until the layer is finished.
 	Done, Total int64
+	// Objects is how many objects of the layer are in the repository. It is 0 if the layer is not imported.
+	Objects int
 }
 
 // Serialize returns a function that calls f with one event at a time. It may be called by several goroutines. If f is
