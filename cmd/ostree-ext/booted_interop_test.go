@@ -42,6 +42,13 @@ func TestInterop_ARunningSystemWithAReadOnlySysrootIsUpdated(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	const image = "ostree-unverified-image:oci:/tmp/second"
+	for _, repo := range []string{"/sysroot/ostree/repo", "/ostree/repo"} {
+		out := program(true, "pull", "--progress=json", repo, image)
+		if !strings.Contains(out, " => ") || strings.Count(out, `"Start"`) != 1 && !strings.HasPrefix(out, "No changes in ") {
+			t.Errorf("pull into %s: got %s", repo, out)
+		}
+	}
+	program(true, "remove", "--repo=/ostree/repo", strings.TrimPrefix(image, "ostree-unverified-image:"))
 	if got := program(true, "deploy", "--imgref="+image, "--quiet"); !strings.HasPrefix(got, "Staged: "+image+" => ") {
 		t.Errorf("got %s", got)
 	}

@@ -113,7 +113,7 @@ func TestInterop_DeployWritesRecordsOfAllThatItDoes(t *testing.T) {
 	image := bootableImage(t, "one")
 	for _, c := range []struct{ args, tasks string }{
 		{"--download-only", "Start pulling importing"},
-		{"--dry-run", "Start"},
+		{"--dry-run", ""},
 		{"", "Start staging"},
 	} {
 		args := []string{"container", "image", "deploy", "-q", "--progress=json", "--sysroot=" + h.root, "--imgref=" + image}

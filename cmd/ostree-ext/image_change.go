@@ -20,7 +20,7 @@ func newImageClearCommand(_ *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return withRepo(repoPath, func(r *repo.Repo) error {
+			return withWritableRepo(repoPath, func(r *repo.Repo) error {
 				return store.ClearCachedUpdate(cmd.Context(), r, ref)
 			})
 		},
@@ -125,7 +125,7 @@ Objects stay until the repository is pruned.`,
 					return err
 				}
 			}
-			return withRepo(repoPath, func(r *repo.Repo) error {
+			return withWritableRepo(repoPath, func(r *repo.Repo) error {
 				if err := store.Remove(cmd.Context(), r, refs...); err != nil {
 					return err
 				}
@@ -154,7 +154,11 @@ func newImagePruneLayersCommand(a *app) *cobra.Command {
 		Example: "  ostree-ext container image prune-layers --repo=repo",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withRepo(repoPath, func(r *repo.Repo) error {
+			with := withWritableRepo
+			if dry {
+				with = withRepo
+			}
+			return with(repoPath, func(r *repo.Repo) error {
 				if dry {
 					refs, err := store.Unreferenced(cmd.Context(), r)
 					if err != nil {

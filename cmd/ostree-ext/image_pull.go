@@ -57,6 +57,9 @@ update is recorded. Whether the file is written is the answer.`,
 			if err := f.begin(a, cmd.Flags(), args[1]); err != nil {
 				return err
 			}
+			if err := ensureWritableRepo(args[0]); err != nil {
+				return err
+			}
 			return withNamedRepo("<REPO>", args[0], func(r *repo.Repo) error { return a.pull(cmd.Context(), r, ref, &f) })
 		},
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
@@ -46,10 +45,11 @@ repair, so that it has the new ones.`,
 					return err
 				}
 			}
-			if err := writableRepo(path, opts.DryRun); err != nil {
-				return err
+			with := withWritableRepo
+			if opts.DryRun {
+				with = withRepo
 			}
-			return withRepo(path, func(r *repo.Repo) error { return a.repair(cmd.Context(), r, refs, opts, asJSON) })
+			return with(path, func(r *repo.Repo) error { return a.repair(cmd.Context(), r, refs, opts, asJSON) })
 		},
 	}
 	repoFlag(c, &path)
@@ -59,16 +59,6 @@ repair, so that it has the new ones.`,
 	fs.BoolVar(&asJSON, "json", false, "print a JSON object")
 	fetchFlags(a, fs, &opts.Source.Registry)
 	return c
-}
-
-// writableRepo makes the repository of the running system writable for this program, unless nothing is to be written.
-func writableRepo(flag string, dry bool) error {
-	path, err := repoPath(flag)
-	if err != nil || dry {
-		return err
-	}
-	// A host has it in ostree/repo.
-	return ensureWritable(filepath.Dir(filepath.Dir(filepath.Clean(path))))
 }
 
 // repairedImage is the JSON form of what was done for an image.

@@ -7,6 +7,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
 // inOwnMounts is the environment variable that marks a program that has started itself again.
@@ -17,8 +19,8 @@ const inOwnMounts = "_OSTREE_EXT_OWN_MOUNTS"
 // mount namespace of its own. In other cases it does nothing, and writing fails by itself.
 func ensureWritable(sysroot string) error {
 	const mount = "/sysroot"
-	repo := filepath.Join(sysroot, "ostree/repo")
-	if !readOnly(repo) || !sameFile(repo, mount+"/ostree/repo") || os.Getuid() != 0 {
+	path := filepath.Join(sysroot, "ostree/repo")
+	if !readOnly(path) || !sameFile(path, mount+"/ostree/repo") || os.Getuid() != 0 {
 		return nil
 	}
 	if os.Getenv(inOwnMounts) != "" {
@@ -33,7 +35,7 @@ func ensureWritable(sysroot string) error {
 	if err == nil {
 		err = unix.Mount("", mount, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_SILENT, "")
 	}
-	if err == nil && readOnly(repo) {
+	if err == nil && readOnly(path) {
 		// It is the filesystem that is read-only, and not only this mount.
 		err = unix.Mount("", mount, "", unix.MS_REMOUNT|unix.MS_SILENT, "")
 	}
@@ -41,6 +43,24 @@ func ensureWritable(sysroot string) error {
 		err = unix.Exec("/proc/self/exe", os.Args, append(os.Environ(), inOwnMounts+"=1"))
 	}
 	return fmt.Errorf("making %s writable for this program: %w", mount, err)
+}
+
+// ensureWritableRepo does that for a repository.
+func ensureWritableRepo(path string) error {
+	// A host has it in ostree/repo.
+	return ensureWritable(filepath.Dir(filepath.Dir(filepath.Clean(path))))
+}
+
+// withWritableRepo is like [withRepo], and makes the repository of the running system writable for this program.
+func withWritableRepo(flag string, f func(*repo.Repo) error) error {
+	path, err := repoPath(flag)
+	if err != nil {
+		return err
+	}
+	if err := ensureWritableRepo(path); err != nil {
+		return err
+	}
+	return withRepo(flag, f)
 }
 
 // readOnly reports whether a path is on a mount that is read-only.

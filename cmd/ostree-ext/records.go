@@ -28,7 +28,7 @@ const recordsVersion = "0.1.0"
 // recordsEvery is the shortest time between two records, except the first and the last of a task.
 const recordsEvery = 200 * time.Millisecond
 
-// openRecords begins to write records of progress. It returns nil if they are not asked for.
+// openRecords returns the records of progress, or nil if they are not asked for.
 func (a *app) openRecords(f progressFlags) (*records, error) {
 	switch f.format {
 	case "auto", "json":
@@ -103,14 +103,11 @@ type records struct {
 
 	pulling bytesRecord
 	index   map[int]int // position of each layer's subtask
+	started bool
 }
 
-// newRecords begins to report.
-func newRecords(w io.Writer, now func() time.Time) *records {
-	r := &records{w: w, now: now}
-	r.write(startRecord{"Start", recordsVersion})
-	return r
-}
+// newRecords returns records that begin with the first task: before it, the program may start itself again.
+func newRecords(w io.Writer, now func() time.Time) *records { return &records{w: w, now: now} }
 
 // pull reports that a pull begins.
 func (r *records) pull(p *store.Prepared) {
@@ -203,6 +200,12 @@ func (r *records) stop() {}
 // write writes a record. Bytes that cannot be written end reporting, not the pull.
 func (r *records) write(record any) {
 	if r.w == nil {
+		return
+	}
+	if !r.started {
+		r.started = true
+		r.write(startRecord{"Start", recordsVersion})
+		r.write(record)
 		return
 	}
 	line, err := json.Marshal(record)
