@@ -74,24 +74,41 @@ func newSpaceBudget(rootFD int, c *Config) (*spaceBudget, error) {
 // Room checks that the filesystem has room for a number of bytes more, beside what the configuration keeps free. The
 // error wraps [ErrNoSpace] and says how much is missing.
 func (r *Repo) Room(n int64) error {
-	var st unix.Statfs_t
-	if err := retry(func() error { return unix.Fstatfs(r.rootFD, &st) }); err != nil {
-		return fmt.Errorf("measuring free space: %w", err)
-	}
-	block := max(1, int64(st.Bsize)) //nolint:unconvert // an int32 on other processors
-	free, limit := int64(min(st.Bavail, uint64(math.MaxInt64/block)))*block, ""
-	b, err := newSpaceBudget(r.rootFD, r.Config())
+	free, limit, err := r.free()
 	if err != nil {
 		return err
 	}
-	if b != nil {
-		free, limit = b.left.Load()*b.blockSize, " beside "+b.limit
+	if limit != "" {
+		limit = " beside " + limit
 	}
 	if n > free {
 		return fmt.Errorf("%w in %s: %s are needed, %s are there%s: %s are missing",
 			ErrNoSpace, r.path, formatSize(n), formatSize(free), limit, formatSize(n-free))
 	}
 	return nil
+}
+
+// Free returns for how many bytes the filesystem has room, beside what the configuration keeps free.
+func (r *Repo) Free() (int64, error) {
+	free, _, err := r.free()
+	return free, err
+}
+
+// free also returns the setting that keeps room free, or "".
+func (r *Repo) free() (free int64, limit string, err error) {
+	b, err := newSpaceBudget(r.rootFD, r.Config())
+	if err != nil {
+		return 0, "", err
+	}
+	if b != nil {
+		return b.left.Load() * b.blockSize, b.limit, nil
+	}
+	var st unix.Statfs_t
+	if err := retry(func() error { return unix.Fstatfs(r.rootFD, &st) }); err != nil {
+		return 0, "", fmt.Errorf("measuring free space: %w", err)
+	}
+	block := max(1, int64(st.Bsize)) //nolint:unconvert // an int32 on other processors
+	return int64(min(st.Bavail, uint64(math.MaxInt64/block))) * block, "", nil
 }
 
 // percentOf returns a percentage of a number of fragments, in blocks.

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -164,11 +166,6 @@ func TestDeployShowsAPlan(t *testing.T) {
 	image := bootableImage(t, "kernel")
 	const target = "ostree-image-signed:docker://registry.example/os:2"
 	args := []string{"--sysroot=" + root, "--imgref=" + image, "--target-imgref=" + target}
-	if _, err := runDeploy(t, append(args, "--dry-run")...); err == nil ||
-		!strings.Contains(err.Error(), "is not stored yet (1 layers with ") ||
-		!strings.Contains(err.Error(), "--download-only") {
-		t.Errorf("got %v for an image that is not stored", err)
-	}
 	file := filepath.Join(t.TempDir(), "commit")
 	out, err := runDeploy(t, append(args, "--download-only", "--write-commitid-to="+file)...)
 	if err != nil {
@@ -203,6 +200,95 @@ func TestDeployShowsAPlan(t *testing.T) {
 		if !strings.Contains(out, want) {
 			t.Errorf("got\n%swant the line %s", out, want)
 		}
+	}
+}
+
+// touched lists the files of a directory with their times.
+func touched(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			fmt.Fprintln(&b, name, info.Mode(), info.Size(), info.ModTime().UnixNano())
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestADryRunOfAnImageThatIsNotStoredSaysWhatIsKnownAndWritesNothing(t *testing.T) {
+	t.Parallel()
+	root, _ := makeImageHost(t)
+	first := plannedBootableImage(t, "9.8", "kernel")
+	const target = "--target-imgref=ostree-image-signed:docker://registry.example/os:2"
+	deploy := func(image string, args ...string) (string, error) {
+		return runDeploy(t, append(args, "--sysroot="+root, "--imgref="+image, target)...)
+	}
+	if _, err := runDeploy(t, "--sysroot="+root, "--imgref="+first, "--allow-unverified", "--download-only"); err != nil {
+		t.Fatal(err)
+	}
+	// The name of the image leads to another image now.
+	second := plannedBootableImage(t, "9.9", "another kernel")
+	path := func(image string) string { return strings.TrimPrefix(image, "ostree-unverified-image:oci:") }
+	if err := errors.Join(os.RemoveAll(path(first)), os.Rename(path(second), path(first))); err != nil {
+		t.Fatal(err)
+	}
+	before := touched(t, root)
+	out, err := deploy(first, "--dry-run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"Would deploy ostree-image-signed:docker://registry.example/os:2\n",
+		" layers with ", ", which need ",
+		"  Kernel:     9.9, needs 0 bytes of ",
+		"  Updates:    ostree-image-signed:docker://registry.example/os:latest\n",
+		"  Runs:       ostree admin deploy --sysroot=" + root + " --os=default --origin-file=ORIGIN COMMIT\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("got\n%swant %s", out, want)
+		}
+	}
+	if strings.Contains(out, "Commit:") {
+		t.Errorf("got\n%swant no commit", out)
+	}
+	var plan struct {
+		Commit string
+		Kernel string
+		Fetch  struct {
+			Layers              int
+			Bytes, Needed, Free int64
+			KernelKnown         bool `json:"kernel_known"`
+		}
+	}
+	if out, err = deploy(first, "--dry-run", "--json"); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(out), &plan); err != nil {
+		t.Fatal(err)
+	}
+	if f := plan.Fetch; plan.Commit != "" || plan.Kernel != "9.9" || f.Layers == 0 || f.Bytes == 0 || f.Needed == 0 ||
+		f.Free == 0 || !f.KernelKnown {
+		t.Errorf("got %+v", plan)
+	}
+	// What would be refused is refused.
+	if _, err := deploy(first, "--dry-run", "--max-bytes=10"); err == nil || !strings.Contains(err.Error(), "the limit is 10") {
+		t.Errorf("got %v, want the limit", err)
+	}
+	// An image without a plan does not tell the size of its kernel.
+	if out, err = deploy(bootableImage(t, "kernel"), "--dry-run"); err != nil ||
+		!strings.Contains(out, "  Kernel:     6.1.0-test; what it needs of ") || !strings.Contains(out, "Fetches:    1 layers ") {
+		t.Errorf("got\n%s%v", out, err)
+	}
+	if after := touched(t, root); after != before {
+		t.Errorf("files changed from\n%sto\n%s", before, after)
 	}
 }
 

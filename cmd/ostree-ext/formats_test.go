@@ -262,6 +262,7 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	origin := filepath.Join(host, "ostree/deploy/default/deploy", commits[1].String()+".0.origin")
 	writeTestFile(t, origin, "[origin]\nrefspec=vendor:os\n")
 	deploy := "-q --allow-unverified --imgref=" + image + " --sysroot=" + host
+	s.json(exitOK, "container image deploy", "--dry-run "+deploy)
 	s.run(exitOK, "", "container image deploy --download-only "+deploy)
 	s.json(exitOK, "container image deploy", "--dry-run "+deploy)
 	s.json(exitFailure, "container image repair", "-q --repo=@host")

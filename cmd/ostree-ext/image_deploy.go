@@ -15,7 +15,6 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/store"
 	"github.com/ostree-ext/ostree-ext-go/internal/output"
 	"github.com/ostree-ext/ostree-ext-go/internal/printable"
-	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/sysroot"
@@ -68,8 +67,10 @@ would not be, or if /boot has too little room. The stateroot must exist; 'ostree
 				return err
 			}
 			opts := f.options(cmd.Flags(), target)
-			if err := ensureWritable(opts.Sysroot); err != nil {
-				return err
+			if !f.dryRun {
+				if err := ensureWritable(opts.Sysroot); err != nil {
+					return err
+				}
 			}
 			return deployHint(f.run(cmd.Context(), a, from, opts))
 		},
@@ -104,7 +105,7 @@ func (f *deployFlags) add(a *app, fs *pflag.FlagSet) {
 		"system)")
 	fs.BoolVar(&f.noStage, "no-stage", false, "change the boot menu at once")
 	fs.BoolVar(&f.downloadOnly, "download-only", false, "fetch the image, and deploy nothing")
-	fs.BoolVar(&f.dryRun, "dry-run", false, "say what would be done with an image that is stored already, and do nothing")
+	fs.BoolVar(&f.dryRun, "dry-run", false, "say what would be fetched and done, and write nothing")
 	fs.BoolVar(&f.replaceStaged, "replace-staged", false, "drop the deployment that is staged")
 	fs.BoolVar(&f.unverified, "allow-unverified", false, "allow an image without verification where the host's "+
 		"updates were verified before")
@@ -182,6 +183,9 @@ func (f *deployFlags) run(
 			return err
 		}
 	}
+	if f.dryRun {
+		return f.preview(ctx, a, from, opts)
+	}
 	img, err := f.pull(ctx, a, from, opts)
 	if err != nil {
 		return err
@@ -193,24 +197,20 @@ func (f *deployFlags) run(
 		}
 		return a.printf("Fetched: %s => %s\n", opts.Origin, img.Commit)
 	}
-	if !f.dryRun {
-		f.fetch.records.staging(img.ManifestDigest, 0)
-	}
+	f.fetch.records.staging(img.ManifestDigest, 0)
 	plan, err := deploy.NewPlan(ctx, opts)
 	if err != nil {
 		return err
 	}
+	a.warnLost(plan)
+	return f.deploy(ctx, a, plan, img.ManifestDigest)
+}
+
+func (a *app) warnLost(plan *deploy.Plan) {
 	if len(plan.Lost) > 0 {
 		a.warn("the deployment that is updated has settings of other programs, which the new one will not have: " +
 			strings.Join(plan.Lost, ", "))
 	}
-	if f.dryRun {
-		if f.json {
-			return a.printJSON(plan)
-		}
-		return a.printf("%s", planText(plan))
-	}
-	return f.deploy(ctx, a, plan, img.ManifestDigest)
 }
 
 // deploy does what the plan says, and prints the result.
@@ -260,9 +260,6 @@ func (f *deployFlags) pull(
 	if p.Present {
 		return p.Previous, nil
 	}
-	if f.dryRun {
-		return f.stored(ctx, r, p, opts.Origin)
-	}
 	if !f.downloadOnly {
 		if err := f.checkRoom(ctx, a, p, opts); err != nil {
 			return nil, err
@@ -287,22 +284,6 @@ func openSysrootRepo(path string) (*repo.Repo, error) {
 	}
 	r, err := repo.Open(s.RepoPath())
 	return r, errors.Join(err, s.Close())
-}
-
-// stored returns an image if it is stored under its target.
-func (f *deployFlags) stored(
-	ctx context.Context, r *repo.Repo, p *store.Prepared, target imgref.OstreeImageReference,
-) (*store.Image, error) {
-	img, err := store.Query(ctx, r, target.Image)
-	if err == nil && img.ManifestDigest == p.Image.Top.Digest {
-		return img, nil
-	}
-	if err != nil && !errors.Is(err, store.ErrNoImage) {
-		return nil, err
-	}
-	missing, size := p.Missing()
-	return nil, fmt.Errorf("a dry run needs the image, which is not stored yet (%d layers with %s are "+
-		"missing): fetch it with --download-only", len(missing), sizes.Format(size))
 }
 
 // checkRoom refuses an image for whose kernel /boot has too little room, before anything is fetched. If the image does
@@ -344,53 +325,4 @@ func deployHint(err error) error {
 			"--allow-unverified", err)
 	}
 	return err
-}
-
-// planText returns a plan as text.
-func planText(p *deploy.Plan) string {
-	var b strings.Builder
-	when := "at once"
-	if p.Staged {
-		when = "when the system shuts down"
-	}
-	fmt.Fprintf(&b, "Would deploy %s\n", p.Image)
-	fmt.Fprintf(&b, "  Commit:     %s\n", p.Commit)
-	fmt.Fprintf(&b, "  Stateroot:  %s of %s\n", p.Stateroot, p.Sysroot)
-	if p.Previous != "" {
-		fmt.Fprintf(&b, "  Updates:    %s\n", p.Previous)
-	}
-	fmt.Fprintf(&b, "  Boot menu:  changes %s\n", when)
-	fmt.Fprintf(&b, "  Kernel:     %s, needs %s of %s free in %s\n", p.Kernel, sizes.Format(p.Boot.Needed),
-		sizes.Format(p.Boot.Free+p.Boot.Freed), p.Boot.Path)
-	fmt.Fprintf(&b, "  Arguments:  %s\n", strings.Join(p.KernelArgs, " "))
-	for _, list := range []struct {
-		verb        string
-		deployments []deploy.Deployed
-	}{{"Keeps", p.Keep}, {"Drops", p.Drop}} {
-		for _, d := range list.deployments {
-			from := d.Image
-			if from == "" {
-				from = "(no origin)"
-			}
-			fmt.Fprintf(&b, "  %s:      %s (%s, %s of stateroot %s)\n", list.verb, from, d.State, d.Name, d.Stateroot)
-		}
-	}
-	for _, command := range p.Commands {
-		fmt.Fprintf(&b, "  Runs:       %s\n", shellLine(command))
-	}
-	return b.String()
-}
-
-// shellLine returns a command as it is typed.
-func shellLine(command []string) string {
-	words := make([]string, len(command))
-	for i, w := range command {
-		if w == "" || strings.ContainsFunc(w, func(r rune) bool {
-			return !strings.ContainsRune("-_=./:,+@%", r) && (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z')
-		}) {
-			w = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-		}
-		words[i] = w
-	}
-	return strings.Join(words, " ")
 }

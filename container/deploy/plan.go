@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +16,8 @@ import (
 type Plan struct {
 	Sysroot   string `json:"sysroot"`
 	Stateroot string `json:"stateroot"`
-	Commit    string `json:"commit"`
+	// Commit is the checksum, or "" if the image is not stored.
+	Commit string `json:"commit,omitempty"`
 	// Image is the reference that the origin gets, and Origin the whole file.
 	Image  string `json:"image"`
 	Origin string `json:"origin"`
@@ -26,7 +28,7 @@ type Plan struct {
 	Lost []string `json:"lost"`
 	// Staged is whether the boot menu changes only when the host shuts down.
 	Staged bool `json:"staged"`
-	// Kernel is the version of the kernel.
+	// Kernel is the version of the kernel. It is "" if the image is not stored and does not say so.
 	Kernel string `json:"kernel"`
 	// KernelArgs are the arguments that the kernel gets, without ostree=.
 	KernelArgs []string `json:"kernel_args"`
@@ -34,8 +36,11 @@ type Plan struct {
 	// Keep are the deployments that stay, and Drop those that ostree removes.
 	Keep []Deployed `json:"keep"`
 	Drop []Deployed `json:"drop"`
-	// Commands are the programs that are run, with their arguments. The file of the origin is called ORIGIN.
+	// Commands are the programs that are run, with their arguments. The file of the origin is called ORIGIN, and a commit
+	// that is not known COMMIT.
 	Commands [][]string `json:"commands"`
+	// Fetch is set if the image is not stored.
+	Fetch *Fetch `json:"fetch,omitempty"`
 
 	opts Options
 }
@@ -93,16 +98,11 @@ func NewPlan(ctx context.Context, opts Options) (*Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("deploying %s: %w", opts.Commit, err)
 	}
-	p := &Plan{
-		Sysroot: opts.sysroot(), Stateroot: t.stateroot, Commit: opts.Commit.String(), Image: opts.Origin.String(),
-		Kernel: kernel.Version, KernelArgs: []string{}, Lost: []string{}, Keep: []Deployed{}, Drop: []Deployed{}, opts: opts,
-	}
-	if p.Staged, err = t.stage(opts.Stage); err != nil {
+	p, err := t.plan(opts)
+	if err != nil {
 		return nil, err
 	}
-	if p.Origin, err = originFile(p.Image); err != nil {
-		return nil, err
-	}
+	p.Commit, p.Kernel = opts.Commit.String(), kernel.Version
 	room, err := t.room(ctx, kernel.Checksum, kernel.Sizes())
 	if err != nil {
 		return nil, err
@@ -113,6 +113,19 @@ func NewPlan(ctx context.Context, opts Options) (*Plan, error) {
 	p.Boot = *room
 	p.describe(t)
 	return p, nil
+}
+
+// plan returns a plan with what does not depend on the commit.
+func (t *target) plan(opts Options) (p *Plan, err error) {
+	p = &Plan{
+		Sysroot: opts.sysroot(), Stateroot: t.stateroot, Image: opts.Origin.String(),
+		KernelArgs: []string{}, Lost: []string{}, Keep: []Deployed{}, Drop: []Deployed{}, opts: opts,
+	}
+	if p.Staged, err = t.stage(opts.Stage); err != nil {
+		return nil, err
+	}
+	p.Origin, err = originFile(p.Image)
+	return p, err
 }
 
 // describe sets what follows from the deployments that exist.
@@ -145,7 +158,7 @@ func (p *Plan) describe(t *target) {
 	case t.merge != nil:
 		p.KernelArgs = append(p.KernelArgs, t.merge.KernelArgs...)
 	}
-	p.Commands = [][]string{append(command, p.Commit)}
+	p.Commands = [][]string{append(command, cmp.Or(p.Commit, "COMMIT"))}
 }
 
 // originFile returns the file of an origin, as upstream's program writes it.

@@ -69,13 +69,21 @@ func (e *BudgetError) Error() string {
 		e.Need, e.Limit)
 }
 
+// CheckBudget returns a [*BudgetError] if more is missing than MaxBytes.
+func (o *ImportOptions) CheckBudget(p *Prepared) error {
+	if _, need := p.Missing(); o.MaxBytes > 0 && need > o.MaxBytes {
+		return &BudgetError{Need: need, Limit: o.MaxBytes}
+	}
+	return nil
+}
+
 // Import fetches the layers that are missing and writes the merge commit. Layers that were imported stay if it fails
 // later, so that the next attempt fetches only the others; the ref of the image does not change then.
 //
 // It holds the shared lock of the repository, so a prune waits for it.
 func (p *Prepared) Import(ctx context.Context, opts ImportOptions) (_ *Imported, err error) {
-	if _, need := p.Missing(); opts.MaxBytes > 0 && need > opts.MaxBytes {
-		return nil, &BudgetError{Need: need, Limit: opts.MaxBytes}
+	if err := opts.CheckBudget(p); err != nil {
+		return nil, err
 	}
 	if err := p.repo.Room(p.Room()); err != nil {
 		return nil, err

@@ -26,6 +26,8 @@ type Options struct {
 	Source source.Options
 	// Offline forbids asking for the manifest. Only an image that is stored under a reference with a digest is then found.
 	Offline bool
+	// Peek writes nothing: the update of a stored image is not recorded.
+	Peek bool
 	// Bootable refuses images that a host cannot boot: without the label of a bootable commit, or for other processors.
 	Bootable bool
 }
@@ -94,7 +96,9 @@ func Prepare(
 	if opts.Offline {
 		return nil, ErrOffline
 	}
-	keepBytes(r, &opts.Source)
+	if !opts.Peek {
+		keepBytes(r, &opts.Source)
+	}
 	if p.Image, err = source.Open(ctx, ref, opts.Source); err != nil {
 		return nil, err
 	}
@@ -157,7 +161,7 @@ func (p *Prepared) inspect(ctx context.Context, opts Options) error {
 	if err := opts.checkBootable(img); err != nil {
 		return err
 	}
-	if p.Previous != nil {
+	if p.Previous != nil && !opts.Peek {
 		if err := cacheUpdate(ctx, p.repo, p.Previous.Commit, img); err != nil {
 			return fmt.Errorf("recording the update of %s: %w", p.Ref.Image, err)
 		}
