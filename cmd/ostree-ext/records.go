@@ -149,6 +149,7 @@ func (r *records) event(e progress.Event) {
 	case progress.Finished:
 		task.Bytes = task.BytesTotal
 		r.pulling.Steps++
+		delete(r.index, e.Layer) // it may be read again
 	default:
 		return
 	}

@@ -122,8 +122,11 @@ type importer struct {
 	res  *Imported
 
 	root derived.Root
-	// label gives files the labels of the policy in the base commit. It is nil without one.
+	// label gives files the labels of the policy in the base commit, or in the image that is updated. It is nil without
+	// one. The merge gives them those of the policy in the merged tree, so that a wrong label costs only time.
 	label func(path string, mode uint32) (string, error)
+	// guessed are the layers that were imported with the labels of the image that is updated.
+	guessed []*Layer
 	// relabelled says that layers were written again with other labels, so that objects may not be needed any more.
 	relabelled bool
 
@@ -138,7 +141,41 @@ func (im *importer) run(ctx context.Context) error {
 	if err := im.derived(ctx); err != nil {
 		return err
 	}
+	err := im.merge(ctx)
+	if !errors.Is(err, errNoLabels) {
+		return err
+	}
+	for _, l := range im.guessed {
+		l.Commit = object.Checksum{}
+	}
+	im.guessed, im.label = nil, nil
+	clear(im.res.Filtered)
+	if err := im.derived(ctx); err != nil {
+		return err
+	}
 	return im.merge(ctx)
+}
+
+// errNoLabels says that the merged tree has no policy, and that layers have the labels of another one.
+var errNoLabels = errors.New("layers have labels of another policy")
+
+// guessLabels takes the labels from the policy of the image that is updated. Most updates have the same one, and every
+// file is then written once: the policy of the update itself is known when its layers are there.
+func (im *importer) guessLabels(ctx context.Context) {
+	if !im.want.IsZero() {
+		return
+	}
+	old, err := Query(ctx, im.repo, im.target())
+	if err != nil {
+		return
+	}
+	view, err := repo.ViewCommit(ctx, im.repo, old.Commit)
+	if err != nil {
+		return
+	}
+	if policy, err := selinux.Load(ctx, view); err == nil {
+		im.label = policy.Label
+	}
 }
 
 // announce reports what is to be fetched. There are no events about layers that are stored.
@@ -234,6 +271,7 @@ func (im *importer) store(ctx context.Context, txn *repo.Txn, l *Layer, commit o
 func (im *importer) base(ctx context.Context) error {
 	if im.p.layers == nil {
 		im.root = derived.Root{Other: true, FactoryVar: im.opts.FactoryVar}
+		im.guessLabels(ctx)
 		return nil
 	}
 	first := &im.p.Layers[0]
@@ -401,6 +439,9 @@ func (im *importer) derivedLayer(ctx context.Context, l *Layer) error {
 		}
 		im.mu.Lock()
 		defer im.mu.Unlock()
+		if im.p.layers == nil && im.label != nil {
+			im.guessed = append(im.guessed, l)
+		}
 		for name, n := range maps.All(layer.Filtered) {
 			im.res.Filtered[name] += n
 		}

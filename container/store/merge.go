@@ -185,6 +185,9 @@ func (m *merger) relabel(ctx context.Context) error {
 	}
 	policy, err := selinux.Load(ctx, repo.ViewTree(m.txn, tree, meta))
 	if errors.Is(err, selinux.ErrNoPolicy) {
+		if len(m.guessed) > 0 {
+			return errNoLabels
+		}
 		return nil
 	}
 	if err != nil {
