@@ -139,7 +139,8 @@ func TestInterop_DeployWritesRecordsOfAllThatItDoes(t *testing.T) {
 			}
 		}
 		if got := strings.Join(tasks, " "); got != c.tasks || last.Steps != last.StepsTotal {
-			t.Errorf("deploy %s: tasks %q, want %q; %d of %d steps at the end", c.args, got, c.tasks, last.Steps, last.StepsTotal)
+			t.Errorf("deploy %s: tasks %q, want %q; %d of %d steps at the end", c.args, got, c.tasks, last.Steps,
+				last.StepsTotal)
 		}
 	}
 }

@@ -64,7 +64,8 @@ func plannedBootableImage(t *testing.T, version, kernel string) string {
 		"var/lib/dpkg/info/tool.list":                   "/usr/bin/tool\n",
 	} {
 		name = filepath.Join(root, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(content), 0o644)); err != nil {
+		err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(content), 0o644))
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -279,12 +280,14 @@ func TestADryRunOfAnImageThatIsNotStoredSaysWhatIsKnownAndWritesNothing(t *testi
 		t.Errorf("got %+v", plan)
 	}
 	// What would be refused is refused.
-	if _, err := deploy(first, "--dry-run", "--max-bytes=10"); err == nil || !strings.Contains(err.Error(), "the limit is 10") {
+	if _, err := deploy(first, "--dry-run", "--max-bytes=10"); err == nil ||
+		!strings.Contains(err.Error(), "the limit is 10") {
 		t.Errorf("got %v, want the limit", err)
 	}
 	// An image without a plan does not tell the size of its kernel.
 	if out, err = deploy(bootableImage(t, "kernel"), "--dry-run"); err != nil ||
-		!strings.Contains(out, "  Kernel:     6.1.0-test; what it needs of ") || !strings.Contains(out, "Fetches:    1 layers ") {
+		!strings.Contains(out, "  Kernel:     6.1.0-test; what it needs of ") ||
+		!strings.Contains(out, "Fetches:    1 layers ") {
 		t.Errorf("got\n%s%v", out, err)
 	}
 	if after := touched(t, root); after != before {

@@ -16,7 +16,9 @@ import (
 )
 
 // preview prints what would be done.
-func (f *deployFlags) preview(ctx context.Context, a *app, from imgref.OstreeImageReference, opts deploy.Options) error {
+func (f *deployFlags) preview(
+	ctx context.Context, a *app, from imgref.OstreeImageReference, opts deploy.Options,
+) error {
 	plan, err := f.plan(ctx, a, from, opts)
 	if err != nil {
 		return err

@@ -173,8 +173,8 @@ func (r *records) importing(done int) {
 		stepsTasks{Subtask: "importing", Description: "Merging layers", ID: "importing"})
 }
 
-// staging reports the deployment of an image, whether it is staged or not. bootc pulls other images and removes old ones
-// after these two steps.
+// staging reports the deployment of an image, whether it is staged or not. After these two steps, bootc pulls other
+// images and removes old ones.
 func (r *records) staging(image digest.Digest, done int) {
 	if r == nil {
 		return

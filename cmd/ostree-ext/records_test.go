@@ -103,7 +103,8 @@ func TestStagingHasTheStepsOfBootcThatAreDone(t *testing.T) {
 		`"stepsCached":0,"steps":%d,"stepsTotal":2,"subtasks":[` +
 		`{"subtask":"merging","description":"Merging Image","id":"fetching","completed":%t}`
 	const second = `,{"subtask":"deploying","description":"Deploying Image","id":"deploying","completed":%t}`
-	want := `{"type":"Start","version":"0.1.0"}` + "\n" + fmt.Sprintf(begin, 0, false) + "]}\n" + fmt.Sprintf(begin+second, 1, true, false) + "]}\n" +
+	want := `{"type":"Start","version":"0.1.0"}` + "\n" + fmt.Sprintf(begin, 0, false) + "]}\n" +
+		fmt.Sprintf(begin+second, 1, true, false) + "]}\n" +
 		fmt.Sprintf(begin+second, 2, true, true) + "]}\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)

@@ -9,7 +9,8 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
-// total adds up the bytes and objects of all layers. Its event method is called by one goroutine at a time, text by any.
+// total adds up the bytes and objects of all layers. Its event method is called by one goroutine at a time, text by
+// any.
 type total struct {
 	began         time.Time
 	layers        map[int]progress.Event // the last of each layer

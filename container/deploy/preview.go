@@ -22,8 +22,8 @@ type Fetch struct {
 	Kernel bool `json:"kernel_known"`
 }
 
-// Preview says what a deployment of an image that is not stored would do, as far as that is known. It returns the errors
-// of which it is sure that a deployment would return them before the image is fetched. It changes nothing.
+// Preview says what a deployment of an image that is not stored would do, as far as that is known. It returns the
+// errors of which it is sure that a deployment would return them before the image is fetched. It changes nothing.
 func Preview(ctx context.Context, opts Options, image *store.Prepared) (_ *Plan, err error) {
 	t, err := openTarget(&opts)
 	if err != nil {

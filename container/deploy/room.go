@@ -72,8 +72,8 @@ func MeasureRoom(ctx context.Context, opts Options, sizes ...int64) (*Room, erro
 }
 
 // EstimateRoom estimates what an image that was not fetched needs in /boot. It is sure that the kernel is new and how
-// large it is if the image's labels say so, and else takes the kernel of the deployment that is updated: one of the same
-// version counts as the same, and another as one of the same size. Without such a deployment nothing is known, and
+// large it is if the image's labels say so. Otherwise it takes the kernel of the deployment that is updated: one of the
+// same version counts as the same, and another as one of the same size. Without such a deployment nothing is known, and
 // nothing needed.
 func EstimateRoom(ctx context.Context, opts Options, img *oci.Image) (room *Room, sure bool, err error) {
 	t, err := openTarget(&opts)
@@ -127,8 +127,8 @@ func (t *target) estimateIn(
 	return room, false, err
 }
 
-// hasKernel reports whether a deployment of the stateroot may have a kernel of a version. One whose version is not known
-// may.
+// hasKernel reports whether a deployment of the stateroot may have a kernel of a version. One whose version is not
+// known may.
 func (t *target) hasKernel(ctx context.Context, r *repo.Repo, version string) (bool, error) {
 	for _, d := range t.list {
 		if d.Stateroot != t.stateroot {

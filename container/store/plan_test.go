@@ -69,8 +69,10 @@ func TestTheRoomForAnImageIsThatOfItsFiles(t *testing.T) {
 		{"without a plan", repo.ModeBareUser, image(t, dirs, a, b), size(dirs, a, b)},
 		{"with a plan", repo.ModeBareUser, withPlan(t, image(t, dirs, a, b), 5000, 70_000), 75_000},
 		{"with a layer on top", repo.ModeBareUser, withPlan(t, image(t, dirs, a, b), 5000), 5000 + size(b)},
-		{"into a compressing repository", repo.ModeArchive, withPlan(t, image(t, dirs, a, b), 5000, 70_000), size(dirs, a, b)},
-		{"with a size that is too large", repo.ModeBareUser, withPlan(t, image(t, dirs, a, b), math.MaxUint64, 7), math.MaxInt64},
+		{"into a compressing repository", repo.ModeArchive, withPlan(t, image(t, dirs, a, b), 5000, 70_000),
+			size(dirs, a, b)},
+		{"with a size that is too large", repo.ModeBareUser, withPlan(t, image(t, dirs, a, b), math.MaxUint64, 7),
+			math.MaxInt64},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRepo(t, c.mode)

@@ -26,7 +26,8 @@ func labelsOf(t *testing.T, p *plan.Plan) map[string]string {
 }
 
 // staleConfig is the configuration of an image with other packages and another kernel.
-const staleConfig = `{"Labels":{"ostree-ext.packages":"{\"deb\":{\"old\":\"0\"}}","ostree-ext.boot-bytes":"7","kept":"yes"}}`
+const staleConfig = `{"Labels":{"ostree-ext.packages":"{\"deb\":{\"old\":\"0\"}}","ostree-ext.boot-bytes":"7",` +
+	`"kept":"yes"}}`
 
 func TestAPlannedImageListsItsPackages(t *testing.T) {
 	t.Parallel()
