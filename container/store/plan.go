@@ -11,10 +11,20 @@ import (
 
 // ContentSizes returns the sizes of the files in the layers of an image in bytes, uncompressed, as far as its plan has
 // them. The layer with the directories has none.
-func ContentSizes(img *oci.Image) map[digest.Digest]int64 {
+func ContentSizes(img *oci.Image) map[digest.Digest]int64 { return newContentSizes(img, nil) }
+
+// newContentSizes is like [ContentSizes], without the components that another image has with the same content, as far
+// as its plan tells. The other image may be nil.
+func newContentSizes(img, other *oci.Image) map[digest.Digest]int64 {
 	record, ok := planOf(img)
 	if !ok {
 		return nil
+	}
+	var had map[string]chunking.Known
+	if other != nil {
+		if old, ok := planOf(other); ok {
+			had = old.Components
+		}
 	}
 	known := map[digest.Digest]int64{}
 	for i, l := range img.Layers {
@@ -28,6 +38,9 @@ func ContentSizes(img *oci.Image) map[digest.Digest]int64 {
 		}
 		var total uint64
 		for _, id := range record.Layers[n].Components {
+			if old, ok := had[id]; ok && old.Digest == record.Components[id].Digest {
+				continue
+			}
 			if total += min(record.Components[id].Size, math.MaxInt64); total > math.MaxInt64 {
 				break
 			}

@@ -88,6 +88,31 @@ func TestTheRoomForAnImageIsThatOfItsFiles(t *testing.T) {
 	}
 }
 
+func TestComponentsThatTheImageBeforeHasNeedNoRoom(t *testing.T) {
+	reg, r := testreg.New(t), newRepo(t, repo.ModeBareUser)
+	dirs, a, b := files(t, "usr/lib/x", ""), files(t, "usr/a", "a"), files(t, "usr/b", "b")
+	p, err := store.Prepare(t.Context(), r, push(t, reg.Host, "os", withPlan(t, image(t, dirs, a), 5000)),
+		store.Options{Source: plainHTTP})
+	if err == nil {
+		_, err = p.Import(t.Context(), store.ImportOptions{})
+		err = errors.Join(err, p.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Both components are in other layers now. The content of the second one is new.
+	both := files(t, "usr/c", "c")
+	p, err = store.Prepare(t.Context(), r, push(t, reg.Host, "os", withPlan(t, image(t, dirs, both, b), 5000, 70_000)),
+		store.Options{Source: plainHTTP})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	if got := p.Room(); got != 70_000 {
+		t.Errorf("got %d bytes, want those of the new component", got)
+	}
+}
+
 func TestNothingIsFetchedWithoutRoom(t *testing.T) {
 	reg, r := testreg.New(t), newRepo(t, repo.ModeBareUser)
 	img := withPlan(t, image(t, files(t, "usr/lib/x", ""), files(t, "usr/a", "a")), 1<<60)

@@ -384,15 +384,19 @@ func (p *Prepared) Missing() (layers []Layer, size int64) {
 	return layers, size
 }
 
-// Room returns how many bytes the layers that must be fetched need in the repository, if it has none of their files.
-// Layers whose content the plan of the image does not tell count with their compressed size, as do all layers in a
-// repository that compresses files.
+// Room returns how many bytes the layers that must be fetched need in the repository, if it has none of their files but
+// those of components that the image before had with the same content. Layers whose content the plan of the image does
+// not tell count with their compressed size, as do all layers in a repository that compresses files.
 func (p *Prepared) Room() int64 {
 	layers, compressed := p.Missing()
 	if p.repo.Mode() == repo.ModeArchive || len(layers) == 0 {
 		return compressed
 	}
-	known, total := ContentSizes(p.Image), int64(0)
+	var before *oci.Image
+	if p.Previous != nil {
+		before = p.Previous.Image
+	}
+	known, total := newContentSizes(p.Image, before), int64(0)
 	for _, l := range layers {
 		size, ok := known[l.Descriptor.Digest]
 		if !ok {
