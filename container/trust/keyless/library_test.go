@@ -3,9 +3,7 @@ package keyless
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -15,40 +13,36 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/testing/ca"
 )
 
-// libraryFile reads a file of the library's source.
-func libraryFile(t *testing.T, elem ...string) []byte {
+// publicGood reads a file of the public good instance.
+func publicGood(t *testing.T, name string) []byte {
 	t.Helper()
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/sigstore/sigstore-go").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(filepath.Join(append([]string{strings.TrimSpace(string(dir))}, elem...)...))
+	text, err := os.ReadFile(filepath.Join("testdata", "public-good", name))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return text
 }
 
-// The bundles are from the public good instance. They are of an earlier version and no signatures of images, but
+// The bundles are from the public good instance. They are of an earlier version and not signatures of images, but
 // everything else about them is as it must be.
 func TestBundlesOfThePublicGoodInstance(t *testing.T) {
 	t.Parallel()
-	v, err := New(libraryFile(t, "pkg", "testing", "data", "trusted-roots", "public-good.json"))
+	v, err := New(publicGood(t, "trusted_root.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]Found{
-		"sigstore.js@2.0.0-provenance.sigstore.json": {
+		"workflow.json": {
 			Identity: "https://github.com/sigstore/sigstore-js/.github/workflows/release.yml@refs/heads/main",
 			Issuer:   "https://token.actions.githubusercontent.com", At: time.Unix(1692374735, 0).UTC(),
 			Log: "https://rekor.sigstore.dev", LogIndex: 31821305,
 		},
-		"dsse.sigstore.json": {
+		"person.json": {
 			Identity: "brian@dehamer.com", Issuer: "https://github.com/login/oauth", At: time.Unix(1668034836, 0).UTC(),
 			Log: "https://rekor.sigstore.dev", LogIndex: 6800908,
 		},
 	} {
-		text := libraryFile(t, "pkg", "testing", "data", "bundles", name)
+		text := publicGood(t, name)
 		b := new(bundle.Bundle)
 		if err := b.UnmarshalJSON(text); err != nil {
 			t.Fatal(err)
