@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
@@ -79,7 +82,42 @@ func (im *importer) afterCommit(commit object.Checksum, data []byte, opts Import
 	if err := im.writeCommit(commit, data); err != nil {
 		return err
 	}
+	if normal, err = im.withOwnKeys(commit, normal); err != nil {
+		return err
+	}
 	return im.txn.WriteDetachedMetadata(im.ctx, commit, normal)
+}
+
+// ownKeys begin the keys of detached metadata that say what this program found out about a commit in a repository, such
+// as which layer it was made from, and who signed it. Other pulls depend on that.
+const ownKeys = "ostree-ext."
+
+// withOwnKeys returns detached metadata of a stream without such keys, which nobody else may write, and with those that
+// the repository has for the commit.
+func (im *importer) withOwnKeys(commit object.Checksum, detached []byte) ([]byte, error) {
+	given, err := gvariant.ParseDict(detached)
+	if err != nil {
+		return nil, invalid(err, "object %s.%s", commit, kindCommitMeta)
+	}
+	stored, err := repo.LoadDetachedMetadata(im.ctx, im.txn, commit)
+	if err != nil {
+		stored = nil // it is replaced
+	}
+	own := func(e gvariant.Entry) bool { return strings.HasPrefix(e.Key, ownKeys) }
+	others := slices.DeleteFunc(slices.Clone(given), own)
+	changed := len(others) < len(given)
+	for _, e := range stored {
+		if own(e) {
+			others, changed = others.Set(e.Key, e.Value), true
+		}
+	}
+	switch {
+	case !changed:
+		return detached, nil
+	case len(others) == 0:
+		return nil, nil
+	}
+	return others.Encode(), nil
 }
 
 // writeCommit writes the commit and marks it as partial: the mark stays until a caller knows that it is complete.

@@ -12,8 +12,8 @@ import (
 )
 
 // keyDiffIDs is a key of the detached metadata of a layer's commit: the diff-ids of the layers that it was made from.
-// They were compared with the layers' bytes. The commits of images have no such key, since their detached metadata are
-// a part of the image.
+// They were compared with the layers' bytes. An image cannot bring such a key for its commit: package tarfmt leaves out
+// the keys that begin with "ostree-ext.".
 const keyDiffIDs = "ostree-ext.diff-ids"
 
 // verifiedDiffID reports whether a layer's commit was made from a layer with a diff-id.

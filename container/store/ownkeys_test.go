@@ -1,0 +1,116 @@
+package store_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ostree-ext/ostree-ext-go/container/dest"
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/container/store"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+	"github.com/ostree-ext/ostree-ext-go/internal/testreg"
+	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
+	"github.com/ostree-ext/ostree-ext-go/repo/repotest"
+)
+
+// pretending makes an image of a commit that looks like that of a layer, with detached metadata.
+func pretending(t *testing.T, detached gvariant.Dict) imgref.OstreeImageReference {
+	t.Helper()
+	r := repotest.Init(t, repo.ModeArchive)
+	txn, err := r.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &object.Commit{Metadata: gvariant.Dict{}.Set("ostree.importer.version", gvariant.String("0.15.3"))}
+	if c.Tree, c.Meta, err = repotest.Write(t.Context(), txn, repotest.Release(1)); err != nil {
+		t.Fatal(err)
+	}
+	id, err := txn.WriteCommit(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := txn.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	img, err := encapsulate.Build(t.Context(), r, id, encapsulate.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref := imgref.ImageReference{Transport: imgref.OCIDir, Name: t.TempDir()}
+	if _, err := dest.Write(t.Context(), img, ref, dest.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	return imgref.Unverified(replaceDetached(t, ref, detached.Encode()))
+}
+
+// letIn is an admission that asks for nothing, whatever the reference asks for.
+func letIn(imgref.OstreeImageReference) (source.Gate, error) { return nil, nil }
+
+// TestAnImageDoesNotSayWhatTheLayersOfOthersAre pulls an image whose commit is said to be made from a layer of another
+// one, which asks for signatures.
+func TestAnImageDoesNotSayWhatTheLayersOfOthersAre(t *testing.T) {
+	reg, r := testreg.New(t), newRepo(t, repo.ModeBareUser)
+	layer := files(t, "usr/a", "a")
+	id, err := layer.DiffID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pull(t, r, pretending(t, gvariant.Dict{}.Set("ostree-ext.diff-ids", gvariant.Strings([]string{id.String()}))),
+		store.ImportOptions{})
+	ref := push(t, reg.Host, "os", image(t, layer))
+	ref.Signature.Kind = imgref.ContainerPolicy
+	opts := plainHTTP
+	opts.Admission = letIn
+	p, err := store.Prepare(t.Context(), r, ref, store.Options{Source: opts})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	if missing, _ := p.Missing(); len(missing) != 1 {
+		t.Errorf("of the layer that is not stored there is the commit %s", p.Layers[0].Commit)
+	}
+}
+
+// TestAnImageKeepsWhatIsKnownOfItsCommit pulls an image of a commit that is stored, with detached metadata that claim to
+// be this program's.
+func TestAnImageKeepsWhatIsKnownOfItsCommit(t *testing.T) {
+	r := newRepo(t, repo.ModeBareUser)
+	own := gvariant.Dict{}.Set("ostree-ext.signatures", gvariant.String("[]"))
+	first := pull(t, r, pretending(t, own.Set("note", gvariant.String("1"))), store.ImportOptions{})
+	keys := func() (keys []string) {
+		d, err := repo.LoadDetachedMetadata(t.Context(), r, first.Base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range d {
+			text, _ := e.Value.Text()
+			keys = append(keys, e.Key+" "+text)
+		}
+		return keys
+	}
+	if diff := cmp.Diff([]string{"note 1"}, keys()); diff != "" {
+		t.Errorf("of an image (-want +got):\n%s", diff)
+	}
+	txn, err := r.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := gvariant.Dict{}.Set("ostree-ext.signatures", gvariant.String("known"))
+	if err := txn.WriteDetachedMetadata(t.Context(), first.Base, known.Encode()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := txn.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	again := pull(t, r, pretending(t, own.Set("note", gvariant.String("2"))), store.ImportOptions{})
+	if again.Base != first.Base {
+		t.Fatalf("the commits are %s and %s", first.Base, again.Base)
+	}
+	if diff := cmp.Diff([]string{"note 2", "ostree-ext.signatures known"}, keys()); diff != "" {
+		t.Errorf("of a commit that is stored (-want +got):\n%s", diff)
+	}
+}
