@@ -114,3 +114,58 @@ func TestAnImageKeepsWhatIsKnownOfItsCommit(t *testing.T) {
 		t.Errorf("of a commit that is stored (-want +got):\n%s", diff)
 	}
 }
+
+// TestAnImageOfOtherBlobsIsNotTheSignedOne pulls a signed image under whose reference another one is stored, with the
+// digest of the signed one: containers-storage says which digest an image had, and nobody checks it.
+func TestAnImageOfOtherBlobsIsNotTheSignedOne(t *testing.T) {
+	reg, r := testreg.New(t), newRepo(t, repo.ModeBareUser)
+	want := image(t, files(t, "usr/a", "good"))
+	ref := push(t, reg.Host, "os", want)
+	id, err := want.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := push(t, reg.Host, "other", image(t, files(t, "usr/a", "evil")))
+	stored := importNow(t, r, other, store.ImportOptions{Target: ref.Image})
+	c, err := repo.LoadCommit(t.Context(), r, stored.Commit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Metadata = c.Metadata.Set("ostree.manifest-digest", gvariant.String(id.String()))
+	refs, err := r.Refs("ostree/container/image")
+	if err != nil || len(refs) != 1 {
+		t.Fatalf("the images are %v, %v", refs, err)
+	}
+	txn, err := r.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged, err := txn.WriteCommit(t.Context(), c)
+	if err == nil {
+		err = txn.SetRef(refs[0].Name, forged)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := txn.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ref.Signature.Kind = imgref.ContainerPolicy
+	opts := plainHTTP
+	opts.Admission = letIn
+	p, err := store.Prepare(t.Context(), r, ref, store.Options{Source: opts})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	if p.Present {
+		t.Fatal("the signed image is said to be there")
+	}
+	res, err := p.Import(t.Context(), store.ImportOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, r, res.Commit, "usr/a"); got != "good" {
+		t.Errorf("the file has %q", got)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/container"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
@@ -171,13 +172,22 @@ func (p *Prepared) inspect(ctx context.Context, opts Options) error {
 
 // same reports whether a stored image is the opened one. Equal configurations are not enough if signatures are asked
 // for: another manifest with the same configuration may have named other blobs, and upstream's program does not check
-// that they have the diff-ids of the configuration.
+// that they have the diff-ids of the configuration. Nor is the recorded digest enough then: of an image that came out of
+// containers-storage, it is what the storage said, and the image was made from the blobs of another manifest.
 func (p *Prepared) same(prev *Image) bool {
+	trusted := p.Ref.Signature.Kind != imgref.ContainerPolicyAllowInsecure
 	if p.Image.Top.Digest == prev.ManifestDigest {
-		return true
+		return !trusted || sameBlobs(&p.Image.Manifest, &prev.Manifest)
 	}
-	return p.Ref.Signature.Kind == imgref.ContainerPolicyAllowInsecure && p.Image.Manifest.Config.Digest != "" &&
+	return !trusted && p.Image.Manifest.Config.Digest != "" &&
 		p.Image.Manifest.Config.Digest == prev.Manifest.Config.Digest
+}
+
+// sameBlobs reports whether two manifests name the same configuration and layers.
+func sameBlobs(a, b *ocispec.Manifest) bool {
+	return a.Config.Digest == b.Config.Digest && slices.EqualFunc(a.Layers, b.Layers, func(x, y ocispec.Descriptor) bool {
+		return x.Digest == y.Digest
+	})
 }
 
 // admitPresent asks whether the commit of an image may be used that is stored already, perhaps from a pull that asked
