@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -138,6 +139,24 @@ func TestUnsignedAndBadlySignedAreToldApart(t *testing.T) {
 				t.Errorf("with a good one: %v", err)
 			}
 		})
+	}
+}
+
+// TestASignatureInADocumentDoesNotChangeWhatIsJudged judges a document in the format of schema 1 of Docker that says of
+// itself that another one is meant, which is signed. The library takes the digest of the other one.
+func TestASignatureInADocumentDoesNotChangeWhatIsJudged(t *testing.T) {
+	r := registry(t)
+	k := newPair(t)
+	good := publish(t, r, repository, "1", "signed")
+	encode := base64.RawURLEncoding.EncodeToString
+	protected := encode([]byte(`{"formatLength":1,"formatTail":"` + encode(good.Raw[1:]) + `"}`))
+	raw := []byte(`{"schemaVersion":1,"fsLayers":[],"signatures":[{"header":{"alg":"ES256"},"signature":"` +
+		encode([]byte("s")) + `","protected":"` + protected + `"}]}`)
+	doc := oci.Document{Raw: raw, MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(raw)}
+	attach(t, r, repository, doc.Digest, k.sign(t, payload(t, name+":1", good.Digest)))
+	s, err := evaluate(t, docker(name+":1"), rule(t, by(nil, k)), doc)
+	if !errors.Is(err, policy.ErrDocument) {
+		t.Errorf("got %+v, %v", s, err)
 	}
 }
 

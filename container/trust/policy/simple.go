@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
@@ -116,7 +117,7 @@ func (i *Image) lookasides(conf *Registries, sys *types.SystemContext) (looked [
 // signatureFiles reads the signatures of a document in a directory, as the transport dir stores them.
 func signatureFiles(dir string, doc oci.Document) ([][]byte, error) {
 	prefix := ""
-	top, err := readFile(filepath.Join(dir, "manifest.json"))
+	top, err := readTop(filepath.Join(dir, "manifest.json"))
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +126,7 @@ func signatureFiles(dir string, doc oci.Document) ([][]byte, error) {
 	}
 	var blobs [][]byte
 	for n := 1; ; n++ {
-		f, err := os.Open(filepath.Join(dir, prefix+"signature-"+strconv.Itoa(n)))
+		f, err := openRegular(filepath.Join(dir, prefix+"signature-"+strconv.Itoa(n)))
 		if errors.Is(err, fs.ErrNotExist) {
 			return blobs, nil
 		}
@@ -143,6 +144,32 @@ func signatureFiles(dir string, doc oci.Document) ([][]byte, error) {
 		}
 		blobs = append(blobs, blob)
 	}
+}
+
+// readTop reads the manifest or the index in a directory.
+func readTop(name string) (_ []byte, err error) {
+	f, err := openRegular(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return io.ReadAll(io.LimitReader(f, oci.MaxManifestSize+1))
+}
+
+// openRegular opens a regular file. Others could make reading wait for ever.
+func openRegular(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", name)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // checkSimple says why a simple signature cannot be judged, or returns what it signs. The library puts no bound on what

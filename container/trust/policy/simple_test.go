@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -294,6 +295,26 @@ func TestSignaturesThatUnfoldAreNotJudged(t *testing.T) {
 	}
 	if used := allocated() - before; used > 100<<20 {
 		t.Errorf("%d MiB were allocated", used>>20)
+	}
+}
+
+func TestSignaturesInADirectoryThatAreNotFilesAreRefused(t *testing.T) {
+	configure(t, nil)
+	raw := []byte(`{"schemaVersion":2}`)
+	doc := oci.Document{Raw: raw, MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(raw)}
+	for _, name := range []string{"manifest.json", "signature-1"} {
+		dir := t.TempDir()
+		if name != "manifest.json" {
+			write(t, filepath.Join(dir, "manifest.json"), string(raw))
+		}
+		if err := syscall.Mkfifo(filepath.Join(dir, name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ref := imgref.ImageReference{Transport: imgref.Dir, Name: dir}
+		_, err := evaluate(t, ref, rule(t, signedBy(nil, newPerson(t, nil).file)), doc)
+		if err == nil || !strings.Contains(err.Error(), name+" is not a regular file") {
+			t.Errorf("%s: got %v", name, err)
+		}
 	}
 }
 
