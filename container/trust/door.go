@@ -113,11 +113,14 @@ func (g *remoteGate) Commit(_ context.Context, id string, commit, detached []byt
 	g.found = nil
 	for _, s := range good {
 		g.found = append(g.found, oci.Signature{
-			Kind: "ostree-" + s.Engine, On: "commit", Signed: id, Signer: s.Signer, Rule: "remote " + g.name,
+			Kind: "ostree-" + s.Engine, On: "commit", Signed: id, Signer: s.Signer, Rule: remoteRule(g.name),
 		})
 	}
 	return nil
 }
+
+// remoteRule is the rule in records of signatures that a remote asks for.
+func remoteRule(name string) string { return "remote " + name }
 
 // Signatures implements [source.Gate].
 func (g *remoteGate) Signatures() []oci.Signature { return slices.Clone(g.found) }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -113,11 +114,46 @@ func (d *Door) Stored(
 		return nil, err
 	}
 	r.Digest, r.Stored, r.Signatures = manifest, true, signed
-	if len(signed) == 0 && r.Reason == "" {
+	switch {
+	case r.Reason != "":
+	case len(signed) == 0:
 		r.Reason = "no signature was verified when the image was pulled"
+	default:
+		if r.Reason, err = d.otherRules(ref, signed); err != nil {
+			return nil, err
+		}
 	}
 	r.Admitted = r.Reason == ""
 	return r, nil
+}
+
+// otherRules says why signatures that were recorded do not fulfil the rules of today, if they were verified for others.
+// The same image may have been pulled under another name, or for a remote.
+func (d *Door) otherRules(ref imgref.OstreeImageReference, signed []oci.Signature) (reason string, err error) {
+	var asked [][]string // of each list, one rule must have been fulfilled
+	if ref.Signature.Kind == imgref.OstreeRemote {
+		asked = append(asked, []string{remoteRule(ref.Signature.Remote)})
+	} else {
+		rule, err := d.decide(ref.Image)
+		if err != nil {
+			return "", err
+		}
+		if p := rule.policy; p != nil && !p.AcceptsAnything() {
+			asked = append(asked, []string{p.String()})
+			if rule.byPolicyKeys != nil {
+				asked[0] = append(asked[0], rule.byPolicyKeys.String())
+			}
+		}
+		if rule.own != nil {
+			asked = append(asked, []string{rule.own.String()})
+		}
+	}
+	for _, rules := range asked {
+		if !slices.ContainsFunc(signed, func(s oci.Signature) bool { return slices.Contains(rules, s.Rule) }) {
+			return "the signatures that were verified when the image was pulled fulfilled other rules", nil
+		}
+	}
+	return "", nil
 }
 
 // explain says which rules decide about a reference. The reason is set if they decide without looking at the image.

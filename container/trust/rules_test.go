@@ -8,7 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/trust"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/docblocks"
 )
 
@@ -97,5 +99,29 @@ func TestTheDocumentedRulesAreUnderstood(t *testing.T) {
 	}
 	if _, err := trust.LoadRules(rulesDir(t, map[string]string{"a.yaml": blocks[i].Text})); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestARecordCountsForTheRulesThatItNames asks about a stored image whose signatures were verified for other rules than
+// those of the reference.
+func TestARecordCountsForTheRulesThatItNames(t *testing.T) {
+	t.Parallel()
+	key := filepath.Join(t.TempDir(), "key.pub")
+	dir := rulesDir(t, map[string]string{"a.yaml": "docker:\n" +
+		"  quay.io/one:\n    signedBy: [{keyPath: " + key + "}]\n" +
+		"  quay.io/two:\n    signedBy: [{keyPath: " + key + "}]\n"})
+	door := trust.New(trust.Options{RuleDirs: []string{dir}, Policy: write(t, `{"default": [{"type": "reject"}]}`)})
+	ref := imgref.OstreeImageReference{
+		Signature: imgref.SignatureSource{Kind: imgref.ContainerPolicy},
+		Image:     imgref.ImageReference{Transport: imgref.Registry, Name: "quay.io/one/os"},
+	}
+	file := filepath.Join(dir, "a.yaml")
+	for rule, admitted := range map[string]bool{
+		file + " (docker: quay.io/one)": true, file + " (docker: quay.io/two)": false, "remote one": false,
+	} {
+		report, err := door.Stored(ref, "", []oci.Signature{{Kind: oci.SignedBundle, Rule: rule}})
+		if err != nil || report.Admitted != admitted || (report.Reason == "") != admitted {
+			t.Errorf("%s: %+v, %v", rule, report, err)
+		}
 	}
 }
