@@ -12,6 +12,9 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
 )
 
 // Limits on the files of rules.
@@ -195,6 +198,9 @@ func readRules(file string) (map[string]*SignerRule, error) {
 		switch {
 		case strings.Contains(scope, "://"):
 			return nil, fail(errors.New("write the name without docker://"))
+		case !isScope(scope):
+			return nil, fail(errors.New("no image is in this scope, so that others would decide: write host/path, such as " +
+				"docker.io/library/os"))
 		case rule == nil || len(rule.SignedBy) == 0 && !rule.BundlesByPolicyKeys:
 			return nil, fail(errors.New("it names nobody: add signedBy, or bundlesByPolicyKeys: true"))
 		case len(rule.SignedBy) > 0 && rule.BundlesByPolicyKeys:
@@ -208,6 +214,17 @@ func readRules(file string) (map[string]*SignerRule, error) {
 		rule.File, rule.Scope = file, scope
 	}
 	return doc.Docker, nil
+}
+
+// isScope reports whether an image can be in a scope.
+func isScope(scope string) bool {
+	for _, name := range []string{scope, scope + "/x", strings.Replace(scope, "*", "x", 1) + "/x"} {
+		scopes, err := policy.Scopes(imgref.ImageReference{Transport: imgref.Registry, Name: name})
+		if err == nil && slices.Contains(scopes, scope) {
+			return true
+		}
+	}
+	return false
 }
 
 // readSmall reads a file of a limited size.

@@ -125,3 +125,20 @@ func TestARecordCountsForTheRulesThatItNames(t *testing.T) {
 		}
 	}
 }
+
+func TestScopesThatNoImageIsInAreRefused(t *testing.T) {
+	t.Parallel()
+	const sum = "@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	for scope, ok := range map[string]bool{
+		"quay.io": true, "quay.io/os": true, "quay.io/os:1": true, "quay.io/os" + sum: true, "*.quay.io": true, "*.io": true,
+		"localhost:5000": true, "localhost/os": true, "registry:5000/os": true, "docker.io/library/os": true,
+		"docker.io/os": true, "os": false, "fedora/os": false, "quay.io/os/": false, "quay.io/OS": false, "~": false,
+		"quay.io/os:1" + sum: false, "quay.io/*": false, "*": false, " quay.io": false,
+	} {
+		rules := "docker:\n  '" + scope + "':\n    signedBy: [{keyPath: /key.pub}]\n"
+		_, err := trust.LoadRules(rulesDir(t, map[string]string{"a.yaml": rules}))
+		if ok != (err == nil) || !ok && !errors.Is(err, trust.ErrRules) {
+			t.Errorf("%s: got %v", scope, err)
+		}
+	}
+}
