@@ -75,8 +75,8 @@ func TestAnImageDoesNotSayWhatTheLayersOfOthersAre(t *testing.T) {
 	}
 }
 
-// TestAnImageKeepsWhatIsKnownOfItsCommit pulls an image of a commit that is stored, with detached metadata that claim to
-// be this program's.
+// TestAnImageKeepsWhatIsKnownOfItsCommit pulls an image of a commit that is stored, with detached metadata that claim
+// to be this program's.
 func TestAnImageKeepsWhatIsKnownOfItsCommit(t *testing.T) {
 	r := newRepo(t, repo.ModeBareUser)
 	own := gvariant.Dict{}.Set("ostree-ext.signatures", gvariant.String("[]"))

@@ -172,7 +172,7 @@ func (p *Prepared) inspect(ctx context.Context, opts Options) error {
 
 // same reports whether a stored image is the opened one. Equal configurations are not enough if signatures are asked
 // for: another manifest with the same configuration may have named other blobs, and upstream's program does not check
-// that they have the diff-ids of the configuration. Nor is the recorded digest enough then: of an image that came out of
+// that they have the diff-ids of the configuration. Nor is the recorded digest enough then: of an image from
 // containers-storage, it is what the storage said, and the image was made from the blobs of another manifest.
 func (p *Prepared) same(prev *Image) bool {
 	trusted := p.Ref.Signature.Kind != imgref.ContainerPolicyAllowInsecure
