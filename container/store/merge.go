@@ -156,7 +156,7 @@ func (m *merger) rewritten(ctx context.Context, l *Layer, write func() (object.C
 	if err != nil || id == l.Commit {
 		return err
 	}
-	known := diffIDs(ctx, m.txn, l.Commit)
+	known := provenDiffIDs(ctx, m.txn, readSecret(m.repo), l.Commit)
 	l.Commit = id
 	return recordDiffIDs(ctx, m.txn, id, known...)
 }
@@ -217,11 +217,6 @@ func (m *merger) refs(ctx context.Context, commit object.Checksum) error {
 		ref, err := layerRef(l.Descriptor.Digest)
 		if err != nil {
 			return err
-		}
-		if l.moved && l.Kind != oci.Commit {
-			if err := recordDiffIDs(ctx, m.txn, l.Commit, diffIDs(ctx, m.txn, l.Commit)...); err != nil {
-				return err
-			}
 		}
 		if err := m.txn.SetRef(ref, l.Commit); err != nil {
 			return err

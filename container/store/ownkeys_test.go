@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -167,5 +168,53 @@ func TestAnImageOfOtherBlobsIsNotTheSignedOne(t *testing.T) {
 	}
 	if got := read(t, r, res.Commit, "usr/a"); got != "good" {
 		t.Errorf("the file has %q", got)
+	}
+}
+
+// TestWhatAnotherProgramRecordsIsNotBelieved has another program write into the repository what this one records: it
+// keeps the detached metadata of images, or takes them from another repository.
+func TestWhatAnotherProgramRecordsIsNotBelieved(t *testing.T) {
+	reg, r := testreg.New(t), newRepo(t, repo.ModeBareUser)
+	layer, other := files(t, "usr/a", "a"), files(t, "usr/b", "b")
+	id, err := layer.DiffID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// This gives the repository its secret.
+	importNow(t, r, push(t, reg.Host, "other", image(t, other)), store.ImportOptions{})
+	fake := pull(t, r, pretending(t, nil), store.ImportOptions{})
+	for name, d := range map[string]gvariant.Dict{
+		"no proof":      nil,
+		"another proof": gvariant.Dict{}.Set("ostree-ext.diff-ids-proof", gvariant.String(strings.Repeat("0", 64))),
+	} {
+		txn, err := r.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		d = d.Set("ostree-ext.diff-ids", gvariant.Strings([]string{id.String()}))
+		if err := txn.WriteDetachedMetadata(t.Context(), fake.Base, d.Encode()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := txn.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for kind, missing := range map[imgref.SignatureKind]int{
+			imgref.ContainerPolicy: 1, imgref.ContainerPolicyAllowInsecure: 0,
+		} {
+			ref := push(t, reg.Host, "os", image(t, layer))
+			ref.Signature.Kind = kind
+			opts := plainHTTP
+			opts.Admission = letIn
+			p, err := store.Prepare(t.Context(), r, ref, store.Options{Source: opts})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if list, _ := p.Missing(); len(list) != missing {
+				t.Errorf("%s, %v: %d layers are missing, want %d", name, ref.Signature, len(list), missing)
+			}
+			if err := p.Close(); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }

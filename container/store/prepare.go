@@ -46,8 +46,6 @@ type Layer struct {
 	*oci.Layer
 	// Commit is the layer's commit if it is stored, and zero otherwise.
 	Commit object.Checksum
-	// moved is set if the commit was found by its diff-id, and has no ref with this digest yet.
-	moved bool
 }
 
 // Prepared is an image that was opened. Close it.
@@ -259,6 +257,7 @@ func (p *Prepared) find(ctx context.Context) error {
 		return err
 	}
 	trusted := p.Ref.Signature.Kind != imgref.ContainerPolicyAllowInsecure
+	secret := readSecret(p.repo)
 	for i := range p.Layers {
 		l := &p.Layers[i]
 		commit, ok, err := layerCommit(p.repo, l.Descriptor.Digest)
@@ -267,8 +266,8 @@ func (p *Prepared) find(ctx context.Context) error {
 		}
 		if !ok {
 			for _, c := range byDiffID[l.DiffID] {
-				if !trusted || verifiedDiffID(ctx, p.repo, c, l.DiffID) {
-					commit, ok, l.moved = c, true, true
+				if !trusted || verifiedDiffID(ctx, p.repo, secret, c, l.DiffID) {
+					commit, ok = c, true
 					break
 				}
 			}
@@ -277,7 +276,6 @@ func (p *Prepared) find(ctx context.Context) error {
 			continue
 		}
 		if fit, err := p.fits(ctx, l, commit); err != nil || !fit {
-			l.moved = false
 			if err != nil {
 				return err
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/bundle"
@@ -161,12 +162,19 @@ func (j *judge) own(ctx context.Context, doc oci.Document, f *Finding) error {
 	return err
 }
 
+// searchTime is how long bundles are looked for. Slow registries need some seconds.
+const searchTime = 5 * time.Minute
+
+var errSearchTime = fmt.Errorf("the registry did not show all bundles within %v", searchTime)
+
 // search looks for a bundle of one of the signers. The reason says why there is none.
 func (j *judge) search(ctx context.Context, doc oci.Document, f *Finding, signers []signer) (reason string, err error) {
 	if len(signers) == 0 {
 		return "the rules name nobody", nil
 	}
 	var good oci.Signature
+	ctx, cancel := context.WithTimeoutCause(ctx, searchTime, errSearchTime)
+	defer cancel()
 	search := bundle.Find(j.ref.Image.Name, j.door.opts.Registry, doc.Digest)
 	_, err = search.Verify(ctx, func(b *bundle.Bundle) error {
 		var errs []error
@@ -184,6 +192,9 @@ func (j *judge) search(ctx context.Context, doc oci.Document, f *Finding, signer
 		return refused.Reason(), nil
 	}
 	if err != nil {
+		if errors.Is(context.Cause(ctx), errSearchTime) {
+			err = errSearchTime
+		}
 		return "", err
 	}
 	good.On, good.Signed = f.On, f.Digest
