@@ -38,7 +38,7 @@ container    deploy  inodecheck  update
              dest  trust  trust/setup  signer
              source  dest/layout  dest/upload  diffids  flatten  trust/policy
              fetch  trust/bundle
-             trust/keyless
+             trust/keyless  trust/keyed
              access
              imgref  buildroot
 
@@ -78,9 +78,12 @@ var future = []string{
 
 // below says which rooms the packages of a room may import.
 var below = map[string][]string{
-	"cmd":         {"frontend", "container", "encapsulate", "chunking", "tarfmt", "repo", "internal"},
-	"examples":    {"container", "encapsulate", "chunking", "tarfmt", "repo"},
-	"frontend":    {"container/dest/layout", "encapsulate", "chunking", "tarfmt", "repo", "internal"},
+	"cmd":      {"frontend", "container", "encapsulate", "chunking", "tarfmt", "repo", "internal"},
+	"examples": {"container", "encapsulate", "chunking", "tarfmt", "repo"},
+	// The frontend judges images itself, with what BuildKit fetches of their signatures.
+	"frontend": {
+		"container/dest/layout", "container/trust/keyed", "encapsulate", "chunking", "tarfmt", "repo", "internal",
+	},
 	"container":   {"encapsulate", "chunking", "tarfmt", "repo", "internal"},
 	"encapsulate": {"chunking", "tarfmt", "repo", "internal"},
 	"chunking":    {"repo", "internal"},

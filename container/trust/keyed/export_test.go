@@ -1,0 +1,4 @@
+package keyed
+
+// Scopes is scopes.
+var Scopes = scopes

@@ -1,0 +1,229 @@
+package keyed
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/distribution/reference"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
+	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
+)
+
+// MaxPolicySize limits a policy in bytes.
+const MaxPolicySize = 1 << 20
+
+// Errors about policies.
+var (
+	// ErrInvalid is wrapped by errors about the content of a policy.
+	ErrInvalid = errors.New("invalid policy")
+	// ErrUnsupported is wrapped by the error for a rule that asks for something that is not evaluated here.
+	ErrUnsupported = errors.New("cannot be evaluated here")
+	// ErrRejects is wrapped by the error for a rule that refuses every image.
+	ErrRejects = errors.New("refuses every image (reject)")
+	// ErrAnything is wrapped by the error for a rule that accepts any image. Who asks for signatures gets some.
+	ErrAnything = errors.New("accepts any image (insecureAcceptAnything), where signed ones are asked for")
+)
+
+// transport is the name in a policy for images of registries.
+const transport = "docker"
+
+// Policy is what a policy says about images of registries.
+type Policy struct {
+	scopes map[string][]requirement
+	// fallback is the default of the policy.
+	fallback []requirement
+}
+
+// policyKeys tells jsonkeys where keys are free.
+var policyKeys = jsonkeys.Schema{"": {"default", "transports"}, ".transports": {"*"}, ".transports." + transport: {"*"}}
+
+// ParsePolicy reads a policy. It is strict: unknown keys, keys that are there twice, empty lists and lists that are
+// missing are errors, which wrap [ErrInvalid]. Requirements of other types than those of this package are left to the
+// rules that have them. What is said about other transports is only checked for its form.
+func ParsePolicy(data []byte) (*Policy, error) {
+	p, err := parsePolicy(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return p, nil
+}
+
+func parsePolicy(data []byte) (*Policy, error) {
+	if len(data) > MaxPolicySize {
+		return nil, fmt.Errorf("it has more than %d bytes", MaxPolicySize)
+	}
+	if err := jsonkeys.Check(data, policyKeys); err != nil {
+		return nil, err
+	}
+	var raw json.RawMessage
+	if err := jsonplace.Unmarshal(data, &raw); err != nil {
+		return nil, err
+	}
+	top, err := object("the policy", raw, "default", "transports")
+	if err != nil {
+		return nil, err
+	}
+	p := &Policy{scopes: map[string][]requirement{}}
+	if p.fallback, err = parseRequirements("default", top["default"]); err != nil {
+		return nil, err
+	}
+	if top["transports"] == nil {
+		return p, nil
+	}
+	transports, err := object("transports", top["transports"])
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(transports)) {
+		where := "transports." + name
+		scopes, err := object(where, transports[name])
+		if err != nil {
+			return nil, err
+		}
+		for _, scope := range slices.Sorted(maps.Keys(scopes)) {
+			list, err := parseRequirements(fmt.Sprintf("%s.%q", where, scope), scopes[scope])
+			if err != nil {
+				return nil, err
+			}
+			if name == transport {
+				p.scopes[scope] = list
+			}
+		}
+	}
+	return p, nil
+}
+
+// object returns the members of an object. If keys are given, there may be no others.
+func object(where string, data json.RawMessage, keys ...string) (map[string]json.RawMessage, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(data, &members); err != nil || members == nil {
+		return nil, fmt.Errorf("%s: an object is expected", where)
+	}
+	for _, key := range slices.Sorted(maps.Keys(members)) {
+		if len(keys) > 0 && !slices.Contains(keys, key) {
+			return nil, fmt.Errorf("%s: there is no key %.80q, only %s", where, key, strings.Join(keys, ", "))
+		}
+	}
+	return members, nil
+}
+
+// A Rule is what a policy asks of an image. Each of the requirements must be fulfilled.
+type Rule struct {
+	// Scope is where it stands in the policy, such as "docker: quay.io/example", or "default".
+	Scope string
+
+	requirements []requirement
+}
+
+// Rule returns the rule for an image of a registry: that of the most specific scope. The error wraps
+// [ErrUnsupported], [ErrRejects] or [ErrAnything].
+func (p *Policy) Rule(name reference.Named) (*Rule, error) {
+	r := &Rule{Scope: "default", requirements: p.fallback}
+	for _, scope := range append(scopes(name), "") {
+		if list, ok := p.scopes[scope]; ok {
+			r.Scope, r.requirements = strings.TrimSuffix(transport+": "+scope, ": "), list
+			break
+		}
+	}
+	anything := true
+	for _, q := range r.requirements {
+		switch {
+		case q.kind == reject:
+			return nil, fmt.Errorf("scope %q %w", r.Scope, ErrRejects)
+		case q.unsupported != "":
+			return nil, fmt.Errorf("scope %q asks for %s, which %w: only sigstoreSigned with keys can", r.Scope,
+				q.unsupported, ErrUnsupported)
+		case q.kind != acceptAnything:
+			anything = false
+		}
+	}
+	if anything {
+		return nil, fmt.Errorf("scope %q %w: name keys for it", r.Scope, ErrAnything)
+	}
+	return r, nil
+}
+
+// scopes returns the scopes of a policy that cover an image, the most specific first: the name with its tag or digest,
+// the repository, the parents of its path, its host, and wildcards for the parents of the host. If there is a digest,
+// the tag does not count.
+func scopes(name reference.Named) []string {
+	list := []string{asked(name).String()}
+	at := name.Name()
+	for {
+		if list[len(list)-1] != at {
+			list = append(list, at)
+		}
+		i := strings.LastIndexByte(at, '/')
+		if i < 0 {
+			break
+		}
+		at = at[:i]
+	}
+	at, _, _ = strings.Cut(at, ":")
+	for {
+		_, parent, ok := strings.Cut(at, ".")
+		if !ok {
+			return list
+		}
+		at = parent
+		list = append(list, "*."+at)
+	}
+}
+
+// asked returns a name without its tag if it has a digest, which then says what is asked for.
+func asked(name reference.Named) reference.Named {
+	if d, ok := name.(reference.Canonical); ok {
+		if plain, err := reference.WithDigest(reference.TrimNamed(name), d.Digest()); err == nil {
+			return plain
+		}
+	}
+	return reference.TagNameOnly(name)
+}
+
+// KeyFiles returns the files with keys that a policy names for images of registries, sorted, as it names them.
+func (p *Policy) KeyFiles() []string {
+	files := map[string]bool{}
+	for _, list := range append(slices.Collect(maps.Values(p.scopes)), p.fallback) {
+		for _, q := range list {
+			for _, f := range q.keyPaths {
+				files[f] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(files))
+}
+
+// UseKeys reads the keys of a rule. read returns the content of a file, whose name is that in the policy.
+func (r *Rule) UseKeys(read func(file string) ([]byte, error)) error {
+	list := slices.Clone(r.requirements)
+	for i, q := range list {
+		q.keys = nil
+		for n, data := range q.keyDatas {
+			k, err := parseKey(data)
+			if err != nil {
+				return fmt.Errorf("scope %q: key %d in the policy itself: %w", r.Scope, n+1, err)
+			}
+			q.keys = append(q.keys, k)
+		}
+		for _, file := range q.keyPaths {
+			data, err := read(file)
+			if err != nil {
+				return fmt.Errorf("scope %q: %w", r.Scope, err)
+			}
+			k, err := parseKey(data)
+			if err != nil {
+				return fmt.Errorf("scope %q: %s: %w", r.Scope, file, err)
+			}
+			k.file = file
+			q.keys = append(q.keys, k)
+		}
+		list[i] = q
+	}
+	r.requirements = list
+	return nil
+}

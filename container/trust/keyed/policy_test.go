@@ -1,0 +1,298 @@
+package keyed_test
+
+import (
+	"crypto/elliptic"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/distribution/reference"
+	"github.com/google/go-cmp/cmp"
+	podman "go.podman.io/image/v5/docker"
+
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/keyed"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
+)
+
+const aDigest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+func TestScopesAreThoseOfTheContainerTools(t *testing.T) {
+	t.Parallel()
+	for _, s := range []string{
+		"debian", "debian:bookworm", "quay.io/a/b/c:1", "registry.example.com:5000/os:latest", "localhost/x:y",
+		"localhost:5000/x", "127.0.0.1:5000/a/b:c", "quay.io/a@" + aDigest, "a.b.c.d/e/f:g",
+	} {
+		n := name(t, s)
+		ref, err := podman.ParseReference("//" + reference.TagNameOnly(n).String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := append([]string{ref.PolicyConfigurationIdentity()}, ref.PolicyConfigurationNamespaces()...)
+		if diff := cmp.Diff(want, keyed.Scopes(n)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", s, diff)
+		}
+	}
+	both := name(t, "quay.io/a:1@"+aDigest)
+	if got, want := keyed.Scopes(both), keyed.Scopes(name(t, "quay.io/a@"+aDigest)); !slices.Equal(got, want) {
+		t.Errorf("with a tag and a digest the scopes are %q, want %q", got, want)
+	}
+}
+
+func TestTheMostSpecificScopeDecides(t *testing.T) {
+	t.Parallel()
+	// Of what is not for keys, only the type is looked at.
+	const onlyKeys = `{
+		"default": [{"type": "sigstoreSigned", "keyPath": "default"}],
+		"transports": {
+			"docker": {
+				"quay.io/a/b:1": [{"type": "sigstoreSigned", "keyPath": "tag"}],
+				"quay.io/a": [{"type": "sigstoreSigned", "keyPath": "parent"}],
+				"quay.io": [{"type": "reject"}],
+				"*.example": [{"type": "insecureAcceptAnything"}]
+			},
+			"oci": {"": [{"type": "insecureAcceptAnything"}]}
+		}
+	}`
+	p, err := keyed.ParsePolicy([]byte(strings.Replace(onlyKeys, `"docker": {`, `"docker": {
+		"gpg.io": [{"type": "sigstoreSigned", "keyPath": "k"}, {"type": "signedBy", "keyType": "GPGKeys", "keyPath": "k"}],
+		"fulcio.io": [{"type": "sigstoreSigned", "fulcio": {}}],
+		"pki.io": [{"type": "sigstoreSigned", "pki": {}}],
+		"log.io": [{"type": "sigstoreSigned", "keyPath": "k", "rekorPublicKeyPath": "r"}],
+		"new.io": [{"type": "signedByTheMoon"}],`, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for image, want := range map[string]any{
+		"quay.io/a/b:1": "docker: quay.io/a/b:1", "quay.io/a/b:2": "docker: quay.io/a", "quay.io/ab:1": keyed.ErrRejects,
+		"debian": "default", "registry.example/x": keyed.ErrAnything, "gpg.io/x": keyed.ErrUnsupported,
+		"fulcio.io/x": keyed.ErrUnsupported, "pki.io/x": keyed.ErrUnsupported, "log.io/x": keyed.ErrUnsupported,
+		"new.io/x": keyed.ErrUnsupported,
+	} {
+		rule, err := p.Rule(name(t, image))
+		if sentinel, ok := want.(error); ok {
+			if !errors.Is(err, sentinel) || !strings.Contains(err.Error(), "docker: ") {
+				t.Errorf("%s: error %v, want %v with the scope", image, err, sentinel)
+			}
+		} else if err != nil || rule.Scope != want {
+			t.Errorf("%s: %+v, %v, want %v", image, rule, err, want)
+		} else {
+			checkAgainstHosts(t, []byte(onlyKeys), name(t, image), rule)
+		}
+	}
+	for image, want := range map[string]string{
+		"gpg.io/x": "signedBy", "fulcio.io/x": "fulcio", "pki.io/x": "pki", "log.io/x": "rekorPublicKeyPath",
+		"new.io/x": "signedByTheMoon",
+	} {
+		if _, err := p.Rule(name(t, image)); !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("%s: error %v does not name %s", image, err, want)
+		}
+	}
+	if got, want := p.KeyFiles(), []string{"default", "k", "parent", "tag"}; !slices.Equal(got, want) {
+		t.Errorf("keys are in %q, want %q", got, want)
+	}
+	all, err := keyed.ParsePolicy([]byte(`{"default": [{"type": "reject"}],
+		"transports": {"docker": {"": [{"type": "sigstoreSigned", "keyPath": "k"}]}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rule, err := all.Rule(name(t, "debian")); err != nil || rule.Scope != "docker" {
+		t.Errorf("%+v, %v, want the rule of the transport", rule, err)
+	}
+}
+
+func TestPoliciesWithMistakesAreRefusedAsAWhole(t *testing.T) {
+	t.Parallel()
+	docker := func(requirement string) string {
+		return `{"default":[{"type":"reject"}],"transports":{"docker":{"quay.io":[` + requirement + `]}}}`
+	}
+	identity := func(s string) string {
+		return docker(`{"type":"sigstoreSigned","keyPath":"k","signedIdentity":` + s + `}`)
+	}
+	for _, tt := range []struct{ policy, want string }{
+		{``, "this is not JSON"},
+		{`{`, "this is not JSON"},
+		{`[]`, "an object is expected"},
+		{`{"default":[{"type":"reject"}]} x`, "this is not JSON"},
+		{`{}`, "default is missing"},
+		{`{"default":[]}`, "0 requirements"},
+		{`{"default":null}`, "0 requirements"},
+		{`{"default":{}}`, "a list is expected"},
+		{`{"default":[{"type":"reject"}],"more":1}`, `no key "more"`},
+		{`{"default":[{"type":"reject"}],"default":[{"type":"reject"}]}`, "ambiguous"},
+		{`{"Default":[{"type":"reject"}]}`, "ambiguous"},
+		{`{"default":[{"type":"reject"}],"transports":[]}`, "transports: an object is expected"},
+		{`{"default":[{"type":"reject"}],"transports":{"docker":[]}}`, "transports.docker: an object is expected"},
+		{`{"default":[{"type":"reject"}],"transports":{"oci":{"/":[]}}}`, "0 requirements"},
+		{`{"default":[{"type":"reject"}],"transports":{"docker":{"a":[],"a":[]}}}`, "ambiguous"},
+		{docker(`1`), "an object is expected"},
+		{docker(`{}`), "type is missing"},
+		{docker(`{"type":1}`), "value of another type"},
+		{docker(`{"type":null}`), "type is empty"},
+		{docker(`{"type":"reject","more":1}`), `no key "more"`},
+		{docker(`{"type":"insecureAcceptAnything","keyPath":"k"}`), `no key "keyPath"`},
+		{docker(`{"type":"sigstoreSigned"}`), "has 0 of keyPath"},
+		{docker(`{"type":"sigstoreSigned","keyPath":"k","keyData":"aw=="}`), "has 2 of keyPath"},
+		{docker(`{"type":"sigstoreSigned","keyPath":""}`), "a key is missing"},
+		{docker(`{"type":"sigstoreSigned","keyPath":null}`), "a key is missing"},
+		{docker(`{"type":"sigstoreSigned","keyPaths":[]}`), "a key is missing"},
+		{docker(`{"type":"sigstoreSigned","keyPaths":["k",""]}`), "a key is missing"},
+		{docker(`{"type":"sigstoreSigned","keyPaths":"k"}`), "value of another type"},
+		{docker(`{"type":"sigstoreSigned","keyData":"~"}`), "value of another type"},
+		{docker(`{"type":"sigstoreSigned","keyDatas":[""]}`), "a key is missing"},
+		{docker(`{"type":"sigstoreSigned","keypath":"k"}`), `no key "keypath"`},
+		{identity(`null`), "an object is expected"},
+		{identity(`{}`), "type is missing"},
+		{identity(`{"type":"any"}`), `no type "any"`},
+		{identity(`{"type":"matchExact","prefix":"x"}`), `no key "prefix"`},
+		{identity(`{"type":"exactReference"}`), "dockerReference is missing"},
+		{identity(`{"type":"exactReference","dockerReference":"quay.io/a"}`), "neither a tag nor a digest"},
+		{identity(`{"type":"exactRepository","dockerRepository":"UPPER"}`), "must be lowercase"},
+		{identity(`{"type":"remapIdentity","prefix":"a"}`), "signedPrefix is missing"},
+		{strings.Repeat(" ", keyed.MaxPolicySize+1), "more than 1048576"},
+	} {
+		if _, err := keyed.ParsePolicy([]byte(tt.policy)); !errors.Is(err, keyed.ErrInvalid) ||
+			!strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%.100s: error %v, want one that says %q", tt.policy, err, tt.want)
+		}
+	}
+}
+
+func TestSignedIdentitySaysForWhichReferencesASignatureIsGood(t *testing.T) {
+	t.Parallel()
+	k := newKey(t, elliptic.P256())
+	files := map[string][]byte{"k": public(t, k)}
+	const (
+		byDefault = ``
+		remap     = `{"type":"remapIdentity","prefix":"mirror.io/m","signedPrefix":"quay.io/a"}`
+	)
+	for _, tt := range []struct {
+		identity, image, signed string
+		want                    bool
+	}{
+		{byDefault, "quay.io/a:1", "quay.io/a:1", true},
+		{byDefault, "quay.io/a:1", "quay.io/a:2", false},
+		{byDefault, "quay.io/a:1", "quay.io/a", false},
+		{byDefault, "quay.io/a", "quay.io/a:latest", true},
+		{byDefault, "quay.io/a@" + aDigest, "quay.io/a:2", true},
+		{byDefault, "quay.io/a@" + aDigest, "quay.io/a", false},
+		{byDefault, "quay.io/a@" + aDigest, "quay.io/b:2", false},
+		{byDefault, "quay.io/a:1@" + aDigest, "quay.io/a:2", true},
+		{byDefault, "debian:1", "docker.io/library/debian:1", true},
+		{byDefault, "debian:1", "debian:1", true},
+		{byDefault, "debian:1", "not a reference", false},
+		{`{"type":"matchRepoDigestOrExact"}`, "quay.io/a:1", "quay.io/a:2", false},
+		{`{"type":"matchExact"}`, "quay.io/a:1", "quay.io/a:1", true},
+		{`{"type":"matchExact"}`, "quay.io/a:1", "quay.io/a", false},
+		{`{"type":"matchExact"}`, "quay.io/a@" + aDigest, "quay.io/a:1", false},
+		{`{"type":"matchExact"}`, "quay.io/a@" + aDigest, "quay.io/a@" + aDigest, true},
+		{`{"type":"matchRepository"}`, "quay.io/a:1", "quay.io/a", true},
+		{`{"type":"matchRepository"}`, "quay.io/a:1", "quay.io/a:2", true},
+		{`{"type":"matchRepository"}`, "quay.io/a:1", "quay.io/a/b:1", false},
+		{`{"type":"exactReference","dockerReference":"quay.io/x:1"}`, "quay.io/a:1", "quay.io/x:1", true},
+		{`{"type":"exactReference","dockerReference":"quay.io/x:1"}`, "quay.io/a:1", "quay.io/a:1", false},
+		{`{"type":"exactReference","dockerReference":"quay.io/x:1"}`, "quay.io/a:1", "quay.io/x", false},
+		{`{"type":"exactRepository","dockerRepository":"quay.io/x"}`, "quay.io/a:1", "quay.io/x:7", true},
+		{`{"type":"exactRepository","dockerRepository":"quay.io/x"}`, "quay.io/a:1", "quay.io/a:1", false},
+		{remap, "mirror.io/m:1", "quay.io/a:1", true},
+		{remap, "mirror.io/m/b:1", "quay.io/a/b:1", true},
+		{remap, "mirror.io/m:1", "mirror.io/m:1", false},
+		{remap, "mirror.io/mm:1", "quay.io/am:1", false},
+		{remap, "mirror.io/mm:1", "mirror.io/mm:1", true},
+		{remap, "mirror.io/m@" + aDigest, "quay.io/a:9", true},
+		{`{"type":"remapIdentity","prefix":"mirror.io/m","signedPrefix":"UPPER"}`, "mirror.io/m:1", "mirror.io/m:1", false},
+	} {
+		requirement := `{"type":"sigstoreSigned","keyPath":"k"}`
+		if tt.identity != byDefault {
+			requirement = strings.TrimSuffix(requirement, "}") + `,"signedIdentity":` + tt.identity + `}`
+		}
+		var s signing
+		payload := payloadFor(tt.signed, image)
+		s.add(payload, sign(t, k, payload))
+		err := s.judge(t, name(t, tt.image), "["+requirement+"]", files)
+		if (err == nil) != tt.want {
+			t.Errorf("%s, signed for %s, identity %s: %v, want accepted: %t", tt.image, tt.signed, tt.identity, err, tt.want)
+		}
+		bare := !strings.ContainsAny(tt.signed, ":@") && tt.identity == byDefault && tt.signed == "quay.io/a"
+		if bare && !strings.Contains(err.Error(), `{"type": "matchRepository"}`) {
+			t.Errorf("%s, signed for %s: %v does not say what to write", tt.image, tt.signed, err)
+		}
+	}
+}
+
+// FuzzPolicy reads policies and looks up images in them.
+func FuzzPolicy(f *testing.F) {
+	f.Add([]byte(`{"default":[{"type":"sigstoreSigned","keyPath":"k","signedIdentity":{"type":"matchRepository"}}]}`),
+		"quay.io/a:1")
+	f.Add([]byte(`{"default":[{"type":"reject"}],"transports":{"docker":{"":[{"type":"signedBy"}]}}}`), "debian")
+	f.Fuzz(func(t *testing.T, data []byte, image string) {
+		p, err := keyed.ParsePolicy(data)
+		if err != nil {
+			if !errors.Is(err, keyed.ErrInvalid) {
+				t.Errorf("%v does not wrap ErrInvalid", err)
+			}
+			return
+		}
+		n, err := reference.ParseNormalizedNamed(image)
+		if err != nil {
+			return
+		}
+		rule, err := p.Rule(n)
+		if err != nil && !errors.Is(err, keyed.ErrUnsupported) && !errors.Is(err, keyed.ErrRejects) &&
+			!errors.Is(err, keyed.ErrAnything) {
+			t.Errorf("%v is none of the errors that a rule has", err)
+		}
+		if err == nil && !leavesOut(t, data) {
+			checkAgainstHosts(t, data, n, rule)
+		}
+	})
+}
+
+// leavesOut reports whether a policy has requirements of which only the type is looked at. Hosts may refuse these.
+func leavesOut(t *testing.T, data []byte) bool {
+	t.Helper()
+	var all any
+	if err := json.Unmarshal(data, &all); err != nil {
+		t.Fatal(err)
+	}
+	var walk func(any) bool
+	walk = func(v any) bool {
+		switch v := v.(type) {
+		case []any:
+			return slices.ContainsFunc(v, walk)
+		case map[string]any:
+			for key, value := range v {
+				kind, isText := value.(string)
+				if key == "fulcio" || key == "pki" || strings.HasPrefix(key, "rekor") || walk(value) ||
+					key == "type" && isText && kind != "reject" && kind != "insecureAcceptAnything" &&
+						kind != "sigstoreSigned" && !strings.HasPrefix(kind, "match") && !strings.HasPrefix(kind, "exact") {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	return walk(all)
+}
+
+// checkAgainstHosts checks that a policy which can be used here is one that hosts accept, with the same rule.
+func checkAgainstHosts(t *testing.T, data []byte, image reference.Named, rule *keyed.Rule) {
+	t.Helper()
+	p, err := policy.Parse(data)
+	if err != nil {
+		t.Errorf("hosts refuse the policy: %v", err)
+		return
+	}
+	if both, ok := image.(reference.Canonical); ok {
+		if image, err = reference.WithDigest(reference.TrimNamed(image), both.Digest()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := p.Rule(imgref.ImageReference{Transport: imgref.Registry, Name: image.String()})
+	if err != nil || want.Scope != rule.Scope {
+		t.Errorf("%s: hosts have the rule %v, %v, instead of %s", image, want, err, rule.Scope)
+	}
+}
