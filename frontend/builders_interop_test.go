@@ -67,6 +67,7 @@ func TestInterop_AnOldBuilderGivesTheSameImage(t *testing.T) {
 	r := smallRequest("prior=none", "old")
 	d.build(t, r)
 	old := pull(t, r.name)
+	refusedBuild(t, d, trusting(t, r, policyOf(byKey1)), "too old for verify")
 	r.name = "current"
 	env.daemon.build(t, r)
 	if diff := cmp.Diff(pull(t, "current").layers(), old.layers()); diff != "" {

@@ -33,12 +33,24 @@ func (b *job) contextFile(ctx context.Context, name string, limit int64) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	return readRegular(ctx, ref, name, limit)
+	return readRegular(ctx, ref, name, mainContext, limit)
 }
 
-// readRegular reads a regular file, which may have limit bytes. Symbolic links are followed.
-func readRegular(ctx context.Context, ref client.Reference, name string, limit int64) ([]byte, error) {
-	absent := fmt.Errorf("there is no file %s in the build context, or .dockerignore excludes it", name)
+// place is a context that files are read from.
+type place struct {
+	// name is how people call it, and hint what is said about a file that it does not have.
+	name, hint string
+}
+
+// mainContext is the build context.
+var mainContext = place{name: "the build context", hint: ", or .dockerignore excludes it"}
+
+// errNoFile is wrapped by the error for a file that does not exist.
+var errNoFile = errors.New("there is no file")
+
+// readRegular reads a regular file of a context, which may have limit bytes. Symbolic links are followed.
+func readRegular(ctx context.Context, ref client.Reference, name string, in place, limit int64) ([]byte, error) {
+	absent := fmt.Errorf("%w %s in %s%s", errNoFile, name, in.name, in.hint)
 	if ref == nil {
 		return nil, absent
 	}
@@ -50,27 +62,27 @@ func readRegular(ctx context.Context, ref client.Reference, name string, limit i
 		case strings.Contains(text, "no such file"):
 			return nil, absent
 		case strings.Contains(text, "too many"):
-			return nil, fmt.Errorf("%s in the build context is a symbolic link that leads back to itself (%s)", name, text)
+			return nil, fmt.Errorf("%s in %s is a symbolic link that leads back to itself (%s)", name, in.name, text)
 		}
-		return nil, fmt.Errorf("%s in the build context cannot be read: %s", name, text)
+		return nil, fmt.Errorf("%s in %s cannot be read: %s", name, in.name, text)
 	}
 	if mode := os.FileMode(fi.Mode); !mode.IsRegular() {
-		return nil, fmt.Errorf("%s in the build context is %s, not a file", name, kind(mode))
+		return nil, fmt.Errorf("%s in %s is %s, not a file", name, in.name, kind(mode))
 	}
 	if fi.Size == 0 {
 		// BuildKit also sends a socket as an empty file.
-		return nil, fmt.Errorf("%s in the build context is empty", name)
+		return nil, fmt.Errorf("%s in %s is empty", name, in.name)
 	}
 	if fi.Size > limit {
-		return nil, fmt.Errorf("%s in the build context has %s, more than the %s that the builder passes on", name,
+		return nil, fmt.Errorf("%s in %s has %s, more than the %s that the builder passes on", name, in.name,
 			sizes.Format(fi.Size), sizes.Format(limit))
 	}
 	data, err := ref.ReadFile(ctx, client.ReadRequest{Filename: name})
 	if err != nil {
-		return nil, fmt.Errorf("%s in the build context cannot be read: %s", name, firstLine(err.Error()))
+		return nil, fmt.Errorf("%s in %s cannot be read: %s", name, in.name, firstLine(err.Error()))
 	}
 	if int64(len(data)) != fi.Size {
-		return nil, errors.New(name + " in the build context was not read to its end")
+		return nil, fmt.Errorf("%s in %s was not read to its end", name, in.name)
 	}
 	return data, nil
 }

@@ -68,8 +68,16 @@ func TestInterop_TheCommandsInTheDocumentsBuild(t *testing.T) {
 	if err := os.CopyFS(filepath.Join(dir, "repo"), os.DirFS(repo)); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.MkdirAll(filepath.Join(dir, "trust/keys"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	n.run(t, "the keys", dir, `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out cosign.key
+		chmod 600 cosign.key
+		openssl pkey -in cosign.key -pubout -out trust/keys/cosign.pub`)
 	for _, b := range docblocks.Of(t, "..", docblocks.Builds) {
 		switch {
+		case strings.HasPrefix(b.Text, "{"):
+			writeFile(t, filepath.Join(dir, "trust/policy.json"), b.Text)
 		case strings.HasPrefix(b.Text, "# syntax="):
 			writeFile(t, filepath.Join(dir, "Containerfile"), b.Text)
 		case strings.HasPrefix(b.Text, "make "):

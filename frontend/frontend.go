@@ -55,23 +55,32 @@ func Build(ctx context.Context, c client.Client) (*client.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	res, err := builder.Build(ctx, g)
-	if err != nil || opts.Opts["requestid"] != "" {
-		return res, err
+	if opts.Opts["requestid"] != "" {
+		return builder.Build(ctx, g) // it only describes the Containerfile
 	}
 	b := &job{client: g, options: options, opts: opts}
+	if err := b.begin(ctx); err != nil {
+		return nil, err
+	}
+	res, err := builder.Build(ctx, b.images)
+	if err != nil {
+		return nil, err
+	}
 	if err := b.prepare(ctx, c); err != nil {
 		return nil, err
 	}
 	return b.convert(ctx, res)
 }
 
-// job is a build whose Containerfile has been built.
+// job is a build.
 type job struct {
-	client  client.Client
-	options request.Options
-	opts    client.BuildOpts
-	dc      *dockerui.Client
+	// client is for our own steps. images is for what the user names: it is client or, with the option verify, an
+	// [admission].
+	client, images client.Client
+	admission      *admission // nil without the option verify
+	options        request.Options
+	opts           client.BuildOpts
+	dc             *dockerui.Client
 
 	// self is our own image, and program is the path of our program in it.
 	self    llb.State
@@ -83,16 +92,26 @@ type job struct {
 	mapping, contentMeta []byte
 }
 
-// prepare loads what all platforms need.
-func (b *job) prepare(ctx context.Context, raw client.Client) (err error) {
-	if b.dc, err = dockerui.NewClient(b.client); err != nil {
-		return err
-	}
+// begin prepares building the Containerfile.
+func (b *job) begin(ctx context.Context) (err error) {
 	workers := b.opts.Workers
 	if len(workers) == 0 || len(workers[0].Platforms) == 0 {
 		return errors.New("the builder does not say which platform it has")
 	}
 	b.native = workers[0].Platforms[0]
+	b.images = b.client
+	if b.options.Verify != "" {
+		b.admission = newAdmission(b)
+		b.images = b.admission
+	}
+	if b.dc, err = dockerui.NewClient(b.images); err != nil || b.admission == nil {
+		return err
+	}
+	return b.admission.load(ctx)
+}
+
+// prepare loads what all platforms need, when the Containerfile has been built.
+func (b *job) prepare(ctx context.Context, raw client.Client) (err error) {
 	current, ok := raw.(interface{ CurrentFrontend() (*llb.State, error) })
 	if !ok {
 		return errors.New("the builder does not give frontends access to their own image")
@@ -119,13 +138,17 @@ func (b *job) prepare(ctx context.Context, raw client.Client) (err error) {
 
 // solve builds a state and returns a reference to the result.
 func (b *job) solve(ctx context.Context, st llb.State) (client.Reference, error) {
+	return b.solveWith(ctx, b.client, st)
+}
+
+func (b *job) solveWith(ctx context.Context, c client.Client, st llb.State) (client.Reference, error) {
 	def, err := st.Marshal(ctx, llb.Platform(b.native))
 	if err != nil {
 		return nil, err
 	}
 	// Every request needs the cache imports, because its definition includes the Containerfile's steps, which are looked
 	// up again.
-	res, err := b.client.Solve(ctx, client.SolveRequest{
+	res, err := c.Solve(ctx, client.SolveRequest{
 		Definition: def.ToPB(), CacheImports: b.dc.CacheImports, Evaluate: true,
 	})
 	if err != nil {

@@ -44,6 +44,9 @@ func (t *target) findKeptBase(ctx context.Context, ref client.Reference) (err er
 	} else {
 		t.base, err = t.baseOfLastStage(ctx, ref)
 	}
+	if err == nil {
+		err = t.admitState(ctx, t.base.image)
+	}
 	if err != nil {
 		return fmt.Errorf("keep-base: %w", err)
 	}
@@ -63,14 +66,18 @@ func (t *target) resolve(ctx context.Context, name string) (*remoteImage, error)
 		return nil, fmt.Errorf("%w: %s is not the name of an image: %w", request.ErrOption, name, err)
 	}
 	named = reference.TagNameOnly(named)
-	_, pin, config, err := t.client.ResolveImageConfig(ctx, named.String(), sourceresolver.Opt{
+	found, pin, config, err := t.images.ResolveImageConfig(ctx, named.String(), sourceresolver.Opt{
 		LogName:  t.label + "load metadata for " + named.String(),
 		ImageOpt: &sourceresolver.ResolveImageOpt{Platform: &t.platform, ResolveMode: llb.ResolveModeForcePull.String()},
 	})
 	if err != nil {
 		return nil, err
 	}
-	pinned, err := reference.WithDigest(reference.TrimNamed(named), pin)
+	// A source policy of BuildKit may have replaced the name.
+	if named, err = reference.ParseNormalizedNamed(found); err != nil {
+		return nil, fmt.Errorf("the builder resolves %s to %s: %w", name, found, err)
+	}
+	pinned, err := reference.WithDigest(named, pin)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +109,7 @@ func (t *target) resolveContext(ctx context.Context, spec string) (*remoteImage,
 	}
 	store, _, _ = strings.Cut(store, ":")
 	shown := nameInLayout + "@" + pin
-	_, _, config, err := t.client.ResolveImageConfig(ctx, shown, sourceresolver.Opt{
+	_, _, config, err := t.images.ResolveImageConfig(ctx, shown, sourceresolver.Opt{
 		LogName: t.label + "load metadata of the prior image",
 		OCILayoutOpt: &sourceresolver.ResolveOCILayoutOpt{
 			Platform: &t.platform,

@@ -127,13 +127,25 @@ func (t *target) input(ctx context.Context, ref client.Reference) (llb.State, er
 			if err != nil {
 				return llb.State{}, err
 			}
-			return *st, nil
+			return *st, t.admitState(ctx, *st)
 		}
 	}
 	if ref == nil {
 		return llb.State{}, errors.New("the last stage has no files to make an image of")
 	}
 	return ref.ToState()
+}
+
+// admitState checks the sources of a state that was not built yet, with the option verify.
+func (t *target) admitState(ctx context.Context, st llb.State) error {
+	if t.admission == nil {
+		return nil
+	}
+	def, err := st.Marshal(ctx, llb.Platform(t.native))
+	if err != nil {
+		return err
+	}
+	return t.admission.check(ctx, def.ToPB())
 }
 
 // chunk runs the chunk step.

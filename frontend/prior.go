@@ -44,13 +44,16 @@ func (t *target) findPrior(ctx context.Context) (err error) {
 			"prior=IMAGE, and what did not change stays (or silence this with prior=none)")
 		return nil
 	}
-	if notFound(err) {
+	if notFound(err) && !errors.Is(err, errRefused) {
 		text := fmt.Sprintf("there is no prior image %s yet: layers are planned afresh", name)
 		if hidden(err) {
 			text = fmt.Sprintf("the prior image %s does not exist, or you may not read it: layers are planned afresh", name)
 		}
 		t.warnings = append(t.warnings, text)
 		return nil
+	}
+	if errors.Is(err, errRefused) {
+		return fmt.Errorf("prior image (use prior=none to build without it): %w", err)
 	}
 	if err != nil {
 		// What is wrapped around an error of the builder does not reach the user.
@@ -104,7 +107,9 @@ func hidden(err error) bool {
 
 // manifestLayers reads the layers of an image from its manifest, which BuildKit fetches like any blob.
 func (t *target) manifestLayers(ctx context.Context, k *remoteImage) ([]ocispec.Descriptor, error) {
-	m, err := t.findManifest(ctx, k)
+	_, m, err := findManifest(k.digest, digest.FromBytes(k.config), t.platform, func(d digest.Digest) ([]byte, error) {
+		return t.readBlob(ctx, k, d)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -127,44 +132,46 @@ const maxManifests = 32
 
 var errOtherManifest = errors.New("its manifest does not match its configuration")
 
-// findManifest returns the manifest of an image: the one with the configuration that BuildKit found. An index may list
-// other indexes.
-func (t *target) findManifest(ctx context.Context, k *remoteImage) (*ocispec.Manifest, error) {
-	missing := fmt.Errorf("its index has no image of %s", platforms.Format(t.platform))
+// findManifest returns the manifest of an image: the one with the configuration that BuildKit found. top is the
+// manifest or an index, which may list other indexes.
+func findManifest(
+	top, config digest.Digest, p ocispec.Platform, read func(digest.Digest) ([]byte, error),
+) (digest.Digest, *ocispec.Manifest, error) {
+	missing := fmt.Errorf("its index has no image of %s", platforms.Format(p))
 	seen := map[digest.Digest]bool{}
-	for next := []digest.Digest{k.digest}; len(next) > 0; {
+	for next := []digest.Digest{top}; len(next) > 0; {
 		d := next[0]
 		next = next[1:]
 		if seen[d] {
 			continue
 		}
 		if len(seen) == maxManifests {
-			return nil, fmt.Errorf("its index has more than %d manifests and indexes that may be for %s", maxManifests,
-				platforms.Format(t.platform))
+			return "", nil, fmt.Errorf("its index has more than %d manifests and indexes that may be for %s", maxManifests,
+				platforms.Format(p))
 		}
 		seen[d] = true
-		data, err := t.readBlob(ctx, k, d)
+		data, err := read(d)
 		if err != nil {
-			return nil, err
+			return "", nil, err
 		}
 		if err := oci.CheckManifest(data); err != nil {
-			return nil, fmt.Errorf("manifest %s: %w", d, err)
+			return "", nil, fmt.Errorf("manifest %s: %w", d, err)
 		}
 		var index ocispec.Index
 		m := &ocispec.Manifest{}
 		if err := errors.Join(json.Unmarshal(data, &index), json.Unmarshal(data, m)); err != nil {
-			return nil, fmt.Errorf("manifest %s: %w", d, err)
+			return "", nil, fmt.Errorf("manifest %s: %w", d, err)
 		}
 		switch {
 		case len(index.Manifests) > 0:
-			next = append(members(index, t.platform), next...)
-		case m.Config.Digest == digest.FromBytes(k.config):
-			return m, nil
+			next = append(members(index, p), next...)
+		case m.Config.Digest == config:
+			return d, m, nil
 		default:
 			missing = errOtherManifest
 		}
 	}
-	return nil, missing
+	return "", nil, missing
 }
 
 // members returns the entries of an index that may be for a platform, the best first, as BuildKit looks at them.

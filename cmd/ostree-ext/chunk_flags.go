@@ -42,7 +42,7 @@ func addChunkFlags(fs *pflag.FlagSet, prior string) {
 }
 
 // notOptions lists flags that have the name of an option but another meaning.
-var notOptions = []string{"repo", "ref", "output"}
+var notOptions = []string{"repo", "ref", "output", "verify"}
 
 // readOptions returns the options that the flags of a command set. A mistake is a usage error.
 func readOptions(fs *pflag.FlagSet) (o request.Options, err error) {

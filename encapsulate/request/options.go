@@ -48,9 +48,11 @@ type Options struct {
 	Prior       string `json:"-"`
 	KeepBase    string `json:"-"`
 
-	// Output is for the frontend. The others are for the command line: the repository that also keeps the commit, a ref
-	// to it, and whether the layers of the prior image are read before they are kept.
+	// Output and Verify are for the frontend; Verify names the policy that images must fulfil. The others are for the
+	// command line: the repository that also keeps the commit, a ref to it, and whether the layers of the prior image are
+	// read before they are kept.
 	Output     string `json:"-"`
+	Verify     string `json:"-"`
 	Store      string `json:"-"`
 	WriteRef   string `json:"-"`
 	CheckPrior bool   `json:"-"`
@@ -93,6 +95,8 @@ var options = []option{
 	{"update-interval", "7, 7d, 2w, weekly …",
 		parsed(func(o *Options) *string { return &o.UpdateInterval }, plan.ParseInterval)},
 	{"var", "keep or drop", choice(func(o *Options) *string { return &o.Var }, "keep", "drop")},
+	{"verify", "a named build context, or a directory of the build context, that has policy.json",
+		parsed(func(o *Options) *string { return &o.Verify }, parsePlace)},
 }
 
 // Names returns the names of all options, sorted.
@@ -140,6 +144,15 @@ func text(field func(*Options) *string) func(*Options, string) error {
 		*field(o) = v
 		return nil
 	}
+}
+
+// parsePlace accepts the name of a context or directory. A boolean word is taken for a mistake: without a policy,
+// nothing could be verified.
+func parsePlace(v string) (string, error) {
+	if _, err := strconv.ParseBool(v); err == nil || v == "" || v == "none" {
+		return "", errValue
+	}
+	return v, nil
 }
 
 func choice(field func(*Options) *string, values ...string) func(*Options, string) error {

@@ -43,6 +43,8 @@ var list = []entry{
 	{"docs/frontend.md", "docker buildx build", Builds, ""},
 	{"docs/frontend.md", "make frontend-image", Builds, ""},
 	{"docs/frontend.md", "--build-arg OSTREE_EXT_PRIOR", Builds, ""},
+	{"docs/frontend.md", "{", Builds, ""},
+	{"docs/frontend.md", "skopeo copy", Builds, ""},
 	{"docs/frontend.md", "docker buildx create --name farm --platform", "", "it needs two other machines"},
 	{"docs/frontend.md", "docker buildx create --name farm --driver kubernetes", "", "it needs a Kubernetes cluster"},
 	{"docs/frontend.md", "on:", "", "it needs GitHub"},
