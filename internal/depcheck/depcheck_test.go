@@ -40,7 +40,7 @@ container    deploy  inodecheck  update
              fetch  trust/bundle
              trust/keyless  trust/keyed
              access
-             imgref  buildroot
+             imgref  buildroot  trust/pubkey
 
 encapsulate  report  request
              plan

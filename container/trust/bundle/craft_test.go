@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ostree-ext/ostree-ext-go/container/trust/bundle"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/pubkey"
 )
 
 const (
@@ -66,7 +67,7 @@ func newECDSA(t testing.TB) *ecdsa.PrivateKey {
 // public returns the key that verifies what a signer signs.
 func public(t testing.TB, signer crypto.Signer) bundle.Key {
 	t.Helper()
-	k, err := bundle.NewKey(signer.Public())
+	k, err := pubkey.New(signer.Public())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	sigstorebundle "github.com/sigstore/sigstore-go/pkg/bundle"
 
 	"github.com/ostree-ext/ostree-ext-go/container/trust/bundle"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/pubkey"
 )
 
 // What is accepted with the key is what cosign signed with it, and sigstore-go finds the same subject in whatever both
@@ -90,7 +91,7 @@ func FuzzParseKeys(f *testing.F) {
 			t.Errorf("%d keys in %d blocks", len(keys), n)
 		}
 		for _, k := range keys {
-			if again, err := bundle.NewKey(k.Public); err != nil || again.Fingerprint != k.Fingerprint {
+			if again, err := pubkey.New(k.Public); err != nil || again.Fingerprint != k.Fingerprint {
 				t.Errorf("%v: %v", k, err)
 			}
 		}

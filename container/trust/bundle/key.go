@@ -9,7 +9,6 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	_ "crypto/sha512" // for signatures by P-384 and P-521
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
@@ -18,33 +17,16 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/container/trust/pubkey"
 )
 
-// A Key is a public key that signs images.
-type Key struct {
-	// Public is an *ecdsa.PublicKey of P-256, P-384 or P-521, an ed25519.PublicKey, or an *rsa.PublicKey.
-	Public crypto.PublicKey
-	// Fingerprint is the SHA-256 of the key in its PKIX form (SubjectPublicKeyInfo, DER), as "sha256:…".
-	Fingerprint string
-	// File is where the key was read, or empty.
-	File string
-}
-
-// String names the key by its fingerprint and its file.
-func (k Key) String() string {
-	if k.File == "" {
-		return k.Fingerprint
-	}
-	return k.Fingerprint + " (" + k.File + ")"
-}
+// Key is a public key that signs images.
+type Key = pubkey.Key
 
 const (
-	fingerprintPrefix = "sha256:"
-
 	maxKeyFile = 1 << 20
 	maxKeys    = 100
-	// RSA keys must have as many bits.
-	minRSA, maxRSA = 2048, 8192
 )
 
 // LoadKeys reads a file with public keys. See [ParseKeys].
@@ -84,7 +66,7 @@ func ParseKeys(data []byte) ([]Key, error) {
 		if block, data = pem.Decode(data); block == nil {
 			return nil, errors.New("a PEM block is damaged")
 		}
-		k, err := parseKey(block)
+		k, err := pubkey.Parse(block)
 		if err != nil {
 			return nil, err
 		}
@@ -96,56 +78,9 @@ func ParseKeys(data []byte) ([]Key, error) {
 	return keys, nil
 }
 
-func parseKey(block *pem.Block) (Key, error) {
-	var public crypto.PublicKey
-	var err error
-	switch {
-	case block.Type == "PUBLIC KEY":
-		public, err = x509.ParsePKIXPublicKey(block.Bytes)
-	case block.Type == "RSA PUBLIC KEY":
-		public, err = x509.ParsePKCS1PublicKey(block.Bytes)
-	case strings.HasSuffix(block.Type, "PRIVATE KEY"):
-		err = errors.New("it is a private key: keep it away from hosts, and give the public key that belongs to it")
-	case block.Type == "CERTIFICATE":
-		err = errors.New("it is a certificate, where a public key is expected")
-	default:
-		err = errors.New("it is not a public key")
-	}
-	if err != nil {
-		return Key{}, fmt.Errorf("PEM block %.80q: %w", block.Type, err)
-	}
-	return NewKey(public)
-}
-
-// NewKey returns a key. It refuses keys of other kinds than those that [Key] names, and RSA keys that are too short or
-// too long.
-func NewKey(public crypto.PublicKey) (Key, error) {
-	switch p := public.(type) {
-	case *ecdsa.PublicKey:
-		switch p.Curve {
-		case elliptic.P256(), elliptic.P384(), elliptic.P521():
-		default:
-			return Key{}, errors.New("the key is on a curve other than P-256, P-384 and P-521")
-		}
-	case ed25519.PublicKey:
-	case *rsa.PublicKey:
-		if n := p.N.BitLen(); n < minRSA || n > maxRSA {
-			return Key{}, fmt.Errorf("the RSA key has %d bits, and should have %d to %d", n, minRSA, maxRSA)
-		}
-	default:
-		return Key{}, fmt.Errorf("keys of type %T do not sign images", public)
-	}
-	der, err := x509.MarshalPKIXPublicKey(public)
-	if err != nil {
-		return Key{}, fmt.Errorf("public key: %w", err)
-	}
-	sum := sha256.Sum256(der)
-	return Key{Public: public, Fingerprint: fingerprintPrefix + hex.EncodeToString(sum[:])}, nil
-}
-
 // hint returns how cosign names the key in bundles: by the base64 of the same SHA-256.
-func (k Key) hint() (string, error) {
-	sum, err := hex.DecodeString(strings.TrimPrefix(k.Fingerprint, fingerprintPrefix))
+func hint(k Key) (string, error) {
+	sum, err := hex.DecodeString(strings.TrimPrefix(k.Fingerprint, pubkey.FingerprintPrefix))
 	if err != nil {
 		return "", fmt.Errorf("fingerprint of a key: %w", err)
 	}
@@ -158,12 +93,12 @@ func fingerprintOf(hint string) (string, bool) {
 	if err != nil || len(sum) != sha256.Size {
 		return "", false
 	}
-	return fingerprintPrefix + hex.EncodeToString(sum), true
+	return pubkey.FingerprintPrefix + hex.EncodeToString(sum), true
 }
 
 // signed reports whether the key signed a message. These are the algorithms that cosign and sigstore-go use for each
 // kind of key: today's, and the ones before.
-func (k Key) signed(message, signature []byte) bool {
+func signed(k Key, message, signature []byte) bool {
 	switch p := k.Public.(type) {
 	case *ecdsa.PublicKey:
 		// All curves were used with SHA-256 before.

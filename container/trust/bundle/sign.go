@@ -10,6 +10,8 @@ import (
 	"fmt"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/ostree-ext/ostree-ext-go/container/trust/pubkey"
 )
 
 // Sign returns a bundle in which a key signs a manifest or an index, in the form that cosign 3 gives it. The bytes are
@@ -19,11 +21,11 @@ func Sign(signer crypto.Signer, image digest.Digest) ([]byte, error) {
 	if err := checkDigest(image); err != nil {
 		return nil, err
 	}
-	key, err := NewKey(signer.Public())
+	key, err := pubkey.New(signer.Public())
 	if err != nil {
 		return nil, err
 	}
-	hint, err := key.hint()
+	named, err := hint(key)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +47,7 @@ func Sign(signer crypto.Signer, image digest.Digest) ([]byte, error) {
 	}
 	raw, err := json.Marshal(document{
 		MediaType:            MediaType,
-		VerificationMaterial: &material{PublicKey: &publicKey{Hint: hint}},
+		VerificationMaterial: &material{PublicKey: &publicKey{Hint: named}},
 		DSSEEnvelope: &envelope{
 			Payload:     base64.StdEncoding.EncodeToString(payload),
 			PayloadType: payloadType,

@@ -16,7 +16,7 @@ func (b *Bundle) VerifyKeys(keys []Key) (Key, error) {
 	}
 	message := encodePAE(payloadType, b.payload)
 	for _, k := range keys {
-		if k.signed(message, b.signature) {
+		if signed(k, message, b.signature) {
 			return k, nil
 		}
 	}

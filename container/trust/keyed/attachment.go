@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-ext/ostree-ext-go/container/trust/pubkey"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
@@ -157,7 +158,7 @@ func (r *Rule) Judge(name reference.Named, a *Attachment, payloads map[digest.Di
 // judge returns the key by which an attachment fulfils a requirement, or why it does not.
 func (q *requirement) judge(
 	name reference.Named, a *Attachment, payloads map[digest.Digest][]byte,
-) (signer *key, reasons []string) {
+) (signer *pubkey.Key, reasons []string) {
 	for _, s := range a.signatures {
 		k, err := q.accept(name, a.signed, s, payloads)
 		if err == nil {
@@ -174,7 +175,7 @@ func (q *requirement) judge(
 // accept returns the key that made a signature, if that is one for the image.
 func (q *requirement) accept(
 	name reference.Named, signed digest.Digest, s signature, payloads map[digest.Digest][]byte,
-) (*key, error) {
+) (*pubkey.Key, error) {
 	if q.kind != sigstoreSigned || q.unsupported != "" {
 		return nil, fmt.Errorf("%s: %w", q.kind, ErrUnsupported)
 	}
@@ -185,7 +186,7 @@ func (q *requirement) accept(
 	if digest.FromBytes(payload) != s.payload.Digest {
 		return nil, fmt.Errorf("the payload %s of a signature has other content", s.payload.Digest)
 	}
-	i := slices.IndexFunc(q.keys, func(k key) bool { return k.signed(payload, s.signature) })
+	i := slices.IndexFunc(q.keys, func(k pubkey.Key) bool { return signedBy(k, payload, s.signature) })
 	if i < 0 {
 		return nil, fmt.Errorf("a signature is not by %s", q.signers())
 	}

@@ -14,5 +14,5 @@
 // What is evaluated is sigstoreSigned with keys. A rule with anything else is an error, because an image that it would
 // refuse must not be accepted: signatures of GPG (signedBy), identities (fulcio, pki) and entries of a log (rekor…).
 // The verdicts are those of go.podman.io/image, with stricter demands on keys: P-256, P-384, P-521, Ed25519, and RSA
-// of 2048 to 16384 bits; one key in a file.
+// of 2048 to 8192 bits; one key in a file.
 package keyed

@@ -100,16 +100,16 @@ func TestFilesThatAreNotOneGoodKey(t *testing.T) {
 	}
 	block := func(kind string, data []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}) }
 	for what, data := range map[string][]byte{
-		"no public key in PEM":  []byte("ssh-ed25519 AAAA"),
-		"more than one":         append(append([]byte(nil), good...), good...),
-		"it is a private key":   block("PRIVATE KEY", private),
-		"is not a public key":   block("CERTIFICATE", []byte("x")),
-		"public key: ":          block("PUBLIC KEY", []byte("x")),
-		"has 1024 bits":         public(t, short),
-		"curve other than":      public(t, newKey(t, elliptic.P224())),
-		"has more than 65536":   append(append([]byte(nil), good...), strings.Repeat(" ", keyed.MaxKeySize)...),
-		"there is no file k":    nil,
-		"no public key in PEM ": {},
+		"no public key in PEM":       []byte("ssh-ed25519 AAAA"),
+		"more than one":              append(append([]byte(nil), good...), good...),
+		"it is a private key":        block("PRIVATE KEY", private),
+		"it is a certificate":        block("CERTIFICATE", []byte("x")),
+		"PEM block \"PUBLIC KEY\": ": block("PUBLIC KEY", []byte("x")),
+		"has 1024 bits":              public(t, short),
+		"curve other than":           public(t, newKey(t, elliptic.P224())),
+		"has more than 65536":        append(append([]byte(nil), good...), strings.Repeat(" ", keyed.MaxKeySize)...),
+		"there is no file k":         nil,
+		"no public key in PEM ":      {},
 	} {
 		files := map[string][]byte{"k": data}
 		if data == nil {

@@ -219,7 +219,7 @@ func (r *Rule) UseKeys(read func(file string) ([]byte, error)) error {
 			if err != nil {
 				return fmt.Errorf("scope %q: %s: %w", r.Scope, file, err)
 			}
-			k.file = file
+			k.File = file
 			q.keys = append(q.keys, k)
 		}
 		list[i] = q

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/container/trust/pubkey"
 )
 
 // The types of requirements.
@@ -27,7 +29,7 @@ type requirement struct {
 	identity    identity
 
 	// keys are those of keyPaths and keyDatas, once they were read.
-	keys []key
+	keys []pubkey.Key
 }
 
 // parseRequirements reads a list of requirements. where is its path in the document.
