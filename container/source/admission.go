@@ -1,12 +1,16 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
+	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
 // An Admission decides which images may come in. It is called with a reference before anything is read. It returns the
@@ -79,6 +83,29 @@ func checkCovered(ref imgref.OstreeImageReference, img *oci.Image) error {
 		return &UnsignedLayersError{Ref: ref, Layers: len(layers.Derived)}
 	}
 	return nil
+}
+
+// AdmitCommit asks whether the commit in an image may come in, and reads no more of the image than that takes. It returns
+// nil if every commit may.
+func AdmitCommit(ctx context.Context, img *oci.Image) error {
+	if img.AdmitCommit == nil {
+		return nil
+	}
+	layers, err := img.CommitLayers()
+	if err != nil {
+		return err
+	}
+	admitted := errors.New("admitted")
+	err = img.ReadLayer(ctx, layers.Commit, oci.ReadOptions{}, func(stream io.Reader) error {
+		err := tarfmt.VerifyCommit(ctx, stream, func(id object.Checksum, commit, detached []byte) error {
+			return img.AdmitCommit(ctx, id.String(), commit, detached)
+		})
+		return cmp.Or(err, admitted)
+	})
+	if errors.Is(err, admitted) {
+		return nil
+	}
+	return err
 }
 
 // Unverified is the [Admission] that lets in images whose references require no signatures. It refuses others with a

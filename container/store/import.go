@@ -280,7 +280,10 @@ func (im *importer) base(ctx context.Context) error {
 	case !first.Commit.IsZero():
 		if err = admitStored(ctx, im.repo, im.p.Image, first.Commit); err == nil {
 			err = im.chunks(ctx)
+			break
 		}
+		// Another image may have replaced the signatures of the commit. Those of this one decide.
+		err = im.commitLayer(ctx, first, func() error { return im.chunks(ctx) })
 	case im.p.Image.AdmitCommit != nil || !im.p.Image.Parallel():
 		err = im.commitLayer(ctx, first, func() error { return im.chunks(ctx) })
 	default:

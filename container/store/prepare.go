@@ -160,7 +160,7 @@ func (p *Prepared) inspect(ctx context.Context, opts Options) error {
 	if err := opts.checkBootable(img); err != nil {
 		return err
 	}
-	if p.Previous != nil && !opts.Peek {
+	if p.Previous != nil && img.Top.Digest != p.Previous.ManifestDigest && !opts.Peek {
 		if err := cacheUpdate(ctx, p.repo, p.Previous.Commit, img); err != nil {
 			return fmt.Errorf("recording the update of %s: %w", p.Ref.Image, err)
 		}
@@ -189,7 +189,8 @@ func sameBlobs(a, b *ocispec.Manifest) bool {
 }
 
 // admitPresent asks whether the commit of an image may be used that is stored already, perhaps from a pull that asked
-// for no signatures. It returns false if the commit is not there, so that it has to be fetched again.
+// for no signatures. It returns false if the commit has to be fetched again: it is not there, or another image replaced
+// its signatures, and those of this one are good.
 func (p *Prepared) admitPresent(ctx context.Context) (bool, error) {
 	layers, err := p.Image.CommitLayers()
 	if p.Image.AdmitCommit == nil || err != nil {
@@ -199,7 +200,14 @@ func (p *Prepared) admitPresent(ctx context.Context) (bool, error) {
 	if err != nil || !ok {
 		return false, err
 	}
-	return true, admitStored(ctx, p.repo, p.Image, commit)
+	refused := admitStored(ctx, p.repo, p.Image, commit)
+	if refused == nil {
+		return true, nil
+	}
+	if source.AdmitCommit(ctx, p.Image) != nil {
+		return false, refused
+	}
+	return false, nil
 }
 
 // arrange checks the layers of the image and lists them.

@@ -164,3 +164,35 @@ func TestLayersThatTheSignatureOfTheCommitDoesNotCoverAreRefused(t *testing.T) {
 		t.Errorf("of the refused images there is:\n%s", strings.Join(left, "\n"))
 	}
 }
+
+// TestSignaturesThatAnotherImageReplacedComeBack pulls an image of the same commit with other signatures in between,
+// without asking for any.
+func TestSignaturesThatAnotherImageReplacedComeBack(t *testing.T) {
+	t.Parallel()
+	for _, other := range []string{"ed2", "gpg1", "ed1-flip"} {
+		r := withRemotes(t)
+		door := trust.New(trust.Options{Repo: r, RuleDirs: []string{}})
+		ref := image(t, "ed1", "ed1")
+		first, err := pull(t, r, ref, door)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pull(t, r, imgref.Unverified(image(t, "ed1", other).Image), door); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pull(t, r, image(t, "ed1", other), door); err == nil {
+			t.Errorf("%s is accepted", other)
+		}
+		again, err := pull(t, r, ref, door)
+		if err != nil || again.Commit != first.Commit {
+			t.Fatalf("after %s: %v", other, err)
+		}
+		p, err := store.Prepare(t.Context(), r, ref, store.Options{Source: source.Options{Admission: door.Admit}})
+		if err != nil || !p.Present {
+			t.Errorf("after %s, the image is not there: %v", other, err)
+		}
+		if update, err := store.CachedUpdate(t.Context(), r, again.Image); update != nil || err != nil {
+			t.Errorf("after %s, the image is its own update: %v, %v", other, update, err)
+		}
+	}
+}

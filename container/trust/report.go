@@ -1,7 +1,6 @@
 package trust
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,8 +15,6 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/printable"
-	"github.com/ostree-ext/ostree-ext-go/repo/object"
-	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
 
 // Report says whether an image would come in, and why. docs/formats.md specifies its JSON.
@@ -76,32 +73,13 @@ func (d *Door) Check(
 		r.Index = img.Index.Digest
 	}
 	if ref.Signature.Kind == imgref.OstreeRemote {
-		if err := checkCommit(ctx, img); err != nil {
+		if err := source.AdmitCommit(ctx, img); err != nil {
 			r.Reason = err.Error()
 			return r, ctx.Err()
 		}
 	}
 	r.Admitted, r.Signatures = true, img.Signatures()
 	return r, nil
-}
-
-// checkCommit asks the gate of an image about its commit.
-func checkCommit(ctx context.Context, img *oci.Image) error {
-	layers, err := img.CommitLayers()
-	if err != nil {
-		return err
-	}
-	read := errors.New("read")
-	err = img.ReadLayer(ctx, layers.Commit, oci.ReadOptions{}, func(stream io.Reader) error {
-		err := tarfmt.VerifyCommit(ctx, stream, func(id object.Checksum, commit, detached []byte) error {
-			return img.AdmitCommit(ctx, id.String(), commit, detached)
-		})
-		return cmp.Or(err, read)
-	})
-	if errors.Is(err, read) {
-		return nil
-	}
-	return err
 }
 
 // Stored says who signed a stored image, as recorded when it was pulled, and which rules decide today. Nothing is
