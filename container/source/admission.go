@@ -85,8 +85,8 @@ func checkCovered(ref imgref.OstreeImageReference, img *oci.Image) error {
 	return nil
 }
 
-// AdmitCommit asks whether the commit in an image may come in, and reads no more of the image than that takes. It returns
-// nil if every commit may.
+// AdmitCommit asks whether the commit in an image may come in, and reads no more of the image than that takes. It
+// returns nil if every commit may.
 func AdmitCommit(ctx context.Context, img *oci.Image) error {
 	if img.AdmitCommit == nil {
 		return nil
