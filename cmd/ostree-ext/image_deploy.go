@@ -239,24 +239,34 @@ func (f *deployFlags) deploy(ctx context.Context, a *app, plan *deploy.Plan, ima
 	return a.printf("%s: %s => %s\n", done, plan.Image, plan.Commit)
 }
 
+// prepare opens the image, and the repository of the sysroot, which has the remotes that a reference can name.
+func (f *deployFlags) prepare(
+	ctx context.Context, a *app, from imgref.OstreeImageReference, opts deploy.Options,
+) (_ *repo.Repo, _ *store.Prepared, closeBoth func() error, err error) {
+	r, err := openSysrootRepo(opts.Sysroot)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	f.fetch.opts.Bootable, f.fetch.door.repo = true, r
+	p, err := store.Prepare(ctx, r, from, f.fetch.opts)
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, r.Close())
+	}
+	for _, w := range p.Warnings {
+		a.warn(w.Error())
+	}
+	return r, p, func() error { return errors.Join(p.Close(), r.Close()) }, nil
+}
+
 // pull stores the image in the repository of the sysroot and returns it.
 func (f *deployFlags) pull(
 	ctx context.Context, a *app, from imgref.OstreeImageReference, opts deploy.Options,
 ) (_ *store.Image, err error) {
-	r, err := openSysrootRepo(opts.Sysroot)
+	_, p, closeBoth, err := f.prepare(ctx, a, from, opts)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	f.fetch.opts.Bootable, f.fetch.door.repo = true, r
-	p, err := store.Prepare(ctx, r, from, f.fetch.opts)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, p.Close()) }()
-	for _, w := range p.Warnings {
-		a.warn(w.Error())
-	}
+	defer func() { err = errors.Join(err, closeBoth()) }()
 	if p.Present {
 		return p.Previous, nil
 	}

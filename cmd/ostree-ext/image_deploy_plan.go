@@ -34,20 +34,12 @@ func (f *deployFlags) preview(
 func (f *deployFlags) plan(
 	ctx context.Context, a *app, from imgref.OstreeImageReference, opts deploy.Options,
 ) (_ *deploy.Plan, err error) {
-	r, err := openSysrootRepo(opts.Sysroot)
+	f.fetch.opts.Peek = true
+	r, p, closeBoth, err := f.prepare(ctx, a, from, opts)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	f.fetch.opts.Bootable, f.fetch.opts.Peek = true, true
-	p, err := store.Prepare(ctx, r, from, f.fetch.opts)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, p.Close()) }()
-	for _, w := range p.Warnings {
-		a.warn(w.Error())
-	}
+	defer func() { err = errors.Join(err, closeBoth()) }()
 	img := p.Previous
 	if !p.Present {
 		if img, err = storedAs(ctx, r, p, opts.Origin); err != nil {

@@ -150,7 +150,9 @@ func (p *Prepared) inspect(ctx context.Context, opts Options) error {
 		if err != nil {
 			return err
 		}
-		if p.Present = present; present {
+		if p.Present = present; present && opts.Peek {
+			return nil
+		} else if present {
 			return recordSignatures(ctx, p.repo, prev.Commit, img)
 		}
 	}

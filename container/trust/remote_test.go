@@ -196,3 +196,27 @@ func TestSignaturesThatAnotherImageReplacedComeBack(t *testing.T) {
 		}
 	}
 }
+
+func TestPeekingAtASignedImageThatIsThereRecordsNothing(t *testing.T) {
+	t.Parallel()
+	r := withRemotes(t)
+	door := trust.New(trust.Options{Repo: r, RuleDirs: []string{}})
+	ref := image(t, "ed1", "ed1")
+	if _, err := pull(t, r, imgref.Unverified(ref.Image), door); err != nil {
+		t.Fatal(err)
+	}
+	for _, peek := range []bool{true, false} {
+		opts := store.Options{Source: source.Options{Admission: door.Admit}, Peek: peek}
+		p, err := store.Prepare(t.Context(), r, ref, opts)
+		if err != nil || !p.Present {
+			t.Fatalf("the image is not there: %v", err)
+		}
+		list, err := store.Signatures(t.Context(), r, p.Previous)
+		if err != nil || (len(list) == 0) != peek {
+			t.Errorf("peek is %v, and recorded are %v, %v", peek, list, err)
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -63,7 +63,7 @@ type signature struct {
 }
 
 // ParseAttachment reads the manifest of an attachment. signed is the digest of the document that it belongs to. Layers
-// that are no signatures are left out. Errors wrap [ErrAttachment].
+// that are not signatures are left out. Errors wrap [ErrAttachment].
 func ParseAttachment(manifest []byte, signed digest.Digest) (*Attachment, error) {
 	var m ocispec.Manifest
 	if len(manifest) > MaxManifestSize {
