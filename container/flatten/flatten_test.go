@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,6 +97,11 @@ func (b stored) Close() error   { return nil }
 
 func image(t testing.TB, list []blob) *oci.Image {
 	t.Helper()
+	return labelled(t, nil, list)
+}
+
+func labelled(t testing.TB, labels map[string]string, list []blob) *oci.Image {
+	t.Helper()
 	var m ocispec.Manifest
 	var diffIDs []string
 	blobs := stored{}
@@ -105,7 +111,10 @@ func image(t testing.TB, list []blob) *oci.Image {
 		diffIDs = append(diffIDs, digest.FromBytes(b.stream).String())
 		blobs[d] = b.data
 	}
-	config, err := json.Marshal(map[string]any{"rootfs": map[string]any{"type": "layers", "diff_ids": diffIDs}})
+	config, err := json.Marshal(map[string]any{
+		"config": map[string]any{"Labels": labels},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": diffIDs},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,6 +305,39 @@ func TestLayersAreAppliedAsARuntimeUnpacksThem(t *testing.T) {
 			}
 			if diff := cmp.Diff(test.want, list(t, img)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestACommitWithoutFilesOutsideOfItsRepositoryIsNotAnEmptyImage(t *testing.T) {
+	t.Parallel()
+	objects := layer(t, dir("sysroot/ostree/repo/objects/ab"), file("sysroot/ostree/repo/objects/ab/c.file", "x"),
+		file("sysroot/ostree/repo/objects/ab/d.file", "y"))
+	final := digest.FromBytes(objects).String()
+	for name, test := range map[string]struct {
+		above []byte
+		want  string
+	}{
+		"none":                     {layer(t, file("etc/x", "z")), "no file of its commit has a path"},
+		"some were removed on top": {layer(t, link("usr/d", "sysroot/ostree/repo/objects/ab/d.file")), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			img := labelled(t, map[string]string{oci.LabelDiffID: final}, plainBlobs(objects, test.above))
+			tree, err := flatten.Open(t.Context(), img, flatten.Options{TempDir: t.TempDir()})
+			if test.want != "" {
+				if err == nil || !strings.Contains(err.Error(), test.want) {
+					t.Errorf("got %v, want %q", err, test.want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tree.Close()
+			if got := list(t, tree); !slices.Contains(got, `/usr/d 100644 "y"`) {
+				t.Errorf("got %q", got)
 			}
 		})
 	}

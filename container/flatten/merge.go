@@ -2,6 +2,7 @@ package flatten
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -19,46 +20,49 @@ const repositoryDir, repositoryName = "/sysroot", "ostree"
 
 func isRepository(dir, name string) bool { return dir == repositoryDir && name == repositoryName }
 
-// isRedundant reports whether every file object in the repository has another link outside of it, so that removing the
-// repository loses no content.
-func isRedundant(tree *overlay.Tree[content]) (bool, error) {
-	objects := map[*overlay.File[content]]bool{}
-	err := tree.Walk(func(dir, name string, f *overlay.File[content]) error {
-		inside := strings.HasPrefix(dir+"/", repositoryDir+"/"+repositoryName+"/")
-		if inside && strings.HasSuffix(name, ".file") && f.Mode&object.ModeTypeMask == object.ModeRegular {
-			objects[f] = true
+// objects counts the file objects in the repository, and those of them that have no other link outside of it. The
+// content of the latter is lost if the repository is removed.
+func objects(tree *overlay.Tree[content]) (all, unlinked int, err error) {
+	inside := map[*overlay.File[content]]bool{}
+	err = tree.Walk(func(dir, name string, f *overlay.File[content]) error {
+		within := strings.HasPrefix(dir+"/", repositoryDir+"/"+repositoryName+"/")
+		if within && strings.HasSuffix(name, ".file") && f.Mode&object.ModeTypeMask == object.ModeRegular {
+			inside[f] = true
 		}
 		if dir == "/" && name != repositoryDir[1:] && name != "" {
 			return fs.SkipDir
 		}
 		return nil
 	})
-	if err != nil || len(objects) == 0 {
-		return true, err
+	if err != nil || len(inside) == 0 {
+		return 0, 0, err
 	}
+	all = len(inside)
 	err = tree.Walk(func(dir, name string, f *overlay.File[content]) error {
 		if isRepository(dir, name) {
 			return fs.SkipDir
 		}
-		delete(objects, f)
+		delete(inside, f)
 		return nil
 	})
-	return len(objects) == 0, err
+	return all, len(inside), err
 }
 
 // list returns the entries of a tree and the positions of their contents. It leaves out the object repository if the
-// image holds a commit. It also does so for other images, such as squashed ones, if no content is lost.
+// image holds a commit, whose files may have been removed by layers on top. It also does so for other images, such as
+// squashed ones, if no content is lost. A commit without any file outside of its repository is an error.
 func list(tree *overlay.Tree[content], ofCommit bool) (*rootfs.List, []place, error) {
-	leaveOut := ofCommit
-	if !leaveOut {
-		var err error
-		if leaveOut, err = isRedundant(tree); err != nil {
-			return nil, nil, err
-		}
+	all, unlinked, err := objects(tree)
+	if err != nil {
+		return nil, nil, err
 	}
+	if ofCommit && all > 0 && unlinked == all {
+		return nil, nil, errors.New("no file of its commit has a path in the image (--format=ostree reads the commit)")
+	}
+	leaveOut := ofCommit || unlinked == 0
 	b := rootfs.NewBuilder(0)
 	var files []*overlay.File[content]
-	err := tree.Walk(func(dir, name string, f *overlay.File[content]) error {
+	err = tree.Walk(func(dir, name string, f *overlay.File[content]) error {
 		if leaveOut && isRepository(dir, name) {
 			return fs.SkipDir
 		}
