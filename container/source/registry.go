@@ -147,18 +147,32 @@ func (l *library) manifest(ctx context.Context, instance *digest.Digest) (data [
 	return data, mediaType, wrapNoImage(err)
 }
 
-// wrapNoImage wraps an error of a registry with [ErrNoImage] if its code, from the distribution specification, says
-// that the image does not exist. Codes that may also mean missing rights are not among them.
+// wrapNoImage wraps an error of a registry about a manifest with [ErrNoImage] if it says that the image does not exist.
 func wrapNoImage(err error) error {
-	var coded errcode.ErrorCoder
-	if !errors.As(err, &coded) {
-		return err
-	}
-	switch coded.ErrorCode().Descriptor().Value {
-	case "MANIFEST_UNKNOWN", "NAME_UNKNOWN":
+	if err != nil && saysNoImage(err) {
 		return fmt.Errorf("%w: %w", ErrNoImage, err)
 	}
 	return err
+}
+
+// saysNoImage reports whether a registry says that an image does not exist: by a code of the distribution specification
+// that cannot also mean missing rights, as Harbor and registry.redhat.io do, or by 404 with any other answer. The
+// library does not export the error of the latter, which has the status only in its text.
+func saysNoImage(err error) bool {
+	if e, ok := errors.AsType[errcode.Error](err); ok && e.Code == errcode.ErrorCodeUnknown {
+		return strings.Contains(strings.ToLower(e.Message), "not found")
+	}
+	var coded errcode.ErrorCoder
+	if errors.As(err, &coded) {
+		code := coded.ErrorCode().Descriptor().Value
+		return code == "MANIFEST_UNKNOWN" || code == "NAME_UNKNOWN"
+	}
+	for ; err != nil; err = errors.Unwrap(err) {
+		if strings.HasPrefix(err.Error(), "StatusCode: 404, ") {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *library) blob(ctx context.Context, d ocispec.Descriptor) (r io.ReadCloser, err error) {

@@ -5,7 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -284,6 +287,45 @@ func TestARegistryThatMisbehaves(t *testing.T) {
 			}
 			if (c.faults.Cut > 0) != (reg.Resumed() > 0) {
 				t.Errorf("the blob was resumed %d times", reg.Resumed())
+			}
+		})
+	}
+}
+
+func TestWhatRegistriesAnswerAboutAnImageThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	const coded = `{"errors":[{"code":"%s","message":"%s"}]}`
+	for name, test := range map[string]struct {
+		status  int
+		body    string
+		missing bool
+	}{
+		"the specification's code":        {404, fmt.Sprintf(coded, "MANIFEST_UNKNOWN", "manifest unknown"), true},
+		"no such repository":              {404, fmt.Sprintf(coded, "NAME_UNKNOWN", "repository name not known"), true},
+		"no body":                         {404, "", true},
+		"text":                            {404, "404 page not found\n", true},
+		"JSON of another kind":            {404, "{}", true},
+		"Harbor":                          {404, fmt.Sprintf(coded, "NOT_FOUND", "repository a/b not found"), true},
+		"registry.redhat.io":              {404, fmt.Sprintf(coded, "UNKNOWN", "Not Found"), true},
+		"no rights, although it is 404":   {404, fmt.Sprintf(coded, "UNAUTHORIZED", "authentication required"), false},
+		"no rights":                       {403, "StatusCode: 404, no", false},
+		"no rights, as a code":            {403, fmt.Sprintf(coded, "DENIED", "requested access is denied"), false},
+		"a fault of the registry":         {500, "404", false},
+		"a fault of the registry, a code": {400, fmt.Sprintf(coded, "UNKNOWN", "unknown error"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				if !strings.Contains(req.URL.Path, "/manifests/") {
+					return
+				}
+				w.WriteHeader(test.status)
+				_, _ = io.WriteString(w, test.body)
+			}))
+			defer s.Close()
+			_, err := open(t, "docker://"+strings.TrimPrefix(s.URL, "http://")+"/a/b:c", plainHTTP)
+			if err == nil || errors.Is(err, source.ErrNoImage) != test.missing {
+				t.Errorf("got %v", err)
 			}
 		})
 	}
