@@ -97,6 +97,11 @@ func (d *detection) shippedAs(p string) (int, bool) {
 			return i, true
 		}
 	}
+	if rest, ok := strings.CutPrefix(in, "/usr/lib/"); ok { // repo/cleanup moves it there
+		if i, ok := d.x.Find("/var/lib/" + rest); ok && !d.entries.At(i).IsDir() {
+			return i, true
+		}
+	}
 	return 0, false
 }
 

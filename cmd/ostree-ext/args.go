@@ -38,6 +38,9 @@ func makeGroup(c *cobra.Command) {
 
 // unknownCommand returns the error for a name that is not a command of the group c.
 func unknownCommand(c *cobra.Command, name string) error {
+	if instead, ok := composeInstead[name]; ok && c.Name() == "compose" {
+		return usagef("'compose %s' of rpm-ostree is not a command here: %s", name, instead)
+	}
 	hint := ""
 	like := c.SuggestionsFor(name)
 	if len(like) == 0 {

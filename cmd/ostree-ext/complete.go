@@ -73,6 +73,7 @@ var values = map[string]completion{
 	"keep-base": images, "keep-younger-than": nothing, "label": nothing, "mapping": files, "max-layers": nothing,
 	"mode": words("archive", "bare", "bare-user", "bare-user-only"), "only-branch": refs, "owner-gid": nothing,
 	"owner-uid": nothing, "packing": words("cost", "upstream"), "parent": refs, "platform": platformNames,
+	"prepare": words("ostree"), "previous-build": images, "reference": nothing, "sign-commit": nothing,
 	"policy":                      files,
 	"print-detached-metadata-key": nothing, "print-metadata-key": nothing, "prior": priors,
 	"rate": nothing, "rebalance": words("never", "auto", "always"), "remote": nothing, "repo": dirs, "rootfs": dirs,
@@ -91,7 +92,7 @@ var values = map[string]completion{
 	"identity": nothing, "identity-expression": nothing, "key": files, "lookaside": nothing, "name": nothing,
 	"oidc-issuer": words("https://token.actions.githubusercontent.com", "https://gitlab.com",
 		"https://accounts.google.com", "https://github.com/login/oauth"),
-	"mirror": nothing, "output": files, "signing-config": files,
+	"mirror": nothing, "output": outputs, "signing-config": files,
 }
 
 // addCompletions sets the completion of the operands and flags of c and of each command below it.
@@ -127,6 +128,14 @@ func files(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective
 
 func dirs(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveFilterDirs
+}
+
+// outputs completes where a command writes to: an image, or a file.
+func outputs(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if c.Parent().Name() == "compose" {
+		return images(c, args, word)
+	}
+	return files(c, args, word)
 }
 
 // words returns the completion of a flag that has a few values.

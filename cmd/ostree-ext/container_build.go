@@ -1,15 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
@@ -20,6 +23,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -35,6 +39,14 @@ type buildFlags struct {
 	asJSON      bool
 	checkPrior  bool
 	fetch       source.Options
+	// previous is where the prior image is if the options name none, and nil if that is the destination.
+	previous *imgref.ImageReference
+	// parentDirs adds to every layer the directories above its files.
+	parentDirs bool
+	// sign signs the commit of the image.
+	sign func(ctx context.Context, src repo.Source, commit object.Checksum) (repo.Source, error)
+	// keepVersion keeps the version that the configuration of another image says.
+	keepVersion bool
 }
 
 func newBuildCommand(a *app) *cobra.Command {
@@ -50,7 +62,9 @@ if files cannot be read otherwise.
 With --format=plain (the default) the image is an ordinary one. All times in its layers are
 1970-01-01, so that reinstalling a file changes nothing. With --format=ostree the tree is committed as
 an operating system and the commit is encapsulated: /etc becomes /usr/etc; /run, /tmp, /proc, /sys,
-/dev and /boot are emptied. The command lists what cannot be kept.
+/dev and /boot are emptied. The command lists what cannot be kept. --prepare=ostree cleans up the tree of a
+container before: accounts and the content of /var go to /usr, and each change is reported. DIR itself is
+never changed.
 
 --keep-base keeps the layers of a base image and splits only what is above them.
 
@@ -113,12 +127,20 @@ type built struct {
 	Commit string `json:"commit,omitempty"`
 	continued
 	Signatures []signature `json:"signatures,omitempty"`
+	// Prepared lists what was changed in the tree before it was committed.
+	Prepared []prepared `json:"prepared,omitempty"`
 	// Dropped lists the paths that a commit does not keep.
 	Dropped []string `json:"dropped,omitempty"`
 }
 
-func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
-	ctx := cmd.Context()
+// prepared is a change to a tree before it was committed.
+type prepared struct {
+	Name  string   `json:"name"`
+	Text  string   `json:"text"`
+	Items []string `json:"items"`
+}
+
+func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) error {
 	o, err := readOptions(cmd.Flags())
 	if err != nil {
 		return err
@@ -142,6 +164,12 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	return a.buildTo(cmd, ref, f, &o)
+}
+
+// buildTo makes the image that checked options ask for, and writes it to ref.
+func (a *app) buildTo(cmd *cobra.Command, ref imgref.ImageReference, f *buildFlags, o *request.Options) (err error) {
+	ctx := cmd.Context()
 	if err := errors.Join(a.checkOutputs(cmd.Flags(), ref, f.digestFile), checkNames(ref, f.names)); err != nil {
 		return err
 	}
@@ -153,16 +181,18 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 	if err := f.image.options(ctx, a, &opts.Image); err != nil {
 		return err
 	}
-	files, err := a.readFiles(ctx, &o)
+	opts.Image.ParentDirs = f.parentDirs
+	files, err := a.readFiles(ctx, o)
 	if err != nil {
 		return err
 	}
 	f.fetch.Platform = opts.Image.Platform
-	in, err := f.tree.open(ctx, &o, f.fetch)
+	in, err := f.tree.open(ctx, o, f.fetch)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, in.close()) }()
+	in.Sign = f.sign
 	closeBase, err := in.openBase(ctx, o.KeepBase, f.fetch)
 	if err != nil {
 		return err
@@ -173,8 +203,11 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 	if err := in.inherit(&opts.Image); err != nil {
 		return err
 	}
+	if f.keepVersion {
+		in.keepVersion(&opts.Image)
+	}
 	a.warnForeign(in)
-	if opts.Prior, err = a.openPrior(ctx, &o, &ref, f.fetch); err != nil {
+	if opts.Prior, err = a.openPrior(ctx, o, cmp.Or(f.previous, &ref), f.fetch); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeImage(opts.Prior)) }()
@@ -183,7 +216,7 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) (err error) {
 	}
 	show := a.newProgress()
 	opts.Image.Name, opts.Image.Progress = ref.String(), show.event
-	result, err := a.buildOpened(ctx, f, &o, files, in, opts, ref)
+	result, err := a.buildOpened(ctx, f, o, files, in, opts, ref)
 	show.stop()
 	if err != nil {
 		return err
@@ -212,6 +245,10 @@ func (a *app) buildOpened(
 	}
 	result := &built{Image: ref.String()}
 	if o.Format == request.OSTree {
+		a.printEdits(p.Edits)
+		for _, e := range p.Edits {
+			result.Prepared = append(result.Prepared, prepared(e))
+		}
 		if p.Made != nil {
 			a.reportDropped(p.Made.Dropped, result)
 		}
@@ -296,6 +333,21 @@ func (in *opened) inherit(opts *encapsulate.Options) (err error) {
 	}
 	in.Created, err = sourceDateEpoch(old.Created.UTC())
 	return err
+}
+
+// keepVersion keeps the version that the configuration of the other image says, unless options give one. The commit's
+// version is that of the tree's os-release, which says less.
+func (in *opened) keepVersion(opts *encapsulate.Options) {
+	if in.image == nil {
+		return
+	}
+	version := in.image.Config.Labels[ocispec.AnnotationVersion]
+	if _, asked := opts.Labels[ocispec.AnnotationVersion]; asked || version == "" {
+		return
+	}
+	labels := map[string]string{ocispec.AnnotationVersion: version}
+	maps.Copy(labels, opts.Labels)
+	opts.Labels = labels
 }
 
 // sourceDateEpoch returns the time of SOURCE_DATE_EPOCH, or other if that is not set.

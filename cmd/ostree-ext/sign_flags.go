@@ -63,11 +63,18 @@ func (f *signFlags) signed(ctx context.Context, r *repo.Repo, commit object.Chec
 	if err != nil || len(signers) == 0 {
 		return r, err
 	}
-	data, err := sign.Commit(ctx, r, commit)
+	return signedBy(ctx, r, commit, signers)
+}
+
+// signedBy returns a view of a source in which a commit has signatures of signers, too.
+func signedBy(
+	ctx context.Context, src repo.Source, commit object.Checksum, signers []*sign.Signer,
+) (repo.Source, error) {
+	data, err := sign.Commit(ctx, src, commit)
 	if err != nil {
 		return nil, err
 	}
-	old, err := r.Metadata(ctx, object.Name{Checksum: commit, Type: object.TypeCommitMeta})
+	old, err := src.Metadata(ctx, object.Name{Checksum: commit, Type: object.TypeCommitMeta})
 	if err != nil && !errors.Is(err, repo.ErrObjectNotFound) {
 		return nil, err
 	}
@@ -75,7 +82,7 @@ func (f *signFlags) signed(ctx context.Context, r *repo.Repo, commit object.Chec
 	if err != nil {
 		return nil, fmt.Errorf("signing commit %s: %w", commit, err)
 	}
-	return repo.WithDetachedMetadata(r, commit, detached), nil
+	return repo.WithDetachedMetadata(src, commit, detached), nil
 }
 
 // verifyFlags are the options of commands that demand signatures of commits.

@@ -14,7 +14,9 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
+	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/cleanup"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -23,6 +25,8 @@ type treeFlags struct {
 	rootfs, from string
 	// source is the name of the flag or argument that from is the value of.
 	source string
+	// both is set if both may be given: then the tree is that of rootfs, and the image has its configuration.
+	both bool
 }
 
 func (f *treeFlags) add(fs *pflag.FlagSet) {
@@ -39,6 +43,8 @@ func addFormatFlags(fs *pflag.FlagSet, byDefault string) {
 		"keep (as the initial content of a new system) or drop")
 	fs.String("selinux", "auto", "`WHAT` --format=ostree does with SELinux labels: "+
 		"auto (compute them from the tree's policy, if it has one) or off (keep them)")
+	fs.String("prepare", "", "`HOW` to clean up a container's tree before it is committed: ostree (accounts and the "+
+		"content of /var go to /usr; implies --format=ostree)")
 }
 
 func (f *treeFlags) named() bool { return f.rootfs != "" || f.from != "" }
@@ -61,10 +67,20 @@ type opened struct {
 	repo *repo.Repo
 }
 
+// printEdits says what was changed in a tree before it was committed.
+func (a *app) printEdits(list []cleanup.Edit) {
+	if a.quiet {
+		return
+	}
+	for _, e := range list {
+		fmt.Fprintf(a.err, "prepared: %s\n", printable.Line(e.Name+": "+e.Text))
+	}
+}
+
 // open opens the root filesystem that the flags name, and determines the format.
 func (f *treeFlags) open(ctx context.Context, o *request.Options, fetch source.Options) (*opened, error) {
 	switch {
-	case f.rootfs != "" && f.from != "":
+	case f.rootfs != "" && f.from != "" && !f.both:
 		return nil, usagef("--rootfs and --from: choose one")
 	case f.rootfs != "":
 		if err := o.Resolve(request.CommandLine, request.Tree); err != nil {
@@ -74,7 +90,14 @@ func (f *treeFlags) open(ctx context.Context, o *request.Options, fetch source.O
 		if err != nil {
 			return nil, fmt.Errorf("--rootfs: %w", err)
 		}
-		return &opened{Opened: request.Opened{Tree: d}, modTime: d.ModTime(), close: d.Close}, nil
+		in := &opened{Opened: request.Opened{Tree: d}, modTime: d.ModTime(), close: d.Close}
+		if f.from != "" {
+			if in.image, err = openImage(ctx, f.source, f.from, fetch); err != nil {
+				return nil, errors.Join(err, d.Close())
+			}
+			in.close = both(d.Close, in.image.Close)
+		}
+		return in, nil
 	case f.from != "":
 		image, err := openImage(ctx, f.source, f.from, fetch)
 		if err != nil {

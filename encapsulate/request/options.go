@@ -39,6 +39,7 @@ type Options struct {
 	Fast           bool     `json:"compression-fast,omitempty"`
 	Var            string   `json:"var,omitempty"`
 	SELinux        string   `json:"selinux,omitempty"`
+	Prepare        string   `json:"prepare,omitempty"`
 	CopyMeta       []string `json:"copymeta,omitempty"`
 	CopyMetaOpt    []string `json:"copymeta-opt,omitempty"`
 
@@ -84,6 +85,7 @@ var options = []option{
 		number(func(o *Options) *int { return &o.MaxLayers }, 2, plan.MaxLayersLimit)},
 	{"output", "image or layout", choice(func(o *Options) *string { return &o.Output }, OutputImage, OutputLayout)},
 	{"packing", "cost or upstream", parsed(func(o *Options) *string { return &o.Packing }, plan.ParsePacking)},
+	{"prepare", "ostree", choice(func(o *Options) *string { return &o.Prepare }, OSTree)},
 	{"prior", "an image, or none", text(func(o *Options) *string { return &o.Prior })},
 	{"rebalance", "never, auto or always", parsed(func(o *Options) *string { return &o.Rebalance }, plan.ParseRebalance)},
 	{"ref", "a ref or checksum of the repository", text(func(o *Options) *string { return &o.Ref })},

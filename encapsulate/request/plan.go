@@ -10,6 +10,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/repo"
+	"github.com/ostree-ext/ostree-ext-go/repo/cleanup"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
@@ -30,6 +31,9 @@ type Opened struct {
 	Base *plan.Base
 	// Created is the time of an image or commit that is made from a tree.
 	Created time.Time
+	// Sign returns a view of a source in which a commit has signatures, too. It is called with the commit that the image
+	// will hold, unless it is nil.
+	Sign func(ctx context.Context, src repo.Source, commit object.Checksum) (repo.Source, error)
 }
 
 // Planned is the plan of an image, and the commit that it will hold, if any.
@@ -38,6 +42,8 @@ type Planned struct {
 	Commit object.Checksum
 	// Made is the commit that was made from the root filesystem. It is nil if the input is a commit.
 	Made *plan.Committed
+	// Edits are what was changed in the root filesystem before it was committed.
+	Edits []cleanup.Edit
 }
 
 // ErrEmpty means that a root filesystem has no files.
@@ -61,7 +67,11 @@ func (o *Options) Plan(ctx context.Context, opts plan.Options, files Files, in O
 						"{packing}=cost: add that, or leave them out"}
 			}
 		}
-		p, err := plan.Commit(ctx, in.Source, in.Commit, opts)
+		src, err := in.signed(ctx, in.Source, in.Commit)
+		if err != nil {
+			return nil, err
+		}
+		p, err := plan.Commit(ctx, src, in.Commit, opts)
 		if err != nil {
 			return nil, fmt.Errorf("making an image of commit %s: %w", in.Commit, err)
 		}
@@ -80,28 +90,49 @@ func (o *Options) Plan(ctx context.Context, opts plan.Options, files Files, in O
 }
 
 // keepsCommit reports whether the commit in an input image stays as it is.
-func (o *Options) keepsCommit() bool { return o.Var != "drop" && o.SELinux != "auto" }
+func (o *Options) keepsCommit() bool {
+	return o.Var != "drop" && o.SELinux != "auto" && o.Prepare == ""
+}
+
+// signed returns a view of a source in which a commit has the signatures that were asked for.
+func (in *Opened) signed(ctx context.Context, src repo.Source, commit object.Checksum) (repo.Source, error) {
+	if in.Sign == nil {
+		return src, nil
+	}
+	return in.Sign(ctx, src, commit)
+}
 
 // planCommitted commits the root filesystem and plans the image of the commit.
 func (o *Options) planCommitted(ctx context.Context, opts plan.Options, in Opened) (*Planned, error) {
 	commit := plan.OSTreeOptions{Time: in.Created}
 	commit.Prepare.DropVar = o.Var == "drop"
+	tree := in.Tree
+	var edits []cleanup.Edit
+	var err error
+	if o.Prepare != "" {
+		if tree, edits, err = cleanup.Clean(ctx, tree); err != nil {
+			return nil, fmt.Errorf("preparing the root filesystem: %w", err)
+		}
+	}
 	if o.SELinux != "off" {
-		var err error
-		if commit.Prepare.Label, err = plan.PolicyOf(ctx, in.Tree); err != nil {
+		if commit.Prepare.Label, err = plan.PolicyOf(ctx, tree); err != nil {
 			return nil, err
 		}
 	}
-	c, err := plan.CommitTree(ctx, in.Tree, commit)
+	c, err := plan.CommitTree(ctx, tree, commit)
+	if err != nil {
+		return nil, err
+	}
+	src, err := in.signed(ctx, c.Source, c.Commit)
 	if err != nil {
 		return nil, err
 	}
 	opts.Components.Origin = in.Tree
-	p, err := plan.Commit(ctx, c.Source, c.Commit, opts)
+	p, err := plan.Commit(ctx, src, c.Commit, opts)
 	if err != nil {
 		return nil, err
 	}
-	return &Planned{Plan: p, Commit: c.Commit, Made: c}, nil
+	return &Planned{Plan: p, Commit: c.Commit, Made: c, Edits: edits}, nil
 }
 
 // Fill sets the options of a plan, except those that come from files.

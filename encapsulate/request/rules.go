@@ -86,7 +86,7 @@ func (o *Options) formatIs(format string, in Input) bool {
 	switch {
 	case o.Format != "":
 		return o.Format == format
-	case in == Commit:
+	case in == Commit, o.Prepare != "":
 		return format == OSTree
 	case in == Tree:
 		return format == Plain
@@ -110,6 +110,12 @@ var rules = []rule{
 		func(o *Options, in Input) bool { return in == Commit && (o.Var != "" || o.SELinux != "") }, anyDoor},
 	{"{var} and {selinux} are for {format}=ostree", []string{"var", "selinux", "format"},
 		func(o *Options, in Input) bool { return o.formatIs(Plain, in) && (o.Var != "" || o.SELinux != "") }, anyDoor},
+	{"{prepare} is for root filesystems, not for a commit", []string{"prepare", "ref"},
+		func(o *Options, in Input) bool { return in == Commit && o.Prepare != "" }, anyDoor},
+	{"{prepare} is for {format}=ostree: leave out one of them", []string{"prepare", "format"},
+		func(o *Options, in Input) bool { return o.Format == Plain && o.Prepare != "" }, anyDoor},
+	{"{prepare} moves the content of /var, so {var} has nothing to do: leave out one of them", []string{"prepare", "var"},
+		func(o *Options, _ Input) bool { return o.Prepare != "" && o.Var != "" }, anyDoor},
 	{"{keep-base} is for {format}=plain: a commit has no base", []string{"keep-base", "format"},
 		func(o *Options, in Input) bool { return o.keepsBase() && o.formatIs(OSTree, in) }, anyDoor},
 	{"{packing}=upstream is for commits: use {packing}=cost or {format}=ostree", []string{"packing", "format"},

@@ -11,6 +11,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
 	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
+	"github.com/ostree-ext/ostree-ext-go/repo/cleanup"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -42,6 +43,13 @@ func (t *reporter) line(format string, args ...any) {
 }
 
 func digits(n int) int { return len(fmt.Sprint(n)) }
+
+// edits reports what was changed in the tree before it was committed.
+func (t *reporter) edits(list []cleanup.Edit) {
+	for _, e := range list {
+		t.line("prepared: %s: %s", e.Name, e.Text)
+	}
+}
 
 // dropped reports what a commit does not keep.
 func (t *reporter) dropped(list []rootfs.Dropped) {

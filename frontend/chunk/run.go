@@ -108,6 +108,7 @@ func run(ctx context.Context, req Request, dirs Dirs, t *reporter) (*Result, err
 	if err != nil {
 		return nil, err
 	}
+	t.edits(p.Edits)
 	if p.Made != nil {
 		t.dropped(p.Made.Dropped)
 	}

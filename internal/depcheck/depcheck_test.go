@@ -59,7 +59,7 @@ tarfmt       derived
              overlay
              tarfmt
 
-repo         selinux  sysroot  ima
+repo         selinux  sysroot  ima  cleanup
              rootfs  repotest  sign
              repo
              object
