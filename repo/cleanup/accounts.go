@@ -50,6 +50,9 @@ func (c *cleaner) accounts(ctx context.Context, name string) error {
 		c.put(lib, c.headerAt(lib), []byte(text(m.lib)))
 	}
 	c.items[name], c.text[name] = m.moved, m.describe(name, found)
+	if len(m.moved) == 0 {
+		c.items[name] = []string{"root"}
+	}
 	return nil
 }
 
