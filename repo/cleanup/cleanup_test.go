@@ -207,6 +207,15 @@ func TestCleanUpsOfATree(t *testing.T) {
 			edits: []string{"var-lib: /var/lib/app/state /var/lib/file /var/lib/same/both /var/lib/same/new",
 				"var-tmpfiles: /var/lib /var/lib/app /var/lib/same"},
 		},
+		"a package database": {
+			tree: files{"/var/lib/dpkg/status": "s", "/var/lib/dpkg/info/": "", "/var/lib/dpkgs/": "",
+				"/usr/lib/dpkg/methods/x": "x"},
+			want: files{"/usr/lib/dpkg/status": "s", "/usr/lib/dpkg/info/": "", "/usr/lib/dpkg/methods/x": "x", "/var/": "",
+				"/usr/lib/dpkgs/": "",
+				conf: "d /var/lib 0755 0 0 - -\nL /var/lib/dpkg - - - - ../../usr/lib/dpkg\n" +
+					"d /var/lib/dpkgs 0755 0 0 - -\n"},
+			edits: []string{"var-lib: /var/lib/dpkg/status", "var-tmpfiles: /var/lib /var/lib/dpkg /var/lib/dpkgs"},
+		},
 		"what a directory of /usr/lib has the place of": {
 			tree: files{"/var/lib/rpm": "-> ../../usr/share/rpm", "/usr/lib/rpm/macros": "m"},
 			want: files{"/usr/lib/rpm/macros": "m", "/var/": "",

@@ -41,8 +41,12 @@ func (c *cleaner) edits() []Edit {
 		if kind.name == Backups || kind.name == VarLibKept {
 			text += ": " + few(items)
 		}
-		if n := c.replaced[kind.name]; n > 0 && kind.name != RPMBase {
-			text += fmt.Sprintf(", and %d files gave way", n)
+		switch n := c.replaced[kind.name]; {
+		case n == 0, kind.name == RPMBase:
+		case n == 1:
+			text += ", one of them in place of another"
+		default:
+			text += fmt.Sprintf(", %d of them in place of others", n)
 		}
 		list = append(list, Edit{Name: kind.name, Text: text, Items: items})
 	}

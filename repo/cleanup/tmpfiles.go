@@ -45,9 +45,17 @@ func (c *cleaner) tmpfiles(ctx context.Context) error {
 	return nil
 }
 
+// databases are directories of package managers. On hosts they are links to what the image has, so that they list what
+// is installed, whatever was installed when the host was made.
+var databases = []string{"/var/lib/dpkg", "/var/lib/pacman", "/var/lib/rpm"}
+
 // tmpfile returns the line for an entry of /var, or "". No line can have a path with a line break.
 func (c *cleaner) tmpfile(e rootfs.Entry, p string) string {
 	switch {
+	case e.IsDir() && slices.Contains(databases, p):
+		return fmt.Sprintf("L %s - - - - ../..%s%s", p, usrLib, p[len(varLib):])
+	case slices.ContainsFunc(databases, func(dir string) bool { return below(p, dir) }):
+		return ""
 	case strings.ContainsAny(p, "\r\n"):
 		return ""
 	case e.IsDir():
