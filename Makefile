@@ -4,7 +4,7 @@ BIN     := bin/ostree-ext
 TAGS    := containers_image_openpgp
 GOBUILD := CGO_ENABLED=0 go build -tags $(TAGS) -trimpath -ldflags '-s -w'
 
-.PHONY: build demo test boot-test cosign-test quick fuzz lint fmt man help clean frontend-image playground
+.PHONY: build demo test boot-test cosign-test quick fuzz lint fmt man help clean command-image frontend-image playground
 
 build: ## the static program, in bin/
 	$(GOBUILD) -o $(BIN) ./cmd/ostree-ext
@@ -36,6 +36,9 @@ lint: ## gofmt, go vet, staticcheck and others: see .golangci.yml
 
 frontend-image: ## the image of the BuildKit frontend: PUSH=IMAGE, or LAYOUT=DIR
 	@go run ./cmd/frontend/image $(if $(PUSH),--push='$(PUSH)') $(if $(LAYOUT),--layout='$(LAYOUT)') $(if $(PLATFORM),--platform='$(PLATFORM)')
+
+command-image: ## the image of the command, which takes the place of chunkah's: PUSH=IMAGE, or LAYOUT=DIR
+	@go run ./cmd/ostree-ext/image $(if $(PUSH),--push='$(PUSH)') $(if $(LAYOUT),--layout='$(LAYOUT)') $(if $(PLATFORM),--platform='$(PLATFORM)')
 
 playground: ## a throw-away BuildKit daemon and a registry, to try the frontend (as root)
 	tools/playground

@@ -79,7 +79,9 @@ func newEngine(t *testing.T, flags ...string) *engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	img, err := image.New(program, ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH})
+	img, err := image.New(t.Context(), image.Platform{
+		Platform: ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH}, Program: program,
+	}, image.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

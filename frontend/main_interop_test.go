@@ -101,7 +101,9 @@ func prepare(dir string) error {
 	if err != nil {
 		return err
 	}
-	img, err := image.New(program, ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH})
+	img, err := image.New(ctx, image.Platform{
+		Platform: ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH}, Program: program,
+	}, image.Options{})
 	if err != nil {
 		return err
 	}

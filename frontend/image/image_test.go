@@ -8,17 +8,23 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/programs"
 	"github.com/ostree-ext/ostree-ext-go/frontend"
 	"github.com/ostree-ext/ostree-ext-go/frontend/image"
 )
 
-var of = []ocispec.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}}
+func of() []image.Platform {
+	return []image.Platform{
+		{Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}, Program: []byte("one program")},
+		{Platform: ocispec.Platform{OS: "linux", Architecture: "arm64"}, Program: []byte("another")},
+	}
+}
 
 func TestEqualProgramsGiveEqualImagesThatSayWhatBuildKitWantsToKnow(t *testing.T) {
 	t.Parallel()
 	var digests []string
 	for range 2 {
-		index, err := image.Index([][]byte{[]byte("one program"), []byte("another")}, of)
+		index, err := image.Index(t.Context(), of(), image.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -31,7 +37,7 @@ func TestEqualProgramsGiveEqualImagesThatSayWhatBuildKitWantsToKnow(t *testing.T
 	if digests[0] != digests[1] {
 		t.Errorf("two images differ: %s", digests)
 	}
-	img, err := image.New([]byte("one program"), of[0])
+	img, err := image.New(t.Context(), of()[0], image.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,12 +55,12 @@ func TestEqualProgramsGiveEqualImagesThatSayWhatBuildKitWantsToKnow(t *testing.T
 
 func TestTheLayoutNamesEveryPlatform(t *testing.T) {
 	t.Parallel()
-	index, err := image.Index([][]byte{[]byte("one program"), []byte("another")}, of)
+	index, err := image.Index(t.Context(), of(), image.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if err := image.WriteLayout(index, dir); err != nil {
+	if _, err := (&programs.Destination{Layout: dir}).Write(t.Context(), index); err != nil {
 		t.Fatal(err)
 	}
 	written, err := layout.ImageIndexFromPath(dir)

@@ -1,22 +1,23 @@
 // Command image builds the frontend for several platforms and writes its image to a registry or to an OCI layout. Run
-// it in the module's directory. The same sources and the same Go version give the same image.
+// it in the module's directory. The same sources and the same Go version give the same image. SOURCE_DATE_EPOCH
+// sets its time.
 package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/containerd/platforms"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/programs"
 	"github.com/ostree-ext/ostree-ext-go/frontend/image"
+	"github.com/ostree-ext/ostree-ext-go/internal/gobuild"
+	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
 func main() {
@@ -29,62 +30,41 @@ func main() {
 }
 
 func run(ctx context.Context) error {
+	var to programs.Destination
 	list := flag.String("platform", "linux/amd64,linux/arm64", "`PLATFORMS` of the image, separated by commas")
-	push := flag.String("push", "", "`IMAGE` to write in a registry")
-	dir := flag.String("layout", "", "`DIR` to write as an OCI layout")
+	flag.StringVar(&to.Image, "push", "", "`IMAGE` to write in a registry")
+	flag.StringVar(&to.Layout, "layout", "", "`DIR` to write as an OCI layout")
 	flag.Parse()
-	if *push == "" && *dir == "" {
-		return errors.New("name a destination: --push=IMAGE or --layout=DIR")
+	if err := to.Check(); err != nil {
+		return err
 	}
-	var programs [][]byte
-	var of []ocispec.Platform
+	created := time.Unix(0, 0)
+	if s := os.Getenv("SOURCE_DATE_EPOCH"); s != "" {
+		var err error
+		if created, err = repo.SourceDateEpoch(s); err != nil {
+			return err
+		}
+	}
+	var of []image.Platform
 	for name := range strings.SplitSeq(*list, ",") {
 		p, err := platforms.Parse(name)
 		if err != nil {
 			return err
 		}
-		program, err := build(ctx, p)
+		program, err := gobuild.Build(ctx, "./cmd/frontend", p.Architecture, "")
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return err
 		}
-		programs, of = append(programs, program), append(of, p)
+		of = append(of, image.Platform{Platform: p, Program: program})
 	}
-	index, err := image.Index(programs, of)
+	index, err := image.Index(ctx, of, image.Options{Created: created})
 	if err != nil {
 		return err
 	}
-	digest, err := index.Digest()
+	digest, err := to.Write(ctx, index)
 	if err != nil {
 		return err
-	}
-	if *dir != "" {
-		if err := image.WriteLayout(index, *dir); err != nil {
-			return err
-		}
-	}
-	if *push != "" {
-		if err := image.Push(ctx, index, *push); err != nil {
-			return err
-		}
 	}
 	fmt.Println(digest)
 	return nil
-}
-
-// build compiles the program for a platform.
-func build(ctx context.Context, p ocispec.Platform) (program []byte, err error) {
-	dir, err := os.MkdirTemp("", "ostree-ext-frontend-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	name := filepath.Join(dir, "frontend")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", name,
-		"./cmd/frontend")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+p.OS, "GOARCH="+p.Architecture, "GOFLAGS=")
-	cmd.Stderr = os.Stderr
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("go build: %w", err)
-	}
-	return os.ReadFile(name)
 }
