@@ -61,10 +61,9 @@ both --rootfs and --from, the files are those of DIR, and the configuration that
 holds a commit and nothing else keeps it.
 
 ` + aboutStdout,
-		Example: `  ostree-ext compose build-chunked-oci --bootc --from=localhost/build \
-      --output=containers-storage:localhost/os
-  ostree-ext compose build-chunked-oci --bootc --format-version=2 --rootfs=rootfs \
-      --previous-build=docker://registry.example/os --output=oci:os`,
+		Example: `  ostree-ext compose build-chunked-oci --bootc --format-version=2 --rootfs=rootfs --output=oci:os
+  ostree-ext compose build-chunked-oci --bootc --from=docker://registry.example/os:build \
+      --previous-build=docker://registry.example/os:latest --output=oci-archive:os.ociarchive`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.buildChunked(cmd, &f) },
 	}

@@ -34,7 +34,7 @@ type documented struct {
 
 var (
 	sectionLine = regexp.MustCompile("^### `(.*)`$")
-	alsoLine    = regexp.MustCompile("^Also `([a-z ]+)`")
+	alsoNames   = regexp.MustCompile("`([a-z -]+)`")
 	fieldLine   = regexp.MustCompile("^\\| `([^`]+)` \\| ([^|]+) \\|")
 )
 
@@ -56,8 +56,10 @@ func readFormats(t *testing.T) map[string]*documented {
 		if m := sectionLine.FindStringSubmatch(line); m != nil {
 			now = &documented{map[string]string{}, map[string]bool{}}
 			all[m[1]] = now
-		} else if m := alsoLine.FindStringSubmatch(line); m != nil {
-			all[m[1]] = now
+		} else if strings.HasPrefix(line, "Also `") {
+			for _, m := range alsoNames.FindAllStringSubmatch(line, -1) {
+				all[m[1]] = now
+			}
 		} else if m := fieldLine.FindStringSubmatch(line); m != nil {
 			now.types[m[1]] = m[2]
 		}
@@ -234,6 +236,8 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	s.json(exitOK, "container build", "-q --rootfs=@tree --max-layers=499 oci:@one")
 	s.json(exitOK, "container build", "-q --rootfs=@tree --format=ostree --repo=@copy --write-ref=tree oci:@os")
 	s.json(exitOK, "repo ls", "--repo=@copy -R tree /")
+	s.json(exitOK, "container build", "-q --rootfs=@tree --prepare=ostree oci:@prepared")
+	s.json(exitOK, "compose build-chunked-oci", "-q --bootc --rootfs=@tree --output=oci:@composed")
 	s.json(exitOK, "chunks plan", "--rootfs=@tree --prior=oci:@one --max-layers=499")
 	s.json(exitOK, "chunks show", "oci:@one")
 	writeTestFile(t, filepath.Join(s.dir, "tree/usr/bin/hello"), "changed")
