@@ -11,6 +11,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/canonjson"
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
 	"github.com/ostree-ext/ostree-ext-go/internal/printable"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // LabelPackages is the label of an image's configuration that holds its [Packages].
@@ -87,7 +88,7 @@ func (p Packages) Encode() (string, error) {
 		return "", err
 	}
 	if len(data) > maxPackagesWritten {
-		return "", fmt.Errorf("%w: %d bytes, more than %d", ErrPackagesTooLong, len(data), maxPackagesWritten)
+		return "", fmt.Errorf("%w: %s, more than %s", ErrPackagesTooLong, sizes.Format(int64(len(data))), sizes.Format(maxPackagesWritten))
 	}
 	return string(data), nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/internal/deflate"
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // LabelRecord is the label of an image's configuration that holds its [Record].
@@ -215,7 +216,7 @@ func parseRecord(label string) (*Record, error) {
 			return nil, err
 		}
 		if len(data) > maxRecordJSON {
-			return nil, fmt.Errorf("more than %d bytes", maxRecordJSON)
+			return nil, fmt.Errorf("more than %s", sizes.Format(maxRecordJSON))
 		}
 	}
 	if err := jsonkeys.Check(data, recordKeys); err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/canonjson"
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
@@ -235,8 +236,8 @@ func (i *Image) makeConfig(diffIDs []digest.Digest) ([]byte, error) {
 		return nil, fmt.Errorf("image configuration: %w", err)
 	}
 	if len(config) > oci.MaxConfigSize {
-		return nil, fmt.Errorf("the image configuration has %d bytes, and readers take %d: shorten its labels",
-			len(config), oci.MaxConfigSize)
+		return nil, fmt.Errorf("the image configuration has %s, and readers take %s: shorten its labels",
+			sizes.Format(int64(len(config))), sizes.Format(oci.MaxConfigSize))
 	}
 	return config, nil
 }
@@ -265,8 +266,8 @@ func (i *Image) makeManifest(config []byte) ([]byte, error) {
 		return nil, fmt.Errorf("image manifest: %w", err)
 	}
 	if len(manifest) > oci.MaxManifestSize {
-		return nil, fmt.Errorf("the image manifest has %d bytes, and registries take %d: shorten labels and annotations, "+
-			"or ask for fewer layers", len(manifest), oci.MaxManifestSize)
+		return nil, fmt.Errorf("the image manifest has %s, and registries take %s: shorten labels and annotations, "+
+			"or ask for fewer layers", sizes.Format(int64(len(manifest))), sizes.Format(oci.MaxManifestSize))
 	}
 	return manifest, nil
 }

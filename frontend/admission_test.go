@@ -161,7 +161,7 @@ func TestSignaturesThatCannotBeReadAreAnError(t *testing.T) {
 		}, "not a manifest with signatures"},
 		"a huge manifest": {func(t *testing.T, r *fakeRegistry, d ocispec.Descriptor) {
 			r.attach(t, "quay.io/os", d, map[string]string{"x": strings.Repeat("x", keyed.MaxManifestSize)})
-		}, "has more than 4194304 bytes"},
+		}, "has more than 4.2\u00a0MB"},
 		"a payload that is not there": {func(_ *testing.T, r *fakeRegistry, _ ocispec.Descriptor) {
 			for d, data := range r.blobs {
 				if strings.HasPrefix(string(data), `{"critical"`) {

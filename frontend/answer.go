@@ -19,6 +19,9 @@ import (
 // fetching is the name of the steps that fetch layers of the prior image.
 const fetching = "fetching layers of the prior image"
 
+// maxFetchesSeen is of how many layers of the prior image the progress is shown, if they must be fetched: the largest.
+const maxFetchesSeen = 3
+
 // readRange is how many bytes of a blob to read at once. Messages have at most 16 MiB.
 const readRange = 4 << 20
 
@@ -80,9 +83,11 @@ func (t *target) findBlob(ctx context.Context, r *registry, d digest.Digest) (*b
 			return &blobFile{ref, path.Join("blobs", "sha256", d.Encoded()), size}, err
 		}
 		if l.Origin == chunk.FromPrior && t.prior != nil {
-			ref, err := t.solve(ctx, t.prior.blob(d,
-				llb.ProgressGroup("ostree-ext prior "+t.label, t.label+fetching, false),
-				llb.WithCustomName(t.label+fetching+": "+l.Name)))
+			group := llb.ProgressGroup("ostree-ext prior "+t.label, t.label+fetching, false)
+			if size < m.result.SizeOfLargest(maxFetchesSeen, chunk.FromPrior) {
+				group = t.unseen(t.label + fetching)
+			}
+			ref, err := t.solve(ctx, t.prior.blob(d, group, llb.WithCustomName(t.label+fetching+": "+l.Name)))
 			return &blobFile{ref, d.Encoded(), size}, err
 		}
 	}

@@ -91,7 +91,7 @@ func readRegular(ctx context.Context, ref client.Reference, name string, in plac
 func readBelow(ctx context.Context, ref client.Reference, name string, limit int) ([]byte, error) {
 	data, err := ref.ReadFile(ctx, client.ReadRequest{Filename: name, Range: &client.FileRange{Length: limit + 1}})
 	if err == nil && len(data) > limit {
-		err = fmt.Errorf("%s has more than %d bytes", name, limit)
+		err = fmt.Errorf("%s has more than %s", name, sizes.Format(int64(limit)))
 	}
 	return data, err
 }

@@ -34,7 +34,7 @@ func TestInterop_APriorImageWithALayerOnTopLosesNoFile(t *testing.T) {
 		dir:  dir, name: "ontop/next",
 	}
 	log := env.daemon.build(t, next)
-	if !strings.Contains(log, "kept from the prior image") || strings.Contains(log, " 0 kept from the prior image") {
+	if !strings.Contains(log, " kept; ") || strings.Contains(log, " 0 kept; ") {
 		t.Errorf("no layer is kept:\n%s", log)
 	}
 	work := t.TempDir()
@@ -72,7 +72,7 @@ func TestInterop_APriorImageInAnIndexOfIndexes(t *testing.T) {
 		file: syntax("prior="+env.host+"/nested/first:index") + attributes() + "RUN echo changed >/srv/changed\n",
 		dir:  dir, name: "nested/next",
 	})
-	if !strings.Contains(log, "kept from the prior image") || strings.Contains(log, " 0 kept from the prior image") {
+	if !strings.Contains(log, " kept; ") || strings.Contains(log, " 0 kept; ") {
 		t.Errorf("no layer is kept:\n%s", log)
 	}
 }

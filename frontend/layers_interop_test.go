@@ -5,6 +5,7 @@ package frontend_test
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -57,7 +58,8 @@ func TestInterop_WithAPriorImageUnchangedLayersStay(t *testing.T) {
 	if kept < 15 || changed == 0 {
 		t.Errorf("%d layers kept, %d made:\n%s", kept, changed, out)
 	}
-	if !strings.Contains(out, "kept from the prior image") {
+	if !strings.Contains(out, fmt.Sprintf(": %d new, %d kept; ", changed, kept)) ||
+		!strings.Contains(out, "; continued from "+env.host+"/prior ("+first.digest+")") {
 		t.Errorf("the log does not sum up what was kept:\n%s", out)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/moby/buildkit/solver/pb"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/report"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
 	"github.com/ostree-ext/ostree-ext-go/internal/printable"
@@ -48,7 +49,9 @@ type target struct {
 	request  chunk.Request
 	base     *remoteImage
 	prior    *remoteImage // the image whose layers may be reused, or nil
-	warnings []string
+	// priorName is what people call the image to continue from.
+	priorName string
+	warnings  []string
 	// output is the output of the last chunk step.
 	output chunkOutput
 	// registries run until all layers have been fetched.
@@ -265,7 +268,7 @@ func (t *target) attempt(ctx context.Context, salt string) (client.Reference, er
 		return nil, err
 	}
 	// The name of the last step says what there is to upload, even if everything is cached.
-	summary := t.label + "image of " + t.output.result.Summary
+	summary := t.label + t.outcome().String()
 	passes := t.opts.LLBCaps.Supports(pb.CapPassthroughOp) == nil
 	st := all[0]
 	if len(all) > 1 {
@@ -306,7 +309,7 @@ func (t *target) fetch(ctx context.Context, images []llb.State) error {
 		}
 	}
 	_, err := t.solve(ctx,
-		llb.Scratch().File(copies, llb.IgnoreCache, t.group(), llb.WithCustomName(t.importing())))
+		llb.Scratch().File(copies, llb.IgnoreCache, llb.WithCustomName(t.importing())))
 	return err
 }
 
@@ -324,7 +327,7 @@ func (t *target) touch(ctx context.Context, image llb.State) error {
 	}
 	run := t.self.Run(
 		llb.Args([]string{t.program, "nothing"}), llb.ReadonlyRootFS(), llb.Network(pb.NetMode_NONE), llb.Platform(t.native),
-		llb.AddMount(dirBase, image, llb.Readonly, llb.ContentCache(llb.MountContentCacheOff)), llb.IgnoreCache, t.group(),
+		llb.AddMount(dirBase, image, llb.Readonly, llb.ContentCache(llb.MountContentCacheOff)), llb.IgnoreCache,
 		llb.WithCustomName(t.importing()),
 	)
 	_, err := t.solve(ctx, run.AddMount(dirScratch, llb.Scratch()))
@@ -340,9 +343,19 @@ func (t *target) importing() string {
 	return name
 }
 
-// group shows several steps as one in the progress.
-func (t *target) group() llb.ConstraintsOpt {
-	return llb.ProgressGroup("ostree-ext "+t.importing(), t.importing(), false)
+// unseen keeps steps out of the progress that people see: a builder writes several lines for each layer of an image. A
+// group of which all members are weak is not shown unless one fails. Progress as JSON has them all.
+func (t *target) unseen(name string) llb.ConstraintsOpt {
+	return llb.ProgressGroup("ostree-ext unseen "+name, name, true)
+}
+
+// outcome says what the chunk step made, and names the prior image.
+func (t *target) outcome() report.Outcome {
+	o := t.output.result.Outcome
+	if o.Prior != "" {
+		o.Prior = t.priorName
+	}
+	return o
 }
 
 // sequence returns all images whose layers make up the result, in order, and the images that the builder must fetch.
@@ -393,5 +406,5 @@ func (r *registry) image(t *target, result *chunk.Result, marked bool, layers ..
 	}
 	title := fmt.Sprintf("%slayer %d/%d: %s", t.label, layers[0]+1, len(result.Layers), result.Layers[layers[0]].Name)
 	name := fmt.Sprintf("%s/%s@%s", r.process.address, r.repository, single.Digest())
-	return llb.Image(name, llb.Platform(t.platform), t.group(), llb.WithCustomName(title)), nil
+	return llb.Image(name, llb.Platform(t.platform), t.unseen(t.importing()), llb.WithCustomName(title)), nil
 }

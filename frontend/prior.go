@@ -63,7 +63,7 @@ func (t *target) findPrior(ctx context.Context) (err error) {
 		t.warnings = append(t.warnings, fmt.Sprintf("the prior image %s %s: layers are planned afresh", name, why))
 		return nil
 	}
-	t.request.Prior = prior.config
+	t.request.Prior, t.priorName = prior.config, fmt.Sprintf("%s (%s)", name, prior.digest)
 	if t.options.Output == request.OutputLayout || !t.merges() || t.opts.LLBCaps.Supports(pb.CapSourceImageBlob) != nil {
 		// Make all layers. A layout must have them, and otherwise the builder cannot merge layers or give us the manifest.
 		return nil

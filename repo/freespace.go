@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // spaceError says that less space would remain free than the configuration demands. It wraps [ErrNoSpace] and ENOSPC.
@@ -18,23 +20,11 @@ type spaceError struct {
 
 // Error implements error in libostree's words.
 func (e *spaceError) Error() string {
-	return fmt.Sprintf("%s would be exceeded, at least %s requested", e.limit, formatSize(e.want))
+	return fmt.Sprintf("%s would be exceeded, at least %s requested", e.limit, sizes.Format(e.want))
 }
 
 // Unwrap returns both.
 func (e *spaceError) Unwrap() []error { return []error{ErrNoSpace, unix.ENOSPC} }
-
-// formatSize formats a number of bytes with decimal units, as GLib does.
-func formatSize(n int64) string {
-	if n < 1000 {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	v, unit := float64(n), 0
-	for ; v >= 1000 && unit < 6; unit++ {
-		v /= 1000
-	}
-	return fmt.Sprintf("%.1f %cB", v, " kMGTPE"[unit])
-}
 
 // spaceBudget counts the blocks that a transaction may still write. The free space is measured once, so writes of other
 // processes are not counted.
@@ -83,7 +73,7 @@ func (r *Repo) Room(n int64) error {
 	}
 	if n > free {
 		return fmt.Errorf("%w in %s: %s are needed, %s are there%s: %s are missing",
-			ErrNoSpace, r.path, formatSize(n), formatSize(free), limit, formatSize(n-free))
+			ErrNoSpace, r.path, sizes.Format(n), sizes.Format(free), limit, sizes.Format(n-free))
 	}
 	return nil
 }

@@ -115,7 +115,7 @@ func TestFreeSpaceIsKept(t *testing.T) {
 	content := strings.Repeat("x", 12300)
 	h := &object.FileHeader{Mode: object.ModeRegular | 0o644}
 	_, err := txn.WriteFile(t.Context(), h, 12300, strings.NewReader(content))
-	const want = "min-free-space-size 8000000TB would be exceeded, at least 12.3 kB requested"
+	const want = "min-free-space-size 8000000TB would be exceeded, at least 12.3\u00a0kB requested"
 	if !errors.Is(err, repo.ErrNoSpace) || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}

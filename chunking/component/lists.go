@@ -10,6 +10,7 @@ import (
 	"iter"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
@@ -27,7 +28,7 @@ const (
 // listed counts n bytes of a list of a language package. The error wraps [pkgdb.ErrTooLarge].
 func (d *detection) listed(n int) error {
 	if d.listedBytes += n + pathCost; d.listedBytes > maxListed {
-		return fmt.Errorf("%w: the lists of language packages have more than %d MiB", pkgdb.ErrTooLarge, maxListed>>20)
+		return fmt.Errorf("%w: the lists of language packages have more than %s", pkgdb.ErrTooLarge, sizes.Format(maxListed))
 	}
 	return nil
 }
@@ -56,7 +57,7 @@ func (d *detection) walkedTooFar() error {
 func (d *detection) readList(ctx context.Context, language, p string, limit int64) ([]byte, error) {
 	data, err := d.x.ReadFile(ctx, p, limit)
 	if errors.Is(err, repo.ErrTooLarge) {
-		return nil, pkgdb.Broken("%s: %s has more than %d MiB", language, p, limit>>20)
+		return nil, pkgdb.Broken("%s: %s has more than %s", language, p, sizes.Format(limit))
 	}
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
@@ -50,7 +51,7 @@ func (d *detection) pythonRecord(ctx context.Context, p string) error {
 	}
 	data, err := d.x.ReadFile(ctx, p, maxRecordFile)
 	if errors.Is(err, repo.ErrTooLarge) {
-		return pkgdb.Broken("python: %s has more than %d MiB", p, maxRecordFile>>20)
+		return pkgdb.Broken("python: %s has more than %s", p, sizes.Format(maxRecordFile))
 	}
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/store"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/sign"
 )
@@ -111,7 +112,7 @@ func readDetached(name string) ([]byte, error) {
 		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
 	if len(data) > object.MaxMetadataSize {
-		return nil, fmt.Errorf("%s has more than %d bytes, the limit on metadata", name, object.MaxMetadataSize)
+		return nil, fmt.Errorf("%s has more than %s, the limit on metadata", name, sizes.Format(object.MaxMetadataSize))
 	}
 	return data, nil
 }

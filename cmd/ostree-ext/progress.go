@@ -154,10 +154,12 @@ func (b *bars) layer(e progress.Event) *mpb.Bar {
 	if len(name) > 32 {
 		name = append(name[:31], '…')
 	}
-	counters := decor.CurrentKiloByte("% .1f")
-	if e.Total > 0 {
-		counters = decor.CountersKiloByte("% .1f / % .1f")
-	}
+	counters := decor.Any(func(s decor.Statistics) string {
+		if e.Total > 0 {
+			return sizes.Format(s.Current) + " / " + sizes.Format(s.Total)
+		}
+		return sizes.Format(s.Current)
+	})
 	// Set the total later: a bar that is created with one ends when it is reached, and SetTotal has no effect on it.
 	bar := b.add(0, mpb.BarRemoveOnComplete(),
 		mpb.PrependDecorators(decor.Name(string(name), decor.WCSyncSpaceR)), mpb.AppendDecorators(counters))

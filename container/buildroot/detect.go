@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo/keyfile"
 )
 
@@ -98,7 +99,7 @@ func readConfig(dir *os.Root, name string) ([]byte, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
 	if err == nil && len(data) > maxConfig {
-		err = fmt.Errorf("%s has more than %d bytes", name, maxConfig)
+		err = fmt.Errorf("%s has more than %s", name, sizes.Format(maxConfig))
 	}
 	return data, err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 var (
@@ -40,7 +41,7 @@ type IncompleteError struct {
 
 // Error implements error.
 func (e *IncompleteError) Error() string {
-	text := fmt.Sprintf("given up after %d of %d bytes, %s: %v", e.Offset, e.Size, e.Why, e.Err)
+	text := fmt.Sprintf("given up after %s of %s, %s: %v", sizes.Format(e.Offset), sizes.Format(e.Size), e.Why, e.Err)
 	if e.Kept {
 		text += " (what was read is kept: the next attempt continues there)"
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/ostree-ext/ostree-ext-go/container/access"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // Options are the options of a [Client]. The zero value is what most callers need: it keeps nothing.
@@ -76,7 +77,7 @@ func (n Notice) String() string {
 	if n.Wait > 0 {
 		then = fmt.Sprintf("waiting %v", n.Wait.Round(time.Second/10))
 	}
-	return fmt.Sprintf("blob %s, after %d of %d bytes: %v: %s", short(n.Digest), n.Offset, n.Size, n.Err, then)
+	return fmt.Sprintf("blob %s, after %s of %s: %v: %s", short(n.Digest), sizes.Format(n.Offset), sizes.Format(n.Size), n.Err, then)
 }
 
 // short returns the beginning of a digest, which is enough to recognise a layer.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // ErrTooLarge is wrapped by errors about an image that exceeds a limit.
@@ -35,7 +37,7 @@ func newBudget(maxBytes int64) *budget {
 // entry counts an entry with n bytes of strings.
 func (b *budget) entry(n int) error {
 	if b.memory.Add(int64(n)+perEntry) > maxMemory {
-		return fmt.Errorf("%w: its headers need more than %d MiB of memory", ErrTooLarge, maxMemory>>20)
+		return fmt.Errorf("%w: its headers need more than %s of memory", ErrTooLarge, sizes.Format(maxMemory))
 	}
 	return nil
 }
@@ -44,7 +46,7 @@ func (b *budget) entry(n int) error {
 func (b *budget) content(n int64) error {
 	// The sum cannot overflow, because exceeding the limit ends the reading.
 	if n > b.maxBytes || b.bytes.Add(n) > b.maxBytes {
-		return fmt.Errorf("%w: its files have more than %d bytes", ErrTooLarge, b.maxBytes)
+		return fmt.Errorf("%w: its files have more than %s", ErrTooLarge, sizes.Format(b.maxBytes))
 	}
 	return nil
 }

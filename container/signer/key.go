@@ -19,6 +19,7 @@ import (
 	"golang.org/x/crypto/scrypt"
 
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // Errors about keys, which callers branch on. They say nothing about the content of a key.
@@ -52,7 +53,7 @@ type Key struct {
 // wraps [ErrKey] or [ErrPassphrase], or is that of passphrase.
 func ReadKey(data []byte, passphrase func() ([]byte, error)) (*Key, error) {
 	if len(data) > maxKeySize {
-		return nil, fmt.Errorf("%w: it has more than %d bytes", ErrKey, maxKeySize)
+		return nil, fmt.Errorf("%w: it has more than %s", ErrKey, sizes.Format(maxKeySize))
 	}
 	block, rest := pem.Decode(data)
 	for block != nil && block.Type == "EC PARAMETERS" { // openssl writes them first

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // files gives access to named files in any order, several at once.
@@ -151,7 +153,7 @@ func readSmall(f files, name string, limit int64) ([]byte, error) {
 	}
 	defer r.Close()
 	if size > limit {
-		return nil, fmt.Errorf("%s has %d bytes, more than %d", name, size, limit)
+		return nil, fmt.Errorf("%s has %s, more than %s", name, sizes.Format(size), sizes.Format(limit))
 	}
 	return io.ReadAll(io.LimitReader(r, limit+1))
 }

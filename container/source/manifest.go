@@ -11,6 +11,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // ErrInvalidManifest is wrapped by errors about manifests and indexes that are malformed.
@@ -18,7 +19,7 @@ var ErrInvalidManifest = errors.New("invalid manifest")
 
 func checkManifestBytes(data []byte, want digest.Digest) error {
 	if len(data) > oci.MaxManifestSize {
-		return fmt.Errorf("%w: it has more than %d bytes", ErrInvalidManifest, oci.MaxManifestSize)
+		return fmt.Errorf("%w: it has more than %s", ErrInvalidManifest, sizes.Format(oci.MaxManifestSize))
 	}
 	if want == "" {
 		return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/fetch"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // ErrUnsupportedTransport is wrapped by errors about transports that cannot be read from.
@@ -192,7 +193,7 @@ func (o *opener) document(ctx context.Context, instance *digest.Digest, want dig
 // config reads the configuration.
 func (o *opener) config(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
 	if d.Size > oci.MaxConfigSize {
-		return nil, fmt.Errorf("it has %d bytes, more than %d", d.Size, int64(oci.MaxConfigSize))
+		return nil, fmt.Errorf("it has %s, more than %s", sizes.Format(d.Size), sizes.Format(oci.MaxConfigSize))
 	}
 	if err := checkDescriptor(d); err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/selinux"
@@ -65,8 +66,8 @@ type BudgetError struct {
 
 // Error implements error.
 func (e *BudgetError) Error() string {
-	return fmt.Sprintf("%d bytes must be fetched, and the limit is %d: nothing was fetched; raise the limit to fetch them",
-		e.Need, e.Limit)
+	return fmt.Sprintf("%s must be fetched, and the limit is %s: nothing was fetched; raise the limit to fetch them",
+		sizes.Format(e.Need), sizes.Format(e.Limit))
 }
 
 // CheckBudget returns a [*BudgetError] if more is missing than MaxBytes.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // Limits on the files of rules.
@@ -239,7 +240,7 @@ func readSmall(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s has more than %d bytes", name, limit)
+		return nil, fmt.Errorf("%s has more than %s", name, sizes.Format(limit))
 	}
 	return data, nil
 }

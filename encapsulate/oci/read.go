@@ -14,6 +14,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
 	"github.com/ostree-ext/ostree-ext-go/internal/ctxio"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // ErrLayerMismatch is wrapped by errors about layers that do not match the manifest or the configuration.
@@ -163,7 +164,7 @@ func useStream(l *Layer, stream io.Reader, opts ReadOptions, use func(io.Reader)
 		return err
 	}
 	if n > opts.Rest {
-		return fmt.Errorf("%w: more than %d bytes follow the end of the archive", ErrLayerMismatch, opts.Rest)
+		return fmt.Errorf("%w: more than %s follow the end of the archive", ErrLayerMismatch, sizes.Format(opts.Rest))
 	}
 	if got := digest.NewDigestFromBytes(digest.SHA256, plain.h.Sum(nil)); got != l.DiffID {
 		return &DiffIDError{Want: l.DiffID, Got: got}

@@ -18,6 +18,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // Layers says how an image is split. `chunks plan --json` and `chunks show --json` print it.
@@ -239,7 +240,7 @@ func readList(data []byte) ([]listed, error) {
 		}
 	}
 	if len(data) > maxList {
-		return nil, fmt.Errorf("more than %d bytes", maxList)
+		return nil, fmt.Errorf("more than %s", sizes.Format(maxList))
 	}
 	var list []listed
 	if err := jsonplace.Unmarshal(data, &list); err != nil {

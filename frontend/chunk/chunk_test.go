@@ -3,6 +3,7 @@ package chunk_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,11 +86,8 @@ func TestTheStepLeavesALayoutAndSaysWhatIsInIt(t *testing.T) {
 		if l.Origin != chunk.Made || int64(len(data)) != l.Descriptor.Size || digest.FromBytes(data) != l.Descriptor.Digest {
 			t.Errorf("layer %d is %+v, its blob has %d bytes and digest %s", i, l, len(data), digest.FromBytes(data))
 		}
-		if !strings.Contains(log, l.Name) {
-			t.Errorf("the log does not name layer %d, %s:\n%s", i, l.Name, log)
-		}
 	}
-	if len(result.Layers) < 2 || !strings.Contains(log, "layers: ") {
+	if len(result.Layers) < 2 || strings.TrimSuffix(log, "\n") != result.Outcome.String() {
 		t.Errorf("%d layers; the log is\n%s", len(result.Layers), log)
 	}
 	var config ocispec.Image
@@ -147,7 +145,7 @@ func TestLayersOfThePriorImageAreNamedInsteadOfMade(t *testing.T) {
 			}
 		}
 	}
-	if kept == 0 || kept == len(second.Layers) || !strings.Contains(log, "kept from the prior image") {
+	if kept == 0 || kept == len(second.Layers) || !strings.Contains(log, fmt.Sprintf(": %d new, %d kept; ", second.Outcome.New, kept)) {
 		t.Errorf("%d of %d layers kept:\n%s", kept, len(second.Layers), log)
 	}
 

@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/report"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 )
 
@@ -56,8 +57,8 @@ type Result struct {
 	Author string `json:"author,omitempty"`
 	// Layers are the image's layers, in order.
 	Layers []Layer `json:"layers"`
-	// Summary says in one line how many layers are new and how many were kept.
-	Summary string `json:"summary,omitempty"`
+	// Outcome says how many layers are new, how many were kept, and what that costs.
+	Outcome report.Outcome `json:"outcome,omitzero"`
 	// Warnings are for the user.
 	Warnings []string `json:"warnings,omitempty"`
 }
@@ -119,6 +120,19 @@ func (r *Result) From(origins ...Origin) []int {
 		}
 	}
 	return out
+}
+
+// SizeOfLargest returns the size of the blob of the n-th largest layer with a given origin, or 0 if there are fewer.
+func (r *Result) SizeOfLargest(n int, origin Origin) int64 {
+	var list []int64
+	for _, i := range r.From(origin) {
+		list = append(list, r.Layers[i].Descriptor.Size)
+	}
+	if len(list) < n {
+		return 0
+	}
+	slices.Sort(list)
+	return list[len(list)-n]
 }
 
 // PartialImage is an image of some of the layers. Builders fetch layers with it.

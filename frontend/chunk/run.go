@@ -53,7 +53,7 @@ var ofInput = []syscall.Errno{
 // Run carries out a request. It writes messages for people to log. Errors in the request or the input are in the
 // result. Run returns an error if the builder failed, so that the same step could succeed another time.
 func Run(ctx context.Context, req Request, dirs Dirs, log io.Writer) error {
-	t := &reporter{w: log}
+	t := newReporter(log, time.Now)
 	result, err := run(ctx, req, dirs, t)
 	var system syscall.Errno
 	switch {
@@ -97,7 +97,7 @@ func run(ctx context.Context, req Request, dirs Dirs, t *reporter) (*Result, err
 		Config: req.Config, Created: req.Created, Platform: &req.Platform, Progress: t.event,
 	}}
 	if len(req.Prior) > 0 {
-		if opts.Prior, err = held(req.Prior, req.PriorLayers); err != nil {
+		if opts.Prior, err = held("the prior image", req.Prior, req.PriorLayers); err != nil {
 			text := "the prior image is not understood, and layers are planned afresh: %v"
 			t.warnings = append(t.warnings, fmt.Sprintf(text, err))
 		}
@@ -125,16 +125,18 @@ func run(ctx context.Context, req Request, dirs Dirs, t *reporter) (*Result, err
 		return nil, err
 	}
 	result.Author = req.Author
-	t.summary(result, opts.Prior)
+	t.outcome(result, opts.Prior)
 	return result, nil
 }
 
-// held returns an image whose layers the builder has and this step does not.
-func held(config []byte, layers []ocispec.Descriptor) (*oci.Image, error) {
+// held returns an image whose layers the builder has and this step does not. The name is for messages: that of the
+// reference would be part of the cache key.
+func held(name string, config []byte, layers []ocispec.Descriptor) (*oci.Image, error) {
 	img, err := oci.New(oci.Document{}, ocispec.Manifest{Layers: layers}, config, nil)
 	if err != nil {
 		return nil, err
 	}
+	img.Name = name
 	if len(img.Layers) == 0 {
 		return nil, errors.New("it has no layers")
 	}
@@ -183,7 +185,7 @@ func (r *Request) base(ctx context.Context, dir string, tree rootfs.Tree) (*plan
 	if len(r.Base) == 0 {
 		return nil, nil
 	}
-	image, err := held(r.Base, nil)
+	image, err := held("the base image", r.Base, nil)
 	if err != nil {
 		return nil, fmt.Errorf("the base image: %w", err)
 	}

@@ -223,7 +223,7 @@ func TestInterop_AHostileImageIsRefusedAndLeavesNothing(t *testing.T) {
 			// Zeros after the end of the archive compress to a thousandth of their size.
 			l.setTar(append(l.layerTar(), make([]byte, zeros)...))
 			l.seal()
-		}, "more than 1048576 bytes follow the end of the archive"},
+		}, "more than 1.0\u00a0MB follow the end of the archive"},
 		{"a zstd stream with a window of 2 GiB", func(t *testing.T, l *layout) {
 			l.setZstd([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8, 0x03, 0xff, 0xff, 0x00})
 			l.seal()

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // maxKeyFile bounds a file with keys, in bytes.
@@ -36,7 +38,7 @@ func readFile(name string, special bool) ([]byte, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
 	if err == nil && len(data) > maxKeyFile {
-		err = fmt.Errorf("%s has more than %d bytes", name, maxKeyFile)
+		err = fmt.Errorf("%s has more than %s", name, sizes.Format(maxKeyFile))
 	}
 	return data, err
 }

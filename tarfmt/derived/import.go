@@ -11,6 +11,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
@@ -106,14 +107,14 @@ type stored struct {
 
 func (im *importer) memory(n int) error {
 	if im.used += n + perEntry; im.used > maxMemory {
-		return fmt.Errorf("%w: its headers need more than %d MiB of memory", ErrTooLarge, maxMemory>>20)
+		return fmt.Errorf("%w: its headers need more than %s of memory", ErrTooLarge, sizes.Format(maxMemory))
 	}
 	return nil
 }
 
 func (im *importer) content(n int64) error {
 	if n > maxContent || im.written+n > maxContent {
-		return fmt.Errorf("%w: its files have more than %d GiB", ErrTooLarge, maxContent>>30)
+		return fmt.Errorf("%w: its files have more than %s", ErrTooLarge, sizes.Format(maxContent))
 	}
 	im.written += n
 	return nil

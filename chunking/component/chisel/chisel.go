@@ -19,6 +19,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -100,7 +101,7 @@ func read(ctx context.Context, r *pkgdb.Reader, name string) error {
 	n, bytes, lines := 0, 0, 0
 	for s.Scan() {
 		if bytes += len(s.Bytes()) + 1; bytes > maxManifest {
-			return fmt.Errorf("%w: %s has more than %d MiB", pkgdb.ErrTooLarge, name, maxManifest>>20)
+			return fmt.Errorf("%w: %s has more than %s", pkgdb.ErrTooLarge, name, sizes.Format(maxManifest))
 		}
 		if err := r.Work(lineWork); err != nil {
 			return fmt.Errorf("%s:%d: %w", name, n+1, err)

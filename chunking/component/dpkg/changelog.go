@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
@@ -77,7 +78,7 @@ func (c *changelogs) dates(ctx context.Context, pkg, name string) (dates, error)
 	list, ok := c.known[i]
 	if !ok {
 		if c.budget <= 0 {
-			return nil, fmt.Errorf("%w: its changelogs have more than %d MiB", pkgdb.ErrTooLarge, maxChangelogs>>20)
+			return nil, fmt.Errorf("%w: its changelogs have more than %s", pkgdb.ErrTooLarge, sizes.Format(maxChangelogs))
 		}
 		f, _, err := c.x.Open(ctx, c.x.Entry(i).Path())
 		if err != nil {

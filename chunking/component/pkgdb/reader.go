@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
@@ -187,7 +188,7 @@ func (r *Reader) File(name string) (rootfs.Entry, bool) {
 // Work counts n bytes that are read or made. The error wraps [ErrTooLarge] if there are too many.
 func (r *Reader) Work(n int64) error {
 	if r.work += n; r.work > maxWork || n > maxWork {
-		return fmt.Errorf("%w: reading it takes more than %d MiB", ErrTooLarge, maxWork>>20)
+		return fmt.Errorf("%w: reading it takes more than %s", ErrTooLarge, sizes.Format(maxWork))
 	}
 	return nil
 }
@@ -195,7 +196,7 @@ func (r *Reader) Work(n int64) error {
 // keep counts n bytes that stay in memory. The error wraps [ErrTooLarge] if there are too many.
 func (r *Reader) keep(n int64) error {
 	if r.memory += n; r.memory > maxMemory {
-		return fmt.Errorf("%w: its packages and paths take more than %d MiB of memory", ErrTooLarge, maxMemory>>20)
+		return fmt.Errorf("%w: its packages and paths take more than %s of memory", ErrTooLarge, sizes.Format(maxMemory))
 	}
 	return nil
 }
@@ -279,7 +280,7 @@ func (r *Reader) Lines(ctx context.Context, name string, f func(n int, line []by
 		}
 	}
 	if errors.Is(s.Err(), bufio.ErrTooLong) {
-		return false, Broken("%s:%d: the line has more than %d MiB", name, n+1, maxLine>>20)
+		return false, Broken("%s:%d: the line has more than %s", name, n+1, sizes.Format(maxLine))
 	}
 	return e.Size > 0 && last.b != '\n', s.Err()
 }

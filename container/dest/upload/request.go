@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/ostree-ext/ostree-ext-go/container/access"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // request is one request of an upload.
@@ -88,7 +89,7 @@ func (u *Uploader) do(ctx context.Context, r request, want ...int) (*answer, err
 			return nil, fmt.Errorf("%s: reading the answer: %w", describe(r.method, r.to), err)
 		}
 		if int64(len(a.body)) > r.keep {
-			return nil, fmt.Errorf("%s: the answer has more than %d bytes", describe(r.method, r.to), r.keep)
+			return nil, fmt.Errorf("%s: the answer has more than %s", describe(r.method, r.to), sizes.Format(r.keep))
 		}
 		return a, nil
 	}

@@ -289,8 +289,8 @@ func (v *visit) bundle(ctx context.Context, layer ocispec.Descriptor) (b *Bundle
 		return nil, reason, nil
 	}
 	if layer.Size < 0 || layer.Size > MaxSize {
-		return nil, fmt.Errorf("%w: a bundle of %d bytes, and not more than %d are read", ErrTooLarge, layer.Size,
-			MaxSize), nil
+		return nil, fmt.Errorf("%w: a bundle of %s, and not more than %s are read", ErrTooLarge, sizes.Format(layer.Size),
+			sizes.Format(MaxSize)), nil
 	}
 	if v.s.blobs[layer.Digest] {
 		return nil, nil, nil

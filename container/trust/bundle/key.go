@@ -19,6 +19,7 @@ import (
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/container/trust/pubkey"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // Key is a public key that signs images.
@@ -54,7 +55,7 @@ func LoadKeys(file string) (keys []Key, err error) {
 // outside of blocks is a comment. A block that cannot be read is an error, so that no key is left out that was meant.
 func ParseKeys(data []byte) ([]Key, error) {
 	if len(data) > maxKeyFile {
-		return nil, fmt.Errorf("%w: keys of more than %d bytes", ErrTooLarge, maxKeyFile)
+		return nil, fmt.Errorf("%w: keys of more than %s", ErrTooLarge, sizes.Format(maxKeyFile))
 	}
 	var keys []Key
 	blocks := bytes.Count(data, []byte("-----BEGIN"))

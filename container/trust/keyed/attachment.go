@@ -18,6 +18,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
 	"github.com/ostree-ext/ostree-ext-go/internal/printable"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // Limits on what is read of an attachment.
@@ -67,7 +68,7 @@ type signature struct {
 func ParseAttachment(manifest []byte, signed digest.Digest) (*Attachment, error) {
 	var m ocispec.Manifest
 	if len(manifest) > MaxManifestSize {
-		return nil, fmt.Errorf("%w: it has more than %d bytes", ErrAttachment, MaxManifestSize)
+		return nil, fmt.Errorf("%w: it has more than %s", ErrAttachment, sizes.Format(MaxManifestSize))
 	}
 	if err := oci.CheckManifest(manifest); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrAttachment, err)

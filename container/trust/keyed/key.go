@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/container/trust/pubkey"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // MaxKeySize limits the file of a key in bytes.
@@ -21,7 +22,7 @@ const MaxKeySize = 64 << 10
 // out the others.
 func parseKey(data []byte) (pubkey.Key, error) {
 	if len(data) > MaxKeySize {
-		return pubkey.Key{}, fmt.Errorf("the key has more than %d bytes", MaxKeySize)
+		return pubkey.Key{}, fmt.Errorf("the key has more than %s", sizes.Format(MaxKeySize))
 	}
 	block, rest := pem.Decode(data)
 	if block == nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // MaxPolicySize limits a policy in bytes.
@@ -55,7 +56,7 @@ func ParsePolicy(data []byte) (*Policy, error) {
 
 func parsePolicy(data []byte) (*Policy, error) {
 	if len(data) > MaxPolicySize {
-		return nil, fmt.Errorf("it has more than %d bytes", MaxPolicySize)
+		return nil, fmt.Errorf("it has more than %s", sizes.Format(MaxPolicySize))
 	}
 	if err := jsonkeys.Check(data, policyKeys); err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/verify"
 
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // maxTrustedRoot bounds the size of a trusted root in bytes. That of the public good instance has some 7 KiB.
@@ -47,7 +48,7 @@ func NewWith(trustedRoot []byte, o Options) (*Verifier, error) {
 
 func parseRoot(data []byte) (*root.TrustedRoot, error) {
 	if len(data) > maxTrustedRoot {
-		return nil, fmt.Errorf("it has more than %d bytes", maxTrustedRoot)
+		return nil, fmt.Errorf("it has more than %s", sizes.Format(maxTrustedRoot))
 	}
 	if err := jsonkeys.Check(data, nil); err != nil {
 		return nil, err

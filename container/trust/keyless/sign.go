@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // maxConfig bounds the size of a configuration for signing in bytes.
@@ -99,7 +100,7 @@ func selectServices(ctx context.Context, o SignOptions) (*sign.BundleOptions, er
 		return nil, errors.New(`there is none: "container trust update --signing-config=FILE" gets that of the mirror`)
 	}
 	if len(o.Config) > maxConfig {
-		return nil, fmt.Errorf("it has more than %d bytes", maxConfig)
+		return nil, fmt.Errorf("it has more than %s", sizes.Format(maxConfig))
 	}
 	if err := jsonkeys.Check(o.Config, nil); err != nil {
 		return nil, err

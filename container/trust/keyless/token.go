@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // audience is whom an identity token must be for, so that it is of use nowhere else.
@@ -84,7 +86,7 @@ func githubToken(ctx context.Context, address, bearer string, client *http.Clien
 // verify.
 func checkToken(token string) error {
 	if len(token) > maxToken {
-		return fmt.Errorf("the identity token has more than %d bytes", maxToken)
+		return fmt.Errorf("the identity token has more than %s", sizes.Format(maxToken))
 	}
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {

@@ -14,6 +14,8 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/tuf"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // DefaultMirror is the TUF repository of the public good instance.
@@ -171,7 +173,7 @@ func (f fetcher) DownloadFile(address string, limit int64, _ time.Duration) ([]b
 		return nil, fmt.Errorf("reading %s: %w", address, err)
 	}
 	if int64(len(data)) > limit {
-		return nil, &metadata.ErrDownloadLengthMismatch{Msg: fmt.Sprintf("%s has more than %d bytes", address, limit)}
+		return nil, &metadata.ErrDownloadLengthMismatch{Msg: fmt.Sprintf("%s has more than %s", address, sizes.Format(limit))}
 	}
 	return data, nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/verify"
 
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // MaxBundle bounds the size of a bundle in bytes. Those of cosign have some 10 KiB.
@@ -74,7 +75,7 @@ func (v *Verifier) Verify(data []byte, subject digest.Digest, allowed []Identity
 func parse(data []byte) (*bundle.Bundle, error) {
 	fail := func(err error) (*bundle.Bundle, error) { return nil, because(ErrBundle, err) }
 	if len(data) > MaxBundle {
-		return fail(fmt.Errorf("it has more than %d bytes", MaxBundle))
+		return fail(fmt.Errorf("it has more than %s", sizes.Format(MaxBundle)))
 	}
 	if err := jsonkeys.Check(data, nil); err != nil {
 		return fail(err)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 const (
@@ -123,8 +124,8 @@ func readAttachments(ctx context.Context, e *access.Endpoint, d digest.Digest) (
 				return nil, 0, err
 			}
 			if total += int64(len(a.Payload)); total > maxPayloads {
-				return nil, 0, fmt.Errorf("%w: those at %s:%s have more than %d bytes together", ErrTooMany, e,
-					attachmentTag(d), maxPayloads)
+				return nil, 0, fmt.Errorf("%w: those at %s:%s have more than %s together", ErrTooMany, e,
+					attachmentTag(d), sizes.Format(maxPayloads))
 			}
 			if a.problem == "" {
 				blobs[l.Digest] = a.Payload
@@ -161,7 +162,7 @@ func readPayload(ctx context.Context, r *access.Reader, l ocispec.Descriptor) (d
 		return nil, "the digest of its payload is not one with sha256", nil
 	}
 	if l.Size > maxPayload {
-		return nil, fmt.Sprintf("its payload has %d bytes, more than %d", l.Size, maxPayload), nil
+		return nil, fmt.Sprintf("its payload has %s, more than %s", sizes.Format(l.Size), sizes.Format(maxPayload)), nil
 	}
 	data, _, err = get(ctx, r, "blobs/"+l.Digest.String(), maxPayload)
 	status, answered := errors.AsType[*access.StatusError](err)
@@ -169,7 +170,7 @@ func readPayload(ctx context.Context, r *access.Reader, l ocispec.Descriptor) (d
 	case answered && status.Code == http.StatusNotFound:
 		return nil, "its payload is missing", nil
 	case errors.Is(err, errLarge):
-		return nil, fmt.Sprintf("its payload has more than %d bytes", maxPayload), nil
+		return nil, fmt.Sprintf("its payload has more than %s", sizes.Format(maxPayload)), nil
 	case err == nil && digest.FromBytes(data) != l.Digest:
 		return nil, "its payload does not have the digest that is recorded", nil
 	}

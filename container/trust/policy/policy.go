@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // maxFile is the size above which a file of configuration is refused, in bytes.
@@ -57,7 +58,7 @@ func readFile(path string) ([]byte, error) {
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(data) > maxFile {
-		err = fmt.Errorf("%s has more than %d bytes", path, maxFile)
+		err = fmt.Errorf("%s has more than %s", path, sizes.Format(maxFile))
 	}
 	return data, err
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // Registries is what containers-registries.d(5) says: where the signatures of images in registries are. Its scopes are
@@ -87,7 +88,7 @@ func ReadRegistries() (*Registries, error) {
 		}
 		data, err := io.ReadAll(io.LimitReader(item.Reader, maxFile+1))
 		if err == nil && len(data) > maxFile {
-			err = fmt.Errorf("%s has more than %d bytes", item.Name, maxFile)
+			err = fmt.Errorf("%s has more than %s", item.Name, sizes.Format(maxFile))
 		}
 		if err == nil {
 			err = r.add(item.Name, data)

@@ -25,6 +25,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 const (
@@ -138,7 +139,7 @@ func signatureFiles(dir string, doc oci.Document) ([][]byte, error) {
 		case errors.Join(err, f.Close()) != nil:
 			return nil, err
 		case len(blob) > maxSimple:
-			return nil, fmt.Errorf("%w: %s has more than %d bytes", ErrTooMany, f.Name(), maxSimple)
+			return nil, fmt.Errorf("%w: %s has more than %s", ErrTooMany, f.Name(), sizes.Format(maxSimple))
 		case n > maxFiles:
 			return nil, fmt.Errorf("%w: %s has more than %d", ErrTooMany, dir, maxFiles)
 		}
@@ -176,10 +177,10 @@ func openRegular(name string) (*os.File, error) {
 // a small signature may become when it is decompressed.
 func checkSimple(blob []byte) (signed []byte, problem string) {
 	if len(blob) > maxSimple {
-		return nil, fmt.Sprintf("it has %d bytes, more than %d", len(blob), maxSimple)
+		return nil, fmt.Sprintf("it has %s, more than %s", sizes.Format(int64(len(blob))), sizes.Format(maxSimple))
 	}
 	if budget := int64(maxSimple); !unfolds(blob, &budget, 0) {
-		return nil, fmt.Sprintf("it has more than %d bytes when it is decompressed", maxSimple)
+		return nil, fmt.Sprintf("it has more than %s when it is decompressed", sizes.Format(maxSimple))
 	}
 	md, err := openpgp.ReadMessage(bytes.NewReader(blob), openpgp.EntityList{}, nil, nil)
 	if err == nil {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // Limits on what is read.
@@ -203,7 +205,7 @@ func (l *layout) read(name string) (data []byte, exists bool, err error) {
 		return nil, false, err
 	}
 	if len(data) > maxFile {
-		return nil, false, fmt.Errorf("%s has more than %d bytes", l.show(name), maxFile)
+		return nil, false, fmt.Errorf("%s has more than %s", l.show(name), sizes.Format(maxFile))
 	}
 	return data, true, nil
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // maxKey is the size of a file with keys, in bytes, above which it is refused.
@@ -37,7 +39,7 @@ func (k *Key) check() error {
 		return fmt.Errorf("%w: %s: %w", ErrKey, k.Name, fmt.Errorf(format, args...))
 	}
 	if len(k.Data) > maxKey {
-		return fail("it has more than %d bytes", maxKey)
+		return fail("it has more than %s", sizes.Format(maxKey))
 	}
 	block, rest := pem.Decode(k.Data)
 	if block == nil || bytes.HasPrefix([]byte(block.Type), []byte("PGP ")) {

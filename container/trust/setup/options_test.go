@@ -114,7 +114,7 @@ func TestFilesWithoutAPublicKeyAreRefused(t *testing.T) {
 		{"text", "ssh-ed25519 AAAA", "neither a public key in PEM nor one of OpenPGP"},
 		{"nothing", "", "neither a public key in PEM nor one of OpenPGP"},
 		{"a cut keyring", string(key(t, "openpgp.gpg").Data[:40]), "neither a public key in PEM nor one of OpenPGP"},
-		{"much", strings.Repeat("x", 1<<20+1), "more than 1048576 bytes"},
+		{"much", strings.Repeat("x", 1<<20+1), "more than 1.0\u00a0MB"},
 	} {
 		_, err := makeOn(t, setup.Options{Keys: []setup.Key{{Name: "FILE", Data: []byte(c.data)}}})
 		if !errors.Is(err, setup.ErrKey) || !strings.Contains(err.Error(), c.says) ||

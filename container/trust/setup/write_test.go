@@ -174,7 +174,7 @@ func TestWhatIsNotAFileIsNotRead(t *testing.T) {
 		{"a link through nothing", "which does not exist", func(root string) error {
 			return os.Symlink("nothing/../../x", root+"/etc/pki")
 		}},
-		{"a large file", "has more than 4194304 bytes", func(root string) error {
+		{"a large file", "has more than 4.2\u00a0MB", func(root string) error {
 			return os.WriteFile(root+"/etc/containers/policy.json", make([]byte, 4<<20+1), 0o600)
 		}},
 		{"many files", "has more than 1000 files", func(root string) error {
