@@ -64,7 +64,9 @@ func shortLog(t *testing.T, out string, made *pulled, says ...string) {
 			t.Errorf("the log does not say %q:\n%s", s, out)
 		}
 	}
-	named := slices.DeleteFunc(strings.Split(out, "\n"), func(l string) bool { return !strings.Contains(l, "deb/package-") })
+	named := slices.DeleteFunc(strings.Split(out, "\n"), func(line string) bool {
+		return !strings.Contains(line, "deb/package-")
+	})
 	if len(named) > 3 {
 		t.Errorf("the log names %d layers, for example %q", len(named), named[0])
 	}

@@ -150,7 +150,7 @@ func TestABrokenListOfALanguagePackageIsAWarningWithTheLine(t *testing.T) {
 		"Composer: a string":       {json, tree.Text(`"x"`), json + ":1: ", false},
 		"Composer: null":           {json, tree.Text(`{"packages": null}`), json + ":1: ", false},
 		"Composer: empty":          {json, tree.File{}, json + ":1: ", false},
-		"Composer: large":          {json, tree.File{Size: 1 << 40}, json + " has more than 32 MiB", false},
+		"Composer: large":          {json, tree.File{Size: 1 << 40}, json + " has more than 33.6\u00a0MB", false},
 		"Composer: PHP cut": {
 			php, tree.Text(composerPHP[:strings.Index(composerPHP, "'acme/tool'")]), php + ":16: ", true,
 		},
@@ -160,13 +160,13 @@ func TestABrokenListOfALanguagePackageIsAWarningWithTheLine(t *testing.T) {
 		"R: odd name":         {desc, tree.Text("Package: a b\n"), desc + ":1: ", false},
 		"R: cut":              {desc, tree.Text(rGood[:20]), desc + ":2: ", true},
 		"R: rubbish":          {desc, tree.Text("rubbish\n" + rGood), desc + ":1: ", true},
-		"R: large":            {desc, tree.File{Size: 1 << 40}, desc + " has more than 4 MiB", false},
+		"R: large":            {desc, tree.File{Size: 1 << 40}, desc + " has more than 4.2\u00a0MB", false},
 		"Python: large": {"/usr/lib/python3/x.egg-info/installed-files.txt", tree.File{Size: 1 << 40},
-			"installed-files.txt has more than 32 MiB", false},
+			"installed-files.txt has more than 33.6\u00a0MB", false},
 		".NET: cut":         {deps, tree.Text("{\n" + depsGood[1:40]), deps + ":2: ", false},
 		".NET: empty":       {deps, tree.File{}, deps + ":1: ", false},
 		".NET: other types": {deps, tree.Text("{\n\"targets\": 5}"), deps + ":2: ", false},
-		".NET: large":       {deps, tree.File{Size: 1 << 40}, deps + " has more than 4 MiB", false},
+		".NET: large":       {deps, tree.File{Size: 1 << 40}, deps + " has more than 4.2\u00a0MB", false},
 	} {
 		files := rest.And(tree.Files{test.list: test.file})
 		set, owners := detect(t, files, component.Options{})

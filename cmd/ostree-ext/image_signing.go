@@ -114,9 +114,6 @@ func (f *imageSignFlags) check() error {
 		return usagef("--%s needs --%s or --%s", signFormatFlag, signKeyFlag, signTokenFlag)
 	case !slices.Contains(signer.Formats(), f.formats()):
 		return usagef("invalid value '%s' for '--%s': give attachment, bundle or both", f.format, signFormatFlag)
-	case f.token != "" && f.formats() != signer.Bundle:
-		return usagef("--%s=%s: attachments are signed with a key, and an identity signs bundles", signFormatFlag,
-			f.format)
 	}
 	return nil
 }

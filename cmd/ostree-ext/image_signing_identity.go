@@ -24,7 +24,7 @@ const (
 // ambient is the value of the option that asks for the token of the job in which the program runs.
 const ambient = "auto"
 
-// identity makes bundles that an identity signs.
+// identity makes signatures of an identity.
 type identity struct {
 	// token returns the identity token. It is asked for when it is needed, since it is good for minutes only.
 	token  func(context.Context) (string, error)
@@ -37,11 +37,25 @@ type identity struct {
 
 // Bundle implements [signer.Maker].
 func (i *identity) Bundle(ctx context.Context, subject digest.Digest) ([]byte, error) {
-	i.once.Do(func() { i.known, i.err = i.token(ctx) })
-	if i.err != nil {
-		return nil, i.err
+	o, err := i.options(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return keyless.Sign(ctx, subject, keyless.SignOptions{Token: i.known, Config: i.config})
+	return keyless.Sign(ctx, subject, o)
+}
+
+// Attachment implements [signer.Maker].
+func (i *identity) Attachment(ctx context.Context, payload []byte) ([]byte, map[string]string, error) {
+	o, err := i.options(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return keyless.SignPayload(ctx, payload, o)
+}
+
+func (i *identity) options(ctx context.Context) (keyless.SignOptions, error) {
+	i.once.Do(func() { i.known, i.err = i.token(ctx) })
+	return keyless.SignOptions{Token: i.known, Config: i.config}, i.err
 }
 
 // identity returns what signs with the identity that the flags name.

@@ -70,10 +70,11 @@ func authorities(t *testing.T) func(*testscript.TestScript, bool, []string) {
 		s := authority.Serve(t)
 		s.IdentityToken("https://github.com/o/os/.github/workflows/build.yml@refs/heads/main", "https://actions.example")
 		for name, data := range map[string][]byte{
-			"signing.json":     authority.SigningConfig(s.URL),
-			"authorities.json": authority.Root().JSON(),
-			"authorities.crt":  pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}),
-			"token":            []byte(s.IdentityToken("me@example.com", "https://accounts.example") + "\n"),
+			"signing.json":        authority.SigningConfig(s.URL),
+			"signing-rekor2.json": authority.SigningConfigRekor2(s.URL, true),
+			"authorities.json":    authority.Root().JSON(),
+			"authorities.crt":     pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}),
+			"token":               []byte(s.IdentityToken("me@example.com", "https://accounts.example") + "\n"),
 		} {
 			ts.Check(os.WriteFile(ts.MkAbs(name), data, 0o600))
 		}

@@ -77,7 +77,8 @@ func (n Notice) String() string {
 	if n.Wait > 0 {
 		then = fmt.Sprintf("waiting %v", n.Wait.Round(time.Second/10))
 	}
-	return fmt.Sprintf("blob %s, after %s of %s: %v: %s", short(n.Digest), sizes.Format(n.Offset), sizes.Format(n.Size), n.Err, then)
+	return fmt.Sprintf("blob %s, after %s of %s: %v: %s",
+		short(n.Digest), sizes.Format(n.Offset), sizes.Format(n.Size), n.Err, then)
 }
 
 // short returns the beginning of a digest, which is enough to recognise a layer.

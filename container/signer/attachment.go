@@ -2,11 +2,11 @@ package signer
 
 import (
 	"context"
-	"crypto"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -60,13 +60,14 @@ func (s *session) attach(ctx context.Context, d document) (*pending, error) {
 		if err != nil {
 			return nil, err
 		}
-		signature, err := signMessage(s.opts.Key, data)
+		signature, annotations, err := s.signPayload(ctx, data)
 		if err != nil {
 			return nil, err
 		}
+		all := map[string]string{signatureAnnotation: base64.StdEncoding.EncodeToString(signature)}
+		maps.Copy(all, annotations)
 		layers = append(layers, attached{data, ocispec.Descriptor{
-			MediaType: payloadMediaType, Digest: digest.FromBytes(data), Size: int64(len(data)),
-			Annotations: map[string]string{signatureAnnotation: base64.StdEncoding.EncodeToString(signature)},
+			MediaType: payloadMediaType, Digest: digest.FromBytes(data), Size: int64(len(data)), Annotations: all,
 		}})
 	}
 	p := &pending{Signed: Signed{Digest: d.Digest, Index: d.index(), Format: Attachment, Tag: attachmentTag(d.Digest)}}
@@ -77,6 +78,15 @@ func (s *session) attach(ctx context.Context, d document) (*pending, error) {
 		},
 	}
 	return p, nil
+}
+
+// signPayload signs the payload of an attachment.
+func (s *session) signPayload(ctx context.Context, data []byte) ([]byte, map[string]string, error) {
+	if s.opts.Maker != nil {
+		return s.opts.Maker.Attachment(ctx, data)
+	}
+	signature, err := signMessage(s.opts.Key, data)
+	return signature, nil, err
 }
 
 // attached is a layer of an attachment.
@@ -93,7 +103,7 @@ func (s *session) addLayers(ctx context.Context, old []byte, mediaType string, l
 	}
 	n := len(have)
 	for _, l := range layers {
-		if hasSignature(have, l, s.opts.Key.Public()) {
+		if s.hasSignature(have, l) {
 			continue
 		}
 		if err := s.to.Blob(ctx, static.NewLayer(l.payload, types.MediaType(payloadMediaType))); err != nil {
@@ -120,15 +130,22 @@ type attachedLayer struct {
 	raw        json.RawMessage
 }
 
-// hasSignature reports whether a payload is among layers with a good signature by the same key.
-func hasSignature(layers []attachedLayer, l attached, public crypto.PublicKey) bool {
+// hasSignature reports whether a payload is among layers with a good signature by the same key. Without a key, it has
+// to be the same signature.
+func (s *session) hasSignature(layers []attachedLayer, l attached) bool {
 	for _, have := range layers {
 		d := have.descriptor
 		if d.MediaType != payloadMediaType || d.Digest != l.descriptor.Digest {
 			continue
 		}
+		if s.opts.Maker != nil {
+			if d.Annotations[signatureAnnotation] == l.descriptor.Annotations[signatureAnnotation] {
+				return true
+			}
+			continue
+		}
 		signature, err := base64.StdEncoding.DecodeString(d.Annotations[signatureAnnotation])
-		if err == nil && verifyMessage(public, l.payload, signature) {
+		if err == nil && verifyMessage(s.opts.Key.Public(), l.payload, signature) {
 			return true
 		}
 	}

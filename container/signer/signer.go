@@ -40,10 +40,12 @@ var (
 	ErrContended = errors.New("what was written is replaced again and again by other programs")
 )
 
-// A Maker makes bundles.
+// A Maker signs with something else than a key that is at hand, such as an identity.
 type Maker interface {
 	// Bundle returns a Sigstore bundle with a signature of the digest of an image or an index.
 	Bundle(ctx context.Context, subject digest.Digest) ([]byte, error)
+	// Attachment returns a signature of the payload of an attachment, and the annotations that prove who signed it.
+	Attachment(ctx context.Context, payload []byte) (signature []byte, annotations map[string]string, err error)
 }
 
 // Options are the options of [Sign].
@@ -52,9 +54,9 @@ type Options struct {
 	Registry access.Options
 	// Format says what is written.
 	Format Format
-	// Key signs attachments, and bundles if Maker is nil.
+	// Key signs if Maker is nil.
 	Key crypto.Signer
-	// Maker makes the bundles, if it is set.
+	// Maker signs, if it is set. Each of its signatures is a new one.
 	Maker Maker
 	// Names are more names of the image in the same repository, with their tags. An attachment has a signature for each.
 	Names []string
@@ -121,8 +123,6 @@ func (o *Options) check(ref imgref.ImageReference) error {
 		return fmt.Errorf("%w: %s: push it first", ErrNotRegistry, ref)
 	case !slices.Contains(Formats(), o.Format):
 		return fmt.Errorf("%w: there is no format %q", ErrOptions, o.Format)
-	case o.Key == nil && o.Format != Bundle:
-		return fmt.Errorf("%w: attachments are signed with a key", ErrOptions)
 	case o.Key == nil && o.Maker == nil:
 		return fmt.Errorf("%w: there is no key", ErrOptions)
 	}

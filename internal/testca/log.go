@@ -155,6 +155,17 @@ func body1(envelope, payload, sig, certPEM []byte) []byte {
 	}})
 }
 
+// body1OfHash is what Rekor 1 stores of a signature of a SHA-256, in hexadecimal: an entry of kind hashedrekord, version
+// 0.0.1.
+func body1OfHash(sum string, sig, certPEM []byte) []byte {
+	return encode(map[string]any{"apiVersion": "0.0.1", "kind": "hashedrekord", "spec": map[string]any{
+		"data": map[string]any{"hash": map[string]any{"algorithm": "sha256", "value": sum}},
+		"signature": map[string]any{
+			"content": sig, "publicKey": map[string]any{"content": certPEM},
+		},
+	}})
+}
+
 // body2 is what Rekor 2 stores of any signature: an entry of kind hashedrekord, version 0.0.2. The digest is of what
 // was signed, which for an envelope is its encoding before signing.
 func body2(digest, sig, cert []byte) []byte {

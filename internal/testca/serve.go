@@ -190,10 +190,29 @@ func (s *Server) logged1(req *http.Request) (any, int, error) {
 				Envelope  string
 				Verifiers [][]byte
 			}
+			Data struct {
+				Hash struct{ Algorithm, Value string }
+			}
+			Signature struct {
+				Content   []byte
+				PublicKey struct{ Content []byte }
+			}
 		}
 	}
 	if err := json.NewDecoder(req.Body).Decode(&ask); err != nil {
 		return nil, 0, err
+	}
+	if ask.Kind == "hashedrekord" {
+		sum, signature := ask.Spec.Data.Hash, ask.Spec.Signature
+		if ask.APIVersion != "0.0.1" || sum.Algorithm != "sha256" {
+			return nil, 0, fmt.Errorf("an entry of kind %s %s with %s", ask.Kind, ask.APIVersion, sum.Algorithm)
+		}
+		entry, err := s.a.logs[0].add(ask.Kind, ask.APIVersion,
+			body1OfHash(sum.Value, signature.Content, signature.PublicKey.Content), time.Now())
+		if err != nil {
+			return nil, 0, err
+		}
+		return answer1(entry), http.StatusCreated, nil
 	}
 	var e Envelope
 	if err := json.Unmarshal([]byte(ask.Spec.ProposedContent.Envelope), &e); err != nil {
@@ -211,6 +230,11 @@ func (s *Server) logged1(req *http.Request) (any, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	return answer1(entry), http.StatusCreated, nil
+}
+
+// answer1 is how Rekor 1 answers with an entry.
+func answer1(entry *TLogEntry) any {
 	var hashes []string
 	for _, h := range entry.InclusionProof.Hashes {
 		hashes = append(hashes, hex.EncodeToString(h))
@@ -227,7 +251,7 @@ func (s *Server) logged1(req *http.Request) (any, int, error) {
 				"rootHash": hex.EncodeToString(entry.InclusionProof.RootHash),
 			},
 		},
-	}}, http.StatusCreated, nil
+	}}
 }
 
 // logged2 answers as Rekor 2 does: https://github.com/sigstore/rekor-tiles/blob/main/CLIENTS.md.

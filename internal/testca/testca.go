@@ -14,6 +14,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/json"
+	"encoding/pem"
 	"math/big"
 	"sync/atomic"
 	"testing"
@@ -198,4 +199,16 @@ func encode(v any) []byte {
 		panic(err)
 	}
 	return data
+}
+
+// RootPEM returns the certificate of the authority at the top, as the caPath of a policy.json wants it.
+func (a *Authority) RootPEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.root.Raw})
+}
+
+// LogKeyPEM returns the key of Rekor 1, as the rekorPublicKeyPath of a policy.json wants it.
+func (a *Authority) LogKeyPEM() []byte {
+	a.t.Helper()
+	der := must(x509.MarshalPKIXPublicKey(a.logs[0].key.Public()))(a.t)
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 }

@@ -107,7 +107,7 @@ func TestFilesThatAreNotOneGoodKey(t *testing.T) {
 		"PEM block \"PUBLIC KEY\": ": block("PUBLIC KEY", []byte("x")),
 		"has 1024 bits":              public(t, short),
 		"curve other than":           public(t, newKey(t, elliptic.P224())),
-		"has more than 65536":        append(append([]byte(nil), good...), strings.Repeat(" ", keyed.MaxKeySize)...),
+		"has more than 65.5\u00a0kB": append(append([]byte(nil), good...), strings.Repeat(" ", keyed.MaxKeySize)...),
 		"there is no file k":         nil,
 		"no public key in PEM ":      {},
 	} {
@@ -232,12 +232,12 @@ func TestManifestsThatAreNoAttachment(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, data := range map[string][]byte{
-		"not JSON":             []byte("x"),
-		"index":                index,
-		"more than 128":        many.manifest(t),
-		"more than 4194304":    []byte(strings.Repeat(" ", keyed.MaxManifestSize+1)),
-		"ambiguous":            []byte(`{"layers":[],"Layers":[]}`),
-		`its media type is ""`: []byte(`{"layers":[]}`),
+		"not JSON":              []byte("x"),
+		"index":                 index,
+		"more than 128":         many.manifest(t),
+		"more than 4.2\u00a0MB": []byte(strings.Repeat(" ", keyed.MaxManifestSize+1)),
+		"ambiguous":             []byte(`{"layers":[],"Layers":[]}`),
+		`its media type is ""`:  []byte(`{"layers":[]}`),
 	} {
 		if _, err := keyed.ParseAttachment(data, image); !errors.Is(err, keyed.ErrAttachment) ||
 			!strings.Contains(err.Error(), what) {

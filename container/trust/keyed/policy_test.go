@@ -152,7 +152,7 @@ func TestPoliciesWithMistakesAreRefusedAsAWhole(t *testing.T) {
 		{identity(`{"type":"exactReference","dockerReference":"quay.io/a"}`), "neither a tag nor a digest"},
 		{identity(`{"type":"exactRepository","dockerRepository":"UPPER"}`), "must be lowercase"},
 		{identity(`{"type":"remapIdentity","prefix":"a"}`), "signedPrefix is missing"},
-		{strings.Repeat(" ", keyed.MaxPolicySize+1), "more than 1048576"},
+		{strings.Repeat(" ", keyed.MaxPolicySize+1), "more than 1.0\u00a0MB"},
 	} {
 		if _, err := keyed.ParsePolicy([]byte(tt.policy)); !errors.Is(err, keyed.ErrInvalid) ||
 			!strings.Contains(err.Error(), tt.want) {

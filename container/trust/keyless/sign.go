@@ -94,8 +94,8 @@ func (v *Verifier) verifyOwn(data []byte, subject digest.Digest) error {
 	return err
 }
 
-// selectServices chooses from the configuration whom to ask.
-func selectServices(ctx context.Context, o SignOptions) (*sign.BundleOptions, error) {
+// newServices reads the configuration.
+func newServices(ctx context.Context, o SignOptions) (*services, error) {
 	if len(o.Config) == 0 {
 		return nil, errors.New(`there is none: "container trust update --signing-config=FILE" gets that of the mirror`)
 	}
@@ -109,7 +109,15 @@ func selectServices(ctx context.Context, o SignOptions) (*sign.BundleOptions, er
 	if err != nil {
 		return nil, err
 	}
-	s := services{SigningConfig: config, client: newClient(ctx, o.TLS), tls: o.TLS}
+	return &services{SigningConfig: config, client: newClient(ctx, o.TLS), tls: o.TLS}, nil
+}
+
+// selectServices chooses from the configuration whom to ask.
+func selectServices(ctx context.Context, o SignOptions) (*sign.BundleOptions, error) {
+	s, err := newServices(ctx, o)
+	if err != nil {
+		return nil, err
+	}
 	chosen := &sign.BundleOptions{
 		Context: ctx, CertificateProviderOptions: &sign.CertificateProviderOptions{IDToken: o.Token},
 	}
@@ -123,6 +131,31 @@ func selectServices(ctx context.Context, o SignOptions) (*sign.BundleOptions, er
 		return nil, fmt.Errorf("the transparency logs: %w", err)
 	}
 	return chosen, nil
+}
+
+// selectForAttachments is like selectServices for a signature that is attached to an image. The time is that of a log
+// of version 1; there is no place for timestamps.
+func selectForAttachments(ctx context.Context, o SignOptions) (*sign.BundleOptions, *chained, error) {
+	s, err := newServices(ctx, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	one, err := root.SelectService(s.RekorLogURLs(), []uint32{1}, time.Now())
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrNoPromise, err)
+	}
+	log := sign.NewRekor(&sign.RekorOptions{BaseURL: one.URL, Version: 1, Client: rekor1{s.client, one.URL}})
+	chain := &chained{next: s.client.Transport}
+	authority := *s
+	authority.client = &http.Client{Transport: chain}
+	chosen := &sign.BundleOptions{
+		Context: ctx, CertificateProviderOptions: &sign.CertificateProviderOptions{IDToken: o.Token},
+		TransparencyLogs: []sign.Transparency{log},
+	}
+	if chosen.CertificateProvider, err = authority.authority(); err != nil {
+		return nil, nil, fmt.Errorf("the certificate authority: %w", err)
+	}
+	return chosen, chain, checkServices(one)
 }
 
 // services are those of a configuration.

@@ -65,6 +65,18 @@ func TestWhatIsSignedIsAccepted(t *testing.T) {
 	}
 }
 
+func TestAttachmentsNeedALogThatPromises(t *testing.T) {
+	t.Parallel()
+	a := testca.New(t)
+	s := a.Serve(t)
+	_, _, err := keyless.SignPayload(t.Context(), []byte("{}"), keyless.SignOptions{
+		Token: s.IdentityToken(byMail.Identity, byMail.Issuer), Config: a.SigningConfigRekor2(s.URL, true), TLS: trusting(s),
+	})
+	if !errors.Is(err, keyless.ErrNoPromise) || !strings.Contains(err.Error(), "--sign-format=bundle") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestTheStatementIsThatOfCosign(t *testing.T) {
 	t.Parallel()
 	const blob = "069d9dec6c08d61d6be5459d06a2c12169b0cf8ce660cf91bfd346e9b5abb239" // a bundle by cosign 3.1.3

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -19,8 +20,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ostree-ext/ostree-ext-go/container/trust/keyless"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/internal/testca"
 )
 
 // authority issues certificates, as Fulcio does.
@@ -312,5 +315,61 @@ func TestIntermediateAuthorities(t *testing.T) {
 		if s, err := evaluate(t, docker(name), rule(t, q), doc); (err == nil) != accept {
 			t.Errorf("intermediates %q: got %+v, %v", path, s, err)
 		}
+	}
+}
+
+// TestWhatAnIdentitySignsIsAccepted signs as the command line does, with an authority and a log on loopback.
+func TestWhatAnIdentitySignsIsAccepted(t *testing.T) {
+	r := registry(t)
+	ca, other := testca.New(t), testca.New(t)
+	doc := publish(t, r, repository, "1", "")
+	signed := payload(t, name, doc.Digest)
+	const email, issuer = "me@example.com", "https://accounts.example"
+	signAt := func(a *testca.Authority) layer {
+		s := a.Serve(t)
+		pool := x509.NewCertPool()
+		pool.AddCert(s.Certificate())
+		signature, annotations, err := keyless.SignPayload(t.Context(), signed, keyless.SignOptions{
+			Token: s.IdentityToken(email, issuer), Config: a.SigningConfig(s.URL), TLS: &tls.Config{RootCAs: pool},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := layer{payload: signed, annotations: annotations}
+		return l.with(signatureAnnotation, base64.StdEncoding.EncodeToString(signature))
+	}
+	requirement := func(root, log *testca.Authority, email string) object {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "ca.pem"), string(root.RootPEM()))
+		write(t, filepath.Join(dir, "log.pub"), string(log.LogKeyPEM()))
+		return object{"type": policy.SigstoreSigned, "rekorPublicKeyPath": filepath.Join(dir, "log.pub"),
+			"signedIdentity": anyTag, "fulcio": object{"caPath": filepath.Join(dir, "ca.pem"), "oidcIssuer": issuer,
+				"subjectEmail": email}}
+	}
+	made := signAt(ca)
+	for _, c := range []struct {
+		name   string
+		layer  layer
+		req    object
+		accept bool
+	}{
+		{"as it was made", made, requirement(ca, ca, email), true},
+		{"for another address", made, requirement(ca, ca, "other@example.com"), false},
+		{"of another authority", made, requirement(other, ca, email), false},
+		{"of another log", made, requirement(ca, other, email), false},
+		{"without the chain", made.with(chainAnnotation, ""), requirement(ca, ca, email), false},
+		{"with the log's entry of another signature", made.with(logAnnotation, signAt(ca).annotations[logAnnotation]),
+			requirement(ca, ca, email), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			attach(t, r, repository, doc.Digest, c.layer)
+			s, err := evaluate(t, docker(name+":1"), rule(t, c.req), doc)
+			if (err == nil) != c.accept {
+				t.Fatalf("accept has to be %v: %v", c.accept, err)
+			}
+			if err == nil && (s.Signer != email || s.Issuer != issuer || s.Kind != oci.SignedAttachment) {
+				t.Errorf("the signature is %+v", s)
+			}
+		})
 	}
 }
