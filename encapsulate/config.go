@@ -196,6 +196,14 @@ func (i *Image) publicLabels(last digest.Digest) map[string]string {
 	return labels
 }
 
+// ownFields are the fields of an image's configuration that this package sets.
+var ownFields = []string{
+	"architecture", "author", "config", "created", "history", "os", "os.features", "os.version", "rootfs", "variant",
+}
+
+// IsOwnField reports whether this package sets a field of an image's configuration.
+func IsOwnField(name string) bool { return slices.Contains(ownFields, name) }
+
 // makeConfig encodes the configuration of the image, given the diff-ids of its layers.
 func (i *Image) makeConfig(diffIDs []digest.Digest) ([]byte, error) {
 	labels := i.publicLabels(diffIDs[len(diffIDs)-1])
@@ -230,6 +238,11 @@ func (i *Image) makeConfig(diffIDs []digest.Digest) ([]byte, error) {
 	}
 	if i.author != "" {
 		doc["author"] = i.author
+	}
+	for name, value := range i.fields {
+		if !IsOwnField(name) {
+			doc[name] = value
+		}
 	}
 	config, err := canonjson.Marshal(doc)
 	if err != nil {

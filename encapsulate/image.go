@@ -2,6 +2,7 @@ package encapsulate
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"sync"
@@ -26,6 +27,7 @@ type Image struct {
 	platform    ocispec.Platform
 	created     string
 	author      string
+	fields      map[string]json.RawMessage
 	labels      map[string]string // without the label for the diff-id
 	annotations map[string]string
 	container   map[string]any
@@ -102,8 +104,8 @@ func newImage(opts *Options, layers int) (*Image, error) {
 		return nil, err
 	}
 	return &Image{
-		platform: platform(opts), author: opts.Author, annotations: opts.Annotations, hidden: opts.ConfigLabels,
-		compressor: compress,
+		platform: platform(opts), author: opts.Author, fields: opts.Fields, annotations: opts.Annotations,
+		hidden: opts.ConfigLabels, compressor: compress,
 	}, nil
 }
 

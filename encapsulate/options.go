@@ -2,6 +2,7 @@ package encapsulate
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -31,6 +32,8 @@ type Options struct {
 	Annotations map[string]string
 	// Author is the image's author. If it is empty, the image names none.
 	Author string
+	// Fields are further fields of the image's configuration. Those that this package sets are ignored.
+	Fields map[string]json.RawMessage
 	// Created is the image's time. If it is nil, the commit's time is used.
 	Created *time.Time
 	// Platform is the image's platform. If it is nil, this machine's platform is used.

@@ -200,11 +200,15 @@ func (a *app) buildTo(cmd *cobra.Command, ref imgref.ImageReference, f *buildFla
 	if closeBase != nil {
 		defer func() { err = errors.Join(err, closeBase()) }()
 	}
-	if err := in.inherit(&opts.Image); err != nil {
+	dropped, err := in.inherit(&opts.Image)
+	if err != nil {
 		return err
 	}
 	if f.keepVersion {
 		in.keepVersion(&opts.Image)
+	}
+	if len(dropped) > 0 {
+		a.warn(fmt.Sprintf("not kept of the configuration of %s: %s", in.image.Name, strings.Join(dropped, ", ")))
 	}
 	a.warnForeign(in)
 	if opts.Prior, err = a.openPrior(ctx, o, cmp.Or(f.previous, &ref), f.fetch); err != nil {
@@ -303,22 +307,35 @@ func (a *app) reportDropped(list []rootfs.Dropped, result *built) {
 	}
 }
 
-// inherit takes over the configuration of the image that the tree comes from, and sets the time of the new one.
-func (in *opened) inherit(opts *encapsulate.Options) (err error) {
+// inherit takes over the configuration of the image that the tree comes from, and sets the time of the new one. It
+// returns the names of the fields that are not taken over.
+func (in *opened) inherit(opts *encapsulate.Options) (dropped []string, err error) {
 	if in.image == nil {
 		in.Created, err = sourceDateEpoch(in.modTime.UTC().Truncate(time.Second))
-		return err
+		return nil, err
 	}
 	old := &in.image.Config
 	if opts.Platform == nil {
 		p, err := platforms.Parse(strings.TrimSuffix(old.OS+"/"+old.Architecture+"/"+old.Variant, "/"))
 		if err != nil {
-			return fmt.Errorf("platform of %s: %w", in.image.Name, err)
+			return nil, fmt.Errorf("platform of %s: %w", in.image.Name, err)
 		}
 		p.OSVersion, p.OSFeatures = old.OSVersion, old.OSFeatures
 		opts.Platform = &p
+	} else {
+		if old.OSVersion != "" {
+			dropped = append(dropped, "os.version")
+		}
+		if len(old.OSFeatures) > 0 {
+			dropped = append(dropped, "os.features")
+		}
 	}
 	opts.Author = old.Author
+	var others []string
+	if opts.Fields, others, err = plan.InheritedFields(in.image.RawConfig); err != nil {
+		return nil, fmt.Errorf("configuration of %s: %w", in.image.Name, err)
+	}
+	dropped = append(dropped, others...)
 	opts.Annotations = plan.InheritedAnnotations(in.image.Manifest.Annotations, opts.Annotations)
 	if opts.Config == nil {
 		var kept []string
@@ -328,11 +345,11 @@ func (in *opened) inherit(opts *encapsulate.Options) (err error) {
 			}
 		}
 		if opts.Config, err = plan.WithoutStaleLabels(old.Container, kept); err != nil {
-			return fmt.Errorf("configuration of %s: %w", in.image.Name, err)
+			return nil, fmt.Errorf("configuration of %s: %w", in.image.Name, err)
 		}
 	}
 	in.Created, err = sourceDateEpoch(old.Created.UTC())
-	return err
+	return dropped, err
 }
 
 // keepVersion keeps the version that the configuration of the other image says, unless options give one. The commit's

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/internal/canonjson"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
@@ -180,6 +182,39 @@ func InheritedAnnotations(old, asked map[string]string) map[string]string {
 	}
 	maps.Copy(out, asked)
 	return out
+}
+
+// layerFields are fields of configurations that older builders wrote about the layers, or about the container that became
+// the last one.
+var layerFields = []string{
+	"id", "parent", "parent_id", "layer_id", "throwaway", "checksum", "Size", "container", "container_config",
+}
+
+// layerFieldPrefix begins the fields that BuildKit adds about layers: its cache and its build information.
+const layerFieldPrefix = "moby.buildkit."
+
+// InheritedFields returns the fields of an image's configuration that stay right for another image with the same
+// content, besides those that [encapsulate.Options] have. The names of other fields are dropped.
+func InheritedFields(config []byte) (fields map[string]json.RawMessage, dropped []string, err error) {
+	if err := json.Unmarshal(config, &fields); err != nil {
+		return nil, nil, err
+	}
+	for name, value := range fields {
+		switch {
+		case encapsulate.IsOwnField(name) || string(value) == "null":
+			delete(fields, name)
+		case slices.Contains(layerFields, name) || strings.HasPrefix(name, layerFieldPrefix) || !isCanonical(value):
+			dropped = append(dropped, name)
+			delete(fields, name)
+		}
+	}
+	slices.Sort(dropped)
+	return fields, dropped, nil
+}
+
+func isCanonical(value json.RawMessage) bool {
+	_, err := canonjson.Canonicalize(value)
+	return err == nil
 }
 
 // PolicyOf returns a function that computes SELinux labels from the policy in a tree. It returns nil if the tree has

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
@@ -152,5 +153,43 @@ func TestAListOfPackagesIsStaleInAnotherImage(t *testing.T) {
 	config, err := plan.WithoutStaleLabels(json.RawMessage(staleConfig), nil)
 	if err != nil || string(config) != `{"Labels":{"kept":"yes"}}` {
 		t.Errorf("the configuration is %s, %v", config, err)
+	}
+}
+
+func TestFieldsOfAConfigurationThatAreNotAboutLayersStay(t *testing.T) {
+	t.Parallel()
+	const old = `{"architecture":"s390x","os":"plan9","author":"a","created":"2000-01-01T00:00:00Z","config":{},` +
+		`"rootfs":{"type":"layers","diff_ids":[]},"history":[],` +
+		`"docker_version":"20.10.7","comment":"c","org.example":{"b":[1,true],"a":null},"empty":null,` +
+		`"id":"1","parent":"2","container":"3","container_config":{"Cmd":["x"]},"moby.buildkit.cache.v0":"e30=","share":0.5}`
+	fields, dropped, err := plan.InheritedFields([]byte(old))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A number that has no exact form cannot be written, so it is named too.
+	want := []string{"container", "container_config", "id", "moby.buildkit.cache.v0", "parent", "share"}
+	if diff := cmp.Diff(want, dropped); diff != "" {
+		t.Errorf("not kept (-want +got):\n%s", diff)
+	}
+	for _, plain := range []bool{true, false} {
+		opts := plan.Options{MaxLayers: 20}
+		opts.Image.Fields = fields
+		opts.Image.Fields["os"] = json.RawMessage(`"never"`)
+		p, err := planOf(t, system(t), plain, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got map[string]json.RawMessage
+		if err := json.Unmarshal(finish(t, p).config, &got); err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]string{
+			"docker_version": `"20.10.7"`, "comment": `"c"`, "org.example": `{"a":null,"b":[1,true]}`, "os": `"linux"`,
+			"id": "", "empty": "",
+		} {
+			if string(got[name]) != want {
+				t.Errorf("plain %v: %s is %s, want %s", plain, name, got[name], want)
+			}
+		}
 	}
 }
