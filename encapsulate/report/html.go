@@ -7,7 +7,9 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 
+	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
@@ -23,7 +25,8 @@ const (
 )
 
 // WriteHTML writes a self-contained page with a treemap. Each layer is an area, divided among its components and
-// coloured by the probability of a change. The page needs no network and no scripts.
+// coloured by the probability of a change. The page needs no network and no scripts. Characters that cannot be seen are
+// escaped.
 func (r *Layers) WriteHTML(w io.Writer, title string) error {
 	page, err := template.New("page").Funcs(template.FuncMap{
 		"size": formatSize, "percent": percent,
@@ -37,13 +40,19 @@ func (r *Layers) WriteHTML(w io.Writer, title string) error {
 	for _, l := range r.Layers {
 		total += l.Bytes
 	}
-	return page.Execute(w, struct {
+	var b strings.Builder
+	err = page.Execute(&b, struct {
 		Title         string
 		Width, Height float64
 		Total         uint64
 		Report        *Layers
 		Boxes         []box
 	}{title, pageWidth, pageHeight, total, r, r.boxes()})
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, printable.Text(b.String()))
+	return err
 }
 
 // box is one rectangle of the treemap.
@@ -98,7 +107,7 @@ func labelFor(area rect, text string) string {
 		return ""
 	}
 	if n := int(area.w / 6.5); len(text) > n {
-		text = text[:max(n-1, 1)] + "…"
+		text = strings.ToValidUTF8(text[:max(n-1, 1)], "") + "…"
 	}
 	return text
 }

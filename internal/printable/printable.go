@@ -4,10 +4,12 @@
 package printable
 
 import (
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -16,6 +18,26 @@ func Line(s string) string { return escape(s, "") }
 
 // Text is like [Line], and leaves newlines and tabs.
 func Text(s string) string { return escape(s, "\n\t") }
+
+// JSON returns a JSON text with the same meaning, in which such characters are escapes of JSON. Newlines, which can only
+// be between values there, stay.
+func JSON(s string) string {
+	special := func(r rune) bool { return !isPrinted(r) && r != '\n' }
+	if !strings.ContainsFunc(s, special) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if !special(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
+	}
+	return b.String()
+}
 
 func escape(s, kept string) string {
 	special := func(r rune) bool { return !isPrinted(r) && !strings.ContainsRune(kept, r) }

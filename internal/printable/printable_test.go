@@ -1,6 +1,8 @@
 package printable_test
 
 import (
+	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -25,6 +27,25 @@ func TestWhatIsNotPrintedIsEscaped(t *testing.T) {
 		}
 		if got := printable.Text(c.in); got != c.text {
 			t.Errorf("Text(%q) is %q, want %q", c.in, got, c.text)
+		}
+	}
+}
+
+func TestJSONKeepsItsMeaning(t *testing.T) {
+	t.Parallel()
+	want := map[string]any{"a\u009b\u202e": []any{"\x1b\x7f\U000e0041 ü \ufffd", 1.0}}
+	for _, indent := range []string{"", "  "} {
+		data, err := json.MarshalIndent(want, "", indent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := printable.JSON(string(data))
+		if safe := printable.Text(text); safe != text {
+			t.Errorf("%q is not safe to show", text)
+		}
+		var got map[string]any
+		if err := json.Unmarshal([]byte(text), &got); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s means %q, %v", text, got, err)
 		}
 	}
 }
