@@ -57,7 +57,7 @@ func readFormats(t *testing.T) map[string]*documented {
 			now = &documented{map[string]string{}, map[string]bool{}}
 			all[m[1]] = now
 		} else if strings.HasPrefix(line, "Also `") {
-			for _, m := range alsoNames.FindAllStringSubmatch(line, -1) {
+			for _, m := range alsoNames.FindAllStringSubmatch(line[:strings.IndexAny(line+".", ".,")], -1) {
 				all[m[1]] = now
 			}
 		} else if m := fieldLine.FindStringSubmatch(line); m != nil {
