@@ -68,6 +68,9 @@ type Arrangement struct {
 	Expected, Bound float64
 	// Dirty are the layers of the prior image that are not in this image.
 	Dirty []DirtyLayer
+	// Added are the IDs of the components that the prior image does not have, sorted. It is empty if there is no prior
+	// image, or if that does not know its components.
+	Added []string
 	// Warnings are messages for the user.
 	Warnings []string
 }
@@ -383,6 +386,11 @@ func (a *arranger) finish(set *component.Set) {
 		a.out.Record.Layers = append(a.out.Record.Layers, record)
 	}
 	a.out.Units = a.whole
+	for i := range a.whole {
+		if _, ok := a.prior.Components[a.whole[i].ID]; !ok && len(a.prior.Components) > 0 {
+			a.out.Added = append(a.out.Added, a.whole[i].ID)
+		}
+	}
 	for _, n := range slices.Sorted(maps.Keys(a.dirty)) {
 		a.out.Dirty = append(a.out.Dirty, a.whyDirty(n, byID))
 	}

@@ -38,6 +38,9 @@ type Known struct {
 	Density int
 }
 
+// Compressed returns the estimated compressed size of the content in bytes.
+func (k Known) Compressed() uint64 { return k.weight(k.Size) }
+
 // weight returns the approximate compressed size.
 func (k Known) weight(size uint64) uint64 {
 	if k.Density == 0 {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"hash"
 	"math"
 	"slices"
@@ -164,6 +165,23 @@ func changesOf(c *component.Component, known Known, reference int64) packing.Cha
 		return packing.History(packing.RateOfDays(len(days), window), days)
 	}
 	return packing.PerDay(dailyRate(c, known, reference))
+}
+
+// Basis says, for people, how it is known how often the unit changes. known is what earlier images showed.
+func (u *Unit) Basis(known Known) string {
+	switch {
+	case u.Probability != nil, u.Interval > 0:
+		return "a rule says how often it changes"
+	case u.Frequency == component.AlwaysChanges, slices.Contains(volatile, u.ID):
+		return "it changes with nearly every build"
+	case u.Frequency > 0:
+		return "content metadata say how often it changes"
+	case len(u.Changes) >= minHistory:
+		return fmt.Sprintf("its changelog has changes on %d days", len(u.Changes))
+	case known.Changes > 0:
+		return fmt.Sprintf("earlier images changed it %d times", known.Changes)
+	}
+	return ""
 }
 
 // history returns the days with changes within the window, counted back from the reference day.

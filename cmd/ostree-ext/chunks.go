@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path"
 	"slices"
 
@@ -18,12 +19,11 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 	"github.com/ostree-ext/ostree-ext-go/internal/output"
 	"github.com/ostree-ext/ostree-ext-go/internal/printable"
-	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 func newChunksCommand(a *app) *cobra.Command {
 	return group("chunks", "How content is split into layers", newChunksPlanCommand(a), newChunksShowCommand(a),
-		newChunksExplainCommand(a), newChunksDiffCommand(a))
+		newChunksExplainCommand(a), newChunksDiffCommand(a), newChunksHistoryCommand(a))
 }
 
 // form is the output format of a report.
@@ -35,15 +35,22 @@ type form struct {
 func (f *form) add(fs *pflag.FlagSet, withHTML bool) {
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
 	if withHTML {
-		fs.StringVar(&f.html, "html", "", "`FILE` to write a page with a treemap to, instead of printing")
+		fs.StringVar(&f.html, "html", "", "`FILE` to write a page for a browser to, instead of printing")
 	}
 }
 
-func (a *app) printLayers(ctx context.Context, r *report.Layers, f form, title string) error {
+// written is a report in each of the forms.
+type written interface {
+	WriteTable(w io.Writer) error
+	WriteHTML(w io.Writer) error
+}
+
+// printReport prints a report, or writes it to a page.
+func (a *app) printReport(ctx context.Context, r written, f form) error {
 	switch {
 	case f.html != "":
 		var page bytes.Buffer
-		if err := r.WriteHTML(&page, title); err != nil {
+		if err := r.WriteHTML(&page); err != nil {
 			return err
 		}
 		return output.WriteFile(ctx, f.html, page.Bytes())
@@ -177,7 +184,7 @@ The layers are then those besides the commit's, and --max-layers is their number
 				if err != nil {
 					return err
 				}
-				return a.printLayers(cmd.Context(), r, out, path.Base(list))
+				return a.printReport(cmd.Context(), r, out)
 			}
 			p, release, err := f.plan(cmd.Context(), a, args)
 			if release != nil {
@@ -189,7 +196,7 @@ The layers are then those besides the commit's, and --max-layers is their number
 			for _, w := range p.Warnings {
 				a.warn(w)
 			}
-			return a.printLayers(cmd.Context(), report.OfPlan(p.Plan), out, "Planned layers")
+			return a.printReport(cmd.Context(), report.OfPlan(p.Plan), out)
 		},
 	}
 	f.add(a, c)
@@ -231,7 +238,7 @@ func (f *contentFlags) planList(ctx context.Context, a *app, name string) (*repo
 	if err != nil {
 		return nil, err
 	}
-	r, err := report.PlanList(data, opts)
+	r, err := report.PlanList(path.Base(name), data, opts)
 	if err != nil {
 		return nil, fmt.Errorf("--components: %s: %w", name, err)
 	}
@@ -264,7 +271,7 @@ that this program writes, and the annotations that ostree-ext, rpm-ostree and ch
 				return err
 			}
 			return withImage(cmd.Context(), "<IMGREF>", args[0], fetch, func(image *oci.Image) error {
-				return a.printLayers(cmd.Context(), report.OfImage(image), out, args[0])
+				return a.printReport(cmd.Context(), report.OfImage(image), out)
 			})
 		},
 	}
@@ -295,15 +302,7 @@ components that changed them, and lists the components that were changed, added 
 			}
 			return withImage(cmd.Context(), "<OLD>", args[0], fetch, func(from *oci.Image) error {
 				return withImage(cmd.Context(), "<NEW>", args[1], fetch, func(to *oci.Image) error {
-					d := report.Diff(from, to)
-					if out.html != "" {
-						title := args[0] + " to " + args[1] + ": " + sizes.Format(int64(d.Download)) + " to download"
-						return a.printLayers(cmd.Context(), report.Update(from, to), out, title)
-					}
-					if out.asJSON {
-						return a.printJSON(d)
-					}
-					return d.WriteTable(printable.Writer(a.out))
+					return a.printReport(cmd.Context(), report.Diff(from, to), out)
 				})
 			})
 		},

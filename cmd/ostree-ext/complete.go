@@ -24,6 +24,7 @@ var hashes = []string{"sha1", "sha224", "sha256", "sha384", "sha512"}
 var operands = map[string][]completion{
 	"chunks diff":                               {images, images},
 	"chunks explain":                            {refs, nothing},
+	"chunks history":                            {images},
 	"chunks plan":                               {refs},
 	"chunks show":                               {images},
 	"container build":                           {images},

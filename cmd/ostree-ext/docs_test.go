@@ -157,7 +157,7 @@ func whatWasThere(command string) string {
 	case "ostree-ext container unencapsulate":
 		return encapsulate + "docker://registry.example/os:latest\n" + encapsulate + "oci-archive:os.ociarchive"
 	case "ostree-ext container info", "ostree-ext container compare", "ostree-ext container verify",
-		"ostree-ext chunks show", "ostree-ext chunks diff", "ostree-ext container sign":
+		"ostree-ext chunks show", "ostree-ext chunks diff", "ostree-ext chunks history", "ostree-ext container sign":
 		script := image + "oci:layout:latest\n" + image + "oci:layout:old\n" + image + "oci:layout:new\n"
 		for _, tag := range []string{"latest", "1", "2"} {
 			script += encapsulate + "docker://registry.example/os:" + tag + "\n"

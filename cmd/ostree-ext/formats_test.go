@@ -370,6 +370,8 @@ func (s *session) updates() {
 	s.t.Helper()
 	const hello = "Package: hello\nStatus: install ok installed\nArchitecture: amd64\nVersion: "
 	for name, content := range map[string]string{
+		"old/usr/bin/bye": "1", "old/var/lib/dpkg/info/bye.list": "/usr/bin/bye\n",
+		"old/var/lib/dpkg/info/hello.list": "/usr/bin/hello\n", "new/var/lib/dpkg/info/hello.list": "/usr/bin/hello\n",
 		"old/usr/bin/hello": "1", "old/usr/lib/modules/6.1/vmlinuz": "1",
 		"old/var/lib/dpkg/status":      hello + "1\n\n" + strings.Replace(hello, "hello", "bye", 1) + "1\n\n",
 		"old/usr/lib/apk/db/installed": "P:apk\nV:1\n\nnonsense\n\n",
@@ -384,6 +386,8 @@ func (s *session) updates() {
 		s.run(exitOK, "", "container build -q --format=ostree --prior=none --rootfs=@"+name+
 			" --label=version=1 oci:@update-"+name)
 	}
+	s.json(exitOK, "chunks diff", "oci:@update-old oci:@update-new")
+	s.json(exitOK, "chunks history", "oci:@update-old oci:@update-new oci:@update-old")
 	s.run(exitOK, "", "repo init --repo=@updated --mode=bare-user")
 	s.run(exitOK, "", "container image pull -q @updated ostree-unverified-image:oci:@update-old")
 	s.json(exitOK, "container image diff", "--repo=@updated oci:@update-old ostree-unverified-image:oci:@update-new")

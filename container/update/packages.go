@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
-	"github.com/ostree-ext/ostree-ext-go/chunking/upstream"
 	"github.com/ostree-ext/ostree-ext-go/container/store"
-	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
-	"github.com/ostree-ext/ostree-ext-go/internal/printable"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/report"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
@@ -145,41 +142,7 @@ func annotated(img *Image) chunking.Packages {
 	if store.LayersOnTop(img.Image.Image) >= 0 {
 		return nil
 	}
-	p := map[string]string{}
-	for _, l := range img.Layers {
-		names := strings.Split(l.Descriptor.Annotations[upstream.AnnotationComponents], ",")
-		for _, name := range names {
-			if name == "" {
-				continue
-			}
-			version := ""
-			if len(names) == 1 {
-				version = versionIn(&l, name)
-			}
-			p[printable.Line(name)] = version
-		}
-	}
-	if len(p) == 0 {
-		return nil
-	}
-	return chunking.Packages{"": p}
-}
-
-// versionIn returns the version of the only package of a layer, if the history has NAME-VERSION-RELEASE.ARCH.
-func versionIn(l *oci.Layer, name string) string {
-	if l.History == nil {
-		return ""
-	}
-	rest, ok := strings.CutPrefix(l.History.CreatedBy, name+"-")
-	dot := strings.LastIndexByte(rest, '.')
-	if !ok || dot < 0 {
-		return ""
-	}
-	version := rest[:dot]
-	if strings.Count(version, "-") != 1 || strings.ContainsAny(version, " ,") {
-		return ""
-	}
-	return printable.Line(version)
+	return report.AnnotatedPackages(img.Image.Image)
 }
 
 // changes compares the packages of two images. A package whose version is not known in one of them did not change.

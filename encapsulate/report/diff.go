@@ -17,6 +17,8 @@ type Difference struct {
 	Download uint64 `json:"download"`
 	Shared   uint64 `json:"shared"`
 	Removed  uint64 `json:"removed"`
+	// Causes are what the download is for, the largest first. The sum of their bytes is Download.
+	Causes []Cause `json:"causes"`
 	// Layers are the added layers.
 	Layers []LayerDifference `json:"layers"`
 	// SharedLayers and RemovedLayers are the numbers of the other layers.
@@ -24,13 +26,29 @@ type Difference struct {
 	RemovedLayers int `json:"removed_layers"`
 	// Components are the components that differ. It is empty if one of the images does not carry a plan.
 	Components []ComponentDifference `json:"components"`
+	// Packages are the packages that differ. It is nil if one of the images does not say which it has.
+	Packages []PackageDifference `json:"packages,omitempty"`
+
+	from, to   *Summary
+	kept, gone []Layer
+	// changes has the components that differ, and systems the package managers whose packages both images list.
+	changes map[string]string
+	systems map[string]bool
 }
 
-// LayerDifference is a layer to download.
+// LayerDifference is a layer to download. Its Reason is one of the constants.
 type LayerDifference struct {
 	Layer
 	// Because are the components of the layer that were changed or added.
 	Because []string `json:"because"`
+	// Removed are components that the layer had in the old image, and that are gone.
+	Removed []string `json:"removed,omitempty"`
+	// Packages are the packages in the layer that differ, as far as the images say which layer a package is in.
+	Packages []PackageDifference `json:"packages,omitempty"`
+
+	// byComponent are the packages of the components, and rest those of which only the layer is known.
+	byComponent map[string][]PackageDifference
+	rest        []PackageDifference
 }
 
 // ComponentDifference is a component that differs between two images.
@@ -42,24 +60,41 @@ type ComponentDifference struct {
 	Bytes uint64 `json:"bytes"`
 }
 
-// Changes of components.
+// Changes of components and of packages. A layer has the reason Changed if any component of it was changed, added or
+// removed.
 const (
 	Changed = "changed"
 	Added   = "added"
 	Removed = "removed"
 )
 
+// Other reasons for which a layer is downloaded.
+const (
+	// First means that it is the first layer of a split image, with the commit or the directories.
+	First = "first"
+	// Compression means that the old image has the same content, compressed otherwise.
+	Compression = "compression"
+	// Split means that the old image has the same components, but in other layers.
+	Split = "split"
+	// Unknown means that the images do not say.
+	Unknown = "unknown"
+)
+
 // Diff compares two images.
 func Diff(from, to *oci.Image) *Difference {
+	old := OfImage(from)
 	had := map[string]bool{}
-	for _, l := range from.Layers {
-		had[l.Descriptor.Digest.String()] = true
+	for _, l := range old.Layers {
+		had[l.Digest] = true
 	}
-	d := &Difference{Layers: []LayerDifference{}, Components: components(from, to)}
-	because := map[string]bool{}
+	d := &Difference{
+		Layers: []LayerDifference{}, Components: components(from, to), Packages: packagesOf(from, to),
+		from: summarise(from), to: summarise(to), changes: map[string]string{}, systems: systemsOf(from, to),
+	}
 	for _, c := range d.Components {
-		because[c.ID] = c.Change != Removed
+		d.changes[c.ID] = c.Change
 	}
+	why := newReasons(from, to, old, d)
 	has := map[string]bool{}
 	for _, l := range OfImage(to).Layers {
 		if has[l.Digest] {
@@ -69,43 +104,22 @@ func Diff(from, to *oci.Image) *Difference {
 		if had[l.Digest] {
 			d.Shared += l.Bytes
 			d.SharedLayers++
+			d.kept = append(d.kept, l)
 			continue
 		}
 		d.Download += l.Bytes
-		layer := LayerDifference{Layer: l, Because: []string{}}
-		for _, id := range l.Components {
-			if because[id] {
-				layer.Because = append(layer.Because, id)
-			}
-		}
-		d.Layers = append(d.Layers, layer)
+		d.Layers = append(d.Layers, why.of(l, annotatedNames(&to.Layers[l.position-1])))
 	}
-	gone := map[string]bool{}
-	for _, l := range from.Layers {
-		if digest := l.Descriptor.Digest.String(); !has[digest] && !gone[digest] {
-			gone[digest] = true
-			d.Removed += uint64(l.Descriptor.Size)
+	for _, l := range old.Layers {
+		if !has[l.Digest] {
+			has[l.Digest] = true
+			d.Removed += l.Bytes
 			d.RemovedLayers++
+			d.gone = append(d.gone, l)
 		}
 	}
+	d.Causes = d.causes()
 	return d
-}
-
-// Update returns the layers of an image as seen by a host that has another image. Layers that the host has are marked
-// as kept, all others have the probability 1.
-func Update(from, to *oci.Image) *Layers {
-	had := map[string]bool{}
-	for _, l := range from.Layers {
-		had[l.Descriptor.Digest.String()] = true
-	}
-	r := OfImage(to)
-	for i := range r.Layers {
-		l := &r.Layers[i]
-		if l.Kept = had[l.Digest]; !l.Kept {
-			l.Probability = 1
-		}
-	}
-	return r
 }
 
 // components compares the components of two images. Both must carry a plan.

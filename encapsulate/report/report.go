@@ -1,24 +1,17 @@
-// Package report shows how an image is split into layers: as a table, as JSON, or as an HTML page with a treemap. The
-// data comes from a plan, from an image, or from a list of components.
+// Package report shows how an image is split into layers, what an update downloads, and why: as a table, as JSON, or
+// as a page for a browser. The data comes from a plan, from images, or from a list of components. Of images it uses
+// only manifest and configuration.
 package report
 
 import (
-	"bytes"
-	"compress/gzip"
-	"errors"
-	"fmt"
-	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
-	"github.com/ostree-ext/ostree-ext-go/chunking/component"
-	"github.com/ostree-ext/ostree-ext-go/chunking/packing"
 	"github.com/ostree-ext/ostree-ext-go/chunking/upstream"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
-	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
-	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // Layers says how an image is split. `chunks plan --json` and `chunks show --json` print it.
@@ -28,6 +21,12 @@ type Layers struct {
 	// if they are not known.
 	Expected float64 `json:"expected,omitempty"`
 	Bound    float64 `json:"bound,omitempty"`
+
+	// name is what the report is about, and info describes the image if it is one.
+	name string
+	info *Summary
+	// continued says that a plan continues from a prior image, and unmeasured that compressed sizes are not known.
+	continued, unmeasured bool
 }
 
 // Layer is one layer of a report.
@@ -47,6 +46,58 @@ type Layer struct {
 	DiffID string `json:"diff_id,omitempty"`
 	// First says that the layer holds the commit or the directories.
 	First bool `json:"first,omitempty"`
+	// Compressed is the estimated compressed size of a layer that is only planned.
+	Compressed uint64 `json:"compressed,omitempty"`
+	// CompressedSizes are the estimated compressed sizes of the components, in the same order, if they are known. Their
+	// sum is that of the layer: Bytes in an image, Compressed in a plan.
+	CompressedSizes []uint64 `json:"compressed_sizes,omitempty"`
+	// Changes are how often the contents of the components differed from the image before, in the same order, and
+	// LastChanged the dates of the images that first had the contents, each "" if it is not known. They are set for
+	// images with a plan.
+	Changes     []int    `json:"changes,omitempty"`
+	LastChanged []string `json:"last_changed,omitempty"`
+	// Reason is one of the constants: why a planned layer has these components, or why a layer is downloaded.
+	Reason string `json:"reason,omitempty"`
+
+	// position is the number of the layer in the image, from 1. In a plan the first layer has the number 0.
+	position int
+	// title is what the history says of a layer of which nothing else is known.
+	title string
+	// changed says how each component of a plan differs from the prior image: "changed", "added", or "" if it does not.
+	changed []string
+	// since are the days of the first images with the components, and known says how it is known how often they change.
+	since []string
+	known []string
+	// installed are the installed packages of each component, as far as they are known.
+	installed [][]string
+}
+
+// Reasons for the layers of a plan.
+const (
+	// Kept means that nothing in the layer changed, so that it stays as it is in the prior image.
+	Kept = "kept"
+	// Exclusive means that a rule or an xattr asks for a layer of its own.
+	Exclusive = "exclusive"
+	// Alone means that a layer of its own makes updates smallest.
+	Alone = "alone"
+	// Together means that the components change so seldom, or so often together, that sharing a layer costs little.
+	Together = "together"
+)
+
+// size returns the compressed size of the layer, or what is nearest to it.
+func (l *Layer) size() uint64 {
+	if l.Compressed > 0 {
+		return l.Compressed
+	}
+	return l.Bytes
+}
+
+// parts returns the size of each component, compressed if that is known.
+func (l *Layer) parts() []uint64 {
+	if len(l.CompressedSizes) == len(l.Components) {
+		return l.CompressedSizes
+	}
+	return l.Sizes
 }
 
 // OfPlan returns the layers of a plan. The layer with the commit is left out, because its size is not known before it
@@ -56,44 +107,130 @@ func OfPlan(p *plan.Plan) *Layers {
 	if p.Arrangement == nil {
 		return r
 	}
-	sizes := map[string]uint64{}
-	for _, u := range p.Arrangement.Units {
-		sizes[u.ID] = u.Size
+	units := map[string]*chunking.Unit{}
+	for i := range p.Arrangement.Units {
+		units[p.Arrangement.Units[i].ID] = &p.Arrangement.Units[i]
 	}
-	for _, l := range p.Arrangement.Layers {
-		layer := Layer{Components: l.Components, Bytes: l.Size, Probability: l.Probability, Kept: l.Prior >= 0}
-		for _, id := range l.Components {
-			layer.Sizes = append(layer.Sizes, sizes[id])
+	changes := map[string]string{}
+	for _, dirty := range p.Arrangement.Dirty {
+		for _, id := range dirty.Changed {
+			changes[id] = Changed
 		}
+	}
+	for _, id := range p.Arrangement.Added {
+		changes[id] = Added
+	}
+	for i := range p.Arrangement.Layers {
+		layer := ofArranged(&p.Arrangement.Layers[i], units, p.Arrangement.Record.Components)
+		layer.position = i + 1
+		for _, id := range layer.Components {
+			layer.changed = append(layer.changed, changes[id])
+		}
+		r.continued = r.continued || layer.Kept
 		r.Layers = append(r.Layers, layer)
 	}
 	r.Expected, r.Bound = p.Arrangement.Expected, p.Arrangement.Bound
+	r.continued = r.continued || len(p.Arrangement.Dirty) > 0
 	return r
+}
+
+// ofArranged returns a layer of a plan.
+func ofArranged(l *chunking.ArrangedLayer, units map[string]*chunking.Unit, known map[string]chunking.Known) Layer {
+	layer := Layer{Components: l.Components, Bytes: l.Size, Probability: l.Probability, Kept: l.Prior >= 0}
+	var weights []uint64
+	var weight, size uint64
+	exclusive := false
+	for _, id := range l.Components {
+		u := units[id]
+		k := known[id]
+		layer.Sizes = append(layer.Sizes, u.Size)
+		layer.known = append(layer.known, u.Basis(k))
+		layer.installed = append(layer.installed, nil)
+		weights = append(weights, bounded(k.Compressed()))
+		weight += bounded(k.Compressed())
+		size += bounded(u.Size)
+		exclusive = exclusive || u.Exclusive
+	}
+	// A layer that another program made has only a part of its components.
+	if layer.Compressed = l.Size; size > 0 && weight < size {
+		layer.Compressed = uint64(float64(l.Size) * (float64(weight) / float64(size)))
+		if l.Size == size {
+			layer.Compressed = weight
+		}
+	}
+	layer.CompressedSizes = divide(layer.Compressed, weights)
+	layer.Reason = placed(len(l.Components), exclusive)
+	if layer.Kept {
+		layer.Reason = Kept
+	}
+	return layer
+}
+
+// placed returns why a planned layer has so many components.
+func placed(components int, exclusive bool) string {
+	switch {
+	case exclusive:
+		return Exclusive
+	case components == 1:
+		return Alone
+	}
+	return Together
 }
 
 // OfImage returns the layers of an image. Any program may have made it.
 func OfImage(image *oci.Image) *Layers {
 	record, first := recordOf(image)
-	r := &Layers{Layers: []Layer{}}
+	r := &Layers{Layers: []Layer{}, name: image.Name, info: summarise(image)}
+	owners := ownersOf(image, record)
 	for i, l := range image.Layers {
 		layer := Layer{
 			Bytes: uint64(l.Descriptor.Size), Digest: l.Descriptor.Digest.String(), DiffID: l.DiffID.String(),
-			Components: []string{},
+			Components: []string{}, position: i + 1,
+		}
+		if l.History != nil {
+			layer.title = l.History.CreatedBy
 		}
 		switch n := i - first - 1; {
 		case record != nil && n < 0:
 			layer.First = true
 		case record != nil && n < len(record.Layers) && len(record.Layers[n].Components) > 0:
 			layer.Components = record.Layers[n].Components
-			for _, id := range layer.Components {
-				layer.Sizes = append(layer.Sizes, record.Components[id].Size)
-			}
+			layer.recorded(record)
 		default:
 			layer.Components = names(l)
+		}
+		for _, id := range layer.Components {
+			layer.installed = append(layer.installed, owners[id])
 		}
 		r.Layers = append(r.Layers, layer)
 	}
 	return r
+}
+
+// recorded sets what a record knows of the components of a layer.
+func (l *Layer) recorded(record *chunking.Record) {
+	var weights []uint64
+	for _, id := range l.Components {
+		k := record.Components[id]
+		weights = append(weights, k.Compressed())
+		l.Sizes = append(l.Sizes, k.Size)
+		l.Changes = append(l.Changes, k.Changes)
+		l.LastChanged = append(l.LastChanged, date(k.Last))
+		l.since = append(l.since, date(k.First))
+	}
+	l.CompressedSizes = divide(l.Bytes, weights)
+}
+
+// maxYear is the last year that a date may have.
+const maxYear = 9999
+
+// date returns a day, counted from 1970-01-01, as a date. It is "" for the day 0, which stands for one that is not
+// known, and for days that cannot be.
+func date(day int64) string {
+	if day <= 0 || day > maxYear*365 {
+		return ""
+	}
+	return time.Unix(day*24*60*60, 0).UTC().Format(time.DateOnly)
 }
 
 // recordOf returns the record of an image and the position of its first layer, if the record fits the layers of the
@@ -132,130 +269,4 @@ func names(l oci.Layer) []string {
 		list = []string{}
 	}
 	return list
-}
-
-// listed is a component in a list. The form is that of upstream's content metadata, with our field probability.
-type listed struct {
-	upstream.Package
-	Probability *float64 `json:"probability"`
-}
-
-// maxList is the largest size of a list of components, in bytes.
-const maxList = 256 << 20
-
-// ErrList is wrapped by errors about an invalid list of components.
-var ErrList = errors.New("invalid list of components")
-
-// PlanList packs a list of components. The list is JSON, and may be compressed with gzip: an array of objects as in
-// upstream's content metadata. Each may also have "probability", the probability of a change in one update, which is
-// then used as it is. The result does not include the layer of the commit.
-func PlanList(data []byte, opts plan.Options) (*Layers, error) {
-	list, err := readList(data)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrList, err)
-	}
-	limit := opts.MaxLayers
-	if opts.Packing == plan.PackUpstream {
-		return planListUpstream(list, limit)
-	}
-	if limit == 0 {
-		limit = plan.DefaultMaxLayers - 1
-	}
-	params := packing.Params{MaxBins: limit, Overhead: packing.DefaultOverhead}
-	if opts.UpdateInterval > 0 {
-		params.Horizons = []int{opts.UpdateInterval}
-	}
-	sizes := map[string]uint64{}
-	items := make([]packing.Item, len(list))
-	for i, c := range list {
-		items[i] = packing.Item{ID: c.ID, Size: c.Size, Changes: c.changes()}
-		sizes[c.ID] = c.Size
-	}
-	packed, err := packing.Pack(items, params)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrList, err)
-	}
-	r := &Layers{Layers: []Layer{}, Expected: packed.Expected, Bound: packed.Bound}
-	for _, b := range packed.Bins {
-		layer := Layer{Components: b.Items, Bytes: b.Size, Probability: b.Probability}
-		for _, id := range b.Items {
-			layer.Sizes = append(layer.Sizes, sizes[id])
-		}
-		r.Layers = append(r.Layers, layer)
-	}
-	return r, nil
-}
-
-func planListUpstream(list []listed, limit int) (*Layers, error) {
-	if limit == 0 {
-		limit = upstream.DefaultMaxChunks
-	}
-	packages := make([]upstream.Package, len(list))
-	chance := map[string]float64{}
-	for i, c := range list {
-		packages[i] = c.Package
-		if c.Probability != nil {
-			chance[c.ID] = *c.Probability
-		}
-	}
-	bins, err := upstream.Pack(packages, limit, nil)
-	if err != nil {
-		return nil, err
-	}
-	r := &Layers{Layers: []Layer{}}
-	for _, bin := range bins {
-		layer := Layer{Components: []string{}}
-		unchanged := 1.0
-		for _, c := range bin {
-			layer.Components = append(layer.Components, c.ID)
-			layer.Bytes += c.Size
-			layer.Sizes = append(layer.Sizes, c.Size)
-			unchanged *= 1 - chance[c.ID]
-		}
-		layer.Probability = 1 - unchanged
-		r.Layers = append(r.Layers, layer)
-	}
-	return r, nil
-}
-
-// changes returns how often the component changes, according to the list.
-func (c *listed) changes() packing.Changes {
-	switch {
-	case c.Probability != nil:
-		return packing.PerUpdate(*c.Probability)
-	case c.ChangeFrequency == component.AlwaysChanges:
-		return packing.PerUpdate(0.9999)
-	}
-	return packing.PerDay(float64(c.ChangeFrequency) / 365)
-}
-
-func readList(data []byte) ([]listed, error) {
-	if bytes.HasPrefix(data, []byte{0x1f, 0x8b}) {
-		z, err := gzip.NewReader(bytes.NewReader(data))
-		if err != nil {
-			return nil, err
-		}
-		if data, err = io.ReadAll(io.LimitReader(z, maxList+1)); err != nil {
-			return nil, err
-		}
-	}
-	if len(data) > maxList {
-		return nil, fmt.Errorf("more than %s", sizes.Format(maxList))
-	}
-	var list []listed
-	if err := jsonplace.Unmarshal(data, &list); err != nil {
-		return nil, err
-	}
-	if len(list) == 0 {
-		return nil, errors.New("it is empty")
-	}
-	for i, c := range list {
-		if c.ID == "" {
-			return nil, fmt.Errorf("component %d has no identifier", i)
-		}
-		if p := c.Probability; p != nil && !(*p >= 0 && *p <= 1) {
-			return nil, fmt.Errorf("component %s: the probability %v is not between 0 and 1", c.ID, *p)
-		}
-	}
-	return list, nil
 }

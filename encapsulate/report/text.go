@@ -3,10 +3,12 @@ package report
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/ostree-ext/ostree-ext-go/internal/printable"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // WriteTable writes a line for each layer and a summary.
@@ -50,17 +52,12 @@ func (l *Layer) summary(n int) string {
 	return printable.Line(strings.Join(l.Components, ", "))
 }
 
-// WriteTable writes the layers to download, with the reasons, and the components that differ.
+// WriteTable writes the layers to download, with the reasons, and the components and packages that differ.
 func (d *Difference) WriteTable(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, l := range d.Layers {
-		why := "because of " + strings.Join(l.Because, ", ")
-		if len(l.Because) > 8 {
-			why = fmt.Sprintf("because of %s and %d more", strings.Join(l.Because[:8], ", "), len(l.Because)-8)
-		} else if len(l.Because) == 0 {
-			why = ""
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\n", formatSize(l.Bytes), l.summary(3), printable.Line(why))
+	for i := range d.Layers {
+		l := &d.Layers[i]
+		fmt.Fprintf(t, "%s\t%s\t%s\n", formatSize(l.Bytes), l.summary(3), printable.Line(l.because()))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -69,9 +66,150 @@ func (d *Difference) WriteTable(w io.Writer) error {
 		fmt.Fprintln(w, "components:")
 	}
 	for _, c := range d.Components {
-		fmt.Fprintf(w, "  %-8s %s (%s)\n", c.Change, printable.Line(c.ID), formatSize(c.Bytes))
+		fmt.Fprintf(w, "  %-8s %s (%s uncompressed)\n", c.Change, printable.Line(c.ID), formatSize(c.Bytes))
+	}
+	if len(d.Packages) > 0 {
+		fmt.Fprintln(w, "packages:")
+	}
+	for _, p := range d.Packages {
+		fmt.Fprintf(w, "  %-8s %s\n", p.Change, printable.Line(nameOf(p)+" "+p.versions()))
 	}
 	_, err := fmt.Fprintf(w, "to download: %s in %d layers; shared: %s in %d; no longer used: %s in %d\n",
 		formatSize(d.Download), len(d.Layers), formatSize(d.Shared), d.SharedLayers, formatSize(d.Removed), d.RemovedLayers)
 	return err
 }
+
+// because says in a few words why a layer is downloaded. It is "" if that is not known.
+func (l *LayerDifference) because() string {
+	ids, gone := l.Because, ""
+	switch {
+	case l.Reason == Compression:
+		return "only compressed otherwise"
+	case l.Reason == Split:
+		return "only split otherwise"
+	case l.Reason != Changed:
+		return ""
+	case len(ids) == 0:
+		ids, gone = l.Removed, " (removed)"
+	}
+	return "because of " + shorten(ids, 8, func(id string) string {
+		if groups := inGroups(l.byComponent[id]); len(groups) > 0 {
+			return id + " (" + groups[0].versions + ")"
+		}
+		return id + gone
+	})
+}
+
+// shorten joins texts, at most n of them.
+func shorten[T any](list []T, n int, text func(T) string) string {
+	var b strings.Builder
+	for i, e := range list {
+		switch {
+		case i == n:
+			fmt.Fprintf(&b, " and %d more", len(list)-n)
+			return b.String()
+		case i > 0:
+			b.WriteString(", ")
+		}
+		b.WriteString(text(e))
+	}
+	return b.String()
+}
+
+// group is a number of packages whose versions differ in the same way.
+type group struct {
+	names    []string
+	versions string
+}
+
+// inGroups puts packages together whose versions differ in the same way, in the order of their first ones.
+func inGroups(list []PackageDifference) []group {
+	var out []group
+	at := map[string]int{}
+	for _, p := range list {
+		v := p.versions()
+		if _, ok := at[v]; !ok {
+			at[v] = len(out)
+			out = append(out, group{versions: v})
+		}
+		g := &out[at[v]]
+		g.names = append(g.names, p.Name)
+	}
+	return out
+}
+
+// versions says how the version differs.
+func (p PackageDifference) versions() string {
+	switch {
+	case p.Change == Changed:
+		return p.From + " → " + p.To
+	case p.Change == Added:
+		return strings.TrimLeft(p.To+" added", " ")
+	}
+	return strings.TrimLeft(p.From+" removed", " ")
+}
+
+func nameOf(p PackageDifference) string {
+	if p.System == "" {
+		return p.Name
+	}
+	return p.System + "/" + p.Name
+}
+
+// WriteTable writes a line for each update, with the largest causes, and a summary.
+func (h *History) WriteTable(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "update to\tdownload\tkept\tlayers\tlargest causes")
+	for i := range h.Updates {
+		u := &h.Updates[i]
+		causes := shorten(u.Causes, 3, func(c Cause) string { return c.title() + " " + formatSize(c.Bytes) })
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d of %d\t%s\n", printable.Line(u.To), formatSize(u.Download), formatSize(u.Shared),
+			u.DownloadLayers, u.DownloadLayers+u.SharedLayers, printable.Line(causes))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%s: %s to download; without shared layers: %s\n", plural(len(h.Updates), "update"),
+		formatSize(h.Download), formatSize(h.Whole))
+	return err
+}
+
+// title names the cause for people.
+func (c *Cause) title() string {
+	switch c.Reason {
+	case Compression:
+		return c.Name + " (only compressed otherwise)"
+	case Split:
+		return c.Name + " (only split otherwise)"
+	case Removed:
+		return c.Name + " (removed)"
+	}
+	return c.Name
+}
+
+// name names a layer for people: its components, or how it was made.
+func (l *Layer) name() string {
+	switch {
+	case l.First && l.title != "":
+		return l.title
+	case l.First:
+		return "(the first layer)"
+	case len(l.Components) > 0:
+		return l.summary(2)
+	case l.title != "":
+		return l.title
+	}
+	return l.Digest
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func percent(p float64) string { return fmt.Sprintf("%.1f %%", 100*p) }
+
+// formatSize formats a number of bytes for people.
+func formatSize(n uint64) string { return sizes.Format(int64(min(n, math.MaxInt64))) }

@@ -43,6 +43,7 @@ container    deploy  inodecheck  update  commandimage
              imgref  buildroot  trust/pubkey
 
 encapsulate  report  request  programs
+             report/page
              plan
              encapsulate
              oci
