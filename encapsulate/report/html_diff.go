@@ -96,7 +96,7 @@ func (d *Difference) sections() []page.Section {
 	return out
 }
 
-// plainRows lists layers in one colour, the largest first.
+// plainRows lists layers in one colour, the largest first. What is gone has no components: they are elsewhere now.
 func plainRows(layers []Layer, class page.Class) []page.Row {
 	layers = slices.Clone(layers)
 	slices.SortStableFunc(layers, func(a, b Layer) int { return cmp.Compare(b.Bytes, a.Bytes) })
@@ -105,7 +105,7 @@ func plainRows(layers []Layer, class page.Class) []page.Row {
 		l := &layers[i]
 		row := layerRow(l, layers[0].Bytes)
 		row.Bar = []page.Part{{Class: class, Bytes: l.Bytes}}
-		if len(l.Components) > 0 {
+		if class != page.Gone && len(l.Components) > 0 {
 			row.Table = &page.Table{Head: []string{"component", "size"}, Sizes: []int{1}}
 			sizes := l.parts()
 			for _, i := range bySize(l) {

@@ -72,7 +72,8 @@ func (d *Difference) WriteTable(w io.Writer) error {
 		fmt.Fprintln(w, "packages:")
 	}
 	for _, p := range d.Packages {
-		fmt.Fprintf(w, "  %-8s %s\n", p.Change, printable.Line(nameOf(p)+" "+p.versions()))
+		version := strings.TrimSuffix(strings.TrimSuffix(p.versions(), Added), Removed)
+		fmt.Fprintf(w, "  %-8s %s\n", p.Change, printable.Line(strings.TrimRight(nameOf(p)+" "+version, " ")))
 	}
 	_, err := fmt.Fprintf(w, "to download: %s in %d layers; shared: %s in %d; no longer used: %s in %d\n",
 		formatSize(d.Download), len(d.Layers), formatSize(d.Shared), d.SharedLayers, formatSize(d.Removed), d.RemovedLayers)
