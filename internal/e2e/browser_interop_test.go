@@ -37,7 +37,8 @@ func newBrowser(t *testing.T) *browser {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), "chromium", "--headless", "--no-sandbox", "--disable-gpu",
-		"--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-pipe", "--user-data-dir="+t.TempDir())
+		"--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update", "--disable-extensions",
+		"--no-first-run", "--no-zygote", "--hide-scrollbars", "--remote-debugging-pipe", "--user-data-dir="+t.TempDir())
 	cmd.ExtraFiles = []*os.File{theirIn, theirOut} // the descriptors 3 and 4
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
@@ -142,6 +143,18 @@ func eval[T any](b *browser, expression string) T {
 		b.t.Fatalf("%s: %v", expression, err)
 	}
 	return value
+}
+
+// click clicks on an element with the mouse.
+func (b *browser) click(selector string) {
+	b.t.Helper()
+	at := eval[map[string]float64](b, fmt.Sprintf(`(() => { const e = document.querySelector(%q);
+		e.scrollIntoView({block: "center", behavior: "instant"}); const r = e.getBoundingClientRect();
+		return {x: r.x + 10, y: r.y + r.height / 2} })()`, selector))
+	for _, what := range []string{"mousePressed", "mouseReleased"} {
+		b.call("Input.dispatchMouseEvent", map[string]any{"type": what, "x": at["x"], "y": at["y"], "button": "left",
+			"clickCount": 1}, nil)
+	}
 }
 
 // dark asks for dark or light colours.
