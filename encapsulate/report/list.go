@@ -12,6 +12,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/upstream"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // listed is a component in a list. The form is that of upstream's content metadata, with our field probability.
@@ -123,7 +124,7 @@ func readList(data []byte) ([]listed, error) {
 		}
 	}
 	if len(data) > maxList {
-		return nil, fmt.Errorf("more than %d bytes", maxList)
+		return nil, fmt.Errorf("more than %s", sizes.Format(maxList))
 	}
 	var list []listed
 	if err := jsonplace.Unmarshal(data, &list); err != nil {

@@ -131,7 +131,7 @@ func OutcomeOfImage(img *encapsulate.Image, prior *oci.Image) (Outcome, error) {
 
 // String returns the sentence for people.
 func (o Outcome) String() string {
-	text := fmt.Sprintf("%s: %d new, %d kept", count(o.Layers, "layer"), o.New, o.Reused)
+	text := fmt.Sprintf("%s: %d new, %d kept", plural(o.Layers, "layer"), o.New, o.Reused)
 	if o.Upload != nil {
 		text += fmt.Sprintf("; %s to upload", sizes.Format(*o.Upload))
 	}
@@ -147,12 +147,4 @@ func (o Outcome) String() string {
 		text += "; continued from " + o.Prior
 	}
 	return printable.Line(text)
-}
-
-// count returns a number with its noun.
-func count(n int, noun string) string {
-	if n != 1 {
-		noun += "s"
-	}
-	return fmt.Sprintf("%d %s", n, noun)
 }
