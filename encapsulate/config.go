@@ -79,6 +79,7 @@ func labels(id object.Checksum, c *object.Commit, opts *Options) (map[string]str
 		}
 		out[ocispec.AnnotationVersion] = version
 	}
+	maps.DeleteFunc(out, func(key, _ string) bool { return opts.ClearLabels || slices.Contains(opts.RemoveLabels, key) })
 	out[oci.LabelCommit] = id.String()
 	maps.Copy(out, opts.Labels)
 	return out, nil
@@ -106,6 +107,9 @@ func containerConfig(c *object.Commit, opts *Options) (map[string]any, error) {
 		if labels, ok := config["Labels"].(map[string]any); ok {
 			delete(labels, chunking.LabelPackages)
 			delete(labels, oci.LabelBootBytes)
+			maps.DeleteFunc(labels, func(key string, _ any) bool {
+				return opts.ClearLabels || slices.Contains(opts.RemoveLabels, key)
+			})
 		}
 	}
 	cmd := opts.Cmd

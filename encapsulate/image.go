@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -119,6 +120,12 @@ func (i *Image) addLayers(ctx context.Context, layers []LayerSpec, opts *Options
 		}
 		if spec.Packages != nil {
 			l.annotations = componentsAnnotation(spec.Packages)
+		}
+		if len(spec.Annotations) > 0 {
+			if l.annotations == nil {
+				l.annotations = map[string]string{}
+			}
+			maps.Copy(l.annotations, spec.Annotations)
 		}
 		i.layers = append(i.layers, l)
 	}

@@ -19,6 +19,10 @@ import (
 type Options struct {
 	// Labels are added to the image's labels. They replace labels of the same name that come from the commit.
 	Labels map[string]string
+	// RemoveLabels are labels that the image does not take over from Config, or from the metadata of the commit. With
+	// ClearLabels it takes over none. The labels that make it the image of a commit are not among them.
+	RemoveLabels []string
+	ClearLabels  bool
 	// CopyMetaKeys are the keys of strings in the commit's metadata that become labels. A missing key is an error.
 	CopyMetaKeys []string
 	// CopyMetaOptKeys is like CopyMetaKeys, but the keys may be missing.

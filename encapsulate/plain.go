@@ -16,8 +16,10 @@ import (
 type LayerSpec struct {
 	// Name is the layer's name in the image's history.
 	Name string
-	// Packages are listed in the layer's annotation. If it is nil, the layer has no annotation.
+	// Packages are listed in one of the layer's annotations. If it is nil, the layer does not have that one.
 	Packages []string
+	// Annotations are more annotations of the layer.
+	Annotations map[string]string
 	// Write writes the tar stream. It may be called more than once, and must write the same bytes each time.
 	Write func(io.Writer) error
 	// Size is the approximate size of the tar stream in bytes, for progress, or 0 if it is not known.

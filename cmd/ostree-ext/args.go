@@ -118,7 +118,7 @@ func strict(c *cobra.Command, lenient bool) {
 		return exclusive(cmd.Flags())
 	}
 	once := func(f *pflag.Flag) {
-		if _, list := f.Value.(pflag.SliceValue); !list && !lenient {
+		if _, list := f.Value.(pflag.SliceValue); !list && f.Value.Type() != "count" && !lenient {
 			f.Value = &onceValue{Value: f.Value, mayBeEmpty: slices.Contains(mayBeEmpty, f.Name)}
 		}
 	}

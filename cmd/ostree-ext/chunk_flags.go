@@ -51,7 +51,13 @@ func readOptions(fs *pflag.FlagSet) (o request.Options, err error) {
 		if f == nil || !f.Changed || slices.Contains(notOptions, name) {
 			continue
 		}
-		if err := o.Set(name, f.Value.String()); err != nil {
+		var err error
+		if list, ok := f.Value.(pflag.SliceValue); ok && name == "prune" {
+			err = o.SetPrune(list.GetSlice())
+		} else {
+			err = o.Set(name, f.Value.String())
+		}
+		if err != nil {
 			return o, optionError(err)
 		}
 	}

@@ -109,7 +109,7 @@ func (f *contentFlags) plan(
 	if err != nil {
 		return nil, nil, err
 	}
-	in, release, err := f.open(ctx, &o, rev)
+	in, release, err := f.open(ctx, a, &o, rev)
 	if err != nil {
 		return nil, release, err
 	}
@@ -123,13 +123,14 @@ func (f *contentFlags) plan(
 
 // open opens the content to split.
 func (f *contentFlags) open(
-	ctx context.Context, o *request.Options, rev []string,
+	ctx context.Context, a *app, o *request.Options, rev []string,
 ) (in request.Opened, release func() error, err error) {
 	if f.repo == "" {
 		opened, err := f.tree.open(ctx, o, f.fetch)
 		if err != nil {
 			return in, nil, err
 		}
+		a.warnAll(opened.warnings)
 		return opened.Opened, opened.close, nil
 	}
 	r, err := openRepo("--repo", f.repo)

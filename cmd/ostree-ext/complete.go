@@ -93,6 +93,8 @@ var values = map[string]completion{
 	"identity": nothing, "identity-expression": nothing, "key": files, "lookaside": nothing, "name": nothing,
 	"oidc-issuer": words("https://token.actions.githubusercontent.com", "https://gitlab.com",
 		"https://accounts.google.com", "https://github.com/login/oauth"),
+	"arch": words(architectures...), "config-str": nothing, "prune": nothing, "source-date-epoch": nothing,
+	"tag": nothing, "threads": nothing, "trace-logfile": files, "write-manifest-to": files, "write-peak-mem-to": files,
 	"mirror": nothing, "output": outputs, "signing-config": files,
 }
 

@@ -38,6 +38,7 @@ type buildFlags struct {
 	digestFile  string
 	asJSON      bool
 	checkPrior  bool
+	threads     uint
 	fetch       source.Options
 	// previous is where the prior image is if the options name none, and nil if that is the destination.
 	previous *imgref.ImageReference
@@ -66,7 +67,8 @@ an operating system and the commit is encapsulated: /etc becomes /usr/etc; /run,
 container before: accounts and the content of /var go to /usr, and each change is reported. DIR itself is
 never changed.
 
---keep-base keeps the layers of a base image and splits only what is above them.
+--keep-base keeps the layers of a base image and splits only what is above them. --prune leaves out
+parts of the root filesystem.
 
 ` + aboutStdout,
 		Example: `  ostree-ext container build --rootfs=rootfs docker://registry.example/app:latest
@@ -116,6 +118,7 @@ func (f *buildFlags) add(a *app, c *cobra.Command) {
 	fetchFlags(a, fs, &f.fetch.Registry)
 	trustFlags(fs, &f.fetch).verifyFlag(fs, "the images that are read")
 	additionalTag(fs, &f.names)
+	addThreads(fs, &f.threads)
 	fs.StringVar(&f.digestFile, "digestfile", "", "`FILE` to write the image's digest to")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object")
 }
@@ -147,6 +150,7 @@ func (a *app) build(cmd *cobra.Command, arg string, f *buildFlags) error {
 	}
 	o.Store, o.WriteRef = cmd.Flag("repo").Value.String(), cmd.Flag("write-ref").Value.String()
 	o.CheckPrior = f.checkPrior
+	useThreads(f.threads)
 	if err := o.Check(request.CommandLine, f.tree.kind()); err != nil {
 		return optionError(err)
 	}
@@ -178,7 +182,8 @@ func (a *app) buildTo(cmd *cobra.Command, ref imgref.ImageReference, f *buildFla
 		return err
 	}
 	opts := plan.Options{}
-	if err := f.image.options(ctx, a, &opts.Image); err != nil {
+	given, err := f.image.options(ctx, a, &opts.Image)
+	if err != nil {
 		return err
 	}
 	opts.Image.ParentDirs = f.parentDirs
@@ -200,7 +205,7 @@ func (a *app) buildTo(cmd *cobra.Command, ref imgref.ImageReference, f *buildFla
 	if closeBase != nil {
 		defer func() { err = errors.Join(err, closeBase()) }()
 	}
-	dropped, err := in.inherit(&opts.Image)
+	dropped, err := in.inherit(&opts.Image, given, &f.image.changed)
 	if err != nil {
 		return err
 	}
@@ -211,6 +216,7 @@ func (a *app) buildTo(cmd *cobra.Command, ref imgref.ImageReference, f *buildFla
 		a.warn(fmt.Sprintf("not kept of the configuration of %s: %s", in.image.Name, strings.Join(dropped, ", ")))
 	}
 	a.warnForeign(in)
+	a.warnAll(in.warnings)
 	if opts.Prior, err = a.openPrior(ctx, o, cmp.Or(f.previous, &ref), f.fetch); err != nil {
 		return err
 	}
@@ -307,13 +313,26 @@ func (a *app) reportDropped(list []rootfs.Dropped, result *built) {
 	}
 }
 
-// inherit takes over the configuration of the image that the tree comes from, and sets the time of the new one. It
-// returns the names of the fields that are not taken over.
-func (in *opened) inherit(opts *encapsulate.Options) (dropped []string, err error) {
-	if in.image == nil {
-		in.Created, err = sourceDateEpoch(in.modTime.UTC().Truncate(time.Second))
-		return nil, err
+// inherit takes over the configuration of the image that the tree comes from, and sets the time of the new one. given
+// is what a document says, which has precedence, or nil. It returns the names of the fields that are not taken over.
+func (in *opened) inherit(opts *encapsulate.Options, given *encapsulate.Given,
+	annotations *request.Changes) (dropped []string, err error) {
+	created := in.modTime.UTC().Truncate(time.Second)
+	if in.image != nil {
+		if dropped, err = in.inheritImage(opts, annotations); err != nil {
+			return nil, err
+		}
+		created = in.image.Config.Created.UTC()
 	}
+	if given != nil && given.Created != nil {
+		created = *given.Created
+	}
+	in.Created, err = sourceDateEpoch(created)
+	return dropped, err
+}
+
+// inheritImage takes over the configuration of the image, and returns the names of the fields that it does not.
+func (in *opened) inheritImage(opts *encapsulate.Options, annotations *request.Changes) (dropped []string, err error) {
 	old := &in.image.Config
 	if opts.Platform == nil {
 		p, err := platforms.Parse(strings.TrimSuffix(old.OS+"/"+old.Architecture+"/"+old.Variant, "/"))
@@ -330,26 +349,30 @@ func (in *opened) inherit(opts *encapsulate.Options) (dropped []string, err erro
 			dropped = append(dropped, "os.features")
 		}
 	}
-	opts.Author = old.Author
+	if opts.Author == "" {
+		opts.Author = old.Author
+	}
 	var others []string
 	if opts.Fields, others, err = plan.InheritedFields(in.image.RawConfig); err != nil {
 		return nil, fmt.Errorf("configuration of %s: %w", in.image.Name, err)
 	}
 	dropped = append(dropped, others...)
-	opts.Annotations = plan.InheritedAnnotations(in.image.Manifest.Annotations, opts.Annotations)
-	if opts.Config == nil {
-		var kept []string
-		if in.Base != nil {
-			for _, l := range in.Base.Image.Layers {
-				kept = append(kept, l.DiffID.String())
-			}
-		}
-		if opts.Config, err = plan.WithoutStaleLabels(old.Container, kept); err != nil {
-			return nil, fmt.Errorf("configuration of %s: %w", in.image.Name, err)
+	inherited := annotations.Apply(plan.InheritedAnnotations(in.image.Manifest.Annotations, nil))
+	maps.Copy(inherited, opts.Annotations)
+	opts.Annotations = inherited
+	if opts.Config != nil {
+		return dropped, nil
+	}
+	var kept []string
+	if in.Base != nil {
+		for _, l := range in.Base.Image.Layers {
+			kept = append(kept, l.DiffID.String())
 		}
 	}
-	in.Created, err = sourceDateEpoch(old.Created.UTC())
-	return dropped, err
+	if opts.Config, err = plan.WithoutStaleLabels(old.Container, kept); err != nil {
+		return nil, fmt.Errorf("configuration of %s: %w", in.image.Name, err)
+	}
+	return dropped, nil
 }
 
 // keepVersion keeps the version that the configuration of the other image says, unless options give one. The commit's

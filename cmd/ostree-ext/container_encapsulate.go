@@ -135,7 +135,7 @@ func (a *app) encapsulate(
 		return err
 	}
 	opts := plan.Options{}
-	if err := f.image.options(ctx, a, &opts.Image); err != nil {
+	if _, err := f.image.options(ctx, a, &opts.Image); err != nil {
 		return err
 	}
 	files, err := a.readFiles(ctx, o)

@@ -12,20 +12,27 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 )
 
 // imageFlags are the options for the image's metadata.
 type imageFlags struct {
 	labels, annotations, cmd []string
 	config, platform         string
+	// changed are the changes of the manifest's annotations.
+	changed request.Changes
 }
 
 func (f *imageFlags) add(fs *pflag.FlagSet) {
-	fs.StringArrayVarP(&f.labels, "label", "l", nil, "`KEY=VALUE` to add to the image's labels")
-	fs.StringArrayVar(&f.annotations, "annotation", nil, "`KEY=VALUE` to add to the manifest's annotations")
+	fs.StringArrayVarP(&f.labels, "label", "l", nil, "`KEY=VALUE` to add to the image's labels, KEY- to remove "+
+		"the label of that name, or - to remove all")
+	fs.StringArrayVar(&f.annotations, "annotation", nil, "`KEY=VALUE` to add to the manifest's annotations, "+
+		"KEY- to remove one, or - to remove all")
 	fs.StringArrayVar(&f.cmd, "cmd", nil, "`ARG` of the image's default command; repeat it for each argument")
 	fs.StringVar(&f.config, "config", "", "`FILE` with the container configuration to start from: JSON, the \"config\" "+
-		"object of an OCI image; - is standard input")
+		"object of an OCI image, a whole configuration, or what podman inspect or docker inspect prints; "+
+		"- is standard input")
 	fs.String("compression", "gzip", "`NAME` of the layers' compression: gzip, zstd or none")
 	fs.Int("compression-level", 0, "`N` of the compressor; higher is smaller and slower (default: its own)")
 	fs.Bool("compression-fast", false, "compress less and faster")
@@ -47,32 +54,65 @@ func checkNames(ref imgref.ImageReference, names []string) error {
 	return nil
 }
 
-// options sets the options that the flags give.
-func (f *imageFlags) options(ctx context.Context, a *app, opts *encapsulate.Options) (err error) {
+// options sets the options that the flags give, and returns what --config says. That is nil without it.
+func (f *imageFlags) options(
+	ctx context.Context, a *app, opts *encapsulate.Options,
+) (given *encapsulate.Given, err error) {
 	opts.Cmd = f.cmd
-	if opts.Labels, err = keyValues("label", f.labels); err != nil {
-		return err
+	labels, err := request.ParseChanges("label", f.labels)
+	if err == nil {
+		f.changed, err = request.ParseChanges("annotation", f.annotations)
 	}
-	if opts.Annotations, err = keyValues("annotation", f.annotations); err != nil {
-		return err
+	if err != nil {
+		return nil, optionError(err)
 	}
+	opts.Labels, opts.RemoveLabels, opts.ClearLabels = labels.Set, labels.Remove, labels.Clear
+	opts.Annotations = f.changed.Set
 	if f.platform != "" {
 		p, err := platforms.Parse(f.platform)
 		if p = platforms.Normalize(p); err != nil || p.OS != "linux" || !slices.Contains(architectures, p.Architecture) {
-			return usagef("invalid value '%s' for '--platform': give linux with one of %s", f.platform,
+			return nil, usagef("invalid value '%s' for '--platform': give linux with one of %s", f.platform,
 				strings.Join(architectures, ", "))
 		}
 		opts.Platform = &p
 	}
-	if opts.Config, err = a.readFile(ctx, "config", f.config); err != nil || f.config == "" {
+	data, err := a.readFile(ctx, "config", f.config)
+	if err != nil || f.config == "" {
+		return nil, err
+	}
+	given, err = a.readConfig("--config: "+f.config, data)
+	if err != nil {
+		return nil, err
+	}
+	return given, f.use(given, opts)
+}
+
+// readConfig reads a document about an image. what says where it comes from.
+func (a *app) readConfig(what string, data []byte) (*encapsulate.Given, error) {
+	given, err := encapsulate.ReadConfig(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	for _, k := range given.Unknown {
+		a.warn(fmt.Sprintf("%s: no container program knows the key %q: it is kept as it is", what, k))
+	}
+	return given, nil
+}
+
+// use takes over what a document says. What the flags say has precedence.
+func (f *imageFlags) use(given *encapsulate.Given, opts *encapsulate.Options) (err error) {
+	opts.Config = given.Config
+	if !given.Image {
+		return nil
+	}
+	if opts.Config, err = plan.WithoutStaleLabels(given.Config, nil); err != nil {
 		return err
 	}
-	unknown, err := encapsulate.CheckConfig(opts.Config)
-	if err != nil {
-		return fmt.Errorf("--config: %s: %w", f.config, err)
-	}
-	for _, k := range unknown {
-		a.warn(fmt.Sprintf("--config: %s: no container program knows the key %q: it is kept as it is", f.config, k))
+	opts.Author = given.Author
+	opts.Annotations = f.changed.Apply(plan.InheritedAnnotations(given.Annotations, nil))
+	if opts.Platform == nil && given.Platform != nil {
+		p := platforms.Normalize(*given.Platform)
+		opts.Platform = &p
 	}
 	return nil
 }
@@ -81,20 +121,4 @@ func (f *imageFlags) options(ctx context.Context, a *app, opts *encapsulate.Opti
 var architectures = []string{
 	"386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64",
 	"s390x",
-}
-
-// keyValues splits KEY=VALUE arguments. If a key is repeated, the last value is used.
-func keyValues(what string, args []string) (map[string]string, error) {
-	if len(args) == 0 {
-		return nil, nil
-	}
-	m := make(map[string]string, len(args))
-	for _, arg := range args {
-		k, v, ok := strings.Cut(arg, "=")
-		if !ok || k == "" {
-			return nil, usagef("invalid value '%s' for '--%s': give KEY=VALUE", arg, what)
-		}
-		m[k] = v
-	}
-	return m, nil
 }

@@ -4,6 +4,8 @@
 // output, and messages and progress go to standard error. The exit status is 0 for success, 1 for a failure, 2 for
 // invalid arguments, and 128 more than the number of a signal that ended the program. A reader of standard output that
 // goes away, as head does, ends it quietly with the status of SIGPIPE.
+//
+// Called by the name chunkah, it has the commands of chunkah.
 package main
 
 import (
@@ -33,13 +35,15 @@ func main() {
 	signal.Notify(signals, ends...)
 	go func() {
 		if s, ok := (<-signals).(syscall.Signal); ok {
-			// A second one ends the program at once.
-			signal.Reset(ends...)
 			cancel(&signalError{s})
+		}
+		// A second one ends the program at once, also as the first process of a container, which no signal ends by itself.
+		if s, ok := (<-signals).(syscall.Signal); ok {
+			os.Exit(exitSignal + int(s))
 		}
 	}()
 	heaplimit.Set()
-	os.Exit(run(ctx, os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
+	os.Exit(runAs(ctx, os.Args[0], os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
 }
 
 // signalError is why a context ended: a signal asked the program to end.
@@ -68,15 +72,20 @@ const (
 	exitSignal = 128
 )
 
-// run runs the program. Only here is an error turned into an exit status.
+// run runs the program under its own name.
 func run(ctx context.Context, args []string, std streams) int {
+	return runAs(ctx, "ostree-ext", args, std)
+}
+
+// runAs runs the program under the name that it was called by. Only here is an error turned into an exit status.
+func runAs(ctx context.Context, name string, args []string, std streams) int {
 	out := &results{to: std.out, w: ctxio.InterruptibleWriter(ctx, std.out)}
 	std.out = out
 	terminal, _ := std.in.(*os.File)
 	if std.in != nil {
 		std.in = ctxio.Interruptible(ctx, std.in)
 	}
-	root := newRootCommand(&app{streams: std, terminal: terminal, completing: completes(args)})
+	root, args := rootOf(&app{streams: std, terminal: terminal, completing: completes(args)}, name, args)
 	root.SetArgs(args)
 	root.SetIn(std.in)
 	root.SetOut(std.out)

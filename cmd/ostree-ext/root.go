@@ -19,6 +19,8 @@ type app struct {
 	streams
 	quiet bool
 	debug bool
+	// trace receives a log of everything, unless it is nil.
+	trace io.Writer
 	// terminal is standard input if it may be a terminal, and nil if not.
 	terminal *os.File
 	// completing is set if a shell asks for completions. It parses unfinished arguments, and more than once.
@@ -42,8 +44,9 @@ Results go to standard output; messages and progress go to standard error.`
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print only results and errors")
 	root.PersistentFlags().BoolVar(&a.debug, "debug", false, "log what is being done to standard error")
 	root.AddCommand(
-		newContainerCommand(a), newRechunkCommand(a), newChunksCommand(a), newComposeCommand(a), newTarCommand(a), newRepoCommand(a),
-		newDiffCommand(a), newIMASignCommand(a), newProvisionalRepairCommand(a), newManCommand(a, root), newVersionCommand(a),
+		newContainerCommand(a), newRechunkCommand(a), newChunksCommand(a), newComposeCommand(a), newChunkahCommand(a),
+		newTarCommand(a), newRepoCommand(a), newDiffCommand(a), newIMASignCommand(a), newProvisionalRepairCommand(a),
+		newManCommand(a, root), newVersionCommand(a),
 	)
 	addStandardCommands(root)
 	addCompletions(root)
@@ -57,13 +60,25 @@ func (a *app) logger() *slog.Logger {
 	if a.debug {
 		level = slog.LevelDebug
 	}
-	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+	shown := slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level})
+	if a.trace == nil {
+		return slog.New(shown)
+	}
+	return slog.New(slog.NewMultiHandler(shown,
+		slog.NewTextHandler(a.trace, &slog.HandlerOptions{Level: slog.LevelDebug})))
 }
 
 // warn prints a warning unless --quiet is set.
 func (a *app) warn(message string) {
 	if !a.quiet {
 		fmt.Fprintf(a.err, "warning: %s\n", printable.Line(message))
+	}
+}
+
+// warnAll prints several warnings.
+func (a *app) warnAll(messages []string) {
+	for _, m := range messages {
+		a.warn(m)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -45,7 +46,25 @@ func addFormatFlags(fs *pflag.FlagSet, byDefault string) {
 		"auto (compute them from the tree's policy, if it has one) or off (keep them)")
 	fs.String("prepare", "", "`HOW` to clean up a container's tree before it is committed: ostree (accounts and the "+
 		"content of /var go to /usr; implies --format=ostree)")
+	fs.StringArray("prune", nil, "absolute `PATH` to leave out; with a slash at the end, the directory stays and its "+
+		"content is left out")
 }
+
+// addThreads adds the option that limits the number of threads. [useThreads] sets it.
+func addThreads(fs *pflag.FlagSet, n *uint) {
+	fs.UintVar(n, "threads", 0, "`N` threads that read and compress layers; 0 is one for each processor")
+}
+
+// useThreads limits the threads of this process that run at the same time. Every part of the program has as many
+// workers, and the output never depends on their number.
+func useThreads(n uint) {
+	if n > 0 {
+		runtime.GOMAXPROCS(int(min(n, maxThreads)))
+	}
+}
+
+// maxThreads is more than any machine can use.
+const maxThreads = 4096
 
 func (f *treeFlags) named() bool { return f.rootfs != "" || f.from != "" }
 
@@ -65,6 +84,8 @@ type opened struct {
 	close   func() error
 	// repo has the commit, if the image holds one and no other layers.
 	repo *repo.Repo
+	// warnings are about what the options leave out.
+	warnings []string
 }
 
 // printEdits says what was changed in a tree before it was committed.
@@ -78,7 +99,7 @@ func (a *app) printEdits(list []cleanup.Edit) {
 }
 
 // open opens the root filesystem that the flags name, and determines the format.
-func (f *treeFlags) open(ctx context.Context, o *request.Options, fetch source.Options) (*opened, error) {
+func (f *treeFlags) open(ctx context.Context, o *request.Options, fetch source.Options) (in *opened, err error) {
 	switch {
 	case f.rootfs != "" && f.from != "" && !f.both:
 		return nil, usagef("--rootfs and --from: choose one")
@@ -98,19 +119,42 @@ func (f *treeFlags) open(ctx context.Context, o *request.Options, fetch source.O
 			in.close = both(d.Close, in.image.Close)
 		}
 		return in, nil
+		in, err = openDir(ctx, f.rootfs, o)
 	case f.from != "":
-		image, err := openImage(ctx, f.source, f.from, fetch)
-		if err != nil {
-			return nil, err
-		}
-		in, err := openTree(ctx, image, o)
-		if err != nil {
-			return nil, errors.Join(err, image.Close())
-		}
-		in.close = both(in.close, image.Close)
-		return in, nil
+		in, err = f.openFrom(ctx, o, fetch)
+	default:
+		return nil, usagef("name the input: --rootfs=DIR or --from=IMGREF")
 	}
-	return nil, usagef("name the input: --rootfs=DIR or --from=IMGREF")
+	if err == nil {
+		in.Tree, in.warnings = o.Pruned(in.Tree)
+	}
+	return in, err
+}
+
+// openDir opens a directory with a root filesystem.
+func openDir(ctx context.Context, dir string, o *request.Options) (*opened, error) {
+	if err := o.Resolve(request.CommandLine, request.Tree); err != nil {
+		return nil, optionError(err)
+	}
+	d, err := rootfs.Dir(ctx, dir)
+	if err != nil {
+		return nil, fmt.Errorf("--rootfs: %w", err)
+	}
+	return &opened{Opened: request.Opened{Tree: d}, modTime: d.ModTime(), close: d.Close}, nil
+}
+
+// openFrom opens the root filesystem of an image.
+func (f *treeFlags) openFrom(ctx context.Context, o *request.Options, fetch source.Options) (*opened, error) {
+	image, err := openImage(ctx, f.source, f.from, fetch)
+	if err != nil {
+		return nil, err
+	}
+	in, err := openTree(ctx, image, o)
+	if err != nil {
+		return nil, errors.Join(err, image.Close())
+	}
+	in.close = both(in.close, image.Close)
+	return in, nil
 }
 
 // openTree reads the root filesystem of an image. If the image holds a commit, the default is to make a commit again.

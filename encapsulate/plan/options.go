@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
 	"github.com/ostree-ext/ostree-ext-go/chunking/packing"
 	"github.com/ostree-ext/ostree-ext-go/chunking/upstream"
@@ -81,6 +82,8 @@ type Options struct {
 	// Prior is the image that hosts have now, or nil. Its plan affects which components share a layer, and so how much
 	// an update downloads. A layer is taken over only if it has the diff-id of the layer that would be made.
 	Prior *oci.Image
+	// Annotate returns annotations for a layer of a root filesystem that follows components. It may be nil.
+	Annotate func(*chunking.ArrangedLayer) map[string]string
 	// KeepUnreadable takes over layers of the prior image even if they cannot be read, because the receiver of the image
 	// has them. Such a layer has no blob, and the image has no manifest.
 	KeepUnreadable bool

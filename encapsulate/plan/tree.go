@@ -133,8 +133,12 @@ func (t *treeBuild) image(ctx context.Context, p *Plan) (*encapsulate.Image, err
 	}
 	layers = append(layers, t.layer(ctx, firstName(p), nil, first, t.expected, t.whiteouts()))
 	if p.Arrangement != nil {
-		for _, l := range p.Arrangement.Layers {
+		for i := range p.Arrangement.Layers {
+			l := &p.Arrangement.Layers[i]
 			spec := t.layer(ctx, layerName(l.Components), l.Packages, l.Entries, l.Prior >= 0, nil)
+			if p.opts.Annotate != nil {
+				spec.Annotations = p.opts.Annotate(l)
+			}
 			if l.Prior >= 0 && t.prior.known.Layers[l.Prior].Foreign {
 				// Another program wrote this layer, in its own way. It was read, and has exactly these files.
 				spec.Held = &encapsulate.Held{Image: p.opts.Prior, Layer: t.prior.read[l.Prior]}

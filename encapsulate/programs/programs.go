@@ -139,7 +139,12 @@ func (d *Destination) reference() (name.Reference, error) {
 // Write writes an index and returns its digest.
 func (d *Destination) Write(ctx context.Context, index v1.ImageIndex) (v1.Hash, error) {
 	if d.Layout != "" {
-		if _, err := layout.Write(d.Layout, index); err != nil {
+		// The index is the only entry of the layout's own, since other programs ask for a name if there are several.
+		dir, err := layout.Write(d.Layout, empty.Index)
+		if err != nil {
+			return v1.Hash{}, err
+		}
+		if err := dir.AppendIndex(index); err != nil {
 			return v1.Hash{}, err
 		}
 	}

@@ -109,7 +109,11 @@ func TestEqualDescriptionsGiveAnEqualIndexThatNamesEveryPlatform(t *testing.T) {
 			t.Fatal(err)
 		}
 		digests = append(digests, digest.String())
-		written, err := layout.ImageIndexFromPath(to.Layout)
+		dir, err := layout.ImageIndexFromPath(to.Layout)
+		if err != nil {
+			t.Fatal(err)
+		}
+		written, err := dir.ImageIndex(digest)
 		if err != nil {
 			t.Fatal(err)
 		}

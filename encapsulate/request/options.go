@@ -42,6 +42,7 @@ type Options struct {
 	Prepare        string   `json:"prepare,omitempty"`
 	CopyMeta       []string `json:"copymeta,omitempty"`
 	CopyMetaOpt    []string `json:"copymeta-opt,omitempty"`
+	Prune          []string `json:"prune,omitempty"`
 
 	// The other fields name files and images, which the door opens. Names are not part of a cache key.
 	Mapping     string `json:"-"`
@@ -87,6 +88,8 @@ var options = []option{
 	{"packing", "cost or upstream", parsed(func(o *Options) *string { return &o.Packing }, plan.ParsePacking)},
 	{"prepare", "ostree", choice(func(o *Options) *string { return &o.Prepare }, OSTree)},
 	{"prior", "an image, or none", text(func(o *Options) *string { return &o.Prior })},
+	{"prune", "absolute paths, separated by commas; one that ends in a slash names the content of a directory",
+		func(o *Options, v string) error { return o.SetPrune(strings.Split(v, ",")) }},
 	{"rebalance", "never, auto or always", parsed(func(o *Options) *string { return &o.Rebalance }, plan.ParseRebalance)},
 	{"ref", "a ref or checksum of the repository", text(func(o *Options) *string { return &o.Ref })},
 	{"repo", "a directory of the last stage or of the context named repo",

@@ -91,7 +91,7 @@ func (o *Options) Plan(ctx context.Context, opts plan.Options, files Files, in O
 
 // keepsCommit reports whether the commit in an input image stays as it is.
 func (o *Options) keepsCommit() bool {
-	return o.Var != "drop" && o.SELinux != "auto" && o.Prepare == ""
+	return o.Var != "drop" && o.SELinux != "auto" && o.Prepare == "" && len(o.Prune) == 0
 }
 
 // signed returns a view of a source in which a commit has the signatures that were asked for.

@@ -108,6 +108,8 @@ var rules = []rule{
 		func(o *Options, in Input) bool { return in != Commit && len(o.CopyMeta)+len(o.CopyMetaOpt) > 0 }, anyDoor},
 	{"{var} and {selinux} are for root filesystems, not for a commit", []string{"var", "selinux"},
 		func(o *Options, in Input) bool { return in == Commit && (o.Var != "" || o.SELinux != "") }, anyDoor},
+	{"{prune} is for root filesystems, not for a commit", []string{"prune"},
+		func(o *Options, in Input) bool { return in == Commit && len(o.Prune) > 0 }, anyDoor},
 	{"{var} and {selinux} are for {format}=ostree", []string{"var", "selinux", "format"},
 		func(o *Options, in Input) bool { return o.formatIs(Plain, in) && (o.Var != "" || o.SELinux != "") }, anyDoor},
 	{"{prepare} is for root filesystems, not for a commit", []string{"prepare", "ref"},

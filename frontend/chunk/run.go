@@ -88,7 +88,7 @@ func run(ctx context.Context, req Request, dirs Dirs, t *reporter) (*Result, err
 	if err := o.Resolve(request.Frontend, kind); err != nil {
 		return nil, err
 	}
-	in, closeInput, err := req.open(ctx, dirs)
+	in, closeInput, err := req.open(ctx, dirs, t)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,9 @@ func held(name string, config []byte, layers []ocispec.Descriptor) (*oci.Image, 
 }
 
 // open opens the input. It must be closed after the image has been written.
-func (r *Request) open(ctx context.Context, dirs Dirs) (in request.Opened, closeInput func() error, err error) {
+func (r *Request) open(
+	ctx context.Context, dirs Dirs, t *reporter,
+) (in request.Opened, closeInput func() error, err error) {
 	if r.Options.Ref != "" {
 		return r.openCommit(dirs.In)
 	}
@@ -156,7 +158,9 @@ func (r *Request) open(ctx context.Context, dirs Dirs) (in request.Opened, close
 	if err != nil {
 		return in, nil, err
 	}
-	in.Tree = withoutLabels(dir)
+	var warnings []string
+	in.Tree, warnings = r.Options.Pruned(withoutLabels(dir))
+	t.warnings = append(t.warnings, warnings...)
 	if in.Base, err = r.base(ctx, dirs.Base, in.Tree); err != nil {
 		return in, nil, errors.Join(err, dir.Close())
 	}

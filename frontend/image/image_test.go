@@ -60,10 +60,15 @@ func TestTheLayoutNamesEveryPlatform(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if _, err := (&programs.Destination{Layout: dir}).Write(t.Context(), index); err != nil {
+	digest, err := (&programs.Destination{Layout: dir}).Write(t.Context(), index)
+	if err != nil {
 		t.Fatal(err)
 	}
-	written, err := layout.ImageIndexFromPath(dir)
+	all, err := layout.ImageIndexFromPath(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written, err := all.ImageIndex(digest)
 	if err != nil {
 		t.Fatal(err)
 	}

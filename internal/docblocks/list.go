@@ -72,5 +72,6 @@ var list = []entry{
 	{"docs/trust.md", "permissions:", "", "it needs GitHub; sign-identity.txtar has its tokens"},
 	{"docs/trust.md", "docker:", "", "TestTheDocumentedRulesAreUnderstood in container/trust reads it"},
 	{"docs/switching.md", "ostree-ext compose build-chunked-oci", CommandLine, ""},
+	{"docs/switching.md", "ostree-ext chunkah build", CommandLine, ""},
 	{"docs/testing.md", "make quick", "", "CI runs the commands that matter: .ci/run"},
 }
