@@ -74,14 +74,14 @@ now, and its blob is read to see that.`,
 	}
 	fs := c.Flags()
 	fs.StringVar(&f.rootfs, "rootfs", "", "`DIR` with the root filesystem (required)")
-	fs.StringVarP(&f.output, "output", "o", "", "`[oci:|oci-archive:]PATH` to write to, by default an oci-archive; oci: "+
-		"makes a directory that must not exist (default: an archive on standard output)")
+	fs.StringVarP(&f.output, "output", "o", "", "`[oci:|oci-archive:]PATH` to write to, by default an oci-archive; "+
+		"oci: makes a directory that must not exist (default: an archive on standard output)")
 	fs.UintVar(&f.maxLayers, "max-layers", 64, "`N` layers at most")
 	fs.StringVar(&f.image.config, "config", "", "`FILE` with the configuration of the image: JSON, the \"config\" object "+
 		"of an OCI image, a whole configuration, or what podman inspect or docker inspect prints; - is standard input")
 	fs.StringVar(&f.configStr, "config-str", "", "`JSON` instead of the file of --config")
-	fs.StringArrayVar(&f.image.labels, "label", nil, "`KEY=VALUE|KEY-|-`: add a label, remove one, or remove all that were "+
-		"there before")
+	fs.StringArrayVar(&f.image.labels, "label", nil, "`KEY=VALUE|KEY-|-`: add a label, remove one, or remove all that "+
+		"were there before")
 	fs.StringArrayVar(&f.image.annotations, "annotation", nil, "`KEY=VALUE|KEY-|-`: the same with annotations of the "+
 		"manifest")
 	fs.StringVar(&f.epoch, "source-date-epoch", "", "`SECONDS` since 1970 as the time of the image "+
@@ -91,8 +91,8 @@ now, and its blob is read to see that.`,
 	fs.StringVar(&f.arch, "arch", "", "`ARCH` of the image (default: that of the configuration that was given, or this "+
 		"machine's)")
 	fs.BoolVar(&f.skip, "skip-special-files", false, "leave out devices, pipes and sockets")
-	fs.StringArrayVar(&f.prune, "prune", nil, "absolute `PATH` to leave out; with a slash at the end, the directory stays "+
-		"and its content is left out")
+	fs.StringArrayVar(&f.prune, "prune", nil, "absolute `PATH` to leave out; with a slash at the end, the directory "+
+		"stays and its content is left out")
 	fs.StringVarP(&f.tag, "tag", "t", "", "`NAME` of the image in the output")
 	fs.UintVarP(&f.threads, "threads", "T", 0, "`N` threads; 0 is one for each processor")
 	fs.StringVar(&f.prior, "prior", "", "`IMGREF` of the image to continue from, a file with its configuration or "+
@@ -189,7 +189,8 @@ func (f *chunkahBuild) request(a *app) (request.Options, error) {
 		// A prior image has nothing to say about a single layer.
 		o.SingleLayer, o.Prior, o.CheckPrior = true, "", false
 	case f.maxLayers > plan.MaxLayersLimit:
-		a.warn(fmt.Sprintf("container storage has no more than %d layers in an image: there will be no more", plan.MaxLayersLimit))
+		a.warn(fmt.Sprintf("container storage has no more than %d layers in an image: there will be no more",
+			plan.MaxLayersLimit))
 		o.MaxLayers = plan.MaxLayersLimit
 	default:
 		o.MaxLayers = int(f.maxLayers)

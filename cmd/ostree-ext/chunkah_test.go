@@ -40,9 +40,10 @@ const chunkahInspect = `[{"Config": {"Cmd": ["sh"], "Labels": {"a": "base", "b":
 var chunkahCases = []chunkahCase{
 	{name: "the defaults", args: "--rootfs=root", want: map[string]string{
 		"config": "{}", "arch": runtime.GOARCH, "mediatype": ocispec.MediaTypeImageLayer, "name": "", "annotations": "",
-		"components": "apk/app sys/pkgdb"}},
-	{name: "a value as its own word", args: "--rootfs root --max-layers 2 -t localhost/x:latest", want: map[string]string{
-		"layers": "2", "name": "localhost/x:latest"}},
+		"components": "apk/app sys/pkgdb sys/volatile unowned/usr/share"}},
+	{name: "a value as its own word", args: "--rootfs root --max-layers 2 -t localhost/x:latest",
+		want: map[string]string{
+			"layers": "2", "name": "localhost/x:latest"}},
 	{name: "the short options", args: "--rootfs=root -T1 -t=x", want: map[string]string{"name": "x"}},
 	{name: "messages", args: "-vv --rootfs=root", says: "[1/"},
 	{name: "one layer", args: "--rootfs=root --max-layers=1", want: map[string]string{"layers": "1"}},
@@ -58,7 +59,8 @@ var chunkahCases = []chunkahCase{
 		"mediatype": ocispec.MediaTypeImageLayerGzip}},
 	{name: "a level that does not exist", args: "--rootfs=root --compression-level=10", status: 2, says: "from 0 to 9"},
 	{name: "an architecture", args: "--rootfs=root --arch=s390x", want: map[string]string{"arch": "s390x"}},
-	{name: "an architecture as uname prints it", args: "--rootfs=root --arch x86_64", want: map[string]string{"arch": "amd64"}},
+	{name: "an architecture as uname prints it", args: "--rootfs=root --arch x86_64",
+		want: map[string]string{"arch": "amd64"}},
 	{name: "another", args: "--rootfs=root --arch=aarch64", want: map[string]string{"arch": "arm64"}},
 	{name: "chunkah's third", args: "--rootfs=root --arch=powerpc64", want: map[string]string{"arch": "ppc64le"}},
 
@@ -76,28 +78,31 @@ var chunkahCases = []chunkahCase{
 	{name: "one object that was inspected", args: `--rootfs=root --config-str {"Config":{"Cmd":["x"]}}`,
 		want: map[string]string{"config": `{"Cmd":["x"]}`}},
 	{name: "both", args: `--rootfs=root --config-str={} --config=config.json`, status: 2, says: "choose one"},
-	{name: "text that is none", args: "--rootfs=root --config-str={", status: 1, says: "--config-str: line 1, column 2"},
+	{name: "text that is none", args: "--rootfs=root --config-str={", status: 1, says: "--config-str: line 1, column 1"},
 	{name: "a file that does not exist", args: "--rootfs=root --config=nosuch", status: 1, says: "open nosuch"},
 
 	{name: "labels", args: "--rootfs=root --config=inspect.json --label b=new --label c=1 --label a-",
 		want: map[string]string{"config": `{"Cmd":["sh"],"Labels":{"b":"new","c":"1"}}`}},
 	{name: "no labels", args: "--rootfs=root --config=inspect.json --label=-", want: map[string]string{
 		"config": `{"Cmd":["sh"]}`}},
-	{name: "a label that is none", args: "--rootfs=root --label=x", status: 2, says: "give KEY=VALUE, KEY- to remove one"},
+	{name: "a label that is none", args: "--rootfs=root --label=x", status: 2,
+		says: "give KEY=VALUE, KEY- to remove one"},
 	{name: "annotations", args: "--rootfs=root --config=inspect.json --annotation m=1 --annotation m=2",
 		want: map[string]string{"annotations": "m=2 n=base"}},
 	{name: "without those that were inspected", args: "--rootfs=root --config=inspect.json --annotation - --annotation m=2",
 		want: map[string]string{"annotations": "m=2"}},
 	{name: "an annotation that is none", args: "--rootfs=root --annotation =x", status: 2, says: "--annotation"},
 
-	{name: "a time", args: "--rootfs=root --source-date-epoch=1", want: map[string]string{"created": "1970-01-01T00:00:01Z"}},
+	{name: "a time", args: "--rootfs=root --source-date-epoch=1",
+		want: map[string]string{"created": "1970-01-01T00:00:01Z"}},
 	{name: "a time that has precedence", args: "--rootfs=root --config=inspect.json --source-date-epoch 1",
 		want: map[string]string{"created": "1970-01-01T00:00:01Z"}},
 	{name: "a time that is none", args: "--rootfs=root --source-date-epoch=now", status: 2, says: "SOURCE_DATE_EPOCH"},
 
 	{name: "leaving out", args: "--rootfs=root --prune /usr/share/doc --prune /var/", want: map[string]string{
 		"usr/share/doc": "no", "usr/share": "yes", "var": "yes", "var/log": "no", "usr/bin/app": "yes"}},
-	{name: "leaving out everything", args: "--rootfs=root --prune=/", status: 2, says: "name what is in the root directory"},
+	{name: "leaving out everything", args: "--rootfs=root --prune=/", status: 2,
+		says: "name what is in the root directory"},
 	{name: "leaving out a relative path", args: "--rootfs=root --prune=usr", status: 2, says: "absolute path"},
 	{name: "a pipe", args: "--rootfs=root", want: map[string]string{"run/pipe": "yes"}},
 	{name: "without pipes", args: "--rootfs=root --skip-special-files", want: map[string]string{
@@ -120,7 +125,8 @@ var chunkahCases = []chunkahCase{
 
 	{name: "no tree", args: "", status: 2, says: "missing --rootfs, or the environment variable CHUNKAH_ROOTFS"},
 	{name: "an operand", args: "--rootfs=root x", status: 2, says: "x"},
-	{name: "an option that does not exist", args: "--rootfs=root --max-layer=2", status: 2, says: "did you mean --max-layers"},
+	{name: "an option that does not exist", args: "--rootfs=root --max-layer=2", status: 2,
+		says: "did you mean --max-layers"},
 	{name: "an option twice", args: "--rootfs=root --arch=amd64 --arch=arm64", status: 2, says: "more than once"},
 
 	{name: "the tree from the environment", env: map[string]string{"CHUNKAH_ROOTFS": "root"}, want: map[string]string{

@@ -104,22 +104,13 @@ func (f *treeFlags) open(ctx context.Context, o *request.Options, fetch source.O
 	case f.rootfs != "" && f.from != "" && !f.both:
 		return nil, usagef("--rootfs and --from: choose one")
 	case f.rootfs != "":
-		if err := o.Resolve(request.CommandLine, request.Tree); err != nil {
-			return nil, optionError(err)
-		}
-		d, err := rootfs.Dir(ctx, f.rootfs)
-		if err != nil {
-			return nil, fmt.Errorf("--rootfs: %w", err)
-		}
-		in := &opened{Opened: request.Opened{Tree: d}, modTime: d.ModTime(), close: d.Close}
-		if f.from != "" {
+		if in, err = openDir(ctx, f.rootfs, o); err == nil && f.from != "" {
+			dir := in.close
 			if in.image, err = openImage(ctx, f.source, f.from, fetch); err != nil {
-				return nil, errors.Join(err, d.Close())
+				return nil, errors.Join(err, dir())
 			}
-			in.close = both(d.Close, in.image.Close)
+			in.close = both(dir, in.image.Close)
 		}
-		return in, nil
-		in, err = openDir(ctx, f.rootfs, o)
 	case f.from != "":
 		in, err = f.openFrom(ctx, o, fetch)
 	default:

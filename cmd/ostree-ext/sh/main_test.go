@@ -71,7 +71,8 @@ func TestTheShellRunsScripts(t *testing.T) {
 		{"set -x", []string{"-c", "set -x; cd /; pwd"}, "", "+ cd /\n+ pwd\n/\n", 0},
 		{"set -u", []string{"-uc", "echo $nothing"}, "", "nothing: unbound variable\n", 1},
 		{"an option by name", []string{"-o", "pipefail", "-c", "false | true"}, "", "", 1},
-		{"redirections", []string{"-c", "echo one >file && echo two >>file && while read l; do echo =$l; done <file 2>&1"}, "",
+		{"redirections", []string{"-c", "echo one >file && echo two >>file && while read l; do echo =$l; done <file 2>&1"},
+			"",
 			"=one\n=two\n", 0},
 		{"a here document", []string{"-c", "while read l; do echo =$l; done <<EOF\none\nEOF\n"}, "", "=one\n", 0},
 		{"a file", []string{file, "arg"}, "", file + " arg\n", 1},
@@ -81,8 +82,10 @@ func TestTheShellRunsScripts(t *testing.T) {
 		{"no script", []string{"-c"}, "", "sh: -c: the script is missing\n", 2},
 		{"a file that is not there", []string{"/nonexistent"}, "", "sh: open /nonexistent: no such file or directory\n", 2},
 		{"an unknown option", []string{"-Z", "-c", "true"}, "", "sh: invalid option: \"-Z\"\n", 2},
-		{"a mistake", []string{"-c", "echo )"}, "", "sh:1:6: a command can only contain words and redirects; encountered `)`\n", 2},
-		{"an exported variable", []string{"-c", "export A=b; sh=$SELF; " + asShell + "=1 $sh -c 'echo =$A'"}, "", "=b\n", 0},
+		{"a mistake", []string{"-c", "echo )"}, "",
+			"sh:1:6: a command can only contain words and redirects; encountered `)`\n", 2},
+		{"an exported variable", []string{"-c", "export A=b; sh=$SELF; " + asShell + "=1 $sh -c 'echo =$A'"}, "",
+			"=b\n", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
