@@ -32,6 +32,8 @@ type Options struct {
 	MaxSize int64
 	// Strict refuses layers that are not compressed as their media type says: those of an image whose blobs are kept.
 	Strict bool
+	// Hidden asks for the files that a layer has and the root filesystem does not; see [Image.Hidden].
+	Hidden bool
 }
 
 // Image is the root filesystem of an image.
@@ -40,6 +42,7 @@ type Image struct {
 	places  []place
 	dir     string
 	spools  []*os.File
+	hidden  []Hidden
 }
 
 var _ rootfs.Tree = (*Image)(nil)
@@ -94,7 +97,14 @@ func Open(ctx context.Context, image *oci.Image, opts Options) (img *Image, err 
 		if err := tree.Apply(ctx, entries); err != nil {
 			return img, fmt.Errorf("layer %s: %w", image.Layers[i].Descriptor.Digest, err)
 		}
-		layers[i] = nil
+		if !opts.Hidden {
+			layers[i] = nil
+		}
+	}
+	if opts.Hidden {
+		if img.hidden, err = hiddenFiles(tree, layers); err != nil {
+			return img, err
+		}
 	}
 	_, noCommit := image.CommitLayers()
 	img.entries, img.places, err = list(tree, noCommit == nil)
