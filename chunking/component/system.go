@@ -162,19 +162,14 @@ func (d *detection) generated(context.Context, Options) error {
 			g.file(i, e)
 		}
 	}
-	if g.volatile > 0 {
-		d.warnf("%d files differ in every installation and should not be in an image, such as %s", g.volatile, g.example)
-	}
 	return nil
 }
 
 // generator is the state of a search for generated files.
 type generator struct {
 	*detection
-	kernels  map[string]int32 // release → component
-	names    map[int]int      // hard links: first name → an owned name
-	volatile int              // the number of volatile files that are not empty
-	example  string           // one of them
+	kernels map[string]int32 // release → component
+	names   map[int]int      // hard links: first name → an owned name
 }
 
 // file claims one file.
@@ -183,21 +178,15 @@ func (g *generator) file(i int, e rootfs.Entry) {
 	switch {
 	case g.bytecode(i, e), g.kernelPart(i, p), g.otherName(i, e):
 	case volatileFile.MatchString(p):
-		g.claimVolatile(i, p)
+		g.claimVolatile(i)
 	case g.ofGenerator(i, p):
 	case startsWithAny(p, volatileDirs):
-		g.claimVolatile(i, p)
+		g.claimVolatile(i)
 	}
 }
 
-func (g *generator) claimVolatile(i int, p string) {
+func (g *generator) claimVolatile(i int) {
 	g.claim(i, Volatile, detectorSystem, "it differs in every installation")
-	if g.entries.At(i).Size == 0 {
-		return
-	}
-	if g.volatile++; g.example == "" {
-		g.example = p
-	}
 }
 
 // with assigns an entry to the owner of another.

@@ -22,6 +22,7 @@ var hashes = []string{"sha1", "sha224", "sha256", "sha384", "sha512"}
 
 // operands says what the operands of each command are. The last one may be repeated if the command allows that.
 var operands = map[string][]completion{
+	"advise":                                    {trees, trees},
 	"chunks diff":                               {images, images},
 	"chunks explain":                            {refs, nothing},
 	"chunks history":                            {images},
@@ -253,6 +254,15 @@ func priors(c *cobra.Command, args []string, word string) ([]string, cobra.Shell
 	list, directive := images(c, args, word)
 	if !strings.Contains(word, ":") {
 		list = append(append(list, beginning([]string{"none"}, word)...), paths("", word)...)
+	}
+	return list, directive
+}
+
+// trees completes a directory or the reference of an image.
+func trees(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	list, directive := images(c, args, word)
+	if !strings.Contains(word, ":") {
+		list = append(list, paths("", word)...)
 	}
 	return list, directive
 }

@@ -130,6 +130,7 @@ type built struct {
 	Commit string `json:"commit,omitempty"`
 	continued
 	Signatures []signature `json:"signatures,omitempty"`
+	advised
 	// Prepared lists what was changed in the tree before it was committed.
 	Prepared []prepared `json:"prepared,omitempty"`
 	// Dropped lists the paths that a commit does not keep.
@@ -238,6 +239,7 @@ func (a *app) buildTo(cmd *cobra.Command, ref imgref.ImageReference, f *buildFla
 	if f.asJSON {
 		printed = result
 	}
+	a.printAdvice(result.advised, ref)
 	return a.report(ctx, ref, digest.Digest(result.Digest), result.continued, f.digestFile, printed)
 }
 
@@ -253,7 +255,7 @@ func (a *app) buildOpened(
 	for _, w := range p.Warnings {
 		a.warn(w)
 	}
-	result := &built{Image: ref.String()}
+	result := &built{Image: ref.String(), advised: newAdvised(p.Advice())}
 	if o.Format == request.OSTree {
 		a.printEdits(p.Edits)
 		for _, e := range p.Edits {

@@ -117,6 +117,7 @@ type encapsulated struct {
 	Commit string `json:"commit"`
 	continued
 	Signatures []signature `json:"signatures,omitempty"`
+	advised
 }
 
 func (a *app) encapsulate(
@@ -152,7 +153,14 @@ func (a *app) encapsulate(
 	}
 	show := a.newProgress()
 	opts.Image.Name, opts.Image.Progress = ref.String(), show.event
-	img, err := a.plannedImage(ctx, func() (*request.Planned, error) { return o.Plan(ctx, opts, files, in) })
+	var advised advised
+	img, err := a.plannedImage(ctx, func() (*request.Planned, error) {
+		p, err := o.Plan(ctx, opts, files, in)
+		if err == nil {
+			advised = newAdvised(p.Advice())
+		}
+		return p, err
+	})
 	if err != nil {
 		show.stop()
 		return optionError(err)
@@ -174,9 +182,10 @@ func (a *app) encapsulate(
 	if f.asJSON {
 		result = encapsulated{
 			Image: ref.String(), Digest: digest.String(), Commit: in.Commit.String(), continued: continued,
-			Signatures: signatures,
+			Signatures: signatures, advised: advised,
 		}
 	}
+	a.printAdvice(advised, ref)
 	return a.report(ctx, ref, digest, continued, f.digestFile, result)
 }
 

@@ -44,7 +44,8 @@ Results go to standard output; messages and progress go to standard error.`
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print only results and errors")
 	root.PersistentFlags().BoolVar(&a.debug, "debug", false, "log what is being done to standard error")
 	root.AddCommand(
-		newContainerCommand(a), newRechunkCommand(a), newChunksCommand(a), newComposeCommand(a), newChunkahCommand(a),
+		newContainerCommand(a), newRechunkCommand(a), newChunksCommand(a), newAdviseCommand(a), newComposeCommand(a),
+		newChunkahCommand(a),
 		newTarCommand(a), newRepoCommand(a), newDiffCommand(a), newIMASignCommand(a), newProvisionalRepairCommand(a),
 		newManCommand(a, root), newVersionCommand(a),
 	)

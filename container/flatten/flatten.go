@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"strconv"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
@@ -43,6 +44,7 @@ type Image struct {
 	dir     string
 	spools  []*os.File
 	hidden  []Hidden
+	diffIDs []digest.Digest // of the layers
 }
 
 var _ rootfs.Tree = (*Image)(nil)
@@ -64,6 +66,7 @@ func Open(ctx context.Context, image *oci.Image, opts Options) (img *Image, err 
 	limits := newBudget(opts.MaxSize)
 	layers := make([][]entry, len(image.Layers))
 	img.spools = make([]*os.File, len(image.Layers))
+	img.diffIDs = image.Config.RootFS.DiffIDs
 	for i := range layers {
 		name := filepath.Join(dir, strconv.Itoa(i))
 		if img.spools[i], err = os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {

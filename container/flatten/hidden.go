@@ -21,6 +21,14 @@ func (i *Image) Hidden() []Hidden { return i.hidden }
 // LayerOf returns the index of the layer that has the content of the regular file at an index of Entries.
 func (i *Image) LayerOf(index int) int { return i.places[index].spool }
 
+// SameContent reports whether the content of the regular file at an index is known to be that of a file of another
+// image, because both have it from the same layer. If it returns false, the contents may be equal nevertheless.
+func (i *Image) SameContent(index int, other *Image, otherIndex int) bool {
+	p, q := i.places[index], other.places[otherIndex]
+	return p.offset == q.offset && i.diffIDs[p.spool] == other.diffIDs[q.spool] &&
+		i.entries.At(index).Size == other.entries.At(otherIndex).Size
+}
+
 func hiddenFiles(tree *overlay.Tree[content], layers [][]entry) ([]Hidden, error) {
 	visible := map[*overlay.File[content]]bool{}
 	if err := tree.Walk(func(_, _ string, f *overlay.File[content]) error {

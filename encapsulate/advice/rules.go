@@ -32,7 +32,10 @@ const (
 )
 
 // Rules returns all rules, in the order of docs/advice.md.
-func Rules() []Rule {
+func Rules() []Rule { return append(treeRules(), buildRules()...) }
+
+// treeRules returns what one tree or image shows.
+func treeRules() []Rule {
 	return []Rule{
 		{
 			Name: "apt-lists", Summary: "the lists of packages that apt fetched", EachUpdate: true,

@@ -34,6 +34,8 @@ type Plan struct {
 	Warnings []string
 
 	opts Options
+	// inBase reports whether the base has an entry, if there is one.
+	inBase func(index int) bool
 	// Labels of the configuration, or "": the installed packages, and what /boot needs.
 	packages, bootBytes string
 	image               func(ctx context.Context, p *Plan) (*encapsulate.Image, error)

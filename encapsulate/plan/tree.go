@@ -43,6 +43,9 @@ func Tree(ctx context.Context, tree rootfs.Tree, base *Base, opts Options) (*Pla
 	}
 	t := &treeBuild{tree: hashed, base: base}
 	p := &Plan{Tree: hashed, opts: opts, image: t.image}
+	if base != nil {
+		p.inBase = base.Has
+	}
 	if opts.SingleLayer {
 		return p, nil
 	}

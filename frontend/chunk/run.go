@@ -126,6 +126,9 @@ func run(ctx context.Context, req Request, dirs Dirs, t *reporter) (*Result, err
 	}
 	result.Author = req.Author
 	t.outcome(result, opts.Prior)
+	for _, line := range p.Advice().Lines("IMGREF") {
+		t.line("%s", line)
+	}
 	return result, nil
 }
 

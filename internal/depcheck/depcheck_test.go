@@ -45,8 +45,9 @@ container    deploy  inodecheck  update  commandimage
 encapsulate  report  request  programs
              report/page
              plan
-             encapsulate
-             oci
+             advice
+             encapsulate  advice/reason
+             oci  advice/archive
              progress
 
 chunking     upstream
