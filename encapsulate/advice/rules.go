@@ -182,7 +182,7 @@ func treeRules() []Rule {
 		},
 		{
 			Name: ruleInitramfs, Summary: "an initial RAM disk that differs in each build", EachUpdate: true,
-			End: "set SOURCE_DATE_EPOCH in the build, and use dracut --reproducible or update-initramfs of initramfs-tools 0.142",
+			End: "set SOURCE_DATE_EPOCH for update-initramfs or mkinitcpio; dracut also needs --reproducible",
 		},
 		{
 			Name: rulePycTimes, Summary: "compiled Python files with the times of sources that the build unpacked",

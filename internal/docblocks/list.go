@@ -34,6 +34,8 @@ var list = []entry{
 	{"README.md", "docker buildx build", Builds, ""},
 	{"README.md", "ostree-ext container unencapsulate", Peers, ""},
 	{"CONTRIBUTING.md", "make help", "", "CI runs the commands that matter: .ci/run"},
+	{"docs/advice.md", "ostree-ext advise", CommandLine, ""},
+	{"docs/advice.md", "ostree-ext container build", CommandLine, ""},
 	{"docs/architecture.md", "cmd ", "", "internal/depcheck reads it"},
 	{"docs/chunking.md", "ostree-ext chunks plan", CommandLine, ""},
 	{"docs/chunking.md", "- name: models", CommandLine, ""},

@@ -89,13 +89,18 @@ type reader struct {
 	opts Options
 	left int64
 	out  *Contents
+	// fault is the first error of reading the input.
+	fault error
 }
 
 // Read lists the members of an archive that r holds from here on. Archives of cpio may follow each other, each
-// compressed in its own way, as in an initial RAM disk.
+// compressed in its own way, as in an initial RAM disk. Errors of r are returned as they are.
 func Read(r io.Reader, opts Options) (*Contents, error) {
 	a := &reader{opts: opts, left: opts.Bytes, out: &Contents{}}
-	err := a.stream(r, 0)
+	err := a.stream(&watched{r, &a.fault}, 0)
+	if a.fault != nil {
+		err = a.fault
+	}
 	return a.out, err
 }
 
@@ -241,6 +246,20 @@ func broken(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrBroken, err)
+}
+
+// watched remembers an error of reading.
+type watched struct {
+	r     io.Reader
+	fault *error
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) && *w.fault == nil {
+		*w.fault = err
+	}
+	return n, err
 }
 
 // limited reads up to a number of bytes that several readers share.

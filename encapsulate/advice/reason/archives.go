@@ -74,12 +74,7 @@ func compareMembers(a, b *archive.Contents) Reason {
 	return Reason{Compression, a.Format + ": all members are the same, and were compressed or padded in another way"}
 }
 
-func members(n int) string {
-	if n == 1 {
-		return "1 member"
-	}
-	return fmt.Sprintf("%d members", n)
-}
+func members(n int) string { return count(n, "member") }
 
 // firstOther names the first member that only one of two sorted lists has.
 func firstOther(x, y []archive.Member) string {

@@ -43,7 +43,9 @@ func isPyc(data []byte) bool {
 
 const sqliteHeader = "SQLite format 3\x00"
 
-func isSQLite(data []byte) bool { return len(data) >= 100 && bytes.HasPrefix(data, []byte(sqliteHeader)) }
+func isSQLite(data []byte) bool {
+	return len(data) >= 100 && bytes.HasPrefix(data, []byte(sqliteHeader))
+}
 
 // equalPages reports whether two databases are equal except for what counts changes in the header: the file change
 // counter, the schema cookie, the version for which the counter is valid, and the version of the library that wrote. See
@@ -125,7 +127,7 @@ const (
 
 // sameLength compares two contents of one length that are not text.
 func sameLength(a, b []byte) Reason {
-	var from, runs, differing int
+	var from, to, runs, differing int
 	last := -fewBytes
 	for i := range a {
 		if a[i] == b[i] {
@@ -138,13 +140,15 @@ func sameLength(a, b []byte) Reason {
 		if i-last > 8 {
 			runs++
 		}
-		last = i
+		if last = i; runs == 1 {
+			to = i
+		}
 	}
 	if runs > fewRuns || differing > fewRuns*fewBytes {
 		return Reason{Name: Content}
 	}
-	detail := fmt.Sprintf("%d bytes at %d places differ, the first at offset %d", differing, runs, from)
-	if isTime(a, b, from) {
+	detail := fmt.Sprintf("%s at %s: the first at offset %d", count(differing, "byte"), count(runs, "place"), from)
+	if isTime(a, b, from, to) {
 		return Reason{Times, detail}
 	}
 	if runs == 1 && differing >= 8 && differing <= fewBytes {
@@ -153,18 +157,31 @@ func sameLength(a, b []byte) Reason {
 	return Reason{Content, detail}
 }
 
-// isTime reports whether two contents have times since 2010, in seconds, at the place where they differ first. A time of
-// the same week shares its upper bytes, and so begins before or after that place.
-func isTime(a, b []byte, at int) bool {
-	recent := func(v uint64) bool { return v > 1262304000 && v < 4102444800 } // 2010 to 2100
-	near := func(x, y uint64) bool { return recent(x) && recent(y) && max(x, y)-min(x, y) < 10*366*86400 }
-	for from := max(0, at-7); from <= at; from++ {
-		if from+4 <= len(a) {
-			le, be := binary.LittleEndian, binary.BigEndian
-			if near(uint64(le.Uint32(a[from:])), uint64(le.Uint32(b[from:]))) ||
-				near(uint64(be.Uint32(a[from:])), uint64(be.Uint32(b[from:]))) {
-				return true
-			}
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
+// isWord reports whether bytes are characters of ASCII, which are rarely a time.
+func isWord(data []byte) bool {
+	return !slices.ContainsFunc(data, func(c byte) bool { return c < 0x20 || c > 0x7e })
+}
+
+// isTime reports whether two contents have times since 2010, in seconds, where they differ first. These places are from
+// one index to another. Times of a few years share their highest byte.
+func isTime(a, b []byte, from, to int) bool {
+	recent := func(v uint32) bool { return v > 1262304000 && v < 4102444800 } // 2010 to 2100
+	for at := max(0, to-3); at <= from && at+4 <= len(a); at++ {
+		x, y := a[at:at+4], b[at:at+4]
+		if isWord(x) && isWord(y) {
+			continue
+		}
+		le, be := binary.LittleEndian, binary.BigEndian
+		if to < at+3 && recent(le.Uint32(x)) && recent(le.Uint32(y)) ||
+			from > at && recent(be.Uint32(x)) && recent(be.Uint32(y)) {
+			return true
 		}
 	}
 	return false
