@@ -89,7 +89,7 @@ Compressed sizes are estimated from the beginnings of the largest files.`,
 	fs := c.Flags()
 	fs.BoolVar(&f.all, "all", false, "list all files")
 	fs.BoolVar(&f.asJSON, "json", false, "print a JSON object, with all files")
-	fs.BoolVar(&f.strict, "strict", false, "fail if an update has anything that it need not have, or if two builds differ")
+	fs.BoolVar(&f.strict, "strict", false, "fail if each update downloads more than it needs, or if two builds differ")
 	fetchFlags(a, fs, &f.fetch.Registry)
 	trustFlags(fs, &f.fetch)
 	return c
@@ -147,7 +147,7 @@ func (a *app) advise(cmd *cobra.Command, args []string, f *adviseFlags) (err err
 	case len(args) == 2:
 		return fmt.Errorf("the builds differ in %s", sizes.Format(int64(r.Bytes)))
 	}
-	return fmt.Errorf("each update has %s that it need not have", sizes.Format(int64(r.Bytes)))
+	return fmt.Errorf("each update downloads %s more than it needs", sizes.Format(int64(r.Bytes)))
 }
 
 func (a *app) printReport(r *advice.Report, f *adviseFlags) error {

@@ -55,7 +55,7 @@ func (r *Report) writeTotal(w io.Writer) error {
 	case r.Bytes == 0:
 		text = "each update has only what it needs"
 	default:
-		text = "each update need not have " + total(r.Bytes, r.Download)
+		text = "each update downloads more than it needs: " + total(r.Bytes, r.Download)
 	}
 	_, err := fmt.Fprintln(w, text)
 	return err
@@ -83,8 +83,8 @@ func (a *Advice) size() string {
 }
 
 // Lines returns what is said about a report at the end of a build: one line with the bytes and what they are, and one
-// with what ends the largest part and how to see the rest. image is the argument of advise. There are no lines if no
-// update has anything that it need not have.
+// with what ends the largest part and how to see the rest. image is the argument of advise. There are no lines if
+// updates have only what they need.
 func (r *Report) Lines(image string) []string {
 	var parts []string
 	for _, a := range r.Advice {
@@ -99,13 +99,12 @@ func (r *Report) Lines(image string) []string {
 	if len(parts) == 0 {
 		return nil
 	}
-	unit := " before compression"
-	n := r.Bytes
+	more := sizes.Format(int64(r.Bytes)) + " (before compression)"
 	if r.Download > 0 {
-		unit, n = " compressed (estimated)", r.Download
+		more = "about " + sizes.Format(int64(r.Download)) + " (compressed)"
 	}
 	return []string{
-		"advice: each update need not have " + sizes.Format(int64(n)) + unit + ": " + strings.Join(parts, ", "),
+		"advice: each update downloads " + more + " more than it needs: " + strings.Join(parts, ", "),
 		"advice: to end " + r.Advice[0].Name + ": " + r.Advice[0].End + " (all: ostree-ext advise " + image + ")",
 	}
 }
