@@ -204,7 +204,7 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
 	s := &session{t, t.TempDir(), readFormats(t)}
 	files := map[string]string{
-		"usr/bin/hello": "hello", "usr/lib/motd": "welcome", "run/lock": "x",
+		"usr/bin/hello": "hello", "usr/lib/motd": "welcome", "run/lock": "x", "var/log/x": "x",
 		"var/lib/dpkg/status":          "Package: hello\nStatus: install ok installed\nArchitecture: amd64\n\n",
 		"var/lib/dpkg/info/hello.list": "/usr/bin/hello\n",
 	}
@@ -240,12 +240,16 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	s.json(exitOK, "compose build-chunked-oci", "-q --bootc --rootfs=@tree --output=oci:@composed")
 	s.json(exitOK, "chunks plan", "--rootfs=@tree --prior=oci:@one --max-layers=499")
 	s.json(exitOK, "chunks show", "oci:@one")
+	s.json(exitOK, "advise", "@tree")
+	s.json(exitOK, "advise", "@tree oci:@os")
 	writeTestFile(t, filepath.Join(s.dir, "tree/usr/bin/hello"), "changed")
 	s.json(exitOK, "rechunk", "-q --prior=none oci:@os oci:@again")
 	s.json(exitOK, "container build", "-q --rootfs=@tree --prior=oci:@one --max-layers=499 oci:@two")
 	s.json(exitOK, "chunks diff", "oci:@one oci:@two")
 	s.json(exitOK, "chunks diff", "oci:@one oci:@os")
 	s.json(exitOK, "container encapsulate", "-q --repo=@repo os oci:@image")
+	s.run(exitOK, "", "repo commit --repo=@repo --branch=tree @tree")
+	s.json(exitOK, "container encapsulate", "-q --repo=@repo tree oci:@logged")
 	s.json(exitOK, "container encapsulate", "-q --repo=@repo os oci:@image")
 	s.json(exitOK, "container unencapsulate", "-q --repo=@copy --write-ref=back ostree-unverified-image:oci:@image")
 	s.json(exitOK, "container info", "ostree-unverified-image:oci:@image")

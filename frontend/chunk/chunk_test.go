@@ -107,6 +107,23 @@ func TestTheStepLeavesALayoutAndSaysWhatIsInIt(t *testing.T) {
 	}
 }
 
+func TestTheLogEndsWithWhatMakesUpdatesLarger(t *testing.T) {
+	t.Parallel()
+	logged := map[string]string{"var/log/build.log": strings.Repeat("line\n", 1000)}
+	for p, content := range files {
+		logged[p] = content
+	}
+	_, _, log := run(t, plainRequest(), logged)
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	if n := len(lines); n < 3 || !strings.Contains(lines[n-2], "more than it needs: logs ") ||
+		!strings.HasPrefix(lines[n-1], "advice: to end logs: ") || !strings.Contains(lines[n-3], "layers: ") {
+		t.Errorf("the log is\n%s", log)
+	}
+	if _, _, log = run(t, plainRequest(), files); strings.Contains(log, "advice") {
+		t.Errorf("without logs, the log is\n%s", log)
+	}
+}
+
 func TestEqualRequestsGiveEqualResults(t *testing.T) {
 	t.Parallel()
 	for _, format := range []string{request.Plain, request.OSTree} {
