@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
@@ -16,8 +18,10 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/flatten"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/advice"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
@@ -59,6 +63,55 @@ func (a *app) printAdvice(advised advised, ref imgref.ImageReference) {
 	for _, line := range advised.report.Lines(name) {
 		fmt.Fprintln(a.err, printable.Line(line))
 	}
+}
+
+// passedOver returns the image at the destination if it has a plan and the options name another image to continue from.
+// It is closed: only its configuration and manifest are known. What cannot be read is ignored, since it is not needed.
+func (a *app) passedOver(
+	ctx context.Context, o *request.Options, ref imgref.ImageReference, fetch source.Options,
+) *oci.Image {
+	if o.Prior == "" || o.SingleLayer || dest.IsStream(ref) || a.quiet {
+		return nil
+	}
+	image, err := source.Open(ctx, imgref.Unverified(ref), fetch)
+	if err == nil {
+		err = image.Close()
+	}
+	if err != nil {
+		a.logger().Debug("the image at the destination is not looked at", "destination", ref.String(), "error", err)
+		return nil
+	}
+	if image.Config.Labels[chunking.LabelRecord] == "" {
+		return nil
+	}
+	return image
+}
+
+// addPassedOver adds the advice about layers that hosts would have kept if the build had continued from the image at
+// the destination.
+func (d *advised) addPassedOver(at, prior *oci.Image, img *encapsulate.Image) error {
+	if at == nil || prior != nil && prior.Top.Digest == at.Top.Digest {
+		return nil
+	}
+	config, err := img.RawConfigFile()
+	if err != nil {
+		return err
+	}
+	data, err := img.RawManifest()
+	if err != nil {
+		return err
+	}
+	var manifest ocispec.Manifest
+	if err := json.Unmarshal(data, &manifest); err != nil {
+		return err
+	}
+	made, err := oci.New(oci.Document{}, manifest, config, nil)
+	if err != nil {
+		return err
+	}
+	d.report.Add(advice.DividedAnew(at, made))
+	*d = newAdvised(d.report)
+	return nil
 }
 
 // adviseFlags are the options of advise.

@@ -273,13 +273,16 @@ func (a *app) buildOpened(
 	if err != nil {
 		return nil, err
 	}
+	at := a.passedOver(ctx, o, ref, f.fetch)
 	d, err := dest.Write(ctx, img, ref, dest.Options{Registry: f.fetch.Registry, Stdout: a.out, Names: f.names})
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", ref, err)
 	}
 	result.Digest = d.String()
-	result.continued, err = a.continuedFrom(opts.Prior, img)
-	return result, err
+	if result.continued, err = a.continuedFrom(opts.Prior, img); err != nil {
+		return nil, err
+	}
+	return result, result.addPassedOver(at, opts.Prior, img)
 }
 
 // warnForeign warns that the new image will have the content of layers that are not to be distributed.

@@ -165,6 +165,7 @@ func (a *app) encapsulate(
 		show.stop()
 		return optionError(err)
 	}
+	at := a.passedOver(ctx, o, ref, f.prior)
 	digest, err := dest.Write(ctx, img, ref, dest.Options{Registry: f.registry, Stdout: a.out, Names: f.names})
 	show.stop()
 	if err != nil {
@@ -172,6 +173,9 @@ func (a *app) encapsulate(
 	}
 	continued, err := a.continuedFrom(opts.Prior, img)
 	if err != nil {
+		return err
+	}
+	if err := advised.addPassedOver(at, opts.Prior, img); err != nil {
 		return err
 	}
 	signatures, err := a.signPushed(ctx, signer, digest)
