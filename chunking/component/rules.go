@@ -328,10 +328,19 @@ func (d *detection) claimByRule(i, rule int, id, pkg string) {
 
 // uselessRules warns about rules that matched nothing.
 func (d *detection) uselessRules(_ context.Context, opts Options) error {
+	var names []string
 	for n, hit := range d.ruleHits {
 		if !hit {
-			d.warnf("the rule %s matches nothing", opts.Rules[n].Name)
+			names = append(names, opts.Rules[n].Name)
 		}
+	}
+	const shown = 3
+	if n := len(names); n > shown {
+		d.warnf("%d of %d rules match nothing: %s and others", n, len(opts.Rules), strings.Join(names[:shown], ", "))
+		return nil
+	}
+	for _, name := range names {
+		d.warnf("the rule %s matches nothing", name)
 	}
 	return nil
 }

@@ -227,6 +227,15 @@ func TestARuleSaysHowItsComponentIsLaidOut(t *testing.T) {
 	}
 }
 
+func TestManyRulesThatMatchNothingGiveOneWarning(t *testing.T) {
+	t.Parallel()
+	set, _ := detect(t, tree.Empty("/opt/x"), component.Options{Rules: parse(t, "- {name: x, paths: [/opt/x]}\n"+
+		"- {name: a, paths: [/a]}\n- {name: b, paths: [/b]}\n- {name: c, paths: [/c]}\n- {name: d, paths: [/d]}")})
+	if diff := cmp.Diff([]string{"4 of 5 rules match nothing: a, b, c and others"}, set.Warnings); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+}
+
 func TestXattrsNameComponentsOfFilesAndOfWhatIsBelow(t *testing.T) {
 	t.Parallel()
 	x := func(pairs ...string) map[string]string {

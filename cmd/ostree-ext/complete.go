@@ -28,6 +28,7 @@ var operands = map[string][]completion{
 	"chunks history":                            {images},
 	"chunks plan":                               {refs},
 	"chunks show":                               {images},
+	"compose rechunk":                           {images, images},
 	"container build":                           {images},
 	"container compare":                         {ostreeImages, ostreeImages},
 	"container encapsulate":                     {refs, images},
@@ -97,6 +98,8 @@ var values = map[string]completion{
 	"arch": words(architectures...), "config-str": nothing, "prune": nothing, "source-date-epoch": nothing,
 	"tag": nothing, "threads": nothing, "trace-logfile": files, "write-manifest-to": files, "write-peak-mem-to": files,
 	"mirror": nothing, "output": outputs, "signing-config": files,
+	"changelog": nothing, "formatter": nothing, "git": dirs, "meta": files, "pretty": nothing, "previous": images,
+	"revision": nothing, "version": nothing, "write-changelog": files, "write-mapping": files,
 }
 
 // addCompletions sets the completion of the operands and flags of c and of each command below it.

@@ -34,7 +34,8 @@ const composeInstalls = "this program installs no packages; let rpm-ostree make 
 	"'ostree-ext compose build-chunked-oci --rootfs'"
 
 func newComposeCommand(a *app) *cobra.Command {
-	return group("compose", "Commands of 'rpm-ostree compose', with its options", newChunkedOCICommand(a))
+	return group("compose", "Images of operating systems, with the options of other programs", newChunkedOCICommand(a),
+		newComposeRechunkCommand(a))
 }
 
 // chunkedFlags are the options of compose build-chunked-oci that are not those of container build.

@@ -48,6 +48,10 @@ type buildFlags struct {
 	sign func(ctx context.Context, src repo.Source, commit object.Checksum) (repo.Source, error)
 	// keepVersion keeps the version that the configuration of another image says.
 	keepVersion bool
+	// mapping is the content of a mapping file that no flag names, or nil.
+	mapping []byte
+	// describe sets labels from what was opened, and what the result says about them. It may be nil.
+	describe func(context.Context, *opened, *encapsulate.Options) (*labelled, error)
 }
 
 func newBuildCommand(a *app) *cobra.Command {
@@ -129,6 +133,7 @@ type built struct {
 	Digest string `json:"digest"`
 	Commit string `json:"commit,omitempty"`
 	continued
+	*labelled
 	Signatures []signature `json:"signatures,omitempty"`
 	advised
 	// Prepared lists what was changed in the tree before it was committed.
@@ -192,6 +197,9 @@ func (a *app) buildTo(cmd *cobra.Command, ref imgref.ImageReference, f *buildFla
 	if err != nil {
 		return err
 	}
+	if f.mapping != nil {
+		files.Mapping = f.mapping
+	}
 	f.fetch.Platform = opts.Image.Platform
 	in, err := f.tree.open(ctx, o, f.fetch)
 	if err != nil {
@@ -218,6 +226,12 @@ func (a *app) buildTo(cmd *cobra.Command, ref imgref.ImageReference, f *buildFla
 	}
 	a.warnForeign(in)
 	a.warnAll(in.warnings)
+	var about *labelled
+	if f.describe != nil {
+		if about, err = f.describe(ctx, in, &opts.Image); err != nil {
+			return err
+		}
+	}
 	if opts.Prior, err = a.openPrior(ctx, o, cmp.Or(f.previous, &ref), f.fetch); err != nil {
 		return err
 	}
@@ -232,6 +246,7 @@ func (a *app) buildTo(cmd *cobra.Command, ref imgref.ImageReference, f *buildFla
 	if err != nil {
 		return err
 	}
+	result.labelled = about
 	if result.Signatures, err = a.signPushed(ctx, signer, digest.Digest(result.Digest)); err != nil {
 		return err
 	}

@@ -152,6 +152,8 @@ func whatWasThere(command string) string {
 			"echo more >rootfs/usr/bin/more\n" + image + "oci:app"
 	case "ostree-ext compose build-chunked-oci":
 		return image + "docker://registry.example/os:build"
+	case "ostree-ext compose rechunk":
+		return image + "docker://registry.example/os:build\n" + image + "--format=ostree docker://registry.example/os:latest"
 	case "ostree-ext rechunk":
 		return image + "docker://registry.example/app:build"
 	case "ostree-ext container unencapsulate":

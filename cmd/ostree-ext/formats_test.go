@@ -244,6 +244,8 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	s.json(exitOK, "advise", "@tree oci:@os")
 	writeTestFile(t, filepath.Join(s.dir, "tree/usr/bin/hello"), "changed")
 	s.json(exitOK, "rechunk", "-q --prior=none oci:@os oci:@again")
+	s.json(exitOK, "compose rechunk", "-q --version=2 --changelog=<previous> --previous=oci:@os oci:@os oci:@described")
+	s.json(exitOK, "compose rechunk", "-q --version=2 --previous=oci:@described --prior=oci:@described oci:@one oci:@described")
 	s.json(exitOK, "container build", "-q --rootfs=@tree --prior=oci:@one --max-layers=499 oci:@two")
 	s.json(exitOK, "chunks diff", "oci:@one oci:@two")
 	s.json(exitOK, "chunks diff", "oci:@one oci:@os")
@@ -314,6 +316,7 @@ func (s *session) signatures() {
 	writeTestFile(s.t, filepath.Join(s.dir, "cosign.pub"), string(public))
 	flags := "-q --insecure-skip-tls-verification --sign-by-sigstore-private-key=@cosign.key "
 	s.json(exitOK, "container build", flags+"--rootfs=@tree docker://"+reg.Host+"/os:build")
+	s.json(exitOK, "compose rechunk", flags+"oci:@one docker://"+reg.Host+"/os:described")
 	s.json(exitOK, "container encapsulate", flags+"--repo=@repo os docker://"+reg.Host+"/os:commit")
 	var list []string
 	for _, tag := range []string{"build", "commit"} {

@@ -52,13 +52,21 @@ func (p *Plan) imageOptions(at int) encapsulate.Options {
 		opts.Prior = prior
 	}
 	if p.Arrangement != nil {
+		others := opts.ConfigLabels
 		opts.ConfigLabels = func(diffIDs []digest.Digest) (map[string]string, error) {
 			record := p.Arrangement.Record
 			if err := record.Bind(at, texts(diffIDs)); err != nil {
 				return nil, err
 			}
 			text, err := record.Encode()
-			labels := map[string]string{chunking.LabelRecord: text}
+			labels := map[string]string{}
+			if err == nil && others != nil {
+				labels, err = others(diffIDs)
+			}
+			if err != nil {
+				return nil, err
+			}
+			labels[chunking.LabelRecord] = text
 			for name, value := range map[string]string{
 				chunking.LabelPackages: p.packages, oci.LabelBootBytes: p.bootBytes,
 			} {
@@ -66,7 +74,7 @@ func (p *Plan) imageOptions(at int) encapsulate.Options {
 					labels[name] = value
 				}
 			}
-			return labels, err
+			return labels, nil
 		}
 	}
 	return opts

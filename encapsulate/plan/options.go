@@ -63,7 +63,8 @@ func ParseRebalance(s string) (packing.Rebalance, error) {
 
 // Options says how to split an image. The zero value splits by cost into at most [DefaultMaxLayers] layers.
 type Options struct {
-	// Image holds the options that do not concern the split. This package sets its Split, Prior and ConfigLabels.
+	// Image holds the options that do not concern the split. This package sets its Split and Prior, and adds to its
+	// ConfigLabels.
 	Image encapsulate.Options
 	// SingleLayer puts everything into one layer.
 	SingleLayer bool

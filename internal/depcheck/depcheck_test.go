@@ -42,7 +42,7 @@ container    deploy  inodecheck  update  commandimage
              access
              imgref  buildroot  trust/pubkey
 
-encapsulate  report  request  programs
+encapsulate  report  request  programs  rechunk
              report/page
              plan
              advice
