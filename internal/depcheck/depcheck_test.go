@@ -24,7 +24,7 @@ const tags = "-tags=containers_image_openpgp"
 const plan = `
 cmd          ostree-ext  ostree-ext/image  ostree-ext/sh  frontend  frontend/image
 examples     examples  encapsulate  list  split  unencapsulate
-internal     depcheck  simulate/cmd
+internal     actions  depcheck  simulate/cmd
              simulate
 
 frontend     image

@@ -59,6 +59,10 @@ func newCertificate(t testing.TB, issuer *tls.Certificate, template *x509.Certif
 		t.Fatal(err)
 	}
 	template.SerialNumber, template.Subject = big.NewInt(time.Now().UnixNano()), pkix.Name{CommonName: "test"}
+	if issuer != nil {
+		// OpenSSL takes a certificate whose issuer has the same name for self-signed.
+		template.Subject.CommonName = "signed by test"
+	}
 	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
 	parent, signer := template, any(key)
 	if issuer != nil {
