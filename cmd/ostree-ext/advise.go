@@ -190,7 +190,7 @@ func (a *app) advise(cmd *cobra.Command, args []string, f *adviseFlags) (err err
 		return err
 	}
 	r.Inputs = args
-	if err := a.printAdvice(r, f); err != nil {
+	if err := a.printFindings(r, f); err != nil {
 		return err
 	}
 	each := slices.ContainsFunc(r.Advice, func(a advice.Advice) bool { return a.EachUpdate })
@@ -203,7 +203,7 @@ func (a *app) advise(cmd *cobra.Command, args []string, f *adviseFlags) (err err
 	return fmt.Errorf("each update downloads %s more than it needs", sizes.Format(int64(r.Bytes)))
 }
 
-func (a *app) printAdvice(r *advice.Report, f *adviseFlags) error {
+func (a *app) printFindings(r *advice.Report, f *adviseFlags) error {
 	if f.asJSON {
 		return a.printJSON(r)
 	}

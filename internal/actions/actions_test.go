@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/docblocks"
 )
 
 const root = "../.."
@@ -36,7 +38,7 @@ type action struct {
 // step is a step of an action or of a workflow.
 type step struct {
 	ID, Run, Shell, Uses string
-	Env                  map[string]string
+	Env, With            map[string]string
 }
 
 // actionFiles are the actions.
@@ -225,5 +227,70 @@ func TestWorkflowsUseOnlyWhatIsPinned(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestTheDocumentedJobsUseWhatThereIs reads the jobs of the documents: what they give to the actions are inputs of
+// these, and what they give to the template for GitLab are its variables.
+func TestTheDocumentedJobsUseWhatThereIs(t *testing.T) {
+	blocks, err := docblocks.Read(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template, err := os.ReadFile(filepath.Join(root, "tools/gitlab/ostree-ext.gitlab-ci.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	used, included := 0, 0
+	for _, b := range blocks {
+		if b.File != "docs/ci.md" && b.File != "docs/switching.md" || !strings.Contains(b.Text, "ostree-ext-go") {
+			continue
+		}
+		var steps []step
+		switch first := b.First(); {
+		case first == "include:":
+			included++
+			var jobs map[string]yaml.Node
+			if err := yaml.Unmarshal([]byte(b.Text), &jobs); err != nil || len(jobs) != 2 {
+				t.Errorf("%s: %v, %v", b, jobs, err)
+			}
+			for _, name := range regexp.MustCompile(`OSTREE_EXT_[A-Z_]+`).FindAllString(b.Text, -1) {
+				if !strings.Contains(string(template), "#   "+name+" ") {
+					t.Errorf("%s: the template does not describe %s", b, name)
+				}
+			}
+			continue
+		case strings.HasPrefix(first, "- "):
+			err = yaml.Unmarshal([]byte(b.Text), &steps)
+		default:
+			var w workflow
+			err = yaml.Unmarshal([]byte(b.Text), &w)
+			for _, job := range w.Jobs {
+				steps = append(steps, job.Steps...)
+			}
+		}
+		if err != nil || len(steps) == 0 {
+			t.Errorf("%s: %v", b, err)
+		}
+		for _, s := range steps {
+			name, version, _ := strings.Cut(s.Uses, "@")
+			dir, ours := strings.CutPrefix(name, "ostree-ext/ostree-ext-go")
+			if !ours {
+				continue
+			}
+			used++
+			inputs := readAction(t, path.Join(".", dir, "action.yml")).Inputs
+			for input := range s.With {
+				if _, ok := inputs[input]; !ok {
+					t.Errorf("%s: there is no input %s", b, input)
+				}
+			}
+			if version != "v1" {
+				t.Errorf("%s: the version is %s", b, version)
+			}
+		}
+	}
+	if used < 4 || included != 1 {
+		t.Errorf("found %d uses of the actions, and %d of the template", used, included)
 	}
 }

@@ -578,3 +578,98 @@ func (r *runner) storage() []string {
 		r.path("storage")+"\"\n")
 	return []string{"CONTAINERS_STORAGE_CONF=" + r.path("storage.conf")}
 }
+
+func TestInterop_TheTemplateForGitLabBuildsAndSignsAsTheJob(t *testing.T) {
+	t.Parallel()
+	var template map[string]struct {
+		Before  []string          `yaml:"before_script"`
+		Script  []string          `yaml:"script"`
+		Tokens  map[string]any    `yaml:"id_tokens"`
+		Ignored map[string]string `yaml:"variables"`
+	}
+	readYAML(t, "tools/gitlab/ostree-ext.gitlab-ci.yml", &template)
+	job := template[".ostree-ext"]
+	if len(job.Before) == 0 || len(job.Script) == 0 || job.Tokens["SIGSTORE_ID_TOKEN"] == nil {
+		t.Fatalf("%+v", template)
+	}
+	const identity = "robot@example.com"
+	const issuer = "https://gitlab.example"
+	r := newRunner(t)
+	r.tree("1.0-r0")
+	authority := testca.New(t)
+	s := authority.Serve(t)
+	r.write("signing.json", string(authority.SigningConfig(s.URL)))
+	r.write("trusted_root.json", string(authority.Root().JSON()))
+	r.rule("oidcIssuer: " + issuer + "\n      identity: " + identity + "\n      trustedRoot: " + r.path("trusted_root.json"))
+	r.write("ca.crt", r.read("named-ca.crt")+
+		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})))
+	r.env = append(r.env, "SSL_CERT_FILE="+r.path("ca.crt"), "CI_PROJECT_DIR="+r.path("work"),
+		"CI_REGISTRY=registry.example", "CI_REGISTRY_IMAGE=registry.example/os", "CI_COMMIT_REF_SLUG=main",
+		"CI_REGISTRY_USER=job", "CI_REGISTRY_PASSWORD=secret", "SIGSTORE_ID_TOKEN="+s.IdentityToken(identity, issuer),
+		"OSTREE_EXT_DOWNLOAD=https://releases.example", "OSTREE_EXT_ROOTFS=rootfs",
+		"OSTREE_EXT_SIGNING_CONFIG="+r.path("signing.json"),
+		"OSTREE_EXT_ARGUMENTS=--format=ostree\n--label=a="+hostile)
+	// The runner for GitLab gives both parts to one shell.
+	r.sh(strings.Join(append(job.Before, job.Script...), "\n"))
+	env := r.read("work/ostree-ext.env")
+	digest := strings.TrimSpace(r.read("work/ostree-ext.digest"))
+	if env != "IMAGE=registry.example/os:main\nDIGEST="+digest+"\n" || len(digest) != len("sha256:")+64 {
+		t.Errorf("the file for later jobs: %q", env)
+	}
+	if got := r.labels("docker://registry.example/os:main")["a"]; got != hostile {
+		t.Errorf("the label is %q", got)
+	}
+	r.env = append(r.env, "PATH="+r.path("work/.ostree-ext")+":"+os.Getenv("PATH"))
+	r.sh("ostree-ext repo init --repo=r --mode=bare-user-only")
+	r.sh("ostree-ext container image pull -q r ostree-image-signed:docker://registry.example/os:main")
+	if found := r.sh("find .. -name pwned"); found != "" {
+		t.Errorf("a command of a variable ran: %s", found)
+	}
+}
+
+// TestInterop_ScriptsPassShellCheck checks each script of the shell in tools, and that of CI.
+func TestInterop_ScriptsPassShellCheck(t *testing.T) {
+	t.Parallel()
+	scripts := []string{".ci/run"}
+	err := filepath.WalkDir(filepath.Join(root, "tools"), func(name string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		first, _, _ := strings.Cut(string(data), "\n")
+		if strings.HasSuffix(first, "bash") || strings.HasSuffix(first, "sh") || strings.Contains(first, "shell=bash") {
+			rel, err := filepath.Rel(root, name)
+			scripts = append(scripts, rel)
+			return err
+		}
+		return nil
+	})
+	if err != nil || len(scripts) < 10 {
+		t.Fatalf("found %q, %v", scripts, err)
+	}
+	c := exec.CommandContext(t.Context(), "shellcheck", append([]string{"-x"}, scripts...)...)
+	c.Dir = root
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Errorf("shellcheck: %v\n%s", err, out)
+	}
+}
+
+func TestInterop_WorkflowsPassActionlint(t *testing.T) {
+	t.Parallel()
+	names, err := filepath.Glob(filepath.Join(root, ".github/workflows/*.yml"))
+	if err != nil || len(names) < 2 {
+		t.Fatalf("%q, %v", names, err)
+	}
+	for i := range names {
+		names[i] = filepath.Join(".github/workflows", filepath.Base(names[i]))
+	}
+	args := append([]string{"tool", "-modfile=tools/actionlint/go.mod", "actionlint"}, names...)
+	c := exec.CommandContext(t.Context(), "go", args...)
+	c.Dir = root
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Errorf("actionlint: %v\n%s", err, out)
+	}
+}

@@ -26,6 +26,9 @@ const host = "it changes the machine that it runs on; the tests of hosts give th
 // trustPage is where the commands of a page are run in its order.
 const trustPage = "TestInterop_TheCommandsOfThePageAboutTrustWork in internal/e2e runs it"
 
+// documentedSteps is which test reads jobs of CI.
+const documentedSteps = "TestTheDocumentedJobsUseWhatThereIs in internal/actions reads it"
+
 var list = []entry{
 	{"README.md", "make demo", "", "CI runs these commands: .ci/run"},
 	{"README.md", "ostree-ext repo init", CommandLine, ""},
@@ -39,6 +42,10 @@ var list = []entry{
 	{"docs/architecture.md", "cmd ", "", "internal/depcheck reads it"},
 	{"docs/chunking.md", "ostree-ext chunks plan", CommandLine, ""},
 	{"docs/chunking.md", "- name: models", CommandLine, ""},
+	{"docs/ci.md", "name: os", "", documentedSteps},
+	{"docs/ci.md", "- uses: ostree-ext/", "", documentedSteps},
+	{"docs/ci.md", "include:", "", documentedSteps},
+	{"docs/ci.md", "old=$(ostree-ext ", CommandLine, ""},
 	{"docs/formats.md", "{", "", "TestFormats… in chunking reads it"},
 	{"docs/formats.md", "skopeo inspect", Peers, ""},
 	{"docs/frontend.md", "# syntax=", Builds, ""},
@@ -65,6 +72,8 @@ var list = []entry{
 	{"docs/signing.md", "openssl genpkey", Peers, ""},
 	{"docs/signing.md", "ostree-ext container ", CommandLine, ""},
 	{"docs/signing.md", "permissions:", "", "it needs GitHub"},
+	{"docs/switching.md", "- uses: ostree-ext/", "", documentedSteps},
+	{"docs/switching.md", "ostree-ext compose rechunk", CommandLine, ""},
 	{"docs/trust.md", "openssl genpkey", "", trustPage},
 	{"docs/trust.md", "ostree-ext container trust update", "", "it needs the network: see trust-update.txtar"},
 	{"docs/trust.md", "ostree-ext container image deploy", "", host},
