@@ -59,6 +59,7 @@ func build(m *testing.M) int {
 		return 1
 	}
 	sums := checksum(program) + "  " + programName + "\n" + checksum(nil) + "  ostree-ext-1.0.0-linux-other\n" +
+		checksum(nil) + "  ostree-ext-sh-1.0.0-linux-" + runtime.GOARCH + "\n" +
 		checksum(nil) + "  " + programName + ".spdx.json\n"
 	if err := os.WriteFile(filepath.Join(dir, "SHA256SUMS"), []byte(sums), 0o600); err != nil {
 		fmt.Fprintln(os.Stderr, err)
