@@ -104,6 +104,7 @@ func newRunner(t *testing.T) *runner {
 	}
 	r.env = append(os.Environ(), testreg.Named(t, hosts, r.dir, "registry.example", "releases.example")...)
 	r.env = append(r.env, "PATH="+r.path("temp/ostree-ext-bin")+":"+os.Getenv("PATH"), "HOME="+r.path("home"),
+		"CURL_CA_BUNDLE=", "SSL_CERT_DIR=",
 		"XDG_CONFIG_HOME=", "REGISTRY_AUTH_FILE=", "SOURCE_DATE_EPOCH=1709641801", "GITHUB_OUTPUT="+r.path("output"),
 		"GITHUB_STEP_SUMMARY="+r.path("summary"), "GITHUB_PATH="+r.path("path"), "RUNNER_TEMP="+r.path("temp"),
 		"GITHUB_WORKSPACE="+r.path("work"), "GITHUB_ACTOR=somebody", "GITHUB_JOB_TOKEN=secret", "RUNNER_ARCH=", "ACTION_REF=",
