@@ -153,7 +153,8 @@ func whatWasThere(command string) string {
 	case "ostree-ext compose build-chunked-oci":
 		return image + "docker://registry.example/os:build"
 	case "ostree-ext compose rechunk":
-		return image + "docker://registry.example/os:build\n" + image + "--format=ostree docker://registry.example/os:latest"
+		return image + "docker://registry.example/os:build\n" +
+			image + "--format=ostree docker://registry.example/os:latest"
 	case "ostree-ext rechunk":
 		return image + "docker://registry.example/app:build"
 	case "ostree-ext container unencapsulate":

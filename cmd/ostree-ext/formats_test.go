@@ -245,7 +245,8 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	writeTestFile(t, filepath.Join(s.dir, "tree/usr/bin/hello"), "changed")
 	s.json(exitOK, "rechunk", "-q --prior=none oci:@os oci:@again")
 	s.json(exitOK, "compose rechunk", "-q --version=2 --changelog=<previous> --previous=oci:@os oci:@os oci:@described")
-	s.json(exitOK, "compose rechunk", "-q --prepare=ostree --version=2 --previous=oci:@described --prior=oci:@described oci:@one oci:@described")
+	s.json(exitOK, "compose rechunk", "-q --prepare=ostree --version=2 --previous=oci:@described "+
+		"--prior=oci:@described oci:@one oci:@described")
 	s.json(exitOK, "container build", "-q --rootfs=@tree --prior=oci:@one --max-layers=499 oci:@two")
 	s.json(exitOK, "chunks diff", "oci:@one oci:@two")
 	s.json(exitOK, "chunks diff", "oci:@one oci:@os")
