@@ -46,7 +46,8 @@ func build(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	release = dir
-	cmd := exec.Command("go", "build", "-tags=containers_image_openpgp", "-trimpath", "-o", filepath.Join(dir, programName),
+	cmd := exec.Command("go", "build", "-tags=containers_image_openpgp", "-trimpath", "-o", filepath.Join(dir,
+		programName),
 		"github.com/ostree-ext/ostree-ext-go/cmd/ostree-ext")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -73,7 +74,8 @@ func checksum(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// runner is a machine on which jobs run: it has the files and variables of GitHub's, and a registry at registry.example.
+// runner is a machine on which jobs run: it has the files and variables of GitHub's, and a registry at
+// registry.example.
 // The releases are at releases.example.
 type runner struct {
 	t   *testing.T
@@ -272,7 +274,8 @@ func (r *runner) key() string {
 // rule writes a rule for registry.example/os that asks for a signer.
 func (r *runner) rule(signer string) {
 	r.t.Helper()
-	r.write("home/.config/ostree-ext/trust.d/os.yaml", "docker:\n  registry.example/os:\n    signedBy:\n    - "+signer+"\n")
+	r.write("home/.config/ostree-ext/trust.d/os.yaml",
+		"docker:\n  registry.example/os:\n    signedBy:\n    - "+signer+"\n")
 }
 
 func TestInterop_SetupInstallsTheProgramOfTheRelease(t *testing.T) {
@@ -324,7 +327,8 @@ func TestInterop_SetupInstallsTheProgramOfTheRelease(t *testing.T) {
 func TestInterop_AProgramThatWasAlteredIsNotInstalled(t *testing.T) {
 	r := newRunner(t)
 	r.sh("cp " + release + "/* . && echo >>" + programName)
-	if r.step("setup", map[string]string{"INPUT_DOWNLOAD_FROM": r.path("work")}) || !strings.Contains(r.log, "the SHA-256 of") {
+	if r.step("setup", map[string]string{"INPUT_DOWNLOAD_FROM": r.path("work")}) || !strings.Contains(r.log,
+		"the SHA-256 of") {
 		t.Errorf("it is installed:\n%s", r.log)
 	}
 	if _, err := os.Stat(r.path("temp/ostree-ext-bin/ostree-ext")); err == nil {
@@ -382,7 +386,8 @@ func TestInterop_TheActionBuildsSignsAndShowsWhatHostsDownload(t *testing.T) {
 
 	r.sh("ostree-ext repo init --repo=r --mode=bare-user-only")
 	r.sh("ostree-ext container image pull -q r ostree-image-signed:docker://" + r.outputs["image"])
-	r.must("build", map[string]string{"INPUT_IMAGE": "registry.example/os:unsigned", "INPUT_FROM": "registry.example/os:latest",
+	r.must("build", map[string]string{"INPUT_IMAGE": "registry.example/os:unsigned",
+		"INPUT_FROM":   "registry.example/os:latest",
 		"INPUT_LABELS": "other=image", "INPUT_SUMMARY": "false", "INPUT_PRIOR": "registry.example/os:one"})
 	if r.outputs["previous"] != "registry.example/os:one" || r.read("summary") != second {
 		t.Errorf("without a summary: %q\n%s", r.outputs, r.read("summary"))
@@ -560,7 +565,8 @@ func TestInterop_TheRechunkActionTakesThePeersInputs(t *testing.T) {
 	r.sh("mkdir other")
 	r.env = append(r.env, "GITHUB_WORKSPACE="+r.path("work/other"))
 	r.must("rechunk", inputs)
-	if !strings.Contains(r.log, "layers: 3\n") || strings.Contains(r.log, "unchanged") || r.outputs["version"] != "3.1_240305.1" {
+	if !strings.Contains(r.log, "layers: 3\n") || strings.Contains(r.log, "unchanged") ||
+		r.outputs["version"] != "3.1_240305.1" {
 		t.Errorf("%q:\n%s", r.outputs, r.log)
 	}
 	inputs["INPUT_PREV_REF"] = "registry.example/absent"
@@ -602,7 +608,8 @@ func TestInterop_TheTemplateForGitLabBuildsAndSignsAsTheJob(t *testing.T) {
 	s := authority.Serve(t)
 	r.write("signing.json", string(authority.SigningConfig(s.URL)))
 	r.write("trusted_root.json", string(authority.Root().JSON()))
-	r.rule("oidcIssuer: " + issuer + "\n      identity: " + identity + "\n      trustedRoot: " + r.path("trusted_root.json"))
+	r.rule("oidcIssuer: " + issuer + "\n      identity: " + identity + "\n      trustedRoot: " +
+		r.path("trusted_root.json"))
 	r.write("ca.crt", r.read("named-ca.crt")+
 		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})))
 	r.env = append(r.env, "SSL_CERT_FILE="+r.path("ca.crt"), "CI_PROJECT_DIR="+r.path("work"),
