@@ -96,7 +96,7 @@ var values = map[string]completion{
 	"oidc-issuer": words("https://token.actions.githubusercontent.com", "https://gitlab.com",
 		"https://accounts.google.com", "https://github.com/login/oauth"),
 	"arch": words(architectures...), "config-str": nothing, "prune": nothing, "source-date-epoch": nothing,
-	"tag": nothing, "threads": nothing, "trace-logfile": files, "write-manifest-to": files, "write-peak-mem-to": files,
+	"tag": nothing, "threads": nothing, "write-manifest-to": files, "write-peak-mem-to": files,
 	"mirror": nothing, "output": outputs, "signing-config": files,
 	"changelog": nothing, "formatter": nothing, "git": dirs, "meta": files, "pretty": nothing, "previous": images,
 	"revision": nothing, "version": nothing, "write-changelog": files, "write-mapping": files,

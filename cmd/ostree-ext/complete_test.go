@@ -99,7 +99,7 @@ func TestCompletions(t *testing.T) {
 		{"a mode", "repo init --mode=bare-u|", []string{"bare-user", "bare-user-only"}},
 		{"too many operands", "repo show --repo=r os/stable |", nil},
 		{"a flag that is there already", "repo show --repo=r --rep|", nil},
-		{"commands", "chunks |", []string{"diff", "explain", "plan", "show"}},
+		{"commands", "chunks |", []string{"diff", "explain", "history", "plan", "show"}},
 	} {
 		words := strings.Split(strings.TrimSuffix(c.typed, "|"), " ")
 		var out, errOut bytes.Buffer

@@ -48,7 +48,7 @@ func TestNamesThatCannotBeSigned(t *testing.T) {
 		"a format that is none":   {format: "gpg", want: signer.ErrOptions, says: "no format"},
 		"a name elsewhere":        {names: []string{"other/os"}, want: signer.ErrOptions, says: "not in the repository"},
 		"text that is not a name": {names: []string{"A B"}, says: "image name"},
-		"no key":                  {unkeyed: true, want: signer.ErrOptions, says: "with a key"},
+		"no key":                  {unkeyed: true, want: signer.ErrOptions, says: "there is no key"},
 		"no key for bundles":      {unkeyed: true, format: signer.Bundle, want: signer.ErrOptions, says: "no key"},
 		"conflicting credentials": {
 			registry: access.Options{AuthFile: "x", Anonymous: true}, want: access.ErrAuthConflict,

@@ -123,7 +123,7 @@ func TestNothingIsFetchedWithoutRoom(t *testing.T) {
 	defer func() { _ = p.Close() }()
 	sent := reg.BlobsSent()
 	_, err = p.Import(t.Context(), store.ImportOptions{})
-	if !errors.Is(err, repo.ErrNoSpace) || !strings.Contains(err.Error(), "1.2 EB are needed") {
+	if !errors.Is(err, repo.ErrNoSpace) || !strings.Contains(err.Error(), "1.2\u00a0EB are needed") {
 		t.Errorf("got %v, want how much is missing", err)
 	}
 	if n := reg.BlobsSent() - sent; n != 0 {

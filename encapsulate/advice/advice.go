@@ -64,7 +64,7 @@ type Options struct {
 }
 
 // bigFile is the size in bytes from which a file that nobody owns is worth advice.
-const bigFile = 16 << 20
+const bigFile = 16e6
 
 // Of judges a tree by names and sizes. It reads no file.
 func Of(tree rootfs.Tree, opts Options) *Report {

@@ -32,7 +32,7 @@ type HiddenFile struct {
 }
 
 // minDuplicate is the size in bytes from which a file in two layers is worth advice.
-const minDuplicate = 64 << 10
+const minDuplicate = 64e3
 
 // layers adds what the layers of an image show.
 func (c *examiner) layers(ctx context.Context, l *Layers) error {

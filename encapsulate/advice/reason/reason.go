@@ -52,7 +52,7 @@ type Reason struct {
 const (
 	maxMembers = 200_000
 	maxBytes   = 4 << 30 // after decompression
-	maxText    = 16 << 20
+	maxText    = 16e6
 	headBytes  = 4096
 )
 
