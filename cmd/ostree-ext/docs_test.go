@@ -150,6 +150,8 @@ func whatWasThere(command string) string {
 	case "ostree-ext container build":
 		return image + "docker://registry.example/os:build\n" + image + "docker://docker.io/library/debian:12\n" +
 			"echo more >rootfs/usr/bin/more\n" + image + "oci:app"
+	case "ostree-ext advise":
+		return image + "docker://registry.example/os:latest\n" + image + "oci:build:1\n" + image + "oci:build:2"
 	case "ostree-ext compose build-chunked-oci":
 		return image + "docker://registry.example/os:build"
 	case "ostree-ext compose rechunk":

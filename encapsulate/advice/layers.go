@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
@@ -37,6 +38,9 @@ const minDuplicate = 64e3
 // layers adds what the layers of an image show.
 func (c *examiner) layers(ctx context.Context, l *Layers) error {
 	for _, h := range l.Hidden {
+		if strings.HasPrefix(strings.TrimPrefix(h.Path, "/"), "sysroot/ostree/repo/") {
+			continue // each layer of a commit has the configuration of the repository
+		}
 		rule := c.named[ruleHidden]
 		why := fmt.Sprintf("in layer %d", h.Layer+1)
 		if i, ok := c.x.Find(h.Path); ok && c.x.Entry(i).IsRegular() && c.x.Entry(i).Size > 0 {
