@@ -67,9 +67,9 @@ func (s *Sysroot) Boot() (*Boot, error) {
 	if err := unix.Fstatfs(int(dir.Fd()), &st); err != nil {
 		return nil, fmt.Errorf("measuring the free space of %s: %w", b.Path, err)
 	}
-	b.BlockSize = st.Bsize
+	b.BlockSize = int64(st.Bsize) //nolint:unconvert // an int32 on other processors
 	// Deploying needs root, who may use reserved blocks too.
-	b.Free = int64(min(st.Bfree, 1<<62/uint64(max(st.Bsize, 1)))) * st.Bsize
+	b.Free = int64(min(st.Bfree, 1<<62/uint64(max(b.BlockSize, 1)))) * b.BlockSize
 	here, err := dir.Stat()
 	if err != nil {
 		return nil, err
