@@ -77,3 +77,69 @@ func TestInterop_ARunningSystemWithAReadOnlySysrootIsUpdated(t *testing.T) {
 		t.Errorf("got %s and %v, want the kernel arguments of the running system", entry, err)
 	}
 }
+
+func TestInterop_AnUpdateGoesOnFromWhatIsBootedNext(t *testing.T) {
+	h := newOSTreeHost(t)
+	versions := []string{bootableImage(t, "one"), bootableImage(t, "two"), bootableImage(t, "three")}
+	path := func(image string) string { return strings.TrimPrefix(image, "ostree-unverified-image:oci:") }
+	const image = "ostree-unverified-image:oci:/tmp/os"
+	if _, err := runDeploy(t, "--sysroot="+h.root, "--imgref="+versions[0], "--target-imgref="+image,
+		"--karg=root=UUID=1"); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	deployments, err := filepath.Glob(filepath.Join(h.root, "ostree/deploy/default/deploy/*.0"))
+	if err != nil || len(deployments) != 1 {
+		t.Fatal(deployments, err)
+	}
+	b := repotest.Booted{
+		Sysroot: h.root, Deployment: strings.TrimPrefix(deployments[0], h.root), Run: t.TempDir(), ReadOnly: true,
+	}
+	update := func(version string, args ...string) string {
+		t.Helper()
+		b.Binds = []string{self + ":tmp/ostree-ext", path(version) + ":tmp/os"}
+		args = append([]string{"/tmp/ostree-ext", "container", "image", "deploy", "--update", "--quiet"}, args...)
+		out, err := b.Command(args...).CombinedOutput()
+		if err != nil {
+			return err.Error() + ": " + string(out)
+		}
+		return string(out)
+	}
+	for _, c := range []struct{ version, args, says string }{
+		{versions[0], "--dry-run", "No update: " + image + " => "},
+		{versions[0], "", "No update: " + image + " => "},
+		{versions[1], "--dry-run", "Would deploy " + image + "\n"},
+		{versions[1], "", "Staged: " + image + " => "},
+		{versions[1], "", "No update: " + image + " => "},
+		// It replaces the one that was not booted yet.
+		{versions[2], "--max-bytes=10", "exit status 1: error: "},
+		{versions[2], "", "Staged: " + image + " => "},
+		{versions[2], "", "No update: " + image + " => "},
+	} {
+		if got := update(c.version, strings.Fields(c.args)...); !strings.HasPrefix(got, c.says) {
+			t.Errorf("update --update %s: got %q, want %q", c.args, got, c.says)
+		}
+	}
+	out, err := b.Command("/tmp/ostree-ext", "container", "image", "status").CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(out), "Staged: "+image+"\n  Version:   thr") ||
+		strings.Count(string(out), ": "+image) != 2 {
+		t.Errorf("got %s and %v", out, err)
+	}
+	// An administrator who holds the next deployment back is not overruled.
+	lock := filepath.Join(b.Run, "ostree/staged-deployment-locked")
+	if err := os.WriteFile(lock, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := update(versions[2]); !strings.HasPrefix(got, "No update: ") {
+		t.Errorf("got %q", got)
+	}
+	if got := update(versions[1]); !strings.Contains(got, "is held back from it") {
+		t.Errorf("got %q", got)
+	}
+	if got := update(versions[1], "--replace-staged"); !strings.HasPrefix(got, "Staged: ") {
+		t.Errorf("got %q", got)
+	}
+}

@@ -121,7 +121,10 @@ func TestDeployRefusesArgumentsBeforeThePull(t *testing.T) {
 		args, says string
 		usage      bool
 	}{
-		{"", "missing --imgref or --image", true},
+		{"", "missing --imgref, --image or --update", true},
+		{"--update " + unverified, "choose one", true},
+		{"--update --json", "choose one", true},
+		{"--update --transport=oci", "--transport goes with --image", true},
 		{"--imgref=registry:x", "invalid value 'registry:x' for '--imgref'", true},
 		{"--image=x --transport=odd", "invalid value 'odd' for '--transport'", true},
 		{"--image=x --ostree-remote=vendor", "--ostree-remote needs --enforce-container-sigpolicy", true},
@@ -292,6 +295,22 @@ func TestADryRunOfAnImageThatIsNotStoredSaysWhatIsKnownAndWritesNothing(t *testi
 	}
 	if after := touched(t, root); after != before {
 		t.Errorf("files changed from\n%sto\n%s", before, after)
+	}
+}
+
+func TestAnUpdateNeedsAnImageThatTheSystemIsUpdatedFrom(t *testing.T) {
+	t.Parallel()
+	root := repotest.MakeSysroot(t)
+	r, err := repo.Init(filepath.Join(root, "ostree/repo"), repo.ModeBareUser)
+	if err == nil {
+		err = r.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	const says = "the deployment that is booted next is not updated from an image: name an image with --imgref or --image"
+	if _, err := runDeploy(t, "--update", "--sysroot="+root); err == nil || !strings.Contains(err.Error(), says) {
+		t.Errorf("got %v, want %s", err, says)
 	}
 }
 

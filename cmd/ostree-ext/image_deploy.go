@@ -28,6 +28,7 @@ type deployFlags struct {
 	remote                    string
 	fetch                     pullFlags
 	target                    string
+	update                    bool
 	noRef                     bool
 	kernelArgs                []string
 	commitFile                string
@@ -40,21 +41,28 @@ type deployFlags struct {
 func newImageDeployCommand(a *app) *cobra.Command {
 	var f deployFlags
 	c := &cobra.Command{
-		Use:   "deploy (--imgref=OSTREEIMGREF | --image=NAME) [--stateroot=NAME]",
+		Use:   "deploy (--imgref=OSTREEIMGREF | --image=NAME | --update) [--stateroot=NAME]",
 		Short: "Make a host boot an image",
 		Long: `Fetches an image into the repository of the system and makes a deployment of it, with the host's own
 ostree. On the running system the deployment is staged: the boot menu changes when the system shuts
 down. Nothing is rebooted. The kernel arguments and the changes in /etc are taken over.
+
+With --update, it is the image that the system is updated from. If that has not changed, nothing is done.
 
 The command refuses if another deployment is staged, if the host's updates are verified and this image's
 would not be, or if /boot has too little room. The stateroot must exist; 'ostree admin os-init' makes it.
 'ostree admin undeploy' takes a deployment away.`,
 		Example: `  ostree-ext container image deploy --imgref=ostree-image-signed:docker://registry.example/os:latest
   ostree-ext container image deploy --image=registry.example/os:latest --dry-run
+  ostree-ext container image deploy --update
   ostree-ext container image deploy --sysroot=/mnt --stateroot=default --karg=root=LABEL=root \
       --imgref=ostree-unverified-image:oci:/media/os --target-imgref=ostree-image-signed:docker://registry.example/os`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			followed, err := f.follow(cmd.Context())
+			if err != nil {
+				return err
+			}
 			image := f.imgref
 			if f.image != "" {
 				image = f.transport + ":" + f.image
@@ -72,7 +80,7 @@ would not be, or if /boot has too little room. The stateroot must exist; 'ostree
 					return err
 				}
 			}
-			return deployHint(f.run(cmd.Context(), a, from, opts))
+			return deployHint(f.run(cmd.Context(), a, from, opts, followed))
 		},
 	}
 	f.add(a, c.Flags())
@@ -80,6 +88,9 @@ would not be, or if /boot has too little room. The stateroot must exist; 'ostree
 	c.MarkFlagsMutuallyExclusive("stage", "no-stage")
 	c.MarkFlagsMutuallyExclusive("download-only", "dry-run")
 	c.MarkFlagsMutuallyExclusive("download-only", "json")
+	for _, other := range []string{"imgref", "image", "target-imgref", "stateroot", "no-imgref", "download-only", "json"} {
+		c.MarkFlagsMutuallyExclusive("update", other)
+	}
 	return c
 }
 
@@ -94,6 +105,8 @@ func (f *deployFlags) add(a *app, fs *pflag.FlagSet) {
 	fs.BoolVar(&f.noVerification, "no-signature-verification", false, "do not verify --image (default)")
 	fs.StringVar(&f.remote, "ostree-remote", "", "`REMOTE` of the repository whose signatures the commit in --image must "+
 		"have; with --enforce-container-sigpolicy")
+	fs.BoolVar(&f.update, "update", false, "the image that the system is updated from, instead of --imgref; do nothing "+
+		"if that image is booted, or is booted next")
 	f.fetch.add(a, fs)
 	fs.StringVar(&f.target, "target-imgref", "", "`OSTREEIMGREF` that the host is updated from (default: that of the "+
 		"image)")
@@ -112,13 +125,30 @@ func (f *deployFlags) add(a *app, fs *pflag.FlagSet) {
 	fs.BoolVar(&f.json, "json", false, "print what is done as a JSON object")
 }
 
+// follow returns the deployment that an update goes on from, and its image in --imgref, if an update is asked for.
+func (f *deployFlags) follow(ctx context.Context) (*deploy.DeploymentStatus, error) {
+	if !f.update {
+		return nil, nil
+	}
+	st, err := deploy.ReadStatus(ctx, sysroot.Host{}, sysrootPath(f.sysroot))
+	if err != nil {
+		return nil, err
+	}
+	d, err := st.Followed()
+	if err != nil {
+		return nil, fmt.Errorf("%w: name an image with --imgref or --image", err)
+	}
+	f.imgref, f.stateroot = d.Image, d.Stateroot
+	return d, nil
+}
+
 // references returns where the image is, and what the host is updated from.
 func (f *deployFlags) references(fs *pflag.FlagSet) (from, target imgref.OstreeImageReference, err error) {
 	switch {
 	case f.image != "":
 		from, err = f.imageReference()
 	case f.imgref == "":
-		err = usagef("missing --imgref or --image: name the image with one of them")
+		err = usagef("missing --imgref, --image or --update: name the image with one of them")
 	case f.enforce || f.remote != "":
 		// Upstream ignores them, and the user would think that the image is verified.
 		err = usagef("--enforce-container-sigpolicy and --ostree-remote go with --image: --imgref itself says how the " +
@@ -174,17 +204,22 @@ func (f *deployFlags) options(fs *pflag.FlagSet, target imgref.OstreeImageRefere
 	return opts
 }
 
-// run does what the options say.
+// run does what the options say. An update goes on from the deployment that is followed.
 func (f *deployFlags) run(
-	ctx context.Context, a *app, from imgref.OstreeImageReference, opts deploy.Options,
+	ctx context.Context, a *app, from imgref.OstreeImageReference, opts deploy.Options, followed *deploy.DeploymentStatus,
 ) error {
+	if followed != nil {
+		// An update replaces the one that it makes superfluous, unless somebody holds that back. If there is no update,
+		// nothing is replaced.
+		opts.ReplaceStaged = true
+	}
 	if !f.downloadOnly {
 		if err := deploy.Check(opts); err != nil {
 			return err
 		}
 	}
 	if f.dryRun {
-		return f.preview(ctx, a, from, opts)
+		return f.preview(ctx, a, from, opts, followed)
 	}
 	img, err := f.pull(ctx, a, from, opts)
 	if err != nil {
@@ -197,6 +232,12 @@ func (f *deployFlags) run(
 		}
 		return a.printf("Fetched: %s => %s\n", opts.Origin, img.Commit)
 	}
+	if followed != nil {
+		if followed.Commit == img.Commit.String() {
+			return a.noUpdate(followed)
+		}
+		opts.ReplaceStaged = f.replaceStaged || !followed.Locked
+	}
 	f.fetch.records.staging(img.ManifestDigest, 0)
 	plan, err := deploy.NewPlan(ctx, opts)
 	if err != nil {
@@ -204,6 +245,11 @@ func (f *deployFlags) run(
 	}
 	a.warnLost(plan)
 	return f.deploy(ctx, a, plan, img.ManifestDigest)
+}
+
+// noUpdate says that the deployment that is booted next has the image that an update would bring.
+func (a *app) noUpdate(d *deploy.DeploymentStatus) error {
+	return a.printf("No update: %s => %s (%s)\n", d.Image, d.Commit, d.State)
 }
 
 func (a *app) warnLost(plan *deploy.Plan) {

@@ -17,11 +17,14 @@ import (
 
 // preview prints what would be done.
 func (f *deployFlags) preview(
-	ctx context.Context, a *app, from imgref.OstreeImageReference, opts deploy.Options,
+	ctx context.Context, a *app, from imgref.OstreeImageReference, opts deploy.Options, followed *deploy.DeploymentStatus,
 ) error {
 	plan, err := f.plan(ctx, a, from, opts)
 	if err != nil {
 		return err
+	}
+	if followed != nil && followed.Commit == plan.Commit {
+		return a.noUpdate(followed)
 	}
 	a.warnLost(plan)
 	if f.json {

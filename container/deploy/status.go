@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,6 +88,19 @@ func (s *Status) Current() *DeploymentStatus { return s.first(StateBooted, State
 
 // Next returns the deployment that the host boots next instead of the current one, or nil if there is none.
 func (s *Status) Next() *DeploymentStatus { return s.first(StateStaged, StatePending) }
+
+// ErrNotFollowing says that the deployment that is booted next did not come from an image.
+var ErrNotFollowing = errors.New("the deployment that is booted next is not updated from an image")
+
+// Followed returns the deployment from whose image the host is updated: the one that is booted next. It returns
+// [ErrNotFollowing] if there is no such image.
+func (s *Status) Followed() (*DeploymentStatus, error) {
+	d := cmp.Or(s.Next(), s.Current())
+	if d == nil || d.Image == "" {
+		return nil, fmt.Errorf("%s: %w", s.Sysroot, ErrNotFollowing)
+	}
+	return d, nil
+}
 
 // first returns the first deployment in one of the states.
 func (s *Status) first(states ...string) *DeploymentStatus {

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -66,6 +67,35 @@ func TestStatusSaysWhichDeploymentIsWhat(t *testing.T) {
 	}
 	if s.Current() != &s.Deployments[2] || s.Next() != &s.Deployments[0] {
 		t.Errorf("the current deployment is %+v, and the next %+v", s.Current(), s.Next())
+	}
+}
+
+func TestAnUpdateFollowsWhatIsBootedNext(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, pending, staged, want string }{
+		{"the running system", "", "", signed},
+		{"the one before it in the boot menu", imageOrigin(unverified), "", unverified},
+		{"the staged one", "", imageOrigin(unverified), unverified},
+		{"an OSTree remote", "[origin]\nrefspec=vendor:os\n", "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t, 0, imageOrigin(signed))
+			if c.pending != "" {
+				h = newHost(t, 1, c.pending, imageOrigin(signed))
+			}
+			if c.staged != "" {
+				h.stage(t, c.staged, false)
+			}
+			d, err := status(t, h).Followed()
+			if c.want == "" {
+				if !errors.Is(err, ErrNotFollowing) {
+					t.Errorf("got %+v and %v", d, err)
+				}
+			} else if err != nil || d.Image != c.want {
+				t.Errorf("got %+v and %v, want %s", d, err, c.want)
+			}
+		})
 	}
 }
 
