@@ -4,7 +4,7 @@ BIN     := bin/ostree-ext
 TAGS    := containers_image_openpgp
 GOBUILD := CGO_ENABLED=0 go build -tags $(TAGS) -trimpath -ldflags '-s -w'
 
-.PHONY: build demo test boot-test cosign-test quick fuzz lint fmt man help clean command-image frontend-image playground
+.PHONY: build demo test boot-test cosign-test quick fuzz lint fmt man help clean command-image frontend-image playground release publish release-test
 
 build: ## the static program, in bin/
 	$(GOBUILD) -o $(BIN) ./cmd/ostree-ext
@@ -40,6 +40,16 @@ frontend-image: ## the image of the BuildKit frontend: PUSH=IMAGE, or LAYOUT=DIR
 command-image: ## the image of the command, which takes the place of chunkah's: PUSH=IMAGE, or LAYOUT=DIR
 	@go run ./cmd/ostree-ext/image $(if $(PUSH),--push='$(PUSH)') $(if $(LAYOUT),--layout='$(LAYOUT)') $(if $(PLATFORM),--platform='$(PLATFORM)')
 
+release: ## a release of the tag of HEAD, or VERSION=v1.2.3, in dist/: ARCH=amd64,arm64 for some architectures
+	@go run ./cmd/ostree-ext/release build $(if $(VERSION),--version='$(VERSION)') $(if $(ARCH),--arch='$(ARCH)') $(if $(DIST),--dist='$(DIST)')
+
+publish: ## push the images of dist/: REGISTRY=ghcr.io/NAME, and SIGN=KEYFILE, or SIGN=keyless SIGNING_CONFIG=FILE
+	@go run ./cmd/ostree-ext/release publish --registry='$(REGISTRY)' --sign='$(SIGN)' --signing-config='$(SIGNING_CONFIG)' $(if $(DIST),--dist='$(DIST)')
+
+release-test: ## the tests of the release with all architectures, each compiled twice; as root, takes long
+	tools/setup-debian
+	PATH="$$PATH:/usr/sbin:/sbin" RELEASE_TEST=all go test -count=1 -timeout 120m -tags interop,$(TAGS) -v ./cmd/ostree-ext/release
+
 playground: ## a throw-away BuildKit daemon and a registry, to try the frontend (as root)
 	tools/playground
 
@@ -50,7 +60,7 @@ man: build ## manual pages, in bin/man
 	$(BIN) man --directory bin/man
 
 clean: ## remove what was built
-	rm -rf bin
+	rm -rf bin dist
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | sort

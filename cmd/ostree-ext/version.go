@@ -51,6 +51,10 @@ func (v version) String() string {
 	return fmt.Sprintf("ostree-ext %s (%s)\n", v.Version, built)
 }
 
+// release and revision are set by the linker in the programs of a release: its tag, and the commit of the sources. Other
+// programs have what the go command knows.
+var release, revision string
+
 func readVersion() version {
 	v := version{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		Policies: policy.Supported}
@@ -65,6 +69,9 @@ func readVersion() version {
 		if s.Key == "vcs.revision" {
 			v.Revision = s.Value
 		}
+	}
+	if release != "" {
+		v.Version, v.Revision = release, revision
 	}
 	return v
 }

@@ -22,7 +22,7 @@ const tags = "-tags=containers_image_openpgp"
 // packages in them. A package with the name of its room is the directory itself. A package may only import packages of
 // lines below its own. docs/architecture.md shows the same drawing.
 const plan = `
-cmd          ostree-ext  ostree-ext/image  ostree-ext/sh  frontend  frontend/image
+cmd          ostree-ext  ostree-ext/image  ostree-ext/release  ostree-ext/sh  frontend  frontend/image
 examples     examples  encapsulate  list  split  unencapsulate
 internal     actions  depcheck  simulate/cmd
              simulate
@@ -67,8 +67,8 @@ repo         selinux  sysroot  ima  cleanup
              object
              gvariant  keyfile
 
-internal     canonjson  ctxio  deflate  gobuild  heaplimit  hosttool  inflate  jsonkeys  jsonplace  output  printable  sizes
-             sigstorefixture
+internal     canonjson  ctxio  deflate  gobuild  heaplimit  hosttool  inflate  jsonkeys  jsonplace  output
+             printable  release  sigstorefixture  sizes
              docblocks  fixtures  hosttree  testca  testfiles  testhome  testreg
              aptsources  testproc
 `

@@ -18,6 +18,8 @@ const (
 	Peers = "internal/e2e"
 	// Builds runs commands that need a builder.
 	Builds = "frontend"
+	// Releases runs commands that install the program.
+	Releases = "cmd/ostree-ext/release"
 )
 
 // host is why commands for hosts are not run as they are printed.
@@ -36,6 +38,7 @@ var list = []entry{
 	{"README.md", "# syntax=", Builds, ""},
 	{"README.md", "docker buildx build", Builds, ""},
 	{"README.md", "ostree-ext container unencapsulate", Peers, ""},
+	{"README.md", "go install", Releases, ""},
 	{"CONTRIBUTING.md", "make help", "", "CI runs the commands that matter: .ci/run"},
 	{"docs/advice.md", "ostree-ext advise", CommandLine, ""},
 	{"docs/advice.md", "ostree-ext container build", CommandLine, ""},
@@ -63,6 +66,12 @@ var list = []entry{
 	{"docs/hosts.md", "ostree admin ", "", host},
 	{"docs/hosts.md", "ostree-ext repo fsck", "", host},
 	{"docs/hosts.md", "from: ", "", "it is what a command prints"},
+	{"docs/install.md", "go install", Releases, ""},
+	{"docs/install.md", "make release", "", "TestInterop_AReleaseIsTheSameWhereverItIsMade in cmd/ostree-ext/release runs it"},
+	{"docs/install.md", "make publish", "", "TestInterop_ImagesArePublishedAndSigned in cmd/ostree-ext/release runs it"},
+	{"docs/install.md", "sha256sum", Releases, ""},
+	{"docs/install.md", "systemctl enable", "", "TestInterop_APackageIsInstalledAndRemoved in cmd/ostree-ext/release enables it"},
+	{"docs/install.md", "[Service]", "", "TestInterop_SystemdAcceptsTheUnits in cmd/ostree-ext/release reads it"},
 	{"docs/signatures.md", "openssl genpkey", Peers, ""},
 	{"docs/signatures.md", "der() {", Peers, ""},
 	{"docs/signatures.md", "ostree-ext repo sign", Peers, ""},

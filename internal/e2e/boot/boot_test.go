@@ -220,10 +220,17 @@ func (h *host) losesPower(t *testing.T, m *machine) (lost traffic) {
 	return lost
 }
 
+// update runs the service with which hosts update themselves, and returns what it printed this time.
+func (m *machine) update(t *testing.T) string {
+	t.Helper()
+	return m.run(t, `systemctl start ostree-ext-update.service || { journalctl --no-pager -u ostree-ext-update; false; }
+		journalctl --no-pager -o cat _SYSTEMD_INVOCATION_ID="$(systemctl show -P InvocationID ostree-ext-update.service)"`)
+}
+
 func (h *host) resumes(t *testing.T, m *machine, lost traffic) {
 	h.expect(t, m, "1", "booted 1")
 	h.registry.Forget()
-	if out := m.run(t, h.deployCommand()); !strings.Contains(out, "Staged: "+h.system.reference()+" => ") {
+	if out := m.update(t); !strings.Contains(out, "Staged: "+h.system.reference()+" => ") {
 		t.Errorf("it printed %s", out)
 	}
 	all := h.registry.Sent()

@@ -45,6 +45,11 @@ while IFS= read -r line; do
   echo "$(base64 -w0 <<<"$output") $code"
 done
 `,
+	// The registry has no certificate.
+	"etc/systemd/system/ostree-ext-update.service.d/insecure.conf": `[Service]
+ExecStart=
+ExecStart=/usr/bin/ostree-ext container image deploy --update --insecure-skip-tls-verification
+`,
 	"usr/share/boot-test/version": "1\n",
 	"etc/boot-test/theirs":        "1\n",
 	"etc/boot-test/mine":          "1\n",
@@ -80,6 +85,14 @@ func newSystem(t *testing.T, registry *blobRegistry) *system {
 		if err := os.Symlink(target, name); err != nil {
 			t.Fatal(err)
 		}
+	}
+	// The units of our packages, which are off.
+	for _, unit := range []string{"ostree-ext-update.service", "ostree-ext-update.timer"} {
+		data, err := os.ReadFile(filepath.Join("../../release/files", unit))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(added, "usr/lib/systemd/system", unit), data)
 	}
 	for name, source := range map[string]string{"usr/lib/boot-test/agent": "", "usr/bin/ostree-ext": program} {
 		name = filepath.Join(added, name)
