@@ -91,7 +91,7 @@ func (d *dirWalk) dir(ctx context.Context, f *os.File, p string, depth int) (err
 		return err
 	}
 	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+	if err := statOpen(f, &st); err != nil {
 		return &os.PathError{Op: "stat", Path: p, Err: err}
 	}
 	if p == "/" {
@@ -161,6 +161,12 @@ func (d *dirWalk) add(dir *os.File, at, parent, name string, st *unix.Stat_t) er
 	return nil
 }
 
+// statOpen reads what fstat does, by the system call that reads it for other files: where programs for another processor
+// are emulated, some calls leave out nanoseconds (QEMU 7.2 for s390x), and the file would seem to have changed.
+func statOpen(f *os.File, st *unix.Stat_t) error {
+	return unix.Fstatat(int(f.Fd()), "", st, unix.AT_EMPTY_PATH)
+}
+
 // sum returns a hash of the fields of stat that change when a file changes or is replaced.
 func (d *Directory) sum(st *unix.Stat_t) uint64 {
 	return maphash.Comparable(d.seed, [...]int64{int64(st.Dev), int64(st.Ino), st.Size, st.Mtim.Nano(), st.Ctim.Nano()})
@@ -207,7 +213,7 @@ func (d *Directory) Open(ctx context.Context, index int) (io.ReadCloser, error) 
 		return nil, err
 	}
 	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil || d.sum(&st) != d.seen[index] {
+	if err := statOpen(f, &st); err != nil || d.sum(&st) != d.seen[index] {
 		return nil, errors.Join(fmt.Errorf("%s: %w", e.Path(), cmpErr(err, ErrChanged)), f.Close())
 	}
 	return &sizedFile{f: f, left: e.Size, path: e.Path()}, nil

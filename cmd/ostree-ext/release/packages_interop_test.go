@@ -38,7 +38,7 @@ func newSystem(t *testing.T, dirs ...string) *system {
 	s := &system{root: t.TempDir()}
 	s.calls = filepath.Join(s.root, "calls")
 	sh := filepath.Join(s.root, "bin/sh")
-	for _, dir := range append(dirs, "bin", "usr/bin", "var/tmp", "tmp") {
+	for _, dir := range append(dirs, "bin", "dev", "usr/bin", "var/tmp", "tmp") {
 		if err := os.MkdirAll(filepath.Join(s.root, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,8 @@ func newSystem(t *testing.T, dirs ...string) *system {
 	}
 	systemctl := "#!/bin/sh\necho \"$@\" >>/calls\n"
 	err = errors.Join(err, os.WriteFile(s.calls, nil, 0o644),
-		os.WriteFile(filepath.Join(s.root, "usr/bin/systemctl"), []byte(systemctl), 0o755))
+		os.WriteFile(filepath.Join(s.root, "usr/bin/systemctl"), []byte(systemctl), 0o755),
+		syscall.Mknod(filepath.Join(s.root, "dev/null"), syscall.S_IFCHR|0o666, 1<<8|3))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,9 +104,14 @@ var kinds = []struct {
 		own:     []string{"/usr/share/doc/ostree-ext/copyright", "/usr/share/zsh/vendor-completions/_ostree-ext"},
 	},
 	{
-		name: "rpm", file: "*.x86_64.rpm",
-		install: []string{"rpm", "--root=ROOT", "--nosignature", "--install", "FILE"},
-		remove:  []string{"rpm", "--root=ROOT", "--erase", "ostree-ext"},
+		// rpm leaves directories that no package owns. In a distribution, others own these.
+		name: "rpm", file: "*.x86_64.rpm", dirs: []string{
+			"usr/lib/systemd/system", "usr/lib/systemd/system-preset", "usr/share/bash-completion/completions",
+			"usr/share/doc", "usr/share/fish/vendor_completions.d", "usr/share/licenses", "usr/share/man/man1",
+			"usr/share/zsh/site-functions", "var/lib/rpm",
+		},
+		install: []string{"rpm", "--root=ROOT", "--define=_dbpath /var/lib/rpm", "--nosignature", "--install", "FILE"},
+		remove:  []string{"rpm", "--root=ROOT", "--define=_dbpath /var/lib/rpm", "--erase", "ostree-ext"},
 		own:     []string{"/usr/share/licenses/ostree-ext/LICENSE", "/usr/share/zsh/site-functions/_ostree-ext"},
 	},
 	{
