@@ -100,8 +100,8 @@ func buildSomething(t *testing.T, root string, enter []string) (layers []string)
 			t.Fatal(err)
 		}
 	}
-	args := append(enter, "/usr/bin/ostree-ext", "container", "build", "--quiet", "--owner-uid=0", "--owner-gid=0",
-		"--prior=none", "--rootfs=/chunkah", "oci:/srv/out")
+	args := append(enter, "/usr/bin/ostree-ext", "container", "build", "--quiet", "--prior=none",
+		"--rootfs=/chunkah", "oci:/srv/out")
 	must(t, args[0], args[1:]...)
 	blob := func(digest string, v any) {
 		t.Helper()

@@ -50,7 +50,8 @@ func publish(ctx context.Context, dist string, to publication) error {
 		}
 		pushed := byVersion.Image + "@" + digest.String()
 		if to.sign != "" {
-			cmd := exec.CommandContext(ctx, signer, append(args, "docker://"+pushed)...)
+			cmd := exec.CommandContext(ctx, signer, append(args, "--additional-tag="+version, "--additional-tag=latest",
+				"docker://"+image+"@"+digest.String())...)
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stderr, os.Stderr
 			if err := cmd.Run(); err != nil {
 				return fmt.Errorf("%s was pushed and is not signed: %w", pushed, err)
@@ -68,7 +69,7 @@ func publish(ctx context.Context, dist string, to publication) error {
 
 // arguments returns the command that signs, without the image.
 func (p *publication) arguments() ([]string, error) {
-	args := []string{"container", "sign", "--quiet", "--additional-tag=latest"}
+	args := []string{"container", "sign", "--quiet"}
 	switch p.sign {
 	case "":
 		return nil, nil
