@@ -59,8 +59,10 @@ func otherName(ref imgref.ImageReference, n string) (string, error) {
 	return "", fmt.Errorf("images in %s have one name", ref.Transport)
 }
 
-// otherTag returns the name of an image with another tag. The tag may follow the name of the same repository.
+// otherTag returns the name of an image with another tag. The tag may follow the name of the same repository. The image
+// may have a digest.
 func otherTag(image, n string) (string, error) {
+	image, _, _ = strings.Cut(image, "@")
 	tag, err := name.NewTag(image)
 	if err != nil {
 		return "", err

@@ -73,19 +73,23 @@ func unpackedImage(t *testing.T, name, arch string) string {
 // unpacked returns the root filesystem of the command's image.
 func unpacked(t *testing.T, arch string) string { return unpackedImage(t, command, arch) }
 
-// enter returns a command in a root filesystem of an architecture. Foreign programs are emulated.
+// enter returns a command in a root filesystem of an architecture, which has /proc then. Foreign programs are emulated.
 func enter(t *testing.T, root, arch string) []string {
 	t.Helper()
+	if err := os.Mkdir(filepath.Join(root, "proc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	in := []string{"unshare", "--mount", "sh", "-euc", `mount -t proc proc "$0/proc" && exec chroot "$0" "$@"`, root}
 	emulator, foreign := emulators[arch]
 	if !foreign {
-		return []string{"chroot", root}
+		return in
 	}
 	file, err := exec.LookPath(emulator)
 	if err != nil {
 		t.Fatal(err)
 	}
 	must(t, "cp", file, filepath.Join(root, "qemu"))
-	return []string{"chroot", root, "/qemu"}
+	return append(in, "/qemu")
 }
 
 // buildSomething makes an image of two files in the root filesystem and returns the digests of its layers.

@@ -19,7 +19,7 @@ import (
 )
 
 // tag is the version that the tests release.
-const tag = "v9.8.7"
+const tag = "v1.98.7"
 
 // made is the release that the tests look at, which TestMain makes.
 var made struct {

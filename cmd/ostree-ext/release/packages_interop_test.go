@@ -246,7 +246,7 @@ func (s *system) checkInstalled(t *testing.T, want, before []string) {
 
 func TestInterop_SystemdAcceptsTheUnits(t *testing.T) {
 	root := t.TempDir()
-	must(t, "dpkg-deb", "--extract", dist("ostree-ext_9.8.7-1_amd64.deb"), root)
+	must(t, "dpkg-deb", "--extract", dist("ostree-ext_1.98.7-1_amd64.deb"), root)
 	// It asks whether the program exists, and knows only that of this machine.
 	for _, unit := range []string{"ostree-ext-update.service", "ostree-ext-update.timer"} {
 		file := filepath.Join(root, "usr/lib/systemd/system", unit)
@@ -272,7 +272,7 @@ func TestInterop_SystemdAcceptsTheUnits(t *testing.T) {
 // There is no apk for Debian. The format is https://wiki.alpinelinux.org/wiki/Apk_spec: three archives one after
 // another, each compressed, the first of which is the signature and may be absent.
 func TestInterop_AnAPKHasItsMembersAndChecksums(t *testing.T) {
-	data, err := os.ReadFile(dist("ostree-ext_9.8.7-r1_x86_64.apk"))
+	data, err := os.ReadFile(dist("ostree-ext_1.98.7-r1_x86_64.apk"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +285,7 @@ func TestInterop_AnAPKHasItsMembersAndChecksums(t *testing.T) {
 	info := string(meta[".PKGINFO"].data)
 	sum := sha256.Sum256(content.compressed)
 	for _, want := range []string{
-		"pkgname = ostree-ext\n", "pkgver = 9.8.7-r1\n", "arch = x86_64\n", "license = Apache-2.0\n",
+		"pkgname = ostree-ext\n", "pkgver = 1.98.7-r1\n", "arch = x86_64\n", "license = Apache-2.0\n",
 		"datahash = " + hex.EncodeToString(sum[:]) + "\n",
 	} {
 		if !strings.Contains(info, want) {

@@ -34,10 +34,10 @@ func TestInterop_AReleaseHasAFileForEachProcessorAndWay(t *testing.T) {
 			"ostree-ext-" + tag + "-linux-" + arch + ".cdx.json",
 			"ostree-ext-sh-" + tag + "-linux-" + arch + ".cdx.json",
 			"ostree-ext-frontend-" + tag + "-linux-" + arch + ".cdx.json",
-			"ostree-ext_9.8.7-1_" + name(deb, arch) + ".deb",
-			"ostree-ext-9.8.7-1." + name(gnu, arch) + ".rpm",
-			"ostree-ext_9.8.7-r1_" + name(gnu, arch) + ".apk",
-			"ostree-ext-9.8.7-1-" + name(gnu, arch) + ".pkg.tar.zst",
+			"ostree-ext_1.98.7-1_" + name(deb, arch) + ".deb",
+			"ostree-ext-1.98.7-1." + name(gnu, arch) + ".rpm",
+			"ostree-ext_1.98.7-r1_" + name(gnu, arch) + ".apk",
+			"ostree-ext-1.98.7-1-" + name(gnu, arch) + ".pkg.tar.zst",
 		} {
 			want[file] = true
 		}
