@@ -253,11 +253,11 @@ func TestInterop_ImagesArePublishedAndSigned(t *testing.T) {
 
 func TestInterop_PublishingNeedsARegistryAKeyAndARelease(t *testing.T) {
 	for args, want := range map[string]string{
-		"REGISTRY= SIGN=":                                  "say where to",
-		"REGISTRY=registry.example SIGN=/nowhere":          "the key to sign with: stat /nowhere",
-		"REGISTRY=registry.example SIGN=keyless":           "SIGNING_CONFIG",
-		"REGISTRY=registry.example DIST=" + t.TempDir():    "has no release, which make release makes",
-		"REGISTRY=Registry/UPPER.example SIGN= GOFLAGS=-v": "is not the name of an image",
+		"REGISTRY= SIGN=":                               "say where to",
+		"REGISTRY=registry.example SIGN=/nowhere":       "the key to sign with: stat /nowhere",
+		"REGISTRY=registry.example SIGN=keyless":        "SIGNING_CONFIG",
+		"REGISTRY=registry.example DIST=" + t.TempDir(): "has no release, which make release makes",
+		"REGISTRY=Registry/UPPER.example":               "is not the name of an image",
 	} {
 		_, err := output(made.sources, nil, "make", append([]string{"-s", "publish"}, strings.Fields(args)...)...)
 		if err == nil || !strings.Contains(err.Error(), want) {
