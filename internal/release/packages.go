@@ -143,7 +143,7 @@ func moveFiles(from, to string) error {
 
 // config returns what a package is made from. The files are written into dir.
 func (p *Packager) config(format, arch, program, dir string) (*config, error) {
-	s := staging{dir: dir}
+	s := staging{dir: dir, time: p.source.Time}
 	s.files = append(s.files, file{Source: program, Path: "/usr/bin/ostree-ext", Info: rootOwned(0o755)})
 	s.embedded("/usr/lib/systemd/system/ostree-ext-update.service")
 	s.embedded("/usr/lib/systemd/system/ostree-ext-update.timer")
@@ -203,6 +203,7 @@ func suggests(format string) []string {
 // staging collects the files of a package.
 type staging struct {
 	dir   string
+	time  time.Time
 	files []file
 	err   error
 }
@@ -261,9 +262,9 @@ func (s *staging) scripts(format string) map[string]string {
 	}
 }
 
-// write writes a file into the directory and returns its name there.
+// write writes a file into the directory and returns its name there. The scripts of an apk have the time of their files.
 func (s *staging) write(path string, data []byte) string {
 	name := filepath.Join(s.dir, strings.ReplaceAll(strings.Trim(path, "/"), "/", "+"))
-	s.err = errors.Join(s.err, os.WriteFile(name, data, 0o644))
+	s.err = errors.Join(s.err, os.WriteFile(name, data, 0o644), os.Chtimes(name, s.time, s.time))
 	return name
 }
