@@ -87,7 +87,8 @@ func TestInterop_TheImageTakesThePlaceOfChunkahs(t *testing.T) {
 	image, shell := commandImage(t)
 	ownStorage(t)
 	t.Setenv("BUILDAH_ISOLATION", "chroot")
-	const img = "quay.io/fedora/fedora-minimal:latest"
+	const img, ours = "quay.io/fedora/fedora-minimal:latest", "localhost/ours:latest"
+	must(t, "skopeo", "copy", "--quiet", "oci:"+image, "containers-storage:"+ours)
 	root := t.TempDir()
 	sh(t, `cd "$1" && mkdir -p bin usr/bin usr/share/doc/app lib/apk/db && cp "$2" bin/sh
 		printf '#!/bin/sh\nset -e\nif [ "$1" = install ]; then echo "$*" >/usr/bin/git; fi\n' >usr/bin/dnf
@@ -118,7 +119,7 @@ func TestInterop_TheImageTakesThePlaceOfChunkahs(t *testing.T) {
 		return to + "/bundle/rootfs"
 	}
 	t.Run("the splitter", func(t *testing.T) {
-		got := build(t, splitter, "--from", img, "--build-arg", "CHUNKAH=oci:"+image)
+		got := build(t, splitter, "--from", img, "--build-arg", "CHUNKAH="+ours)
 		sameTree(t, root, got)
 		seen := must(t, "podman", "inspect", `--format={{.Config.Cmd}} {{index .Labels "of"}} {{.Architecture}}`,
 			"localhost/chunked")
@@ -126,15 +127,15 @@ func TestInterop_TheImageTakesThePlaceOfChunkahs(t *testing.T) {
 			t.Errorf("the image says %q, want %q", seen, want)
 		}
 	})
-	t.Run("the splitter, with arguments", func(t *testing.T) {
-		got := build(t, splitter, "--from", img, "--build-arg", "CHUNKAH=oci:"+image,
+	t.Run("the splitter with arguments", func(t *testing.T) {
+		got := build(t, splitter, "--from", img, "--build-arg", "CHUNKAH="+ours,
 			"--build-arg", "CHUNKAH_ARGS=--prune /usr/share/doc/ --label of-")
 		want := t.TempDir()
 		sh(t, `cp -a "$1/." "$2" && rm -r "$2"/usr/share/doc/*`, root, want)
 		sameTree(t, want, got)
 	})
 	t.Run("at build time", func(t *testing.T) {
-		got := build(t, strings.Replace(atBuildTime, "CHUNKAH AS", "oci:"+image+" AS", 1))
+		got := build(t, strings.Replace(atBuildTime, "CHUNKAH AS", ours+" AS", 1))
 		if data, err := os.ReadFile(got + "/usr/bin/git"); err != nil || string(data) != "install -y git-core\n" {
 			t.Errorf("the builder's file is %q, %v", data, err)
 		}
