@@ -147,6 +147,9 @@ func TestInterop_TheCommandsImageRunsOnEachProcessor(t *testing.T) {
 				!strings.Contains(got, "linux/"+arch) {
 				t.Errorf("the program prints %q", got)
 			}
+			if got := run("/usr/bin/chunkah", "--version"); !strings.HasPrefix(got, "ostree-ext "+tag+" ") {
+				t.Errorf("chunkah prints %q", got)
+			}
 			if got := run("/bin/sh", "-c", `echo "$((6*7)) $0"`, "words"); got != "42 words" {
 				t.Errorf("the shell prints %q", got)
 			}
