@@ -220,11 +220,11 @@ func (h *host) losesPower(t *testing.T, m *machine) (lost traffic) {
 	return lost
 }
 
-// update runs the service with which hosts update themselves, and returns what it printed this time.
+// update runs the service with which hosts update themselves, and returns what it printed since the system started.
 func (m *machine) update(t *testing.T) string {
 	t.Helper()
-	return m.run(t, `systemctl start ostree-ext-update.service || { journalctl --no-pager -u ostree-ext-update; false; }
-		journalctl --no-pager -o cat _SYSTEMD_INVOCATION_ID="$(systemctl show -P InvocationID ostree-ext-update.service)"`)
+	m.try(t, "systemctl start ostree-ext-update.service") // if it fails, it has printed why
+	return m.run(t, "journalctl --sync && journalctl --no-pager --output=cat --boot --unit=ostree-ext-update.service")
 }
 
 func (h *host) resumes(t *testing.T, m *machine, lost traffic) {
