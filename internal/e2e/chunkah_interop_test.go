@@ -81,8 +81,8 @@ ENTRYPOINT ["git"]
 `
 )
 
-// TestInterop_TheImageTakesThePlaceOfChunkahs runs the recipes with buildah. The image that they begin with has a shell
-// and a program of the name dnf that writes a file.
+// TestInterop_TheImageTakesThePlaceOfChunkahs runs the recipes with buildah and podman. The image that they begin with
+// has a shell and a program of the name dnf that writes a file.
 func TestInterop_TheImageTakesThePlaceOfChunkahs(t *testing.T) {
 	image, shell := commandImage(t)
 	ownStorage(t)
@@ -100,7 +100,7 @@ func TestInterop_TheImageTakesThePlaceOfChunkahs(t *testing.T) {
 	must(t, program, "chunkah", "build", "--rootfs="+root, "--max-layers=1",
 		`--config-str={"Cmd":["sh"],"Labels":{"of":"the base"}}`, "--output=oci:"+base)
 	must(t, "skopeo", "copy", "--quiet", "oci:"+base, "containers-storage:"+img)
-	build := func(t *testing.T, containerfile string, args ...string) (rootfs string) {
+	build := func(t *testing.T, tool, containerfile string, args ...string) (rootfs string) {
 		t.Helper()
 		work := t.TempDir()
 		writeFile(t, work+"/Containerfile", containerfile)
@@ -108,10 +108,10 @@ func TestInterop_TheImageTakesThePlaceOfChunkahs(t *testing.T) {
 		args = append([]string{"build", "--skip-unused-stages=false", "-v", work + ":/run/src",
 			"--security-opt=label=disable", "--build-arg", "CHUNKAH_CONFIG_STR=" + config, "-t", "localhost/chunked",
 			"-f", work + "/Containerfile"}, append(args, work)...)
-		cmd := exec.CommandContext(t.Context(), "buildah", args...)
+		cmd := exec.CommandContext(t.Context(), tool, args...)
 		cmd.Dir = work
 		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("buildah: %v\n%s", err, out)
+			t.Fatalf("%s: %v\n%s", tool, err, out)
 		}
 		to := t.TempDir()
 		must(t, "skopeo", "copy", "--quiet", "containers-storage:localhost/chunked", "oci:"+to+"/image:x")
@@ -119,7 +119,7 @@ func TestInterop_TheImageTakesThePlaceOfChunkahs(t *testing.T) {
 		return to + "/bundle/rootfs"
 	}
 	t.Run("the splitter", func(t *testing.T) {
-		got := build(t, splitter, "--from", img, "--build-arg", "CHUNKAH="+ours)
+		got := build(t, "buildah", splitter, "--from", img, "--build-arg", "CHUNKAH="+ours)
 		sameTree(t, root, got)
 		seen := must(t, "podman", "inspect", `--format={{.Config.Cmd}} {{index .Labels "of"}} {{.Architecture}}`,
 			"localhost/chunked")
@@ -128,14 +128,17 @@ func TestInterop_TheImageTakesThePlaceOfChunkahs(t *testing.T) {
 		}
 	})
 	t.Run("the splitter with arguments", func(t *testing.T) {
-		got := build(t, splitter, "--from", img, "--build-arg", "CHUNKAH="+ours,
+		got := build(t, "buildah", splitter, "--from", img, "--build-arg", "CHUNKAH="+ours,
 			"--build-arg", "CHUNKAH_ARGS=--prune /usr/share/doc/ --label of-")
 		want := t.TempDir()
 		sh(t, `cp -a "$1/." "$2" && rm -r "$2"/usr/share/doc/*`, root, want)
 		sameTree(t, want, got)
 	})
+	t.Run("the splitter with podman", func(t *testing.T) {
+		sameTree(t, root, build(t, "podman", splitter, "--from", img, "--build-arg", "CHUNKAH="+ours))
+	})
 	t.Run("at build time", func(t *testing.T) {
-		got := build(t, strings.Replace(atBuildTime, "CHUNKAH AS", ours+" AS", 1))
+		got := build(t, "buildah", strings.Replace(atBuildTime, "CHUNKAH AS", ours+" AS", 1))
 		if data, err := os.ReadFile(got + "/usr/bin/git"); err != nil || string(data) != "install -y git-core\n" {
 			t.Errorf("the builder's file is %q, %v", data, err)
 		}
