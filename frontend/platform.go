@@ -2,6 +2,7 @@ package frontend
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -257,6 +258,11 @@ func (t *target) attempt(ctx context.Context, salt string) (client.Reference, er
 	if err != nil {
 		return nil, err
 	}
+	if len(fetched) > 0 {
+		if err := t.announce(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if t.base != nil && len(fetched) > 0 {
 		// This layer may have whiteouts. BuildKit cannot copy from an image if nothing is below them.
 		if err := t.touch(ctx, fetched[0]); err != nil {
@@ -291,6 +297,14 @@ func (t *target) attempt(ctx context.Context, salt string) (client.Reference, er
 	return t.solve(ctx, st)
 }
 
+// announce shows people that layers are fetched now. A builder shows a step when it has all that the step needs, so
+// this one needs nothing and does nothing. Its random name makes it a step of this attempt alone.
+func (t *target) announce(ctx context.Context) error {
+	_, err := t.solve(ctx, llb.Scratch().File(llb.Mkdir("/"+rand.Text(), 0o755), llb.IgnoreCache,
+		llb.WithCustomName(t.importing())))
+	return err
+}
+
 // fetch lets the builder fetch images now; otherwise it would do so after the registry has ended. The step copies a
 // file that none of them has.
 func (t *target) fetch(ctx context.Context, images []llb.State) error {
@@ -309,7 +323,7 @@ func (t *target) fetch(ctx context.Context, images []llb.State) error {
 		}
 	}
 	_, err := t.solve(ctx,
-		llb.Scratch().File(copies, llb.IgnoreCache, llb.WithCustomName(t.importing())))
+		llb.Scratch().File(copies, llb.IgnoreCache, t.unseen(t.importing()), llb.WithCustomName(t.importing())))
 	return err
 }
 
@@ -328,7 +342,7 @@ func (t *target) touch(ctx context.Context, image llb.State) error {
 	run := t.self.Run(
 		llb.Args([]string{t.program, "nothing"}), llb.ReadonlyRootFS(), llb.Network(pb.NetMode_NONE), llb.Platform(t.native),
 		llb.AddMount(dirBase, image, llb.Readonly, llb.ContentCache(llb.MountContentCacheOff)), llb.IgnoreCache,
-		llb.WithCustomName(t.importing()),
+		t.unseen(t.importing()), llb.WithCustomName(t.importing()),
 	)
 	_, err := t.solve(ctx, run.AddMount(dirScratch, llb.Scratch()))
 	return err
