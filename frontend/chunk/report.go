@@ -85,15 +85,19 @@ func (t *reporter) edits(list []cleanup.Edit) {
 	}
 }
 
-// dropped warns about what a commit does not keep.
+// dropped warns about what a commit does not keep. The log says it, too, since not all clients show warnings.
 func (t *reporter) dropped(list []rootfs.Dropped) {
+	warn := func(text string) {
+		t.line("%s", text)
+		t.warnings = append(t.warnings, text)
+	}
 	for i, d := range list {
 		if i == maxDropped {
 			text := "not kept: %d more (`ostree-ext container build --format=ostree --json` of the root filesystem lists them)"
-			t.warnings = append(t.warnings, fmt.Sprintf(text, len(list)-i))
+			warn(fmt.Sprintf(text, len(list)-i))
 			return
 		}
-		t.warnings = append(t.warnings, fmt.Sprintf("not kept: %s: %s", d.Path, d.Reason))
+		warn(fmt.Sprintf("not kept: %s: %s", d.Path, d.Reason))
 	}
 }
 
