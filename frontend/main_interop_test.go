@@ -48,6 +48,7 @@ var env struct {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	made := os.Getenv("OSTREE_EXT_TEST_BASE") // testhome unsets it
 	os.Exit(testhome.Tests{M: testhome.Func(func() int {
 		dir, err := os.MkdirTemp("", "oef")
 		if err != nil {
@@ -55,7 +56,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		env.dir = dir
-		if err := prepare(dir); err != nil {
+		if err := prepare(dir, made); err != nil {
 			log.Print(err)
 			return 1
 		}
@@ -69,8 +70,9 @@ func TestMain(m *testing.M) {
 	})}.Run())
 }
 
-// prepare builds the programs, starts the registry, and pushes the frontend and a base image to it.
-func prepare(dir string) error {
+// prepare builds the programs, starts the registry, and pushes the frontend and a base image to it. The base
+// is a tar file that was made before, or a new one.
+func prepare(dir, made string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience(20*time.Minute))
 	defer cancel()
 	env.frontend, env.cli = filepath.Join(dir, "frontend"), filepath.Join(dir, "ostree-ext")
@@ -110,16 +112,17 @@ func prepare(dir string) error {
 	if err := pushImage("frontend", img); err != nil {
 		return err
 	}
-	return pushBase(ctx, dir)
+	return pushBase(ctx, dir, made)
 }
 
 // pushBase pushes a Debian system as an image of one layer.
-func pushBase(ctx context.Context, dir string) error {
-	file := filepath.Join(dir, "base.tar")
-	if made := os.Getenv("OSTREE_EXT_TEST_BASE"); made != "" {
-		file = made
-	} else if err := debian(ctx, file); err != nil {
-		return err
+func pushBase(ctx context.Context, dir, made string) error {
+	file := made
+	if file == "" {
+		file = filepath.Join(dir, "base.tar")
+		if err := debian(ctx, file); err != nil {
+			return err
+		}
 	}
 	layer, err := tarball.LayerFromFile(file, tarball.WithMediaType(types.OCILayer), tarball.WithCompressionLevel(1))
 	if err != nil {
