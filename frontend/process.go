@@ -45,9 +45,9 @@ type process struct {
 	exit     error         // how it ended; valid after that
 }
 
-// RepositoryVariable names the environment variable with the secret name of the image that our program serves. Every
+// repositoryVariable names the environment variable with the secret name of the image that our program serves. Every
 // user of the builder's machine can read the command line of a process, but not its environment.
-const RepositoryVariable = "OSTREE_EXT_REPOSITORY"
+const repositoryVariable = "OSTREE_EXT_REPOSITORY"
 
 // start runs our program in a network and waits for its address.
 func (b *job) start(
@@ -75,7 +75,7 @@ func (b *job) start(
 	p := &process{lines: bufio.NewReader(out), answers: answers, ended: make(chan struct{})}
 	proc, err := ctr.Start(ctx, client.StartRequest{
 		Args: append([]string{b.program}, args...), Cwd: "/", Stdin: stdin, Stdout: stdout, Stderr: &p.messages,
-		Env: []string{RepositoryVariable + "=" + repository},
+		Env: []string{repositoryVariable + "=" + repository},
 	})
 	if err != nil {
 		release()

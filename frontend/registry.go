@@ -57,7 +57,7 @@ func (t *target) serve(ctx context.Context, salt string) (*registry, error) {
 	}
 	mounts := []client.Mount{readonly(dirLayout, layout), readonly(dirResult, t.output.ref)}
 	args := []string{
-		"serve", "--layout=" + dirLayout, "--result=" + dirResult,
+		"serve", "--repository-env=" + repositoryVariable, "--layout=" + dirLayout, "--result=" + dirResult,
 		"--platform=" + platforms.FormatAll(t.platform), fmt.Sprintf("--whole=%t", r.whole), "--salt=" + salt,
 	}
 	if kept {

@@ -75,8 +75,8 @@ func runServe(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
 	fs.StringVar(&c.Layout, "layout", "", "`DIR` with the image")
 	fs.StringVar(&c.Result, "result", "", "`DIR` with the chunk step's result")
-	fs.StringVar(&c.Repository, "repository", os.Getenv(frontend.RepositoryVariable),
-		"`NAME` of the image (default: $"+frontend.RepositoryVariable+", which others cannot read)")
+	variable := fs.String("repository-env", "", "environment `VARIABLE` with the name of the image, which is secret: "+
+		"other users can read command lines")
 	fs.BoolVar(&c.Whole, "whole", false, "serve one image of all layers")
 	fs.StringVar(&c.Images.Salt, "salt", "", "`TEXT` that makes the images differ from all others")
 	lent := fs.String("lent", "", "empty `DIR` for layers of the prior image, which are requested on standard output and "+
@@ -85,8 +85,8 @@ func runServe(ctx context.Context, args []string) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	if c.Repository == "" {
-		return errors.New("serve: --repository is needed")
+	if c.Repository = os.Getenv(*variable); c.Repository == "" {
+		return errors.New("serve: --repository-env is needed, and the variable must be set")
 	}
 	p, err := platforms.Parse(*platform)
 	if err != nil {
