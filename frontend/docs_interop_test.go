@@ -13,17 +13,19 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/internal/testreg"
 )
 
-// named returns the environment of a program that finds the tests' registry at registry.example, and a Debian in it at
-// Docker's.
+// named returns the environment of a program that finds the tests' registry at registry.example, with a Debian at
+// Docker's and the frontend at GitHub's.
 func named(t *testing.T) []string {
 	t.Helper()
-	for to, from := range map[string]string{"library/debian:bookworm": "debian", "ostree-ext-frontend": "frontend"} {
+	for to, from := range map[string]string{
+		"library/debian:bookworm": "debian", "ostree-ext-frontend": "frontend", "ostree-ext/ostree-ext-frontend": "frontend",
+	} {
 		if err := pushImage(to, imageOf(t, from)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return append(os.Environ(), testreg.Named(t, env.registry.Config.Handler, t.TempDir(), "registry.example",
-		"registry-1.docker.io")...)
+		"registry-1.docker.io", "ghcr.io")...)
 }
 
 // newcomer is where somebody tries commands: with a builder, the program docker, and a registry at registry.example.

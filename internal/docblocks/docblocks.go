@@ -19,6 +19,8 @@ type Block struct {
 	Line int
 	// Text is the block without its indentation.
 	Text string
+	// Fenced is whether the block is between fences. In the first pages, that is what the commands before it print.
+	Fenced bool
 }
 
 // First returns the first line of the block.
@@ -65,7 +67,7 @@ func blocks(text string) (found []Block) {
 			start := i + 1
 			for i++; i < len(lines) && !strings.HasPrefix(lines[i], "```"); i++ {
 			}
-			found = append(found, Block{Line: start + 1, Text: strings.Join(lines[start:i], "\n") + "\n"})
+			found = append(found, Block{Line: start + 1, Text: strings.Join(lines[start:i], "\n") + "\n", Fenced: true})
 			continue
 		}
 		if line != "" && line[0] != ' ' {

@@ -28,10 +28,19 @@ const host = "it changes the machine that it runs on; the tests of hosts give th
 // trustPage is where the commands of a page are run in its order.
 const trustPage = "TestInterop_TheCommandsOfThePageAboutTrustWork in internal/e2e runs it"
 
+// bareDebian is where the README's way to a registry on loopback is run.
+const bareDebian = "TestInterop_TheReadmeLeadsToARegistryOnLoopback in internal/e2e runs it"
+
+// firstPages is where the commands of the first pages are run in their order, and what they print is compared.
+const firstPages = "TestTheFirstPagesWork in cmd/ostree-ext runs it"
+
 // documentedSteps is which test reads jobs of CI.
 const documentedSteps = "TestTheDocumentedJobsUseWhatThereIs in internal/actions reads it"
 
 var list = []entry{
+	{"README.md", "apt-get update", "", "it installs a release with the machine's apt; the commands after it are run"},
+	{"README.md", "printf ", "", bareDebian},
+	{"README.md", "ostree-ext container build --rootfs=rootfs --insecure", "", bareDebian},
 	{"README.md", "make demo", "", "CI runs these commands: .ci/run"},
 	{"README.md", "ostree-ext repo init", CommandLine, ""},
 	{"README.md", "ostree-ext container build", CommandLine, ""},
@@ -81,6 +90,16 @@ var list = []entry{
 	{"docs/signing.md", "openssl genpkey", Peers, ""},
 	{"docs/signing.md", "ostree-ext container ", CommandLine, ""},
 	{"docs/signing.md", "permissions:", "", "it needs GitHub"},
+	{"docs/start-ci.md", "- uses: ostree-ext/", "", documentedSteps},
+	{"docs/start-ci.md", "", "", firstPages},
+	{"docs/start-host.md", "", "", "TestInterop_TheFirstPageOfHostsWorks in cmd/ostree-ext runs it"},
+	{"docs/switching.md", "ostree-ext rechunk docker://registry.example/app:1", "", firstPages},
+	{"docs/switching.md", "to download: ", "", firstPages},
+	{"docs/switching.md", "ostree-ext chunks diff", "", firstPages},
+	{"docs/switching.md", "554.8 kB", "", firstPages},
+	{"docs/switching.md", "# syntax=", Builds, ""},
+	{"docs/switching.md", "docker buildx build", Builds, ""},
+	{"docs/switching.md", "ostree-ext rechunk", CommandLine, ""},
 	{"docs/switching.md", "- uses: ostree-ext/", "", documentedSteps},
 	{"docs/switching.md", "ostree-ext compose rechunk", CommandLine, ""},
 	{"docs/trust.md", "openssl genpkey", "", trustPage},

@@ -60,3 +60,35 @@ func TestInterop_TheCommandsInTheDocumentsRun(t *testing.T) {
 		run("tar "+command, examples+"\nostree-ext tar export --repo=repo exampleos/x86_64/stable >os.tar")
 	}
 }
+
+// TestInterop_TheReadmeLeadsToARegistryOnLoopback runs what the README says after the installation on a bare Debian, in
+// a network of its own.
+func TestInterop_TheReadmeLeadsToARegistryOnLoopback(t *testing.T) {
+	blocks, err := docblocks.Read("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	script := "ip link set lo up\n"
+	for _, b := range blocks {
+		if b.File != "README.md" || !strings.Contains(b.Text, "localhost:5555") {
+			continue
+		}
+		script += b.Text
+		if strings.Contains(b.Text, "docker-registry serve") {
+			script += "trap \"kill $!\" EXIT\ncurl -fsS --retry 9 --retry-connrefused http://localhost:5555/v2/\n"
+		}
+	}
+	script += "skopeo inspect --tls-verify=false docker://localhost:5555/debian:latest >image.json\n"
+	sh(t, `mkdir -p "$1"/rootfs/usr/bin && echo tool >"$1"/rootfs/usr/bin/tool`, dir)
+	c := exec.CommandContext(t.Context(), "unshare", "--net", "bash", "-euo", "pipefail", "-c", script)
+	c.Dir, c.Env = dir, append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	out, err := c.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), " new, 0 kept; ") {
+		t.Errorf("%v\n%s\n%s", err, script, out)
+	}
+	image, err := os.ReadFile(filepath.Join(dir, "image.json"))
+	if err != nil || !strings.Contains(string(image), `"ostree-ext.plan"`) {
+		t.Errorf("got %v and %s", err, image)
+	}
+}
