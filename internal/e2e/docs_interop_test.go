@@ -69,14 +69,15 @@ func TestInterop_TheReadmeLeadsToARegistryOnLoopback(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	script := "ip link set lo up\n"
+	// The registry takes that variable for its own configuration.
+	script := "ip link set lo up\nunset REGISTRY_AUTH_FILE\n"
 	for _, b := range blocks {
 		if b.File != "README.md" || !strings.Contains(b.Text, "localhost:5555") {
 			continue
 		}
 		script += b.Text
 		if strings.Contains(b.Text, "docker-registry serve") {
-			script += "trap \"kill $!\" EXIT\ncurl -fsS --retry 9 --retry-connrefused http://localhost:5555/v2/\n"
+			script += "trap \"kill $!\" EXIT\ncurl -fsS --retry 9 --retry-delay 1 --retry-connrefused http://localhost:5555/v2/\n"
 		}
 	}
 	script += "skopeo inspect --tls-verify=false docker://localhost:5555/debian:latest >image.json\n"
