@@ -47,7 +47,6 @@ var list = []entry{
 	{"README.md", "# syntax=", Builds, ""},
 	{"README.md", "docker buildx build", Builds, ""},
 	{"README.md", "ostree-ext container unencapsulate", Peers, ""},
-	{"README.md", "go install", Releases, ""},
 	{"CONTRIBUTING.md", "make help", "", "CI runs the commands that matter: .ci/run"},
 	{"docs/advice.md", "ostree-ext advise", CommandLine, ""},
 	{"docs/advice.md", "ostree-ext container build", CommandLine, ""},
