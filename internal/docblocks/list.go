@@ -41,6 +41,7 @@ var list = []entry{
 	{"README.md", "apt-get update", "", "it installs a release with the machine's apt; the commands after it are run"},
 	{"README.md", "printf ", "", bareDebian},
 	{"README.md", "ostree-ext container build --rootfs=rootfs --insecure", "", bareDebian},
+	{"README.md", "go install", Releases, ""},
 	{"README.md", "make demo", "", "CI runs these commands: .ci/run"},
 	{"README.md", "ostree-ext repo init", CommandLine, ""},
 	{"README.md", "ostree-ext container build", CommandLine, ""},
