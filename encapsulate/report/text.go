@@ -23,7 +23,7 @@ func (r *Layers) WriteTable(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(w, "%d layers, %s\n", len(r.Layers), formatSize(total)); err != nil || r.Bound == 0 {
+	if _, err := fmt.Fprintf(w, "%s, %s\n", plural(len(r.Layers), "layer"), formatSize(total)); err != nil || r.Bound == 0 {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "expected download of an update: %s; with a layer for each component: %s (%.3f times that)\n",
@@ -45,7 +45,7 @@ func (l *Layer) chance() string {
 func (l *Layer) summary(n int) string {
 	switch {
 	case l.First:
-		return "(the commit)"
+		return "(the commit or the directories)"
 	case len(l.Components) > n:
 		return fmt.Sprintf("%s and %d more", printable.Line(strings.Join(l.Components[:n], ", ")), len(l.Components)-n)
 	}
@@ -75,8 +75,9 @@ func (d *Difference) WriteTable(w io.Writer) error {
 		version := strings.TrimSuffix(strings.TrimSuffix(p.versions(), Added), Removed)
 		fmt.Fprintf(w, "  %-8s %s\n", p.Change, printable.Line(strings.TrimRight(nameOf(p)+" "+version, " ")))
 	}
-	_, err := fmt.Fprintf(w, "to download: %s in %d layers; shared: %s in %d; no longer used: %s in %d\n",
-		formatSize(d.Download), len(d.Layers), formatSize(d.Shared), d.SharedLayers, formatSize(d.Removed), d.RemovedLayers)
+	_, err := fmt.Fprintf(w, "to download: %s in %s; shared: %s in %d; no longer used: %s in %d\n",
+		formatSize(d.Download), plural(len(d.Layers), "layer"), formatSize(d.Shared), d.SharedLayers,
+		formatSize(d.Removed), d.RemovedLayers)
 	return err
 }
 
