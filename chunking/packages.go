@@ -88,7 +88,8 @@ func (p Packages) Encode() (string, error) {
 		return "", err
 	}
 	if len(data) > maxPackagesWritten {
-		return "", fmt.Errorf("%w: %s, more than %s", ErrPackagesTooLong, sizes.Format(int64(len(data))), sizes.Format(maxPackagesWritten))
+		return "", fmt.Errorf("%w: %s, more than %s", ErrPackagesTooLong, sizes.Format(int64(len(data))),
+			sizes.Format(maxPackagesWritten))
 	}
 	return string(data), nil
 }

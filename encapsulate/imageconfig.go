@@ -91,7 +91,7 @@ func readInspected(data []byte) (*Given, error) {
 	}
 	config := map[string]json.RawMessage{}
 	if err := jsonplace.Unmarshal(i.Config, &config); err != nil {
-		return nil, fmt.Errorf("Config: %w", err)
+		return nil, fmt.Errorf("field Config: %w", err)
 	}
 	// Both programs print a check that is not in the configuration beside it.
 	for _, check := range []json.RawMessage{i.HealthCheck, i.Healthcheck} {
@@ -108,7 +108,7 @@ func readInspected(data []byte) (*Given, error) {
 		return nil, err
 	}
 	if g.Unknown, err = CheckConfig(g.Config); err != nil {
-		return nil, fmt.Errorf("Config: %w", err)
+		return nil, fmt.Errorf("field Config: %w", err)
 	}
 	return g, nil
 }

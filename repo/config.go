@@ -199,7 +199,7 @@ func readSmallFile(root *os.Root, name string, limit int64) ([]byte, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(data)) > limit {
-		err = fmt.Errorf("%s is longer than %s", name, sizes.Format(int64(limit)))
+		err = fmt.Errorf("%s is longer than %s", name, sizes.Format(limit))
 	}
 	return data, err
 }

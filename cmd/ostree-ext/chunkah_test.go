@@ -89,7 +89,8 @@ var chunkahCases = []chunkahCase{
 		says: "give KEY=VALUE, KEY- to remove one"},
 	{name: "annotations", args: "--rootfs=root --config=inspect.json --annotation m=1 --annotation m=2",
 		want: map[string]string{"annotations": "m=2 n=base"}},
-	{name: "without those that were inspected", args: "--rootfs=root --config=inspect.json --annotation - --annotation m=2",
+	{name: "without those that were inspected",
+		args: "--rootfs=root --config=inspect.json --annotation - --annotation m=2",
 		want: map[string]string{"annotations": "m=2"}},
 	{name: "an annotation that is none", args: "--rootfs=root --annotation =x", status: 2, says: "--annotation"},
 

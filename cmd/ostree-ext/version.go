@@ -51,8 +51,8 @@ func (v version) String() string {
 	return fmt.Sprintf("ostree-ext %s (%s)\n", v.Version, built)
 }
 
-// release and revision are set by the linker in the programs of a release: its tag, and the commit of the sources. Other
-// programs have what the go command knows.
+// release and revision are set by the linker in the programs of a release: its tag, and the commit of the sources.
+// Other programs have what the go command knows.
 var release, revision string
 
 func readVersion() version {

@@ -239,7 +239,8 @@ func TestABuildEndsWithTwoLines(t *testing.T) {
 	r := advice.Of(tree(t, map[string]string{"var/log/a": strings.Repeat("a", 1500), "var/cache/apt/x": "abc"}),
 		advice.Options{})
 	want := []string{
-		"advice: each update downloads 1.5\u00a0kB (before compression) more than it needs: logs 1.5\u00a0kB, apt-cache 3 bytes",
+		"advice: each update downloads 1.5\u00a0kB (before compression) more than it needs: " +
+			"logs 1.5\u00a0kB, apt-cache 3 bytes",
 		"advice: to end logs: find /var/log -type f -delete (all: ostree-ext advise oci:x)",
 	}
 	if diff := cmp.Diff(want, r.Lines("oci:x")); diff != "" {

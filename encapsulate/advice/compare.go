@@ -50,7 +50,7 @@ func (c *comparison) run() error {
 		if err := c.ctx.Err(); err != nil {
 			return err
 		}
-		order := 0
+		var order int
 		switch {
 		case i == a.Len():
 			order = 1

@@ -49,7 +49,8 @@ func TestTwoBuildsAreComparedByReason(t *testing.T) {
 		`embedded-times /usr/share/doc/made 16: line 1: "made 2023-11-14", and "made 2023-11-15"`,
 		`logs /var/log/x 16: embedded-times: line 1: "made 2023-11-14", and "made 2023-11-15"`,
 		`content /usr/lib/x 7: `, `only-in-one /srv/new 4: only in the second`, `only-in-one /srv/old 3: only in the first`,
-		`initramfs /boot/initrd.img-1 5: content: 5 bytes at 1 place: the first at offset 0`, `line-order /usr/share/list 4: the same lines come in another order`,
+		`initramfs /boot/initrd.img-1 5: content: 5 bytes at 1 place: the first at offset 0`,
+		`line-order /usr/share/list 4: the same lines come in another order`,
 		`metadata /etc/mode 1: mode 0644, and 0600`, `metadata /etc/link 0: link to "one", and to "two"`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" || r.Bytes != 16+16+7+7+5+4+1 {

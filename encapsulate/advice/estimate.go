@@ -76,8 +76,8 @@ func (s *sampler) estimate(files []File) (uint64, error) {
 	return min(max(scale(all, packed, known+sampled), 1), all), nil
 }
 
-// scale returns n*part/whole, rounded down, for a part that is not much larger than the whole. It uses integers, so that
-// every machine gets the same result.
+// scale returns n*part/whole, rounded down, for a part that is not much larger than the whole. It uses integers, so
+// that every machine gets the same result.
 func scale(n, part, whole uint64) uint64 {
 	hi, lo := bits.Mul64(n, part)
 	if hi >= whole {

@@ -117,8 +117,8 @@ type pyc struct {
 const pycHeader = 16
 
 // parsePyc parses the header of a compiled Python file. The first two bytes are the version of the format. PEP 552 has
-// the form since 3.7; before that there were no flags, and before 3.3 no size. PyPy counts its own versions, below those
-// of Python 3, and follows PEP 552.
+// the form since 3.7; before that there were no flags, and before 3.3 no size. PyPy counts its own versions, below
+// those of Python 3, and follows PEP 552.
 func parsePyc(head []byte) (p pyc, ok bool) {
 	if len(head) < 8 || head[2] != '\r' || head[3] != '\n' {
 		return p, false
@@ -173,8 +173,8 @@ func (c *examiner) bytecode(i int, e rootfs.Entry) (name, why string, err error)
 	return "", "", nil
 }
 
-// sourceOf returns the path of the source of a compiled Python file, and whether the file is in a cache directory. Python
-// ignores those without a source.
+// sourceOf returns the path of the source of a compiled Python file, and whether the file is in a cache directory.
+// Python ignores those without a source.
 func sourceOf(e rootfs.Entry) (source string, cached bool) {
 	base := strings.TrimSuffix(e.Name, ".pyc")
 	if path.Base(e.Dir) != "__pycache__" {

@@ -214,7 +214,8 @@ func TestAnInitialRAMDiskShowsWhatDiffersInTheNextOne(t *testing.T) {
 func TestFilesOfLayersThatTheTreeDoesNotHave(t *testing.T) {
 	t.Parallel()
 	big := strings.Repeat("duplicate ", 10000)
-	in := tree(t, map[string]string{"a": "new", "big1": big, "big2": big, "big3": big, "other": strings.Repeat("z", 100000)})
+	in := tree(t, map[string]string{"a": "new", "big1": big, "big2": big, "big3": big,
+		"other": strings.Repeat("z", 100000)})
 	layer := map[string]int{"/a": 1, "/big1": 0, "/big2": 1, "/big3": 0, "/other": 1}
 	r, err := advice.Examine(t.Context(), in, advice.ExamineOptions{Layers: &advice.Layers{
 		Of:     func(i int) int { return layer[in.Entries().At(i).Path()] },

@@ -109,8 +109,8 @@ func (c *examiner) sum(ctx context.Context, i int) (sum [sha256.Size]byte, err e
 }
 
 // DividedAnew returns the advice about the layers of an image that hosts with another have to download although none of
-// their components changed, because the build did not continue from that image. Both must carry a plan; if one does not,
-// or if there are no such layers, the result is nil.
+// their components changed, because the build did not continue from that image. Both must carry a plan; if one does
+// not, or if there are no such layers, the result is nil.
 func DividedAnew(from, to *oci.Image) *Advice {
 	old, err := chunking.ParseRecord(from.Config.Labels[chunking.LabelRecord])
 	if err != nil {

@@ -184,8 +184,8 @@ func InheritedAnnotations(old, asked map[string]string) map[string]string {
 	return out
 }
 
-// layerFields are fields of configurations that older builders wrote about the layers, or about the container that became
-// the last one.
+// layerFields are fields of configurations that older builders wrote about the layers, or about the container that
+// became the last one.
 var layerFields = []string{
 	"id", "parent", "parent_id", "layer_id", "throwaway", "checksum", "Size", "container", "container_config",
 }

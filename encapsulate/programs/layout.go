@@ -15,8 +15,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// WriteLayout writes an OCI layout in which an index is the only image, under a name. The directory must be empty or not
-// exist. The umask has no influence on the modes of the files.
+// WriteLayout writes an OCI layout in which an index is the only image, under a name. The directory must be empty or
+// not exist. The umask has no influence on the modes of the files.
 func WriteLayout(dir string, index v1.ImageIndex, name string) error {
 	p, err := layout.Write(dir, mutate.IndexMediaType(empty.Index, types.OCIImageIndex))
 	if err != nil {

@@ -146,7 +146,8 @@ func TestWhatCannotBeInAnImageIsAnError(t *testing.T) {
 		{"usr/bin/zero", `"usr/bin/zero" is not an absolute, clean path`},
 		{"/usr/../zero", `"/usr/../zero" is not an absolute, clean path`},
 	} {
-		_, err := programs.New(t.Context(), programs.Image{Layers: []programs.Layer{{Files: []programs.File{{Path: tt.name}}}}})
+		layers := []programs.Layer{{Files: []programs.File{{Path: tt.name}}}}
+		_, err := programs.New(t.Context(), programs.Image{Layers: layers})
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want %q", tt.name, err, tt.want)
 		}

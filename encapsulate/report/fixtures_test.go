@@ -122,7 +122,8 @@ func older() described {
 		{content: "a and b", bytes: 500, components: []string{"file/a a1 600", "file/b b1 600"}},
 		{content: "database 1", bytes: 200, components: []string{"sys/pkgdb db1 900"}},
 		{content: "kept", bytes: 90000, components: []string{"deb/linux linux1 200000"}, packages: "linux-image"},
-	}, packages: `{"deb":{"libssl3":"3.0.15","openssl":"3.0.15","bash":"5.2","gpg":"2.2.40","gpgv":"2.2.40","tar":"1.34",` +
+	}, packages: `{"deb":{"libssl3":"3.0.15","openssl":"3.0.15","bash":"5.2",` +
+		`"gpg":"2.2.40","gpgv":"2.2.40","tar":"1.34",` +
 		`"git":"2.39","nano":"7","vim":"9","linux-image":"6.1"}}`,
 		labels: map[string]string{"org.opencontainers.image.version": "1"}}
 }
@@ -141,7 +142,8 @@ func newer() described {
 		{content: "new", bytes: 600, components: []string{"deb/jq jq1 1000"}, packages: "jq"},
 		{content: "kept", bytes: 90000, components: []string{"deb/linux linux1 200000"}, packages: "linux-image"},
 		{content: "on top", bytes: 50, history: "RUN make install", components: []string{}},
-	}, packages: `{"deb":{"libssl3":"3.0.16","openssl":"3.0.16","bash":"5.2","gpg":"2.2.41","gpgv":"2.2.41","tar":"1.35",` +
+	}, packages: `{"deb":{"libssl3":"3.0.16","openssl":"3.0.16","bash":"5.2",` +
+		`"gpg":"2.2.41","gpgv":"2.2.41","tar":"1.35",` +
 		`"git":"2.39","nano":"7","jq":"1.6","linux-image":"6.1"}}`,
 		labels:  map[string]string{"org.opencontainers.image.version": "2"},
 		changes: map[string]int{"deb/openssl": 1, "sys/pkgdb": 9}}
@@ -154,7 +156,8 @@ func hostileImage(suffix string) described {
 	id := "deb/" + hostile
 	return described{name: hostile, layers: []layer{
 		{content: "directories" + suffix, bytes: 10, history: hostile},
-		{content: "x" + suffix, bytes: 20, components: []string{id + " d" + suffix + " 100"}, packages: hostile, history: hostile},
+		{content: "x" + suffix, bytes: 20, components: []string{id + " d" + suffix + " 100"}, packages: hostile,
+			history: hostile},
 		{content: "y" + suffix, bytes: 30, packages: "<b>y</b>", history: hostile + suffix},
 	}, labels: map[string]string{"org.opencontainers.image.version": hostile + suffix}}
 }

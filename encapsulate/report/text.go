@@ -23,10 +23,11 @@ func (r *Layers) WriteTable(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(w, "%s, %s\n", plural(len(r.Layers), "layer"), formatSize(total)); err != nil || r.Bound == 0 {
+	_, err := fmt.Fprintf(w, "%s, %s\n", plural(len(r.Layers), "layer"), formatSize(total))
+	if err != nil || r.Bound == 0 {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "expected download of an update: %s; with a layer for each component: %s (%.3f times that)\n",
+	_, err = fmt.Fprintf(w, "expected download of an update: %s; with a layer for each component: %s (%.3f times that)\n",
 		formatSize(uint64(r.Expected)), formatSize(uint64(r.Bound)), r.Expected/r.Bound)
 	return err
 }

@@ -491,9 +491,7 @@ func TestInterop_TheRechunkActionTakesThePeersInputs(t *testing.T) {
 	t.Parallel()
 	r := newRunner(t)
 	r.install()
-	for _, variable := range r.storage() {
-		r.env = append(r.env, variable)
-	}
+	r.env = append(r.env, r.storage()...)
 	r.sh("git init -q . && git commit -q --allow-empty -m first")
 	r.tree("1.0-r0")
 	r.sh("ostree-ext container build -q --rootfs=rootfs containers-storage:localhost/exampleos/os:build")

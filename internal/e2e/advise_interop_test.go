@@ -48,7 +48,8 @@ func updateOf(t *testing.T, root, change string) uint64 {
 	sh(t, change, root)
 	must(t, program, "container", "build", "-q", "--rootfs="+root, "--prior="+layout+":1", layout+":2")
 	var d struct{ Download uint64 }
-	if err := json.Unmarshal([]byte(must(t, program, "chunks", "diff", "--json", layout+":1", layout+":2")), &d); err != nil {
+	out := must(t, program, "chunks", "diff", "--json", layout+":1", layout+":2")
+	if err := json.Unmarshal([]byte(out), &d); err != nil {
 		t.Fatal(err)
 	}
 	return d.Download
@@ -119,14 +120,15 @@ func decimal(n uint64) string {
 	return string(data)
 }
 
-// checkInitramfs judges the initial RAM disk of a Debian, and two that cpio of another Debian makes: one as a build does
-// that obeys SOURCE_DATE_EPOCH, and one with the times of a build.
+// checkInitramfs judges the initial RAM disk of a Debian, and two that cpio of another Debian makes: one as a build
+// does that obeys SOURCE_DATE_EPOCH, and one with the times of a build.
 func checkInitramfs(t *testing.T, cpio string) {
 	t.Helper()
 	tree := t.TempDir()
 	sh(t, `mkdir "$2"/boot && cp "$1"/boot/initrd.img-* "$2"/boot/initrd.img-1`, debianRoot(t), tree)
 	r := advise(t, tree)
-	if len(r.Advice) != 1 || r.Advice[0].Name != "initramfs" || !strings.Contains(r.Advice[0].Files[0].Why, "inode numbers") {
+	if len(r.Advice) != 1 || r.Advice[0].Name != "initramfs" ||
+		!strings.Contains(r.Advice[0].Files[0].Why, "inode numbers") {
 		t.Errorf("that of Debian: %+v", r.Advice)
 	}
 	const script = `rm -rf "$1"/tmp/work && mkdir -p "$1"/tmp/work/etc "$1"/tmp/work/bin && cd "$1"/tmp/work &&
@@ -138,7 +140,8 @@ func checkInitramfs(t *testing.T, cpio string) {
 		t.Errorf("a reproducible one: %+v", r.Advice)
 	}
 	sh(t, script, cpio, tree, "touch -d @1700000009 bin")
-	if r := advise(t, tree); len(r.Advice) != 1 || !strings.Contains(r.Advice[0].Files[0].Why, "directories have 2 times") {
+	if r := advise(t, tree); len(r.Advice) != 1 ||
+		!strings.Contains(r.Advice[0].Files[0].Why, "directories have 2 times") {
 		t.Errorf("one with times: %+v", r.Advice)
 	}
 }

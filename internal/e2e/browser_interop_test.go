@@ -45,12 +45,12 @@ func newBrowser(t *testing.T) *browser {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	theirIn.Close()
-	theirOut.Close()
+	_ = theirIn.Close()
+	_ = theirOut.Close()
 	t.Cleanup(func() {
-		in.Close() // Chromium ends when nobody can control it any more
+		_ = in.Close() // Chromium ends when nobody can control it any more
 		_ = cmd.Wait()
-		out.Close()
+		_ = out.Close()
 	})
 	b := &browser{t: t, in: in, out: bufio.NewReader(out)}
 	var target struct{ TargetID string }

@@ -77,7 +77,8 @@ func TestInterop_TheReadmeLeadsToARegistryOnLoopback(t *testing.T) {
 		}
 		script += b.Text
 		if strings.Contains(b.Text, "docker-registry serve") {
-			script += "trap \"kill $!\" EXIT\ncurl -fsS --retry 9 --retry-delay 1 --retry-connrefused http://localhost:5555/v2/\n"
+			script += "trap \"kill $!\" EXIT\n" +
+				"curl -fsS --retry 9 --retry-delay 1 --retry-connrefused http://localhost:5555/v2/\n"
 		}
 	}
 	script += "skopeo inspect --tls-verify=false docker://localhost:5555/debian:latest >image.json\n"

@@ -36,8 +36,8 @@ func containerRoot(t *testing.T) string {
 	return root
 }
 
-// TestInterop_APreparedTreeIsWhatAHostNeeds: the real ostree checks out the commit, and systemd creates /var as it would
-// when the host boots.
+// TestInterop_APreparedTreeIsWhatAHostNeeds: the real ostree checks out the commit, and systemd creates /var as it
+// would when the host boots.
 func TestInterop_APreparedTreeIsWhatAHostNeeds(t *testing.T) {
 	root := containerRoot(t)
 	dir := t.TempDir()

@@ -19,8 +19,8 @@ func Line(s string) string { return escape(s, "") }
 // Text is like [Line], and leaves newlines and tabs.
 func Text(s string) string { return escape(s, "\n\t") }
 
-// JSON returns a JSON text with the same meaning, in which such characters are escapes of JSON. Newlines, which can only
-// be between values there, stay.
+// JSON returns a JSON text with the same meaning, in which such characters are escapes of JSON. Newlines, which can
+// only be between values there, stay.
 func JSON(s string) string {
 	special := func(r rune) bool { return !isPrinted(r) && r != '\n' }
 	if !strings.ContainsFunc(s, special) {

@@ -262,7 +262,8 @@ func (s *staging) scripts(format string) map[string]string {
 	}
 }
 
-// write writes a file into the directory and returns its name there. The scripts of an apk have the time of their files.
+// write writes a file into the directory and returns its name there. The scripts of an apk have the time of their
+// files.
 func (s *staging) write(path string, data []byte) string {
 	name := filepath.Join(s.dir, strings.ReplaceAll(strings.Trim(path, "/"), "/", "+"))
 	s.err = errors.Join(s.err, os.WriteFile(name, data, 0o644), os.Chtimes(name, s.time, s.time))

@@ -48,7 +48,8 @@ func (s *Source) Revision() string {
 }
 
 // A version is one of Semantic Versioning, with the v of Go's. Metadata after a + cannot be in names of images.
-var versionForm = regexp.MustCompile(`^v(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$`)
+var versionForm = regexp.MustCompile(`^v(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})` +
+	`(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$`)
 
 // Errors about sources that cannot be released.
 var (

@@ -162,7 +162,8 @@ func TestProvenanceNamesTheCommitTheGoVersionAndTheSubjects(t *testing.T) {
 	golden(t, "provenance.json", got)
 	s := source()
 	s.Modified = true
-	if got, err = Provenance(s, nil, "go1.26.8", subjects); err != nil || !strings.Contains(string(got), `"modified": "true"`) {
+	if got, err = Provenance(s, nil, "go1.26.8", subjects); err != nil ||
+		!strings.Contains(string(got), `"modified": "true"`) {
 		t.Errorf("got %s and %v", got, err)
 	}
 }

@@ -64,8 +64,8 @@ type property struct {
 	Value string `json:"value"`
 }
 
-// SBOM returns the bill of materials of a program, a document of CycloneDX in JSON: the modules that are linked into it,
-// as the program itself says.
+// SBOM returns the bill of materials of a program, a document of CycloneDX in JSON: the modules that are linked into
+// it, as the program itself says.
 func SBOM(program []byte, s *Source) ([]byte, error) {
 	info, err := buildinfo.Read(bytes.NewReader(program))
 	if err != nil {

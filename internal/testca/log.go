@@ -155,8 +155,8 @@ func body1(envelope, payload, sig, certPEM []byte) []byte {
 	}})
 }
 
-// body1OfHash is what Rekor 1 stores of a signature of a SHA-256, in hexadecimal: an entry of kind hashedrekord, version
-// 0.0.1.
+// body1OfHash is what Rekor 1 stores of a signature of a SHA-256, in hexadecimal: an entry of kind hashedrekord,
+// version 0.0.1.
 func body1OfHash(sum string, sig, certPEM []byte) []byte {
 	return encode(map[string]any{"apiVersion": "0.0.1", "kind": "hashedrekord", "spec": map[string]any{
 		"data": map[string]any{"hash": map[string]any{"algorithm": "sha256", "value": sum}},

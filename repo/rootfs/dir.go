@@ -161,8 +161,9 @@ func (d *dirWalk) add(dir *os.File, at, parent, name string, st *unix.Stat_t) er
 	return nil
 }
 
-// statOpen reads what fstat does, by the system call that reads it for other files: where programs for another processor
-// are emulated, some calls leave out nanoseconds (QEMU 7.2 for s390x), and the file would seem to have changed.
+// statOpen reads what fstat does, by the system call that reads it for other files: where programs for another
+// processor are emulated, some calls leave out nanoseconds (QEMU 7.2 for s390x), and the file would seem to have
+// changed.
 func statOpen(f *os.File, st *unix.Stat_t) error {
 	return unix.Fstatat(int(f.Fd()), "", st, unix.AT_EMPTY_PATH)
 }

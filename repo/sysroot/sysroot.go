@@ -210,7 +210,7 @@ func readRegular(f *os.File, name string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
 	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%w: %s has more than %s", ErrInvalid, name, sizes.Format(int64(limit)))
+		return nil, fmt.Errorf("%w: %s has more than %s", ErrInvalid, name, sizes.Format(limit))
 	}
 	return data, nil
 }

@@ -78,7 +78,7 @@ func read(ctx context.Context, r *pkgdb.Reader, name string) error {
 		return fs.ErrNotExist
 	}
 	if e.Size > maxDatabase {
-		return fmt.Errorf("%w: %s has %s", pkgdb.ErrTooLarge, name, sizes.Format(int64(e.Size)))
+		return fmt.Errorf("%w: %s has %s", pkgdb.ErrTooLarge, name, sizes.Format(e.Size))
 	}
 	h := &headers{r: r, name: name, left: 2*e.Size + maxHeader}
 	i := slices.IndexFunc(forms, func(f form) bool { return strings.HasSuffix(name, "/"+f.file) })

@@ -99,7 +99,7 @@ func copyOut(ctx context.Context, x *rootfs.Index, name, to string) (err error) 
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	if e.Size > maxDatabase {
-		return fmt.Errorf("%w: it has %s", pkgdb.ErrTooLarge, sizes.Format(int64(e.Size)))
+		return fmt.Errorf("%w: it has %s", pkgdb.ErrTooLarge, sizes.Format(e.Size))
 	}
 	w, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

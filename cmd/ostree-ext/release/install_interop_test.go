@@ -29,7 +29,8 @@ func moduleProxy(t *testing.T) string {
 		t.Fatal(err)
 	}
 	for name, content := range map[string]string{
-		"list": tag + "\n", tag + ".info": `{"Version":"` + tag + `","Time":"2026-01-02T03:04:05Z"}`, tag + ".mod": string(mod),
+		"list": tag + "\n", tag + ".info": `{"Version":"` + tag + `","Time":"2026-01-02T03:04:05Z"}`,
+		tag + ".mod": string(mod),
 	} {
 		if err := os.WriteFile(filepath.Join(versions, name), []byte(content), 0o644); err != nil {
 			t.Fatal(err)

@@ -1,7 +1,8 @@
 // Command release makes a release, and publishes its images. Run it in the module's directory.
 //
-// "release build" writes programs, packages, images and documents about them into a directory. The same sources, version
-// and Go version give the same bytes. "release publish" pushes the images of such a directory, and can sign them.
+// "release build" writes programs, packages, images and documents about them into a directory. The same sources,
+// version and Go version give the same bytes. "release publish" pushes the images of such a directory, and can sign
+// them.
 package main
 
 import (

@@ -28,8 +28,7 @@ import (
 type system struct {
 	root string
 	// calls is where the system's systemctl writes its arguments.
-	calls  string
-	before []string
+	calls string
 }
 
 // newSystem makes a system. Its shell is that of the command's image, and systemctl writes what it is called with.

@@ -39,7 +39,8 @@ func publish(ctx context.Context, dist string, to publication) error {
 			return err
 		}
 		image := strings.TrimSuffix(to.registry, "/") + "/" + name
-		byVersion, latest := programs.Destination{Image: image + ":" + version}, programs.Destination{Image: image + ":latest"}
+		byVersion := programs.Destination{Image: image + ":" + version}
+		latest := programs.Destination{Image: image + ":latest"}
 		if err := byVersion.Check(); err != nil {
 			return err
 		}

@@ -25,11 +25,11 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "sleeps":
 		// A program that waits for a signal, and says that it is there.
-		os.Stdout.WriteString("here\n")
+		_, _ = os.Stdout.WriteString("here\n")
 		time.Sleep(time.Minute)
 		os.Exit(9)
 	}
-	os.Unsetenv(asShell)
+	_ = os.Unsetenv(asShell)
 	os.Args[0] = "sh"
 	main()
 }

@@ -2,7 +2,8 @@
 // compressed or not. It says of each member what may differ between two builds of the same sources: its time, its inode
 // number, its place in the order.
 //
-// The input is not trusted: the number of members, the length of names, and the bytes that are decompressed are limited.
+// The input is not trusted: the number of members, the length of names, and the bytes that are decompressed are
+// limited.
 package archive
 
 import (

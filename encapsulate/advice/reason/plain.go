@@ -48,8 +48,8 @@ func isSQLite(data []byte) bool {
 }
 
 // equalPages reports whether two databases are equal except for what counts changes in the header: the file change
-// counter, the schema cookie, the version for which the counter is valid, and the version of the library that wrote. See
-// section 1.3 of https://www.sqlite.org/fileformat2.html.
+// counter, the schema cookie, the version for which the counter is valid, and the version of the library that wrote.
+// See section 1.3 of https://www.sqlite.org/fileformat2.html.
 func equalPages(a, b []byte) bool {
 	counters := func(data []byte) []byte {
 		data = slices.Clone(data)

@@ -1,8 +1,8 @@
 // Package reason says why two files that should be equal differ: a time in a header, the order of members or lines, a
 // random name. It looks into archives and compressed files.
 //
-// The files are not trusted. What is read and kept is limited; files that exceed a limit differ for a reason that is not
-// known.
+// The files are not trusted. What is read and kept is limited; files that exceed a limit differ for a reason that is
+// not known.
 package reason
 
 import (

@@ -1,4 +1,5 @@
-// Package page writes a page for a browser: one file with an answer, what it is made of, a chart, and lists that unfold.
+// Package page writes a page for a browser: one file with an answer, what it is made of, a chart, and lists that
+// unfold.
 //
 // The page refers to nothing outside itself, and its content security policy forbids that too. It shows everything
 // without scripts; a script only adds a search. All text is escaped, and characters that are not printed are shown as
