@@ -103,7 +103,7 @@ var chunkahCases = []chunkahCase{
 	{name: "leaving out", args: "--rootfs=root --prune /usr/share/doc --prune /var/", want: map[string]string{
 		"usr/share/doc": "no", "usr/share": "yes", "var": "yes", "var/log": "no", "usr/bin/app": "yes"}},
 	{name: "leaving out everything", args: "--rootfs=root --prune=/", status: 2,
-		says: "name what is in the root directory"},
+		says: "an image of nothing is not possible"},
 	{name: "leaving out a relative path", args: "--rootfs=root --prune=usr", status: 2, says: "absolute path"},
 	{name: "a pipe", args: "--rootfs=root", want: map[string]string{"run/pipe": "yes"}},
 	{name: "without pipes", args: "--rootfs=root --skip-special-files", want: map[string]string{

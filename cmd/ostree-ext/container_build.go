@@ -322,11 +322,11 @@ func (a *app) warnForeign(in *opened) {
 // reportDropped records the paths that a commit does not keep, and warns about the first of them.
 func (a *app) reportDropped(list []rootfs.Dropped, result *built) {
 	const shown = 10
-	for i, d := range list {
+	for _, d := range list {
 		result.Dropped = append(result.Dropped, d.Path)
-		if i < shown {
-			a.warn(fmt.Sprintf("not kept: %s: %s", d.Path, d.Reason))
-		}
+	}
+	for _, d := range rootfs.LossesFirst(list)[:min(shown, len(list))] {
+		a.warn(fmt.Sprintf("not kept: %s: %s", d.Path, d.Reason))
 	}
 	if n := len(list) - shown; n > 0 {
 		a.warn(fmt.Sprintf("not kept: %d more (--json lists them)", n))

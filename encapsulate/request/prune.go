@@ -27,7 +27,7 @@ func checkPruned(p string) error {
 	case !path.IsAbs(p):
 		return errors.New("give an absolute path")
 	case path.Clean(p) == "/":
-		return errors.New("an image of nothing is not possible: name what is in the root directory")
+		return errors.New("give an absolute path below the root directory: an image of nothing is not possible")
 	}
 	return nil
 }

@@ -91,7 +91,7 @@ func (t *reporter) dropped(list []rootfs.Dropped) {
 		t.line("%s", text)
 		t.warnings = append(t.warnings, text)
 	}
-	for i, d := range list {
+	for i, d := range rootfs.LossesFirst(list) {
 		if i == maxDropped {
 			text := "not kept: %d more (`ostree-ext container build --format=ostree --json` of the root filesystem lists them)"
 			warn(fmt.Sprintf(text, len(list)-i))

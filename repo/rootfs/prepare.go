@@ -27,6 +27,24 @@ type PrepareOptions struct {
 // Dropped is a path that a commit does not keep.
 type Dropped struct {
 	Path, Reason string
+	// RunTime says that the path exists at run time only, so that nothing is lost.
+	RunTime bool
+}
+
+// LossesFirst returns a list in another order: what exists at run time only comes last. Those who show only the
+// beginning of a list show what is lost.
+func LossesFirst(list []Dropped) []Dropped {
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, b Dropped) int {
+		switch {
+		case a.RunTime == b.RunTime:
+			return 0
+		case b.RunTime:
+			return -1
+		}
+		return 1
+	})
+	return list
 }
 
 // ErrTwoEtc says that a tree has content in /etc and in /usr/etc.
@@ -145,7 +163,7 @@ func below(name, dir string) bool {
 }
 
 func (p *preparation) drop(name, reason string) {
-	p.dropped = append(p.dropped, Dropped{name, reason})
+	p.dropped = append(p.dropped, Dropped{Path: name, Reason: reason})
 }
 
 // kept reports whether a commit keeps an entry, and if not, why.
@@ -156,7 +174,7 @@ func (p *preparation) entry(i int, e Entry) error {
 	name := e.Path()
 	for _, dir := range emptied {
 		if below(name, dir) {
-			p.drop(name, "exists at run time only")
+			p.dropped = append(p.dropped, Dropped{Path: name, Reason: "exists at run time only", RunTime: true})
 			return nil
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -225,5 +226,21 @@ func TestATreeWithoutADirectoryCannotBeCommitted(t *testing.T) {
 	}
 	if _, err := rootfs.NewSource(hashed); err == nil {
 		t.Error("what is in no directory was lost")
+	}
+}
+
+func TestWhatIsLostIsToldFirst(t *testing.T) {
+	t.Parallel()
+	list := []rootfs.Dropped{{Path: "/dev/null", RunTime: true}, {Path: "/srv/pipe"}, {Path: "/tmp/a", RunTime: true},
+		{Path: "/usr/fifo"}}
+	var got []string
+	for _, d := range rootfs.LossesFirst(list) {
+		got = append(got, d.Path)
+	}
+	if want := []string{"/srv/pipe", "/usr/fifo", "/dev/null", "/tmp/a"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if list[0].Path != "/dev/null" {
+		t.Error("the list itself changed")
 	}
 }
