@@ -50,7 +50,7 @@ var chunkahCases = []chunkahCase{
 	{name: "more layers than container storage has", args: "--rootfs=root --max-layers=1000",
 		says: "container storage has no more than 499 layers"},
 	{name: "no layers", args: "--rootfs=root --max-layers=0", status: 2, says: "invalid value '0' for '--max-layers'"},
-	{name: "layers that are no number", args: "--rootfs=root --max-layers=x", status: 2, says: "--max-layers"},
+	{name: "layers that are not a number", args: "--rootfs=root --max-layers=x", status: 2, says: "--max-layers"},
 	{name: "compressed", args: "--rootfs=root --compressed", want: map[string]string{
 		"mediatype": ocispec.MediaTypeImageLayerGzip}},
 	{name: "a level without compression", args: "--rootfs=root --compression-level=9", want: map[string]string{
@@ -135,7 +135,8 @@ var chunkahCases = []chunkahCase{
 	{name: "an option has precedence", args: "--rootfs=other", env: map[string]string{"CHUNKAH_ROOTFS": "root"},
 		want: map[string]string{"usr/bin/app": "no"}},
 	{name: "threads from the environment", args: "--rootfs=root", env: map[string]string{"CHUNKAH_THREADS": "2"}},
-	{name: "threads that are no number", args: "--rootfs=root", env: map[string]string{"CHUNKAH_THREADS": "x"}, status: 2,
+	{name: "threads that are not a number", args: "--rootfs=root",
+		env: map[string]string{"CHUNKAH_THREADS": "x"}, status: 2,
 		says: "invalid value 'x' in CHUNKAH_THREADS"},
 	{name: "a configuration from the environment", args: "--rootfs=root",
 		env:  map[string]string{"CHUNKAH_CONFIG_STR": chunkahInspect},

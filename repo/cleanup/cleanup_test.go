@@ -150,7 +150,7 @@ func TestCleanUpsOfATree(t *testing.T) {
 				"/etc/nsswitch.conf": "passwd: files\n"},
 			edits: []string{"passwd: alice"},
 		},
-		"lines that are no accounts stay": {
+		"lines that are not accounts stay": {
 			tree: files{"/etc/passwd": root + "# local\n+::::::\nshort:x\n" + alice, "/etc/nsswitch.conf": altfiles},
 			want: files{"/etc/passwd": root + "# local\n+::::::\nshort:x\n", "/usr/lib/passwd": alice,
 				"/etc/nsswitch.conf": altfiles},
