@@ -270,7 +270,11 @@ func (a *app) buildOpened(
 	for _, w := range p.Warnings {
 		a.warn(w)
 	}
-	result := &built{Image: ref.String(), advised: newAdvised(p.Advice())}
+	advice, err := p.Advice(ctx)
+	if err != nil {
+		return nil, err
+	}
+	result := &built{Image: ref.String(), advised: newAdvised(advice)}
 	if o.Format == request.OSTree {
 		a.printEdits(p.Edits)
 		for _, e := range p.Edits {

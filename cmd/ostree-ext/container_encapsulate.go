@@ -156,9 +156,11 @@ func (a *app) encapsulate(
 	var advised advised
 	img, err := a.plannedImage(ctx, func() (*request.Planned, error) {
 		p, err := o.Plan(ctx, opts, files, in)
-		if err == nil {
-			advised = newAdvised(p.Advice())
+		if err != nil {
+			return nil, err
 		}
+		advice, err := p.Advice(ctx)
+		advised = newAdvised(advice)
 		return p, err
 	})
 	if err != nil {

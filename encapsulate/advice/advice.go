@@ -56,9 +56,6 @@ type File struct {
 type Options struct {
 	// Set says which component owns each file, or is nil.
 	Set *component.Set
-	// Density estimates the compressed size of a component in thousandths of its size. It returns 0 if that is not known,
-	// and may be nil.
-	Density func(id string) int
 	// Skip reports whether an entry does not count, because the layers of a base have it. It may be nil.
 	Skip func(index int) bool
 }
@@ -66,7 +63,7 @@ type Options struct {
 // bigFile is the size in bytes from which a file that nobody owns is worth advice.
 const bigFile = 16e6
 
-// Of judges a tree by names and sizes. It reads no file.
+// Of judges a tree by names and sizes. It reads no file, so compressed sizes are not known before [Report.Estimate].
 func Of(tree rootfs.Tree, opts Options) *Report {
 	c := newCollector(tree, opts)
 	for i, e := range c.all() {
@@ -159,17 +156,8 @@ func (c *collector) isPackaged(i int) bool {
 
 // add adds a file of the tree.
 func (c *collector) add(rule, i int, e rootfs.Entry, why string) {
-	f := File{Path: e.Path(), Bytes: uint64(e.Size), Why: why, index: i}
-	if c.opts.Set != nil && c.opts.Density != nil {
-		if claim := c.opts.Set.Claims[i].Component; claim >= 0 {
-			f.download = f.Bytes * uint64(c.opts.Density(c.opts.Set.Components[claim].ID)) / maxDensity
-		}
-	}
-	c.files[rule] = append(c.files[rule], f)
+	c.files[rule] = append(c.files[rule], File{Path: e.Path(), Bytes: uint64(e.Size), Why: why, index: i})
 }
-
-// maxDensity is the density of content that does not compress.
-const maxDensity = 1000
 
 // report returns the advice of all rules that have files.
 func (c *collector) report() *Report {

@@ -33,7 +33,7 @@ func Compare(ctx context.Context, from, to Build) (*Report, error) {
 		return nil, err
 	}
 	r := c.now.report()
-	return r, r.estimate(ctx, &either{c.from.Tree, c.to.Tree})
+	return r, r.Estimate(ctx, &either{c.from.Tree, c.to.Tree})
 }
 
 type comparison struct {

@@ -2,12 +2,9 @@ package advice
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"math/bits"
 
-	"github.com/ostree-ext/ostree-ext-go/internal/deflate"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/sample"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -17,20 +14,19 @@ const (
 	sampleBytes = 256 << 10
 )
 
-// estimate sets the compressed sizes that are not known. The estimate depends on the content only: the fastest level of
-// gzip stands for all compressors.
-func (r *Report) estimate(ctx context.Context, tree rootfs.Tree) error {
-	encoder, err := deflate.NewEncoder(deflate.MinLevel)
+// Estimate sets the compressed sizes that are not known, from the beginnings of the largest files of each kind. The
+// tree is the one that was judged.
+func (r *Report) Estimate(ctx context.Context, tree rootfs.Tree) error {
+	s, err := sample.New(tree, sampleBytes)
 	if err != nil {
 		return err
 	}
-	s := &sampler{ctx: ctx, tree: tree, encoder: encoder, sample: make([]byte, sampleBytes)}
 	for i := range r.Advice {
 		a := &r.Advice[i]
 		if a.Download > 0 {
 			continue
 		}
-		if a.Download, err = s.estimate(a.Files); err != nil {
+		if a.Download, err = estimate(ctx, s, a.Files); err != nil {
 			return fmt.Errorf("%s: %w", a.Name, err)
 		}
 	}
@@ -38,17 +34,10 @@ func (r *Report) estimate(ctx context.Context, tree rootfs.Tree) error {
 	return nil
 }
 
-type sampler struct {
-	ctx          context.Context
-	tree         rootfs.Tree
-	encoder      *deflate.Encoder
-	sample, blob []byte
-}
-
 // estimate returns about the compressed size of some files, of which the largest come first. It is 0 if none can be
 // read, because they are not in the tree.
-func (s *sampler) estimate(files []File) (uint64, error) {
-	var all, sampled, known, packed uint64
+func estimate(ctx context.Context, s *sample.Sampler, files []File) (uint64, error) {
+	var all, known, packed uint64
 	seen := 0
 	for _, f := range files {
 		all += f.Bytes
@@ -61,45 +50,17 @@ func (s *sampler) estimate(files []File) (uint64, error) {
 			continue
 		}
 		seen++
-		n, size, err := s.pack(f.index)
+		size, err := s.Compressed(ctx, f.index, f.Bytes)
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", f.Path, err)
 		}
-		if n > 0 {
-			sampled += f.Bytes
-			packed += scale(f.Bytes, uint64(size), uint64(n))
+		if size > 0 {
+			known += f.Bytes
+			packed += size
 		}
 	}
-	if known+sampled == 0 {
+	if known == 0 {
 		return 0, nil
 	}
-	return min(max(scale(all, packed, known+sampled), 1), all), nil
-}
-
-// scale returns n*part/whole, rounded down, for a part that is not much larger than the whole. It uses integers, so
-// that every machine gets the same result.
-func scale(n, part, whole uint64) uint64 {
-	hi, lo := bits.Mul64(n, part)
-	if hi >= whole {
-		return n
-	}
-	q, _ := bits.Div64(hi, lo, whole)
-	return q
-}
-
-// pack compresses the beginning of a file and returns both sizes.
-func (s *sampler) pack(i int) (n, packed int, err error) {
-	r, err := s.tree.Open(s.ctx, i)
-	if err != nil {
-		return 0, 0, err
-	}
-	n, err = io.ReadFull(r, s.sample)
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		err = nil
-	}
-	if err = errors.Join(err, r.Close()); err != nil {
-		return 0, 0, err
-	}
-	s.blob = s.encoder.AppendBlock(s.blob[:0], nil, s.sample[:n], true)
-	return n, len(s.blob), nil
+	return min(max(sample.Scale(all, packed, known), 1), all), nil
 }

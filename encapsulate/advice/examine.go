@@ -44,7 +44,7 @@ func Examine(ctx context.Context, tree rootfs.Tree, opts ExamineOptions) (*Repor
 		}
 	}
 	r := c.report()
-	return r, r.estimate(ctx, tree)
+	return r, r.Estimate(ctx, tree)
 }
 
 type examiner struct {

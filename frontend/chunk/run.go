@@ -126,7 +126,11 @@ func run(ctx context.Context, req Request, dirs Dirs, t *reporter) (*Result, err
 	}
 	result.Author = req.Author
 	t.outcome(result, opts.Prior)
-	for _, line := range p.Advice().Lines("IMGREF") {
+	advice, err := p.Advice(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, line := range advice.Lines("IMGREF") {
 		t.line("%s", line)
 	}
 	return result, nil

@@ -46,7 +46,7 @@ encapsulate  report  request  programs  rechunk
              report/page
              plan
              advice
-             encapsulate  advice/reason
+             encapsulate  advice/reason  sample
              oci  advice/archive
              progress
 
