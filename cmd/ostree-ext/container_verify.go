@@ -10,6 +10,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/internal/printable"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 func newVerifyCommand(a *app) *cobra.Command {
@@ -70,7 +71,7 @@ func describeVerification(v *container.Findings) string {
 	if len(v.Problems) > 0 {
 		return b.String()
 	}
-	fmt.Fprintf(&b, "%s: %d layers", v.Digest, v.Layers)
+	fmt.Fprintf(&b, "%s: %s", v.Digest, sizes.Count(v.Layers, "layer"))
 	if v.Derived > 0 {
 		fmt.Fprintf(&b, ", %d of them on top of the commit's", v.Derived)
 	}

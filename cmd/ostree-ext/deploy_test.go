@@ -290,7 +290,7 @@ func TestADryRunOfAnImageThatIsNotStoredSaysWhatIsKnownAndWritesNothing(t *testi
 	// An image without a plan does not tell the size of its kernel.
 	if out, err = deploy(bootableImage(t, "kernel"), "--dry-run"); err != nil ||
 		!strings.Contains(out, "  Kernel:     6.1.0-test; what it needs of ") ||
-		!strings.Contains(out, "Fetches:    1 layers ") {
+		!strings.Contains(out, "Fetches:    1 layer ") {
 		t.Errorf("got\n%s%v", out, err)
 	}
 	if after := touched(t, root); after != before {

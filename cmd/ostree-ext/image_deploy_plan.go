@@ -84,8 +84,8 @@ func planText(p *deploy.Plan) string {
 	if p.Fetch == nil {
 		fmt.Fprintf(&b, "  Commit:     %s\n", p.Commit)
 	} else {
-		fmt.Fprintf(&b, "  Fetches:    %d layers with %s, which need %s of %s free in the repository\n", p.Fetch.Layers,
-			sizes.Format(p.Fetch.Bytes), sizes.Format(p.Fetch.Needed), sizes.Format(p.Fetch.Free))
+		fmt.Fprintf(&b, "  Fetches:    %s with %s, which need %s of %s free in the repository\n",
+			sizes.Count(p.Fetch.Layers, "layer"), sizes.Format(p.Fetch.Bytes), sizes.Format(p.Fetch.Needed), sizes.Format(p.Fetch.Free))
 	}
 	fmt.Fprintf(&b, "  Stateroot:  %s of %s\n", p.Stateroot, p.Sysroot)
 	if p.Previous != "" {

@@ -14,7 +14,7 @@ func TestTheImageOfASystemIsComparedWithItsUpdate(t *testing.T) {
 to:   docker://registry.example/os:latest, version 41.2\x1b[31m, sha256:` + strings.Repeat("c", 64) + `
       signed by somebody else of https://i (bundle of the manifest)
 the packages of both images are not known
-to fetch: 1.5_MB in 1 of 1 layers; in both images: 0 bytes in 0
+to fetch: 1.5_MB in 1 of 1 layer; in both images: 0 bytes in 0
 `
 	want = strings.ReplaceAll(want, "_", "\u00a0")
 	for name, args := range map[string][]string{"the option": {"--sysroot=" + root}, "the environment": nil} {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/tarfmt"
 )
@@ -63,7 +64,8 @@ type UnsignedLayersError struct {
 func (e *UnsignedLayersError) Error() string {
 	what := "the image holds no commit that could be signed"
 	if e.Layers > 0 {
-		what = fmt.Sprintf("the image has %d layers on top of the commit, which its signature does not cover", e.Layers)
+		what = fmt.Sprintf("the image has %s on top of the commit, which its signature does not cover",
+			sizes.Count(e.Layers, "layer"))
 	}
 	signed := e.Ref
 	signed.Signature = imgref.SignatureSource{Kind: imgref.ContainerPolicy}

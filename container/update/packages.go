@@ -12,6 +12,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 	"github.com/ostree-ext/ostree-ext-go/container/store"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/report"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
@@ -82,8 +83,8 @@ func (d *Difference) comparePackages(ctx context.Context, r *repo.Repo, from, to
 		}
 	}
 	if d.To.Packages == Label && store.LayersOnTop(to.Image.Image) > 0 {
-		const text = "image %s: %d layers were added after its list of packages was made: what they bring is not known"
-		d.warn(fmt.Errorf(text, to.Ref.Image, store.LayersOnTop(to.Image.Image)))
+		const text = "image %s has %s more than when its list of packages was made: what they bring is not known"
+		d.warn(fmt.Errorf(text, to.Ref.Image, sizes.Count(store.LayersOnTop(to.Image.Image), "layer")))
 	}
 	return nil
 }

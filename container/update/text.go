@@ -29,8 +29,8 @@ func (d *Difference) WriteText(w io.Writer) error {
 	}
 	writeAccounts(&b, "users", d.Users)
 	writeAccounts(&b, "groups", d.Groups)
-	fmt.Fprintf(&b, "to fetch: %s in %d of %d layers; in both images: %s in %d\n", sizes.Format(d.Fetch.Bytes),
-		d.Fetch.Layers, d.To.Layers, sizes.Format(d.Shared.Bytes), d.Shared.Layers)
+	fmt.Fprintf(&b, "to fetch: %s in %d of %s; in both images: %s in %d\n", sizes.Format(d.Fetch.Bytes),
+		d.Fetch.Layers, sizes.Count(d.To.Layers, "layer"), sizes.Format(d.Shared.Bytes), d.Shared.Layers)
 	if d.Store != nil && d.Fetch.Layers > 0 {
 		fmt.Fprintf(&b, "to store: at most %s of files\n", sizes.Format(*d.Store))
 	}

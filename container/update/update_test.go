@@ -299,7 +299,7 @@ func TestALabelCountsOnlyForTheLayersOfItsPlan(t *testing.T) {
 	}{
 		"as it was made": {func(img v1.Image) v1.Image { return img }, update.Databases, update.Label, ""},
 		"with a layer on top": {func(img v1.Image) v1.Image { return onTop(t, img) }, update.Label, update.Label,
-			"1 layers were added after its list of packages was made"},
+			"has 1 layer more than when its list of packages was made"},
 		"with another first layer": {func(img v1.Image) v1.Image {
 			layers, err := img.Layers()
 			if err != nil {

@@ -72,14 +72,11 @@ func total(bytes, download uint64) string {
 
 // size says how many files there are, and how large they are.
 func (a *Advice) size() string {
-	what := "files"
+	what := "file"
 	if a.Name == rulePrior {
-		what = "layers"
+		what = "layer"
 	}
-	if len(a.Files) == 1 {
-		what = strings.TrimSuffix(what, "s")
-	}
-	return fmt.Sprintf("%s in %d %s", total(a.Bytes, a.Download), len(a.Files), what)
+	return total(a.Bytes, a.Download) + " in " + sizes.Count(len(a.Files), what)
 }
 
 // Lines returns what is said about a report at the end of a build: one line with the bytes and what they are, and one

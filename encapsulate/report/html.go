@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/report/page"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // How much the pages show at once; the rest is behind a fold, or in a number.
@@ -43,7 +44,7 @@ func (r *Layers) WriteHTML(w io.Writer) error {
 
 func (r *Layers) imagePage(p *page.Page) {
 	p.Kind, p.Title = "Image", r.name
-	p.Answer, p.Question = formatSize(r.total()), "in "+plural(len(r.Layers), "layer")
+	p.Answer, p.Question = formatSize(r.total()), "in "+sizes.Count(len(r.Layers), "layer")
 	p.Names = []page.Name{named("image", r.info)}
 	if half, n := r.largest(); n > 0 {
 		p.Lead = append(p.Lead, half)
@@ -77,7 +78,7 @@ func (r *Layers) planPage(p *page.Page) {
 			fresh, freshBytes = append(fresh, l), freshBytes+l.size()
 		}
 	}
-	p.Answer, p.Question = about+formatSize(r.total()), "in "+plural(len(r.Layers), "layer")
+	p.Answer, p.Question = about+formatSize(r.total()), "in "+sizes.Count(len(r.Layers), "layer")
 	if r.unmeasured {
 		p.Question = "uncompressed, " + p.Question
 	}
@@ -85,11 +86,11 @@ func (r *Layers) planPage(p *page.Page) {
 	if r.continued {
 		title = "New layers"
 		p.Answer = about + formatSize(freshBytes)
-		p.Question = fmt.Sprintf("new, in %d of %s", len(fresh), plural(len(r.Layers), "layer"))
+		p.Question = fmt.Sprintf("new, in %d of %s", len(fresh), sizes.Count(len(r.Layers), "layer"))
 		p.Strip = []page.Part{{Class: page.Changed, Bytes: freshBytes}, {Class: page.Kept, Bytes: keptBytes}}
 		if len(kept) > 0 {
 			p.Lead = append(p.Lead, fmt.Sprintf("The other %s, %s%s, stay as in the prior image: hosts have them already.",
-				plural(len(kept), "layer"), about, formatSize(keptBytes)))
+				sizes.Count(len(kept), "layer"), about, formatSize(keptBytes)))
 		}
 	}
 	if r.Bound > 0 {
@@ -105,11 +106,11 @@ func (r *Layers) planPage(p *page.Page) {
 	}
 	if len(fresh) > 0 {
 		p.Sections = append(p.Sections, page.Section{ID: "layers", Title: title, Open: true, Rows: r.rows(fresh),
-			Summary: plural(len(fresh), "layer") + ", " + about + formatSize(freshBytes) + ", largest first"})
+			Summary: sizes.Count(len(fresh), "layer") + ", " + about + formatSize(freshBytes) + ", largest first"})
 	}
 	if len(kept) > 0 {
 		p.Sections = append(p.Sections, page.Section{ID: "kept", Title: "Kept layers", Rows: r.rows(kept),
-			Summary: plural(len(kept), "layer") + ", " + about + formatSize(keptBytes)})
+			Summary: sizes.Count(len(kept), "layer") + ", " + about + formatSize(keptBytes)})
 	}
 	p.Notes = []string{note, "The layer with the commit or the directories is not among them: it is made with the image."}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/report/page"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // WriteHTML writes a page for a browser about an update.
@@ -16,7 +17,7 @@ func (d *Difference) WriteHTML(w io.Writer) error {
 		Kind: "Update", Title: formatSize(d.Download) + " from " + d.from.short() + " to " + d.to.short(),
 		Answer: formatSize(d.Download),
 		Question: fmt.Sprintf("to download, in %d of %s", len(d.Layers),
-			plural(len(d.Layers)+d.SharedLayers, "layer")),
+			sizes.Count(len(d.Layers)+d.SharedLayers, "layer")),
 		Names:       []page.Name{named("from", d.from), named("to", d.to)},
 		CausesTitle: "Because of", MapTitle: "The new image",
 	}
@@ -27,7 +28,7 @@ func (d *Difference) WriteHTML(w io.Writer) error {
 		p.Lead = append(p.Lead, "Because of "+shorten(d.Causes, 2, causeInWords)+".")
 	}
 	if d.SharedLayers > 0 {
-		p.Lead = append(p.Lead, fmt.Sprintf("%s, %s of %s, %s there already.", plural(d.SharedLayers, "layer"),
+		p.Lead = append(p.Lead, fmt.Sprintf("%s, %s of %s, %s there already.", sizes.Count(d.SharedLayers, "layer"),
 			formatSize(d.Shared), formatSize(d.Download+d.Shared), verb(d.SharedLayers)))
 	}
 	changed := d.changedBytes()
@@ -71,7 +72,7 @@ func (d *Difference) sections() []page.Section {
 	var out []page.Section
 	if len(d.Layers) > 0 {
 		out = append(out, page.Section{ID: "downloads", Title: "Layers to download", Open: true, Rows: d.rows(),
-			Summary: plural(len(d.Layers), "layer") + ", " + formatSize(d.Download) + ", largest first"})
+			Summary: sizes.Count(len(d.Layers), "layer") + ", " + formatSize(d.Download) + ", largest first"})
 	}
 	if len(d.Packages) > 0 {
 		c := count(d.Packages)
@@ -91,7 +92,7 @@ func (d *Difference) sections() []page.Section {
 			continue
 		}
 		out = append(out, page.Section{ID: s.id, Title: s.title, Rows: plainRows(s.layers, s.class),
-			Summary: plural(len(s.layers), "layer") + ", " + formatSize(s.bytes)})
+			Summary: sizes.Count(len(s.layers), "layer") + ", " + formatSize(s.bytes)})
 	}
 	return out
 }

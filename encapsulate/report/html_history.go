@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/report/page"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // maxCauses is the number of causes of each update that the page lists.
@@ -16,8 +17,8 @@ const maxCauses = 100
 func (h *History) WriteHTML(w io.Writer) error {
 	n := len(h.Updates)
 	p := &page.Page{
-		Kind: "History", Title: formatSize(h.Download) + " in " + plural(n, "update"),
-		Answer: formatSize(h.Download), Question: "to download in " + plural(n, "update"),
+		Kind: "History", Title: formatSize(h.Download) + " in " + sizes.Count(n, "update"),
+		Answer: formatSize(h.Download), Question: "to download in " + sizes.Count(n, "update"),
 		ChartTitle: "Bytes for each update",
 		Legend: []page.Colour{
 			{Class: page.Changed, Text: "changed or new"}, {Class: page.Along, Text: "unchanged, but in a new layer"},
@@ -85,7 +86,7 @@ func (u *Update) row(number int, scale uint64) page.Row {
 		Bytes: u.Download, Scale: scale, Names: []string{u.from.short() + " → " + u.to.short()},
 		Bar: []page.Part{{Class: page.Changed, Bytes: u.changed}, {Class: page.Along, Bytes: u.Download - u.changed}},
 		Tag: fmt.Sprintf("update %d · %d of %s", number, u.DownloadLayers,
-			plural(u.DownloadLayers+u.SharedLayers, "layer")),
+			sizes.Count(u.DownloadLayers+u.SharedLayers, "layer")),
 	}
 	for i := range u.Causes[:min(len(u.Causes), shownReasons)] {
 		c := &u.Causes[i]
@@ -97,8 +98,8 @@ func (u *Update) row(number int, scale uint64) page.Row {
 	}
 	row.MoreWhy = max(len(u.Causes)-shownReasons, 0)
 	row.Facts = []page.Name{
-		{Label: "kept", Text: fmt.Sprintf("%s in %s", formatSize(u.Shared), plural(u.SharedLayers, "layer"))},
-		{Label: "unused", Text: fmt.Sprintf("%s in %s", formatSize(u.Removed), plural(u.RemovedLayers, "layer"))},
+		{Label: "kept", Text: fmt.Sprintf("%s in %s", formatSize(u.Shared), sizes.Count(u.SharedLayers, "layer"))},
+		{Label: "unused", Text: fmt.Sprintf("%s in %s", formatSize(u.Removed), sizes.Count(u.RemovedLayers, "layer"))},
 	}
 	if p := u.Packages; p != nil {
 		row.Facts = append(row.Facts, page.Name{Label: "packages",
@@ -141,5 +142,5 @@ func (h *History) imagesSection() page.Section {
 		t.Rows = append(t.Rows, page.Line{Below: below,
 			Cells: []string{s.Image, formatSize(s.Bytes), fmt.Sprint(s.Layers), s.Version}})
 	}
-	return page.Section{ID: "images", Title: "Images", Summary: plural(len(h.Images), "image"), Table: t}
+	return page.Section{ID: "images", Title: "Images", Summary: sizes.Count(len(h.Images), "image"), Table: t}
 }

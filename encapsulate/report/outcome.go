@@ -131,7 +131,7 @@ func OutcomeOfImage(img *encapsulate.Image, prior *oci.Image) (Outcome, error) {
 
 // String returns the sentence for people.
 func (o Outcome) String() string {
-	text := fmt.Sprintf("%s: %d new, %d kept", plural(o.Layers, "layer"), o.New, o.Reused)
+	text := fmt.Sprintf("%s: %d new, %d kept", sizes.Count(o.Layers, "layer"), o.New, o.Reused)
 	if o.Upload != nil {
 		text += fmt.Sprintf("; %s to upload", sizes.Format(*o.Upload))
 	}

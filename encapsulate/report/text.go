@@ -23,7 +23,7 @@ func (r *Layers) WriteTable(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%s, %s\n", plural(len(r.Layers), "layer"), formatSize(total))
+	_, err := fmt.Fprintf(w, "%s, %s\n", sizes.Count(len(r.Layers), "layer"), formatSize(total))
 	if err != nil || r.Bound == 0 {
 		return err
 	}
@@ -77,7 +77,7 @@ func (d *Difference) WriteTable(w io.Writer) error {
 		fmt.Fprintf(w, "  %-8s %s\n", p.Change, printable.Line(strings.TrimRight(nameOf(p)+" "+version, " ")))
 	}
 	_, err := fmt.Fprintf(w, "to download: %s in %s; shared: %s in %d; no longer used: %s in %d\n",
-		formatSize(d.Download), plural(len(d.Layers), "layer"), formatSize(d.Shared), d.SharedLayers,
+		formatSize(d.Download), sizes.Count(len(d.Layers), "layer"), formatSize(d.Shared), d.SharedLayers,
 		formatSize(d.Removed), d.RemovedLayers)
 	return err
 }
@@ -172,7 +172,7 @@ func (h *History) WriteTable(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%s: %s to download; without shared layers: %s\n", plural(len(h.Updates), "update"),
+	_, err := fmt.Fprintf(w, "%s: %s to download; without shared layers: %s\n", sizes.Count(len(h.Updates), "update"),
 		formatSize(h.Download), formatSize(h.Whole))
 	return err
 }
@@ -203,13 +203,6 @@ func (l *Layer) name() string {
 		return l.title
 	}
 	return l.Digest
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func percent(p float64) string { return fmt.Sprintf("%.1f %%", 100*p) }

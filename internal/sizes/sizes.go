@@ -1,4 +1,4 @@
-// Package sizes formats numbers of bytes for people, and reads what they write.
+// Package sizes formats numbers of bytes and of things for people, and reads sizes that they write.
 package sizes
 
 import (
@@ -25,6 +25,14 @@ func Format(n int64) string {
 		unit++
 	}
 	return fmt.Sprintf("%.1f\u00a0%s", float64(n)/float64(div), units[unit])
+}
+
+// Count returns a number with the name of what is counted, which gets an s unless there is one of it: "1 layer".
+func Count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // ErrInvalid says that text is not a number of bytes.
