@@ -77,6 +77,7 @@ func runServe(ctx context.Context, args []string) error {
 	fs.StringVar(&c.Result, "result", "", "`DIR` with the chunk step's result")
 	variable := fs.String("repository-env", "", "environment `VARIABLE` with the name of the image, which is secret: "+
 		"other users can read command lines")
+	fs.StringVar(&c.Repository, "repository", "", "`NAME` of the image, if it is not secret: to try the command by hand")
 	fs.BoolVar(&c.Whole, "whole", false, "serve one image of all layers")
 	fs.StringVar(&c.Images.Salt, "salt", "", "`TEXT` that makes the images differ from all others")
 	lent := fs.String("lent", "", "empty `DIR` for layers of the prior image, which are requested on standard output and "+
@@ -85,7 +86,10 @@ func runServe(ctx context.Context, args []string) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	if c.Repository = os.Getenv(*variable); c.Repository == "" {
+	if *variable != "" {
+		c.Repository = os.Getenv(*variable)
+	}
+	if c.Repository == "" {
 		return errors.New("serve: --repository-env is needed, and the variable must be set")
 	}
 	p, err := platforms.Parse(*platform)
