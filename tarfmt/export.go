@@ -150,6 +150,9 @@ func (e *exporter) object(ctx context.Context, f *fetch) error {
 	if size < 0 {
 		return fmt.Errorf("size is %d", size)
 	}
+	if err := checkXattrs(f.info.Xattrs); err != nil {
+		return err
+	}
 	if n := len(f.xattrs); n > maxXattrBodySize {
 		return fmt.Errorf("%w: its extended attributes have %d bytes, and %d are allowed", ErrTooLarge, n, maxXattrBodySize)
 	}

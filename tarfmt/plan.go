@@ -107,7 +107,7 @@ func (p *planner) commitBody(ctx context.Context) error {
 	case !errors.Is(err, repo.ErrObjectNotFound):
 		return err
 	}
-	if err := p.once(ctx, object.Name{Checksum: commit.Meta, Type: object.TypeDirMeta}, nil); err != nil {
+	if err := p.dirMeta(ctx, "/", commit.Meta, rootMeta); err != nil {
 		return err
 	}
 	if err := p.tree(ctx, commit.Tree); err != nil {
@@ -155,7 +155,7 @@ func (p *planner) directory(ctx context.Context, parent string, d object.DirEntr
 	if err != nil {
 		return false, err
 	}
-	if err := p.once(ctx, object.Name{Checksum: d.Meta, Type: object.TypeDirMeta}, nil); err != nil {
+	if err := p.dirMeta(ctx, path.Join(parent, d.Name), d.Meta, meta); err != nil {
 		return false, err
 	}
 	if parent == "/" && d.Name == "sysroot" {
@@ -166,6 +166,18 @@ func (p *planner) directory(ctx context.Context, parent string, d object.DirEntr
 		p.varTmp = true
 	}
 	return false, p.send(ctx, step{kind: stepDir, path: dest, attrs: dirAttributes(meta)})
+}
+
+// dirMeta writes the dirmeta of a directory unless the stream has it.
+func (p *planner) dirMeta(ctx context.Context, dir string, c object.Checksum, meta *object.DirMeta) error {
+	err := checkXattrs(meta.Xattrs)
+	if err == nil {
+		err = p.once(ctx, object.Name{Checksum: c, Type: object.TypeDirMeta}, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("directory %s: %w", dir, err)
+	}
+	return nil
 }
 
 // once writes a metadata object unless the stream has it. If data is nil, the object is read.
