@@ -2,6 +2,7 @@ package access
 
 import (
 	"errors"
+	"time"
 )
 
 // ErrAuthConflict is returned if [Options] names an auth file and asks for anonymous access.
@@ -23,8 +24,11 @@ type Options struct {
 	CertDir string
 	// InsecureSkipTLSVerify accepts any certificate, and uses plain HTTP if the registry does not answer HTTPS.
 	InsecureSkipTLSVerify bool
+	// Silence is for how long no byte may move while a server is to answer or to take what is sent; 0 means a minute. The
+	// request fails then with a [*SilentError], and is repeated where those are that end with a broken connection.
+	Silence time.Duration
 	// Warn is called, if set, with what was ignored: files with credentials that nobody named and that cannot be read, or
-	// whose helper programs fail. Package source also calls it with what delays reading. It may be called more than once
+	// whose helper programs fail, and with what delays reading and writing. It may be called more than once
 	// with the same text, and by several goroutines.
 	Warn func(string)
 }

@@ -1,5 +1,5 @@
 // Package access holds the options for talking to a registry, for reading and for writing: credentials, certificates,
-// and the rule about plain HTTP.
+// the rule about plain HTTP, and for how long a server may be silent.
 //
 // The rule: HTTPS with a valid certificate, and nothing else. No request goes over plain HTTP, whatever the registry's
 // address is. This covers the first request, redirects, upload locations and token servers. Such a request fails with
@@ -19,4 +19,7 @@
 //
 // The first file with credentials for the repository, its namespace or its registry is used. A file of 3 to 5 that
 // cannot be read, or whose helper program fails, is a warning.
+//
+// No request waits for ever. If no byte moves for [Options.Silence] while it is the server's turn, the request fails
+// with a [*SilentError]. A transfer that is slow and moves takes as long as it takes.
 package access

@@ -73,7 +73,7 @@ func (e *Endpoint) Connect(ctx context.Context) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	inner, err := newTransport(e.opts.CertDir, e.rule, e.host)
+	inner, err := newTransport(e.opts, e.rule, e.host)
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,8 @@ type Transport struct {
 	host  string
 	// insecure is set if plain HTTP and an invalid certificate are allowed, plain if plain HTTP is used.
 	insecure, plain bool
+	silence         time.Duration // see Options
+	warn            func(string)  // may be nil
 }
 
 // Transport returns the transport for the registry of a repository. The caller closes it.
@@ -38,7 +40,7 @@ func (o Options) Transport(ctx context.Context, repository string) (*Transport, 
 	if err != nil {
 		return nil, err
 	}
-	t, err := newTransport(o.CertDir, r, reference.Domain(named))
+	t, err := newTransport(o, r, reference.Domain(named))
 	if err != nil {
 		return nil, err
 	}
@@ -48,8 +50,8 @@ func (o Options) Transport(ctx context.Context, repository string) (*Transport, 
 	return t, nil
 }
 
-// newTransport returns the transport for a host, with the certificates in a directory or in the usual places.
-func newTransport(certDir string, r rule, host string) (*Transport, error) {
+// newTransport returns the transport for a host.
+func newTransport(o Options, r rule, host string) (*Transport, error) {
 	base, ok := remote.DefaultTransport.(*http.Transport)
 	if !ok {
 		return nil, errors.New("the HTTP client was replaced")
@@ -58,11 +60,11 @@ func newTransport(certDir string, r rule, host string) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Transport{inner: base.Clone(), rule: r, host: host, insecure: insecure}
+	t := &Transport{inner: base.Clone(), rule: r, host: host, insecure: insecure, silence: o.silence(), warn: o.Warn}
 	t.inner.TLSClientConfig = &tls.Config{
 		MinVersion: tls.VersionTLS12, InsecureSkipVerify: insecure, //nolint:gosec // asked for by the user
 	}
-	if err := addCertificates(t.inner.TLSClientConfig, certDir, t.host); err != nil {
+	if err := addCertificates(t.inner.TLSClientConfig, o.CertDir, t.host); err != nil {
 		return nil, fmt.Errorf("certificates for %s: %w", t.host, err)
 	}
 	return t, nil
@@ -112,8 +114,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	sent := req.WithContext(req.Context())
-	res, err := t.inner.RoundTrip(sent)
+	res, err := t.watched(req)
 	if err != nil {
 		if t.plain {
 			return nil, err

@@ -39,9 +39,10 @@ func openRegistry(ctx context.Context, name string, o Options) (backend, digest.
 		return nil, "", err
 	}
 	var src types.ImageSource
-	err = retry(ctx, func() (err error) {
+	err = retry(ctx, func() error {
+		ctx, end := opts.Watch(ctx, "the request for the manifest")
 		src, err = ref.NewImageSource(ctx, sys)
-		return err
+		return end(err)
 	})
 	if err != nil {
 		return nil, "", explainLogin(opts, name, access.Explain(wrapNoImage(err)))
@@ -57,7 +58,7 @@ func openRegistry(ctx context.Context, name string, o Options) (backend, digest.
 	if err != nil {
 		return nil, "", errors.Join(err, src.Close())
 	}
-	return &registry{library: &library{src: src}, client: client}, want, nil
+	return &registry{library: &library{src: src, registry: opts}, client: client}, want, nil
 }
 
 // explainLogin adds which credentials were used to an error of a registry that refused them.
@@ -127,6 +128,8 @@ type library struct {
 	src types.ImageSource
 	// archive is closed after src, if set.
 	archive io.Closer
+	// registry has the options if the image is in a registry.
+	registry access.Options
 }
 
 func (l *library) parallel() bool { return l.src.HasThreadSafeGetBlob() }
@@ -140,9 +143,10 @@ func (l *library) close() error {
 }
 
 func (l *library) manifest(ctx context.Context, instance *digest.Digest) (data []byte, mediaType string, err error) {
-	err = retry(ctx, func() (err error) {
+	err = retry(ctx, func() error {
+		ctx, end := l.registry.Watch(ctx, "the request for the manifest")
 		data, mediaType, err = l.src.GetManifest(ctx, instance)
-		return err
+		return end(err)
 	})
 	return data, mediaType, wrapNoImage(err)
 }
@@ -178,12 +182,34 @@ func saysNoImage(err error) bool {
 func (l *library) blob(ctx context.Context, d ocispec.Descriptor) (r io.ReadCloser, err error) {
 	// Without the URLs: the library would fetch the blob from there first. See [*ForeignLayerError].
 	info := types.BlobInfo{Digest: d.Digest, Size: d.Size, MediaType: d.MediaType}
-	err = retry(ctx, func() (err error) {
-		r, _, err = l.src.GetBlob(ctx, info, none.NoCache)
-		return err
+	err = retry(ctx, func() error {
+		ctx, end := l.registry.Watch(ctx, "the request for blob "+d.Digest.String())
+		if r, _, err = l.src.GetBlob(ctx, info, none.NoCache); err != nil {
+			return end(err)
+		}
+		r = &watchedBlob{r, end}
+		return nil
 	})
 	return r, err
 }
+
+// watchedBlob is a blob that is watched until it is closed.
+type watchedBlob struct {
+	io.ReadCloser
+	end func(error) error
+}
+
+// Read implements [io.Reader].
+func (b *watchedBlob) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = b.end(err)
+	}
+	return n, err
+}
+
+// Close implements [io.Closer].
+func (b *watchedBlob) Close() error { return errors.Join(b.end(nil), b.ReadCloser.Close()) }
 
 // retry calls f again if it failed for a transient reason. The library itself repeats requests that were answered with
 // 429, and resumes a blob that was cut off.

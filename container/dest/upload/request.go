@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -74,7 +75,9 @@ func (u *Uploader) do(ctx context.Context, r request, want ...int) (*answer, err
 			return nil, err
 		case unread != nil:
 			return nil, &contentError{unread}
-		case sent && !errors.Is(err, access.ErrPlainHTTP) && !errors.Is(err, errRefers):
+		case sent && !slices.ContainsFunc([]error{access.ErrPlainHTTP, errRefers, access.ErrSilent}, func(e error) bool {
+			return errors.Is(err, e)
+		}):
 			return nil, &cutError{err}
 		}
 		return nil, err

@@ -70,11 +70,13 @@ func (i *Image) lookaside(ctx context.Context, parsed types.ImageReference, d di
 	if err != nil {
 		return nil, nil, err
 	}
-	src, err := ref.NewImageSource(ctx, sys)
+	watched, end := i.opts.Watch(ctx, "the request for signatures")
+	src, err := ref.NewImageSource(watched, sys)
 	if err == nil {
-		blobs, err = src.GetSignatures(ctx, nil)
+		blobs, err = src.GetSignatures(watched, nil)
 		err = errors.Join(err, src.Close())
 	}
+	err = end(err)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
