@@ -35,10 +35,10 @@ lint: ## gofmt, go vet, staticcheck and others: see .golangci.yml
 	go tool -modfile=tools/lint/go.mod golangci-lint run
 
 frontend-image: ## the image of the BuildKit frontend: PUSH=IMAGE, or LAYOUT=DIR
-	@go run ./cmd/frontend/image $(if $(PUSH),--push='$(PUSH)') $(if $(LAYOUT),--layout='$(LAYOUT)') $(if $(PLATFORM),--platform='$(PLATFORM)')
+	@go run ./cmd/ostree-ext/image $(if $(PUSH),--push='$(PUSH)') $(if $(LAYOUT),--layout='$(LAYOUT)') $(if $(PLATFORM),--platform='$(PLATFORM)') frontend
 
 command-image: ## the image of the command, which takes the place of chunkah's: PUSH=IMAGE, or LAYOUT=DIR
-	@go run ./cmd/ostree-ext/image $(if $(PUSH),--push='$(PUSH)') $(if $(LAYOUT),--layout='$(LAYOUT)') $(if $(PLATFORM),--platform='$(PLATFORM)')
+	@go run ./cmd/ostree-ext/image $(if $(PUSH),--push='$(PUSH)') $(if $(LAYOUT),--layout='$(LAYOUT)') $(if $(PLATFORM),--platform='$(PLATFORM)') command
 
 release: ## a release of the tag of HEAD, or VERSION=v1.2.3, in dist/: ARCH=amd64,arm64 for some architectures
 	@go run ./cmd/ostree-ext/release build $(if $(VERSION),--version='$(VERSION)') $(if $(ARCH),--arch='$(ARCH)') $(if $(DIST),--dist='$(DIST)')

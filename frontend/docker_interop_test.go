@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/programs"
 	"github.com/ostree-ext/ostree-ext-go/frontend/image"
 	"github.com/ostree-ext/ostree-ext-go/internal/testproc"
 )
@@ -79,9 +80,9 @@ func newEngine(t *testing.T, flags ...string) *engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	img, err := image.New(t.Context(), image.Platform{
+	img, err := programs.New(t.Context(), image.Of(image.Platform{
 		Platform: ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH}, Program: program,
-	}, image.Options{})
+	}, image.Options{}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,9 +38,8 @@ func copySources(t *testing.T) string {
 }
 
 func TestInterop_TheFrontendsImageIsTheSameWhereverItIsBuilt(t *testing.T) {
-	build := func(dir string, args ...string) string {
-		cmd := exec.CommandContext(t.Context(), "go", append([]string{"run", "-buildvcs=false", "./cmd/frontend/image"},
-			args...)...)
+	build := func(dir, arg string) string {
+		cmd := exec.CommandContext(t.Context(), "go", "run", "-buildvcs=false", "./cmd/ostree-ext/image", arg, "frontend")
 		cmd.Dir, cmd.Stderr = dir, os.Stderr
 		out, err := cmd.Output()
 		if err != nil {

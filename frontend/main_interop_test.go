@@ -31,6 +31,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/programs"
 	"github.com/ostree-ext/ostree-ext-go/frontend/image"
 	"github.com/ostree-ext/ostree-ext-go/internal/aptsources"
 	"github.com/ostree-ext/ostree-ext-go/internal/testhome"
@@ -103,9 +104,9 @@ func prepare(dir, made string) error {
 	if err != nil {
 		return err
 	}
-	img, err := image.New(ctx, image.Platform{
+	img, err := programs.New(ctx, image.Of(image.Platform{
 		Platform: ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH}, Program: program,
-	}, image.Options{})
+	}, image.Options{}))
 	if err != nil {
 		return err
 	}

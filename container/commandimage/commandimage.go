@@ -1,4 +1,5 @@
-// Package commandimage makes the image of the command. Equal programs give equal images.
+// Package commandimage describes the image of the command, for package programs to make. Equal programs give equal
+// images.
 //
 // The image takes the place of chunkah's: a Containerfile runs "chunkah build" in it, in the shell form, with the root
 // filesystem at /chunkah. It also is an image for jobs that run ostree-ext.
@@ -6,11 +7,9 @@ package commandimage
 
 import (
 	"bytes"
-	"context"
 	"encoding/pem"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 
@@ -40,21 +39,8 @@ type Options struct {
 	Labels, Annotations map[string]string
 }
 
-// New returns the image of one platform.
-func New(ctx context.Context, p Platform, opts Options) (v1.Image, error) {
-	return programs.New(ctx, describe(p, opts))
-}
-
-// Index returns an index with the images of several platforms.
-func Index(ctx context.Context, of []Platform, opts Options) (v1.ImageIndex, error) {
-	var images []programs.Image
-	for _, p := range of {
-		images = append(images, describe(p, opts))
-	}
-	return programs.Index(ctx, images, opts.Annotations)
-}
-
-func describe(p Platform, opts Options) programs.Image {
+// Of describes the image of one platform.
+func Of(p Platform, opts Options) programs.Image {
 	return programs.Image{
 		Platform: p.Platform,
 		Layers: []programs.Layer{

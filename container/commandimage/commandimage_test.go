@@ -12,6 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/container/commandimage"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/programs"
 )
 
 func TestTheImageTakesThePlaceOfChunkahs(t *testing.T) {
@@ -19,7 +20,8 @@ func TestTheImageTakesThePlaceOfChunkahs(t *testing.T) {
 	platform := commandimage.Platform{
 		Platform: ocispec.Platform{OS: "linux", Architecture: "s390x"}, Command: []byte("command"), Shell: []byte("shell"),
 	}
-	img, err := commandimage.New(t.Context(), platform, commandimage.Options{Labels: map[string]string{"a": "label"}})
+	labels := map[string]string{"a": "label"}
+	img, err := programs.New(t.Context(), commandimage.Of(platform, commandimage.Options{Labels: labels}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -236,11 +236,12 @@ func TestALargeFileThatNobodyOwnsIsNotPartOfEachUpdate(t *testing.T) {
 
 func TestABuildEndsWithTwoLines(t *testing.T) {
 	t.Parallel()
-	r := advice.Of(tree(t, map[string]string{"var/log/a": strings.Repeat("a", 1500), "var/cache/apt/x": "abc"}),
-		advice.Options{})
+	r := advice.Of(tree(t, map[string]string{
+		"var/log/a": strings.Repeat("a", 15000), "var/cache/apt/x": strings.Repeat("a", 150), "etc/resolv.conf": "abc",
+	}), advice.Options{})
 	want := []string{
-		"advice: each update downloads 1.5\u00a0kB (before compression) more than it needs: " +
-			"logs 1.5\u00a0kB, apt-cache 3 bytes",
+		"advice: each update downloads 15.2\u00a0kB (before compression) more than it needs: " +
+			"logs 15.0\u00a0kB, apt-cache 150 bytes",
 		"advice: to end logs: find /var/log -type f -delete (all: ostree-ext advise oci:x)",
 	}
 	if diff := cmp.Diff(want, r.Lines("oci:x")); diff != "" {

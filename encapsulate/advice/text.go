@@ -80,17 +80,19 @@ func (a *Advice) size() string {
 }
 
 // Lines returns what is said about a report at the end of a build: one line with the bytes and what they are, and one
-// with what ends the largest part and how to see the rest. image is the argument of advise. There are no lines if
-// updates have only what they need.
+// with what ends the largest part and how to see the rest. image is the argument of advise. Kinds with less than a
+// thousandth of the bytes are not named. There are no lines if updates have only what they need.
 func (r *Report) Lines(image string) []string {
 	var parts []string
 	for _, a := range r.Advice {
 		if a.EachUpdate {
-			size := a.Bytes
+			size, all := a.Bytes, r.Bytes
 			if r.Download > 0 {
-				size = a.Download
+				size, all = a.Download, r.Download
 			}
-			parts = append(parts, a.Name+" "+sizes.Format(int64(size)))
+			if size >= all/1000 {
+				parts = append(parts, a.Name+" "+sizes.Format(int64(size)))
+			}
 		}
 	}
 	if len(parts) == 0 {

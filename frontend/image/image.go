@@ -1,12 +1,10 @@
-// Package image makes the image of the frontend. It has one static program and the labels that BuildKit reads. Equal
+// Package image describes the image of the frontend, for package programs to make. It has one static program and the labels that BuildKit reads. Equal
 // programs give equal images.
 package image
 
 import (
-	"context"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/programs"
@@ -28,21 +26,8 @@ type Options struct {
 	Annotations map[string]string
 }
 
-// New returns the image of one platform.
-func New(ctx context.Context, p Platform, opts Options) (v1.Image, error) {
-	return programs.New(ctx, describe(p, opts))
-}
-
-// Index returns an index with the images of several platforms.
-func Index(ctx context.Context, of []Platform, opts Options) (v1.ImageIndex, error) {
-	var images []programs.Image
-	for _, p := range of {
-		images = append(images, describe(p, opts))
-	}
-	return programs.Index(ctx, images, opts.Annotations)
-}
-
-func describe(p Platform, opts Options) programs.Image {
+// Of describes the image of one platform.
+func Of(p Platform, opts Options) programs.Image {
 	return programs.Image{
 		Platform: p.Platform,
 		Layers: []programs.Layer{{

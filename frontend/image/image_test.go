@@ -13,18 +13,22 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/frontend/image"
 )
 
-func of() []image.Platform {
-	return []image.Platform{
+func of() []programs.Image {
+	var images []programs.Image
+	for _, p := range []image.Platform{
 		{Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}, Program: []byte("one program")},
 		{Platform: ocispec.Platform{OS: "linux", Architecture: "arm64"}, Program: []byte("another")},
+	} {
+		images = append(images, image.Of(p, image.Options{}))
 	}
+	return images
 }
 
 func TestEqualProgramsGiveEqualImagesThatSayWhatBuildKitWantsToKnow(t *testing.T) {
 	t.Parallel()
 	var digests []string
 	for range 2 {
-		index, err := image.Index(t.Context(), of(), image.Options{})
+		index, err := programs.Index(t.Context(), of(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,7 +41,7 @@ func TestEqualProgramsGiveEqualImagesThatSayWhatBuildKitWantsToKnow(t *testing.T
 	if digests[0] != digests[1] {
 		t.Errorf("two images differ: %s", digests)
 	}
-	img, err := image.New(t.Context(), of()[0], image.Options{})
+	img, err := programs.New(t.Context(), of()[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +59,7 @@ func TestEqualProgramsGiveEqualImagesThatSayWhatBuildKitWantsToKnow(t *testing.T
 
 func TestTheLayoutNamesEveryPlatform(t *testing.T) {
 	t.Parallel()
-	index, err := image.Index(t.Context(), of(), image.Options{})
+	index, err := programs.Index(t.Context(), of(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ const tags = "-tags=containers_image_openpgp"
 // packages in them. A package with the name of its room is the directory itself. A package may only import packages of
 // lines below its own. docs/architecture.md shows the same drawing.
 const plan = `
-cmd          ostree-ext  ostree-ext/image  ostree-ext/release  ostree-ext/sh  frontend  frontend/image
+cmd          ostree-ext  ostree-ext/image  ostree-ext/release  ostree-ext/sh  frontend
 examples     examples  encapsulate  list  split  unencapsulate
 internal     actions  depcheck  simulate/cmd
              simulate

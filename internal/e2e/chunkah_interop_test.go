@@ -35,10 +35,10 @@ func commandImage(t *testing.T) (image, shell string) {
 		}
 		return data
 	}
-	index, err := commandimage.Index(t.Context(), []commandimage.Platform{{
+	index, err := programs.Index(t.Context(), []programs.Image{commandimage.Of(commandimage.Platform{
 		Platform: ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH},
 		Command:  read(program), Shell: read(shell),
-	}}, commandimage.Options{})
+	}, commandimage.Options{})}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

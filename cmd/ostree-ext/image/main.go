@@ -1,6 +1,6 @@
-// Command image builds ostree-ext for several platforms and writes its image to a registry or to an OCI layout. Run it
-// in the module's directory. The same sources and the same Go version give the same image. SOURCE_DATE_EPOCH sets its
-// time.
+// Command image builds ostree-ext, or the frontend, for several platforms and writes its image to a registry or to an OCI
+// layout. Run it in the module's directory. The same sources and the same Go version give the same image.
+// SOURCE_DATE_EPOCH sets its time.
 package main
 
 import (
@@ -13,10 +13,13 @@ import (
 	"time"
 
 	"github.com/containerd/platforms"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/container/commandimage"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/programs"
+	"github.com/ostree-ext/ostree-ext-go/frontend/image"
 	"github.com/ostree-ext/ostree-ext-go/internal/gobuild"
+	"github.com/ostree-ext/ostree-ext-go/internal/release"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
 
@@ -34,8 +37,12 @@ func main() {
 
 func run(ctx context.Context) error {
 	var to programs.Destination
-	list := flag.String("platform", "linux/amd64,linux/arm64,linux/riscv64,linux/ppc64le,linux/s390x",
-		"`PLATFORMS` of the image, separated by commas")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: image [--platform=PLATFORMS] [--push=IMAGE] [--layout=DIR] command|frontend")
+		flag.PrintDefaults()
+	}
+	list := flag.String("platform", "", "`PLATFORMS` of the image, separated by commas (default: those of the releases, "+
+		"and for the frontend linux/amd64,linux/arm64)")
 	flag.StringVar(&to.Image, "push", "", "`IMAGE` to write in a registry")
 	flag.StringVar(&to.Layout, "layout", "", "`DIR` to write as an OCI layout")
 	flag.Parse()
@@ -49,23 +56,35 @@ func run(ctx context.Context) error {
 			return err
 		}
 	}
-	var of []commandimage.Platform
-	for name := range strings.SplitSeq(*list, ",") {
+	var describe func(context.Context, ocispec.Platform, time.Time) (programs.Image, error)
+	names := *list
+	switch flag.Arg(0) {
+	case "command":
+		describe = command
+		if names == "" {
+			names = "linux/" + strings.Join(release.Arches(), ",linux/")
+		}
+	case "frontend":
+		describe = frontend
+		if names == "" {
+			names = "linux/amd64,linux/arm64"
+		}
+	default:
+		return fmt.Errorf("say which image to make: command or frontend, not %q", flag.Arg(0))
+	}
+	var of []programs.Image
+	for name := range strings.SplitSeq(names, ",") {
 		p, err := platforms.Parse(name)
 		if err != nil {
 			return err
 		}
-		command, err := gobuild.Build(ctx, "./cmd/ostree-ext", p.Architecture, tags)
+		i, err := describe(ctx, p, created)
 		if err != nil {
 			return err
 		}
-		shell, err := gobuild.Build(ctx, "./cmd/ostree-ext/sh", p.Architecture, "")
-		if err != nil {
-			return err
-		}
-		of = append(of, commandimage.Platform{Platform: p, Command: command, Shell: shell})
+		of = append(of, i)
 	}
-	index, err := commandimage.Index(ctx, of, commandimage.Options{Created: created})
+	index, err := programs.Index(ctx, of, nil)
 	if err != nil {
 		return err
 	}
@@ -75,4 +94,19 @@ func run(ctx context.Context) error {
 	}
 	fmt.Println(digest)
 	return nil
+}
+
+func command(ctx context.Context, p ocispec.Platform, created time.Time) (programs.Image, error) {
+	program, err := gobuild.Build(ctx, "./cmd/ostree-ext", p.Architecture, tags)
+	if err != nil {
+		return programs.Image{}, err
+	}
+	shell, err := gobuild.Build(ctx, "./cmd/ostree-ext/sh", p.Architecture, "")
+	of := commandimage.Platform{Platform: p, Command: program, Shell: shell}
+	return commandimage.Of(of, commandimage.Options{Created: created}), err
+}
+
+func frontend(ctx context.Context, p ocispec.Platform, created time.Time) (programs.Image, error) {
+	program, err := gobuild.Build(ctx, "./cmd/frontend", p.Architecture, "")
+	return image.Of(image.Platform{Platform: p, Program: program}, image.Options{Created: created}), err
 }

@@ -261,32 +261,29 @@ func (b *builder) images(ctx context.Context, dir string) error {
 		}
 		return a
 	}
-	var commands []commandimage.Platform
-	var frontends []frontendimage.Platform
+	labels := annotations(command)
+	ofCommand := commandimage.Options{Created: b.source.Time, Labels: labels, Annotations: labels}
+	ofFrontend := frontendimage.Options{Created: b.source.Time, Annotations: annotations(frontend)}
+	images := map[string][]programs.Image{}
 	for _, arch := range b.arches {
 		p := ocispec.Platform{OS: "linux", Architecture: arch}
-		commands = append(commands, commandimage.Platform{
+		images[command] = append(images[command], commandimage.Of(commandimage.Platform{
 			Platform: p, Command: b.programs[command][arch], Shell: b.programs[shell][arch],
-		})
-		frontends = append(frontends, frontendimage.Platform{Platform: p, Program: b.programs[frontend][arch]})
+		}, ofCommand))
+		images[frontend] = append(images[frontend], frontendimage.Of(frontendimage.Platform{
+			Platform: p, Program: b.programs[frontend][arch],
+		}, ofFrontend))
 	}
-	labels := annotations(command)
-	index, err := commandimage.Index(ctx, commands, commandimage.Options{
-		Created: b.source.Time, Labels: labels, Annotations: labels,
-	})
-	if err != nil {
-		return err
+	for name, of := range images {
+		index, err := programs.Index(ctx, of, annotations(name))
+		if err != nil {
+			return err
+		}
+		if err := programs.WriteLayout(filepath.Join(dir, imagesDir, name), index, b.source.Version); err != nil {
+			return err
+		}
 	}
-	if err := programs.WriteLayout(filepath.Join(dir, imagesDir, command), index, b.source.Version); err != nil {
-		return err
-	}
-	index, err = frontendimage.Index(ctx, frontends, frontendimage.Options{
-		Created: b.source.Time, Annotations: annotations(frontend),
-	})
-	if err != nil {
-		return err
-	}
-	return programs.WriteLayout(filepath.Join(dir, imagesDir, frontend), index, b.source.Version)
+	return nil
 }
 
 // documents writes what describes all the rest.
