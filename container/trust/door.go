@@ -12,6 +12,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/sign"
@@ -180,7 +181,10 @@ func (d *Door) find(image imgref.ImageReference) (*decision, error) {
 	if err != nil {
 		return nil, err
 	}
-	own, place := rules.of(image, scopes)
+	own, place, err := rules.of(image, scopes)
+	if err != nil {
+		return nil, err
+	}
 	out := &decision{}
 	if own != nil && own.BundlesByPolicyKeys {
 		out.byPolicyKeys, own = own, nil
@@ -214,15 +218,18 @@ func (d *Door) find(image imgref.ImageReference) (*decision, error) {
 	return out, nil
 }
 
-// of returns the rule with the most specific scope, and its place among the scopes, which begin with that one.
-func (r *Rules) of(image imgref.ImageReference, scopes []string) (*SignerRule, int) {
+// of returns the rule with the most specific scope, and its place among the scopes, which begin with that one. A rule
+// that is about the image in another spelling is an error, as in [policyjson.Lookup].
+func (r *Rules) of(image imgref.ImageReference, scopes []string) (*SignerRule, int, error) {
 	if image.Transport != imgref.Registry {
-		return nil, -1
+		return nil, -1, nil
 	}
-	for i, scope := range scopes {
-		if rule := r.docker[scope]; rule != nil {
-			return rule, i
-		}
+	scope, found, err := policyjson.Lookup(r.docker, scopes)
+	if err != nil {
+		return nil, -1, fmt.Errorf("%w: %w", ErrRules, err)
 	}
-	return nil, -1
+	if !found {
+		return nil, -1, nil
+	}
+	return r.docker[scope], slices.Index(scopes, scope), nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/bundle"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
@@ -91,7 +92,7 @@ func (j *judge) policy(ctx context.Context, doc oci.Document, f *Finding) (err e
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
 	for _, req := range j.rule.policy.Requirements {
-		if req.Type == policy.AcceptAnything {
+		if req.Type == policyjson.AcceptAnything {
 			continue // others of the list ask for something, or our own rule does
 		}
 		s, err := img.Evaluate(ctx, req, j.rule.policy.File, doc)
@@ -127,9 +128,9 @@ func (j *judge) policy(ctx context.Context, doc oci.Document, f *Finding) (err e
 
 // policyKeys returns the keys of a requirement by which bundles count, too. If it also asks for an entry in a log,
 // there are none: the entry in a bundle is not verified for keys.
-func (j *judge) policyKeys(req *policy.Requirement) (keys []bundle.Key, err error) {
+func (j *judge) policyKeys(req *policyjson.Requirement) (keys []bundle.Key, err error) {
 	logged := len(req.RekorKeyPaths) > 0 || len(req.RekorKeyDatas) > 0
-	if j.rule.byPolicyKeys == nil || req.Type != policy.SigstoreSigned || logged {
+	if j.rule.byPolicyKeys == nil || req.Type != policyjson.SigstoreSigned || logged {
 		return nil, nil
 	}
 	for _, file := range req.KeyPaths {

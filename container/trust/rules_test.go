@@ -10,6 +10,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/trust"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/docblocks"
 )
@@ -122,6 +123,32 @@ func TestARecordCountsForTheRulesThatItNames(t *testing.T) {
 		report, err := door.Stored(ref, "", []oci.Signature{{Kind: oci.SignedBundle, Rule: rule}})
 		if err != nil || report.Admitted != admitted || (report.Reason == "") != admitted {
 			t.Errorf("%s: %+v, %v", rule, report, err)
+		}
+	}
+}
+
+// TestARuleForARegistryInAnotherSpellingIsAnError has an unsigned default beside the rule that is meant.
+func TestARuleForARegistryInAnotherSpellingIsAnError(t *testing.T) {
+	t.Parallel()
+	const keys = `[{"type": "sigstoreSigned", "keyPath": "/key.pub"}]`
+	for _, c := range []struct{ image, scope string }{
+		{"QUAY.IO/os", "quay.io"}, {"quay.io/os", "Quay.io/os"}, {"quay.io:443/os", "quay.io/os"},
+		{"quay.io/os", "quay.io:443"}, {"debian", "docker.io/debian"}, {"Docker.io/library/debian", "docker.io"},
+		{"registry-1.docker.io/library/debian", "docker.io/library"},
+	} {
+		for source, opts := range map[string]trust.Options{
+			"policy.json": {Policy: write(t, `{"default": `+keys+`, "transports": {"docker": {"`+c.scope+`": `+keys+`}}}`),
+				RuleDirs: []string{t.TempDir()}},
+			"trust.d": {Policy: write(t, `{"default": `+keys+`}`), RuleDirs: []string{rulesDir(t, map[string]string{
+				"a.yaml": "docker:\n  " + c.scope + ":\n    signedBy: [{keyPath: /key.pub}]\n"})}},
+		} {
+			_, err := trust.New(opts).Admit(imgref.OstreeImageReference{
+				Signature: imgref.SignatureSource{Kind: imgref.ContainerPolicy},
+				Image:     imgref.ImageReference{Transport: imgref.Registry, Name: c.image},
+			})
+			if !errors.Is(err, policyjson.ErrSpelling) || !strings.Contains(err.Error(), `"`+c.scope+`"`) {
+				t.Errorf("%s, with a rule for %s in %s: %v", c.image, c.scope, source, err)
+			}
 		}
 	}
 }

@@ -40,7 +40,7 @@ container    deploy  inodecheck  update  commandimage
              fetch  trust/bundle
              trust/keyless  trust/keyed
              access
-             imgref  buildroot  trust/pubkey
+             imgref  buildroot  trust/pubkey  trust/policyjson  trust/statement
 
 encapsulate  report  request  programs  rechunk
              report/page
@@ -67,10 +67,10 @@ repo         selinux  sysroot  ima  cleanup
              object
              gvariant  keyfile
 
-internal     canonjson  ctxio  deflate  gobuild  heaplimit  hosttool  inflate  jsonkeys  jsonplace  output
+internal     canonjson  ctxio  deflate  gobuild  heaplimit  hosttool  inflate  jsonkeys  output
              printable  release  sigstorefixture  sizes
              docblocks  fixtures  hosttree  testca  testfiles  testhome  testreg
-             aptsources  testproc
+             aptsources  jsonplace  testproc
 `
 
 // future are packages that have a place in the plan and need not exist yet.

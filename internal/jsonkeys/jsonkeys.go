@@ -11,6 +11,9 @@ import (
 	"io"
 	"strings"
 	"unicode"
+	"unicode/utf8"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
 )
 
 // ErrAmbiguous is wrapped by errors about such documents.
@@ -31,6 +34,26 @@ func Check(data []byte, s Schema) error {
 	err := c.value("", 0)
 	if errors.Is(err, ErrAmbiguous) {
 		return err
+	}
+	return nil
+}
+
+// Decode reads a document of a format that only the keys of the schema are a part of. Other keys, text that is not UTF-8
+// and whatever follows the document are errors, and so is what [Check] reports.
+func Decode(data []byte, s Schema, to any) error {
+	if !utf8.Valid(data) {
+		return errors.New("it is not UTF-8")
+	}
+	if err := Check(data, s); err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(to); err != nil {
+		return jsonplace.Explain(data, err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return jsonplace.At(data, dec.InputOffset(), "", "something follows the document")
 	}
 	return nil
 }

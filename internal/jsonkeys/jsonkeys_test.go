@@ -35,6 +35,31 @@ func TestDocumentsThatTwoReadersWouldReadInTwoWays(t *testing.T) {
 	}
 }
 
+func TestADocumentIsDecodedIfItHasOnlyWhatTheFormatHas(t *testing.T) {
+	t.Parallel()
+	for doc, want := range map[string]string{
+		`{"layers":[{"digest":"x"}],"annotations":{"a":1}}`: "",
+		`{"layers":[{"digest":"x"}]} `:                      "",
+		`{"layers":[{"digest":"x"}]}{}`:                     "something follows",
+		`{"layers":[{"digest":"x","size":1}]}`:              "size",
+		`{"Layers":[]}`:                                     "ambiguous",
+		`{"layers":{}}`:                                     "line 1, column 11",
+		"{\"annotations\":{\"a\":\"\xff\"}}":                "not UTF-8",
+		`[]`:                                                "object", ``: "not JSON",
+	} {
+		var to struct {
+			Layers []struct {
+				Digest string `json:"digest"`
+			} `json:"layers"`
+			Annotations map[string]any `json:"annotations"`
+		}
+		err := jsonkeys.Decode([]byte(doc), schema, &to)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", doc, err, want)
+		}
+	}
+}
+
 func FuzzCheck(f *testing.F) {
 	for _, s := range []string{`{"layers":[{"digest":"x"}]}`, `{"a":1,"A":2}`, `[[{}]]`, `{"a`} {
 		f.Add([]byte(s))

@@ -16,6 +16,17 @@ import (
 // Line returns text that is shown on one line: characters that are not printed stand there as escapes of Go.
 func Line(s string) string { return escape(s, "") }
 
+// maxShort is the length of what [Short] returns, in bytes.
+const maxShort = 120
+
+// Short is like [Line], and cuts off what is after the first 120 bytes.
+func Short(s string) string {
+	if s = Line(s); len(s) > maxShort {
+		return strings.ToValidUTF8(s[:maxShort], "") + "…"
+	}
+	return s
+}
+
 // Text is like [Line], and leaves newlines and tabs.
 func Text(s string) string { return escape(s, "\n\t") }
 

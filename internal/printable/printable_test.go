@@ -50,6 +50,20 @@ func TestJSONKeepsItsMeaning(t *testing.T) {
 	}
 }
 
+func TestLongTextIsCutBetweenCharacters(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]string{
+		"short\n":                     `short\n`,
+		strings.Repeat("a", 120):      strings.Repeat("a", 120),
+		strings.Repeat("a", 121):      strings.Repeat("a", 120) + "…",
+		"a" + strings.Repeat("ü", 60): "a" + strings.Repeat("ü", 59) + "…",
+	} {
+		if got := printable.Short(s); got != want {
+			t.Errorf("%q: got %q, want %q", s, got, want)
+		}
+	}
+}
+
 func FuzzLine(f *testing.F) {
 	for _, s := range []string{"name", "\x1b[31m", "\u202e", "\xff", "\ufffd"} {
 		f.Add(s)

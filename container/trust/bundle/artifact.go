@@ -10,6 +10,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/canonjson"
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
+	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 )
 
 // Annotations of the manifest, which tell what is in the bundle.
@@ -34,14 +35,14 @@ func parseArtifact(data []byte, subject digest.Digest) (m ocispec.Manifest, err 
 	}
 	switch {
 	case m.MediaType != "" && m.MediaType != ocispec.MediaTypeImageManifest:
-		return m, fmt.Errorf("%w: the manifest is of type %s", errOtherArtifact, shorten(m.MediaType))
+		return m, fmt.Errorf("%w: the manifest is of type %s", errOtherArtifact, printable.Short(m.MediaType))
 	case !isMediaType(kind):
-		return m, fmt.Errorf("%w: the artifact is of type %s", errOtherArtifact, shorten(kind))
+		return m, fmt.Errorf("%w: the artifact is of type %s", errOtherArtifact, printable.Short(kind))
 	case len(m.Layers) != 1:
 		return m, fmt.Errorf("the artifact has %d layers instead of one bundle", len(m.Layers))
 	case !isMediaType(m.Layers[0].MediaType):
 		return m, fmt.Errorf("the layer of the artifact is of type %s instead of a bundle's",
-			shorten(m.Layers[0].MediaType))
+			printable.Short(m.Layers[0].MediaType))
 	case m.Subject == nil:
 		return m, fmt.Errorf("the artifact: %w", &SubjectError{Want: subject})
 	case m.Subject.Digest != subject:

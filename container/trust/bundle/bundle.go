@@ -1,21 +1,16 @@
 package bundle
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ostree-ext/ostree-ext-go/container/trust/statement"
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
-	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
-	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
@@ -23,12 +18,11 @@ const (
 	// MediaType is the media type of bundles that are made today.
 	MediaType = "application/vnd.dev.sigstore.bundle.v0.3+json"
 	// PredicateType is the type of the predicate in the statement that signs an image.
-	PredicateType = "https://sigstore.dev/cosign/sign/v1"
+	PredicateType = statement.PredicateType
 	// MaxSize is the largest size of a bundle in bytes.
 	MaxSize = 4 << 20
 
-	payloadType   = "application/vnd.in-toto+json"
-	statementType = "https://in-toto.io/Statement/v1"
+	payloadType = statement.PayloadType
 )
 
 // mediaTypes are those of all versions.
@@ -103,43 +97,18 @@ type envelopeSignature struct {
 	KeyID string `json:"keyid,omitempty"`
 }
 
-// statement is an in-toto statement.
-type statement struct {
-	Type          string          `json:"_type"`
-	Subject       []subject       `json:"subject"`
-	PredicateType string          `json:"predicateType"`
-	Predicate     json.RawMessage `json:"predicate"`
+var bundleKeys = jsonkeys.Schema{
+	"": {"mediaType", "verificationMaterial", "dsseEnvelope", "messageSignature"},
+	".verificationMaterial": {
+		"publicKey", "certificate", "x509CertificateChain", "tlogEntries", "timestampVerificationData",
+	},
+	".verificationMaterial.publicKey":                           {"hint"},
+	".verificationMaterial.certificate":                         {"rawBytes"},
+	".verificationMaterial.x509CertificateChain":                {"certificates"},
+	".verificationMaterial.x509CertificateChain.certificates[]": {"rawBytes"},
+	".dsseEnvelope":              {"payload", "payloadType", "signatures"},
+	".dsseEnvelope.signatures[]": {"sig", "keyid"},
 }
-
-type subject struct {
-	Name             string            `json:"name,omitempty"`
-	URI              string            `json:"uri,omitempty"`
-	Digest           map[string]string `json:"digest"`
-	Content          string            `json:"content,omitempty"`
-	DownloadLocation string            `json:"downloadLocation,omitempty"`
-	MediaType        string            `json:"mediaType,omitempty"`
-	Annotations      map[string]any    `json:"annotations"`
-}
-
-var (
-	bundleKeys = jsonkeys.Schema{
-		"": {"mediaType", "verificationMaterial", "dsseEnvelope", "messageSignature"},
-		".verificationMaterial": {
-			"publicKey", "certificate", "x509CertificateChain", "tlogEntries", "timestampVerificationData",
-		},
-		".verificationMaterial.publicKey":                           {"hint"},
-		".verificationMaterial.certificate":                         {"rawBytes"},
-		".verificationMaterial.x509CertificateChain":                {"certificates"},
-		".verificationMaterial.x509CertificateChain.certificates[]": {"rawBytes"},
-		".dsseEnvelope":              {"payload", "payloadType", "signatures"},
-		".dsseEnvelope.signatures[]": {"sig", "keyid"},
-	}
-	statementKeys = jsonkeys.Schema{
-		"":                  {"_type", "subject", "predicateType", "predicate"},
-		".subject[]":        {"name", "uri", "digest", "content", "downloadLocation", "mediaType", "annotations"},
-		".subject[].digest": {"*"}, ".subject[].annotations": {"*"}, ".predicate": {"*"},
-	}
-)
 
 // Parse reads a bundle that is to sign a subject, whose digest must be a SHA-256. It refuses whatever else is a bundle:
 // the error wraps [ErrAttestation] if it is good for another purpose, [ErrMessageSignature] if it signs bytes, and
@@ -152,7 +121,7 @@ func Parse(raw []byte, subject digest.Digest) (*Bundle, error) {
 		return nil, fmt.Errorf("%w: a bundle of more than %s", ErrTooLarge, sizes.Format(MaxSize))
 	}
 	var d document
-	if err := decode(raw, bundleKeys, &d); err != nil {
+	if err := jsonkeys.Decode(raw, bundleKeys, &d); err != nil {
 		return nil, fmt.Errorf("bundle: %w", err)
 	}
 	if !isMediaType(d.MediaType) {
@@ -171,9 +140,10 @@ func Parse(raw []byte, subject digest.Digest) (*Bundle, error) {
 	if err := b.readEnvelope(d.DSSEEnvelope); err != nil {
 		return nil, fmt.Errorf("bundle: envelope: %w", err)
 	}
-	if err := b.readStatement(); err != nil {
+	if err := statement.Check(b.payload, subject); err != nil {
 		return nil, err
 	}
+	b.PredicateType = statement.PredicateType
 	return b, nil
 }
 
@@ -228,58 +198,6 @@ func (b *Bundle) readEnvelope(e *envelope) (err error) {
 	return nil
 }
 
-// readStatement checks that the payload signs the subject.
-func (b *Bundle) readStatement() error {
-	var s statement
-	if err := decode(b.payload, statementKeys, &s); err != nil {
-		return fmt.Errorf("statement of the bundle: %w", err)
-	}
-	if s.PredicateType != PredicateType {
-		return fmt.Errorf("%w: its predicate is of type %s", ErrAttestation, shorten(s.PredicateType))
-	}
-	if s.Type != statementType {
-		return fmt.Errorf("statement of the bundle: it is of type %.80q instead of %s", s.Type, statementType)
-	}
-	b.PredicateType = s.PredicateType
-	for _, have := range s.Subject {
-		if have.Digest[digest.SHA256.String()] == b.Subject.Encoded() {
-			return nil
-		}
-	}
-	return &SubjectError{Want: b.Subject, Have: named(s.Subject)}
-}
-
-// named returns the digests of subjects, for a message.
-func named(all []subject) []digest.Digest {
-	var have []digest.Digest
-	for _, s := range all {
-		d := digest.NewDigestFromEncoded(digest.SHA256, s.Digest[digest.SHA256.String()])
-		if d.Validate() == nil {
-			have = append(have, d)
-		}
-	}
-	return have
-}
-
-// decode reads a document that has the keys of the schema and no others.
-func decode(data []byte, keys jsonkeys.Schema, v any) error {
-	if !utf8.Valid(data) {
-		return errors.New("it is not UTF-8")
-	}
-	if err := jsonkeys.Check(data, keys); err != nil {
-		return err
-	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil {
-		return jsonplace.Explain(data, err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return jsonplace.At(data, dec.InputOffset(), "", "something follows the document")
-	}
-	return nil
-}
-
 // decodeBase64 reads bytes in the one form that cosign writes. There must be some.
 func decodeBase64(s string) ([]byte, error) {
 	data, err := base64.StdEncoding.DecodeString(s)
@@ -303,13 +221,4 @@ func checkDigest(d digest.Digest) error {
 		return fmt.Errorf("digest %s: bundles are looked for by SHA-256 only", d)
 	}
 	return nil
-}
-
-// shorten returns text from elsewhere for a message.
-func shorten(s string) string {
-	const most = 120
-	if s = printable.Line(s); len(s) > most {
-		return strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
 }

@@ -7,19 +7,22 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/ostree-ext/ostree-ext-go/container/trust/statement"
+	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 )
 
 var (
 	// ErrUnsigned is wrapped by the error for an image that has no bundle that signs it.
 	ErrUnsigned = errors.New("no bundle signs it")
 	// ErrAttestation is wrapped by errors about bundles that say something else about the image.
-	ErrAttestation = errors.New("it is an attestation, not a signature")
+	ErrAttestation = statement.ErrAttestation
 	// ErrMessageSignature is returned for bundles that sign bytes instead of a statement, as cosign sign-blob makes them.
 	ErrMessageSignature = errors.New("it signs the bytes of a file (messageSignature), not an image")
 	// ErrIdentity is returned for a bundle that is to be verified with keys, and has a certificate.
 	ErrIdentity = errors.New("an identity signed it, with a certificate: a rule for keys cannot accept it")
 	// ErrOtherSubject is wrapped by errors about signatures of other images.
-	ErrOtherSubject = errors.New("it is for another image")
+	ErrOtherSubject = statement.ErrOtherSubject
 	// ErrTooLarge is wrapped by errors about content that is larger than it may be, and was not read.
 	ErrTooLarge = errors.New("too large")
 	// ErrNoKeys is returned if there is no key to verify with.
@@ -30,25 +33,7 @@ var (
 )
 
 // SubjectError is the error for a signature of other images. It wraps [ErrOtherSubject].
-type SubjectError struct {
-	Want digest.Digest
-	// Have are the digests that are signed.
-	Have []digest.Digest
-}
-
-// Error implements error.
-func (e *SubjectError) Error() string {
-	switch len(e.Have) {
-	case 0:
-		return fmt.Sprintf("%v: it names no SHA-256", ErrOtherSubject)
-	case 1:
-		return fmt.Sprintf("%v, %s", ErrOtherSubject, shorten(string(e.Have[0])))
-	}
-	return fmt.Sprintf("%v, %s and %d more", ErrOtherSubject, shorten(string(e.Have[0])), len(e.Have)-1)
-}
-
-// Unwrap returns [ErrOtherSubject].
-func (e *SubjectError) Unwrap() error { return ErrOtherSubject }
+type SubjectError = statement.SubjectError
 
 // BadSignatureError is the error for a bundle whose signature is not by any of the keys: it is by another one, or the
 // bundle was changed.
@@ -71,7 +56,7 @@ func (e *BadSignatureError) Error() string {
 	case e.Hint == "":
 		return what
 	case !ok:
-		claimed = shorten(e.Hint)
+		claimed = printable.Short(e.Hint)
 	case slices.ContainsFunc(e.Keys, func(k Key) bool { return k.Fingerprint == claimed }):
 		return what + ", although the bundle says so: it is damaged, or somebody else made it"
 	}
@@ -92,7 +77,7 @@ func (s Skipped) String() string {
 	if s.Artifact == "" {
 		return fmt.Sprintf("%s: %v", s.From, s.Err)
 	}
-	return fmt.Sprintf("%s@%s: %v", s.From, shorten(string(s.Artifact)), s.Err)
+	return fmt.Sprintf("%s@%s: %v", s.From, printable.Short(string(s.Artifact)), s.Err)
 }
 
 // RefusedError is the error for an image without a good signature among its bundles, all of which were looked at. It

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
+	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
@@ -63,7 +64,7 @@ func (l *list) add(data []byte) error {
 		return fmt.Errorf("list of referrers: %w", err)
 	}
 	if index.MediaType != "" && index.MediaType != ocispec.MediaTypeImageIndex {
-		return fmt.Errorf("list of referrers: it is of type %s", shorten(index.MediaType))
+		return fmt.Errorf("list of referrers: it is of type %s", printable.Short(index.MediaType))
 	}
 	for _, d := range index.Manifests {
 		if l.seen[d.Digest] {
@@ -150,7 +151,7 @@ func nextQuery(h http.Header, host, path string) (query string, more bool, err e
 		return "", false, fmt.Errorf("the link to the next page: %w", err)
 	}
 	if !strings.EqualFold(next.Host, host) || !strings.HasSuffix(next.Path, "/"+path) {
-		return "", false, fmt.Errorf("the link to the next page leads to %s", shorten(next.Host+next.Path))
+		return "", false, fmt.Errorf("the link to the next page leads to %s", printable.Short(next.Host+next.Path))
 	}
 	return next.RawQuery, true, nil
 }
@@ -160,7 +161,7 @@ func nextLink(links string) (target string, found bool, err error) {
 	for links = strings.TrimLeft(links, " \t,"); links != ""; links = strings.TrimLeft(links, " \t,") {
 		inner, rest, closed := strings.Cut(strings.TrimPrefix(links, "<"), ">")
 		if !closed || links[0] != '<' {
-			return "", false, fmt.Errorf("the header Link is malformed: %s", shorten(links))
+			return "", false, fmt.Errorf("the header Link is malformed: %s", printable.Short(links))
 		}
 		var parameters string
 		parameters, links = cutParameters(rest)

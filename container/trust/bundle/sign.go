@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ostree-ext/ostree-ext-go/container/trust/pubkey"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/statement"
 )
 
 // Sign returns a bundle in which a key signs a manifest or an index, in the form that cosign 3 gives it. The bytes are
@@ -29,18 +30,7 @@ func Sign(signer crypto.Signer, image digest.Digest) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	payload, err := json.Marshal(statement{
-		Type: statementType,
-		Subject: []subject{{
-			Digest:      map[string]string{image.Algorithm().String(): image.Encoded()},
-			Annotations: map[string]any{},
-		}},
-		PredicateType: PredicateType,
-		Predicate:     json.RawMessage("{}"),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("statement: %w", err)
-	}
+	payload := statement.New(image)
 	signature, err := sign(signer, encodePAE(payloadType, payload))
 	if err != nil {
 		return nil, fmt.Errorf("signing with the key %s: %w", key, err)

@@ -1,7 +1,6 @@
 package keyed
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -13,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/pubkey"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
@@ -137,7 +137,7 @@ func (r *Rule) Judge(name reference.Named, a *Attachment, payloads map[digest.Di
 	var good []oci.Signature
 	demanded := 0
 	for _, q := range r.requirements {
-		if q.kind == acceptAnything {
+		if q.kind == policyjson.AcceptAnything {
 			continue
 		}
 		demanded++
@@ -177,7 +177,7 @@ func (q *requirement) judge(
 func (q *requirement) accept(
 	name reference.Named, signed digest.Digest, s signature, payloads map[digest.Digest][]byte,
 ) (*pubkey.Key, error) {
-	if q.kind != sigstoreSigned || q.unsupported != "" {
+	if q.kind != policyjson.SigstoreSigned || q.unsupported != "" {
 		return nil, fmt.Errorf("%s: %w", q.kind, ErrUnsupported)
 	}
 	payload, ok := payloads[s.payload.Digest]
@@ -234,29 +234,24 @@ var errIncomplete = errors.New("the payload does not have all of its keys")
 
 // parsePayload returns the digest and the reference that a payload names.
 func parsePayload(data []byte) (signed, ref string, err error) {
-	if err := jsonkeys.Check(data, payloadKeys); err != nil {
-		return "", "", err
+	var p struct {
+		Critical *struct {
+			Type  *string `json:"type"`
+			Image *struct {
+				Digest *string `json:"docker-manifest-digest"`
+			} `json:"image"`
+			Identity *struct {
+				Reference *string `json:"docker-reference"`
+			} `json:"identity"`
+		} `json:"critical"`
+		Optional json.RawMessage `json:"optional"`
 	}
-	members, err := object("the payload", data, "critical", "optional")
-	if err != nil {
-		return "", "", err
+	if err := jsonkeys.Decode(data, payloadKeys, &p); err != nil {
+		return "", "", fmt.Errorf("the payload: %w", err)
 	}
-	if members["critical"] == nil || members["optional"] == nil {
+	c := p.Critical
+	if c == nil || p.Optional == nil {
 		return "", "", errIncomplete
-	}
-	var c struct {
-		Type  *string `json:"type"`
-		Image *struct {
-			Digest *string `json:"docker-manifest-digest"`
-		} `json:"image"`
-		Identity *struct {
-			Reference *string `json:"docker-reference"`
-		} `json:"identity"`
-	}
-	dec := json.NewDecoder(bytes.NewReader(members["critical"]))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&c); err != nil {
-		return "", "", fmt.Errorf("the payload: %w", jsonplace.Explain(members["critical"], err))
 	}
 	if c.Type == nil || c.Image == nil || c.Image.Digest == nil || c.Identity == nil || c.Identity.Reference == nil {
 		return "", "", errIncomplete

@@ -1,11 +1,12 @@
 package keyed
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
 	"github.com/distribution/reference"
+
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 )
 
 // The types of [identity].
@@ -38,48 +39,17 @@ func (i identity) String() string {
 	return i.kind
 }
 
-// identityKeys are the keys besides the type.
-var identityKeys = map[string][]string{
-	matchExact: nil, matchRepoDigestOrExact: nil, matchRepository: nil, exactReference: {"dockerReference"},
-	exactRepository: {"dockerRepository"}, remapIdentity: {"prefix", "signedPrefix"},
-}
-
-// parseIdentity reads a rule for references. There need not be one.
-func parseIdentity(where string, data json.RawMessage) (identity, error) {
-	if data == nil {
-		return identity{kind: matchRepoDigestOrExact}, nil
+// newIdentity checks the references of a rule.
+func newIdentity(says policyjson.Identity) (i identity, err error) {
+	i = identity{kind: says.Type, prefix: says.Prefix, signedPrefix: says.SignedPrefix}
+	if i.kind != exactReference && i.kind != exactRepository {
+		return i, nil
 	}
-	var i identity
-	members, err := object(where, data)
-	if err != nil {
-		return i, err
+	if i.ref, err = reference.ParseNormalizedNamed(says.Reference); err != nil {
+		return i, fmt.Errorf("signedIdentity: %q: %w", says.Reference, err)
 	}
-	if err := text(where, members, "type", &i.kind); err != nil {
-		return i, err
-	}
-	keys, ok := identityKeys[i.kind]
-	if !ok {
-		return i, fmt.Errorf("%s: there is no type %.80q", where, i.kind)
-	}
-	if _, err := object(where, data, append([]string{"type"}, keys...)...); err != nil {
-		return i, err
-	}
-	values := make([]string, len(keys))
-	for n, k := range keys {
-		if err := text(where, members, k, &values[n]); err != nil {
-			return i, err
-		}
-	}
-	switch i.kind {
-	case exactReference, exactRepository:
-		if i.ref, err = reference.ParseNormalizedNamed(values[0]); err != nil {
-			return i, fmt.Errorf("%s.%s: %w", where, keys[0], err)
-		}
-		if i.kind == exactReference && reference.IsNameOnly(i.ref) {
-			return i, fmt.Errorf("%s.%s: %s has neither a tag nor a digest", where, keys[0], i.ref)
-		}
-	case remapIdentity:
-		i.prefix, i.signedPrefix = values[0], values[1]
+	if i.kind == exactReference && reference.IsNameOnly(i.ref) {
+		return i, fmt.Errorf("signedIdentity: %s has neither a tag nor a digest", i.ref)
 	}
 	return i, nil
 }

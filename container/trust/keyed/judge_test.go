@@ -149,9 +149,9 @@ func TestPayloadsThatDoNotSignTheImage(t *testing.T) {
 			replaced(`"image":{`, `"image":{"docker-manifest-digest":"`+other.String()+`",`), "ambiguous",
 		},
 		"a key in capitals": {replaced(`"docker-manifest-digest"`, `"Docker-Manifest-Digest"`), "ambiguous"},
-		"more behind":       {good + good, "an object is expected"},
+		"more behind":       {good + good, "something follows"},
 		"a list":            {"[" + good + "]", "an object is expected"},
-		"not JSON":          {"x", "an object is expected"},
+		"not JSON":          {"x", "not JSON"},
 		"no reference":      {replaced(`quay.io/os:1`, ``), "does not accept"},
 	} {
 		var s signing

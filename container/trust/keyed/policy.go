@@ -1,7 +1,6 @@
 package keyed
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,8 +9,7 @@ import (
 
 	"github.com/distribution/reference"
 
-	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
-	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
@@ -21,7 +19,7 @@ const MaxPolicySize = 1 << 20
 // Errors about policies.
 var (
 	// ErrInvalid is wrapped by errors about the content of a policy.
-	ErrInvalid = errors.New("invalid policy")
+	ErrInvalid = policyjson.ErrInvalid
 	// ErrUnsupported is wrapped by the error for a rule that asks for something that is not evaluated here.
 	ErrUnsupported = errors.New("cannot be evaluated here")
 	// ErrRejects is wrapped by the error for a rule that refuses every image.
@@ -30,87 +28,35 @@ var (
 	ErrAnything = errors.New("accepts any image (insecureAcceptAnything), where signed ones are asked for")
 )
 
-// transport is the name in a policy for images of registries.
-const transport = "docker"
-
 // Policy is what a policy says about images of registries.
 type Policy struct {
-	scopes map[string][]requirement
-	// fallback is the default of the policy.
+	says *policyjson.Policy
+	// scopes and fallback are the lists of the transport docker and the default.
+	scopes   map[string][]requirement
 	fallback []requirement
 }
 
-// policyKeys tells jsonkeys where keys are free.
-var policyKeys = jsonkeys.Schema{"": {"default", "transports"}, ".transports": {"*"}, ".transports." + transport: {"*"}}
-
-// ParsePolicy reads a policy. It is strict: unknown keys, keys that are there twice, empty lists and lists that are
-// missing are errors, which wrap [ErrInvalid]. Requirements of other types than those of this package are left to the
-// rules that have them. What is said about other transports is only checked for its form.
+// ParsePolicy reads a policy, as package policyjson does. Errors wrap [ErrInvalid].
 func ParsePolicy(data []byte) (*Policy, error) {
-	p, err := parsePolicy(data)
+	if len(data) > MaxPolicySize {
+		return nil, fmt.Errorf("%w: it has more than %s", ErrInvalid, sizes.Format(MaxPolicySize))
+	}
+	says, err := policyjson.Parse(data)
 	if err != nil {
+		return nil, err
+	}
+	p := &Policy{says: says, scopes: map[string][]requirement{}}
+	if p.fallback, err = newRequirements("default", says.Default); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	return p, nil
-}
-
-func parsePolicy(data []byte) (*Policy, error) {
-	if len(data) > MaxPolicySize {
-		return nil, fmt.Errorf("it has more than %s", sizes.Format(MaxPolicySize))
-	}
-	if err := jsonkeys.Check(data, policyKeys); err != nil {
-		return nil, err
-	}
-	var raw json.RawMessage
-	if err := jsonplace.Unmarshal(data, &raw); err != nil {
-		return nil, err
-	}
-	top, err := object("the policy", raw, "default", "transports")
-	if err != nil {
-		return nil, err
-	}
-	p := &Policy{scopes: map[string][]requirement{}}
-	if p.fallback, err = parseRequirements("default", top["default"]); err != nil {
-		return nil, err
-	}
-	if top["transports"] == nil {
-		return p, nil
-	}
-	transports, err := object("transports", top["transports"])
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range slices.Sorted(maps.Keys(transports)) {
-		where := "transports." + name
-		scopes, err := object(where, transports[name])
-		if err != nil {
-			return nil, err
-		}
-		for _, scope := range slices.Sorted(maps.Keys(scopes)) {
-			list, err := parseRequirements(fmt.Sprintf("%s.%q", where, scope), scopes[scope])
-			if err != nil {
-				return nil, err
-			}
-			if name == transport {
-				p.scopes[scope] = list
-			}
+	lists := says.Transports[policyjson.Docker]
+	for _, scope := range slices.Sorted(maps.Keys(lists)) {
+		where := fmt.Sprintf("transports.%s.%q", policyjson.Docker, scope)
+		if p.scopes[scope], err = newRequirements(where, lists[scope]); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
 	}
 	return p, nil
-}
-
-// object returns the members of an object. If keys are given, there may be no others.
-func object(where string, data json.RawMessage, keys ...string) (map[string]json.RawMessage, error) {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(data, &members); err != nil || members == nil {
-		return nil, fmt.Errorf("%s: an object is expected", where)
-	}
-	for _, key := range slices.Sorted(maps.Keys(members)) {
-		if len(keys) > 0 && !slices.Contains(keys, key) {
-			return nil, fmt.Errorf("%s: there is no key %.80q, only %s", where, key, strings.Join(keys, ", "))
-		}
-	}
-	return members, nil
 }
 
 // A Rule is what a policy asks of an image. Each of the requirements must be fulfilled.
@@ -122,24 +68,25 @@ type Rule struct {
 }
 
 // Rule returns the rule for an image of a registry: that of the most specific scope. The error wraps
-// [ErrUnsupported], [ErrRejects] or [ErrAnything].
+// [ErrUnsupported], [ErrRejects] or [ErrAnything], or [policyjson.ErrSpelling] if another rule is meant.
 func (p *Policy) Rule(name reference.Named) (*Rule, error) {
 	r := &Rule{Scope: "default", requirements: p.fallback}
-	for _, scope := range append(scopes(name), "") {
-		if list, ok := p.scopes[scope]; ok {
-			r.Scope, r.requirements = strings.TrimSuffix(transport+": "+scope, ": "), list
-			break
-		}
+	scope, _, named, err := p.says.Rule(policyjson.Docker, scopes(name))
+	if err != nil {
+		return nil, err
+	}
+	if named {
+		r.Scope, r.requirements = strings.TrimSuffix(policyjson.Docker+": "+scope, ": "), p.scopes[scope]
 	}
 	anything := true
 	for _, q := range r.requirements {
 		switch {
-		case q.kind == reject:
+		case q.kind == policyjson.Reject:
 			return nil, fmt.Errorf("scope %q %w", r.Scope, ErrRejects)
 		case q.unsupported != "":
 			return nil, fmt.Errorf("scope %q asks for %s, which %w: only sigstoreSigned with keys can", r.Scope,
 				q.unsupported, ErrUnsupported)
-		case q.kind != acceptAnything:
+		case q.kind != policyjson.AcceptAnything:
 			anything = false
 		}
 	}

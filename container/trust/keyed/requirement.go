@@ -1,19 +1,12 @@
 package keyed
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/pubkey"
-)
-
-// The types of requirements.
-const (
-	acceptAnything = "insecureAcceptAnything"
-	reject         = "reject"
-	sigstoreSigned = "sigstoreSigned"
 )
 
 // maxRequirements limits a list of requirements, and maxKeys the keys of one.
@@ -32,135 +25,55 @@ type requirement struct {
 	keys []pubkey.Key
 }
 
-// parseRequirements reads a list of requirements. where is its path in the document.
-func parseRequirements(where string, data json.RawMessage) ([]requirement, error) {
-	var entries []json.RawMessage
-	if data == nil {
-		return nil, fmt.Errorf("%s is missing", where)
+// newRequirements checks what package policyjson leaves to those who judge.
+func newRequirements(where string, says []policyjson.Requirement) ([]requirement, error) {
+	if len(says) > maxRequirements {
+		return nil, fmt.Errorf("%s has %d requirements, and may have %d", where, len(says), maxRequirements)
 	}
-	if err := json.Unmarshal(data, &entries); err != nil {
-		return nil, fmt.Errorf("%s: a list is expected", where)
-	}
-	if n := len(entries); n == 0 || n > maxRequirements {
-		return nil, fmt.Errorf("%s has %d requirements, and may have 1 to %d", where, n, maxRequirements)
-	}
-	list := make([]requirement, len(entries))
-	for i, e := range entries {
+	list := make([]requirement, len(says))
+	for i, q := range says {
 		var err error
-		if list[i], err = parseRequirement(fmt.Sprintf("%s[%d]", where, i), e); err != nil {
-			return nil, err
+		if list[i], err = newRequirement(q); err != nil {
+			return nil, fmt.Errorf("%s[%d]: %w", where, i, err)
 		}
 	}
 	return list, nil
 }
 
-func parseRequirement(where string, data json.RawMessage) (requirement, error) {
-	members, err := object(where, data)
-	if err != nil {
-		return requirement{}, err
+func newRequirement(says policyjson.Requirement) (requirement, error) {
+	q := requirement{kind: says.Type, unsupported: unsupported(says)}
+	if q.kind != policyjson.SigstoreSigned || q.unsupported != "" {
+		return q, nil
 	}
-	var q requirement
-	if err := text(where, members, "type", &q.kind); err != nil {
-		return q, err
+	q.keyPaths, q.keyDatas = says.KeyPaths, says.KeyDatas
+	empty := slices.Contains(q.keyPaths, "") || slices.ContainsFunc(q.keyDatas, func(d []byte) bool { return len(d) == 0 })
+	switch n := len(q.keyPaths) + len(q.keyDatas); {
+	case n == 0 || empty:
+		return q, errors.New("a key is missing")
+	case n > maxKeys:
+		return q, fmt.Errorf("there are more than %d keys", maxKeys)
 	}
-	switch q.kind {
-	case acceptAnything, reject:
-		_, err = object(where, data, "type")
-	case sigstoreSigned:
-		err = q.parseSigstoreSigned(where, data)
-	default:
-		q.unsupported = fmt.Sprintf("%.80q", q.kind)
-	}
+	var err error
+	q.identity, err = newIdentity(says.Identity)
 	return q, err
 }
 
-// Keys of sigstoreSigned that name keys, and those for which something else is needed.
-var (
-	keySources = []string{"keyPath", "keyPaths", "keyData", "keyDatas"}
-	notKeys    = []string{
-		"fulcio", "pki", "rekorPublicKeyPath", "rekorPublicKeyPaths", "rekorPublicKeyData", "rekorPublicKeyDatas",
-	}
-)
-
-func (q *requirement) parseSigstoreSigned(where string, data json.RawMessage) error {
-	known := append(append([]string{"type", "signedIdentity"}, keySources...), notKeys...)
-	members, err := object(where, data, known...)
-	if err != nil {
-		return err
-	}
-	for _, k := range notKeys {
-		if members[k] != nil {
-			q.unsupported = sigstoreSigned + " with " + k
-			return nil
-		}
-	}
-	sources := 0
-	for _, k := range keySources {
-		if members[k] == nil {
-			continue
-		}
-		sources++
-		if err := q.parseKeys(where, k, members[k]); err != nil {
-			return err
-		}
-	}
-	if sources != 1 {
-		return fmt.Errorf("%s has %d of %s, and needs one", where, sources, strings.Join(keySources, ", "))
-	}
-	q.identity, err = parseIdentity(where+".signedIdentity", members["signedIdentity"])
-	return err
-}
-
-// parseKeys reads one of the ways to name keys.
-func (q *requirement) parseKeys(where, key string, value json.RawMessage) error {
-	var err error
-	switch key {
-	case "keyPath":
-		q.keyPaths = make([]string, 1)
-		err = json.Unmarshal(value, &q.keyPaths[0])
-	case "keyPaths":
-		err = json.Unmarshal(value, &q.keyPaths)
-	case "keyData":
-		q.keyDatas = make([][]byte, 1)
-		err = json.Unmarshal(value, &q.keyDatas[0])
-	case "keyDatas":
-		err = json.Unmarshal(value, &q.keyDatas)
-	}
-	n := len(q.keyPaths) + len(q.keyDatas)
-	for _, p := range q.keyPaths {
-		if p == "" {
-			n = 0
-		}
-	}
-	for _, d := range q.keyDatas {
-		if len(d) == 0 {
-			n = 0
-		}
-	}
+// unsupported says what a requirement asks for that keys alone cannot fulfil, or is empty.
+func unsupported(q policyjson.Requirement) string {
+	with := ""
 	switch {
-	case err != nil:
-		return fmt.Errorf("%s.%s: %w", where, key, errValue)
-	case n == 0:
-		return fmt.Errorf("%s.%s: a key is missing", where, key)
-	case n > maxKeys:
-		return fmt.Errorf("%s.%s: there are more than %d keys", where, key, maxKeys)
+	case q.Type == policyjson.AcceptAnything || q.Type == policyjson.Reject:
+		return ""
+	case q.Type != policyjson.SigstoreSigned:
+		return fmt.Sprintf("%q", q.Type)
+	case q.Fulcio != nil:
+		with = "fulcio"
+	case q.PKI != nil:
+		with = "pki"
+	case len(q.RekorKeyPaths) > 0 || len(q.RekorKeyDatas) > 0:
+		with = "rekorPublicKey…"
+	default:
+		return ""
 	}
-	return nil
-}
-
-// errValue is wrapped by errors about the type of a value.
-var errValue = errors.New("it has a value of another type")
-
-// text reads a member that is a string with characters in it.
-func text(where string, members map[string]json.RawMessage, key string, to *string) error {
-	if members[key] == nil {
-		return fmt.Errorf("%s: %s is missing", where, key)
-	}
-	if err := json.Unmarshal(members[key], to); err != nil {
-		return fmt.Errorf("%s.%s: %w", where, key, errValue)
-	}
-	if *to == "" {
-		return fmt.Errorf("%s.%s is empty", where, key)
-	}
-	return nil
+	return q.Type + " with " + with
 }

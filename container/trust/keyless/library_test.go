@@ -11,6 +11,8 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/bundle"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/testing/ca"
+
+	"github.com/ostree-ext/ostree-ext-go/container/trust/statement"
 )
 
 // publicGood reads a file of the public good instance.
@@ -77,11 +79,11 @@ func TestTheInstanceOfTheLibrary(t *testing.T) {
 		t.Fatal(err)
 	}
 	const mail, issuer = "release@exampleos.example", "https://accounts.google.com"
-	statement := newStatement(digest.FromString("image"))
+	payload := statement.New(digest.FromString("image"))
 	for name, sign := range map[string]func(string, string, []byte) (*ca.TestEntity, error){
 		"Rekor 1": virtual.Attest, "Rekor 2": virtual.AttestHashedRekordV2,
 	} {
-		entity, err := sign(mail, issuer, statement)
+		entity, err := sign(mail, issuer, payload)
 		if err != nil {
 			t.Fatal(err)
 		}

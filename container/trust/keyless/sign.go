@@ -19,6 +19,7 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/sign"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/ostree-ext/ostree-ext-go/container/trust/statement"
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
@@ -57,7 +58,7 @@ func Sign(ctx context.Context, subject digest.Digest, o SignOptions) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	made, err := sign.Bundle(&sign.DSSEData{Data: newStatement(subject), PayloadType: payloadType}, key, *who)
+	made, err := sign.Bundle(&sign.DSSEData{Data: statement.New(subject), PayloadType: statement.PayloadType}, key, *who)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()

@@ -16,6 +16,7 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/tlog"
 	"github.com/sigstore/sigstore-go/pkg/verify"
 
+	"github.com/ostree-ext/ostree-ext-go/container/trust/statement"
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
@@ -71,6 +72,20 @@ func (v *Verifier) Verify(data []byte, subject digest.Digest, allowed []Identity
 	return found, nil
 }
 
+// checkStatement checks that a payload says that the image with a digest was signed.
+func checkStatement(payload []byte, subject digest.Digest) error {
+	err := statement.Check(payload, subject)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, statement.ErrAttestation):
+		return because(ErrPredicate, err)
+	case errors.Is(err, statement.ErrOtherSubject):
+		return because(ErrDigest, err)
+	}
+	return because(ErrBundle, err)
+}
+
 // parse reads a bundle of the one kind that is judged.
 func parse(data []byte) (*bundle.Bundle, error) {
 	fail := func(err error) (*bundle.Bundle, error) { return nil, because(ErrBundle, err) }
@@ -94,8 +109,9 @@ func parse(data []byte) (*bundle.Bundle, error) {
 		return fail(errors.New("it has a chain of certificates instead of one"))
 	case envelope == nil:
 		return fail(errors.New("it is a signature of a file and has no statement"))
-	case envelope.GetPayloadType() != payloadType:
-		return fail(fmt.Errorf("the payload type %.200q is not %s", envelope.GetPayloadType(), payloadType))
+	case envelope.GetPayloadType() != statement.PayloadType:
+		return fail(fmt.Errorf("the payload type %.200q is not %s", envelope.GetPayloadType(),
+			statement.PayloadType))
 	case len(envelope.GetSignatures()) != 1:
 		return fail(fmt.Errorf("it has %d signatures instead of one", len(envelope.GetSignatures())))
 	}

@@ -19,7 +19,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.podman.io/image/v5/pkg/sysregistriesv2"
 
-	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/sigstorefixture"
 	"github.com/ostree-ext/ostree-ext-go/internal/testreg"
@@ -174,7 +174,7 @@ func by(identity object, keys ...pair) object {
 	for _, k := range keys {
 		paths = append(paths, k.file)
 	}
-	o := object{"type": policy.SigstoreSigned, "keyPaths": paths}
+	o := object{"type": policyjson.SigstoreSigned, "keyPaths": paths}
 	if identity != nil {
 		o["signedIdentity"] = identity
 	}

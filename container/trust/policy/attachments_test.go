@@ -23,6 +23,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/sigstorefixture"
 	"github.com/ostree-ext/ostree-ext-go/internal/testreg"
@@ -225,8 +226,8 @@ func TestOneOfSeveralKeysIsEnough(t *testing.T) {
 	}
 	old, next, other := newPair(t), newPair(t), pairOf(t, large)
 	attach(t, r, repository, doc.Digest, next.sign(t, payload(t, name, doc.Digest)))
-	inPolicy := object{"type": policy.SigstoreSigned, "keyDatas": [][]byte{old.pem, next.pem}, "signedIdentity": anyTag}
-	one := object{"type": policy.SigstoreSigned, "keyPath": next.file, "signedIdentity": anyTag}
+	inPolicy := object{"type": policyjson.SigstoreSigned, "keyDatas": [][]byte{old.pem, next.pem}, "signedIdentity": anyTag}
+	one := object{"type": policyjson.SigstoreSigned, "keyPath": next.file, "signedIdentity": anyTag}
 	for _, c := range []struct {
 		requirement object
 		signer      string
@@ -246,31 +247,31 @@ func TestOneOfSeveralKeysIsEnough(t *testing.T) {
 func TestRequirementsThatAskForNoSignature(t *testing.T) {
 	r := registry(t)
 	doc := publish(t, r, repository, "1", "")
-	s, err := evaluate(t, docker(name), rule(t, object{"type": policy.AcceptAnything}), doc)
+	s, err := evaluate(t, docker(name), rule(t, object{"type": policyjson.AcceptAnything}), doc)
 	if s != (oci.Signature{}) || err != nil {
-		t.Errorf("%s: got %+v, %v", policy.AcceptAnything, s, err)
+		t.Errorf("%s: got %+v, %v", policyjson.AcceptAnything, s, err)
 	}
-	_, err = evaluate(t, docker(name), rule(t, object{"type": policy.Reject}), doc)
+	_, err = evaluate(t, docker(name), rule(t, object{"type": policyjson.Reject}), doc)
 	if refused := refusal(t, err); refused.Unsigned() || len(refused.Looked) > 0 {
-		t.Errorf("%s: got %+v", policy.Reject, refused)
+		t.Errorf("%s: got %+v", policyjson.Reject, refused)
 	}
-	_, err = evaluate(t, docker(name), rule(t, object{"type": policy.SignedBaseLayer,
+	_, err = evaluate(t, docker(name), rule(t, object{"type": policyjson.SignedBaseLayer,
 		"baseLayerIdentity": exactRepository(name)}), doc)
 	if err == nil {
-		t.Errorf("%s is accepted", policy.SignedBaseLayer)
+		t.Errorf("%s is accepted", policyjson.SignedBaseLayer)
 	}
 	for _, keyType := range []string{"signedByGPGKeys", "X509Certificates"} {
-		_, err = evaluate(t, docker(name), rule(t, object{"type": policy.SignedBy, "keyType": keyType, "keyPath": "/k"}), doc)
+		_, err = evaluate(t, docker(name), rule(t, object{"type": policyjson.SignedBy, "keyType": keyType, "keyPath": "/k"}), doc)
 		if err == nil {
 			t.Errorf("keys of type %s are accepted", keyType)
 		}
 	}
 	if _, err := evaluate(t, docker(name),
-		&policy.Rule{Requirements: []policy.Requirement{{Type: policy.AcceptAnything}}}, doc); err == nil {
+		&policy.Rule{Requirements: []policyjson.Requirement{{Type: policyjson.AcceptAnything}}}, doc); err == nil {
 		t.Error("a requirement without text is accepted")
 	}
-	lie := rule(t, object{"type": policy.Reject})
-	lie.Requirements[0].Type = policy.AcceptAnything
+	lie := rule(t, object{"type": policyjson.Reject})
+	lie.Requirements[0].Type = policyjson.AcceptAnything
 	if _, err := evaluate(t, docker(name), lie, doc); err == nil {
 		t.Error("a requirement is accepted that is another by its text")
 	}
@@ -288,18 +289,18 @@ func TestKeysThatCannotBeUsedAreErrorsBeforeAnythingIsAsked(t *testing.T) {
 	doc := oci.Document{Raw: raw, MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(raw)}
 	good := newPair(t)
 	log := func(path string) object {
-		return object{"type": policy.SigstoreSigned, "keyPath": good.file, "rekorPublicKeyPath": path}
+		return object{"type": policyjson.SigstoreSigned, "keyPath": good.file, "rekorPublicKeyPath": path}
 	}
 	for _, q := range []object{
 		by(nil, pair{file: filepath.Join(dir, "absent")}),
 		by(nil, good, pair{file: dir}),
 		by(nil, good, pair{file: filepath.Join(dir, "private")}),
-		{"type": policy.SigstoreSigned, "keyData": []byte("x")},
-		{"type": policy.SignedBy, "keyType": "GPGKeys", "keyPath": good.file},
+		{"type": policyjson.SigstoreSigned, "keyData": []byte("x")},
+		{"type": policyjson.SignedBy, "keyType": "GPGKeys", "keyPath": good.file},
 		log(filepath.Join(dir, "absent")),
-		{"type": policy.SigstoreSigned, "fulcio": object{"caPath": good.file, "oidcIssuer": "i", "subjectEmail": "e"},
+		{"type": policyjson.SigstoreSigned, "fulcio": object{"caPath": good.file, "oidcIssuer": "i", "subjectEmail": "e"},
 			"rekorPublicKeyPath": good.file},
-		{"type": policy.SigstoreSigned, "pki": object{"caRootsPath": filepath.Join(dir, "absent"), "subjectEmail": "e"}},
+		{"type": policyjson.SigstoreSigned, "pki": object{"caRootsPath": filepath.Join(dir, "absent"), "subjectEmail": "e"}},
 	} {
 		_, err := evaluate(t, docker(name), rule(t, q), doc)
 		if _, ok := errors.AsType[*policy.KeyError](err); !ok {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 )
 
 // Diagnose returns what a person may have to change if an image was refused that should have been accepted: sentences
@@ -24,7 +25,7 @@ func Diagnose(ref imgref.ImageReference, rule *Rule, err error) []string {
 	if refused, ok := errors.AsType[*RefusedError](err); ok {
 		d.refused = refused
 		switch {
-		case refused.Requirement.Type == Reject:
+		case refused.Requirement.Type == policyjson.Reject:
 		case refused.Unsigned():
 			d.unsigned()
 		default:
@@ -94,7 +95,7 @@ func (d *diagnosis) unsigned() {
 	if err != nil {
 		return // reading the image says more about it
 	}
-	if q.Type == SignedBy {
+	if q.Type == policyjson.SignedBy {
 		d.noLookaside(conf, endpoints)
 	} else if !d.attachmentsOff(conf, endpoints) {
 		d.sayf("If the image was signed with cosign 3, its signature is a bundle, and policy.json knows attachments only. " +
@@ -117,7 +118,7 @@ func (d *diagnosis) noLookaside(conf *Registries, endpoints []*access.Endpoint) 
 	d.sayf("No section of registries.d says where the simple signatures of %s are. Write the address into such a file as "+
 		"%s: docker: {%q: {lookaside: \"https://…\"}}.", last, exampleFile, last)
 	if on, err := conf.attachments(physical(last, d.ref.Name)); err == nil && on {
-		d.sayf("If the image was signed with cosign, the requirement has to be %s, with a public key in PEM.", SigstoreSigned)
+		d.sayf("If the image was signed with cosign, the requirement has to be %s, with a public key in PEM.", policyjson.SigstoreSigned)
 	}
 }
 
@@ -256,10 +257,9 @@ func (d *diagnosis) scopes() {
 	covers := func(scope string) bool {
 		return scope == name || (scope != "" && strings.HasPrefix(name, strings.TrimSuffix(scope, "/")+"/"))
 	}
-	for _, transport := range slices.Sorted(maps.Keys(p.transports)) {
-		for _, scope := range slices.Sorted(maps.Keys(p.transports[transport])) {
-			bare := strings.TrimPrefix(strings.TrimPrefix(scope, "docker://"), "https://")
-			base, tag, tagged := strings.Cut(bare, ":")
+	for _, transport := range slices.Sorted(maps.Keys(p.says.Transports)) {
+		for _, scope := range slices.Sorted(maps.Keys(p.says.Transports[transport])) {
+			base, tag, tagged := strings.Cut(scope, ":")
 			switch {
 			case scope == "":
 			case transport != "docker":
@@ -267,13 +267,6 @@ func (d *diagnosis) scopes() {
 					d.sayf("The scope %q is for the transport %q, and the image is in a registry: its transport is \"docker\".",
 						scope, transport)
 				}
-			case bare != scope && covers(bare):
-				d.sayf("The scope %q does not cover the image: write %q.", scope, bare)
-			case strings.HasSuffix(scope, "/*") && covers(strings.TrimSuffix(scope, "/*")):
-				d.sayf("The scope %q does not cover the image: write %q, which covers everything below it.", scope,
-					strings.TrimSuffix(scope, "/*"))
-			case strings.HasSuffix(scope, "/") && covers(scope):
-				d.sayf("The scope %q does not cover the image: write %q.", scope, strings.TrimSuffix(scope, "/"))
 			case tagged && base == name:
 				d.sayf("The scope %q covers only the tag %q: write %q to cover the repository.", scope, tag, name)
 			case strings.Contains(name+"/", "/"+scope+"/"):

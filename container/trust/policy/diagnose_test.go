@@ -12,6 +12,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
@@ -54,7 +55,7 @@ func TestMistakesOfAdministratorsAreCalledByTheirName(t *testing.T) {
 	doc := publish(t, r, repository, "1", "")
 	host := r.Host
 	on := map[string]string{"registries.d/0.yaml": attachmentsOn}
-	reject := []object{{"type": policy.Reject}}
+	reject := []object{{"type": policyjson.Reject}}
 	byDefault := func(q object) object { return object{"default": []object{q}} }
 	scoped := func(transport, scope string) object {
 		return object{"default": reject, "transports": object{transport: object{scope: []object{by(nil, k)}}}}
@@ -109,7 +110,7 @@ func TestMistakesOfAdministratorsAreCalledByTheirName(t *testing.T) {
 		{"another repository than the policy has", byDefault(by(exactRepository("a.example/b"), k)), on,
 			[]layer{signed(name)}, tagged,
 			"The policy demands signatures for a.example/b, and this one is for " + name, ""},
-		{"a key that was replaced", byDefault(object{"type": policy.SigstoreSigned, "keyPath": other.file}), on,
+		{"a key that was replaced", byDefault(object{"type": policyjson.SigstoreSigned, "keyPath": other.file}), on,
 			[]layer{signed(name)}, tagged, "\"keyPaths\": [\"" + other.file + "\", \"…\"]", ""},
 		{"keys that were replaced", byDefault(by(nil, other, newPair(t))), on, []layer{signed(name)}, tagged,
 			"add the new one to the keys of the policy", ""},
@@ -117,7 +118,7 @@ func TestMistakesOfAdministratorsAreCalledByTheirName(t *testing.T) {
 			"Put the public key into " + absent, ""},
 		{"a key of the wrong kind", byDefault(by(nil, pair{file: wrongKind})), on, nil, tagged,
 			"Replace " + wrongKind + " by the public key of who signs: it is an OpenPGP key", ""},
-		{"an expired certificate", byDefault(object{"type": policy.SigstoreSigned, "signedIdentity": anyTag,
+		{"an expired certificate", byDefault(object{"type": policyjson.SigstoreSigned, "signedIdentity": anyTag,
 			"pki": object{"caRootsPath": ca.file, "subjectEmail": "a@b.example"}}), on,
 			[]layer{leaf.sign(t, payload(t, name, doc.Digest)).with(certificateOfTheLeaf, pemOf(cert))}, tagged,
 			"The certificate is not valid at the time that the clock of this host has", ""},
@@ -125,12 +126,6 @@ func TestMistakesOfAdministratorsAreCalledByTheirName(t *testing.T) {
 			"If the index that lists the manifest is signed, and the manifest is not, name the image by its tag", ""},
 		{"a scope without the registry", scoped("docker", "os/x"), on, nil, tagged,
 			"The scope \"os/x\" does not cover the image, because scopes begin with the registry: write \"" + name + "\".", ""},
-		{"a scope with a transport", scoped("docker", "docker://registry.example/os"), on, nil, tagged,
-			"The scope \"docker://registry.example/os\" does not cover the image: write \"registry.example/os\".", ""},
-		{"a scope that ends with a slash", scoped("docker", "registry.example/os/"), on, nil, tagged,
-			"write \"registry.example/os\".", ""},
-		{"a scope with a star", scoped("docker", "registry.example/os/*"), on, nil, tagged,
-			"write \"registry.example/os\", which covers everything below it.", ""},
 		{"a scope with another tag", scoped("docker", name+":2"), on, nil, tagged, "covers only the tag \"2\"", ""},
 		{"a scope for another transport", scoped("atomic", "registry.example"), on, nil, tagged,
 			"The scope \"registry.example\" is for the transport \"atomic\"", ""},
@@ -152,7 +147,7 @@ func TestWhatIsFineIsNotCalledAMistake(t *testing.T) {
 	k := newPair(t)
 	doc := publish(t, r, repository, "1", "")
 	attach(t, r, repository, doc.Digest, newPair(t).sign(t, payload(t, name+":1", doc.Digest)))
-	says := diagnose(t, object{"default": []object{{"type": policy.Reject}},
+	says := diagnose(t, object{"default": []object{{"type": policyjson.Reject}},
 		"transports": object{"docker": object{name: []object{by(nil, k, newPair(t))}}}},
 		map[string]string{"registries.d/0.yaml": attachmentsOn}, docker(name+":1"), doc)
 	for _, s := range says {

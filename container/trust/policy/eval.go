@@ -21,6 +21,7 @@ import (
 	"go.podman.io/image/v5/types"
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
@@ -37,7 +38,7 @@ func accepted(data []byte) error {
 // of the image. It returns the signature that was good, with the rule as it is given here. There is none if the
 // requirement accepts anything. If the requirement is not fulfilled, the error is a [*RefusedError]; a [*KeyError]
 // says that a key of the policy cannot be used. With every other error, too, nothing is accepted.
-func (i *Image) Evaluate(ctx context.Context, req Requirement, rule string, doc oci.Document) (oci.Signature, error) {
+func (i *Image) Evaluate(ctx context.Context, req policyjson.Requirement, rule string, doc oci.Document) (oci.Signature, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	// A document in schema 1 of Docker may embed another one, whose digest the library would compare with signatures.
@@ -48,7 +49,7 @@ func (i *Image) Evaluate(ctx context.Context, req Requirement, rule string, doc 
 	// The text decides, whatever the other fields say.
 	policy, err := policyOf(req.Raw)
 	if err == nil {
-		req, err = requirementOf(req.Raw)
+		req, err = policyjson.ParseRequirement(req.Raw)
 	}
 	if err != nil {
 		return oci.Signature{}, fmt.Errorf("%s: %w: %w", rule, ErrInvalid, err)
@@ -59,18 +60,18 @@ func (i *Image) Evaluate(ctx context.Context, req Requirement, rule string, doc 
 	}
 	kind := oci.SignedAttachment
 	switch req.Type {
-	case AcceptAnything:
+	case policyjson.AcceptAnything:
 		return oci.Signature{}, nil
-	case Reject:
+	case policyjson.Reject:
 		refused.Reason = "nothing is accepted, signed or not"
 		return oci.Signature{}, refused
-	case SignedBy:
+	case policyjson.SignedBy:
 		kind = oci.SignedSimple
-	case SigstoreSigned:
+	case policyjson.SigstoreSigned:
 	default:
 		return oci.Signature{}, fmt.Errorf("%s: requirements of type %s cannot be judged", rule, req.Type)
 	}
-	keys, err := req.keys()
+	keys, err := keysOf(req)
 	if err != nil {
 		return oci.Signature{}, fmt.Errorf("%s: %w", rule, err)
 	}
@@ -98,15 +99,6 @@ func (i *Image) Evaluate(ctx context.Context, req Requirement, rule string, doc 
 	return oci.Signature{}, refused
 }
 
-// requirementOf returns the requirement that has a text.
-func requirementOf(text json.RawMessage) (Requirement, error) {
-	v, err := root(text)
-	if err != nil {
-		return Requirement{}, err
-	}
-	return parseRequirement(v)
-}
-
 // policyOf returns a policy that consists of one requirement.
 func policyOf(requirement json.RawMessage) (*signature.Policy, error) {
 	data, err := json.Marshal(map[string][]json.RawMessage{"default": {requirement}})
@@ -117,7 +109,7 @@ func policyOf(requirement json.RawMessage) (*signature.Policy, error) {
 }
 
 // judge returns nil if a signature fulfils a policy, and else why not.
-func judge(ctx context.Context, policy *signature.Policy, req Requirement, c candidate, doc oci.Document) (*Finding,
+func judge(ctx context.Context, policy *signature.Policy, req policyjson.Requirement, c candidate, doc oci.Document) (*Finding,
 	error,
 ) {
 	f := &Finding{Reference: c.claim.Critical.Identity.Reference, Digest: c.claim.Critical.Image.Digest}
@@ -139,7 +131,7 @@ func judge(ctx context.Context, policy *signature.Policy, req Requirement, c can
 		f.Reason = fmt.Sprintf("it is genuine, but for %s, and the rule %s demands another reference", f.Reference,
 			req.Identity)
 	case strings.Contains(err.Error(), "cryptographic signature verification failed"):
-		f.OtherKey, f.Reason = true, "it is not by "+orData(req.KeyPaths)
+		f.OtherKey, f.Reason = true, "it is not by "+policyjson.OrData(req.KeyPaths)
 	default:
 		f.Reason = err.Error()
 	}
@@ -161,7 +153,7 @@ func allowed(ctx context.Context, policy *signature.Policy, img types.UnparsedIm
 }
 
 // anyReference reports whether a signature would be accepted if the identity rule were that for its own reference.
-func anyReference(ctx context.Context, req Requirement, reference string, img types.UnparsedImage) bool {
+func anyReference(ctx context.Context, req policyjson.Requirement, reference string, img types.UnparsedImage) bool {
 	if i := strings.LastIndexByte(reference, ':'); i > strings.LastIndexByte(reference, '/') {
 		reference = reference[:i]
 	}

@@ -5,6 +5,7 @@ package policy
 import (
 	"context"
 
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
@@ -15,6 +16,6 @@ const Supported = false
 func accepted([]byte) error { return nil }
 
 // Evaluate returns [ErrUnsupported].
-func (*Image) Evaluate(context.Context, Requirement, string, oci.Document) (oci.Signature, error) {
+func (*Image) Evaluate(context.Context, policyjson.Requirement, string, oci.Document) (oci.Signature, error) {
 	return oci.Signature{}, ErrUnsupported
 }

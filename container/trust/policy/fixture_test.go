@@ -12,6 +12,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/sigstorefixture"
 	"github.com/ostree-ext/ostree-ext-go/internal/testreg"
@@ -56,7 +57,7 @@ func sigstoreSigned(t *testing.T, identity object, keys ...int) object {
 	for _, k := range keys {
 		paths = append(paths, sigstorefixture.PublicKey(t, k))
 	}
-	return object{"type": policy.SigstoreSigned, "keyPaths": paths, "signedIdentity": identity}
+	return object{"type": policyjson.SigstoreSigned, "keyPaths": paths, "signedIdentity": identity}
 }
 
 func exactRepository(name string) object {

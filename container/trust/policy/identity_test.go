@@ -21,7 +21,7 @@ import (
 	"time"
 
 	"github.com/ostree-ext/ostree-ext-go/container/trust/keyless"
-	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/testca"
 )
@@ -148,7 +148,7 @@ func TestIdentitiesThatFulcioCertifies(t *testing.T) {
 	right := identity{email: "build@example.com", issuer: "https://issuer.example", from: then.Add(-time.Minute),
 		to: then.Add(9 * time.Minute), usage: x509.ExtKeyUsageCodeSigning}
 	requirement := func(ca authority, log pair) object {
-		return object{"type": policy.SigstoreSigned, "rekorPublicKeyPath": log.file, "signedIdentity": anyTag,
+		return object{"type": policyjson.SigstoreSigned, "rekorPublicKeyPath": log.file, "signedIdentity": anyTag,
 			"fulcio": object{"caPath": ca.file, "oidcIssuer": right.issuer, "subjectEmail": right.email}}
 	}
 	sign := func(id identity, at time.Time, change ...func(layer, pair) layer) layer {
@@ -252,7 +252,7 @@ func TestCertificatesOfAnAuthorityOfOnesOwn(t *testing.T) {
 		if hostname != "" {
 			pki["subjectHostname"] = hostname
 		}
-		return object{"type": policy.SigstoreSigned, "signedIdentity": anyTag, "pki": pki}
+		return object{"type": policyjson.SigstoreSigned, "signedIdentity": anyTag, "pki": pki}
 	}
 	sign := func(id identity) layer {
 		c, k := ca.certify(t, id)
@@ -311,7 +311,7 @@ func TestIntermediateAuthorities(t *testing.T) {
 		if path != "" {
 			pki["caIntermediatesPath"] = path
 		}
-		q := object{"type": policy.SigstoreSigned, "signedIdentity": anyTag, "pki": pki}
+		q := object{"type": policyjson.SigstoreSigned, "signedIdentity": anyTag, "pki": pki}
 		if s, err := evaluate(t, docker(name), rule(t, q), doc); (err == nil) != accept {
 			t.Errorf("intermediates %q: got %+v, %v", path, s, err)
 		}
@@ -342,7 +342,7 @@ func TestWhatAnIdentitySignsIsAccepted(t *testing.T) {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, "ca.pem"), string(root.RootPEM()))
 		write(t, filepath.Join(dir, "log.pub"), string(log.LogKeyPEM()))
-		return object{"type": policy.SigstoreSigned, "rekorPublicKeyPath": filepath.Join(dir, "log.pub"),
+		return object{"type": policyjson.SigstoreSigned, "rekorPublicKeyPath": filepath.Join(dir, "log.pub"),
 			"signedIdentity": anyTag, "fulcio": object{"caPath": filepath.Join(dir, "ca.pem"), "oidcIssuer": issuer,
 				"subjectEmail": email}}
 	}

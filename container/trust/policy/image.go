@@ -14,6 +14,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 )
 
@@ -79,7 +80,7 @@ type RefusedError struct {
 	// Digest is that of the document, and On is "manifest" or "index".
 	Digest      digest.Digest
 	On          string
-	Requirement Requirement
+	Requirement policyjson.Requirement
 	// Rule is what was given to [Image.Evaluate].
 	Rule string
 	// Looked says where signatures of the kind that the requirement asks for were looked for, if anywhere.
@@ -93,7 +94,9 @@ type RefusedError struct {
 }
 
 // Unsigned reports whether there is no signature of the kind that the requirement asks for.
-func (e *RefusedError) Unsigned() bool { return len(e.Found) == 0 && e.Requirement.Type != Reject }
+func (e *RefusedError) Unsigned() bool {
+	return len(e.Found) == 0 && e.Requirement.Type != policyjson.Reject
+}
 
 // Error implements error.
 func (e *RefusedError) Error() string {

@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
+
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 )
 
 // KeyError is the error for a key or certificate of a policy that cannot be used.
@@ -48,10 +50,10 @@ func (k key) String() string {
 	return k.path
 }
 
-// keys reads the keys of a requirement and checks that they are of its kind.
-func (q Requirement) keys() ([]key, error) {
+// keysOf reads the keys of a requirement and checks that they are of its kind.
+func keysOf(q policyjson.Requirement) ([]key, error) {
 	check := func(data []byte) error { _, err := publicKey(data); return err }
-	if q.Type == SignedBy {
+	if q.Type == policyjson.SignedBy {
 		check = func(data []byte) error { _, err := keyring(data); return err }
 	}
 	keys, err := readKeys(q.KeyPaths, q.KeyDatas, check)

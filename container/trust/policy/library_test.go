@@ -20,6 +20,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 )
 
 // unsigned is an image of which the library knows only the reference.
@@ -77,13 +78,13 @@ func TestTheRuleIsTheOneThatTheLibraryChooses(t *testing.T) {
 			lists := map[string][]object{}
 			for _, s := range scopes {
 				if random.IntN(4) == 0 {
-					lists[s] = []object{{"type": policy.Reject}}
+					lists[s] = []object{{"type": policyjson.Reject}}
 				}
 			}
 			if transport == "docker" {
-				lists["other.example"] = []object{{"type": policy.Reject}}
+				lists["other.example"] = []object{{"type": policyjson.Reject}}
 			}
-			content := object{"default": []object{{"type": policy.Reject}}, "transports": object{transport: lists}}
+			content := object{"default": []object{{"type": policyjson.Reject}}, "transports": object{transport: lists}}
 			r, err := parsePolicy(t, content).Rule(ref)
 			if err != nil {
 				t.Fatal(err)
@@ -98,15 +99,15 @@ func TestTheRuleIsTheOneThatTheLibraryChooses(t *testing.T) {
 					lists[s] = []object{{"type": kind}}
 				}
 			}
-			set(r.Scope, policy.AcceptAnything)
+			set(r.Scope, policyjson.AcceptAnything)
 			if !(unsigned{parsed}).allowedBy(t, libraryPolicy(t, content)) {
 				t.Fatalf("%s: the rule is %q, and the library takes another: %v", ref, r.Scope, content)
 			}
-			set("default", policy.AcceptAnything)
+			set("default", policyjson.AcceptAnything)
 			for s := range lists {
-				lists[s] = []object{{"type": policy.AcceptAnything}}
+				lists[s] = []object{{"type": policyjson.AcceptAnything}}
 			}
-			set(r.Scope, policy.Reject)
+			set(r.Scope, policyjson.Reject)
 			if (unsigned{parsed}).allowedBy(t, libraryPolicy(t, content)) {
 				t.Fatalf("%s: the rule is %q, and the library takes another: %v", ref, r.Scope, content)
 			}

@@ -4,11 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
@@ -17,7 +18,7 @@ const maxFile = 4 << 20
 
 var (
 	// ErrInvalid is wrapped by errors about the content of a policy.
-	ErrInvalid = errors.New("invalid policy")
+	ErrInvalid = policyjson.ErrInvalid
 	// ErrUnsupported is returned, or wrapped, where an image would have to be judged by a program that cannot do so.
 	ErrUnsupported = errors.New("this program was built without support for the policies of container images, and " +
 		"nothing is accepted without judging it: build it with go build -tags containers_image_openpgp, as make build does")
@@ -28,9 +29,7 @@ type Policy struct {
 	// File is where it was read.
 	File string
 
-	fallback []Requirement
-	// transports has the lists of each transport by scope.
-	transports map[string]map[string][]Requirement
+	says *policyjson.Policy
 }
 
 // Load reads a policy. It is strict, as the container tools are: keys that it does not know, keys that are there twice
@@ -65,55 +64,14 @@ func readFile(path string) ([]byte, error) {
 
 // Parse is [Load] for the content of a file. File is not set.
 func Parse(data []byte) (*Policy, error) {
-	p, err := parsePolicy(data)
-	if err == nil {
-		err = accepted(data)
-	}
+	says, err := policyjson.Parse(data)
 	if err != nil {
+		return nil, err
+	}
+	if err := accepted(data); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	return p, nil
-}
-
-func parsePolicy(data []byte) (*Policy, error) {
-	v, err := root(data)
-	if err != nil {
-		return nil, err
-	}
-	top, err := v.fields("default", "transports")
-	if err != nil {
-		return nil, err
-	}
-	p := &Policy{transports: map[string]map[string][]Requirement{}}
-	fallback, ok := top["default"]
-	if !ok {
-		return nil, v.errorf("%q is missing", "default")
-	}
-	if p.fallback, err = parseRequirements(fallback); err != nil {
-		return nil, err
-	}
-	transports, ok := top["transports"]
-	if !ok {
-		return p, nil
-	}
-	all, err := transports.object()
-	if err != nil {
-		return nil, err
-	}
-	for _, transport := range slices.Sorted(maps.Keys(all)) {
-		scopes, err := all[transport].object()
-		if err != nil {
-			return nil, err
-		}
-		lists := map[string][]Requirement{}
-		for _, scope := range slices.Sorted(maps.Keys(scopes)) {
-			if lists[scope], err = parseRequirements(scopes[scope]); err != nil {
-				return nil, err
-			}
-		}
-		p.transports[transport] = lists
-	}
-	return p, nil
+	return &Policy{says: says}, nil
 }
 
 // Rule is the part of a policy that counts for an image. Each of the requirements must be fulfilled.
@@ -124,17 +82,18 @@ type Rule struct {
 	// or "default".
 	Scope string
 	// Requirements are never empty.
-	Requirements []Requirement
+	Requirements []policyjson.Requirement
 }
 
 // String returns the file and the scope.
 func (r *Rule) String() string { return r.File + ", " + r.Scope }
 
 // Rule returns the rule for an image: that of the most specific scope, see [Scopes], else that of the transport, else
-// the default of the policy.
+// the default of the policy. If another one is meant, but names the registry in another spelling, the error is a
+// [*policyjson.SpellingError].
 func (p *Policy) Rule(ref imgref.ImageReference) (*Rule, error) {
 	transport := transportName(ref)
-	lists := p.transports[transport]
+	lists := p.says.Transports[transport]
 	if ref.Transport == imgref.DockerDaemon {
 		_, err := parse(ref)
 		return nil, err
@@ -146,24 +105,26 @@ func (p *Policy) Rule(ref imgref.ImageReference) (*Rule, error) {
 	if err != nil {
 		return nil, fmt.Errorf("policy %s: %w", p.File, err)
 	}
-	for _, scope := range scopes {
-		if list, ok := lists[scope]; ok {
-			return &Rule{File: p.File, Scope: transport + ": " + scope, Requirements: list}, nil
-		}
+	scope, list, named, err := p.says.Rule(transport, scopes)
+	if err != nil {
+		return nil, fmt.Errorf("policy %s: %w", p.File, err)
 	}
-	if list, ok := lists[""]; ok {
-		return &Rule{File: p.File, Scope: transport, Requirements: list}, nil
+	r := &Rule{File: p.File, Scope: "default", Requirements: list}
+	if named {
+		r.Scope = strings.TrimSuffix(transport+": "+scope, ": ")
 	}
-	return &Rule{File: p.File, Scope: "default", Requirements: p.fallback}, nil
+	return r, nil
 }
 
 // AcceptsAnything reports whether the rule accepts images without looking at signatures: nothing else than
 // insecureAcceptAnything is required.
 func (r *Rule) AcceptsAnything() bool {
-	return !slices.ContainsFunc(r.Requirements, func(q Requirement) bool { return q.Type != AcceptAnything })
+	asks := func(q policyjson.Requirement) bool { return q.Type != policyjson.AcceptAnything }
+	return !slices.ContainsFunc(r.Requirements, asks)
 }
 
 // Rejects reports whether the rule refuses every image, however it is signed.
 func (r *Rule) Rejects() bool {
-	return slices.ContainsFunc(r.Requirements, func(q Requirement) bool { return q.Type == Reject })
+	rejects := func(q policyjson.Requirement) bool { return q.Type == policyjson.Reject }
+	return slices.ContainsFunc(r.Requirements, rejects)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 )
 
 // everything has each kind of requirement that is possible.
@@ -107,7 +108,7 @@ func TestWhatARequirementSaysIsKept(t *testing.T) {
 	first := r.Requirements[0]
 	if !slices.Equal(first.KeyPaths, []string{"/1.pub", "/2.pub"}) || !slices.Equal(first.RekorKeyPaths,
 		[]string{"/rekor.pub"}) ||
-		first.Identity != (policy.Identity{Type: "remapIdentity", Prefix: "mirror.example",
+		first.Identity != (policyjson.Identity{Type: "remapIdentity", Prefix: "mirror.example",
 			SignedPrefix: "registry.example"}) ||
 		!strings.HasPrefix(string(first.Raw), `{"type": "sigstoreSigned"`) || len(r.Requirements) != 2 {
 		t.Errorf("got %+v", r)
@@ -115,7 +116,7 @@ func TestWhatARequirementSaysIsKept(t *testing.T) {
 	if r, err = p.Rule(docker("x.example.com/os")); err != nil {
 		t.Fatal(err)
 	}
-	want := policy.Fulcio{CAPath: "/ca.pem", Issuer: "https://issuer", Subject: "me@example.com"}
+	want := policyjson.Fulcio{CAPath: "/ca.pem", Issuer: "https://issuer", Subject: "me@example.com"}
 	if f := r.Requirements[0].Fulcio; f == nil || f.CAPath != want.CAPath || f.Issuer != want.Issuer ||
 		f.Subject != want.Subject {
 		t.Errorf("fulcio: %+v, want %+v", f, want)

@@ -10,21 +10,23 @@ import (
 	"fmt"
 
 	"go.podman.io/image/v5/signature"
+
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 )
 
 // signer names who made a signature that was accepted: the fingerprint of a key with its file, or an identity with who
 // vouches for it.
-func signer(ctx context.Context, req Requirement, keys []key, c candidate) (name, issuer string, err error) {
+func signer(ctx context.Context, req policyjson.Requirement, keys []key, c candidate) (name, issuer string, err error) {
 	switch {
 	case req.Fulcio != nil:
 		return req.Fulcio.Subject, req.Fulcio.Issuer, nil
 	case req.PKI != nil:
-		return req.PKI.subject(), certificateIssuer(c.certificate), nil
+		return req.PKI.Subject(), certificateIssuer(c.certificate), nil
 	}
 	for _, k := range keys {
 		var print string
 		var by bool
-		if req.Type == SignedBy {
+		if req.Type == policyjson.SignedBy {
 			print, by, err = madeByKeyring(k, c)
 		} else {
 			print, by, err = madeByKey(ctx, req, k, c)
@@ -40,7 +42,7 @@ func signer(ctx context.Context, req Requirement, keys []key, c candidate) (name
 }
 
 // madeByKey reports whether a Sigstore signature is by a key: a policy that has only that key accepts it.
-func madeByKey(ctx context.Context, req Requirement, k key, c candidate) (print string, by bool, err error) {
+func madeByKey(ctx context.Context, req policyjson.Requirement, k key, c candidate) (print string, by bool, err error) {
 	policy, err := with(req.Raw, map[string]any{"keyPath": nil, "keyPaths": nil, "keyData": k.data, "keyDatas": nil})
 	if err != nil || allowed(ctx, policy, c.image) != nil {
 		return "", false, err

@@ -24,6 +24,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/testreg"
 )
@@ -116,7 +117,7 @@ func lookaside(t *testing.T) (r *testreg.Registry, dir string) {
 
 // signedBy is a requirement with keyrings.
 func signedBy(identity object, files ...string) object {
-	o := object{"type": policy.SignedBy, "keyType": "GPGKeys", "keyPaths": files}
+	o := object{"type": policyjson.SignedBy, "keyType": "GPGKeys", "keyPaths": files}
 	if identity != nil {
 		o["signedIdentity"] = identity
 	}
@@ -173,7 +174,7 @@ func TestSimpleSignatures(t *testing.T) {
 			me.fingerprint() + " (" + both + ")", ""},
 		{"a keyring in ASCII", [][]byte{me.sign(t, good, nil)}, ":1", signedBy(nil, ascii),
 			me.fingerprint() + " (" + ascii + ")", ""},
-		{"a keyring in the policy", [][]byte{me.sign(t, good, nil)}, ":1", object{"type": policy.SignedBy,
+		{"a keyring in the policy", [][]byte{me.sign(t, good, nil)}, ":1", object{"type": policyjson.SignedBy,
 			"keyType": "GPGKeys",
 			"keyData": me.ring}, me.fingerprint() + " (a key in the policy)", ""},
 		{"by a subkey", [][]byte{sub.sign(t, good, nil)}, ":1", signedBy(nil, sub.file),

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 )
 
@@ -24,7 +25,7 @@ func TestWithoutTheLibraryNothingIsJudged(t *testing.T) {
 	if !strings.Contains(policy.ErrUnsupported.Error(), "go build -tags containers_image_openpgp") {
 		t.Errorf("the error does not say how to build it: %v", policy.ErrUnsupported)
 	}
-	for _, q := range []policy.Requirement{{Type: policy.AcceptAnything}, {Type: policy.SignedBy}} {
+	for _, q := range []policyjson.Requirement{{Type: policyjson.AcceptAnything}, {Type: policyjson.SignedBy}} {
 		if s, err := new(policy.Image).Evaluate(t.Context(), q, "", oci.Document{}); !errors.Is(err, policy.ErrUnsupported) {
 			t.Errorf("%s: got %v, %v", q, s, err)
 		}

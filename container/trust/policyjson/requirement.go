@@ -1,4 +1,4 @@
-package policy
+package policyjson
 
 import (
 	"encoding/json"
@@ -87,19 +87,20 @@ func (q Requirement) String() string {
 	case q.Fulcio != nil:
 		return fmt.Sprintf("%s by %s, for whom %s vouches (%s)", q.Type, q.Fulcio.Subject, q.Fulcio.Issuer, q.Identity)
 	case q.PKI != nil:
-		return fmt.Sprintf("%s by %s, with a certificate of %s (%s)", q.Type, q.PKI.subject(),
-			orData([]string{q.PKI.RootsPath}), q.Identity)
+		return fmt.Sprintf("%s by %s, with a certificate of %s (%s)", q.Type, q.PKI.Subject(),
+			OrData([]string{q.PKI.RootsPath}), q.Identity)
 	default:
-		return fmt.Sprintf("%s with %s (%s)", q.Type, orData(q.KeyPaths), q.Identity)
+		return fmt.Sprintf("%s with %s (%s)", q.Type, OrData(q.KeyPaths), q.Identity)
 	}
 }
 
-func (p *PKI) subject() string {
+// Subject returns whom the certificates name.
+func (p *PKI) Subject() string {
 	return strings.Join(slices.DeleteFunc([]string{p.Email, p.Hostname}, func(s string) bool { return s == "" }), ", ")
 }
 
-// orData returns the names of files, or says that the policy itself has the data.
-func orData(paths []string) string {
+// OrData returns the names of files, or says that the policy itself has the data.
+func OrData(paths []string) string {
 	if len(paths) == 0 || paths[0] == "" {
 		return "what the policy itself has"
 	}
