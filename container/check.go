@@ -63,7 +63,7 @@ func Check(ctx context.Context, img *oci.Image, opts CheckOptions) (*Findings, e
 			}
 		}
 	}
-	if err := w.run(ctx, commitLayers, img.Config.Labels[oci.LabelCommit], opts.TempDir); err != nil {
+	if err := w.run(ctx, commitLayers, opts.TempDir); err != nil {
 		return nil, fmt.Errorf("verifying %s: %w", img.Name, err)
 	}
 	return &w.Findings, nil
@@ -117,7 +117,7 @@ func (w *checker) labels() (commitLayers int) {
 }
 
 // run reads all layers. The first commitLayers of them hold a commit.
-func (w *checker) run(ctx context.Context, commitLayers int, label, temp string) (err error) {
+func (w *checker) run(ctx context.Context, commitLayers int, temp string) (err error) {
 	var txn *repo.Txn
 	if commitLayers > 0 {
 		r, err := newScratch(ctx, temp)
@@ -182,8 +182,8 @@ func (w *checker) run(ctx context.Context, commitLayers int, label, temp string)
 		return nil
 	}
 	w.Commit = commit.String()
-	if label != "" && label != w.Commit {
-		w.problem("%v", &CommitMismatchError{Label: label, Actual: commit})
+	if err := w.img.CheckCommit(w.Commit); err != nil {
+		w.problem("%v", err)
 	}
 	if err := txn.VerifyComplete(ctx, commit); err != nil {
 		w.problem("commit %s: %v", commit, err)

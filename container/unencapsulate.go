@@ -81,8 +81,8 @@ func Import(ctx context.Context, r *repo.Repo, img *oci.Image, opts ImportOption
 
 // finish commits the transaction if the commit is complete and the one that the label names.
 func finish(ctx context.Context, txn *repo.Txn, commit object.Checksum, img *oci.Image, ref string) error {
-	if label, ok := img.Config.Labels[oci.LabelCommit]; ok && label != commit.String() {
-		return &CommitMismatchError{Label: label, Actual: commit}
+	if err := img.CheckCommit(commit.String()); err != nil {
+		return err
 	}
 	if err := txn.Complete(ctx, commit, ref); err != nil {
 		return err

@@ -31,7 +31,9 @@ func newTrustCheckCommand(a *app) *cobra.Command {
 		Short: "Say who signed an image, and whether this host lets it in",
 		Long: `Prints which rule decides about the image, what it asks for, which signatures were found, and what
 follows. The exit status is 1 if the image would be refused. No layer is fetched; for a reference to a
-remote of an OSTree repository, which --repo names, the beginning of the layer with the commit is.
+remote of an OSTree repository, which --repo names, the beginning of the layer with the commit is. So
+what only a pull finds out is not checked: that each layer has its digest, and that the layers have
+every object of the commit.
 
 A reference that asks for no signatures is treated as one that does, so a plain docker://NAME will do.
 

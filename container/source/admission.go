@@ -87,8 +87,9 @@ func checkCovered(ref imgref.OstreeImageReference, img *oci.Image) error {
 	return nil
 }
 
-// AdmitCommit asks whether the commit in an image may come in, and reads no more of the image than that takes. It
-// returns nil if every commit may.
+// AdmitCommit asks whether the commit in an image may come in, and reads no more of the image than that takes. As when
+// the image is imported, the commit also has to be the one that the label of the image names. It returns nil if every
+// commit may.
 func AdmitCommit(ctx context.Context, img *oci.Image) error {
 	if img.AdmitCommit == nil {
 		return nil
@@ -100,6 +101,9 @@ func AdmitCommit(ctx context.Context, img *oci.Image) error {
 	admitted := errors.New("admitted")
 	err = img.ReadLayer(ctx, layers.Commit, oci.ReadOptions{}, func(stream io.Reader) error {
 		err := tarfmt.VerifyCommit(ctx, stream, func(id object.Checksum, commit, detached []byte) error {
+			if err := img.CheckCommit(id.String()); err != nil {
+				return err
+			}
 			return img.AdmitCommit(ctx, id.String(), commit, detached)
 		})
 		return cmp.Or(err, admitted)

@@ -10,7 +10,6 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/ostree-ext/ostree-ext-go/container"
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
@@ -102,8 +101,8 @@ func changed(
 	if err != nil {
 		return nil, fmt.Errorf("layer %s: %w", layers.Commit.Descriptor.Digest, err)
 	}
-	if label, ok := img.Config.Labels[oci.LabelCommit]; ok && label != c.ID.String() {
-		return nil, &container.CommitMismatchError{Label: label, Actual: c.ID}
+	if err := img.CheckCommit(c.ID.String()); err != nil {
+		return nil, err
 	}
 	return change(ctx, c.Commit, c.Detached)
 }

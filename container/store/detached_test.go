@@ -243,7 +243,7 @@ func TestACommitIsSignedOnlyIfItsLayerIsWhatTheManifestSays(t *testing.T) {
 	wrong := example(t, true, encapsulate.Options{ConfigLabels: func([]digest.Digest) (map[string]string, error) {
 		return map[string]string{oci.LabelCommit: strings.Repeat("0", 64)}, nil
 	}})
-	var mismatch *container.CommitMismatchError
+	var mismatch *oci.CommitMismatchError
 	if _, err := store.ReplaceDetached(t.Context(), wrong, to, nil, opts); !errors.As(err, &mismatch) || asked != nil {
 		t.Errorf("with another commit in the label: %v, asked about %d commits", err, len(asked))
 	}

@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/ostree-ext/ostree-ext-go/container"
 	"github.com/ostree-ext/ostree-ext-go/container/fetch"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
@@ -314,8 +313,8 @@ func (im *importer) commitLayer(ctx context.Context, l *Layer, others func() err
 		commit, err = tarfmt.ImportCommit(ctx, txn, r, im.admission(ctx))
 		return err
 	}, func(txn *repo.Txn) error {
-		if label, ok := im.p.Image.Config.Labels[oci.LabelCommit]; ok && label != commit.String() {
-			return &container.CommitMismatchError{Label: label, Actual: commit}
+		if err := im.p.Image.CheckCommit(commit.String()); err != nil {
+			return err
 		}
 		if err := others(); err != nil {
 			return err

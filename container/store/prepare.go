@@ -356,8 +356,7 @@ func (p *Prepared) fits(ctx context.Context, l *Layer, commit object.Checksum) (
 		return kind == oci.Derived, nil
 	}
 	if l.Kind == oci.Commit {
-		label, ok := p.Image.Config.Labels[oci.LabelCommit]
-		return kind == oci.Commit && (!ok || label == commit.String()), nil
+		return kind == oci.Commit && p.Image.CheckCommit(commit.String()) == nil, nil
 	}
 	return kind == l.Kind, nil
 }

@@ -10,11 +10,17 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/match"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/container/store"
 	"github.com/ostree-ext/ostree-ext-go/container/trust"
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/fixtures"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
@@ -218,5 +224,50 @@ func TestPeekingAtASignedImageThatIsThereRecordsNothing(t *testing.T) {
 		if err := p.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestTheLabelHasToNameTheSignedCommit has an image whose commit is signed, and whose label names another one.
+func TestTheLabelHasToNameTheSignedCommit(t *testing.T) {
+	t.Parallel()
+	ref := image(t, "ed1", "ed1")
+	from, tag, _ := strings.Cut(ref.Image.Name, ":")
+	index, err := layout.ImageIndexFromPath(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := partial.FindImages(index, match.Name(tag))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("there are %d images, %v", len(found), err)
+	}
+	config, err := found[0].ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Config.Labels[oci.LabelCommit] = strings.Repeat("0", 64)
+	changed, err := mutate.ConfigFile(found[0], config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := layout.Write(t.TempDir(), empty.Index)
+	if err == nil {
+		err = to.AppendImage(changed)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref.Image.Name = string(to)
+	r := withRemotes(t)
+	door := trust.New(trust.Options{Repo: r, RuleDirs: []string{}})
+	report, err := door.Check(t.Context(), ref, source.Options{})
+	if err != nil || report.Admitted || !strings.Contains(report.Reason, "its label ostree.commit is") {
+		t.Errorf("the report is %+v, %v", report, err)
+	}
+	_, err = pull(t, r, ref, door)
+	if _, ok := errors.AsType[*oci.CommitMismatchError](err); !ok {
+		t.Errorf("a pull: %v", err)
+	}
+	if left := content(t, r); len(left) > 0 {
+		t.Errorf("of the refused image there is:\n%s", strings.Join(left, "\n"))
 	}
 }

@@ -143,7 +143,9 @@ func (d *Door) explain(ref imgref.OstreeImageReference) (*Report, error) {
 		}
 		r.Rules = append(r.Rules, RuleReport{
 			File: d.opts.Repo.Path(), Scope: "remote " + ref.Signature.Remote,
-			Asks: []string{"signatures of the commit, as the remote is configured"},
+			Asks: []string{
+				"signatures of the commit, as the remote is configured", "that it is the commit which the image's label names",
+			},
 		})
 		return r, nil
 	}

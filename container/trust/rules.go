@@ -15,6 +15,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
+	"github.com/ostree-ext/ostree-ext-go/internal/guarded"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
@@ -128,7 +129,8 @@ func RuleDirs(env func(string) string) []string {
 //	  registry.example/os:
 //	    bundlesByPolicyKeys: true
 //
-// Errors about the content of a file wrap [ErrRules].
+// Errors about the content of a file wrap [ErrRules]. Others than root and the user may not be able to change a file or
+// a directory, or to remove it: such an error wraps [guarded.ErrOpen].
 func LoadRules(dirs ...string) (*Rules, error) {
 	all := &Rules{docker: map[string]*SignerRule{}}
 	for _, dir := range dirs {
@@ -159,6 +161,9 @@ func LoadRules(dirs ...string) (*Rules, error) {
 }
 
 func ruleFiles(dir string) ([]string, error) {
+	if err := guarded.Ours().Check(dir); errors.Is(err, guarded.ErrOpen) {
+		return nil, err
+	}
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -179,7 +184,7 @@ func ruleFiles(dir string) ([]string, error) {
 }
 
 func readRules(file string) (map[string]*SignerRule, error) {
-	data, err := readSmall(file, maxRuleFile)
+	data, err := readSmall(file, maxRuleFile, guarded.Ours())
 	if err != nil {
 		return nil, fmt.Errorf("reading rules about signatures: %w", err)
 	}
@@ -228,8 +233,11 @@ func isScope(scope string) bool {
 	return false
 }
 
-// readSmall reads a file of a limited size.
-func readSmall(name string, limit int64) ([]byte, error) {
+// readSmall reads a file of a limited size, which nobody outside of the circle may be able to change.
+func readSmall(name string, limit int64, circle guarded.Circle) ([]byte, error) {
+	if err := circle.Check(name); err != nil {
+		return nil, err
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err

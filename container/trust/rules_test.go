@@ -86,20 +86,34 @@ func TestAScopeOfTwoFilesIsRefusedUnlessTheUserReplacesIt(t *testing.T) {
 	}
 }
 
-func TestTheDocumentedRulesAreUnderstood(t *testing.T) {
-	t.Parallel()
+// documented returns the block of docs/trust.md that begins with some text.
+func documented(t *testing.T, first string) string {
+	t.Helper()
 	blocks, err := docblocks.Read("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
 	i := slices.IndexFunc(blocks, func(b docblocks.Block) bool {
-		return b.File == "docs/trust.md" && b.First() == "docker:"
+		return b.File == "docs/trust.md" && strings.HasPrefix(b.First(), first)
 	})
 	if i < 0 {
-		t.Fatal("docs/trust.md has no rules")
+		t.Fatalf("docs/trust.md has no block that begins with %q", first)
 	}
-	if _, err := trust.LoadRules(rulesDir(t, map[string]string{"a.yaml": blocks[i].Text})); err != nil {
+	return blocks[i].Text
+}
+
+func TestTheDocumentedRulesAreUnderstood(t *testing.T) {
+	t.Parallel()
+	if _, err := trust.LoadRules(rulesDir(t, map[string]string{"a.yaml": documented(t, "docker:")})); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestTheDocumentedRequirementIsUnderstood(t *testing.T) {
+	t.Parallel()
+	q, err := policyjson.ParseRequirement([]byte(documented(t, "{")))
+	if err != nil || q.Fulcio == nil || q.Fulcio.Subject != "me@example.com" {
+		t.Errorf("got %+v, %v", q, err)
 	}
 }
 

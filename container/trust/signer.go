@@ -13,6 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/trust/bundle"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/keyless"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/internal/guarded"
 )
 
 // signer is somebody whose bundles are good: by keys or by an identity.
@@ -31,7 +32,11 @@ func (d *Door) signers(r *SignerRule) ([]signer, error) {
 		o := &r.SignedBy[i]
 		s := signer{rule: r.String()}
 		for _, file := range o.keys() {
-			keys, err := bundle.LoadKeys(file)
+			var keys []bundle.Key
+			err := guarded.Ours().Check(file)
+			if err == nil {
+				keys, err = bundle.LoadKeys(file)
+			}
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", r, err)
 			}
@@ -83,26 +88,28 @@ func TrustedRootFiles(env func(string) string) []string {
 
 // trustedRoot reads the file with the authorities of an identity.
 func (d *Door) trustedRoot(o *SignerOption) ([]byte, error) {
-	for _, name := range []string{o.TrustedRoot, d.opts.TrustedRoot} {
-		if name == "" {
-			continue
-		}
-		data, err := readSmall(name, maxTrustedRoot)
+	read := func(name string, circle guarded.Circle) ([]byte, error) {
+		data, err := readSmall(name, maxTrustedRoot, circle)
 		if err != nil {
 			return nil, fmt.Errorf("reading the authorities of identities: %w", err)
 		}
 		return data, nil
 	}
-	names := TrustedRootFiles(os.Getenv)
-	for _, name := range names {
-		data, err := readSmall(name, maxTrustedRoot)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+	if o.TrustedRoot != "" {
+		return read(o.TrustedRoot, guarded.Ours())
+	}
+	if name := d.opts.TrustedRoot; name != "" {
+		circle, err := guarded.Named(name)
 		if err != nil {
 			return nil, fmt.Errorf("reading the authorities of identities: %w", err)
 		}
-		return data, nil
+		return read(name, circle)
+	}
+	names := TrustedRootFiles(os.Getenv)
+	for _, name := range names {
+		if data, err := read(name, guarded.Ours()); !errors.Is(err, fs.ErrNotExist) {
+			return data, err
+		}
 	}
 	return nil, fmt.Errorf("there is no file with the authorities of identities (%s): \"ostree-ext container trust "+
 		"update\" fetches that of the public good instance", strings.Join(names, ", "))

@@ -20,6 +20,30 @@ import (
 // ErrLayerMismatch is wrapped by errors about layers that do not match the manifest or the configuration.
 var ErrLayerMismatch = errors.New("layer does not match the image")
 
+// CommitMismatchError is the error for an image whose commit is not the one that its label ostree.commit names. It
+// wraps [ErrLayerMismatch].
+type CommitMismatchError struct {
+	// Label is what the image says, and Actual is the checksum of the commit that its layers hold.
+	Label, Actual string
+}
+
+// Error implements error.
+func (e *CommitMismatchError) Error() string {
+	return fmt.Sprintf("the image holds commit %s, but its label %s is %.80q", e.Actual, LabelCommit, e.Label)
+}
+
+// Unwrap returns [ErrLayerMismatch].
+func (e *CommitMismatchError) Unwrap() error { return ErrLayerMismatch }
+
+// CheckCommit returns a [*CommitMismatchError] if the label of the image names another commit than the one with this
+// checksum, which its layers hold. An image without the label may hold any commit.
+func (i *Image) CheckCommit(id string) error {
+	if label, ok := i.Config.Labels[LabelCommit]; ok && label != id {
+		return &CommitMismatchError{Label: label, Actual: id}
+	}
+	return nil
+}
+
 // DiffIDError is the error for a layer whose decompressed bytes do not have the diff-id in the configuration. It
 // wraps [ErrLayerMismatch].
 type DiffIDError struct {

@@ -67,7 +67,7 @@ repo         selinux  sysroot  ima  cleanup
              object
              gvariant  keyfile
 
-internal     canonjson  ctxio  deflate  gobuild  heaplimit  hosttool  inflate  jsonkeys  output
+internal     canonjson  ctxio  deflate  gobuild  guarded  heaplimit  hosttool  inflate  jsonkeys  output
              printable  release  sigstorefixture  sizes
              docblocks  fixtures  hosttree  testca  testfiles  testhome  testreg
              aptsources  jsonplace  testproc

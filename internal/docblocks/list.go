@@ -112,6 +112,8 @@ var list = []entry{
 	{"docs/trust.md", "- run: ", "", "it needs GitHub"},
 	{"docs/trust.md", "permissions:", "", "it needs GitHub; sign-identity.txtar has its tokens"},
 	{"docs/trust.md", "docker:", "", "TestTheDocumentedRulesAreUnderstood in container/trust reads it"},
+	{"docs/trust.md", "{", "", "TestTheDocumentedRequirementIsUnderstood in container/trust reads it"},
+	{"docs/trust.md", "error: ", "", "TestFilesThatOthersCouldChangeLetNothingIn in container/trust gets it"},
 	{"docs/switching.md", "ostree-ext compose build-chunked-oci", CommandLine, ""},
 	{"docs/switching.md", "ostree-ext chunkah build", CommandLine, ""},
 	{"docs/testing.md", "make quick", "", "CI runs the commands that matter: .ci/run"},

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.podman.io/image/v5/pkg/sysregistriesv2"
@@ -132,9 +133,32 @@ func PublicKey(t testing.TB, n int) string { return key(t, n, "pub") }
 // PrivateKey returns the file with the private key 1 or 2, as cosign encrypts it, with an empty password.
 func PrivateKey(t testing.TB, n int) string { return key(t, n, "key") }
 
+// keys are the files of [key], by test and name.
+var keys sync.Map
+
+type testKey struct {
+	t    testing.TB
+	name string
+}
+
+// key copies a key, once for each test, so that it belongs to the user of the test, whoever has the sources.
 func key(t testing.TB, n int, kind string) string {
 	t.Helper()
-	return fixtures.Dir(t, "sigstore", "keys", fmt.Sprintf("key%d.%s", n, kind))
+	id := testKey{t, fmt.Sprintf("key%d.%s", n, kind)}
+	if file, ok := keys.Load(id); ok {
+		return file.(string)
+	}
+	data, err := os.ReadFile(fixtures.Dir(t, "sigstore", "keys", id.name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), id.name)
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	keys.Store(id, file)
+	t.Cleanup(func() { keys.Delete(id) })
+	return file
 }
 
 // A Verdict says whether a policy accepts an image.

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/ostree-ext/ostree-ext-go/internal/guarded"
 )
 
 // envFile is the variable that names the policy, if it is not empty.
@@ -54,8 +56,15 @@ func (h host) find(file string) (string, error) {
 	}
 	candidates := h.candidates()
 	for _, c := range candidates {
-		if readable(c) == nil {
+		err := readable(c)
+		if err == nil {
 			return c, nil
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			// Others could have removed it, so that one counts which asks for less.
+			if err := guarded.Ours().Check(c); errors.Is(err, guarded.ErrOpen) {
+				return "", fmt.Errorf("policy: %w", err)
+			}
 		}
 	}
 	return "", fmt.Errorf("%w: none of %s can be read, and --policy names another", ErrNotFound,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
+	"github.com/ostree-ext/ostree-ext-go/internal/guarded"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
@@ -30,12 +31,22 @@ type Policy struct {
 	File string
 
 	says *policyjson.Policy
+	// circle is who may change the files that it names, or nil if that does not matter.
+	circle *guarded.Circle
 }
 
 // Load reads a policy. It is strict, as the container tools are: keys that it does not know, keys that are there twice
 // and empty lists are errors, which wrap [ErrInvalid]. If [Supported] is set, the policy also is one for
 // go.podman.io/image.
+//
+// Others than root and the user may not be able to change the file, nor those that the rule for an image names
+// ([Policy.Rule]): such an error wraps [guarded.ErrOpen]. A file in another place than [Find] looks may also belong to
+// another user, whom the user trusted by naming it.
 func Load(path string) (*Policy, error) {
+	circle, err := circleOf(path)
+	if err != nil {
+		return nil, fmt.Errorf("policy: %w", err)
+	}
 	data, err := readFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
@@ -44,8 +55,32 @@ func Load(path string) (*Policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("policy %s: %w", path, err)
 	}
-	p.File = path
+	p.File, p.circle = path, &circle
 	return p, nil
+}
+
+// circleOf returns who may change a policy.
+func circleOf(path string) (guarded.Circle, error) {
+	if !slices.Contains(thisHost().candidates(), path) {
+		return guarded.Named(path)
+	}
+	return guarded.Ours(), guarded.Ours().Check(path)
+}
+
+// checkFiles checks that nobody else could change the files that requirements name. Those that are not there are told
+// about where they are needed.
+func (p *Policy) checkFiles(list []policyjson.Requirement) error {
+	if p.circle == nil {
+		return nil
+	}
+	for _, q := range list {
+		for _, file := range q.Files() {
+			if err := p.circle.Check(file); errors.Is(err, guarded.ErrOpen) {
+				return fmt.Errorf("policy %s: %w", p.File, err)
+			}
+		}
+	}
+	return nil
 }
 
 // readFile reads a file of configuration.
@@ -108,6 +143,9 @@ func (p *Policy) Rule(ref imgref.ImageReference) (*Rule, error) {
 	scope, list, named, err := p.says.Rule(transport, scopes)
 	if err != nil {
 		return nil, fmt.Errorf("policy %s: %w", p.File, err)
+	}
+	if err := p.checkFiles(list); err != nil {
+		return nil, err
 	}
 	r := &Rule{File: p.File, Scope: "default", Requirements: list}
 	if named {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/internal/guarded"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
@@ -75,7 +76,8 @@ func (e *ConflictError) Error() string {
 
 // ReadRegistries reads all files of registries.d: the *.yaml below containers/registries.d of the user's configuration,
 // of /etc and of /usr/share, and below registries.rootful.d or registries.rootless.d of the latter two. Of several
-// files with one name, the first of these counts. A scope that two files have is a [*ConflictError].
+// files with one name, the first of these counts. A scope that two files have is a [*ConflictError]. A file that others than
+// root and the user could change is an error that wraps [guarded.ErrOpen].
 func ReadRegistries() (*Registries, error) {
 	r := &Registries{sections: map[string]Section{}}
 	files := configfile.File{
@@ -84,6 +86,9 @@ func ReadRegistries() (*Registries, error) {
 	}
 	for item, err := range configfile.Read(&files) {
 		if err != nil {
+			return nil, fmt.Errorf("registries.d: %w", err)
+		}
+		if err := guarded.Ours().Check(item.Name); err != nil {
 			return nil, fmt.Errorf("registries.d: %w", err)
 		}
 		data, err := io.ReadAll(io.LimitReader(item.Reader, maxFile+1))

@@ -99,6 +99,18 @@ func (p *PKI) Subject() string {
 	return strings.Join(slices.DeleteFunc([]string{p.Email, p.Hostname}, func(s string) bool { return s == "" }), ", ")
 }
 
+// Files returns the files with keys and certificates that a requirement names.
+func (q Requirement) Files() []string {
+	files := slices.Concat(q.KeyPaths, q.RekorKeyPaths)
+	if q.Fulcio != nil {
+		files = append(files, q.Fulcio.CAPath)
+	}
+	if q.PKI != nil {
+		files = append(files, q.PKI.RootsPath, q.PKI.IntermediatesPath)
+	}
+	return slices.DeleteFunc(files, func(s string) bool { return s == "" })
+}
+
 // OrData returns the names of files, or says that the policy itself has the data.
 func OrData(paths []string) string {
 	if len(paths) == 0 || paths[0] == "" {
