@@ -3,12 +3,14 @@
 package trust_test
 
 import (
+	"crypto/x509"
 	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
@@ -278,6 +280,7 @@ func TestIdentitiesAreJudgedWithTheirAuthorities(t *testing.T) {
 	ca, other := testca.New(t), testca.New(t)
 	root := write(t, string(ca.Root().JSON()))
 	statement := testca.Statement(digest.Digest(manifestDigest).Encoded())
+	elsewhere := ca.Bundle(testca.Signature{Identity: workflow, Issuer: issuer, Payload: statement})
 	for what, c := range map[string]struct {
 		sign   testca.Signature
 		rule   string
@@ -304,6 +307,19 @@ func TestIdentitiesAreJudgedWithTheirAuthorities(t *testing.T) {
 		},
 		"no log": {
 			testca.Signature{Identity: workflow, Issuer: issuer, NoLog: true}, "identity: " + workflow, false,
+		},
+		"the log entry of another signature": {
+			testca.Signature{Identity: workflow, Issuer: issuer, Change: func(b *testca.Bundle) {
+				b.VerificationMaterial.TLogEntries = elsewhere.VerificationMaterial.TLogEntries
+			}}, "identity: " + workflow, false,
+		},
+		"no certificate timestamp": {
+			testca.Signature{Identity: workflow, Issuer: issuer, NoSCT: true}, "identity: " + workflow, false,
+		},
+		"a certificate that had expired": {
+			testca.Signature{Identity: workflow, Issuer: issuer, Leaf: func(c *x509.Certificate) {
+				c.NotBefore, c.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
+			}}, "identity: " + workflow, false,
 		},
 	} {
 		t.Run(what, func(t *testing.T) {

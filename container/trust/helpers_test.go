@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
@@ -42,14 +43,27 @@ func newRepo(t *testing.T) *repo.Repo {
 	return r
 }
 
-// pull stores an image in a new repository.
+// pull stores an image. If that fails, the test fails unless the repository is as it was before.
 func pull(t *testing.T, r *repo.Repo, ref imgref.OstreeImageReference, door *trust.Door) (*store.Imported, error) {
+	t.Helper()
+	before := content(t, r)
+	res, err := pullAnyway(t, r, ref, door)
+	if after := content(t, r); err != nil && !slices.Equal(before, after) {
+		t.Errorf("%s is refused, and the repository has %q, before %q", ref, after, before)
+	}
+	return res, err
+}
+
+func pullAnyway(t *testing.T, r *repo.Repo, ref imgref.OstreeImageReference, door *trust.Door) (*store.Imported, error) {
 	t.Helper()
 	p, err := store.Prepare(t.Context(), r, ref, store.Options{Source: source.Options{Admission: door.Admit}})
 	if err != nil {
 		return nil, err
 	}
 	defer p.Close()
+	if p.Present {
+		return &store.Imported{Image: p.Previous}, nil
+	}
 	return p.Import(t.Context(), store.ImportOptions{})
 }
 

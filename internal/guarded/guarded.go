@@ -90,6 +90,8 @@ const maxLinks = 40
 type walk struct {
 	file   string
 	circle Circle
+	// whole is the absolute path of file.
+	whole string
 	// named adds owners to the circle instead of comparing them.
 	named bool
 	// open is the directory above, if everybody may put files into it, else empty.
@@ -101,6 +103,7 @@ func (w *walk) run() error {
 	if err != nil {
 		return err
 	}
+	w.whole = whole
 	at, rest := "/", parts(whole)
 	if err := w.check(at); err != nil {
 		return err
@@ -168,7 +171,7 @@ func (w *walk) check(path string) error {
 		w.open = path
 		return nil
 	}
-	return &OpenError{File: w.file, Path: path, Mode: fi.Mode(), Who: who, Mend: "chmod " + mend + " " + path}
+	return w.refuse(path, fi, who, "chmod "+mend)
 }
 
 // checkOwner checks that a file belongs to the circle, or adds its owner to it.
@@ -184,10 +187,15 @@ func (w *walk) checkOwner(path string, fi fs.FileInfo) error {
 	case w.open == "" && slices.Contains(w.circle.others, uid):
 		return nil
 	}
-	return &OpenError{
-		File: w.file, Path: path, Mode: fi.Mode(), Who: fmt.Sprintf("the user %d, to whom it belongs,", uid),
-		Mend: fmt.Sprintf("chown %d %s", own, path),
+	return w.refuse(path, fi, fmt.Sprintf("the user %d, to whom it belongs,", uid), fmt.Sprintf("chown %d", own))
+}
+
+// refuse returns the error for a file that somebody could change, which a command mends.
+func (w *walk) refuse(path string, fi fs.FileInfo, who, command string) error {
+	if path == w.whole {
+		path = w.file // as the user knows it
 	}
+	return &OpenError{File: w.file, Path: path, Mode: fi.Mode(), Who: who, Mend: command + " " + path}
 }
 
 // writers says who else than the owner may write to a file, and which mode of chmod mends it.

@@ -79,6 +79,16 @@ func TestTheMessageNamesTheFileItsModeAndTheCommandThatMendsIt(t *testing.T) {
 	}
 }
 
+func TestAFileIsCalledByTheNameThatTheUserKnows(t *testing.T) {
+	dir := tree(t)
+	t.Chdir(dir)
+	chmod(t, "d/f", 0o666)
+	if err := guarded.Ours().Check("d/f"); err == nil || !strings.HasPrefix(err.Error(), "d/f decides") ||
+		!strings.HasSuffix(err.Error(), `run "chmod o-w d/f"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestLinksAreJudgedByWhatTheyLeadTo has links to files that are open, and links in directories that are.
 func TestLinksAreJudgedByWhatTheyLeadTo(t *testing.T) {
 	t.Parallel()

@@ -76,8 +76,8 @@ func (e *ConflictError) Error() string {
 
 // ReadRegistries reads all files of registries.d: the *.yaml below containers/registries.d of the user's configuration,
 // of /etc and of /usr/share, and below registries.rootful.d or registries.rootless.d of the latter two. Of several
-// files with one name, the first of these counts. A scope that two files have is a [*ConflictError]. A file that others than
-// root and the user could change is an error that wraps [guarded.ErrOpen].
+// files with one name, the first of these counts. A scope that two files have is a [*ConflictError]. A file that others
+// than root and the user could change is an error that wraps [guarded.ErrOpen].
 func ReadRegistries() (*Registries, error) {
 	r := &Registries{sections: map[string]Section{}}
 	files := configfile.File{
