@@ -6,8 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"iter"
-	"path"
 	"strings"
+	"sync"
 
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
@@ -17,6 +17,7 @@ import (
 type Index struct {
 	tree    Tree
 	entries *List
+	ends    sync.Map // of links: [place] without the name → end
 }
 
 // NewIndex returns the index of a tree.
@@ -32,67 +33,31 @@ func (x *Index) Find(p string) (int, bool) { return x.entries.find(p) }
 func (x *Index) Entry(i int) Entry { return x.entries.At(i) }
 
 // Canonical resolves the symlinks in the parent directories of a path, but not in its last element. The result need not
-// exist. It reports false if a parent is a file, or if there are too many symlinks.
+// exist. It reports false if a parent is a file, or if there are too many symlinks or several that
+// lead nowhere.
 func (x *Index) Canonical(p string) (string, bool) {
-	s, err := x.walk(p, false)
-	return s, err == nil
+	w := walker{x: x, at: "/"}
+	if w.walk(p, false) != nil {
+		return "", false
+	}
+	return w.at, true
 }
 
 // Resolve follows all symlinks of a path and returns the index of the entry that it leads to. The error wraps
 // [fs.ErrNotExist] or [repo.ErrTooManySymlinks].
 func (x *Index) Resolve(p string) (int, error) {
-	s, err := x.walk(p, true)
-	if err != nil {
-		return 0, err
+	w := walker{x: x, at: "/"}
+	err := w.walk(p, true)
+	i, ok := 0, false
+	if err == nil {
+		if i, ok = x.Find(w.at); !ok {
+			err = fs.ErrNotExist
+		}
 	}
-	i, ok := x.Find(s)
-	if !ok {
-		return 0, &fs.PathError{Op: "open", Path: p, Err: fs.ErrNotExist}
+	if err != nil {
+		return 0, &fs.PathError{Op: "open", Path: p, Err: err}
 	}
 	return i, nil
-}
-
-// walk resolves a path element by element.
-func (x *Index) walk(p string, last bool) (string, error) {
-	at, rest, links := "/", strings.Trim(p, "/"), 0
-	for rest != "" {
-		var name string
-		name, rest, _ = strings.Cut(rest, "/")
-		rest = strings.TrimLeft(rest, "/")
-		if name == "" || name == "." {
-			continue
-		}
-		next := path.Join(at, name) // ".." ends at the root
-		if rest == "" && !last {
-			return next, nil
-		}
-		i, ok := x.Find(next)
-		var e Entry
-		if ok {
-			e = x.entries.At(i)
-		}
-		switch {
-		case !ok:
-			if rest != "" {
-				// The rest of a missing path has no symlinks.
-				return path.Join(next, rest), nil
-			}
-		case e.IsSymlink():
-			if links++; links > maxSymlinks {
-				return "", &fs.PathError{Op: "open", Path: p, Err: repo.ErrTooManySymlinks}
-			}
-			target := e.Target
-			if strings.HasPrefix(target, "/") {
-				at = "/"
-			}
-			rest = strings.Trim(target+"/"+rest, "/")
-			continue
-		case rest != "" && !e.IsDir():
-			return "", &fs.PathError{Op: "open", Path: p, Err: fs.ErrNotExist}
-		}
-		at = next
-	}
-	return at, nil
 }
 
 // Exists reports whether a path leads to anything.
