@@ -42,9 +42,11 @@ func unknownCommand(c *cobra.Command, name string) error {
 		return usagef("'compose %s' of rpm-ostree is not a command here: %s", name, instead)
 	}
 	hint := ""
-	like := c.SuggestionsFor(name)
-	if len(like) == 0 {
-		like = elsewhere(c.Root(), name)
+	var like []string
+	if name != "" { // every name is like that
+		if like = c.SuggestionsFor(name); len(like) == 0 {
+			like = elsewhere(c.Root(), name)
+		}
 	}
 	if len(like) > 0 {
 		hint = "; did you mean " + strings.Join(like, " or ") + "?"
@@ -146,6 +148,8 @@ func flagError(c *cobra.Command, err error) error {
 			return usagef("%s may not be given more than once", name)
 		case errors.Is(err, errEmpty):
 			return usagef("%s needs a value, and '' is empty: give one, or leave %s out", name, name)
+		case strings.HasPrefix(e.GetFlag().Value.Type(), "uint") && strings.HasPrefix(e.GetValue(), "-"):
+			return usagef("invalid value '%s' for '%s': it may not be below 0", e.GetValue(), name)
 		case errors.Is(err, strconv.ErrSyntax):
 			return usagef("invalid value '%s' for '%s': not a %s", e.GetValue(), name, kindOf(e.GetFlag().Value))
 		case errors.Is(err, strconv.ErrRange):

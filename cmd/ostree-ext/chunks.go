@@ -53,7 +53,10 @@ func (a *app) printReport(ctx context.Context, r written, f form) error {
 		if err := r.WriteHTML(&page); err != nil {
 			return err
 		}
-		return output.WriteFile(ctx, f.html, page.Bytes())
+		if err := output.WriteFile(ctx, f.html, page.Bytes()); err != nil {
+			return fmt.Errorf("--html: %w", err)
+		}
+		return nil
 	case f.asJSON:
 		return a.printJSON(r)
 	}

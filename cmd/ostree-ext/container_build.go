@@ -224,6 +224,11 @@ func (a *app) buildTo(cmd *cobra.Command, ref imgref.ImageReference, f *buildFla
 	if len(dropped) > 0 {
 		a.warn(fmt.Sprintf("not kept of the configuration of %s: %s", in.image.Name, strings.Join(dropped, ", ")))
 	}
+	if in.image != nil {
+		if dropped := plan.DroppedOfManifest(&in.image.Manifest); len(dropped) > 0 {
+			a.warn(fmt.Sprintf("not kept of the manifest of %s: %s", in.image.Name, strings.Join(dropped, ", ")))
+		}
+	}
 	a.warnForeign(in)
 	a.warnAll(in.warnings)
 	var about *labelled

@@ -26,7 +26,7 @@ SOURCE_DATE_EPOCH, or 1970-01-01, so that two runs give the same bytes.`,
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if err := os.MkdirAll(dir, 0o755); err != nil {
-				return err
+				return fmt.Errorf("--directory: %w", err)
 			}
 			var date time.Time
 			if s := os.Getenv("SOURCE_DATE_EPOCH"); s != "" {

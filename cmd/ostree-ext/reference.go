@@ -106,6 +106,10 @@ func didYouMean(arg, prefix string) string {
 	if meant != "" {
 		return fmt.Sprintf("; did you mean '%s'?", meant)
 	}
+	if name := arg[strings.LastIndexByte(arg, ':')+1:]; strings.Trim(name, "/") == "" {
+		return fmt.Sprintf("; name the image, as in '%[1]sdocker://registry.example/app', '%[1]soci:DIRECTORY' or "+
+			"'%[1]soci-archive:FILE'", prefix)
+	}
 	return fmt.Sprintf("; begin with where the image is, as in '%[1]sdocker://%[2]s' for a registry, "+
 		"'%[1]soci:%[2]s' for a directory or '%[1]soci-archive:%[2]s' for a file", prefix, arg)
 }
@@ -120,6 +124,9 @@ func withTransport(arg string) string {
 		}
 		if _, err := imgref.ParseTransport(lower); err == nil {
 			return lower + ":" + name
+		}
+		if rest, ok := strings.CutPrefix(name, "//"); ok {
+			return "docker://" + rest
 		}
 	}
 	fi, err := os.Stat(arg)

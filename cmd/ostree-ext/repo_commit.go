@@ -50,7 +50,7 @@ time, options and input, the commit is the same as that of 'ostree commit'.`,
 			}
 			if f.branch != "" {
 				if err := checkRefArgument(f.branch); err != nil {
-					return err
+					return usagef("invalid value '%s' for '--branch': %w", f.branch, err)
 				}
 			}
 			path, err := repoPath(f.repo)

@@ -47,14 +47,18 @@ func (h host) authFiles(o Options) (keychain, error) {
 	if o.Anonymous {
 		return keychain{}, nil
 	}
-	asked := o.AuthFile
+	asked, by := o.AuthFile, "--authfile"
 	if asked == "" {
-		asked = h.env("REGISTRY_AUTH_FILE")
+		by = "REGISTRY_AUTH_FILE"
+		asked = h.env(by)
 	}
 	if asked != "" {
 		st, err := os.Stat(asked)
 		if err != nil {
-			return keychain{}, fmt.Errorf("credentials: %w", err)
+			return keychain{}, fmt.Errorf("credentials: %s: %w", by, err)
+		}
+		if st.IsDir() {
+			return keychain{}, fmt.Errorf("credentials: %s: %s is a directory", by, asked)
 		}
 		if st.Mode().Type() == fs.ModeNamedPipe {
 			return keychain{}, fmt.Errorf("credentials: %s is a pipe, and they are read more than once: name a file", asked)

@@ -3,6 +3,7 @@ package access
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,6 +18,9 @@ import (
 // of the container tools that exists.
 func addCertificates(c *tls.Config, dir, host string) error {
 	if dir != "" {
+		if err := checkCertDir(dir); err != nil {
+			return err
+		}
 		return tlsclientconfig.SetupCertificates(dir, c)
 	}
 	paths, err := configfile.GetSearchPaths(&configfile.File{
@@ -34,6 +38,18 @@ func addCertificates(c *tls.Config, dir, host string) error {
 		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission):
 			return err
 		}
+	}
+	return nil
+}
+
+// checkCertDir returns an error if a directory with certificates does not exist. The library takes it for an empty one.
+func checkCertDir(dir string) error {
+	fi, err := os.Stat(dir)
+	if err == nil && !fi.IsDir() {
+		err = fmt.Errorf("%s is not a directory", dir)
+	}
+	if err != nil {
+		return fmt.Errorf("--cert-dir: %w", err)
 	}
 	return nil
 }

@@ -104,6 +104,11 @@ func (o Options) SystemContext(repository string) (*types.SystemContext, error) 
 	if err != nil {
 		return nil, err
 	}
+	if o.CertDir != "" {
+		if err := checkCertDir(o.CertDir); err != nil {
+			return nil, err
+		}
+	}
 	sys := &types.SystemContext{DockerCertPath: o.CertDir, DockerRegistryUserAgent: UserAgent, DockerProxy: r.proxy}
 	if o.InsecureSkipTLSVerify {
 		sys.DockerInsecureSkipTLSVerify = types.OptionalBoolTrue

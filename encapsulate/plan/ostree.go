@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
@@ -182,6 +184,21 @@ func InheritedAnnotations(old, asked map[string]string) map[string]string {
 	}
 	maps.Copy(out, asked)
 	return out
+}
+
+// DroppedOfManifest returns the fields of a manifest that an image with the same content does not take over, although
+// they are not about its layers.
+func DroppedOfManifest(m *ocispec.Manifest) (dropped []string) {
+	if m.ArtifactType != "" {
+		dropped = append(dropped, "artifactType")
+	}
+	if m.Subject != nil {
+		dropped = append(dropped, "subject")
+	}
+	for _, key := range slices.Sorted(maps.Keys(m.Config.Annotations)) {
+		dropped = append(dropped, "config.annotations."+key)
+	}
+	return dropped
 }
 
 // layerFields are fields of configurations that older builders wrote about the layers, or about the container that

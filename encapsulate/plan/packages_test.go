@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
@@ -153,6 +154,23 @@ func TestAListOfPackagesIsStaleInAnotherImage(t *testing.T) {
 	config, err := plan.WithoutStaleLabels(json.RawMessage(staleConfig), nil)
 	if err != nil || string(config) != `{"Labels":{"kept":"yes"}}` {
 		t.Errorf("the configuration is %s, %v", config, err)
+	}
+}
+
+func TestWhatIsNotKeptOfAManifestIsNamed(t *testing.T) {
+	t.Parallel()
+	m := &ocispec.Manifest{
+		ArtifactType: "application/x", Subject: &ocispec.Descriptor{},
+		Config:      ocispec.Descriptor{Annotations: map[string]string{"b": "1", "a": "2"}},
+		Annotations: map[string]string{"kept": "yes"},
+		Layers:      []ocispec.Descriptor{{Annotations: map[string]string{"of": "a layer"}}},
+	}
+	want := []string{"artifactType", "subject", "config.annotations.a", "config.annotations.b"}
+	if diff := cmp.Diff(want, plan.DroppedOfManifest(m)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if dropped := plan.DroppedOfManifest(&ocispec.Manifest{Annotations: m.Annotations, Layers: m.Layers}); dropped != nil {
+		t.Errorf("of an ordinary image: %v", dropped)
 	}
 }
 
