@@ -58,6 +58,15 @@ func TestAHostileDatabaseTakesLittleMemoryAndIsReported(t *testing.T) {
 		"apk: many packages": func(*testing.T) tree.Files {
 			return tree.Files{"/lib/apk/db/installed": tree.Text(strings.Repeat("P:x\n\n", 10<<20))}
 		},
+		"apk: many directories": func(*testing.T) tree.Files {
+			return tree.Files{"/lib/apk/db/installed": tree.Text("P:x\n" + strings.Repeat("F:usr/share/1\n", 10<<20) + "\n")}
+		},
+		"Python: symlinks to one list": func(*testing.T) tree.Files {
+			return linked("/opt/p%d-1.dist-info/RECORD", 100, strings.Repeat("x.py,,\n", 4<<20))
+		},
+		"conda: symlinks to one record": func(*testing.T) tree.Files {
+			return linked("/opt/conda-meta/p%d.json", 10, `{"name": "x", "files": [`+strings.Repeat(`"",`, 5<<20)+`""]}`)
+		},
 		"pacman: one list of many packages":   sharedFiles,
 		"Portage: one list of many packages":  sharedContents,
 		"rpm: one blob of many slots":         func(*testing.T) tree.Files { return ndb(20_000, false, header(20_000, 14)) },
@@ -187,6 +196,15 @@ func shared(name string, n int, content string) tree.Files {
 	files := tree.Files{first: tree.Text(content)}
 	for i := range n - 1 {
 		files[fmt.Sprintf(name, i+1)] = tree.HardLink(first)
+	}
+	return files
+}
+
+// linked returns n symlinks to one file with the given content. The names have the number.
+func linked(name string, n int, content string) tree.Files {
+	files := tree.Files{"/list": tree.Text(content)}
+	for i := range n {
+		files[fmt.Sprintf(name, i)] = tree.Symlink("/list")
 	}
 	return files
 }

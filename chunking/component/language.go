@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"path"
 	"regexp"
 	"slices"
@@ -32,17 +33,22 @@ func (d *detection) languages(ctx context.Context, opts Options) error {
 	for _, find := range []struct {
 		claim func(ctx context.Context, i int, e rootfs.Entry) error
 		owned bool // also look at files that have an owner: the package may have been updated in place
+		links bool // also look at symlinks: the list of a package may be one
 	}{
-		{d.toolchain, false}, {d.condaPackage, false}, {d.pythonPackage, false}, {d.rubyPackage, false},
-		{d.composerPackages, false}, {d.rPackage, false}, {d.nodePackage, true},
-		{d.dotnetInstallation, false}, {d.dotnetProgram, false}, {d.singleFile, false},
+		{d.toolchain, false, false}, {d.condaPackage, false, true}, {d.pythonPackage, false, true},
+		{d.rubyPackage, false, false}, {d.composerPackages, false, true}, {d.rPackage, false, true},
+		{d.nodePackage, true, false}, {d.dotnetInstallation, false, false}, {d.dotnetProgram, false, true},
+		{d.singleFile, false, false},
 	} {
 		for i, e := range d.entries.All() {
-			if d.claims[i].Component >= 0 && !find.owned || !e.IsRegular() {
+			if d.claims[i].Component >= 0 && !find.owned || !e.IsRegular() && !(find.links && e.IsSymlink()) {
 				continue
 			}
 			// A malformed file is just another file of that name.
 			err := find.claim(ctx, i, e)
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, repo.ErrTooManySymlinks) {
+				err = pkgdb.Broken("%s is a symlink that does not lead to a file", e.Path())
+			}
 			switch {
 			case errors.Is(err, pkgdb.ErrBroken):
 				err = d.listFault(err, opts)

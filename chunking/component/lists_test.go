@@ -256,3 +256,56 @@ func TestPackagesOfADotnetProgram(t *testing.T) {
 		}
 	}
 }
+
+func TestAListMayBeASymlinkToAFile(t *testing.T) {
+	t.Parallel()
+	const site = "/usr/lib/python3/site-packages/"
+	lists := map[string]string{
+		site + "demo-1.dist-info/RECORD":      "demo.py,,\n",
+		"/opt/conda/conda-meta/demo-1-0.json": `{"name": "demo", "files": ["lib/demo.so"]}`,
+		"/srv/vendor/composer/installed.json": composerWhole,
+		"/opt/r/library/demo/DESCRIPTION":     "Package: demo\nBuilt: R 4\n",
+		"/srv/app/demo.deps.json": `{"targets": {"a": {"demo/1": {"runtime": {"x.dll": {}}}}},
+			"libraries": {"demo/1": {"type": "package"}}}`,
+	}
+	owned := map[string]string{
+		site + "demo.py": "python/demo", "/opt/conda/lib/demo.so": "conda/demo",
+		"/srv/vendor/acme/log/a.php": "composer/acme/log",
+		"/opt/r/library/demo/R/demo": "r/demo", "/srv/app/x.dll": "nuget/demo",
+	}
+	for name, target := range map[string]string{
+		"a file": "", "nothing": "/nothing", "itself": "/srv/loop", "a directory": "/srv",
+	} {
+		files := tree.Files{"/srv/loop": tree.Symlink("loop"), "/opt/r/library/demo/Meta/package.rds": {},
+			"/srv/app/demo.dll": {}, "/srv/vendor/acme/tool/b.php": {}}
+		for p := range owned {
+			files[p] = tree.File{}
+		}
+		n := 0
+		for p, list := range lists {
+			n++
+			to := target
+			if to == "" {
+				to = fmt.Sprintf("/var/lists/%d", n)
+				files[to] = tree.Text(list)
+			}
+			files[p] = tree.Symlink(to)
+		}
+		set, owners := detect(t, files, component.Options{})
+		if target == "" {
+			for p, id := range owned {
+				if owners[p] != id {
+					t.Errorf("%s: %s belongs to %s, want %s", name, p, owners[p], id)
+				}
+			}
+			continue
+		}
+		if len(set.Warnings) != len(lists) || !strings.Contains(set.Warnings[0], "is a symlink that does not lead to a file") {
+			t.Errorf("%s: the warnings are %q", name, set.Warnings)
+		}
+		_, err := component.Detect(t.Context(), tree.New(files), component.Options{Strict: true})
+		if !errors.Is(err, pkgdb.ErrBroken) {
+			t.Errorf("%s, strict: %v", name, err)
+		}
+	}
+}

@@ -170,6 +170,7 @@ func (p *parser) field(key byte, value string) error {
 		p.pkg.Built = time.Unix(seconds, 0).UTC()
 	case 'F':
 		p.dir, p.inDir = value, true
+		return p.r.Work(int64(len(value)) * pkgdb.PathWork)
 	case 'R':
 		if !p.inDir {
 			return pkgdb.Broken("the file %.100q is in no directory", value)

@@ -32,8 +32,8 @@ const (
 	maxMemory = 80 << 20
 	// maxWork is the number of bytes that are read or made.
 	maxWork = 1 << 30
-	// pathWork is the number of bytes of work that each byte of a path counts for, since paths are processed many times.
-	pathWork = 8
+	// PathWork is the number of bytes of work that each byte of a path counts for, since paths are processed many times.
+	PathWork = 8
 	// lineWork is the number of bytes of work that a line counts for besides its length, since lines may be empty.
 	lineWork = 32
 	// packageCost is the memory of a package in bytes, here and in a detection, without its texts and files.
@@ -249,7 +249,7 @@ func (r *Reader) AddFile(files *Files, f File) error {
 	if err := r.keep(int64(len(files.data) - before + fileCost)); err != nil {
 		return err
 	}
-	return r.Work(int64(len(f.Path)) * pathWork)
+	return r.Work(int64(len(f.Path)) * PathWork)
 }
 
 // Lines calls f with the number of each line of a file, from 1, and the line without its newline. It reports whether
