@@ -1,14 +1,22 @@
 package source
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 
 	"go.podman.io/image/v5/docker/archive"
+	"go.podman.io/image/v5/pkg/compression"
 	"go.podman.io/image/v5/types"
+
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
+	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
 )
 
 // maxArchiveImages limits how many images of an archive are compared with each other.
@@ -24,6 +32,9 @@ func openDockerArchive(ctx context.Context, name string) (_ backend, err error) 
 	path, tag, _ := strings.Cut(name, ":")
 	if err := checkArchiveFile(path); err != nil {
 		return nil, err
+	}
+	if err := checkArchiveList(ctx, path); err != nil {
+		return nil, fmt.Errorf("archive %s: %w", path, err)
 	}
 	r, err := archive.NewReader(&types.SystemContext{}, path)
 	if err != nil {
@@ -49,6 +60,63 @@ func openDockerArchive(ctx context.Context, name string) (_ backend, err error) 
 		images = images[n : n+1]
 	}
 	return openOnly(ctx, r, images)
+}
+
+// The file of an archive that lists its images, and the keys in it.
+const archiveListFile = "manifest.json"
+
+var archiveListKeys = jsonkeys.Schema{
+	"[]": {"Config", "RepoTags", "Layers", "Parent", "LayerSources"}, "[].LayerSources": {"*"},
+}
+
+// checkArchiveList returns an error if two readers could take two images for the one of an archive: the list of images
+// is there twice, or has a key twice or in another case. The library does not look.
+func checkArchiveList(ctx context.Context, path string) (err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	plain, compressed, err := compression.AutoDecompress(f)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, plain.Close()) }()
+	var content io.Reader = plain
+	if !compressed {
+		// So that the content of files is not read.
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		content = f
+	}
+	seen := false
+	for r := tar.NewReader(content); ; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		h, err := r.Next()
+		if err != nil {
+			return nil //nolint:nilerr // the library says what is wrong with the archive
+		}
+		if h.Name != archiveListFile {
+			continue
+		}
+		if seen {
+			return fmt.Errorf("%w: it has two files %s", ErrInvalidManifest, archiveListFile)
+		}
+		seen = true
+		data, err := io.ReadAll(io.LimitReader(r, oci.MaxManifestSize+1))
+		if err == nil && len(data) > oci.MaxManifestSize {
+			err = fmt.Errorf("it has more than %s", sizes.Format(oci.MaxManifestSize))
+		}
+		if err == nil {
+			err = jsonkeys.Check(data, archiveListKeys)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w: %w", archiveListFile, ErrInvalidManifest, err)
+		}
+	}
 }
 
 // openNamed opens the image with a name.

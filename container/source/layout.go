@@ -13,6 +13,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
 )
 
@@ -96,14 +97,35 @@ func (l *layout) find() (ocispec.Descriptor, error) {
 	if err != nil {
 		return none, err
 	}
+	if err := l.checkMark(); err != nil {
+		return none, err
+	}
 	var index ocispec.Index
-	if err := jsonplace.Unmarshal(data, &index); err != nil {
+	if err := errors.Join(oci.CheckManifest(data), jsonplace.Unmarshal(data, &index)); err != nil {
 		return none, fmt.Errorf("%s: %w: %w", ocispec.ImageIndexFile, ErrInvalidManifest, err)
 	}
 	if index.SchemaVersion != 2 {
 		return none, fmt.Errorf("%s: %w: schema version %d", ocispec.ImageIndexFile, ErrInvalidManifest, index.SchemaVersion)
 	}
 	return l.choose(index.Manifests)
+}
+
+// maxMark is the size limit in bytes of the file that says which version a layout has.
+const maxMark = 1 << 20
+
+// checkMark checks the file that says which version the layout has. Some layouts do not have it.
+func (l *layout) checkMark() error {
+	data, err := readSmall(l.files, ocispec.ImageLayoutFile, maxMark)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = jsonkeys.Check(data, jsonkeys.Schema{"": {"imageLayoutVersion"}})
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", ocispec.ImageLayoutFile, err)
+	}
+	return nil
 }
 
 // choose returns the entry of the image: the one with the name or, if there is no name, the only one. If several images

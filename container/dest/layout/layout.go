@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
 	"github.com/ostree-ext/ostree-ext-go/internal/output"
 )
@@ -157,7 +158,7 @@ func readIndex(dir string, keep bool) (ocispec.Index, error) {
 	if err != nil {
 		return index, err
 	}
-	if err := jsonplace.Unmarshal(data, &index); err != nil {
+	if err := errors.Join(oci.CheckManifest(data), jsonplace.Unmarshal(data, &index)); err != nil {
 		return index, fmt.Errorf("%s: %w", ocispec.ImageIndexFile, err)
 	}
 	index.SchemaVersion = 2

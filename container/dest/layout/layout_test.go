@@ -18,6 +18,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/container/dest/layout"
+	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
 )
 
 func image(t *testing.T) v1.Image {
@@ -148,6 +149,26 @@ func TestLayersWithoutAnImage(t *testing.T) {
 		if err := errors.Join(err, f.Close()); err != nil || got != h {
 			t.Errorf("got %s, %v; want %s", got, err, h)
 		}
+	}
+}
+
+// An index in which two readers see two lists of images is not rewritten, since one of the lists would be lost.
+func TestAnAmbiguousIndexIsNotRewritten(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "new")
+	if _, err := layout.Write(t.Context(), image(t), dir, "a"); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, ocispec.ImageIndexFile)
+	ambiguous := []byte(`{"schemaVersion": 2, "manifests": [], "Manifests": []}`)
+	if err := os.WriteFile(name, ambiguous, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := layout.Write(t.Context(), image(t), dir, "b"); !errors.Is(err, jsonkeys.ErrAmbiguous) {
+		t.Errorf("got %v", err)
+	}
+	if data, err := os.ReadFile(name); err != nil || string(data) != string(ambiguous) {
+		t.Errorf("the index is %s, %v", data, err)
 	}
 }
 
