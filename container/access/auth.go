@@ -2,12 +2,13 @@ package access
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -205,8 +206,7 @@ func (k keychain) find(target authn.Resource) (authn.Authenticator, Login, error
 		if err != nil {
 			return nil, login, err
 		}
-		c.ServerAddress = ""
-		if c != (types.AuthConfig{}) {
+		if !empty(c) {
 			login.User, login.From, login.Helper = c.Username, file, helper
 			return authn.FromConfig(authn.AuthConfig{
 				Username: c.Username, Password: c.Password, Auth: c.Auth,
@@ -250,21 +250,48 @@ func (c fixedCredentials) Resolve(authn.Resource) (authn.Authenticator, error) {
 }
 
 // lookUp returns the credentials from one file or from the helper program that it names, and the name of the helper if
-// it was asked. It does not use the library's own look-up, which would return the credentials of one namespace for
-// another.
+// it gave them. A helper that is named for the registry comes first, as with podman, and one for all registries last.
+// It does not use the library's own look-up, which would return the credentials of one namespace for another.
 func lookUp(file *configfile.ConfigFile, target authn.Resource) (c types.AuthConfig, helper string, err error) {
+	registry := target.RegistryStr()
+	own := file.CredentialHelpers[registry]
+	if own != "" {
+		if c, err = file.GetAuthConfig(registry); err != nil || !empty(c) {
+			return c, helperPrefix + own, err
+		}
+	}
 	for _, key := range lookupKeys(target) {
-		if c, ok := file.AuthConfigs[key]; ok {
+		// "docker login" leaves an empty entry if a helper keeps the credentials.
+		if c, ok := file.AuthConfigs[key]; ok && !empty(c) {
 			return c, "", nil
 		}
 	}
-	registry := target.RegistryStr()
-	helper = cmp.Or(file.CredentialHelpers[registry], file.CredentialsStore)
-	if helper == "" {
+	for key, c := range file.AuthConfigs {
+		if !empty(c) && isAddress(key, registry) {
+			return c, "", nil
+		}
+	}
+	if own != "" || file.CredentialsStore == "" {
 		return types.AuthConfig{}, "", nil
 	}
 	c, err = file.GetAuthConfig(registry)
-	return c, "docker-credential-" + helper, err
+	return c, helperPrefix + file.CredentialsStore, err
+}
+
+// isAddress reports whether a name in a file is the registry's address, as old versions of docker wrote it.
+func isAddress(key, registry string) bool {
+	u, err := url.Parse(key)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host == registry &&
+		slices.Contains([]string{"", "v1", "v2"}, strings.Trim(u.Path, "/"))
+}
+
+// helperPrefix begins the names of helper programs.
+const helperPrefix = "docker-credential-"
+
+// empty reports whether an entry has no credentials.
+func empty(c types.AuthConfig) bool {
+	c.ServerAddress = ""
+	return c == types.AuthConfig{}
 }
 
 // lookupKeys returns the names under which credentials for a repository may be found, best first.

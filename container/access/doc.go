@@ -17,7 +17,8 @@
 //     ~/.config/containers.
 //  5. The config.json of docker, in $DOCKER_CONFIG or ~/.docker.
 //
-// The first file with credentials for the repository, its namespace or its registry is used. A file of 3 to 5 that
+// The first file with credentials for the repository, its namespace or its registry is used. In a file, a helper
+// program for the registry comes first, then entries, then a helper for all registries. A file of 3 to 5 that
 // cannot be read, or whose helper program fails, is a warning.
 //
 // No request waits for ever. If no byte moves for [Options.Silence] while it is the server's turn, the request fails

@@ -85,10 +85,14 @@ func (r rule) proxy(u *url.URL) (*url.URL, error) {
 	return http.ProxyFromEnvironment(&http.Request{URL: u})
 }
 
-// Explain adds [ErrPlainHTTP] to an error about a server that does not speak TLS.
+// refusedToken is a part of what the library for writing says about a token server that leads to plain HTTP.
+const refusedToken = `realm scheme "http" not allowed`
+
+// Explain adds [ErrPlainHTTP] to an error about a server that does not speak TLS, or a token server that leads to one.
 func Explain(err error) error {
 	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
-	if (noTLS || errors.Is(err, http.ErrSchemeMismatch)) && !errors.Is(err, ErrPlainHTTP) {
+	noTLS = noTLS || errors.Is(err, http.ErrSchemeMismatch) || err != nil && strings.Contains(err.Error(), refusedToken)
+	if noTLS && !errors.Is(err, ErrPlainHTTP) {
 		return fmt.Errorf("%w: %w", ErrPlainHTTP, err)
 	}
 	return err

@@ -321,6 +321,18 @@ func TestARegistryCannotLeadToPlainHTTP(t *testing.T) {
 		{"the token server speaks plain HTTP", []string{"reading", "writing"}, func(p *server) answer {
 			return unauthorized(`Bearer service="x",realm="` + p.URL + `/token"`)
 		}},
+		{"the token server after other parameters", []string{"reading", "writing"}, func(p *server) answer {
+			return unauthorized(`Bearer scope="repository:a/b:pull,push" , realm="` + p.URL + `/token"`)
+		}},
+		{"the token server is redirected", []string{"writing"}, func(p *server) answer {
+			return func(w http.ResponseWriter, r *http.Request) bool {
+				if r.URL.Path == "/token" {
+					http.Redirect(w, r, p.URL+"/token", http.StatusTemporaryRedirect)
+					return true
+				}
+				return unauthorized(`Bearer realm="https://`+r.Host+`/token"`)(w, strip(r))
+			}
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -173,7 +173,7 @@ func (t *Transport) check(u *url.URL) error {
 }
 
 // realms matches the address of the token server in a challenge.
-var realms = regexp.MustCompile(`(?i)\bbearer\s+(?:[^"]*"[^"]*",\s*)*?realm="([^"]*)"`)
+var realms = regexp.MustCompile(`(?i)\bbearer\s+(?:[^"]*"[^"]*"\s*,\s*)*?realm="([^"]*)"`)
 
 // checkRealms returns an error if the rule forbids the token server. The library would refuse it too, with an error
 // that does not help.

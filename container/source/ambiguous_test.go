@@ -47,15 +47,17 @@ func writtenTo(t *testing.T, ref string) {
 func TestALayoutInWhichTwoReadersSeeTwoImagesIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ file, old, by string }{
-		"a list twice":                   {"index.json", `"manifests"`, `"manifests":[],"manifests"`},
-		"a list in another case":         {"index.json", `"manifests"`, `"Manifests":[],"manifests"`},
-		"only in another case":           {"index.json", `"manifests"`, `"Manifests"`},
-		"a list with an escape":          {"index.json", `"manifests"`, `"m\u0061nifests":[],"manifests"`},
-		"a letter that folds":            {"index.json", `"manifests"`, `"manifest` + "\u017f" + `":[],"manifests"`},
-		"a digest twice":                 {"index.json", `"digest"`, `"digest":"","digest"`},
-		"a name twice":                   {"index.json", `"annotations":{`, `"annotations":{"org.opencontainers.image.ref.name":"v",`},
-		"a platform in two cases":        {"index.json", `"digest"`, `"platform":{"os":"a","OS":"b"},"digest"`},
-		"a version twice":                {"oci-layout", `"imageLayoutVersion"`, `"imageLayoutVersion":"2","imageLayoutVersion"`},
+		"a list twice":           {"index.json", `"manifests"`, `"manifests":[],"manifests"`},
+		"a list in another case": {"index.json", `"manifests"`, `"Manifests":[],"manifests"`},
+		"only in another case":   {"index.json", `"manifests"`, `"Manifests"`},
+		"a list with an escape":  {"index.json", `"manifests"`, `"m\u0061nifests":[],"manifests"`},
+		"a letter that folds":    {"index.json", `"manifests"`, `"manifest` + "\u017f" + `":[],"manifests"`},
+		"a digest twice":         {"index.json", `"digest"`, `"digest":"","digest"`},
+		"a name twice": {
+			"index.json", `"annotations":{`, `"annotations":{"org.opencontainers.image.ref.name":"v",`},
+		"a platform in two cases": {"index.json", `"digest"`, `"platform":{"os":"a","OS":"b"},"digest"`},
+		"a version twice": {
+			"oci-layout", `"imageLayoutVersion"`, `"imageLayoutVersion":"2","imageLayoutVersion"`},
 		"a version in another case only": {"oci-layout", `"imageLayoutVersion"`, `"ImageLayoutVersion"`},
 	} {
 		dir := filepath.Join(t.TempDir(), "layout")

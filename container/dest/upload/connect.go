@@ -67,7 +67,7 @@ func (c *Connection) logIn(ctx context.Context, image string, keys authn.Keychai
 	return Retry(ctx, func() (err error) {
 		agent := transport.NewUserAgent(c.inner, access.UserAgent)
 		c.Transport, err = transport.NewWithContext(ctx, c.Repository.Registry, user, agent, all)
-		return err
+		return access.Explain(err)
 	})
 }
 
