@@ -106,6 +106,31 @@ func creation(metadata map[string][]byte, suffix string) (time.Time, error) {
 	return newest, nil
 }
 
+// epochArg is the build argument with the time of the image.
+const epochArg = "SOURCE_DATE_EPOCH"
+
+// checkEpoch returns an error about a time that is out of range, or not a number. BuildKit's frontend also takes names
+// of contexts and stages for it, which begin with a letter. It says of other values what nobody understands, or takes
+// those that the command line refuses.
+func checkEpoch(opts map[string]string) error {
+	v := opts[keyBuildArg+epochArg]
+	if _, named := opts["context:"+v]; named || v == "" || 'a' <= v[0]|0x20 && v[0]|0x20 <= 'z' {
+		return nil
+	}
+	_, err := repo.SourceDateEpoch(v)
+	return err
+}
+
+// explainEpoch makes an error of BuildKit's frontend about the time one that says what to do. A Containerfile may set
+// it, too.
+func explainEpoch(err error) error {
+	if err != nil && strings.Contains(err.Error(), "year outside of range") {
+		return fmt.Errorf("%s is not a number of seconds from 1970 to the year 9999: correct the ARG in the Containerfile "+
+			"(%s)", epochArg, firstLine(err.Error()))
+	}
+	return err
+}
+
 // expand replaces the variables of the platform in the name of a ref.
 func expand(ref string, p ocispec.Platform) string {
 	platform := strings.NewReplacer(

@@ -58,13 +58,16 @@ func Build(ctx context.Context, c client.Client) (*client.Result, error) {
 	if opts.Opts["requestid"] != "" {
 		return builder.Build(ctx, g) // it only describes the Containerfile
 	}
+	if err := checkEpoch(opts.Opts); err != nil {
+		return nil, err
+	}
 	b := &job{client: g, options: options, opts: opts}
 	if err := b.begin(ctx); err != nil {
 		return nil, err
 	}
 	res, err := builder.Build(ctx, b.images)
 	if err != nil {
-		return nil, err
+		return nil, explainEpoch(err)
 	}
 	if err := b.prepare(ctx, c); err != nil {
 		return nil, err
