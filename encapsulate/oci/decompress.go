@@ -17,7 +17,7 @@ import (
 // maxWindow is the largest window that a zstd stream may ask for. The highest level of the zstd tool needs that much.
 const maxWindow = 128 << 20
 
-// ErrLayerType is wrapped by errors about layers whose media type is not supported.
+// ErrLayerType is wrapped by errors about layers whose media type or compression is not supported.
 var ErrLayerType = errors.New("unhandled layer type")
 
 // ErrInvalidStream is wrapped by errors about layers that are not compressed as their media type says.
@@ -74,6 +74,27 @@ func decompress(t string, r io.Reader, allMembers bool) (io.ReadCloser, error) {
 		return &decompressor{z.IOReadCloser(), in, "zstd"}, nil
 	}
 	return nil, &TypeError{MediaType: t}
+}
+
+// unsupported are compressions that other programs read in layers, by the first bytes.
+var unsupported = map[string]string{
+	"\xfd7zXZ\x00": "xz", "BZh\x001AY&SY": "bzip2", "\x04\x22\x4d\x18": "lz4", "LZIP\x01": "lzip",
+}
+
+// checkSupported returns an error that wraps [ErrLayerType] if a layer begins like one of an unsupported compression.
+func checkSupported(r *bufio.Reader) error {
+	start, _ := r.Peek(10) // an error comes back when the stream is read
+	if len(start) == 10 && start[0] == 'B' {
+		start = bytes.Clone(start)
+		start[3] = 0 // the level of bzip2
+	}
+	for magic, name := range unsupported {
+		if bytes.HasPrefix(start, []byte(magic)) {
+			return fmt.Errorf("%w: it is compressed with %s: 'skopeo copy --dest-decompress IMAGE dir:DIR' makes an image "+
+				"of it that can be read, dir:DIR", ErrLayerType, name)
+		}
+	}
+	return nil
 }
 
 // sniff returns the media type of a layer by its first bytes: what is not compressed is a tar stream.

@@ -79,3 +79,29 @@ func TestUpstream_Decompressors(t *testing.T) {
 		}
 	}
 }
+
+func TestACompressionThatIsNotReadIsNamed(t *testing.T) {
+	t.Parallel()
+	for start, says := range map[string]string{
+		"\xfd7zXZ\x00\x00\x04": "compressed with xz: ", "BZh91AY&SY\x00": "compressed with bzip2: ",
+		"BZh11AY&SY\x00": "compressed with bzip2: ", "\x04\x22\x4d\x18@": "compressed with lz4: ",
+		"LZIP\x01\x0c": "compressed with lzip: ",
+		// Names of files.
+		"BZh9": "", "BZhoo/data": "", "LZIP": "", "\xfd7zXZ-": "", "": "",
+	} {
+		l := &Layer{Descriptor: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip}}
+		for _, strict := range []bool{false, true} {
+			rest := strings.Repeat("\x00", 100)
+			if start == "" {
+				rest = ""
+			}
+			err := decompressed(l, strings.NewReader(start+rest), strict, func(r io.Reader) error {
+				_, err := io.Copy(io.Discard, r)
+				return err
+			})
+			if got := errors.Is(err, ErrLayerType); got != (says != "") || got && !strings.Contains(err.Error(), says) {
+				t.Errorf("%q: %v, want %q", start, err, says)
+			}
+		}
+	}
+}

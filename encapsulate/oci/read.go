@@ -160,6 +160,9 @@ func decompressed(l *Layer, raw io.Reader, strict bool, use func(io.Reader) erro
 	mediaType, objects := l.Descriptor.MediaType, l.Kind == Commit || l.Kind == Chunk
 	if !objects {
 		buffered := bufio.NewReader(raw)
+		if err := checkSupported(buffered); err != nil {
+			return err
+		}
 		actual := sniff(buffered)
 		if strict && actual != mediaType {
 			return fmt.Errorf("%w: it is of the media type %s, but the manifest says %s: push the image again with another "+
