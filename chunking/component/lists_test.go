@@ -300,7 +300,8 @@ func TestAListMayBeASymlinkToAFile(t *testing.T) {
 			}
 			continue
 		}
-		if len(set.Warnings) != len(lists) || !strings.Contains(set.Warnings[0], "is a symlink that does not lead to a file") {
+		const says = "is a symlink that does not lead to a file"
+		if len(set.Warnings) != len(lists) || !strings.Contains(set.Warnings[0], says) {
 			t.Errorf("%s: the warnings are %q", name, set.Warnings)
 		}
 		_, err := component.Detect(t.Context(), tree.New(files), component.Options{Strict: true})

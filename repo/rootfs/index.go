@@ -33,8 +33,7 @@ func (x *Index) Find(p string) (int, bool) { return x.entries.find(p) }
 func (x *Index) Entry(i int) Entry { return x.entries.At(i) }
 
 // Canonical resolves the symlinks in the parent directories of a path, but not in its last element. The result need not
-// exist. It reports false if a parent is a file, or if there are too many symlinks or several that
-// lead nowhere.
+// exist. It reports false if a parent is a file, or if there are too many symlinks, or several that lead nowhere.
 func (x *Index) Canonical(p string) (string, bool) {
 	w := walker{x: x, at: "/"}
 	if w.walk(p, false) != nil {
