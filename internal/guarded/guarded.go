@@ -31,7 +31,8 @@ type OpenError struct {
 	File, Path string
 	// Mode is that of Path.
 	Mode fs.FileMode
-	// Who could change it, and Mend is the command that mends it.
+	// Who could change it, and Mend is the command that mends it. It is empty for a directory of another user, which is
+	// not mended by giving it to somebody else.
 	Who, Mend string
 }
 
@@ -41,8 +42,12 @@ func (e *OpenError) Error() string {
 	if e.Path != e.File {
 		what += ", which is below " + e.Path + ","
 	}
-	return fmt.Sprintf("%s decides what is trusted, and %v: %s can (mode %04o): run %q", what, ErrOpen, e.Who,
-		octal(e.Mode), e.Mend)
+	mend := fmt.Sprintf("run %q", e.Mend)
+	if e.Mend == "" {
+		mend = "keep it in a directory that belongs to root or to you"
+	}
+	return fmt.Sprintf("%s decides what is trusted, and %v: %s can (mode %04o): %s", what, ErrOpen, e.Who,
+		octal(e.Mode), mend)
 }
 
 // Unwrap returns [ErrOpen].
@@ -76,8 +81,9 @@ func Named(file string) (Circle, error) {
 }
 
 // Check returns an error if somebody outside of the circle could change the file or the directory at a path. It is an
-// [*OpenError], or one of the file system. If there is nothing at the path, the directories that exist are checked, so
-// that nobody can have removed it, and the error wraps [fs.ErrNotExist].
+// [*OpenError], or one of the file system. If there is nothing at the path, the error wraps [fs.ErrNotExist]; then only
+// directories that everybody or a group may write to are an [*OpenError], from which others could have removed a file.
+// In a directory of another user, there was none that counts.
 func (c Circle) Check(path string) error {
 	w := &walk{file: path, circle: c}
 	return w.run()
@@ -94,6 +100,8 @@ type walk struct {
 	whole string
 	// named adds owners to the circle instead of comparing them.
 	named bool
+	// foreign is about the first file on the way that belongs to somebody else, or nil.
+	foreign error
 	// open is the directory above, if everybody may put files into it, else empty.
 	open string
 }
@@ -131,9 +139,7 @@ func (w *walk) run() error {
 			return nil // a file that whoever started the process opened
 		}
 		if w.open != "" {
-			if err := w.checkOwner(next, fi); err != nil {
-				return err
-			}
+			w.checkOwner(next, fi)
 		}
 		target, err := os.Readlink(next)
 		if err != nil {
@@ -145,7 +151,7 @@ func (w *walk) run() error {
 		// The directories of the target are all checked, and those of the link were.
 		at, rest, w.open = "/", append(parts(target), rest...), ""
 	}
-	return nil
+	return w.foreign
 }
 
 // parts returns the names in an absolute path.
@@ -159,9 +165,7 @@ func (w *walk) check(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := w.checkOwner(path, fi); err != nil {
-		return err
-	}
+	w.checkOwner(path, fi)
 	who, mend := writers(fi)
 	w.open = ""
 	switch {
@@ -174,20 +178,24 @@ func (w *walk) check(path string) error {
 	return w.refuse(path, fi, who, "chmod "+mend)
 }
 
-// checkOwner checks that a file belongs to the circle, or adds its owner to it.
-func (w *walk) checkOwner(path string, fi fs.FileInfo) error {
+// checkOwner notes whether a file belongs to somebody outside of the circle, or adds its owner to it.
+func (w *walk) checkOwner(path string, fi fs.FileInfo) {
 	uid, _ := ids(fi)
 	own := uint32(os.Geteuid()) //nolint:gosec // it is one
 	switch {
 	case uid == 0 || uid == own || isUnknown(uid):
-		return nil
+		return
 	case w.open == "" && w.named:
 		w.circle.others = append(w.circle.others, uid)
-		return nil
-	case w.open == "" && slices.Contains(w.circle.others, uid):
-		return nil
+		return
+	case w.open == "" && slices.Contains(w.circle.others, uid), w.foreign != nil:
+		return
 	}
-	return w.refuse(path, fi, fmt.Sprintf("the user %d, to whom it belongs,", uid), fmt.Sprintf("chown %d", own))
+	command := fmt.Sprintf("chown %d", own)
+	if fi.IsDir() {
+		command = ""
+	}
+	w.foreign = w.refuse(path, fi, fmt.Sprintf("the user %d, to whom it belongs,", uid), command)
 }
 
 // refuse returns the error for a file that somebody could change, which a command mends.
@@ -195,7 +203,10 @@ func (w *walk) refuse(path string, fi fs.FileInfo, who, command string) error {
 	if path == w.whole {
 		path = w.file // as the user knows it
 	}
-	return &OpenError{File: w.file, Path: path, Mode: fi.Mode(), Who: who, Mend: command + " " + path}
+	if command != "" {
+		command += " " + path
+	}
+	return &OpenError{File: w.file, Path: path, Mode: fi.Mode(), Who: who, Mend: command}
 }
 
 // writers says who else than the owner may write to a file, and which mode of chmod mends it.

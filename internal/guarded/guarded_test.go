@@ -173,9 +173,9 @@ func TestOwners(t *testing.T) {
 		ours, named, mend string
 	}{
 		{what: "a file of somebody", chown: map[string][2]int{"d/f": {somebody, 0}}, ours: "d/f", mend: "chown 0 "},
-		{what: "a directory of somebody", chown: map[string][2]int{"d": {somebody, 0}}, ours: "d", mend: "chown 0 "},
+		{what: "a directory of somebody", chown: map[string][2]int{"d": {somebody, 0}}, ours: "d"},
 		{what: "a group of its owner alone", chown: map[string][2]int{"d": {somebody, somebody}, "d/f": {somebody, somebody}},
-			chmod: map[string]fs.FileMode{"d/f": 0o664, "d": 0o775}, ours: "d", mend: "chown 0 "},
+			chmod: map[string]fs.FileMode{"d/f": 0o664, "d": 0o775}, ours: "d"},
 		{what: "another group", chown: map[string][2]int{"d/f": {0, somebody}}, chmod: map[string]fs.FileMode{"d/f": 0o664},
 			ours: "d/f", named: "d/f", mend: "chmod g-w "},
 		{what: "another group and everybody", chown: map[string][2]int{"d/f": {0, somebody}},
@@ -184,7 +184,7 @@ func TestOwners(t *testing.T) {
 		{what: "a file of somebody where everybody may put files", chown: map[string][2]int{"d/f": {somebody, 0}},
 			chmod: map[string]fs.FileMode{"d": 0o777 | fs.ModeSticky}, ours: "d/f", named: "d/f", mend: "chown 0 "},
 		{what: "a directory of somebody where everybody may make them", chown: map[string][2]int{"d": {somebody, 0}},
-			chmod: map[string]fs.FileMode{"": 0o777 | fs.ModeSticky}, ours: "d", named: "d", mend: "chown 0 "},
+			chmod: map[string]fs.FileMode{"": 0o777 | fs.ModeSticky}, ours: "d", named: "d"},
 	} {
 		dir := tree(t)
 		for name, ids := range c.chown {
@@ -206,9 +206,13 @@ func TestOwners(t *testing.T) {
 			case got.want == "" && got.err != nil:
 				t.Errorf("%s, %s: %v", c.what, what, got.err)
 			case got.want != "" && (!errors.As(got.err, &open) || open.Path != filepath.Join(dir, got.want) ||
-				!strings.HasPrefix(open.Mend, c.mend)):
+				!strings.HasPrefix(open.Mend, c.mend) || (open.Mend == "") != (c.mend == "")):
 				t.Errorf("%s, %s: %v", c.what, what, got.err)
 			}
+		}
+		absent := filepath.Join(dir, "d", "absent")
+		if err := guarded.Ours().Check(absent); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: a file that is not there: %v", c.what, err)
 		}
 		if c.named == "" {
 			if err := circle.Check(file); err != nil {

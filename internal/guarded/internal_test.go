@@ -41,8 +41,8 @@ func TestOwnersAreCompared(t *testing.T) {
 			walk{circle: Circle{others: []uint32{other}}, open: "/tmp"}, other, false},
 		{"the user, where everybody may put files", walk{open: "/tmp"}, own, true},
 	} {
-		if err := c.walk.checkOwner("f", info{uid: c.uid}); (err == nil) != c.good {
-			t.Errorf("%s: %v", c.what, err)
+		if c.walk.checkOwner("f", info{uid: c.uid}); (c.walk.foreign == nil) != c.good {
+			t.Errorf("%s: %v", c.what, c.walk.foreign)
 		}
 	}
 }
