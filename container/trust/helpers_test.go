@@ -54,7 +54,9 @@ func pull(t *testing.T, r *repo.Repo, ref imgref.OstreeImageReference, door *tru
 	return res, err
 }
 
-func pullAnyway(t *testing.T, r *repo.Repo, ref imgref.OstreeImageReference, door *trust.Door) (*store.Imported, error) {
+func pullAnyway(
+	t *testing.T, r *repo.Repo, ref imgref.OstreeImageReference, door *trust.Door,
+) (*store.Imported, error) {
 	t.Helper()
 	p, err := store.Prepare(t.Context(), r, ref, store.Options{Source: source.Options{Admission: door.Admit}})
 	if err != nil {

@@ -38,8 +38,8 @@ func Check(data []byte, s Schema) error {
 	return nil
 }
 
-// Decode reads a document of a format that only the keys of the schema are a part of. Other keys, text that is not UTF-8
-// and whatever follows the document are errors, and so is what [Check] reports.
+// Decode reads a document of a format that has only the keys of the schema. Other keys, text that is not UTF-8 and
+// whatever follows the document are errors, and so is what [Check] reports.
 func Decode(data []byte, s Schema, to any) error {
 	if !utf8.Valid(data) {
 		return errors.New("it is not UTF-8")

@@ -60,7 +60,7 @@ func newRequirement(says policyjson.Requirement) (requirement, error) {
 
 // unsupported says what a requirement asks for that keys alone cannot fulfil, or is empty.
 func unsupported(q policyjson.Requirement) string {
-	with := ""
+	var with string
 	switch {
 	case q.Type == policyjson.AcceptAnything || q.Type == policyjson.Reject:
 		return ""

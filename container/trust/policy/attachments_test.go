@@ -226,7 +226,8 @@ func TestOneOfSeveralKeysIsEnough(t *testing.T) {
 	}
 	old, next, other := newPair(t), newPair(t), pairOf(t, large)
 	attach(t, r, repository, doc.Digest, next.sign(t, payload(t, name, doc.Digest)))
-	inPolicy := object{"type": policyjson.SigstoreSigned, "keyDatas": [][]byte{old.pem, next.pem}, "signedIdentity": anyTag}
+	inPolicy := object{"type": policyjson.SigstoreSigned, "keyDatas": [][]byte{old.pem, next.pem},
+		"signedIdentity": anyTag}
 	one := object{"type": policyjson.SigstoreSigned, "keyPath": next.file, "signedIdentity": anyTag}
 	for _, c := range []struct {
 		requirement object
@@ -261,7 +262,8 @@ func TestRequirementsThatAskForNoSignature(t *testing.T) {
 		t.Errorf("%s is accepted", policyjson.SignedBaseLayer)
 	}
 	for _, keyType := range []string{"signedByGPGKeys", "X509Certificates"} {
-		_, err = evaluate(t, docker(name), rule(t, object{"type": policyjson.SignedBy, "keyType": keyType, "keyPath": "/k"}), doc)
+		by := object{"type": policyjson.SignedBy, "keyType": keyType, "keyPath": "/k"}
+		_, err = evaluate(t, docker(name), rule(t, by), doc)
 		if err == nil {
 			t.Errorf("keys of type %s are accepted", keyType)
 		}

@@ -118,7 +118,8 @@ func (d *diagnosis) noLookaside(conf *Registries, endpoints []*access.Endpoint) 
 	d.sayf("No section of registries.d says where the simple signatures of %s are. Write the address into such a file as "+
 		"%s: docker: {%q: {lookaside: \"https://…\"}}.", last, exampleFile, last)
 	if on, err := conf.attachments(physical(last, d.ref.Name)); err == nil && on {
-		d.sayf("If the image was signed with cosign, the requirement has to be %s, with a public key in PEM.", policyjson.SigstoreSigned)
+		d.sayf("If the image was signed with cosign, the requirement has to be %s, with a public key in PEM.",
+			policyjson.SigstoreSigned)
 	}
 }
 

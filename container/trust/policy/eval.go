@@ -38,7 +38,9 @@ func accepted(data []byte) error {
 // of the image. It returns the signature that was good, with the rule as it is given here. There is none if the
 // requirement accepts anything. If the requirement is not fulfilled, the error is a [*RefusedError]; a [*KeyError]
 // says that a key of the policy cannot be used. With every other error, too, nothing is accepted.
-func (i *Image) Evaluate(ctx context.Context, req policyjson.Requirement, rule string, doc oci.Document) (oci.Signature, error) {
+func (i *Image) Evaluate(
+	ctx context.Context, req policyjson.Requirement, rule string, doc oci.Document,
+) (oci.Signature, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	// A document in schema 1 of Docker may embed another one, whose digest the library would compare with signatures.
@@ -109,9 +111,9 @@ func policyOf(requirement json.RawMessage) (*signature.Policy, error) {
 }
 
 // judge returns nil if a signature fulfils a policy, and else why not.
-func judge(ctx context.Context, policy *signature.Policy, req policyjson.Requirement, c candidate, doc oci.Document) (*Finding,
-	error,
-) {
+func judge(
+	ctx context.Context, policy *signature.Policy, req policyjson.Requirement, c candidate, doc oci.Document,
+) (*Finding, error) {
 	f := &Finding{Reference: c.claim.Critical.Identity.Reference, Digest: c.claim.Critical.Image.Digest}
 	if f.Reason = c.problem; c.image == nil {
 		return f, nil
