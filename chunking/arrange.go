@@ -288,7 +288,7 @@ func (a *arranger) pack() error {
 	}
 	if packed.MergedExclusive {
 		a.out.Warnings = append(a.out.Warnings, "there are more components with a layer of their own than layers, "+
-			"so some share a layer: raise --max-layers")
+			"so they are packed like others: raise --max-layers")
 	}
 	a.out.Expected, a.out.Bound = packed.Expected, packed.Bound
 	return nil

@@ -49,7 +49,8 @@ type Item struct {
 	// Changed says that its content differs from that in the prior image. It need not be set for an item that no prior bin
 	// has.
 	Changed bool
-	// Exclusive asks for a bin that holds nothing else.
+	// Exclusive asks for a bin that holds nothing else. If there are not enough bins for all items that ask for one, none
+	// gets it for that reason.
 	Exclusive bool
 }
 
@@ -104,7 +105,7 @@ type Result struct {
 	// Bound is what Expected would be with a bin for each item: no packing has less, unless items with a
 	// history tend to change on the same days.
 	Bound float64
-	// MergedExclusive says that there were too many exclusive items for the limit, so that some share a bin.
+	// MergedExclusive says that there were too many exclusive items for the limit, so that they were packed like others.
 	MergedExclusive bool
 }
 
@@ -140,8 +141,14 @@ func Pack(items []Item, params Params) (*Result, error) {
 		return nil, err
 	}
 	p := &packer{model: m, params: params, items: sorted, groups: groups}
-	bins, merged := p.bins()
-	return p.result(bins, merged), nil
+	// Which of them share a bin must not depend on the day, or each update would divide them otherwise.
+	merged := p.binsNeeded(allOf(len(sorted))) > params.MaxBins
+	if merged {
+		for i := range sorted {
+			sorted[i].Exclusive = false
+		}
+	}
+	return p.result(p.bins(), merged), nil
 }
 
 func validate(sorted []Item) error {
@@ -180,47 +187,32 @@ type bin struct {
 }
 
 // bins returns the bins in their final order.
-func (p *packer) bins() (bins []bin, mergedExclusive bool) {
+func (p *packer) bins() []bin {
 	if p.params.Rebalance == RebalanceAlways {
-		bins, mergedExclusive = p.fresh(allOf(len(p.groups)), p.params.MaxBins)
+		bins := p.fresh(allOf(len(p.groups)), p.params.MaxBins)
 		kept, _ := p.clean()
-		return keepEqual(kept, bins), mergedExclusive
+		return keepEqual(kept, bins)
 	}
 	return p.continued()
 }
 
-// fresh arranges the given items in at most k bins without regard to a prior image.
-func (p *packer) fresh(members []int, k int) (bins []bin, mergedExclusive bool) {
-	var alone, shared []int
+// fresh arranges the given items in at most k bins without regard to a prior image. k is at least what binsNeeded
+// returns for them.
+func (p *packer) fresh(members []int, k int) []bin {
+	var bins []bin
+	var shared []int
 	for _, i := range members {
 		if p.items[i].Exclusive {
-			alone = append(alone, i)
+			bins = append(bins, bin{members: []int{i}})
 		} else {
 			shared = append(shared, i)
 		}
 	}
-	room := k
-	if len(shared) > 0 && k > 1 {
-		room--
-	}
-	switch {
-	case len(alone) <= room:
-		for _, i := range alone {
-			bins = append(bins, bin{members: []int{i}})
-		}
-	case room < k || len(shared) == 0:
-		bins, mergedExclusive = p.arrange(alone, room), true
-	default: // a single bin for everything
-		return []bin{{members: slices.Clone(members)}}, true
-	}
 	if len(shared) > 0 {
-		if k == len(bins) { // one bin is left and it is taken by an exclusive item
-			return []bin{{members: slices.Clone(members)}}, true
-		}
 		bins = append(bins, p.arrange(shared, k-len(bins))...)
 	}
 	p.sortByStability(bins)
-	return bins, mergedExclusive
+	return bins
 }
 
 // sortByStability sorts the bins that change least first, so that chains of bins stay equal for longest.

@@ -10,14 +10,14 @@ const defaultUpdates = 12
 
 // continued arranges the items with a prior image. Bins with unchanged content stay; all other items are a pool that is
 // packed again into the remaining bins.
-func (p *packer) continued() (bins []bin, mergedExclusive bool) {
+func (p *packer) continued() []bin {
 	kept, pool := p.clean()
 	kept, pool = p.makeRoom(kept, pool)
-	bins, mergedExclusive = p.around(kept, pool)
+	bins := p.around(kept, pool)
 	if p.params.Rebalance != RebalanceAuto {
-		return bins, mergedExclusive
+		return bins
 	}
-	return p.rebalance(bins, mergedExclusive, kept, pool)
+	return p.rebalance(bins, kept, pool)
 }
 
 // clean returns the prior bins that stay the same byte for byte, and the items that are in none of them.
@@ -115,18 +115,16 @@ func (p *packer) updates() int64 {
 }
 
 // around returns the kept bins, followed by the pool packed into the bins that the limit leaves.
-func (p *packer) around(kept []bin, pool []int) (bins []bin, mergedExclusive bool) {
-	bins = slices.Clone(kept)
+func (p *packer) around(kept []bin, pool []int) []bin {
 	if len(pool) == 0 {
-		return bins, false
+		return slices.Clone(kept)
 	}
-	packed, merged := p.fresh(pool, p.params.MaxBins-len(kept))
-	return append(bins, packed...), merged
+	return append(slices.Clone(kept), p.fresh(pool, p.params.MaxBins-len(kept))...)
 }
 
 // rebalance opens unchanged bins if that pays off within the given number of updates. It tries the most promising one,
 // two, four and so on, and all.
-func (p *packer) rebalance(bins []bin, merged bool, kept []bin, pool []int) ([]bin, bool) {
+func (p *packer) rebalance(bins, kept []bin, pool []int) []bin {
 	promising := p.mostPromising(kept)
 	now := p.totalCost(bins)
 	var gain int64
@@ -140,12 +138,12 @@ func (p *packer) rebalance(bins []bin, merged bool, kept []bin, pool []int) ([]b
 				open[at] = true
 			}
 		}
-		others, otherMerged := p.opened(kept, pool, open)
+		others := p.opened(kept, pool, open)
 		if g := p.updates()*(now-p.totalCost(others)) - p.price(p.lost(kept, others)); g > gain {
-			bins, merged, gain = others, otherMerged, g
+			bins, gain = others, g
 		}
 		if n >= len(promising) {
-			return bins, merged
+			return bins
 		}
 	}
 }
@@ -171,7 +169,7 @@ func (p *packer) mostPromising(kept []bin) []int {
 }
 
 // opened returns the packing in which some of the kept bins are part of the pool.
-func (p *packer) opened(kept []bin, pool []int, open []bool) (bins []bin, mergedExclusive bool) {
+func (p *packer) opened(kept []bin, pool []int, open []bool) []bin {
 	pool = slices.Clone(pool)
 	var closed []bin
 	for at, b := range kept {
@@ -182,8 +180,7 @@ func (p *packer) opened(kept []bin, pool []int, open []bool) (bins []bin, merged
 		}
 	}
 	slices.Sort(pool)
-	bins, mergedExclusive = p.around(closed, pool)
-	return keepEqual(kept, bins), mergedExclusive
+	return keepEqual(kept, p.around(closed, pool))
 }
 
 // keepEqual marks the bins that have exactly the members of one that could be kept, and puts them first, in their

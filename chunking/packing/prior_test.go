@@ -128,6 +128,22 @@ func TestALayerForAnExclusiveComponentIsMadeByOpeningAnother(t *testing.T) {
 	}
 }
 
+// Components that all want a layer of their own are as stable as others if they cannot have it.
+func TestAnUpdateOfOneOfTooManyExclusiveComponentsKeepsTheOtherLayers(t *testing.T) {
+	t.Parallel()
+	items := stable("a", "b", "c", "d", "e", "f", "g", "h", "database")
+	for i := range items[:8] {
+		items[i].Exclusive = true
+	}
+	params := packing.Params{MaxBins: 4}
+	first := pack(t, items, params)
+	params.Prior = priorOf(binsOf(first)...)
+	second := pack(t, change(items, "c"), params)
+	if !first.MergedExclusive || !second.MergedExclusive || len(second.Bins) != 4 || len(kept(second)) != 3 {
+		t.Errorf("layers %q after %q, want three of four kept", binsOf(second), binsOf(first))
+	}
+}
+
 // Bins whose members all exist and are unchanged stay, as long as there is room, whatever the input is. Only these are
 // marked as kept.
 func TestKeptLayersAreExactlyTheCleanOnes(t *testing.T) {
