@@ -27,7 +27,8 @@ func TestTimesThatBuildKitDoesNotExplainAreRefusedBeforeIt(t *testing.T) {
 
 func TestATimeOutOfRangeInAContainerfileIsNamed(t *testing.T) {
 	t.Parallel()
-	err := explainEpoch(errors.New("failed to marshal image config: json: Time.MarshalJSON: year outside of range [0,9999]"))
+	err := explainEpoch(errors.New("failed to marshal image config: json: Time.MarshalJSON: year outside of range " +
+		"[0,9999]"))
 	if err == nil || !strings.HasPrefix(err.Error(), "SOURCE_DATE_EPOCH is not") {
 		t.Errorf("got %v", err)
 	}

@@ -85,7 +85,8 @@ func planText(p *deploy.Plan) string {
 		fmt.Fprintf(&b, "  Commit:     %s\n", p.Commit)
 	} else {
 		fmt.Fprintf(&b, "  Fetches:    %s with %s, which need %s of %s free in the repository\n",
-			sizes.Count(p.Fetch.Layers, "layer"), sizes.Format(p.Fetch.Bytes), sizes.Format(p.Fetch.Needed), sizes.Format(p.Fetch.Free))
+			sizes.Count(p.Fetch.Layers, "layer"), sizes.Format(p.Fetch.Bytes), sizes.Format(p.Fetch.Needed),
+			sizes.Format(p.Fetch.Free))
 	}
 	fmt.Fprintf(&b, "  Stateroot:  %s of %s\n", p.Stateroot, p.Sysroot)
 	if p.Previous != "" {

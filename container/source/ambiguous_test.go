@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
@@ -38,7 +37,7 @@ func writtenTo(t *testing.T, ref string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := dest.Write(t.Context(), v1.Image(img), to, dest.Options{}); err != nil {
+	if _, err := dest.Write(t.Context(), img, to, dest.Options{}); err != nil {
 		t.Fatal(err)
 	}
 }

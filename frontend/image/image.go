@@ -1,5 +1,5 @@
-// Package image describes the image of the frontend, for package programs to make. It has one static program and the labels that BuildKit reads. Equal
-// programs give equal images.
+// Package image describes the image of the frontend, for package programs to make. It has one static program and the
+// labels that BuildKit reads. Equal programs give equal images.
 package image
 
 import (

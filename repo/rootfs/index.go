@@ -47,16 +47,13 @@ func (x *Index) Canonical(p string) (string, bool) {
 func (x *Index) Resolve(p string) (int, error) {
 	w := walker{x: x, at: "/"}
 	err := w.walk(p, true)
-	i, ok := 0, false
 	if err == nil {
-		if i, ok = x.Find(w.at); !ok {
-			err = fs.ErrNotExist
+		if i, ok := x.Find(w.at); ok {
+			return i, nil
 		}
+		err = fs.ErrNotExist
 	}
-	if err != nil {
-		return 0, &fs.PathError{Op: "open", Path: p, Err: err}
-	}
-	return i, nil
+	return 0, &fs.PathError{Op: "open", Path: p, Err: err}
 }
 
 // Exists reports whether a path leads to anything.

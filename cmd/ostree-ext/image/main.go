@@ -1,5 +1,5 @@
-// Command image builds ostree-ext, or the frontend, for several platforms and writes its image to a registry or to an OCI
-// layout. Run it in the module's directory. The same sources and the same Go version give the same image.
+// Command image builds ostree-ext, or the frontend, for several platforms and writes its image to a registry or to an
+// OCI layout. Run it in the module's directory. The same sources and the same Go version give the same image.
 // SOURCE_DATE_EPOCH sets its time.
 package main
 
@@ -38,7 +38,8 @@ func main() {
 func run(ctx context.Context) error {
 	var to programs.Destination
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: image [--platform=PLATFORMS] [--push=IMAGE] [--layout=DIR] command|frontend")
+		fmt.Fprintln(flag.CommandLine.Output(),
+			"usage: image [--platform=PLATFORMS] [--push=IMAGE] [--layout=DIR] command|frontend")
 		flag.PrintDefaults()
 	}
 	list := flag.String("platform", "", "`PLATFORMS` of the image, separated by commas (default: those of the releases, "+
