@@ -102,7 +102,9 @@ func TestInterop_APolicyThatCannotBeEvaluatedAdmitsNothing(t *testing.T) {
 		{"reject", policyOf(`{"type":"reject"}`), []string{"refuses every image (reject)"}},
 		{"anything", policyOf(`{"type":"insecureAcceptAnything"}`), []string{"accepts any image (insecureAcceptAnything)"}},
 		{"GPG", policyOf(`{"type":"signedBy","keyType":"GPGKeys","keyPath":"k"}`), []string{`asks for "signedBy"`}},
-		{"Fulcio", policyOf(`{"type":"sigstoreSigned","fulcio":{}}`), []string{"asks for sigstoreSigned with fulcio"}},
+		{"Fulcio", policyOf(`{"type":"sigstoreSigned","rekorPublicKeyPath":"r",` +
+			`"fulcio":{"caPath":"c","oidcIssuer":"https://i","subjectEmail":"a@b.example"}}`),
+			[]string{"asks for sigstoreSigned with fulcio"}},
 		{"besides a good key", policyOf(byKey1, `{"type":"signedBy","keyType":"GPGKeys","keyPath":"k"}`),
 			[]string{`asks for "signedBy"`}},
 		{"no such key", policyOf(`{"type":"sigstoreSigned","keyPath":"/etc/pki/containers/x.pub"}`),
@@ -110,7 +112,7 @@ func TestInterop_APolicyThatCannotBeEvaluatedAdmitsNothing(t *testing.T) {
 		{"a key outside", policyOf(`{"type":"sigstoreSigned","keyPath":"../../key1.pub/../../x"}`),
 			[]string{"there is no file x in the context trust"}},
 		{"a mistake", policyOf(`{"type":"sigstoreSigned","keypath":"key1.pub"}`),
-			[]string{"verify: policy.json of the context trust: invalid policy", `no key "keypath"`}},
+			[]string{"verify: policy.json of the context trust: invalid policy", `keypath: there is no such key: it is written "keyPath"`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := request{file: syntax("single-layer") + "FROM " + signed + "\n"}

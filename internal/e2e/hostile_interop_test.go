@@ -266,11 +266,11 @@ func TestInterop_AHostileImageIsRefusedAndLeavesNothing(t *testing.T) {
 		{"a manifest of 9 MiB", func(t *testing.T, l *layout) {
 			l.manifest["annotations"].(map[string]any)["note"] = strings.Repeat("x", 9<<20)
 			l.seal()
-		}, "more than 4194304"},
+		}, "more than 4.2\u00a0MB"},
 		{"a configuration of 17 MiB", func(t *testing.T, l *layout) {
 			l.labels()["note"] = strings.Repeat("x", 17<<20)
 			l.seal()
-		}, "more than 16777216"},
+		}, "more than 16.8\u00a0MB"},
 		{"a manifest that is not JSON", func(t *testing.T, l *layout) {
 			l.put(l.index["manifests"].([]any)[0].(map[string]any), []byte("{"))
 			l.writeIndex()

@@ -80,7 +80,7 @@ var hostileStreams = []hostileStream{
 	{
 		"an object that claims a petabyte", replaced(".file", func(name string, _ []byte) []byte {
 			return entryOf(tar.Header{Name: name, Size: 1 << 50}, "x")
-		}), "1.1 PB requested"},
+		}), "1.1\u00a0PB requested"},
 	{"a name that claims a terabyte", replaced(".file", func(string, []byte) []byte {
 		return entryOf(tar.Header{Typeflag: 'L', Name: "././@LongLink", Size: 1 << 40}, "x")
 	}), "record of type GNULongName has 1099511627776 bytes, more than 1048576"},
