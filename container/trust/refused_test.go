@@ -181,7 +181,7 @@ func TestNothingOfAnImageFromAHostileRegistryIsInTheRepository(t *testing.T) {
 			if res, err := pull(t, r, signed(name), byKeys(t, 1)); err == nil {
 				t.Errorf("%s is stored", res.ManifestDigest)
 			}
-			// The same is no trap for one who pulls the signed image then.
+			// One who then pulls the signed image must not be trapped by that.
 			h.answers = map[string]func(http.ResponseWriter, *http.Request){}
 			res, err := pull(t, r, signed(sigstorefixture.Name("b1")+tag), byKeys(t, 1))
 			if err != nil || res.ManifestDigest != manifestDigest {
