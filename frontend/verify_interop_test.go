@@ -112,7 +112,10 @@ func TestInterop_APolicyThatCannotBeEvaluatedAdmitsNothing(t *testing.T) {
 		{"a key outside", policyOf(`{"type":"sigstoreSigned","keyPath":"../../key1.pub/../../x"}`),
 			[]string{"there is no file x in the context trust"}},
 		{"a mistake", policyOf(`{"type":"sigstoreSigned","keypath":"key1.pub"}`),
-			[]string{"verify: policy.json of the context trust: invalid policy", `keypath: there is no such key: it is written "keyPath"`}},
+			[]string{
+				"verify: policy.json of the context trust: invalid policy",
+				`keypath: there is no such key: it is written "keyPath"`,
+			}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := request{file: syntax("single-layer") + "FROM " + signed + "\n"}
