@@ -14,14 +14,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/container/store"
 	"github.com/ostree-ext/ostree-ext-go/container/trust"
-	"github.com/ostree-ext/ostree-ext-go/container/trust/bundle"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/trusttest"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/sigstorefixture"
 	"github.com/ostree-ext/ostree-ext-go/internal/testca"
@@ -53,12 +52,12 @@ func TestAnImagePulledWithoutSignaturesIsNotAcceptedAsSignedLater(t *testing.T) 
 		image  string
 		accept bool
 	}{{"unsigned", false}, {"b2", false}, {"b-attestation", false}, {"idx-unsigned", false}, {"b1", true}} {
-		r, door := newRepo(t), byKeys(t, 1)
+		r, door := trusttest.NewRepo(t), byKeys(t, 1)
 		ref := signed(sigstorefixture.Name(c.image) + ":latest")
 		if _, err := pull(t, r, imgref.Unverified(ref.Image), door); err != nil {
 			t.Fatal(err)
 		}
-		before := content(t, r)
+		before := trusttest.Content(t, r)
 		p, err := store.Prepare(t.Context(), r, ref, store.Options{Source: source.Options{Admission: door.Admit}})
 		switch {
 		case c.accept && (err != nil || !p.Present):
@@ -75,7 +74,7 @@ func TestAnImagePulledWithoutSignaturesIsNotAcceptedAsSignedLater(t *testing.T) 
 			t.Errorf("%s: recorded are %v, %v", c.image, list, err)
 		}
 		if !c.accept {
-			if diff := cmp.Diff(before, content(t, r)); diff != "" {
+			if diff := cmp.Diff(before, trusttest.Content(t, r)); diff != "" {
 				t.Errorf("%s: the refused pull changed the repository (-before +after):\n%s", c.image, diff)
 			}
 		}
@@ -89,12 +88,12 @@ func TestWhatAnUnsignedImageLeftDoesNotGetIntoASignedOne(t *testing.T) {
 	sigstorefixture.RegistriesConf(t, reg)
 	door := byKeys(t, 1)
 	ref := signed(sigstorefixture.Name("b1") + ":latest")
-	clean, err := pull(t, newRepo(t), ref, door)
+	clean, err := pull(t, trusttest.NewRepo(t), ref, door)
 	if err != nil {
 		t.Fatal(err)
 	}
 	poisoned := poison(t, reg)
-	r := newRepo(t)
+	r := trusttest.NewRepo(t)
 	if _, err := pull(t, r, imgref.Unverified(poisoned), door); err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +109,7 @@ func TestASignatureOfAnIndexCoversOnlyWhatIsAskedForThroughIt(t *testing.T) {
 		"idx-index:latest": true, "idx-index@" + indexDigest: true, "idx-index@" + manifestDigest: false,
 		"idx-member:latest": true, "idx-member@" + manifestDigest: true,
 	} {
-		_, err := pull(t, newRepo(t), signed(sigstorefixture.Name(name)), byKeys(t, 1))
+		_, err := pull(t, trusttest.NewRepo(t), signed(sigstorefixture.Name(name)), byKeys(t, 1))
 		if accept && err != nil || !accept && !errors.Is(err, trust.ErrRefused) {
 			t.Errorf("%s: got %v", name, err)
 		}
@@ -119,7 +118,7 @@ func TestASignatureOfAnIndexCoversOnlyWhatIsAskedForThroughIt(t *testing.T) {
 
 func TestARefusalSaysWhatWasFoundAtIndexAndManifest(t *testing.T) {
 	sigstorefixture.RegistriesConf(t, sigstorefixture.Load(t))
-	_, err := pull(t, newRepo(t), signed(sigstorefixture.Name("idx-index")+":latest"), byKeys(t, 2))
+	_, err := pull(t, trusttest.NewRepo(t), signed(sigstorefixture.Name("idx-index")+":latest"), byKeys(t, 2))
 	refused, ok := errors.AsType[*trust.RefusedError](err)
 	if !ok {
 		t.Fatalf("got %v", err)
@@ -162,7 +161,7 @@ func TestARuleThatAsksForNothingIsRefusedBeforeARequest(t *testing.T) {
 		door := trust.New(trust.Options{
 			Policy: write(t, c.policy), RuleDirs: []string{t.TempDir()}, Registry: access.Options{InsecureSkipTLSVerify: true},
 		})
-		_, err := pull(t, newRepo(t), signed(name), door)
+		_, err := pull(t, trusttest.NewRepo(t), signed(name), door)
 		if err == nil || c.want != nil && !errors.Is(err, c.want) {
 			t.Errorf("%s: got %v", what, err)
 		}
@@ -221,7 +220,7 @@ func TestTheMostSpecificRuleDecides(t *testing.T) {
 		door := trust.New(trust.Options{
 			Policy: write(t, c.policy), RuleDirs: []string{rulesDir(t, map[string]string{"a.yaml": c.rules})},
 		})
-		_, err := pull(t, newRepo(t), signed(name+":latest"), door)
+		_, err := pull(t, trusttest.NewRepo(t), signed(name+":latest"), door)
 		if (err == nil) != c.accept {
 			t.Errorf("%s: got %v", what, err)
 		}
@@ -244,33 +243,14 @@ func TestATagThatMovesMeanwhileChangesNothing(t *testing.T) {
 	}))
 	defer s.Close()
 	sigstorefixture.RegistriesConf(t, &testreg.Registry{Host: strings.TrimPrefix(s.URL, "http://")})
-	res, err := pull(t, newRepo(t), signed(sigstorefixture.Name("b1")+":latest"), byKeys(t, 1))
+	res, err := pull(t, trusttest.NewRepo(t), signed(sigstorefixture.Name("b1")+":latest"), byKeys(t, 1))
 	if err != nil || res.ManifestDigest != manifestDigest || !moved.Load() {
 		t.Errorf("stored is %v, %v; the tag moved: %v", res, err, moved.Load())
 	}
 	// And the other way round: the image that the tag names later is signed.
 	moved.Store(false)
-	if _, err := pull(t, newRepo(t), signed(sigstorefixture.Name("unsigned")+":latest"), byKeys(t, 1)); err == nil {
+	if _, err := pull(t, trusttest.NewRepo(t), signed(sigstorefixture.Name("unsigned")+":latest"), byKeys(t, 1)); err == nil {
 		t.Error("an unsigned image was accepted")
-	}
-}
-
-// attach stores a bundle as a referrer of the fixtures' image.
-func attach(t *testing.T, reg *testreg.Registry, repository string, data []byte) {
-	t.Helper()
-	a, err := bundle.NewArtifact(data, ocispec.Descriptor{
-		MediaType: ocispec.MediaTypeImageManifest, Digest: manifestDigest, Size: 1,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, blob := range [][]byte{a.Config, a.Bundle} {
-		if err := reg.PutBlob(repository, digest.FromBytes(blob).String(), blob); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := reg.Put(repository, a.Descriptor.Digest.String(), a.Descriptor.MediaType, a.Manifest); err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -326,7 +306,7 @@ func TestIdentitiesAreJudgedWithTheirAuthorities(t *testing.T) {
 			reg := sigstorefixture.Load(t)
 			sigstorefixture.RegistriesConf(t, reg)
 			c.sign.Payload = statement
-			attach(t, reg, "os/unsigned", ca.Sign(c.sign))
+			trusttest.Attach(t, reg, "os/unsigned", manifestDigest, ca.Sign(c.sign))
 			name := sigstorefixture.Name("unsigned")
 			rule := "docker:\n  " + name + ":\n    signedBy:\n    - oidcIssuer: " + issuer + "\n      " + c.rule +
 				"\n      trustedRoot: " + root + "\n"
@@ -334,11 +314,11 @@ func TestIdentitiesAreJudgedWithTheirAuthorities(t *testing.T) {
 				Policy:   write(t, `{"default": [{"type": "reject"}]}`),
 				RuleDirs: []string{rulesDir(t, map[string]string{"a.yaml": rule})},
 			})
-			r := newRepo(t)
+			r := trusttest.NewRepo(t)
 			res, err := pull(t, r, signed(name+":latest"), door)
 			if !c.accept {
-				if !errors.Is(err, trust.ErrRefused) || len(content(t, r)) > 0 {
-					t.Errorf("got %v, and the repository has %v", err, content(t, r))
+				if !errors.Is(err, trust.ErrRefused) || len(trusttest.Content(t, r)) > 0 {
+					t.Errorf("got %v, and the repository has %v", err, trusttest.Content(t, r))
 				}
 				return
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/store"
 	"github.com/ostree-ext/ostree-ext-go/container/trust"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/trusttest"
 	"github.com/ostree-ext/ostree-ext-go/internal/sigstorefixture"
 )
 
@@ -68,7 +69,7 @@ func TestImagesThatCosignSignedAreJudgedAsExpected(t *testing.T) {
 				rules["a.yaml"] = "docker:\n  " + name + ":\n    bundlesByPolicyKeys: true\n"
 			}
 			door := trust.New(trust.Options{Policy: policyFor(t, v), RuleDirs: []string{rulesDir(t, rules)}})
-			r := newRepo(t)
+			r := trusttest.NewRepo(t)
 			res, err := pull(t, r, signed(name+":latest"), door)
 			switch {
 			case v.Accept && err != nil:
@@ -76,7 +77,7 @@ func TestImagesThatCosignSignedAreJudgedAsExpected(t *testing.T) {
 			case !v.Accept && !errors.Is(err, trust.ErrRefused):
 				t.Fatalf("got %v, want it refused", err)
 			case !v.Accept:
-				if left := content(t, r); len(left) > 0 {
+				if left := trusttest.Content(t, r); len(left) > 0 {
 					t.Errorf("of the refused image there is:\n%s", strings.Join(left, "\n"))
 				}
 				return

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/trust"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/trusttest"
 	"github.com/ostree-ext/ostree-ext-go/internal/guarded"
 	"github.com/ostree-ext/ostree-ext-go/internal/sigstorefixture"
 	"github.com/ostree-ext/ostree-ext-go/internal/testca"
@@ -52,7 +53,7 @@ func TestFilesThatOthersCouldChangeLetNothingIn(t *testing.T) {
 	admitted := func(what string) {
 		t.Helper()
 		for _, ref := range asked {
-			if _, err := pull(t, newRepo(t), ref, door); err != nil {
+			if _, err := pull(t, trusttest.NewRepo(t), ref, door); err != nil {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
@@ -68,12 +69,12 @@ func TestFilesThatOthersCouldChangeLetNothingIn(t *testing.T) {
 				t.Fatal(err)
 			}
 			chmod(t, path, st.Mode()|0o002)
-			r := newRepo(t)
+			r := trusttest.NewRepo(t)
 			_, err = pull(t, r, asked[c.image], door)
 			if !errors.Is(err, guarded.ErrOpen) || !strings.Contains(err.Error(), `run "chmod o-w `+path+`"`) {
 				t.Errorf("everybody may write to %s: %v", path, err)
 			}
-			if left := content(t, r); len(left) > 0 {
+			if left := trusttest.Content(t, r); len(left) > 0 {
 				t.Errorf("everybody may write to %s: there is %q", path, left)
 			}
 			chmod(t, path, st.Mode())
@@ -94,10 +95,10 @@ func TestRulesThatOthersCouldHaveRemovedAreMissed(t *testing.T) {
 			t.Fatal(err)
 		}
 		chmod(t, path, 0o777)
-		r := newRepo(t)
+		r := trusttest.NewRepo(t)
 		ref := signed(sigstorefixture.Name("b1") + ":latest")
 		_, err := pull(t, r, ref, trust.New(trust.Options{}))
-		if left := content(t, r); !errors.Is(err, guarded.ErrOpen) || !strings.Contains(err.Error(), path) || len(left) > 0 {
+		if left := trusttest.Content(t, r); !errors.Is(err, guarded.ErrOpen) || !strings.Contains(err.Error(), path) || len(left) > 0 {
 			t.Errorf("%s: got %v, and there is %q", dir, err, left)
 		}
 	}

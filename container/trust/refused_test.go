@@ -17,6 +17,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/bundle"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/trusttest"
 	"github.com/ostree-ext/ostree-ext-go/internal/sigstorefixture"
 	"github.com/ostree-ext/ostree-ext-go/internal/testreg"
 )
@@ -176,7 +177,7 @@ func TestNothingOfAnImageFromAHostileRegistryIsInTheRepository(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			h := newHostile(t)
 			c.attack(h)
-			r := newRepo(t)
+			r := trusttest.NewRepo(t)
 			name := sigstorefixture.Name("b1") + c.name
 			if res, err := pull(t, r, signed(name), byKeys(t, 1)); err == nil {
 				t.Errorf("%s is stored", res.ManifestDigest)
@@ -195,7 +196,7 @@ func TestNothingOfAnImageFromAHostileRegistryIsInTheRepository(t *testing.T) {
 func TestAPolicyThatBecameStricterDecidesAboutAStoredImage(t *testing.T) {
 	sigstorefixture.RegistriesConf(t, sigstorefixture.Load(t))
 	ref := signed(sigstorefixture.Name("b1") + ":latest")
-	r := newRepo(t)
+	r := trusttest.NewRepo(t)
 	if _, err := pull(t, r, imgref.Unverified(ref.Image), byKeys(t, 1)); err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/container/store"
 	"github.com/ostree-ext/ostree-ext-go/container/trust"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/trusttest"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/fixtures"
 	"github.com/ostree-ext/ostree-ext-go/repo"
@@ -28,7 +29,7 @@ import (
 // withRemotes makes a repository with the remotes of the fixtures.
 func withRemotes(t *testing.T) *repo.Repo {
 	t.Helper()
-	r := newRepo(t)
+	r := trusttest.NewRepo(t)
 	dir := fixtures.Dir(t, "signed")
 	remotes, err := os.ReadFile(filepath.Join(dir, "remotes.conf"))
 	if err != nil {
@@ -96,7 +97,7 @@ func TestCommitsAreAdmittedAsTheirRemoteSays(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 			if !accept {
-				if left := content(t, r); len(left) > 0 {
+				if left := trusttest.Content(t, r); len(left) > 0 {
 					t.Errorf("of the refused image there is:\n%s", strings.Join(left, "\n"))
 				}
 			} else if list, err := store.Signatures(t.Context(), r, res.Image); err != nil || len(list) == 0 ||
@@ -114,12 +115,12 @@ func TestCommitsAreAdmittedAsTheirRemoteSays(t *testing.T) {
 			case err != nil:
 				t.Fatal(err)
 			}
-			before := content(t, r)
+			before := trusttest.Content(t, r)
 			p, err := store.Prepare(t.Context(), r, ref, store.Options{Source: source.Options{Admission: door.Admit}})
 			if (err == nil) != accept || accept && !p.Present {
 				t.Errorf("in a repository that has it: %v", err)
 			}
-			if diff := cmp.Diff(before, content(t, r)); diff != "" && !accept {
+			if diff := cmp.Diff(before, trusttest.Content(t, r)); diff != "" && !accept {
 				t.Errorf("the refused pull changed the repository (-before +after):\n%s", diff)
 			}
 		})
@@ -135,7 +136,7 @@ func TestARemoteNeedsARepositoryThatHasIt(t *testing.T) {
 	if _, err := trust.New(trust.Options{RuleDirs: []string{}}).Admit(ref); !errors.Is(err, trust.ErrNoRepo) {
 		t.Errorf("without a repository: %v", err)
 	}
-	door := trust.New(trust.Options{Repo: newRepo(t), RuleDirs: []string{}})
+	door := trust.New(trust.Options{Repo: trusttest.NewRepo(t), RuleDirs: []string{}})
 	if _, err := door.Admit(ref); err == nil || !strings.Contains(err.Error(), "nowhere") {
 		t.Errorf("without the remote: %v", err)
 	}
@@ -166,7 +167,7 @@ func TestLayersThatTheSignatureOfTheCommitDoesNotCoverAreRefused(t *testing.T) {
 			t.Errorf("%s: got %v", tag, err)
 		}
 	}
-	if left := content(t, r); len(left) > 0 {
+	if left := trusttest.Content(t, r); len(left) > 0 {
 		t.Errorf("of the refused images there is:\n%s", strings.Join(left, "\n"))
 	}
 }
@@ -267,7 +268,7 @@ func TestTheLabelHasToNameTheSignedCommit(t *testing.T) {
 	if _, ok := errors.AsType[*oci.CommitMismatchError](err); !ok {
 		t.Errorf("a pull: %v", err)
 	}
-	if left := content(t, r); len(left) > 0 {
+	if left := trusttest.Content(t, r); len(left) > 0 {
 		t.Errorf("of the refused image there is:\n%s", strings.Join(left, "\n"))
 	}
 }

@@ -32,7 +32,7 @@ frontend     image
              serve
              chunk
 
-container    deploy  inodecheck  update  commandimage
+container    deploy  inodecheck  update  commandimage  trust/trusttest
              store
              container
              dest  trust  trust/setup  signer
@@ -186,7 +186,7 @@ func TestTheDocumentShowsThePlan(t *testing.T) {
 
 // Tests that open images or registries would otherwise depend on credentials and settings of whoever runs them.
 func TestTestsOfImagesHaveAHomeOfTheirOwn(t *testing.T) {
-	opens := []string{"internal/testreg", "internal/sigstorefixture",
+	opens := []string{"internal/testreg", "internal/sigstorefixture", "container/trust/trusttest",
 		"container/access", "container/source", "container/dest"}
 	checked := 0
 	for _, p := range list(t) {

@@ -13,8 +13,12 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ostree-ext/ostree-ext-go/container/trust/bundle"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/trusttest"
 	"github.com/ostree-ext/ostree-ext-go/internal/jsonkeys"
 )
+
+// key1 is the file with the key that signed b1.json.
+const key1 = "testdata/key1.pub"
 
 func TestABundleOfCosignTellsWhatItSigns(t *testing.T) {
 	raw := stored(t, "b1.json")
@@ -47,6 +51,9 @@ func TestBundlesOfCosignThatAreNoGoodSignatures(t *testing.T) {
 		if _, err := bundle.Parse(stored(t, c.file), c.subject); !errors.Is(err, c.want) {
 			t.Errorf("%s: got %v, want %v", c.name, err, c.want)
 		}
+		if c.subject == signedImage {
+			refused(t, stored(t, c.file), key1)
+		}
 	}
 	for _, file := range []string{"b1-flip.json", "b1-otherpayload.json"} {
 		b, err := bundle.Parse(stored(t, file), signedImage)
@@ -58,7 +65,9 @@ func TestBundlesOfCosignThatAreNoGoodSignatures(t *testing.T) {
 		if !ok || len(bad.Keys) != 2 || !strings.Contains(err.Error(), "damaged") {
 			t.Errorf("%s: got %v", file, err)
 		}
+		refused(t, stored(t, file), key1)
 	}
+	refused(t, stored(t, "b1.json"), "testdata/key2.pub")
 }
 
 func TestTheMessageAboutABadSignatureNamesKeys(t *testing.T) {
@@ -90,6 +99,7 @@ func TestTheHintDoesNotDecide(t *testing.T) {
 	if _, err := b.VerifyKeys(cosignKeys(t, "key2.pub")); err == nil {
 		t.Error("the key that the hint names is accepted")
 	}
+	refused(t, lying, "testdata/key2.pub")
 }
 
 // Each of these changes makes a bundle another one, which a reader that is less strict could understand in its own way.
@@ -136,6 +146,7 @@ func TestDocumentsThatAreNotBundles(t *testing.T) {
 		if _, err := bundle.Parse(raw, signedImage); err == nil || c.want != nil && !errors.Is(err, c.want) {
 			t.Errorf("%s: got %v", c.name, err)
 		}
+		refused(t, raw, key1)
 	}
 	if _, err := bundle.Parse(append([]byte(good), bytes.Repeat([]byte{' '}, bundle.MaxSize)...), signedImage); !errors.Is(
 		err, bundle.ErrTooLarge) {
@@ -170,6 +181,7 @@ func TestEarlierVersionsOfBundlesAreRead(t *testing.T) {
 // The signatures of all of these are good.
 func TestWhatAStatementHasToSay(t *testing.T) {
 	key := newECDSA(t)
+	keyFile := trusttest.File(t, []byte(publicPEM(t, key.Public())))
 	digests := `"digest":{"sha256":"308cd94b08669b1dbb88c1ed018b49ecc563a98af4668e16afd7783d200712ea"}`
 	otherDigests := `"digest":{"sha256":"87926565692842832ed93ead9cb7cbe50f84004845c3d5b37658b12fa3217571"}`
 	sha512 := `"digest":{"sha512":"` + strings.Repeat("30", 64) + `"}`
@@ -208,11 +220,13 @@ func TestWhatAStatementHasToSay(t *testing.T) {
 		{name: "not JSON", old: statement, replacement: "hello"},
 	} {
 		payload := replace(t, statement, c.old, c.replacement)
-		b, err := bundle.Parse(craft(t, key, inToto, payload), signedImage)
+		raw := craft(t, key, inToto, payload)
+		b, err := bundle.Parse(raw, signedImage)
 		if !c.good {
 			if err == nil || c.want != nil && !errors.Is(err, c.want) {
 				t.Errorf("%s: got %v", c.name, err)
 			}
+			refused(t, raw, keyFile)
 			continue
 		}
 		if err != nil {
@@ -234,6 +248,7 @@ func TestTheTypeOfThePayloadIsSigned(t *testing.T) {
 	if _, err := b.VerifyKeys([]bundle.Key{public(t, key)}); err == nil {
 		t.Error("it was accepted")
 	}
+	refused(t, []byte(raw), trusttest.File(t, []byte(publicPEM(t, key.Public()))))
 }
 
 func TestABundleOfAnIdentityIsNotForKeys(t *testing.T) {
@@ -260,6 +275,7 @@ func TestABundleOfAnIdentityIsNotForKeys(t *testing.T) {
 		if _, err := b.VerifyKeys([]bundle.Key{public(t, key)}); !errors.Is(err, bundle.ErrIdentity) {
 			t.Errorf("got %v", err)
 		}
+		refused(t, []byte(raw), trusttest.File(t, []byte(publicPEM(t, key.Public()))))
 	}
 }
 
@@ -269,12 +285,14 @@ func TestSignaturesOfAnotherFormAreRefused(t *testing.T) {
 		"zeros": make([]byte, 64), "ones": bytes.Repeat([]byte{0xff}, 71), "one byte": {0},
 		"r and s are 0": {0x30, 6, 2, 1, 0, 2, 1, 0},
 	} {
-		b, err := bundle.Parse(wrap(t, inToto, statement, sig), signedImage)
+		raw := wrap(t, inToto, statement, sig)
+		b, err := bundle.Parse(raw, signedImage)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := b.VerifyKeys([]bundle.Key{public(t, key)}); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+		refused(t, raw, trusttest.File(t, []byte(publicPEM(t, key.Public()))))
 	}
 }

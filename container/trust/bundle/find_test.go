@@ -182,6 +182,7 @@ func TestListsThatLie(t *testing.T) {
 			!strings.Contains(skipReasons(s), c.text) || len(s.Skipped()) != 1 {
 			t.Errorf("%s: got %v, skipped %s", c.name, err, skipReasons(s))
 		}
+		r.refused(t, key1)
 	}
 }
 

@@ -19,7 +19,10 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/container/access"
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/trust"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/bundle"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/trusttest"
 )
 
 // registry is a registry on loopback with the repository a/b. It lists what the test says.
@@ -69,6 +72,9 @@ func (r *registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	case !found:
 		http.Error(w, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"not here"}]}`, http.StatusNotFound)
 	default:
+		if strings.HasPrefix(path, "manifests/") {
+			w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
+		}
 		_, _ = w.Write(data)
 	}
 }
@@ -135,6 +141,28 @@ func (r *registry) find() *bundle.Search {
 	s := bundle.Find(r.host+"/a/b:c", access.Options{InsecureSkipTLSVerify: true, Anonymous: true}, signedImage)
 	s.SetPace(0, noWait)
 	return s
+}
+
+// refused pulls the signed image, to which only what is in the registry is attached, with a file of keys that would be
+// good for it. Nothing of it may get into a repository.
+func (r *registry) refused(t *testing.T, keys string) {
+	t.Helper()
+	r.content["manifests/latest"] = stored(t, "b1-manifest.json")
+	trusttest.Refused(t, imgref.ImageReference{Transport: imgref.Registry, Name: r.host + "/a/b:latest"}, trust.Options{
+		Registry: access.Options{InsecureSkipTLSVerify: true, Anonymous: true},
+		Policy:   trusttest.File(t, []byte(trusttest.RejectAll)),
+		RuleDirs: []string{trusttest.Rules(t, map[string]*trust.SignerRule{
+			r.host: {SignedBy: []trust.SignerOption{{KeyPath: keys}}},
+		})},
+	})
+}
+
+// refused pulls the signed image with nothing but a bundle.
+func refused(t *testing.T, raw []byte, keys string) {
+	t.Helper()
+	r := newRegistry(t)
+	r.attach(raw, nil)
+	r.refused(t, keys)
 }
 
 func noWait(ctx context.Context, _ time.Duration) error { return ctx.Err() }

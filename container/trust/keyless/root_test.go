@@ -130,7 +130,9 @@ func TestWhatAnInstanceLacksMustBeSaid(t *testing.T) {
 				t.Errorf("got %+v, %v", found, err)
 			}
 			s.NoTimestamp, s.NoPromise = true, true
-			refused(t, v, a.Sign(s), keyless.ErrNoTime, byMain)
+			if _, err := v.Verify(a.Sign(s), image, []keyless.Identity{byMain}); !errors.Is(err, keyless.ErrNoTime) {
+				t.Errorf("without anybody who vouches for the time: %v", err)
+			}
 		})
 	}
 }

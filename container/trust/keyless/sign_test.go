@@ -40,7 +40,7 @@ func TestWhatIsSignedIsAccepted(t *testing.T) {
 			t.Run(name+" by "+id.String(), func(t *testing.T) {
 				t.Parallel()
 				bundle, err := keyless.Sign(t.Context(), image, keyless.SignOptions{
-					Token: s.IdentityToken(id.Identity, id.Issuer), Config: config, Verifier: v, TLS: trusting(s),
+					Token: s.IdentityToken(id.Identity, id.Issuer), Config: config, Verifier: v.Verifier, TLS: trusting(s),
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -159,7 +159,7 @@ func TestSigningFailsPlainly(t *testing.T) {
 			s.Fail("/rekor1", http.StatusCreated, `created`, 1)
 		}, "invalid character"},
 		{"when the services are not those of the trusted root", func(_ *testca.Server, o *keyless.SignOptions) {
-			o.Verifier = other
+			o.Verifier = other.Verifier
 		}, "do not fit the trusted root"},
 		{"when the server is not trusted", func(_ *testca.Server, o *keyless.SignOptions) {
 			o.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
@@ -197,7 +197,7 @@ func TestSigningAsksABusyServiceAgain(t *testing.T) {
 		s.Fail(part, http.StatusServiceUnavailable, "busy", 2)
 	}
 	if _, err := keyless.Sign(t.Context(), image, keyless.SignOptions{
-		Token: s.IdentityToken(workflow, github), Config: a.SigningConfig(s.URL), Verifier: v, TLS: trusting(s),
+		Token: s.IdentityToken(workflow, github), Config: a.SigningConfig(s.URL), Verifier: v.Verifier, TLS: trusting(s),
 	}); err != nil {
 		t.Error(err)
 	}

@@ -7,14 +7,19 @@ import (
 	"encoding/asn1"
 	"errors"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-ext/ostree-ext-go/container/imgref"
+	"github.com/ostree-ext/ostree-ext-go/container/trust"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/keyless"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/trusttest"
 	"github.com/ostree-ext/ostree-ext-go/internal/testca"
 )
 
@@ -26,11 +31,13 @@ const (
 )
 
 var (
-	image   = digest.FromString("the manifest of an image")
-	byMain  = keyless.Identity{Issuer: github, Identity: workflow}
-	byMail  = keyless.Identity{Issuer: google, Identity: mail}
-	byTag   = keyless.Identity{Issuer: github, Expression: `https://github\.com/exampleos/os/.*@refs/tags/v[0-9.]+`}
-	reasons = []error{keyless.ErrBundle, keyless.ErrPredicate, keyless.ErrDigest, keyless.ErrSignature,
+	// manifest is that of an image of which there is nothing else.
+	manifest = []byte(`{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageManifest + `","layers":[]}`)
+	image    = digest.FromBytes(manifest)
+	byMain   = keyless.Identity{Issuer: github, Identity: workflow}
+	byMail   = keyless.Identity{Issuer: google, Identity: mail}
+	byTag    = keyless.Identity{Issuer: github, Expression: `https://github\.com/exampleos/os/.*@refs/tags/v[0-9.]+`}
+	reasons  = []error{keyless.ErrBundle, keyless.ErrPredicate, keyless.ErrDigest, keyless.ErrSignature,
 		keyless.ErrNoLogEntry, keyless.ErrLogEntry, keyless.ErrNoTime, keyless.ErrOutsideTime, keyless.ErrChain,
 		keyless.ErrNoSCT, keyless.ErrIssuer, keyless.ErrIdentity, keyless.ErrAllowed}
 )
@@ -40,13 +47,19 @@ func signed() testca.Signature {
 	return testca.Signature{Identity: workflow, Issuer: github, Payload: testca.Statement(image.Encoded())}
 }
 
-func verifier(t *testing.T, root *testca.Root) *keyless.Verifier {
+// instance is a verifier with the trusted root that it was made from.
+type instance struct {
+	*keyless.Verifier
+	root []byte
+}
+
+func verifier(t *testing.T, root *testca.Root) instance {
 	t.Helper()
 	v, err := keyless.New(root.JSON())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return v
+	return instance{v, root.JSON()}
 }
 
 func TestSignaturesThatAreAccepted(t *testing.T) {
@@ -399,8 +412,9 @@ type otherName struct {
 	Value string `asn1:"utf8,explicit,tag:0"`
 }
 
-// refused checks that a bundle is refused for one reason and no other.
-func refused(t *testing.T, v *keyless.Verifier, bundle []byte, want error, allow ...keyless.Identity) {
+// refused checks that a bundle is refused for one reason and no other, and that nothing of an image that has only this
+// bundle gets into a repository.
+func refused(t *testing.T, v instance, bundle []byte, want error, allow ...keyless.Identity) {
 	t.Helper()
 	found, err := v.Verify(bundle, image, allow)
 	if err == nil {
@@ -414,4 +428,33 @@ func refused(t *testing.T, v *keyless.Verifier, bundle []byte, want error, allow
 			t.Errorf("got %v; want %v", err, want)
 		}
 	}
+	if errors.Is(want, keyless.ErrAllowed) {
+		return // such a rule is refused before there is an image
+	}
+	img := trusttest.NewImage(t, manifest)
+	trusttest.Attach(t, img.Registry, "os", image, bundle)
+	err = trusttest.Refused(t, imgref.ImageReference{Transport: imgref.Registry, Name: img.Name}, trust.Options{
+		Registry: img.Options, Policy: trusttest.File(t, []byte(trusttest.RejectAll)),
+		RuleDirs: []string{v.rules(t, img.Registry.Host, allow)},
+	})
+	says := want.Error()
+	if slices.Contains([]error{keyless.ErrBundle, keyless.ErrPredicate, keyless.ErrDigest}, want) {
+		says = img.Registry.Host + "/os@sha256:" // it is named, and what it says has been found before
+	}
+	if err != nil && !strings.Contains(err.Error(), says) {
+		t.Errorf("a host is told %v; want %s", err, says)
+	}
+}
+
+// rules makes a directory with a rule for a registry that accepts the identities.
+func (v instance) rules(t *testing.T, host string, allow []keyless.Identity) string {
+	t.Helper()
+	root := trusttest.File(t, v.root)
+	var signers []trust.SignerOption
+	for _, id := range allow {
+		signers = append(signers, trust.SignerOption{
+			OIDCIssuer: id.Issuer, Identity: id.Identity, IdentityExpression: id.Expression, TrustedRoot: root,
+		})
+	}
+	return trusttest.Rules(t, map[string]*trust.SignerRule{host: {SignedBy: signers}})
 }

@@ -268,8 +268,9 @@ func TestRequirementsThatAskForNoSignature(t *testing.T) {
 			t.Errorf("keys of type %s are accepted", keyType)
 		}
 	}
-	if _, err := evaluate(t, docker(name),
-		&policy.Rule{Requirements: []policyjson.Requirement{{Type: policyjson.AcceptAnything}}}, doc); err == nil {
+	without := rule(t, object{"type": policyjson.Reject})
+	without.Requirements = []policyjson.Requirement{{Type: policyjson.AcceptAnything}}
+	if _, err := evaluate(t, docker(name), without, doc); err == nil {
 		t.Error("a requirement without text is accepted")
 	}
 	lie := rule(t, object{"type": policyjson.Reject})
@@ -445,13 +446,13 @@ func TestTransportsWithoutSignatures(t *testing.T) {
 		imgref.OCIDir: dir, imgref.OCIArchive: dir + "/x.tar", imgref.DockerArchive: dir + "/x.tar",
 	} {
 		ref := imgref.ImageReference{Transport: transport, Name: path}
-		_, err := evaluate(t, ref, rule(t, by(exactRepository(name), k)), doc)
+		_, err := evaluateAlone(t, ref, rule(t, by(exactRepository(name), k)).Rule, doc)
 		if !refusal(t, err).Unsigned() || !strings.Contains(err.Error(), "transport "+transport.String()) {
 			t.Errorf("%s: %v", transport, err)
 		}
 	}
 	ref := imgref.ImageReference{Transport: imgref.ContainersStorage, Name: "localhost/os"}
-	if _, err := evaluate(t, ref, rule(t, by(exactRepository(name), k)), doc); err == nil {
+	if _, err := evaluateAlone(t, ref, rule(t, by(exactRepository(name), k)).Rule, doc); err == nil {
 		t.Error("an image in containers-storage is accepted")
 	}
 }

@@ -105,7 +105,7 @@ func TestEachPayloadIsFetchedOnce(t *testing.T) {
 	doc := publish(t, r, repository, "1", "")
 	attach(t, r, repository, doc.Digest, many(500, newPair(t).sign(t, payload(t, name, doc.Digest)))...)
 	before := r.BlobsSent()
-	_, err := evaluate(t, docker(name), rule(t, by(anyTag, newPair(t))), doc)
+	_, err := evaluateAlone(t, docker(name), rule(t, by(anyTag, newPair(t))).Rule, doc)
 	if refused := refusal(t, err); len(refused.Found) != 500 || len(refused.Error()) > 1000 {
 		t.Errorf("%d signatures, and the error is %d bytes long", len(refused.Found), len(refused.Error()))
 	}
@@ -150,7 +150,7 @@ func TestHugeAnswersAreNotKept(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			c.answers.start(t)
 			before := allocated()
-			_, err := evaluate(t, docker(name), rule(t, by(anyTag, newPair(t))), doc)
+			_, err := evaluateAlone(t, docker(name), rule(t, by(anyTag, newPair(t))).Rule, doc)
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("got %v; want an error that says %q", err, c.says)
 			}

@@ -42,7 +42,7 @@ func diagnose(t *testing.T, content object, files map[string]string, ref imgref.
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = evaluate(t, ref, r, doc)
+	_, err = evaluateAlone(t, ref, r, doc)
 	if err == nil {
 		t.Fatal("the image is accepted")
 	}

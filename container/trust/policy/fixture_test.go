@@ -11,8 +11,10 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/access"
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
+	"github.com/ostree-ext/ostree-ext-go/container/trust"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/trusttest"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/sigstorefixture"
 	"github.com/ostree-ext/ostree-ext-go/internal/testreg"
@@ -30,8 +32,14 @@ func fixture(t *testing.T) *testreg.Registry {
 	return r
 }
 
+// testRule is a rule with the policy in which it is the default.
+type testRule struct {
+	*policy.Rule
+	policy []byte
+}
+
 // rule returns the rule of a policy whose default is a list of requirements.
-func rule(t *testing.T, requirements ...any) *policy.Rule {
+func rule(t *testing.T, requirements ...any) testRule {
 	t.Helper()
 	text, err := json.Marshal(map[string]any{"default": requirements})
 	if err != nil {
@@ -45,7 +53,7 @@ func rule(t *testing.T, requirements ...any) *policy.Rule {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r
+	return testRule{r, text}
 }
 
 // object is a JSON object.
@@ -80,8 +88,19 @@ func documents(t *testing.T, ref imgref.ImageReference) []oci.Document {
 	return []oci.Document{img.Top}
 }
 
-// evaluate judges a document by the first requirement of a rule.
-func evaluate(t *testing.T, ref imgref.ImageReference, r *policy.Rule, doc oci.Document) (oci.Signature, error) {
+// evaluate judges a document by the first requirement of a rule. If it is refused, a host that pulls the image must
+// refuse it as well, and have nothing of it afterwards.
+func evaluate(t *testing.T, ref imgref.ImageReference, r testRule, doc oci.Document) (oci.Signature, error) {
+	t.Helper()
+	found, err := evaluateAlone(t, ref, r.Rule, doc)
+	if _, ok := errors.AsType[*policy.RefusedError](err); ok {
+		trusttest.Refused(t, ref, trust.Options{Policy: trusttest.File(t, r.policy), RuleDirs: []string{t.TempDir()}})
+	}
+	return found, err
+}
+
+// evaluateAlone judges a document that is not the only one of its image, or of which there is no image.
+func evaluateAlone(t *testing.T, ref imgref.ImageReference, r *policy.Rule, doc oci.Document) (oci.Signature, error) {
 	t.Helper()
 	img, err := policy.Open(t.Context(), ref, access.Options{})
 	if err != nil {
@@ -119,7 +138,7 @@ func TestEveryAttachmentOfCosignGetsTheExpectedVerdict(t *testing.T) {
 			r := rule(t, sigstoreSigned(t, exactRepository(name), v.Keys...))
 			accepted := false
 			for _, doc := range documents(t, ref) {
-				s, err := evaluate(t, ref, r, doc)
+				s, err := evaluateAlone(t, ref, r.Rule, doc)
 				if err != nil {
 					t.Log(refusal(t, err))
 					continue

@@ -312,7 +312,7 @@ func TestIntermediateAuthorities(t *testing.T) {
 			pki["caIntermediatesPath"] = path
 		}
 		q := object{"type": policyjson.SigstoreSigned, "signedIdentity": anyTag, "pki": pki}
-		if s, err := evaluate(t, docker(name), rule(t, q), doc); (err == nil) != accept {
+		if s, err := evaluate(t, docker(name+":1"), rule(t, q), doc); (err == nil) != accept {
 			t.Errorf("intermediates %q: got %+v, %v", path, s, err)
 		}
 	}

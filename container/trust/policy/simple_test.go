@@ -353,7 +353,7 @@ func TestSignaturesInADirectory(t *testing.T) {
 		{"a directory has no name to compare with", top, signedBy(nil, me.file), false, false},
 		{"something else", manifest("else"), bySimple, false, true},
 	} {
-		_, err := evaluate(t, ref, rule(t, c.req), c.doc)
+		_, err := evaluateAlone(t, ref, rule(t, c.req).Rule, c.doc)
 		if (err == nil) != c.accept || (err != nil && refusal(t, err).Unsigned() != c.unsigned) {
 			t.Errorf("%s: got %v", c.name, err)
 		}
