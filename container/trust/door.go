@@ -13,6 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/rules"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/sign"
@@ -131,9 +132,9 @@ type decision struct {
 	// policy is the rule of policy.json, or nil if it does not count.
 	policy *policy.Rule
 	// own is our own rule, or nil if there is none, or it does not count.
-	own *SignerRule
+	own *rules.Rule
 	// byPolicyKeys, if not nil, is the rule that accepts bundles by the keys of policy.
-	byPolicyKeys *SignerRule
+	byPolicyKeys *rules.Rule
 }
 
 // String says where the rules stand.
@@ -142,16 +143,13 @@ func (d *decision) String() string {
 	if d.policy != nil {
 		parts = append(parts, fmt.Sprintf("%s (%s)", d.policy.File, d.policy.Scope))
 	}
-	for _, r := range []*SignerRule{d.own, d.byPolicyKeys} {
+	for _, r := range []*rules.Rule{d.own, d.byPolicyKeys} {
 		if r != nil {
 			parts = append(parts, r.String())
 		}
 	}
 	return strings.Join(parts, " and ")
 }
-
-// String says where the rule stands.
-func (r *SignerRule) String() string { return fmt.Sprintf("%s (docker: %s)", r.File, r.Scope) }
 
 // decide finds the rules for an image. It returns an error if none of them asks for a signature.
 func (d *Door) decide(image imgref.ImageReference) (*decision, error) {
@@ -173,7 +171,7 @@ func (d *Door) decide(image imgref.ImageReference) (*decision, error) {
 
 // find finds the rules for an image, whatever they say.
 func (d *Door) find(image imgref.ImageReference) (*decision, error) {
-	rules, err := LoadRules(d.opts.RuleDirs...)
+	all, err := LoadRules(d.opts.RuleDirs...)
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +179,7 @@ func (d *Door) find(image imgref.ImageReference) (*decision, error) {
 	if err != nil {
 		return nil, err
 	}
-	own, place, err := rules.of(image, scopes)
+	own, place, err := all.of(image, scopes)
 	if err != nil {
 		return nil, err
 	}
@@ -220,7 +218,7 @@ func (d *Door) find(image imgref.ImageReference) (*decision, error) {
 
 // of returns the rule with the most specific scope, and its place among the scopes, which begin with that one. A rule
 // that is about the image in another spelling is an error, as in [policyjson.Lookup].
-func (r *Rules) of(image imgref.ImageReference, scopes []string) (*SignerRule, int, error) {
+func (r *Rules) of(image imgref.ImageReference, scopes []string) (*rules.Rule, int, error) {
 	if image.Transport != imgref.Registry {
 		return nil, -1, nil
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/source"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/policy"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/rules"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 )
@@ -164,9 +165,9 @@ func (d *Door) explain(ref imgref.OstreeImageReference) (*Report, error) {
 		}
 		r.Rules = append(r.Rules, rr)
 	}
-	for _, own := range []*SignerRule{rule.own, rule.byPolicyKeys} {
+	for _, own := range []*rules.Rule{rule.own, rule.byPolicyKeys} {
 		if own != nil {
-			r.Rules = append(r.Rules, own.report())
+			r.Rules = append(r.Rules, reportOf(own))
 		}
 	}
 	if _, err := d.decide(ref.Image); err != nil {
@@ -175,7 +176,7 @@ func (d *Door) explain(ref imgref.OstreeImageReference) (*Report, error) {
 	return r, nil
 }
 
-func (r *SignerRule) report() RuleReport {
+func reportOf(r *rules.Rule) RuleReport {
 	rr := RuleReport{File: r.File, Scope: "docker: " + r.Scope, Asks: []string{}}
 	if r.BundlesByPolicyKeys {
 		rr.Asks = append(rr.Asks, "bundles by the keys of policy.json count, too")

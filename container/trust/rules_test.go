@@ -29,42 +29,12 @@ func rulesDir(t *testing.T, files map[string]string) string {
 
 const byKey = "docker:\n  registry.example/os:\n    signedBy:\n    - keyPath: /key.pub\n"
 
-func TestRulesThatNameNobodyOrTwoThingsAtOnceAreRefused(t *testing.T) {
+func TestAFileOfRulesIsNamedInErrors(t *testing.T) {
 	t.Parallel()
-	scope := func(rule string) string { return "docker:\n  registry.example/os:\n    " + rule + "\n" }
-	signer := func(fields string) string { return scope("signedBy:\n    - {" + fields + "}") }
-	for name, c := range map[string]struct{ content, want string }{
-		"nothing":              {scope("signedBy: []"), "names nobody"},
-		"an empty rule":        {"docker:\n  registry.example/os:\n", "names nobody"},
-		"an unknown key":       {scope("signedby: []"), "field signedby not found"},
-		"an unknown transport": {"oci:\n  /a: {bundlesByPolicyKeys: true}\n", "field oci not found"},
-		"a scope that occurs twice": {
-			byKey + "  registry.example/os:\n    bundlesByPolicyKeys: true\n", "already defined",
-		},
-		"a scope with a scheme": {
-			"docker:\n  docker://registry.example/os: {bundlesByPolicyKeys: true}\n", "without docker://",
-		},
-		"signers and policy keys": {scope("{signedBy: [{keyPath: /k}], bundlesByPolicyKeys: true}"), "leave out"},
-		"a key and keys":          {signer("keyPath: /a, keyPaths: [/b]"), "choose one"},
-		"a key and an identity":   {signer("keyPath: /a, oidcIssuer: https://i, identity: me"), "make two of it"},
-		"a key without a name":    {signer(`keyPaths: [""]`), "empty name"},
-		"an issuer alone":         {signer("oidcIssuer: https://i"), "an issuer alone is nobody"},
-		"an identity alone":       {signer("identity: me"), "oidcIssuer"},
-		"two identities": {
-			signer("oidcIssuer: https://i, identity: me, identityExpression: me"), "either identity or identityExpression",
-		},
-		"an expression for everybody": {signer("oidcIssuer: https://i, identityExpression: .*"), "accepts anybody"},
-		"an expression that is none":  {signer(`oidcIssuer: https://i, identityExpression: "("`), "parsing regexp"},
-		"two documents":               {byKey + "---\n" + byKey, "more than one YAML document"},
-		"no YAML":                     {"docker: [", "did not find"},
-		"a huge file":                 {byKey + strings.Repeat("#\n", 1<<20), "more than"},
-	} {
-		_, err := trust.LoadRules(rulesDir(t, map[string]string{"a.yaml": c.content}))
-		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "a.yaml") {
-			t.Errorf("%s: got %v, want the file and %q", name, err, c.want)
-		}
-		if name != "a huge file" && !errors.Is(err, trust.ErrRules) {
-			t.Errorf("%s: %v does not wrap ErrRules", name, err)
+	for content, invalid := range map[string]bool{"docker: [": true, byKey + strings.Repeat("#\n", 1<<20): false} {
+		_, err := trust.LoadRules(rulesDir(t, map[string]string{"a.yaml": content}))
+		if err == nil || !strings.Contains(err.Error(), "a.yaml") || errors.Is(err, trust.ErrRules) != invalid {
+			t.Errorf("got %v", err)
 		}
 	}
 }
@@ -163,23 +133,6 @@ func TestARuleForARegistryInAnotherSpellingIsAnError(t *testing.T) {
 			if !errors.Is(err, policyjson.ErrSpelling) || !strings.Contains(err.Error(), `"`+c.scope+`"`) {
 				t.Errorf("%s, with a rule for %s in %s: %v", c.image, c.scope, source, err)
 			}
-		}
-	}
-}
-
-func TestScopesThatNoImageIsInAreRefused(t *testing.T) {
-	t.Parallel()
-	const sum = "@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-	for scope, ok := range map[string]bool{
-		"quay.io": true, "quay.io/os": true, "quay.io/os:1": true, "quay.io/os" + sum: true, "*.quay.io": true, "*.io": true,
-		"localhost:5000": true, "localhost/os": true, "registry:5000/os": true, "docker.io/library/os": true,
-		"docker.io/os": true, "os": false, "fedora/os": false, "quay.io/os/": false, "quay.io/OS": false, "~": false,
-		"quay.io/os:1" + sum: false, "quay.io/*": false, "*": false, " quay.io": false,
-	} {
-		rules := "docker:\n  '" + scope + "':\n    signedBy: [{keyPath: /key.pub}]\n"
-		_, err := trust.LoadRules(rulesDir(t, map[string]string{"a.yaml": rules}))
-		if ok != (err == nil) || !ok && !errors.Is(err, trust.ErrRules) {
-			t.Errorf("%s: got %v", scope, err)
 		}
 	}
 }

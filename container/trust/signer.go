@@ -12,6 +12,7 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/container/trust/bundle"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/keyless"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/rules"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/internal/guarded"
 )
@@ -26,12 +27,12 @@ type signer struct {
 }
 
 // signers returns the signers of a rule, with their keys and authorities.
-func (d *Door) signers(r *SignerRule) ([]signer, error) {
+func (d *Door) signers(r *rules.Rule) ([]signer, error) {
 	var all []signer
 	for i := range r.SignedBy {
 		o := &r.SignedBy[i]
 		s := signer{rule: r.String()}
-		for _, file := range o.keys() {
+		for _, file := range o.Keys() {
 			var keys []bundle.Key
 			err := guarded.Ours().Check(file)
 			if err == nil {
@@ -50,15 +51,11 @@ func (d *Door) signers(r *SignerRule) ([]signer, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", r, err)
 			}
-			s.identity = o.who()
+			s.identity = o.Who()
 		}
 		all = append(all, s)
 	}
 	return all, nil
-}
-
-func (o *SignerOption) who() keyless.Identity {
-	return keyless.Identity{Issuer: o.OIDCIssuer, Identity: o.Identity, Expression: o.IdentityExpression}
 }
 
 // verify returns the signature if the bundle is by the signer.
@@ -87,7 +84,7 @@ func TrustedRootFiles(env func(string) string) []string {
 }
 
 // trustedRoot reads the file with the authorities of an identity.
-func (d *Door) trustedRoot(o *SignerOption) ([]byte, error) {
+func (d *Door) trustedRoot(o *rules.Signer) ([]byte, error) {
 	read := func(name string, circle guarded.Circle) ([]byte, error) {
 		data, err := readSmall(name, maxTrustedRoot, circle)
 		if err != nil {

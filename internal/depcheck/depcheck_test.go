@@ -36,6 +36,7 @@ container    deploy  inodecheck  update  commandimage  trust/trusttest
              store
              container
              dest  trust  trust/setup  signer
+             trust/rules
              source  dest/layout  dest/upload  diffids  flatten  trust/policy
              fetch  trust/bundle
              trust/keyless  trust/keyed

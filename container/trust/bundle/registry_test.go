@@ -22,6 +22,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/trust"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/bundle"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/rules"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/trusttest"
 )
 
@@ -151,8 +152,8 @@ func (r *registry) refused(t *testing.T, keys string) {
 	trusttest.Refused(t, imgref.ImageReference{Transport: imgref.Registry, Name: r.host + "/a/b:latest"}, trust.Options{
 		Registry: access.Options{InsecureSkipTLSVerify: true, Anonymous: true},
 		Policy:   trusttest.File(t, []byte(trusttest.RejectAll)),
-		RuleDirs: []string{trusttest.Rules(t, map[string]*trust.SignerRule{
-			r.host: {SignedBy: []trust.SignerOption{{KeyPath: keys}}},
+		RuleDirs: []string{trusttest.Rules(t, map[string]*rules.Rule{
+			r.host: {SignedBy: []rules.Signer{{KeyPath: keys}}},
 		})},
 	})
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/imgref"
 	"github.com/ostree-ext/ostree-ext-go/container/trust"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/keyless"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/rules"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/trusttest"
 	"github.com/ostree-ext/ostree-ext-go/internal/testca"
 )
@@ -450,11 +451,11 @@ func refused(t *testing.T, v instance, bundle []byte, want error, allow ...keyle
 func (v instance) rules(t *testing.T, host string, allow []keyless.Identity) string {
 	t.Helper()
 	root := trusttest.File(t, v.root)
-	var signers []trust.SignerOption
+	var signers []rules.Signer
 	for _, id := range allow {
-		signers = append(signers, trust.SignerOption{
+		signers = append(signers, rules.Signer{
 			OIDCIssuer: id.Issuer, Identity: id.Identity, IdentityExpression: id.Expression, TrustedRoot: root,
 		})
 	}
-	return trusttest.Rules(t, map[string]*trust.SignerRule{host: {SignedBy: signers}})
+	return trusttest.Rules(t, map[string]*rules.Rule{host: {SignedBy: signers}})
 }

@@ -1,46 +1,27 @@
 package setup
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"path"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/ostree-ext/ostree-ext-go/container/trust/rules"
 )
-
-// signerRule is the rule of a scope in trust.d.
-type signerRule struct {
-	SignedBy            []signer `yaml:"signedBy"`
-	BundlesByPolicyKeys bool     `yaml:"bundlesByPolicyKeys"`
-
-	file string
-}
-
-type signer struct {
-	KeyPath            string   `yaml:"keyPath"`
-	KeyPaths           []string `yaml:"keyPaths"`
-	OIDCIssuer         string   `yaml:"oidcIssuer"`
-	Identity           string   `yaml:"identity"`
-	IdentityExpression string   `yaml:"identityExpression"`
-	TrustedRoot        string   `yaml:"trustedRoot"`
-}
 
 // rulesDir is what the files of trust.d say together.
 type rulesDir struct {
 	files  map[string][]byte // by file name
-	scopes map[string]*signerRule
+	scopes map[string]*rules.Rule
 }
 
 // readRules reads the files of trust.d.
 func (l *layout) readRules() (*rulesDir, error) {
-	r := &rulesDir{files: map[string][]byte{}, scopes: map[string]*signerRule{}}
+	r := &rulesDir{files: map[string][]byte{}, scopes: map[string]*rules.Rule{}}
 	names, err := l.list(l.rules)
 	if err != nil {
 		return nil, fmt.Errorf("reading trust.d: %w", err)
@@ -55,51 +36,31 @@ func (l *layout) readRules() (*rulesDir, error) {
 			return nil, fmt.Errorf("reading trust.d: %w", err)
 		}
 		r.files[name] = data
-		rules, err := parseRules(data)
+		found, err := rules.Parse(l.show(file), data)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s: %w", ErrInvalid, l.show(file), err)
 		}
-		for _, scope := range slices.Sorted(maps.Keys(rules)) {
+		for _, scope := range slices.Sorted(maps.Keys(found)) {
 			if other := r.scopes[scope]; other != nil {
-				return nil, fmt.Errorf("%w: %s and %s both have a rule for %s: merge them", ErrInvalid, l.show(other.file),
+				return nil, fmt.Errorf("%w: %s and %s both have a rule for %s: merge them", ErrInvalid, other.File,
 					l.show(file), scope)
 			}
-			rule := rules[scope]
-			rule.file = file
-			r.scopes[scope] = &rule
+			r.scopes[scope] = found[scope]
 		}
 	}
 	return r, nil
 }
 
-// goType is the part of a message about YAML that does not help the person who wrote it.
-var goType = regexp.MustCompile(` in type \S+`)
-
-func parseRules(data []byte) (map[string]signerRule, error) {
-	var doc struct {
-		Docker map[string]signerRule `yaml:"docker"`
-	}
-	d := yaml.NewDecoder(bytes.NewReader(data))
-	d.KnownFields(true)
-	if err := d.Decode(&doc); err != nil && err != io.EOF {
-		return nil, errors.New(goType.ReplaceAllString(err.Error(), ""))
-	}
-	if err := d.Decode(new(any)); err != io.EOF {
-		return nil, errors.New("there is more than one YAML document")
-	}
-	return doc.Docker, nil
-}
-
 // bundles plans the rule by which bundles of the keys count, unless they are not wanted.
 func (b *builder) bundles(r *rulesDir, unwanted bool) error {
 	if !unwanted {
-		return b.rule(r, signerRule{BundlesByPolicyKeys: true}, section{{"bundlesByPolicyKeys", true}})
+		return b.rule(r, rules.Rule{BundlesByPolicyKeys: true}, section{{"bundlesByPolicyKeys", true}})
 	}
 	if old := r.scopes[b.opts.Scope]; old != nil && old.BundlesByPolicyKeys {
-		b.note("%s lets bundles by the keys of %s count: remove that if it is not wanted", b.layout.show(old.file),
+		b.note("%s lets bundles by the keys of %s count: remove that if it is not wanted", old.File,
 			b.opts.Scope)
 	} else if old != nil {
-		b.note("%s names signers of %s: images must fulfil both rules", b.layout.show(old.file), b.opts.Scope)
+		b.note("%s names signers of %s: images must fulfil both rules", old.File, b.opts.Scope)
 	}
 	b.aroundRules(r)
 	return nil
@@ -107,7 +68,7 @@ func (b *builder) bundles(r *rulesDir, unwanted bool) error {
 
 // identity plans the rule for signatures by an identity.
 func (b *builder) identity(r *rulesDir) error {
-	s := signer{OIDCIssuer: b.opts.Issuer, Identity: b.opts.Identity, IdentityExpression: b.opts.Expression}
+	s := rules.Signer{OIDCIssuer: b.opts.Issuer, Identity: b.opts.Identity, IdentityExpression: b.opts.Expression}
 	who := pair{"identity", b.opts.Identity}
 	if b.opts.Expression != "" {
 		who = pair{"identityExpression", b.opts.Expression}
@@ -117,7 +78,7 @@ func (b *builder) identity(r *rulesDir) error {
 		return err
 	}
 	list := section{{"signedBy", &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{item}}}}
-	if err := b.rule(r, signerRule{SignedBy: []signer{s}}, list); err != nil {
+	if err := b.rule(r, rules.Rule{SignedBy: []rules.Signer{s}}, list); err != nil {
 		return err
 	}
 	b.plan.NeedsTrustedRoot = !slices.ContainsFunc(b.layout.roots, b.layout.exists)
@@ -126,22 +87,22 @@ func (b *builder) identity(r *rulesDir) error {
 }
 
 // rule plans the rule of the scope.
-func (b *builder) rule(r *rulesDir, want signerRule, s section) error {
+func (b *builder) rule(r *rulesDir, want rules.Rule, s section) error {
 	l, scope := b.layout, b.opts.Scope
 	defer b.aroundRules(r)
 	name := b.opts.Name + ".yaml"
 	change := func(t *yamlText) error { return t.addSection(scope, s) }
 	if old := r.scopes[scope]; old != nil {
-		want.file = old.file
+		want.File, want.Scope = old.File, scope
 		if reflect.DeepEqual(*old, want) {
-			b.keep(old.file)
+			b.keep(l.rules + "/" + path.Base(old.File))
 			return nil
 		}
 		if !b.opts.Replace {
 			return fmt.Errorf("%w: %s already has another rule for %s: give --replace if the new one is to stand instead "+
-				"of it", ErrConflict, l.show(old.file), scope)
+				"of it", ErrConflict, old.File, scope)
 		}
-		name = path.Base(old.file)
+		name = path.Base(old.File)
 		change = func(t *yamlText) error { return t.replaceSection(scope, s) }
 	}
 	old, exists := r.files[name]
@@ -159,7 +120,7 @@ func (b *builder) aroundRules(r *rulesDir) {
 	l, scope := b.layout, b.opts.Scope
 	for _, other := range slices.Sorted(maps.Keys(r.scopes)) {
 		if slices.Contains(wider(other), scope) {
-			b.note("%s has a rule for %s, which alone decides about that part of %s", l.show(r.scopes[other].file), other,
+			b.note("%s has a rule for %s, which alone decides about that part of %s", r.scopes[other].File, other,
 				scope)
 		}
 	}
@@ -172,6 +133,6 @@ func (b *builder) aroundRules(r *rulesDir) {
 	if err != nil {
 		b.note("%v", err)
 	} else if rule := users.scopes[scope]; rule != nil {
-		b.note("%s has a rule for %s: for its user, that one counts", l.show(rule.file), scope)
+		b.note("%s has a rule for %s: for its user, that one counts", rule.File, scope)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/container/store"
 	"github.com/ostree-ext/ostree-ext-go/container/trust"
 	"github.com/ostree-ext/ostree-ext-go/container/trust/bundle"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/rules"
 	"github.com/ostree-ext/ostree-ext-go/internal/testreg"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 )
@@ -109,7 +110,7 @@ func File(t testing.TB, data []byte) string {
 }
 
 // Rules makes a directory with the rules of some scopes, for [trust.Options].
-func Rules(t testing.TB, scopes map[string]*trust.SignerRule) string {
+func Rules(t testing.TB, scopes map[string]*rules.Rule) string {
 	t.Helper()
 	data, err := yaml.Marshal(map[string]any{"docker": scopes})
 	if err != nil {
