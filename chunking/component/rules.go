@@ -88,7 +88,7 @@ var ruleKeys = map[string]bool{"name": false, "paths": true, "packages": true, "
 // package give the names of Go types.
 func checkForm(doc *yaml.Node) error {
 	if len(doc.Content) == 0 || isNull(doc.Content[0]) {
-		return nil
+		return errors.New("there are no rules: write [] if that is meant")
 	}
 	list := resolved(doc.Content[0])
 	if list.Kind != yaml.SequenceNode {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"strconv"
 	"time"
 
@@ -97,6 +98,11 @@ func (a *app) composeRechunk(cmd *cobra.Command, destination string, f *buildFla
 	if format := cmd.Flag("format"); !format.Changed {
 		if err := cmd.Flags().Set("format", "ostree"); err != nil {
 			return err
+		}
+	}
+	if d.git != "" {
+		if _, err := os.Stat(d.git); err != nil {
+			return fmt.Errorf("--git: %w", err)
 		}
 	}
 	if err := a.useMeta(cmd, f, d); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -19,6 +20,9 @@ too. Elsewhere the command fails and removes nothing.`,
 		Example: `  RUN dnf -y install tmux && ostree-ext container commit`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := os.Stat(root); err != nil {
+				return fmt.Errorf("--root: %w", err)
+			}
 			return buildroot.Commit(cmd.Context(), root, os.LookupEnv)
 		},
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -74,6 +75,10 @@ func (f *imageFlags) options(
 			return nil, usagef("invalid value '%s' for '--platform': give linux with one of %s", f.platform,
 				strings.Join(architectures, ", "))
 		}
+		if known := variants[p.Architecture]; known != nil && p.Variant != "" && !known.MatchString(p.Variant) {
+			return nil, usagef("invalid value '%s' for '--platform': %s has no variant %s", f.platform, p.Architecture,
+				p.Variant)
+		}
 		opts.Platform = &p
 	}
 	data, err := a.readFile(ctx, "config", f.config)
@@ -121,4 +126,10 @@ func (f *imageFlags) use(given *encapsulate.Given, opts *encapsulate.Options) (e
 var architectures = []string{
 	"386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64",
 	"s390x",
+}
+
+// variants are those of the architectures whose variants programs choose by, as package platforms does.
+var variants = map[string]*regexp.Regexp{
+	"386": regexp.MustCompile(`^$`), "amd64": regexp.MustCompile(`^v[1-4]$`), "arm": regexp.MustCompile(`^v[5-8]$`),
+	"arm64": regexp.MustCompile(`^v(8|9)(\.[0-9])?$`),
 }

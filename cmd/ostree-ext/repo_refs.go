@@ -31,7 +31,7 @@ not need root; bare-user-only does not store them.`,
 			}
 			r, err := repo.Init(dir, m)
 			if err != nil {
-				return err
+				return fmt.Errorf("--repo: %w", err)
 			}
 			return r.Close()
 		},

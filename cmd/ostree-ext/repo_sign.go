@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -92,6 +94,14 @@ func (f *repoSignFlags) read(fs *pflag.FlagSet, keys []string) error {
 	default:
 		f.keys.Keys = keys
 	}
+	for _, named := range [][2]string{{"keys-file", f.keys.File}, {"keys-dir", f.keys.Dir}} {
+		if named[1] == "" {
+			continue
+		}
+		if _, err := os.Stat(named[1]); err != nil {
+			return fmt.Errorf("--%s: %w", named[0], err)
+		}
+	}
 	f.byKey = len(f.keys.Keys) > 0 || f.keys.File != "" || f.keys.Dir != ""
 	f.byGPG = len(f.gpg) > 0 || f.verify && f.gpgDirectory != ""
 	if !f.byKey && !f.byGPG {
@@ -114,7 +124,7 @@ func (f *repoSignFlags) read(fs *pflag.FlagSet, keys []string) error {
 func (f *repoSignFlags) signers() (signers []*sign.Signer, err error) {
 	if f.keys.File != "" {
 		if signers, err = sign.SignersFromFile(f.keys.Engine, f.keys.File, sign.Options{}); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--keys-file: %w", err)
 		}
 	}
 	for _, key := range f.keys.Keys {

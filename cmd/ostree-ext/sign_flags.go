@@ -47,7 +47,7 @@ func (f *signFlags) signers() (signers []*sign.Signer, err error) {
 	for _, file := range f.files {
 		list, err := sign.SignersFromFile(f.engine, file, sign.Options{})
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--sign-from-file: %w", err)
 		}
 		signers = append(signers, list...)
 	}
