@@ -69,7 +69,7 @@ func (u *Uploader) do(ctx context.Context, r request, want ...int) (*answer, err
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err
 		}
-		err = fmt.Errorf("%s: %w", describe(r.method, r.to), err)
+		err = fmt.Errorf("%s: %w", describe(r.method, req.URL), err)
 		switch sent, unread := c.state(); {
 		case ctx.Err() != nil:
 			return nil, err
@@ -84,15 +84,15 @@ func (u *Uploader) do(ctx context.Context, r request, want ...int) (*answer, err
 	}
 	defer res.Body.Close()
 	if err := transport.CheckError(res, want...); err != nil {
-		return nil, &statusError{describe(r.method, r.to), res.StatusCode, err}
+		return nil, &statusError{describe(r.method, req.URL), res.StatusCode, err}
 	}
 	a := &answer{status: res.StatusCode, header: res.Header, of: res.Request.URL}
 	if r.keep > 0 {
 		if a.body, err = io.ReadAll(io.LimitReader(res.Body, r.keep+1)); err != nil {
-			return nil, fmt.Errorf("%s: reading the answer: %w", describe(r.method, r.to), err)
+			return nil, fmt.Errorf("%s: reading the answer: %w", describe(r.method, req.URL), err)
 		}
 		if int64(len(a.body)) > r.keep {
-			return nil, fmt.Errorf("%s: the answer has more than %s", describe(r.method, r.to), sizes.Format(r.keep))
+			return nil, fmt.Errorf("%s: the answer has more than %s", describe(r.method, req.URL), sizes.Format(r.keep))
 		}
 		return a, nil
 	}

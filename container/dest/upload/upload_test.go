@@ -6,7 +6,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -144,6 +146,30 @@ func TestACancelledUploadEnds(t *testing.T) {
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("%+v: got %v", how, err)
 		}
+	}
+}
+
+// overTLS sends every request over HTTPS, as the library does once it knows the registry.
+type overTLS struct{ http.RoundTripper }
+
+func (o overTLS) RoundTrip(req *http.Request) (*http.Response, error) {
+	req.URL.Scheme = "https"
+	return o.RoundTripper.RoundTrip(req)
+}
+
+func TestErrorsHaveTheAddressThatWasAsked(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	defer s.Close()
+	repo, err := name.NewRepository(s.Listener.Addr().String() + "/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = New(overTLS{s.Client().Transport}, repo).Blob(t.Context(), &large{size: 100})
+	if want := "POST https://" + repo.RegistryStr() + "/v2/a/"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 
