@@ -44,7 +44,7 @@ var operands = map[string][]completion{
 	"container image repair":                    {stored},
 	"ima-sign":                                  {refs, refs, words(hashes...), files},
 	"container image remove":                    {stored},
-	"container trust check":                     {ostreeImages},
+	"container trust check":                     {anyImages},
 	"container trust init":                      {images},
 	"container unencapsulate":                   {ostreeImages},
 	"container sign":                            {images},
@@ -241,15 +241,50 @@ func images(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCom
 	return imagesAfter("", word)
 }
 
-// ostreeImages is like [images], for references that say how the image is verified. Those that ask for signatures are
-// left out, because they are refused.
-func ostreeImages(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
-	const unverified = "ostree-unverified-image:"
-	if strings.HasPrefix(word, unverified) {
-		return imagesAfter(unverified, word)
+// ostreeImages is like [images], for references that also say how the image is verified.
+func ostreeImages(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	for _, scheme := range []string{"ostree-image-signed:", "ostree-unverified-image:"} {
+		if strings.HasPrefix(word, scheme) {
+			return imagesAfter(scheme, word)
+		}
 	}
-	return beginning([]string{unverified, "ostree-unverified-registry:"}, word),
-		cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+	list := []string{"ostree-image-signed:", "ostree-unverified-image:", "ostree-unverified-registry:"}
+	for _, remote := range remotesOf(c, args) {
+		scheme := "ostree-remote-image:" + remote + ":"
+		if strings.HasPrefix(word, scheme) {
+			return imagesAfter(scheme, word)
+		}
+		list = append(list, scheme, "ostree-remote-registry:"+remote+":")
+	}
+	return beginning(list, word), cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+}
+
+// anyImages completes a reference of which signatures are asked for, whether it says so or not.
+func anyImages(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	list, directive := ostreeImages(c, args, word)
+	plain, _ := images(c, args, word)
+	return append(plain, list...), directive
+}
+
+// remotesOf returns the remotes of the repository that --repo, the environment or the first operand names.
+func remotesOf(c *cobra.Command, args []string) (names []string) {
+	var path string
+	if f := c.Flag("repo"); f != nil {
+		path, _ = repoPath(f.Value.String())
+	} else if len(args) > 0 {
+		path = args[0]
+	}
+	r, err := repo.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer r.Close()
+	for _, group := range r.Config().Groups() {
+		if name, ok := strings.CutPrefix(group, `remote "`); ok {
+			names = append(names, strings.TrimSuffix(name, `"`))
+		}
+	}
+	return names
 }
 
 // priors completes a prior image, which may also be a file, or none.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -67,6 +68,14 @@ func TestCompletions(t *testing.T) {
 		}
 	}
 	must("repo", "init", "--repo=r", "--mode=archive")
+	config, err := os.OpenFile("r/config", os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = config.WriteString("[remote \"exampleos\"]\nurl=https://registry.example\n")
+		err = errors.Join(err, config.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	must("repo", "commit", "--repo=r", "--branch=os/stable", "tree")
 	must("repo", "commit", "--repo=r", "--branch=os/testing", "tree")
 	must("container", "build", "-q", "--rootfs=tree", "oci:image")
@@ -90,7 +99,16 @@ func TestCompletions(t *testing.T) {
 			[]string{"oci:file.json", "oci:image", "oci:r/", "oci:sub/", "oci:tree/"}},
 		{"files in a directory", "rechunk oci:sub/|", []string{"oci:sub/deep/"}},
 		{"files of a flag's value", "container build --from=oci:i|", []string{"oci:image"}},
-		{"how an image is verified", "container info |", []string{"ostree-unverified-image:", "ostree-unverified-registry:"}},
+		{"how an image is verified", "container info |",
+			[]string{"ostree-image-signed:", "ostree-unverified-image:", "ostree-unverified-registry:"}},
+		{"remotes of the repository", "container image pull r ostree-remote|",
+			[]string{"ostree-remote-image:exampleos:", "ostree-remote-registry:exampleos:"}},
+		{"the transport after a remote", "container unencapsulate --repo=r ostree-remote-image:exampleos:oci-|",
+			[]string{"ostree-remote-image:exampleos:oci-archive:"}},
+		{"the transport of a signed image", "container info ostree-image-signed:docker:|",
+			[]string{"ostree-image-signed:docker://"}},
+		{"an image that is checked", "container trust check o|", []string{"oci-archive:", "oci:", "ostree-image-signed:",
+			"ostree-unverified-image:", "ostree-unverified-registry:"}},
 		{"the transport after that", "container info ostree-unverified-image:oci|",
 			[]string{"ostree-unverified-image:oci-archive:", "ostree-unverified-image:oci:"}},
 		{"files after that", "container info ostree-unverified-image:oci:i|", []string{"ostree-unverified-image:oci:image"}},
