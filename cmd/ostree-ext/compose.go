@@ -108,7 +108,7 @@ func (a *app) buildChunked(cmd *cobra.Command, f *chunkedFlags) error {
 		return usagef("invalid value '%d' for '--format-version': give 1 or 2", f.formatVersion)
 	}
 	b.parentDirs = f.formatVersion == 2
-	b.tree.source, b.tree.both, b.keepVersion = "--from", true, true
+	b.tree.source, b.tree.both = "--from", true
 	b.tree.from = inStorage(b.tree.from)
 	ref, err := parseDestination("--output", f.output)
 	if err != nil {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
@@ -46,8 +45,6 @@ type buildFlags struct {
 	parentDirs bool
 	// sign signs the commit of the image.
 	sign func(ctx context.Context, src repo.Source, commit object.Checksum) (repo.Source, error)
-	// keepVersion keeps the version that the configuration of another image says.
-	keepVersion bool
 	// mapping is the content of a mapping file that no flag names, or nil.
 	mapping []byte
 	// describe sets labels from what was opened, and what the result says about them. It may be nil.
@@ -217,9 +214,6 @@ func (a *app) buildTo(cmd *cobra.Command, ref imgref.ImageReference, f *buildFla
 	dropped, err := in.inherit(&opts.Image, given, &f.image.changed)
 	if err != nil {
 		return err
-	}
-	if f.keepVersion {
-		in.keepVersion(&opts.Image)
 	}
 	if len(dropped) > 0 {
 		a.warn(fmt.Sprintf("not kept of the configuration of %s: %s", in.image.Name, strings.Join(dropped, ", ")))
@@ -402,21 +396,6 @@ func (in *opened) inheritImage(opts *encapsulate.Options, annotations *request.C
 		return nil, fmt.Errorf("configuration of %s: %w", in.image.Name, err)
 	}
 	return dropped, nil
-}
-
-// keepVersion keeps the version that the configuration of the other image says, unless options give one. The commit's
-// version is that of the tree's os-release, which says less.
-func (in *opened) keepVersion(opts *encapsulate.Options) {
-	if in.image == nil {
-		return
-	}
-	version := in.image.Config.Labels[ocispec.AnnotationVersion]
-	if _, asked := opts.Labels[ocispec.AnnotationVersion]; asked || version == "" {
-		return
-	}
-	labels := map[string]string{ocispec.AnnotationVersion: version}
-	maps.Copy(labels, opts.Labels)
-	opts.Labels = labels
 }
 
 // sourceDateEpoch returns the time of SOURCE_DATE_EPOCH, or other if that is not set.

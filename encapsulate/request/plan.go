@@ -2,15 +2,22 @@ package request
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
+	"github.com/ostree-ext/ostree-ext-go/internal/jsonplace"
 	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/cleanup"
+	"github.com/ostree-ext/ostree-ext-go/repo/gvariant"
 	"github.com/ostree-ext/ostree-ext-go/repo/object"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
@@ -55,6 +62,11 @@ func (o *Options) Plan(ctx context.Context, opts plan.Options, files Files, in O
 	if err := o.fill(&opts, files); err != nil {
 		return nil, err
 	}
+	if in.Tree != nil && o.Format == OSTree {
+		if err := keepVersion(&opts.Image); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case in.Tree == nil, in.Source != nil && o.Format == OSTree && o.keepsCommit():
 		if len(files.ContentMeta) > 0 {
@@ -89,6 +101,25 @@ func (o *Options) Plan(ctx context.Context, opts plan.Options, files Files, in O
 	return &Planned{Plan: p}, nil
 }
 
+// keepVersion keeps the version that the container configuration says, unless options give one or leave it out. The
+// version of a commit would replace it, and says less: it is that of the tree's os-release.
+func keepVersion(opts *encapsulate.Options) error {
+	_, asked := opts.Labels[ocispec.AnnotationVersion]
+	if asked || opts.ClearLabels || slices.Contains(opts.RemoveLabels, ocispec.AnnotationVersion) || opts.Config == nil {
+		return nil
+	}
+	var config ocispec.ImageConfig
+	if err := json.Unmarshal(opts.Config, &config); err != nil {
+		return fmt.Errorf("container configuration: %w", jsonplace.Explain(opts.Config, err))
+	}
+	if version := config.Labels[ocispec.AnnotationVersion]; version != "" {
+		labels := map[string]string{ocispec.AnnotationVersion: version}
+		maps.Copy(labels, opts.Labels)
+		opts.Labels = labels
+	}
+	return nil
+}
+
 // keepsCommit reports whether the commit in an input image stays as it is.
 func (o *Options) keepsCommit() bool {
 	return o.Var != "drop" && o.SELinux != "auto" && o.Prepare == "" && len(o.Prune) == 0
@@ -105,6 +136,9 @@ func (in *Opened) signed(ctx context.Context, src repo.Source, commit object.Che
 // planCommitted commits the root filesystem and plans the image of the commit.
 func (o *Options) planCommitted(ctx context.Context, opts plan.Options, in Opened) (*Planned, error) {
 	commit := plan.OSTreeOptions{Time: in.Created}
+	if version := opts.Image.Labels[ocispec.AnnotationVersion]; version != "" {
+		commit.Metadata = gvariant.Dict{}.Set("version", gvariant.String(version))
+	}
 	commit.Prepare.DropVar = o.Var == "drop"
 	tree := in.Tree
 	var edits []cleanup.Edit
