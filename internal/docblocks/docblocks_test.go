@@ -85,6 +85,40 @@ func TestTheTargetsOfMakeExist(t *testing.T) {
 	}
 }
 
+// waysToInstall returns the first command of each row of the table of ways to install.
+func waysToInstall(t *testing.T, file string) (commands []string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../..", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(text), "| for | one line |\n|---|---|\n")
+	if !found {
+		t.Fatalf("%s has no table of ways to install", file)
+	}
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, "`")
+		if !strings.HasPrefix(line, "| ") || len(cells) < 3 {
+			break
+		}
+		commands = append(commands, cells[1])
+	}
+	return commands
+}
+
+func TestTheReadmeAndTheDocumentInstallInTheSameWays(t *testing.T) {
+	t.Parallel()
+	short, long := waysToInstall(t, "README.md"), waysToInstall(t, "docs/install.md")
+	for _, command := range short {
+		if !slices.Contains(long, command) {
+			t.Errorf("docs/install.md does not have %s", command)
+		}
+	}
+	if len(short) < 7 {
+		t.Errorf("the README has the ways %q only", short)
+	}
+}
+
 func TestBlocksOfAText(t *testing.T) {
 	t.Parallel()
 	const text = "# Title\n\nText\n    not a block\n\n    one\n      two\n\n    three\n\nText\n\n```json\n{}\n```\n\n" +

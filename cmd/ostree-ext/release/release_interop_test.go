@@ -42,6 +42,16 @@ func TestInterop_AReleaseHasAFileForEachProcessorAndWay(t *testing.T) {
 			want[file] = true
 		}
 	}
+	readme, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file := range want {
+		amd64 := strings.HasSuffix(file, "-amd64") || strings.Contains(file, "_amd64.") || strings.Contains(file, "x86_64")
+		if file = strings.ReplaceAll(file, tag[1:], "1.2.3"); amd64 && !strings.Contains(string(readme), file) {
+			t.Errorf("the README does not have %s", file)
+		}
+	}
 	got := map[string]bool{}
 	entries, err := os.ReadDir(made.dist)
 	if err != nil {
