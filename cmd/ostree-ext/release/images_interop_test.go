@@ -206,6 +206,25 @@ func TestInterop_PodmanRunsTheCommandsImage(t *testing.T) {
 		"/chunkah\n/srv" {
 		t.Errorf("the shell prints %q", got)
 	}
+	// As chunkah's documentation splits an image, which is that of the command here.
+	archive := filepath.Join(run, "split.ociarchive")
+	f, err := os.Create(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	args := append(storage[:len(storage):len(storage)], start...)
+	args = append(args, "--mount=type=image,src="+id+",dst=/chunkah", "--env=CHUNKAH_CONFIG_STR="+podman("inspect", id), id,
+		"build")
+	c := exec.CommandContext(t.Context(), "podman", args...)
+	c.Stdout, c.Stderr = f, t.Output()
+	if err := c.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if got := must(t, "skopeo", "inspect", "--config", "oci-archive:"+archive); !strings.Contains(got,
+		"CHUNKAH_ROOTFS=/chunkah") || !strings.Contains(got, "ostree-ext.plan") {
+		t.Errorf("the image that was split has the configuration %s", got)
+	}
 }
 
 func TestInterop_ImagesArePublishedAndSigned(t *testing.T) {
