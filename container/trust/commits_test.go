@@ -93,8 +93,8 @@ func gpgSignature(t *testing.T, e *openpgp.Entity, data []byte, seconds uint32) 
 	return b.Bytes()
 }
 
-// TestNothingOfACommitThatIsNotSignedAsItsRemoteSaysIsInTheRepository has what the images of the fixtures lack: keys and
-// signatures that were good once, and signatures of another commit.
+// TestNothingOfACommitThatIsNotSignedAsItsRemoteSaysIsInTheRepository has what the images of the fixtures lack: keys
+// and signatures that were good once, and signatures of another commit.
 func TestNothingOfACommitThatIsNotSignedAsItsRemoteSaysIsInTheRepository(t *testing.T) {
 	t.Parallel()
 	r := repotest.Init(t, repo.ModeBareUserOnly)

@@ -249,7 +249,8 @@ func TestATagThatMovesMeanwhileChangesNothing(t *testing.T) {
 	}
 	// And the other way round: the image that the tag names later is signed.
 	moved.Store(false)
-	if _, err := pull(t, trusttest.NewRepo(t), signed(sigstorefixture.Name("unsigned")+":latest"), byKeys(t, 1)); err == nil {
+	unsigned := signed(sigstorefixture.Name("unsigned") + ":latest")
+	if _, err := pull(t, trusttest.NewRepo(t), unsigned, byKeys(t, 1)); err == nil {
 		t.Error("an unsigned image was accepted")
 	}
 }

@@ -98,7 +98,8 @@ func TestRulesThatOthersCouldHaveRemovedAreMissed(t *testing.T) {
 		r := trusttest.NewRepo(t)
 		ref := signed(sigstorefixture.Name("b1") + ":latest")
 		_, err := pull(t, r, ref, trust.New(trust.Options{}))
-		if left := trusttest.Content(t, r); !errors.Is(err, guarded.ErrOpen) || !strings.Contains(err.Error(), path) || len(left) > 0 {
+		left := trusttest.Content(t, r)
+		if !errors.Is(err, guarded.ErrOpen) || !strings.Contains(err.Error(), path) || len(left) > 0 {
 			t.Errorf("%s: got %v, and there is %q", dir, err, left)
 		}
 	}

@@ -214,8 +214,8 @@ func TestInterop_PodmanRunsTheCommandsImage(t *testing.T) {
 	}
 	defer f.Close()
 	args := append(storage[:len(storage):len(storage)], start...)
-	args = append(args, "--mount=type=image,src="+id+",dst=/chunkah", "--env=CHUNKAH_CONFIG_STR="+podman("inspect", id), id,
-		"build")
+	args = append(args, "--mount=type=image,src="+id+",dst=/chunkah",
+		"--env=CHUNKAH_CONFIG_STR="+podman("inspect", id), id, "build")
 	c := exec.CommandContext(t.Context(), "podman", args...)
 	c.Stdout, c.Stderr = f, t.Output()
 	if err := c.Run(); err != nil {

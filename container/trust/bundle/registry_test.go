@@ -155,7 +155,7 @@ func (r *registry) refused(t *testing.T, keys string) {
 		RuleDirs: []string{trusttest.Rules(t, map[string]*rules.Rule{
 			r.host: {SignedBy: []rules.Signer{{KeyPath: keys}}},
 		})},
-	})
+	}, "")
 }
 
 // refused pulls the signed image with nothing but a bundle.

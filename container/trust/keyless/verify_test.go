@@ -434,17 +434,14 @@ func refused(t *testing.T, v instance, bundle []byte, want error, allow ...keyle
 	}
 	img := trusttest.NewImage(t, manifest)
 	trusttest.Attach(t, img.Registry, "os", image, bundle)
-	err = trusttest.Refused(t, imgref.ImageReference{Transport: imgref.Registry, Name: img.Name}, trust.Options{
-		Registry: img.Options, Policy: trusttest.File(t, []byte(trusttest.RejectAll)),
-		RuleDirs: []string{v.rules(t, img.Registry.Host, allow)},
-	})
 	says := want.Error()
 	if slices.Contains([]error{keyless.ErrBundle, keyless.ErrPredicate, keyless.ErrDigest}, want) {
 		says = img.Registry.Host + "/os@sha256:" // it is named, and what it says has been found before
 	}
-	if err != nil && !strings.Contains(err.Error(), says) {
-		t.Errorf("a host is told %v; want %s", err, says)
-	}
+	trusttest.Refused(t, imgref.ImageReference{Transport: imgref.Registry, Name: img.Name}, trust.Options{
+		Registry: img.Options, Policy: trusttest.File(t, []byte(trusttest.RejectAll)),
+		RuleDirs: []string{v.rules(t, img.Registry.Host, allow)},
+	}, says)
 }
 
 // rules makes a directory with a rule for a registry that accepts the identities.

@@ -94,7 +94,8 @@ func evaluate(t *testing.T, ref imgref.ImageReference, r testRule, doc oci.Docum
 	t.Helper()
 	found, err := evaluateAlone(t, ref, r.Rule, doc)
 	if _, ok := errors.AsType[*policy.RefusedError](err); ok {
-		trusttest.Refused(t, ref, trust.Options{Policy: trusttest.File(t, r.policy), RuleDirs: []string{t.TempDir()}})
+		host := trust.Options{Policy: trusttest.File(t, r.policy), RuleDirs: []string{t.TempDir()}}
+		trusttest.Refused(t, ref, host, "")
 	}
 	return found, err
 }

@@ -80,9 +80,9 @@ func pull(t testing.TB, r *repo.Repo, ref imgref.OstreeImageReference, opts sour
 	return p.Import(t.Context(), store.ImportOptions{})
 }
 
-// Refused pulls an image into an empty repository, with the rules of a door that is given by its options. The test fails
-// unless the image is refused with [trust.ErrRefused] and the repository stays empty. It returns the error.
-func Refused(t testing.TB, image imgref.ImageReference, opts trust.Options) error {
+// Refused pulls an image into an empty repository, through a door with the given options. The test fails unless the
+// image is refused with [trust.ErrRefused], the error says what is given, and the repository stays empty.
+func Refused(t testing.TB, image imgref.ImageReference, opts trust.Options, says string) {
 	t.Helper()
 	r := NewRepo(t)
 	ref := imgref.OstreeImageReference{
@@ -90,13 +90,12 @@ func Refused(t testing.TB, image imgref.ImageReference, opts trust.Options) erro
 	}
 	opts.Repo = r
 	_, err := Pull(t, r, ref, source.Options{Registry: opts.Registry, Admission: trust.New(opts).Admit})
-	if !errors.Is(err, trust.ErrRefused) {
-		t.Errorf("%s with a repository: got %v, want it refused", ref, err)
+	if !errors.Is(err, trust.ErrRefused) || !strings.Contains(err.Error(), says) {
+		t.Errorf("%s with a repository: got %v, want it refused with %q", ref, err, says)
 	}
 	if left := Content(t, r); len(left) > 0 {
 		t.Errorf("of the refused image there is:\n%s", strings.Join(left, "\n"))
 	}
-	return err
 }
 
 // File writes a file that only its owner can change, and returns its name.
