@@ -40,7 +40,8 @@ func moduleProxy(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = zip.CreateFromDir(f, module.Version{Path: release.Module, Version: tag}, made.sources)
+	// As a proxy does: of what is committed, without the release beside it.
+	err = zip.CreateFromVCS(f, module.Version{Path: release.Module, Version: tag}, made.sources, tag, "")
 	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
