@@ -12,6 +12,7 @@ import (
 
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
 	"github.com/ostree-ext/ostree-ext-go/container/dest"
@@ -354,17 +355,23 @@ func (in *opened) inherit(opts *encapsulate.Options, given *encapsulate.Given,
 	return dropped, err
 }
 
+// samePlatform reports whether the platform that was asked for is an image's own, which may say more about it.
+func samePlatform(asked *ocispec.Platform, own ocispec.Platform) bool {
+	return asked.OS == own.OS && asked.Architecture == own.Architecture &&
+		(asked.Variant == "" || asked.Variant == own.Variant) && asked.OSVersion == "" && len(asked.OSFeatures) == 0
+}
+
 // inheritImage takes over the configuration of the image, and returns the names of the fields that it does not.
 func (in *opened) inheritImage(opts *encapsulate.Options, annotations *request.Changes) (dropped []string, err error) {
 	old := &in.image.Config
-	if opts.Platform == nil {
-		p, err := platforms.Parse(strings.TrimSuffix(old.OS+"/"+old.Architecture+"/"+old.Variant, "/"))
-		if err != nil {
-			return nil, fmt.Errorf("platform of %s: %w", in.image.Name, err)
-		}
-		p.OSVersion, p.OSFeatures = old.OSVersion, old.OSFeatures
-		opts.Platform = &p
-	} else {
+	own, err := platforms.Parse(strings.TrimSuffix(old.OS+"/"+old.Architecture+"/"+old.Variant, "/"))
+	switch {
+	case opts.Platform == nil && err != nil:
+		return nil, fmt.Errorf("platform of %s: %w", in.image.Name, err)
+	case opts.Platform == nil || err == nil && samePlatform(opts.Platform, own):
+		own.OSVersion, own.OSFeatures = old.OSVersion, old.OSFeatures
+		opts.Platform = &own
+	default:
 		if old.OSVersion != "" {
 			dropped = append(dropped, "os.version")
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
@@ -115,9 +116,12 @@ func (f *imageFlags) use(given *encapsulate.Given, opts *encapsulate.Options) (e
 	}
 	opts.Author = given.Author
 	opts.Annotations = f.changed.Apply(plan.InheritedAnnotations(given.Annotations, nil))
-	if opts.Platform == nil && given.Platform != nil {
+	if given.Platform != nil {
 		p := platforms.Normalize(*given.Platform)
-		opts.Platform = &p
+		p.Variant = cmp.Or(p.Variant, given.Platform.Variant) // also one that goes without saying
+		if opts.Platform == nil || samePlatform(opts.Platform, p) {
+			opts.Platform = &p
+		}
 	}
 	return nil
 }
