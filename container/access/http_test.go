@@ -229,6 +229,46 @@ func TestATokenThatExpiresIsRenewed(t *testing.T) {
 	}
 }
 
+// Some registries let everybody make the first request, and others that read, and ask for a token at one that writes.
+func TestATokenMayBeAskedForLate(t *testing.T) {
+	t.Parallel()
+	for name, asks := range map[string]func(*http.Request) bool{
+		"HEAD":  func(r *http.Request) bool { return r.Method == http.MethodHead },
+		"POST":  func(r *http.Request) bool { return r.Method == http.MethodPost },
+		"PATCH": func(r *http.Request) bool { return r.Method == http.MethodPatch },
+		"PUT":   func(r *http.Request) bool { return r.Method == http.MethodPut },
+		"manifest": func(r *http.Request) bool {
+			return r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/manifests/")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for password, want := range map[string]bool{"secret": true, "wrong": false} {
+				s := newServer(t, true)
+				s.set(func(w http.ResponseWriter, r *http.Request) bool {
+					_, given, _ := r.BasicAuth()
+					switch {
+					case r.URL.Path == "/token" && given == "secret":
+						_, _ = io.WriteString(w, `{"token": "t"}`)
+						return true
+					case r.URL.Path == "/token":
+						w.WriteHeader(http.StatusUnauthorized)
+						return true
+					case !asks(r), r.Header.Get("Authorization") == "Bearer t":
+						return false
+					}
+					_, _ = io.Copy(io.Discard, r.Body)
+					return unauthorized(`Bearer realm="`+s.URL+`/token",service="x"`)(w, strip(r))
+				})
+				who := &access.Credentials{Username: "me", Password: password}
+				if err := write(t, s, access.Options{CertDir: trust(t, s), Credentials: who}); (err == nil) != want {
+					t.Errorf("password %s: got %v", password, err)
+				}
+			}
+		})
+	}
+}
+
 // strip returns the request without credentials.
 func strip(r *http.Request) *http.Request {
 	r = r.Clone(r.Context())

@@ -88,6 +88,8 @@ func TestBlobsAreSentInTheWayThatTheRegistryTakes(t *testing.T) {
 		{"no PATCH, 404", testreg.Uploads{NoPatch: 404}, onlyWhole(many)},
 		{"no PATCH, 400", testreg.Uploads{NoPatch: 400}, onlyWhole(many)},
 		{"no PATCH, 501", testreg.Uploads{NoPatch: 501}, onlyWhole(many)},
+		{"no PATCH, 403", testreg.Uploads{NoPatch: 403}, onlyWhole(many)},
+		{"no PATCH, 415", testreg.Uploads{NoPatch: 415}, onlyWhole(many)},
 		{"a length is demanded", testreg.Uploads{NeedLength: true}, onlyLengths},
 		{"a length is demanded, no PATCH", testreg.Uploads{NeedLength: true, NoPatch: 405}, onlyLengths},
 		{"a length is demanded, no chunks", testreg.Uploads{NeedLength: true, NoChunks: 416}, onlyLengths},

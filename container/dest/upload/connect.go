@@ -64,11 +64,23 @@ func (c *Connection) logIn(ctx context.Context, image string, keys authn.Keychai
 			all = append(all, s)
 		}
 	}
-	return Retry(ctx, func() (err error) {
-		agent := transport.NewUserAgent(c.inner, access.UserAgent)
-		c.Transport, err = transport.NewWithContext(ctx, c.Repository.Registry, user, agent, all)
+	agent := transport.NewUserAgent(c.inner, access.UserAgent)
+	var first http.RoundTripper
+	err = Retry(ctx, func() (err error) {
+		first, err = transport.NewWithContext(ctx, c.Repository.Registry, user, agent, all)
 		return access.Explain(err)
 	})
+	if err != nil {
+		return err
+	}
+	logIn := func(ctx context.Context, challenges []string) (http.RoundTripper, error) {
+		ask := &asking{RoundTripper: agent, plain: c.inner.Plain(), challenges: challenges}
+		return transport.NewWithContext(ctx, c.Repository.Registry, user, ask, all)
+	}
+	// The library adds nothing to a transport of its own type.
+	both := &challenged{host: c.Repository.RegistryStr(), before: first, logIn: logIn}
+	c.Transport, err = transport.FromToken(c.Repository.Registry, authn.Anonymous, both, &transport.Challenge{}, nil)
+	return err
 }
 
 // Close closes idle connections.

@@ -240,6 +240,8 @@ func (u *Uploader) patch(ctx context.Context, l v1.Layer, s *session) error {
 			http.StatusRequestEntityTooLarge: chunked, http.StatusLengthRequired: chunked,
 			http.StatusBadRequest: whole, http.StatusNotFound: whole, http.StatusMethodNotAllowed: whole,
 			http.StatusNotImplemented: whole, http.StatusRequestedRangeNotSatisfiable: whole,
+			// Proxies that do not know the method.
+			http.StatusForbidden: whole, http.StatusUnsupportedMediaType: whole,
 		}, chunked)
 	}
 	s.to, err = res.location(s.to)
