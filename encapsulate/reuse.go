@@ -52,7 +52,7 @@ func (i *Image) reuse(ctx context.Context, specs []LayerSpec, opts *Options) err
 				return err
 			}
 			had := byDiffID[l.diffID]
-			if had == nil {
+			if had == nil || !prior.Labelled(ctx, had) {
 				return nil
 			}
 			held := Held{Image: prior, Layer: had}

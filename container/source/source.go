@@ -242,5 +242,14 @@ func (c content) Blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser,
 // Parallel implements [oci.Content].
 func (c content) Parallel() bool { return c.parallel() }
 
+// Near implements [oci.Near].
+func (c content) Near() bool {
+	switch c.backend.(type) {
+	case *layout, *flatDir:
+		return true
+	}
+	return false
+}
+
 // Close implements [oci.Content].
 func (c content) Close() error { return c.close() }

@@ -151,6 +151,13 @@ type Streams interface {
 	Stream(ctx context.Context, l *Layer) (io.ReadCloser, error)
 }
 
+// Near is a [Content] that may have its blobs on this machine, where to look at one costs nothing.
+type Near interface {
+	Content
+	// Near reports whether it has.
+	Near() bool
+}
+
 // ErrNoContent means that only the documents of an image are known, so its layers cannot be read.
 var ErrNoContent = errors.New("the layers of the image are not available")
 

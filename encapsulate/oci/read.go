@@ -180,6 +180,20 @@ func decompressed(l *Layer, raw io.Reader, strict bool, use func(io.Reader) erro
 	return use(ahead)
 }
 
+// Labelled reports whether the blob of a layer is there and compressed as its media type says. Only blobs on this
+// machine are looked at, since others would cost a request each.
+func (i *Image) Labelled(ctx context.Context, l *Layer) bool {
+	if n, ok := i.content.(Near); !ok || !n.Near() {
+		return true
+	}
+	blob, err := i.content.Blob(ctx, l.Descriptor)
+	if err != nil {
+		return false
+	}
+	defer blob.Close()
+	return sniff(bufio.NewReaderSize(blob, 16)) == l.Descriptor.MediaType
+}
+
 // useStream calls use, and then checks what follows the archive, and the diff-id.
 func useStream(l *Layer, stream io.Reader, opts ReadOptions, use func(io.Reader) error) error {
 	plain := &hashingReader{r: stream, h: sha256.New()}

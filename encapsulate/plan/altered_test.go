@@ -3,6 +3,7 @@ package plan_test
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
@@ -102,6 +104,24 @@ func (a *altered) unbind() {
 	}
 }
 
+// decompress replaces a layer by one that is not compressed, and keeps its media type, as some programs do.
+func (a *altered) decompress(i int) {
+	a.t.Helper()
+	l := &a.manifest.Layers[i]
+	r, err := gzip.NewReader(bytes.NewReader(a.blobs[l.Digest]))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	data, err := io.ReadAll(r)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if l.Digest, l.Size, err = v1.SHA256(bytes.NewReader(data)); err != nil {
+		a.t.Fatal(err)
+	}
+	a.blobs[l.Digest] = data
+}
+
 // described lists the entries of a tree, without times.
 func described(t *testing.T, tree rootfs.Tree) []string {
 	t.Helper()
@@ -152,6 +172,29 @@ func TestABlobThatIsNotWhatItsDiffIDSaysIsFound(t *testing.T) {
 		}
 		if err == nil {
 			_ = img.Close()
+		}
+	}
+}
+
+// TestALayerThatCannotBeReadAsItsMediaTypeIsMadeAnew checks that an image has no layer that readers which believe its
+// media type cannot read, or that is not there.
+func TestALayerThatCannotBeReadAsItsMediaTypeIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*altered){
+		"not compressed": func(a *altered) { a.decompress(3) },
+		"not there":      func(a *altered) { a.blobs[a.manifest.Layers[3].Digest] = nil },
+	} {
+		p, err := planOf(t, system(t), true, plan.Options{MaxLayers: 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := finish(t, p)
+		prior := alter(t, before, change)
+		if p, err = planOf(t, system(t), true, plan.Options{MaxLayers: 20, Prior: prior}); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(before.manifest.Layers, finish(t, p).manifest.Layers); diff != "" {
+			t.Errorf("%s: layers (-first +second):\n%s", name, diff)
 		}
 	}
 }

@@ -117,6 +117,7 @@ func (c content) Blob(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, e
 	return io.NopCloser(bytes.NewReader(c[h])), err
 }
 func (c content) Parallel() bool { return true }
+func (c content) Near() bool     { return true }
 func (c content) Close() error   { return nil }
 
 const packages = 80
