@@ -3,6 +3,7 @@ package encapsulate
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/progress"
 )
 
@@ -110,7 +112,12 @@ func (l *layer) hash(w io.Writer) error {
 // [oci.ErrNoContent] if the layer is taken over from an image whose layers cannot be read.
 func (l *layer) Compressed() (io.ReadCloser, error) {
 	if l.held != nil {
-		return l.held.Image.Blob(l.ctx, l.held.Layer.Descriptor)
+		blob, err := l.held.Image.Blob(l.ctx, l.held.Layer.Descriptor)
+		if err != nil && !errors.Is(err, oci.ErrNoContent) {
+			err = fmt.Errorf("the layer is kept from %s, which does not give it: continue from another prior image, or "+
+				"from none: %w", l.held.Image.Name, err)
+		}
+		return blob, err
 	}
 	return pipe(l.ctx, l.compress), nil
 }
