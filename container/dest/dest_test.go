@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -380,7 +381,27 @@ func TestADirectoryKeepsNothingOfTheImageBefore(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "d")
 	write(t, newImage(t, newLazyLayer(1, 100)), "dir:"+dir)
+	hash := strings.Repeat("0", 64)
+	stale := []string{"signature-1", hash + ".manifest.json", hash + ".signature-2", "dir-put-blob123"}
+	own := []string{"README", "notes/" + hash, "manifest.json.bak"}
+	for _, n := range slices.Concat(stale, own) {
+		name := filepath.Join(dir, n)
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	write(t, newImage(t, newLazyLayer(2, 100)), "dir:"+dir)
+	for _, n := range own { // whoever put them there still has them
+		if err := os.Remove(filepath.Join(dir, n)); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, "notes")); err != nil {
+		t.Error(err)
+	}
 	if n := len(sumTree(t, dir)); n != 4 {
 		t.Errorf("got %d files, want version, manifest, config and layer", n)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/opencontainers/go-digest"
@@ -20,8 +21,14 @@ const (
 	dirManifest    = "manifest.json"
 )
 
+// imageFiles matches the names of files that writers make: blobs, members of an index, signatures, and files that were
+// not finished.
+var imageFiles = regexp.MustCompile(`^((sha[0-9]+-)?[0-9a-f]{64,128}(\.manifest\.json|\.signature-[0-9]+)?|` +
+	`signature-[0-9]+|dir-put-blob[0-9]+)$`)
+
 // WriteDir writes the layout of the transport "dir:", in which blobs lie beside the manifest. It makes the directory if
-// necessary, and at the end removes the files of an older image. Other writers to the directory wait until then.
+// necessary, and at the end removes the files of an older image, and no others. Other writers to the directory wait
+// until then.
 func WriteDir(ctx context.Context, img v1.Image, dir string) (d digest.Digest, err error) {
 	if _, err := imageDirEntries(dir); err != nil {
 		return "", err
@@ -54,10 +61,10 @@ func WriteDir(ctx context.Context, img v1.Image, dir string) (d digest.Digest, e
 		return "", err
 	}
 	for _, name := range old {
-		if keep[name] {
+		if keep[name] || !imageFiles.MatchString(name) {
 			continue
 		}
-		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			return "", err
 		}
 	}
