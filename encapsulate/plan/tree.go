@@ -37,6 +37,9 @@ func Tree(ctx context.Context, tree rootfs.Tree, base *Base, opts Options) (*Pla
 	if opts.Packing == PackUpstream {
 		return nil, errors.New("upstream's packing is for commits: use --packing=cost or --format=ostree")
 	}
+	if err := plain.CheckNames(tree.Entries()); err != nil {
+		return nil, err
+	}
 	hashed, err := rootfs.Hash(ctx, plain.View(tree))
 	if err != nil {
 		return nil, err
