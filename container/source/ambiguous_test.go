@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/v1/random"
@@ -75,8 +76,8 @@ func TestALayoutInWhichTwoReadersSeeTwoImagesIsRefused(t *testing.T) {
 	}
 }
 
-// rewrite changes the list of images in a Docker archive, and writes it as often as it says.
-func rewrite(t *testing.T, name string, times int, change func([]byte) []byte) {
+// rewrite copies an archive. change returns the files to write for one.
+func rewrite(t *testing.T, name string, change func(h *tar.Header, content []byte) []archived) {
 	t.Helper()
 	data, err := os.ReadFile(name)
 	if err != nil {
@@ -96,16 +97,12 @@ func rewrite(t *testing.T, name string, times int, change func([]byte) []byte) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n := 1
-		if h.Name == "manifest.json" {
-			content, n = change(content), times
-			h.Size = int64(len(content))
-		}
-		for range n {
-			if err := w.WriteHeader(h); err != nil {
+		for _, f := range change(h, content) {
+			f.Size = int64(len(f.content))
+			if err := w.WriteHeader(&f.Header); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := w.Write(content); err != nil {
+			if _, err := w.Write(f.content); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -118,26 +115,66 @@ func rewrite(t *testing.T, name string, times int, change func([]byte) []byte) {
 	}
 }
 
+type archived struct {
+	tar.Header
+	content []byte
+}
+
+// renamed returns a file under another name.
+func renamed(h *tar.Header, name string, content []byte) archived {
+	other := *h
+	other.Name = name
+	return archived{other, content}
+}
+
 func TestADockerArchiveInWhichTwoReadersSeeTwoImagesIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		old, by string
-		times   int
+		more    func(h *tar.Header, content []byte) []archived // besides each file
 	}{
-		"as it was":              {`"Layers"`, `"Layers"`, 1},
-		"layers twice":           {`"Layers"`, `"Layers":[],"Layers"`, 1},
-		"layers in another case": {`"Layers"`, `"layers":[],"Layers"`, 1},
-		"in another case only":   {`"Config"`, `"config"`, 1},
-		"with an escape":         {`"Layers"`, `"L\u0061yers":[],"Layers"`, 1},
-		"two lists":              {`"Layers"`, `"Layers"`, 2},
+		"as it was":              {`"Layers"`, `"Layers"`, nil},
+		"layers twice":           {`"Layers"`, `"Layers":[],"Layers"`, nil},
+		"layers in another case": {`"Layers"`, `"layers":[],"Layers"`, nil},
+		"in another case only":   {`"Config"`, `"config"`, nil},
+		"with an escape":         {`"Layers"`, `"L\u0061yers":[],"Layers"`, nil},
+		"two lists": {`"Layers"`, `"Layers"`, func(h *tar.Header, content []byte) []archived {
+			if h.Name != "manifest.json" {
+				return nil
+			}
+			return []archived{renamed(h, h.Name, content)}
+		}},
+		"two lists, one in another spelling": {`"Layers"`, `"Layers"`, func(h *tar.Header, content []byte) []archived {
+			if h.Name != "manifest.json" {
+				return nil
+			}
+			return []archived{renamed(h, "./manifest.json", []byte("[]"))}
+		}},
+		"a symlink to another list": {`"Layers"`, `"Layers"`, func(h *tar.Header, content []byte) []archived {
+			if h.Name != "manifest.json" {
+				return nil
+			}
+			h.Name = "other"
+			return []archived{{tar.Header{Name: "manifest.json", Typeflag: tar.TypeSymlink, Linkname: "other"}, nil}}
+		}},
+		"two configurations": {`"Layers"`, `"Layers"`, func(h *tar.Header, content []byte) []archived {
+			if h.Name == "manifest.json" || !strings.HasSuffix(h.Name, ".json") {
+				return nil
+			}
+			return []archived{renamed(h, "./"+h.Name, bytes.Replace(content, []byte("linux"), []byte("other"), 1))}
+		}},
 	} {
 		file := filepath.Join(t.TempDir(), "archive.tar")
 		writtenTo(t, "docker-archive:"+file+":a:b")
-		rewrite(t, file, c.times, func(data []byte) []byte {
-			if c.old == c.by {
-				return data
+		rewrite(t, file, func(h *tar.Header, content []byte) []archived {
+			if h.Name == "manifest.json" && c.old != c.by {
+				content = replaced(t, content, c.old, c.by)
 			}
-			return replaced(t, data, c.old, c.by)
+			var more []archived
+			if c.more != nil {
+				more = c.more(h, content)
+			}
+			return append(more, archived{*h, content})
 		})
 		_, err := open(t, "docker-archive:"+file, source.Options{})
 		if good := name == "as it was"; good != (err == nil) {

@@ -4,13 +4,17 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path"
+	"slices"
 	"strings"
 
 	"go.podman.io/image/v5/docker/archive"
+	"go.podman.io/image/v5/docker/reference"
 	"go.podman.io/image/v5/pkg/compression"
 	"go.podman.io/image/v5/types"
 
@@ -29,14 +33,14 @@ func openDockerArchive(ctx context.Context, name string) (_ backend, err error) 
 	if err != nil {
 		return nil, err
 	}
-	path, tag, _ := strings.Cut(name, ":")
-	if err := checkArchiveFile(path); err != nil {
+	file, tag, _ := strings.Cut(name, ":")
+	if err := checkArchiveFile(file); err != nil {
 		return nil, err
 	}
-	if err := checkArchiveList(ctx, path); err != nil {
-		return nil, fmt.Errorf("archive %s: %w", path, err)
+	if err := checkArchiveList(ctx, file); err != nil {
+		return nil, fmt.Errorf("archive %s: %w", file, err)
 	}
-	r, err := archive.NewReader(&types.SystemContext{}, path)
+	r, err := archive.NewReader(&types.SystemContext{}, file)
 	if err != nil {
 		return nil, err
 	}
@@ -70,9 +74,10 @@ var archiveListKeys = jsonkeys.Schema{
 }
 
 // checkArchiveList returns an error if two readers could take two images for the one of an archive: the list of images
-// is there twice, or has a key twice or in another case. The library does not look.
-func checkArchiveList(ctx context.Context, path string) (err error) {
-	f, err := os.Open(path)
+// is there twice, has a key twice or in another case, or gives one name to two, or a configuration is there twice. The
+// library does not look.
+func checkArchiveList(ctx context.Context, name string) (err error) {
+	f, err := os.Open(name)
 	if err != nil {
 		return err
 	}
@@ -90,33 +95,96 @@ func checkArchiveList(ctx context.Context, path string) (err error) {
 		}
 		content = f
 	}
-	seen := false
+	var list archiveList
 	for r := tar.NewReader(content); ; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		h, err := r.Next()
+		if err == io.EOF {
+			return list.check()
+		}
 		if err != nil {
 			return nil //nolint:nilerr // the library says what is wrong with the archive
 		}
-		if h.Name != archiveListFile {
-			continue
-		}
-		if seen {
-			return fmt.Errorf("%w: it has two files %s", ErrInvalidManifest, archiveListFile)
-		}
-		seen = true
-		data, err := io.ReadAll(io.LimitReader(r, oci.MaxManifestSize+1))
-		if err == nil && len(data) > oci.MaxManifestSize {
-			err = fmt.Errorf("it has more than %s", sizes.Format(oci.MaxManifestSize))
-		}
-		if err == nil {
-			err = jsonkeys.Check(data, archiveListKeys)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w: %w", archiveListFile, ErrInvalidManifest, err)
+		if err := list.add(h, r); err != nil {
+			return err
 		}
 	}
+}
+
+// maxArchiveFiles limits how many files of an archive are looked at. Those of an image are few.
+const maxArchiveFiles = 100_000
+
+// archiveList is what the list of images in an archive needs to be checked.
+type archiveList struct {
+	data  []byte         // nil until it was read
+	times map[string]int // how often the archive has each file
+}
+
+// add looks at a file of the archive.
+func (a *archiveList) add(h *tar.Header, r io.Reader) error {
+	name := path.Clean(h.Name)
+	if h.Typeflag != tar.TypeDir {
+		if a.times == nil {
+			a.times = map[string]int{}
+		}
+		if a.times[name]++; len(a.times) > maxArchiveFiles {
+			return fmt.Errorf("%w: it has more than %d files", ErrInvalidManifest, maxArchiveFiles)
+		}
+	}
+	if name != archiveListFile {
+		return nil
+	}
+	if a.data != nil {
+		return fmt.Errorf("%w: it has two files %s", ErrInvalidManifest, archiveListFile)
+	}
+	if h.Typeflag != tar.TypeReg {
+		return fmt.Errorf("%w: %s is not a regular file", ErrInvalidManifest, archiveListFile)
+	}
+	data, err := io.ReadAll(io.LimitReader(r, oci.MaxManifestSize+1))
+	if err == nil && len(data) > oci.MaxManifestSize {
+		err = fmt.Errorf("it has more than %s", sizes.Format(oci.MaxManifestSize))
+	}
+	if err == nil {
+		err = jsonkeys.Check(data, archiveListKeys)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: %w", archiveListFile, ErrInvalidManifest, err)
+	}
+	a.data = data
+	return nil
+}
+
+// check returns an error if the archive has the configuration of an image twice, or two images of one name. It does not
+// look at layers, which have diff-ids.
+func (a *archiveList) check() error {
+	type item struct {
+		Config           string
+		RepoTags, Layers []string
+	}
+	var list []item
+	if err := json.Unmarshal(a.data, &list); err != nil {
+		return nil //nolint:nilerr // the library says what is wrong with the list
+	}
+	named := map[string]item{}
+	for _, i := range list {
+		if a.times[path.Clean(i.Config)] > 1 {
+			return fmt.Errorf("%w: it has two files %.200q", ErrInvalidManifest, i.Config)
+		}
+		for _, tag := range i.RepoTags {
+			full, err := reference.ParseNormalizedNamed(tag)
+			if err != nil {
+				continue // the library names it
+			}
+			other, twice := named[full.String()]
+			if twice && (other.Config != i.Config || !slices.Equal(other.Layers, i.Layers)) {
+				return fmt.Errorf("%s: %w: two images have the name %.200q", archiveListFile, ErrInvalidManifest, tag)
+			}
+			named[full.String()] = i
+		}
+	}
+	return nil
 }
 
 // openNamed opens the image with a name.

@@ -161,7 +161,8 @@ func (l *layout) choose(entries []ocispec.Descriptor) (ocispec.Descriptor, error
 		}
 		return found[slices.IndexFunc(found, func(f ocispec.Descriptor) bool { return f.Digest == d })], nil
 	case l.tag != "":
-		return found[0], nil
+		return none, fmt.Errorf("%w: the layout has %d images of the name %.200q: remove all but one of them", ErrAmbiguous,
+			len(found), l.tag)
 	}
 	return none, fmt.Errorf("%w: the layout has %d images: name one of %s", ErrAmbiguous, len(found), listNames(names))
 }

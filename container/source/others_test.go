@@ -298,6 +298,9 @@ func TestAnImageInALayoutHasSeveralNames(t *testing.T) {
 		{"images for platforms, with one name", func(f forest) {
 			f.top(named(f.image("amd64", arch("amd64")), tag, "a"), named(f.image("s390x", host), tag, "a"))
 		}, map[string]string{":a": "s390x"}, map[string]error{"": source.ErrAmbiguous}},
+		{"two images of one name", func(f forest) {
+			f.top(named(f.image("one", nil), tag, "a"), named(f.image("two", nil), tag, "a"))
+		}, nil, map[string]error{":a": source.ErrAmbiguous}},
 		{"images for other platforms", func(f forest) {
 			f.top(f.image("amd64", arch("amd64")), f.image("arm64", arch("arm64")))
 		}, nil, map[string]error{"": source.ErrNoPlatform}},
@@ -382,6 +385,12 @@ func TestAnImageInADockerArchiveHasSeveralNames(t *testing.T) {
 		{"two images", `[{"Config":"one.json","RepoTags":["a:1"],"Layers":[]},` +
 			`{"Config":"two.json","RepoTags":["b:1"],"Layers":[]}]`,
 			map[string]string{":a:1": "one", ":b:1": "two", ":@1": "two"}, map[string]error{"": source.ErrAmbiguous}},
+		{"two images of one name", `[{"Config":"one.json","RepoTags":["a:1"],"Layers":[]},` +
+			`{"Config":"two.json","RepoTags":["docker.io/library/a:1"],"Layers":[]}]`, nil,
+			map[string]error{":a:1": source.ErrInvalidManifest, "": source.ErrInvalidManifest}},
+		{"one image that is listed twice under one name", `[{"Config":"one.json","RepoTags":["a:1"],"Layers":[]},` +
+			`{"Config":"one.json","RepoTags":["a:1"],"Layers":[]}]`,
+			map[string]string{"": "one", ":a:1": "one"}, nil},
 		{"no names", `[{"Config":"one.json","RepoTags":null,"Layers":[]}]`, map[string]string{"": "one"},
 			map[string]error{":a:1": source.ErrNoImage}},
 		{"no images", `[]`, nil, map[string]error{"": source.ErrNoImage, ":a:1": source.ErrNoImage}},
