@@ -252,9 +252,9 @@ func (i *Image) makeConfig(diffIDs []digest.Digest) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("image configuration: %w", err)
 	}
-	if len(config) > oci.MaxConfigSize {
-		return nil, fmt.Errorf("the image configuration has %s, and readers take %s: shorten its labels",
-			sizes.Format(int64(len(config))), sizes.Format(oci.MaxConfigSize))
+	if len(config) > oci.MaxNewConfigSize {
+		return nil, fmt.Errorf("the image configuration has %s, and skopeo and podman read %s: shorten its labels",
+			sizes.Format(int64(len(config))), sizes.Format(oci.MaxNewConfigSize))
 	}
 	return config, nil
 }

@@ -202,6 +202,37 @@ func TestLayersAreMadeWhileTheyAreRead(t *testing.T) {
 	}
 }
 
+// What is written can be read by skopeo and podman, which refuse larger configurations.
+func TestAConfigurationIsNotLargerThanOthersRead(t *testing.T) {
+	t.Parallel()
+	r, commit := release(t, 1)
+	for size, want := range map[int]bool{4_000_000: true, 4 << 20: false} {
+		config := []byte(`{"Labels":{"a":"` + strings.Repeat("x", size) + `"}}`)
+		img, err := encapsulate.Build(t.Context(), r, commit, encapsulate.Options{Config: config})
+		if err != nil {
+			t.Fatal(err)
+		}
+		layers, err := img.Layers()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range layers {
+			blob, err := l.Compressed()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = io.Copy(io.Discard, blob)
+			if err := errors.Join(err, blob.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err = img.RawConfigFile()
+		if (err == nil) != want || !want && !strings.Contains(err.Error(), "shorten its labels") {
+			t.Errorf("a label of %d bytes: %v", size, err)
+		}
+	}
+}
+
 func TestALayerThatIsNotReadToTheEndLeavesNothingRunning(t *testing.T) {
 	r, commit := release(t, 1)
 	img, err := encapsulate.Build(t.Context(), r, commit, encapsulate.Options{})

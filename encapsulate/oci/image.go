@@ -39,10 +39,12 @@ func BootBytes(labels map[string]string) (int64, bool) {
 }
 
 // Limits on the documents of an image, in bytes, and on its layers. Images that have more are neither read nor written.
+// A configuration that is written has at most MaxNewConfigSize, since skopeo, podman and bootc read no more.
 const (
-	MaxManifestSize = 4 << 20
-	MaxConfigSize   = 16 << 20
-	MaxLayers       = 1024
+	MaxManifestSize  = 4 << 20
+	MaxConfigSize    = 16 << 20
+	MaxNewConfigSize = 4 << 20
+	MaxLayers        = 1024
 )
 
 // Document is a JSON document with its media type and digest.
