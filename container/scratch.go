@@ -31,6 +31,9 @@ func ImportScratch(ctx context.Context, img *oci.Image, temp string) (*Scratch, 
 		return nil, object.Checksum{}, err
 	}
 	result, err := Import(ctx, s.Repo, img, ImportOptions{WriteRef: "image"})
+	if errors.Is(err, syscall.ENOSPC) {
+		err = fmt.Errorf("%w (set TMPDIR to another place)", err)
+	}
 	if err != nil {
 		return nil, object.Checksum{}, errors.Join(fmt.Errorf("reading the commit of %s: %w", img.Name, err), s.Close())
 	}
@@ -42,7 +45,7 @@ func ImportScratch(ctx context.Context, img *oci.Image, temp string) (*Scratch, 
 func newScratch(ctx context.Context, temp string) (*Scratch, error) {
 	dir, err := os.MkdirTemp(temp, "ostree-ext-")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("a directory for temporary files (set TMPDIR to another place): %w", err)
 	}
 	for _, mode := range []repo.Mode{repo.ModeBareUser, repo.ModeArchive} {
 		var r *repo.Repo

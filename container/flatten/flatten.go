@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"syscall"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -54,10 +55,13 @@ var _ rootfs.Tree = (*Image)(nil)
 func Open(ctx context.Context, image *oci.Image, opts Options) (img *Image, err error) {
 	dir, err := os.MkdirTemp(opts.TempDir, "ostree-ext-")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("a directory for temporary files (set TMPDIR to another place): %w", err)
 	}
 	img = &Image{dir: dir}
 	defer func() {
+		if errors.Is(err, syscall.ENOSPC) {
+			err = fmt.Errorf("%w (set TMPDIR to another place)", err)
+		}
 		if err != nil {
 			err = errors.Join(err, img.Close())
 			img = nil
