@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking"
 	"github.com/ostree-ext/ostree-ext-go/container/diffids"
@@ -196,6 +197,53 @@ func TestALayerThatCannotBeReadAsItsMediaTypeIsMadeAnew(t *testing.T) {
 		if diff := cmp.Diff(before.manifest.Layers, finish(t, p).manifest.Layers); diff != "" {
 			t.Errorf("%s: layers (-first +second):\n%s", name, diff)
 		}
+	}
+}
+
+// gone is the content of an image whose blobs a registry has deleted.
+type gone struct{}
+
+func (gone) Blob(context.Context, ocispec.Descriptor) (io.ReadCloser, error) {
+	return nil, errors.New("404 Not Found")
+}
+func (gone) Parallel() bool { return true }
+func (gone) Close() error   { return nil }
+
+func TestAnErrorAboutAKeptLayerNamesThePriorImage(t *testing.T) {
+	t.Parallel()
+	p, err := planOf(t, system(t), true, plan.Options{MaxLayers: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := finish(t, p)
+	raw, err := json.Marshal(before.manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var view ocispec.Manifest
+	if err := json.Unmarshal(raw, &view); err != nil {
+		t.Fatal(err)
+	}
+	prior, err := oci.New(oci.Document{Raw: raw}, view, before.config, gone{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	prior.Name = "docker://registry.example/os"
+	if p, err = planOf(t, system(t), true, plan.Options{MaxLayers: 20, Prior: prior}); err != nil {
+		t.Fatal(err)
+	}
+	img, err := p.Image(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = layers[0].Compressed()
+	if err == nil || !strings.Contains(err.Error(), prior.Name) || !strings.Contains(err.Error(), "another prior image") ||
+		!strings.Contains(err.Error(), "404") {
+		t.Errorf("got %v", err)
 	}
 }
 
