@@ -78,6 +78,9 @@ func TestAHostileDatabaseTakesLittleMemoryAndIsReported(t *testing.T) {
 		"rpm: empty names":                        func(*testing.T) tree.Files { return ndb(1, false, header(6<<20, 0)) },
 		"rpm: SQLite that computes its values":    computedValues,
 		"rpm: SQLite with one value of many rows": sameValues,
+		"rpm: SQLite that computes for ever":      endlessView,
+		"rpm: SQLite that computes its numbers":   computedNumbers,
+		"rpm: SQLite with pages in many places":   sharedPages,
 		"Python: one list of many packages":       sharedRecord,
 		"conda: one record of many packages": func(*testing.T) tree.Files {
 			return shared("/opt/conda-meta/p%d.json", 10, `{"name": "x", "files": [`+strings.Repeat(`"",`, 5<<20)+`""]}`)
@@ -345,4 +348,48 @@ func sameValues(t *testing.T) tree.Files {
 		INSERT INTO Packages (x) WITH RECURSIVE n(i) AS (
 			SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000
 		) SELECT i FROM n;`)
+}
+
+// endlessView has a virtual table whose rows are those of a view that never ends.
+func endlessView(t *testing.T) tree.Files {
+	return sqlite(t, `CREATE VIEW v (hnum, blob) AS
+			WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i, i FROM n WHERE i < 0;
+		CREATE VIRTUAL TABLE Packages USING fts5(hnum, blob, content = 'v', content_rowid = 'hnum');`)
+}
+
+func computedNumbers(t *testing.T) tree.Files {
+	return sqlite(t, `CREATE TABLE Packages (hnum AS (length(replace(hex(zeroblob(8000000)), '0', 'a'))), blob BLOB);
+		INSERT INTO Packages (blob) WITH RECURSIVE n(i) AS (
+			SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000
+		) SELECT i FROM n;`)
+}
+
+// sharedPages has a page of 100 rows without headers, which its parent has 100 times, as that one's parent has that.
+func sharedPages(t *testing.T) tree.Files {
+	files := sqlite(t, `PRAGMA page_size = 1024; CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB);`)
+	const name, size, depth, n = "/usr/lib/sysimage/rpm/rpmdb.sqlite", 1024, 8, 100
+	data := []byte(files[name].Content)[:size]
+	for level := range depth + 1 {
+		page, head := make([]byte, size), 8
+		page[0] = 13 // of rows
+		if level < depth {
+			page[0], head = 5, 12 // of pages
+			binary.BigEndian.PutUint32(page[8:], uint32(level+3))
+		}
+		at := size
+		for i := range n {
+			cell := []byte{3, byte(i + 1), 3, 0, 12}
+			if level < depth {
+				cell = append(binary.BigEndian.AppendUint32(nil, uint32(level+3)), byte(i+1))
+			}
+			at -= len(cell)
+			copy(page[at:], cell)
+			binary.BigEndian.PutUint16(page[head+2*i:], uint16(at))
+		}
+		binary.BigEndian.PutUint16(page[3:], n)
+		binary.BigEndian.PutUint16(page[5:], uint16(at))
+		data = append(data, page...)
+	}
+	binary.BigEndian.PutUint32(data[28:], uint32(len(data)/size))
+	return tree.Files{name: tree.Text(string(data))}
 }

@@ -23,6 +23,10 @@ var directories = []string{"/usr/lib/sysimage/rpm", "/usr/share/rpm", "/var/lib/
 // maxDatabase is the limit on the size of a database in bytes. A database is read in pieces.
 const maxDatabase = 1 << 30
 
+// recordWork is the number of bytes of work that a record counts for besides its length. A page of SQLite may be in a
+// tree under any number of others, so the number of its rows has no limit.
+const recordWork = 1 << 10
+
 // form is one form of the database.
 type form struct {
 	file string
@@ -105,7 +109,7 @@ func (h *headers) add(ctx context.Context, record string, blob []byte) error {
 	if h.left -= int64(len(blob)); h.left < 0 {
 		return fmt.Errorf("%w: its records are larger than the database", pkgdb.ErrTooLarge)
 	}
-	if err := h.r.Work(int64(len(blob))); err != nil {
+	if err := h.r.Work(int64(len(blob)) + recordWork); err != nil {
 		return err
 	}
 	err := addPackage(h.r, blob)

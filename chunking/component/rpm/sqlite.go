@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"modernc.org/sqlite" // also the driver "sqlite"
 
@@ -66,7 +67,10 @@ func eachSQLite(ctx context.Context, db *sql.Conn, h *headers) (err error) {
 	if typ != "table" {
 		return broken("Packages is not a table but a %.20s", typ)
 	}
-	rows, err := db.QueryContext(ctx, "SELECT hnum, blob FROM Packages ORDER BY hnum")
+	if err := plainRows(ctx, db, packagesQuery); err != nil {
+		return err
+	}
+	rows, err := db.QueryContext(ctx, packagesQuery)
 	if err != nil {
 		return asBroken(ctx, err)
 	}
@@ -78,6 +82,36 @@ func eachSQLite(ctx context.Context, db *sql.Conn, h *headers) (err error) {
 		}
 		if err := h.add(ctx, fmt.Sprintf("package number %.20s", number), blob); err != nil {
 			return err
+		}
+	}
+	return asBroken(ctx, rows.Err())
+}
+
+// packagesQuery reads the headers by their number, which is the key of the table.
+const packagesQuery = "SELECT hnum, blob FROM Packages ORDER BY hnum"
+
+// plainSteps are the instructions that SQLite needs to read the rows of a table by their key.
+var plainSteps = []string{
+	"Init", "Transaction", "Goto", "Halt", "OpenRead", "Rewind", "Next", "Rowid", "Column", "ResultRow", "Noop",
+}
+
+// plainRows returns an error that wraps [pkgdb.ErrBroken] if a query does more than read rows: a hostile schema can
+// compute values, or have a view behind a virtual table, and take any time for a row.
+func plainRows(ctx context.Context, db *sql.Conn, query string) (err error) {
+	rows, err := db.QueryContext(ctx, "EXPLAIN "+query)
+	if err != nil {
+		return asBroken(ctx, err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var step string
+		var skip sql.RawBytes
+		if err := rows.Scan(&skip, &step, &skip, &skip, &skip, &skip, &skip, &skip); err != nil {
+			return asBroken(ctx, err)
+		}
+		if !slices.Contains(plainSteps, step) {
+			return broken("Packages is not a table of headers by their number: to read it, SQLite needs the instruction %.20s",
+				step)
 		}
 	}
 	return asBroken(ctx, rows.Err())
