@@ -74,6 +74,31 @@ func TestSeveralPackageManagersEachOwnTheirFiles(t *testing.T) {
 	}
 }
 
+func TestADatabaseThatWasRemovedIsAWarning(t *testing.T) {
+	t.Parallel()
+	const sum = "0123456789abcdef0123456789abcdef  usr/bin/x\n"
+	for _, test := range []struct{ left, missing string }{
+		{"/usr/lib/sysimage/rpm/rpmdb.sqlite-wal", "/usr/lib/sysimage/rpm/rpmdb.sqlite"},
+		{"/var/lib/rpm/Index.db", "/var/lib/rpm/Packages.db"},
+		{"/var/lib/rpm/Basenames", "/var/lib/rpm/Packages"},
+		{"/usr/share/rpm/Name", "/usr/share/rpm/Packages"},
+		{"/var/lib/dpkg/status-old", "/var/lib/dpkg/status"},
+		{"/var/lib/dpkg/info/x.md5sums", "/var/lib/dpkg/status"},
+		{"/etc/apk/world", "/lib/apk/db/installed"},
+	} {
+		files := tree.Files{test.left: tree.Text(sum), "/usr/bin/x": {}}
+		set, _ := detect(t, files, component.Options{})
+		want := test.missing + " is missing, but there is " + test.left
+		if len(set.Warnings) != 1 || !strings.Contains(set.Warnings[0], want) {
+			t.Errorf("%s: warnings %q, want %q", test.left, set.Warnings, want)
+		}
+		_, err := component.Detect(t.Context(), tree.New(files), component.Options{Strict: true})
+		if !errors.Is(err, pkgdb.ErrBroken) {
+			t.Errorf("%s: strict: %v", test.left, err)
+		}
+	}
+}
+
 func TestABrokenDatabaseIsAWarningAndItsFilesAreUnowned(t *testing.T) {
 	t.Parallel()
 	apk := tree.Files{"/lib/apk/db/installed": tree.Text("P:fine\nF:usr/bin\nR:fine\n\n"), "/usr/bin/fine": {},

@@ -52,16 +52,18 @@ func Read(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
 func read(ctx context.Context, r *pkgdb.Reader, home string) error {
 	p := &parser{r: r, name: home + "/installed"}
 	e, ok := r.File(p.name)
-	if !ok {
+	// A new system has no packages, too. That is a fault only if packages were asked for.
+	i := slices.IndexFunc(worlds, r.Has)
+	switch {
+	case !ok && i >= 0:
+		r.Missing(p.name, worlds[i])
 		return fs.ErrNotExist
-	}
-	if e.Size == 0 {
-		// A new database is empty, too. It is a fault only if packages were asked for.
-		for _, world := range worlds {
-			if w, ok := r.File(world); ok && w.Size > 0 {
-				r.Empty(p.name)
-			}
-		}
+	case !ok:
+		return fs.ErrNotExist
+	case e.Size == 0 && i >= 0:
+		r.Empty(p.name)
+		return nil
+	case e.Size == 0:
 		return nil
 	}
 	cut, err := r.Lines(ctx, p.name, p.line)

@@ -198,6 +198,8 @@ func TestDatabasesWithoutPackages(t *testing.T) {
 		"none":              {tree.Files{"/lib/apk/db/lock": {}}, fs.ErrNotExist},
 		"new":               {tree.Files{name: {}}, nil},
 		"lost":              {tree.Files{name: {}, "/etc/apk/world": tree.Text("busybox\n")}, pkgdb.ErrBroken},
+		"removed":           {tree.Files{"/etc/apk/world": tree.Text("busybox\n")}, pkgdb.ErrBroken},
+		"not asked for":     {tree.Files{"/etc/apk/world": {}}, fs.ErrNotExist},
 		"a directory":       {tree.Files{name: {Dir: true}}, pkgdb.ErrBroken},
 		"too large":         {tree.Files{name: {Size: 1 << 40}}, pkgdb.ErrTooLarge},
 		"too many packages": {tree.Files{name: tree.Text(strings.Repeat("P:x\n\n", 200_001))}, pkgdb.ErrTooLarge},

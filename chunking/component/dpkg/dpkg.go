@@ -132,9 +132,27 @@ func (r *reader) read(ctx context.Context) error {
 		r.Faultf("%s: there is no list of files of %v: the paths in md5sums are used instead", r.home, &r.summed)
 	}
 	if !any {
+		r.noStatus(status)
 		return fs.ErrNotExist
 	}
 	return nil
+}
+
+// noStatus looks for what else shows that packages were installed.
+func (r *reader) noStatus(status string) {
+	if old := status + "-old"; r.Has(old) {
+		r.Missing(status, old)
+	}
+	dir, err := r.X.Resolve(r.home + "/info")
+	if err != nil {
+		return
+	}
+	for i := range r.X.Children(r.X.Entry(dir).Path()) {
+		if e := r.X.Entry(i); path.Ext(e.Name) == ".md5sums" {
+			r.Missing(status, e.Path())
+			return
+		}
+	}
 }
 
 // strayLists looks for lists of packages that are not in the status. They show that the status is truncated or missing.

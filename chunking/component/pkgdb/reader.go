@@ -167,6 +167,18 @@ func (r *Reader) Empty(name string) {
 	r.empty = Broken("%s is empty: no package is known", name)
 }
 
+// Missing notes that a file of the database is missing, and what shows that there was one. That is a fault if no place
+// has packages.
+func (r *Reader) Missing(name, trace string) {
+	r.empty = Broken("%s is missing, but there is %s: no package is known", name, trace)
+}
+
+// Has reports whether a path leads to a file that is not empty.
+func (r *Reader) Has(name string) bool {
+	i, err := r.X.Resolve(name)
+	return err == nil && r.X.Entry(i).IsRegular() && r.X.Entry(i).Size > 0
+}
+
 // File returns the regular file that a path leads to, and whether there is one. An entry of another type is a fault.
 func (r *Reader) File(name string) (rootfs.Entry, bool) {
 	i, err := r.X.Resolve(name)

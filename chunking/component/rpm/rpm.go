@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/chunking/component/pkgdb"
 	"github.com/ostree-ext/ostree-ext-go/internal/sizes"
@@ -30,12 +29,18 @@ const recordWork = 1 << 10
 // form is one form of the database.
 type form struct {
 	file string
+	// others are files that rpm writes beside it, where they show that the database is missing.
+	others []string
 	// headers calls [headers.add] with each header blob and the name of its record. The blob is valid until add returns. A
 	// broken record is a fault, and the others are read.
 	headers func(ctx context.Context, r *headers, name string) error
 }
 
-var forms = []form{{"rpmdb.sqlite", sqliteHeaders}, {"Packages.db", ndbHeaders}, {"Packages", bdbHeaders}}
+var forms = []form{
+	{"rpmdb.sqlite", []string{"rpmdb.sqlite" + walSuffix}, sqliteHeaders},
+	{"Packages.db", []string{"Index.db"}, ndbHeaders},
+	{"Packages", []string{"Name", "Basenames"}, bdbHeaders},
+}
 
 // Paths returns the paths at which [Read] looks.
 func Paths() (paths []string) {
@@ -73,8 +78,14 @@ func Read(ctx context.Context, x *rootfs.Index) (*pkgdb.Database, error) {
 
 // read reads a database. The file name determines the form.
 func read(ctx context.Context, r *pkgdb.Reader, name string) error {
+	i := slices.IndexFunc(forms, func(f form) bool { return path.Base(name) == f.file })
 	e, ok := r.File(name)
 	if !ok {
+		for _, other := range forms[i].others {
+			if other = path.Join(path.Dir(name), other); r.Has(other) {
+				r.Missing(name, other)
+			}
+		}
 		return fs.ErrNotExist
 	}
 	if e.Size == 0 {
@@ -85,7 +96,6 @@ func read(ctx context.Context, r *pkgdb.Reader, name string) error {
 		return fmt.Errorf("%w: %s has %s", pkgdb.ErrTooLarge, name, sizes.Format(e.Size))
 	}
 	h := &headers{r: r, name: name, left: 2*e.Size + maxHeader}
-	i := slices.IndexFunc(forms, func(f form) bool { return strings.HasSuffix(name, "/"+f.file) })
 	if err := forms[i].headers(ctx, h, name); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
