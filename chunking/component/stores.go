@@ -30,6 +30,7 @@ var stores = []store{
 	{"nix", "Nix", "/nix/store/", regexp.MustCompile(`^/nix/store/` + derivation)},
 	{"guix", "Guix", "/gnu/store/", regexp.MustCompile(`^/gnu/store/` + derivation)},
 	{"brew", "Homebrew", "/Cellar/", regexp.MustCompile(`^.*?/Cellar/([^/]+)/.`)},
+	{"brew", "Homebrew", "/Caskroom/", regexp.MustCompile(`^.*?/Caskroom/([^/]+)/.`)},
 	{"snap", "snap", "/snap", regexp.MustCompile(`^(?:/var/lib/snapd)?/snap/([^/]+)/(?:x?[0-9]+/|current$)`)},
 	{"snap", "snap", "/snaps/", regexp.MustCompile(`^/var/lib/snapd/(?:seed/)?snaps/([^/]+)_x?[0-9]+\.snap$`)},
 	{
@@ -37,8 +38,8 @@ var stores = []store{
 		regexp.MustCompile(`^/(?:var|root|var/roothome|(?:var/)?home/[^/]+)/snap/([^/]+)/current$`),
 	},
 	{
-		"snap", "snap", "/snap-", // the units that mount it
-		regexp.MustCompile(`^/etc/systemd/system/(?:[^/]+\.wants/)?snap-([^/]+)-x?[0-9]+\.mount$`),
+		"snap", "snap", "snap-", // the units that mount it
+		regexp.MustCompile(`^/etc/systemd/system/(?:[^/]+\.wants/)?(?:var-lib-snapd-)?snap-([^/]+)-x?[0-9]+\.mount$`),
 	},
 	{
 		"snap", "snap", "snap", // its services and its confinement
@@ -99,6 +100,9 @@ func storeOf(p string) (*store, string) {
 // condaPackage claims the files of a conda package. conda records each package in a JSON file, with paths relative to
 // the environment. The error wraps [pkgdb.ErrBroken] if the record is not valid.
 func (d *detection) condaPackage(ctx context.Context, i int, e rootfs.Entry) error {
+	if e.Name == "index.json" && path.Base(e.Dir) == "info" {
+		return d.condaCached(ctx, e)
+	}
 	home, ok := strings.CutSuffix(e.Dir, "/conda-meta")
 	if !ok || path.Ext(e.Name) != ".json" {
 		return nil
@@ -133,6 +137,33 @@ func (d *detection) condaPackage(ctx context.Context, i int, e rootfs.Entry) err
 			return err
 		}
 		d.claimPath(home+"/"+file, id, "conda", reason)
+	}
+	return nil
+}
+
+// condaCached claims a package in a cache of conda: pkgs/NAME-VERSION-BUILD, and the archive beside it that it was
+// unpacked from. The files of environments are often links to those in the cache.
+func (d *detection) condaCached(ctx context.Context, e rootfs.Entry) error {
+	home := path.Dir(e.Dir)
+	if path.Base(path.Dir(home)) != "pkgs" {
+		return nil
+	}
+	data, err := d.readList(ctx, "conda", e.Path(), maxManifest)
+	if err != nil {
+		return err
+	}
+	var meta struct{ Name string }
+	if err := decode(e.Path(), data, &meta); err != nil {
+		return fmt.Errorf("conda: %w", err)
+	}
+	id, ok := languageID("conda", meta.Name)
+	if !ok || !strings.HasPrefix(path.Base(home), meta.Name+"-") {
+		return errNotUnderstood
+	}
+	reason := "conda package " + meta.Name + ", as it was unpacked"
+	d.claimBelow(home, id, "conda", reason)
+	for _, ext := range []string{".conda", ".tar.bz2"} {
+		d.claimPath(home+ext, id, "conda", reason)
 	}
 	return nil
 }

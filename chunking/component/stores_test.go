@@ -24,6 +24,9 @@ func TestNamesOfStoredPackagesStayTheSameWithTheNextVersion(t *testing.T) {
 		"/nix/var/nix/db/db.sqlite":                                                     component.PackageDatabase,
 		"/gnu/store/" + hash + "-guile-json-4.7.3/share/x":                              "guix/guile-json",
 		"/home/linuxbrew/.linuxbrew/Cellar/openssl@3/3.3.1/bin/openssl":                 "brew/openssl@3",
+		"/home/linuxbrew/.linuxbrew/Caskroom/font-hack/3.003/Hack-Regular.ttf":          "brew/font-hack",
+		"/home/linuxbrew/.linuxbrew/Caskroom/font-hack/.metadata/config.json":           "brew/font-hack",
+		"/etc/systemd/system/var-lib-snapd-snap-core22-1380.mount":                      "snap/core22",
 		"/snap/core22/1380/meta/snap.yaml":                                              "snap/core22",
 		"/var/lib/snapd/snap/hello/x1/bin/hello":                                        "snap/hello",
 		"/var/lib/snapd/seed/snaps/snapd_21759.snap":                                    "snap/snapd",
@@ -47,6 +50,29 @@ const condaRecord = `{"build": "h5eee18b_1", "build_number": 1, "depends": ["lib
 	"paths_data": {"paths": [{"_path": "include/zlib.h", "path_type": "hardlink"}], "paths_version": 1},
 	"subdir": "linux-64",
 	"timestamp": 1714512812000, "version": "1.2.13"}`
+
+func TestCondaPackagesOwnWhatTheCacheHasOfThem(t *testing.T) {
+	t.Parallel()
+	const pkgs, zlib = "/opt/conda/pkgs/", "/opt/conda/pkgs/zlib-1.2.13-h5eee18b_1"
+	files := tree.Files{
+		"/opt/conda/conda-meta/zlib-1.2.13-h5eee18b_1.json": tree.Text(condaRecord),
+		zlib + "/info/index.json":                           tree.Text(condaRecord),
+		// These are of other programs.
+		"/srv/info/index.json":           tree.Text("{"),
+		pkgs + "other-1/info/index.json": tree.Text(`{"name": "else"}`),
+	}.And(tree.Empty(zlib+"/info/test/run_test.sh", zlib+"/lib/libz.so", zlib+".conda", zlib+".tar.bz2", pkgs+"urls.txt"))
+	_, owners := detect(t, files, component.Options{Strict: true})
+	for p, want := range map[string]string{
+		zlib + "/info/index.json": "conda/zlib", zlib + "/info/test/run_test.sh": "conda/zlib",
+		zlib + "/lib/libz.so": "conda/zlib", zlib + ".conda": "conda/zlib", zlib + ".tar.bz2": "conda/zlib",
+		pkgs + "urls.txt": "unowned/opt", pkgs + "other-1/info/index.json": "unowned/opt",
+		"/srv/info/index.json": "unowned/srv",
+	} {
+		if owners[p] != want {
+			t.Errorf("%s: %s, want %s", p, owners[p], want)
+		}
+	}
+}
 
 func TestCondaPackagesOwnWhatTheirRecordHas(t *testing.T) {
 	t.Parallel()
