@@ -179,10 +179,10 @@ func readContents(ctx context.Context, r *pkgdb.Reader, dir string, pkg *pkgdb.P
 		p, ok := entry(string(line))
 		if ok && p != "" {
 			err := r.AddFile(&pkg.Files, pkgdb.File{Path: path.Clean(p)})
-			if !errors.Is(err, pkgdb.ErrBroken) {
-				return err
+			if errors.Is(err, pkgdb.ErrTooLarge) {
+				return fmt.Errorf("%s:%d: %w", name, n, err)
 			}
-			ok = false
+			ok = err == nil
 		}
 		if !ok {
 			if bad++; bad == 1 {
