@@ -66,8 +66,13 @@ func (m *matcher) match(e rootfs.Entry) int {
 			return p.rule
 		}
 	}
-	if m.rule < 0 && e.Name == "icon-theme.cache" {
+	switch {
+	case m.rule >= 0:
+	case e.Name == "icon-theme.cache":
 		return m.named["icon-cache"]
+	case path.Ext(e.Name) == ".gem" && path.Base(e.Dir) == "cache",
+		strings.Contains(e.Dir+"/", "/node_modules/.cache/"):
+		return m.named["build-cache"]
 	}
 	return m.rule
 }

@@ -74,6 +74,11 @@ func treeRules() []Rule {
 			dirs: []string{"/var/cache/pacman/", "/var/lib/pacman/sync/"},
 		},
 		{
+			Name: "opkg-lists", Summary: "the lists that opkg update fetched", EachUpdate: true,
+			End:  "rm -rf /var/opkg-lists/* /var/lib/opkg/lists/*",
+			dirs: []string{"/var/opkg-lists/", "/var/lib/opkg/lists/"},
+		},
+		{
 			Name: "portage-cache", Summary: "the sources, packages and ebuilds that Portage fetched", EachUpdate: true,
 			End: "rm -rf /var/cache/distfiles/* /var/cache/binpkgs/* /var/db/repos/* /var/tmp/portage",
 			dirs: []string{"/var/cache/distfiles/", "/var/cache/binpkgs/", "/var/db/repos/", "/var/cache/edb/",
@@ -81,15 +86,18 @@ func treeRules() []Rule {
 		},
 		{
 			Name: "pip-cache", Summary: "what pip, uv, conda and others fetched or built", EachUpdate: true,
-			End: "pip install --no-cache-dir …, or rm -rf ~/.cache/pip ~/.cache/uv",
+			End: "pip install --no-cache-dir …, or rm -rf ~/.cache/pip ~/.cache/uv; conda clean --all --yes",
 			dirs: []string{"~/.cache/pip/", "~/.cache/uv/", "~/.cache/pypoetry/", "~/.cache/pipenv/", "/opt/conda/pkgs/cache/",
-				"~/.conda/pkgs/", "/var/cache/pip/"},
+				"~/.conda/pkgs/", "/var/cache/pip/", "/opt/miniconda3/pkgs/cache/", "/opt/miniforge3/pkgs/cache/"},
+			files: []string{"/opt/conda/pkgs/*.conda", "/opt/conda/pkgs/*.tar.bz2", "/opt/miniconda3/pkgs/*.conda",
+				"/opt/miniconda3/pkgs/*.tar.bz2", "/opt/miniforge3/pkgs/*.conda", "/opt/miniforge3/pkgs/*.tar.bz2"},
 		},
 		{
 			Name: "npm-cache", Summary: "what npm, yarn or pnpm fetched", EachUpdate: true,
 			End: "npm cache clean --force, or rm -rf ~/.npm ~/.cache/yarn",
 			dirs: []string{"~/.npm/", "~/.cache/yarn/", "~/.cache/node-gyp/", "~/.cache/node/", "~/.cache/pnpm/",
-				"~/.local/share/pnpm/store/", "~/.yarn/berry/cache/", "/usr/local/share/.cache/", "/usr/share/.cache/"},
+				"~/.local/share/pnpm/store/", "~/.yarn/berry/cache/", "~/.bun/install/cache/",
+				"/usr/local/share/.cache/", "/usr/share/.cache/"},
 		},
 		{
 			Name: "build-cache", Summary: "what compilers and build tools fetched or built", EachUpdate: true,
@@ -97,13 +105,16 @@ func treeRules() []Rule {
 			dirs: []string{"~/.cache/go-build/", "~/go/pkg/mod/cache/", "/go/pkg/mod/cache/", "~/.cargo/registry/",
 				"/usr/local/cargo/registry/", "~/.m2/repository/", "~/.gradle/caches/", "~/.composer/cache/",
 				"~/.cache/composer/", "~/.cache/ccache/", "~/.ccache/", "/var/cache/ccache/", "~/.gem/", "~/.bundle/cache/",
-				"/usr/local/bundle/cache/", "~/.nuget/packages/", "~/.cache/bazel/"},
+				"/usr/local/bundle/cache/", "~/.nuget/packages/", "~/.cache/bazel/", "~/.cargo/git/",
+				"/usr/local/cargo/git/", "~/.rustup/downloads/", "~/.rustup/tmp/", "/usr/local/rustup/downloads/",
+				"/usr/local/rustup/tmp/", "~/.cabal/packages/", "~/.ivy2/cache/"},
 		},
 		{
 			Name: "user-cache", Summary: "caches and histories in home directories", EachUpdate: true,
-			End:   "rm -rf ~/.cache ~/.bash_history",
-			dirs:  []string{"~/.cache/"},
-			files: []string{"~/.bash_history", "~/.python_history", "~/.node_repl_history", "~/.wget-hsts", "~/.lesshst"},
+			End:  "rm -rf ~/.cache ~/.bash_history",
+			dirs: []string{"~/.cache/"},
+			files: []string{"~/.bash_history", "~/.python_history", "~/.node_repl_history", "~/.wget-hsts", "~/.lesshst",
+				"~/.ash_history", "~/.zsh_history", "~/.viminfo"},
 		},
 		{
 			Name: "ldconfig-cache", Summary: "ldconfig's auxiliary cache, with times and inode numbers", EachUpdate: true,
@@ -132,8 +143,9 @@ func treeRules() []Rule {
 		},
 		{
 			Name: "temporary-files", Summary: "temporary files and state of running programs", EachUpdate: true,
-			End:  "rm -rf /tmp/* /var/tmp/* /run/*, or RUN --mount=type=tmpfs,target=/tmp",
-			dirs: []string{"/tmp/", "/var/tmp/", "/run/", "/var/run/", "/var/lock/", "/var/spool/"},
+			End: "rm -rf /tmp/* /var/tmp/* /run/*, or RUN --mount=type=tmpfs,target=/tmp",
+			dirs: []string{"/tmp/", "/var/tmp/", "/run/", "/var/run/", "/var/lock/", "/var/spool/", "/var/crash/",
+				"/var/lib/systemd/coredump/"},
 		},
 		{
 			Name: "machine-id", Summary: "the identity of a machine, which all hosts would share", EachUpdate: true,
@@ -145,7 +157,8 @@ func treeRules() []Rule {
 			End: "rm -f /var/lib/systemd/random-seed /var/lib/systemd/credential.secret",
 			files: []string{"/var/lib/systemd/random-seed", "/var/lib/systemd/credential.secret", "/var/lib/random-seed",
 				"/var/lib/urandom/random-seed", "/var/lib/misc/random-seed", "/boot/loader/random-seed",
-				"/efi/loader/random-seed", "/boot/efi/loader/random-seed"},
+				"/efi/loader/random-seed", "/boot/efi/loader/random-seed", "/root/.gnupg/random_seed",
+				"/var/roothome/.gnupg/random_seed"},
 		},
 		{
 			Name: "host-keys", Summary: "private keys that were made in the build, which all hosts would share",
