@@ -72,7 +72,8 @@ var changing = []struct {
 		`\b\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?)?( ?(Z|UTC|GMT|[+-]\d\d:?\d\d))?\b` +
 		`|\b((mon|tue|wed|thu|fri|sat|sun)[a-z]*,? )?(\d{1,2} )?(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]* ` +
 		`+(\d{1,2},? )?(\d{4}|\d\d:\d\d:\d\d)( \d\d:\d\d:\d\d)?( [A-Z]{3,4})?( \d{4})?( [+-]\d{4})?` +
-		`|\b\d\d:\d\d:\d\d(\.\d+)?\b|\b1\d{9}(\.\d+|\d{3}|\d{6}|\d{9})?\b|\b20[2-9]\d[01]\d[0-3]\d([T_-]?\d{4,6}Z?)?\b`)},
+		`|\b\d\d:\d\d:\d\d(\.\d+)?\b|\b1\d{9}(\.\d+|\d{3}|\d{6}|\d{9})?\b|\b20[2-9]\d[01]\d[0-3]\d([T_-]?\d{4,6}Z?)?\b` +
+		`|:\d{5}(:\d*){6}(?m:$)`)}, // the day of the last change in /etc/shadow
 	{Random, regexp.MustCompile(`(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b` +
 		`|\b[0-9a-f]{12,128}\b|\b(tmp|temp)[.\-_]?[0-9a-z_]{6,12}\b|\b[A-Za-z0-9+/]{22,}={0,2}`)},
 }
