@@ -8,6 +8,7 @@ import (
 	"io"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -338,7 +339,12 @@ func newChunksExplainCommand(a *app) *cobra.Command {
 			for _, w := range p.Warnings {
 				a.warn(w)
 			}
-			e, err := report.Explain(p.Plan, args[len(args)-1])
+			name := args[len(args)-1]
+			e, err := report.Explain(p.Plan, name)
+			rest, ok := strings.CutPrefix(path.Clean(name), path.Clean(f.tree.rootfs)+"/")
+			if ok && f.tree.rootfs != "" && errors.Is(err, report.ErrNoPath) {
+				return fmt.Errorf("%w: paths begin at the root of the tree, as in '/%s'", err, rest)
+			}
 			if err != nil {
 				return err
 			}
