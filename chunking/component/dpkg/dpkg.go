@@ -29,7 +29,7 @@ var homes = []string{
 // Paths returns the paths at which [Read] and [ReadOpkg] look for databases.
 func Paths() (paths []string) {
 	for _, home := range slices.Concat(homes, opkgHomes) {
-		for _, name := range []string{"status", "status.d", "info", "diversions"} {
+		for _, name := range []string{"status", "updates", "status.d", "info", "diversions"} {
 			paths = append(paths, home+"/"+name)
 		}
 	}
@@ -189,7 +189,43 @@ func (r *reader) installed(ctx context.Context, status string) error {
 		return err
 	}
 	r.listed = map[string]bool{}
-	return r.paragraphs(ctx, status, true, func(p map[string]string) error {
+	updated := map[string]bool{}
+	names := r.journal()
+	for _, name := range append(names, status) {
+		if err := r.states(ctx, name, updated, name != status); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// journal returns the files in which dpkg writes the new state of a package before it is in the status, the last one
+// first. They are there if dpkg was interrupted, and count more than the status. opkg has none.
+func (r *reader) journal() (names []string) {
+	dir, err := r.X.Resolve(r.home + "/updates")
+	if err != nil || r.opkg {
+		return nil
+	}
+	for i := range r.X.Children(r.X.Entry(dir).Path()) {
+		if e := r.X.Entry(i); e.IsRegular() && strings.Trim(e.Name, "0123456789") == "" {
+			names = append(names, e.Path())
+		}
+	}
+	slices.Reverse(names)
+	return names
+}
+
+// states reads a file with the states of packages, without those that were updated since. If update is set, those of
+// this file are updates.
+func (r *reader) states(ctx context.Context, name string, updated map[string]bool, update bool) error {
+	return r.paragraphs(ctx, name, true, func(p map[string]string) error {
+		id := p["Package"] + ":" + p["Architecture"]
+		if updated[id] {
+			return nil
+		}
+		if update && pkgdb.ValidName(p["Package"]) && pkgdb.ValidName(p["Architecture"]) {
+			updated[id] = true
+		}
 		words := strings.Fields(p["Status"])
 		if len(words) != 3 || !slices.Contains(unpacked, words[2]) {
 			r.removed[strings.Clone(p["Package"])] = true

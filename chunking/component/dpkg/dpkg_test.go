@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -302,6 +303,35 @@ func TestAFaultIsReportedWithItsPlaceAndTheRestIsRead(t *testing.T) {
 				t.Errorf("packages %q", names)
 			}
 		})
+	}
+}
+
+func TestTheJournalCountsMoreThanTheStatus(t *testing.T) {
+	t.Parallel()
+	state := func(name, version, state string) string {
+		return "Package: " + name + "\nStatus: install ok " + state + "\nArchitecture: all\nVersion: " + version + "\n"
+	}
+	const home = "/var/lib/dpkg/"
+	files := tree.Files{
+		home + "status":        tree.Text(state("a", "1", "installed") + "\n" + state("gone", "1", "installed") + "\n"),
+		home + "updates/0000":  tree.Text(state("a", "2", "unpacked")),
+		home + "updates/0001":  tree.Text(state("gone", "1", "config-files")),
+		home + "updates/0002":  tree.Text(state("new", "1", "half-configured")),
+		home + "updates/0003":  tree.Text(state("a", "3", "installed")),
+		home + "updates/tmp.i": tree.Text("#padding\n"),
+	}
+	for _, name := range []string{"a", "new"} {
+		files[home+"info/"+name+".list"] = tree.Text("/usr/bin/" + name + "\n")
+	}
+	if got := faults(t, files); got != "<nil>" {
+		t.Error(got)
+	}
+	got := []string{}
+	for _, p := range read(t, files) {
+		got = append(got, p.Name+" "+p.Version)
+	}
+	if want := []string{"a 3", "new 1"}; !slices.Equal(got, want) {
+		t.Errorf("packages %q, want %q", got, want)
 	}
 }
 
