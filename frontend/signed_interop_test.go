@@ -97,17 +97,30 @@ func attach(t testing.TB, image string, n int, signedAs string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	attachBy(t, ref, signedAs, func(payload []byte) ([]byte, map[string]string, error) {
+		sum := sha256.Sum256(payload)
+		signature, err := signers()[n-1].Sign(rand.Reader, sum[:], crypto.SHA256)
+		return signature, map[string]string{}, err
+	})
+}
+
+// attachBy signs an image for a reference, beside the signatures that it has. sign returns the signature of a payload
+// and more annotations.
+func attachBy(
+	t testing.TB, ref name.Reference, signedAs string, sign func([]byte) ([]byte, map[string]string, error),
+) {
+	t.Helper()
 	desc, err := remote.Head(ref)
 	if err != nil {
 		t.Fatal(err)
 	}
 	payload := fmt.Appendf(nil, `{"critical":{"identity":{"docker-reference":%q},"image":{"docker-manifest-digest":%q},`+
 		`"type":"cosign container image signature"},"optional":null}`, signedAs, desc.Digest)
-	sum := sha256.Sum256(payload)
-	signature, err := signers()[n-1].Sign(rand.Reader, sum[:], crypto.SHA256)
+	signature, annotations, err := sign(payload)
 	if err != nil {
 		t.Fatal(err)
 	}
+	annotations["dev.cosignproject.cosign/signature"] = base64.StdEncoding.EncodeToString(signature)
 	tag := ref.Context().Tag("sha256-" + desc.Digest.Hex + ".sig")
 	signatures, err := remote.Image(tag)
 	if err != nil {
@@ -115,7 +128,7 @@ func attach(t testing.TB, image string, n int, signedAs string) {
 	}
 	signatures, err = mutate.Append(signatures, mutate.Addendum{
 		Layer:       static.NewLayer(payload, "application/vnd.dev.cosign.simplesigning.v1+json"),
-		Annotations: map[string]string{"dev.cosignproject.cosign/signature": base64.StdEncoding.EncodeToString(signature)},
+		Annotations: annotations,
 	})
 	if err == nil {
 		err = remote.Write(tag, signatures)

@@ -168,7 +168,7 @@ func (t *trust) rule(ctx context.Context, name reference.Named) (*keyed.Rule, er
 		return nil, err
 	}
 	err = rule.UseKeys(func(file string) ([]byte, error) {
-		return readRegular(ctx, t.keys, t.dir.path(file), t.dir.place, keyed.MaxKeySize)
+		return readRegular(ctx, t.keys, t.dir.path(file), t.dir.place, keyed.MaxFileSize)
 	})
 	return rule, err
 }

@@ -104,7 +104,7 @@ func TestInterop_APolicyThatCannotBeEvaluatedAdmitsNothing(t *testing.T) {
 		{"GPG", policyOf(`{"type":"signedBy","keyType":"GPGKeys","keyPath":"k"}`), []string{`asks for "signedBy"`}},
 		{"Fulcio", policyOf(`{"type":"sigstoreSigned","rekorPublicKeyPath":"r",` +
 			`"fulcio":{"caPath":"c","oidcIssuer":"https://i","subjectEmail":"a@b.example"}}`),
-			[]string{"asks for sigstoreSigned with fulcio"}},
+			[]string{"there is no file r in the context trust"}},
 		{"besides a good key", policyOf(byKey1, `{"type":"signedBy","keyType":"GPGKeys","keyPath":"k"}`),
 			[]string{`asks for "signedBy"`}},
 		{"no such key", policyOf(`{"type":"sigstoreSigned","keyPath":"/etc/pki/containers/x.pub"}`),

@@ -1,12 +1,14 @@
 package keyed
 
 import (
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
@@ -59,7 +61,7 @@ type Attachment struct {
 
 // signature is a layer of an attachment.
 type signature struct {
-	payload   ocispec.Descriptor
+	payload   ocispec.Descriptor // with the annotations
 	signature []byte
 }
 
@@ -141,13 +143,13 @@ func (r *Rule) Judge(name reference.Named, a *Attachment, payloads map[digest.Di
 			continue
 		}
 		demanded++
-		signer, reasons := q.judge(asked(name), a, payloads)
-		if signer == nil {
+		who, reasons := q.judge(asked(name), a, payloads)
+		if who == nil {
 			refused.Reasons = append(refused.Reasons, reasons...)
 			continue
 		}
 		good = append(good, oci.Signature{
-			Kind: oci.SignedAttachment, Signed: string(a.signed), Signer: signer.String(), Rule: r.Scope,
+			Kind: oci.SignedAttachment, Signed: string(a.signed), Signer: who.name, Issuer: who.issuer, Rule: r.Scope,
 		})
 	}
 	if demanded == 0 || len(good) != demanded {
@@ -156,14 +158,17 @@ func (r *Rule) Judge(name reference.Named, a *Attachment, payloads map[digest.Di
 	return good, nil
 }
 
-// judge returns the key by which an attachment fulfils a requirement, or why it does not.
+// signer is who made a signature: a key, or an identity and who vouches for it.
+type signer struct{ name, issuer string }
+
+// judge returns the signer by whom an attachment fulfils a requirement, or why it does not.
 func (q *requirement) judge(
 	name reference.Named, a *Attachment, payloads map[digest.Digest][]byte,
-) (signer *pubkey.Key, reasons []string) {
+) (who *signer, reasons []string) {
 	for _, s := range a.signatures {
-		k, err := q.accept(name, a.signed, s, payloads)
+		who, err := q.accept(name, a.signed, s, payloads)
 		if err == nil {
-			return k, nil
+			return who, nil
 		}
 		reasons = append(reasons, printable.Line(err.Error()))
 	}
@@ -173,10 +178,10 @@ func (q *requirement) judge(
 	return nil, reasons
 }
 
-// accept returns the key that made a signature, if that is one for the image.
+// accept returns who made a signature, if that is one for the image.
 func (q *requirement) accept(
 	name reference.Named, signed digest.Digest, s signature, payloads map[digest.Digest][]byte,
-) (*pubkey.Key, error) {
+) (*signer, error) {
 	if q.kind != policyjson.SigstoreSigned || q.unsupported != "" {
 		return nil, fmt.Errorf("%s: %w", q.kind, ErrUnsupported)
 	}
@@ -187,21 +192,77 @@ func (q *requirement) accept(
 	if digest.FromBytes(payload) != s.payload.Digest {
 		return nil, fmt.Errorf("the payload %s of a signature has other content", s.payload.Digest)
 	}
-	i := slices.IndexFunc(q.keys, func(k pubkey.Key) bool { return signedBy(k, payload, s.signature) })
-	if i < 0 {
-		return nil, fmt.Errorf("a signature is not by %s", q.signers())
+	who, err := q.signer(s, payload)
+	if err != nil {
+		return nil, err
 	}
 	d, ref, err := parsePayload(payload)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("a signature by %s: %w", q.keys[i], err)
+		return nil, fmt.Errorf("a signature by %s: %w", who.name, err)
 	case d != string(signed):
-		return nil, fmt.Errorf("a signature by %s is for another image, %.80s", q.keys[i], d)
+		return nil, fmt.Errorf("a signature by %s is for another image, %.80s", who.name, d)
 	case !q.identity.accepts(name, ref):
 		return nil, fmt.Errorf("a signature by %s is for %.300q, which signedIdentity %s does not accept for %s%s",
-			q.keys[i], ref, q.identity, reference.FamiliarString(name), q.identity.hint(ref))
+			who.name, ref, q.identity, reference.FamiliarString(name), q.identity.hint(ref))
 	}
-	return &q.keys[i], nil
+	return who, nil
+}
+
+// signer returns who signed a payload, if that is one of those who may.
+func (q *requirement) signer(s signature, payload []byte) (*signer, error) {
+	if q.authority != nil {
+		return q.certified(s, payload)
+	}
+	i := slices.IndexFunc(q.keys, func(k pubkey.Key) bool { return signedBy(k, payload, s.signature) })
+	if i < 0 {
+		return nil, fmt.Errorf("a signature is not by %s", q.signers())
+	}
+	k := q.keys[i]
+	if q.demandsLog() {
+		der, err := x509.MarshalPKIXPublicKey(k.Public)
+		if err == nil {
+			_, err = recorded(q.logs, s.payload.Annotations[logAnnotation], der, s.signature, payload)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("a signature by %s: %w", k, err)
+		}
+	}
+	return &signer{name: k.String()}, nil
+}
+
+// demandsLog reports whether a log must have recorded signatures.
+func (q *requirement) demandsLog() bool { return len(q.logPaths)+len(q.logDatas) > 0 }
+
+// certified returns who signed a payload, by the certificate beside the signature.
+func (q *requirement) certified(s signature, payload []byte) (*signer, error) {
+	text := s.payload.Annotations[certificateAnnotation]
+	if text == "" {
+		return nil, fmt.Errorf("a signature has no certificate, where one of %s is asked for", q.authority.subject())
+	}
+	leaf, err := parseLeaf(text)
+	if err != nil {
+		return nil, err
+	}
+	var at time.Time
+	if q.fulcio != nil || q.demandsLog() {
+		at, err = recorded(q.logs, s.payload.Annotations[logAnnotation], leaf.Raw, s.signature, payload)
+		if err != nil {
+			return nil, fmt.Errorf("a signature with a certificate: %w", err)
+		}
+	}
+	if err := q.authority.verify(leaf, s.payload.Annotations[chainAnnotation], at); err != nil {
+		return nil, fmt.Errorf("the certificate of a signature: %w", err)
+	}
+	k, err := pubkey.New(leaf.PublicKey)
+	if err != nil {
+		return nil, fmt.Errorf("the certificate of a signature: %w", err)
+	}
+	who := &signer{name: q.authority.subject(), issuer: q.authority.issuer(leaf)}
+	if !signedBy(k, payload, s.signature) {
+		return nil, fmt.Errorf("a signature is not by the key in the certificate of %s", who.name)
+	}
+	return who, nil
 }
 
 // signers names the keys.

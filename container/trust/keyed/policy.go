@@ -84,7 +84,7 @@ func (p *Policy) Rule(name reference.Named) (*Rule, error) {
 		case q.kind == policyjson.Reject:
 			return nil, fmt.Errorf("scope %q %w", r.Scope, ErrRejects)
 		case q.unsupported != "":
-			return nil, fmt.Errorf("scope %q asks for %s, which %w: only sigstoreSigned with keys can", r.Scope,
+			return nil, fmt.Errorf("scope %q asks for %s, which %w: only sigstoreSigned can", r.Scope,
 				q.unsupported, ErrUnsupported)
 		case q.kind != policyjson.AcceptAnything:
 			anything = false
@@ -133,12 +133,13 @@ func asked(name reference.Named) reference.Named {
 	return reference.TagNameOnly(name)
 }
 
-// KeyFiles returns the files with keys that a policy names for images of registries, sorted, as it names them.
+// KeyFiles returns the files with keys and certificates that a policy names for images of registries, sorted, as it
+// names them.
 func (p *Policy) KeyFiles() []string {
 	files := map[string]bool{}
 	for _, list := range append(slices.Collect(maps.Values(p.scopes)), p.fallback) {
 		for _, q := range list {
-			for _, f := range q.keyPaths {
+			for _, f := range q.files {
 				files[f] = true
 			}
 		}
@@ -146,31 +147,14 @@ func (p *Policy) KeyFiles() []string {
 	return slices.Sorted(maps.Keys(files))
 }
 
-// UseKeys reads the keys of a rule. read returns the content of a file, whose name is that in the policy.
+// UseKeys reads the keys and certificates of a rule. read returns the content of a file, whose name is that in the
+// policy.
 func (r *Rule) UseKeys(read func(file string) ([]byte, error)) error {
 	list := slices.Clone(r.requirements)
-	for i, q := range list {
-		q.keys = nil
-		for n, data := range q.keyDatas {
-			k, err := parseKey(data)
-			if err != nil {
-				return fmt.Errorf("scope %q: key %d in the policy itself: %w", r.Scope, n+1, err)
-			}
-			q.keys = append(q.keys, k)
+	for i := range list {
+		if err := list[i].read(read); err != nil {
+			return fmt.Errorf("scope %q: %w", r.Scope, err)
 		}
-		for _, file := range q.keyPaths {
-			data, err := read(file)
-			if err != nil {
-				return fmt.Errorf("scope %q: %w", r.Scope, err)
-			}
-			k, err := parseKey(data)
-			if err != nil {
-				return fmt.Errorf("scope %q: %s: %w", r.Scope, file, err)
-			}
-			k.File = file
-			q.keys = append(q.keys, k)
-		}
-		list[i] = q
 	}
 	r.requirements = list
 	return nil

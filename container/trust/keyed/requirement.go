@@ -19,10 +19,19 @@ type requirement struct {
 	unsupported string
 	keyPaths    []string
 	keyDatas    [][]byte
-	identity    identity
+	// fulcio and pki are set instead of keys.
+	fulcio *policyjson.Fulcio
+	pki    *policyjson.PKI
+	// logPaths and logDatas are keys of logs.
+	logPaths []string
+	logDatas [][]byte
+	identity identity
+	// files are all files that it names.
+	files []string
 
-	// keys are those of keyPaths and keyDatas, once they were read.
-	keys []pubkey.Key
+	// What follows is there once it was read: the keys of keyPaths and keyDatas, those of logs, and the authority.
+	keys, logs []pubkey.Key
+	authority  *authority
 }
 
 // newRequirements checks what package policyjson leaves to those who judge.
@@ -45,12 +54,14 @@ func newRequirement(says policyjson.Requirement) (requirement, error) {
 	if q.kind != policyjson.SigstoreSigned || q.unsupported != "" {
 		return q, nil
 	}
-	q.keyPaths, q.keyDatas = says.KeyPaths, says.KeyDatas
-	empty := slices.Contains(q.keyPaths, "") || slices.ContainsFunc(q.keyDatas, func(d []byte) bool { return len(d) == 0 })
+	q.keyPaths, q.keyDatas, q.logPaths, q.logDatas = says.KeyPaths, says.KeyDatas, says.RekorKeyPaths, says.RekorKeyDatas
+	q.fulcio, q.pki, q.files = says.Fulcio, says.PKI, says.Files()
+	paths, datas := slices.Concat(q.keyPaths, q.logPaths), slices.Concat(q.keyDatas, q.logDatas)
+	empty := slices.Contains(paths, "") || slices.ContainsFunc(datas, func(d []byte) bool { return len(d) == 0 })
 	switch n := len(q.keyPaths) + len(q.keyDatas); {
-	case n == 0 || empty:
+	case n == 0 && q.fulcio == nil && q.pki == nil || empty:
 		return q, errors.New("a key is missing")
-	case n > maxKeys:
+	case len(paths)+len(datas) > maxKeys:
 		return q, fmt.Errorf("there are more than %d keys", maxKeys)
 	}
 	var err error
@@ -58,22 +69,50 @@ func newRequirement(says policyjson.Requirement) (requirement, error) {
 	return q, err
 }
 
-// unsupported says what a requirement asks for that keys alone cannot fulfil, or is empty.
+// unsupported says what a requirement asks for that attachments cannot fulfil, or is empty.
 func unsupported(q policyjson.Requirement) string {
-	var with string
-	switch {
-	case q.Type == policyjson.AcceptAnything || q.Type == policyjson.Reject:
-		return ""
-	case q.Type != policyjson.SigstoreSigned:
-		return fmt.Sprintf("%q", q.Type)
-	case q.Fulcio != nil:
-		with = "fulcio"
-	case q.PKI != nil:
-		with = "pki"
-	case len(q.RekorKeyPaths) > 0 || len(q.RekorKeyDatas) > 0:
-		with = "rekorPublicKey…"
-	default:
+	switch q.Type {
+	case policyjson.AcceptAnything, policyjson.Reject, policyjson.SigstoreSigned:
 		return ""
 	}
-	return q.Type + " with " + with
+	return fmt.Sprintf("%q", q.Type)
+}
+
+// read reads the keys and certificates that a requirement names. read returns the content of a file.
+func (q *requirement) read(read func(file string) ([]byte, error)) (err error) {
+	if q.keys, err = readKeys(q.keyPaths, q.keyDatas, read, parseKey); err != nil {
+		return err
+	}
+	if q.logs, err = readKeys(q.logPaths, q.logDatas, read, parseLogKey); err != nil {
+		return err
+	}
+	if q.fulcio != nil || q.pki != nil {
+		q.authority, err = newAuthority(q, read)
+	}
+	return err
+}
+
+func readKeys(
+	paths []string, datas [][]byte, read func(file string) ([]byte, error), parse func([]byte) (pubkey.Key, error),
+) (keys []pubkey.Key, err error) {
+	for n, data := range datas {
+		k, err := parse(data)
+		if err != nil {
+			return nil, fmt.Errorf("key %d in the policy itself: %w", n+1, err)
+		}
+		keys = append(keys, k)
+	}
+	for _, file := range paths {
+		data, err := read(file)
+		if err != nil {
+			return nil, err
+		}
+		k, err := parse(data)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		k.File = file
+		keys = append(keys, k)
+	}
+	return keys, nil
 }

@@ -71,8 +71,10 @@ func pemOf(c *x509.Certificate) string {
 // identity is what a certificate says of who signs.
 type identity struct {
 	email, hostname, issuer string
-	from, to                time.Time
-	usage                   x509.ExtKeyUsage
+	// oldIssuer is the issuer in the older extension.
+	oldIssuer string
+	from, to  time.Time
+	usage     x509.ExtKeyUsage
 }
 
 // certify returns a certificate of an identity with a new key.
@@ -92,6 +94,11 @@ func (a authority) certify(t *testing.T, id identity) (*x509.Certificate, pair) 
 			t.Fatal(err)
 		}
 		c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57264, 1, 8}, Value: value}}
+	}
+	if id.oldIssuer != "" {
+		c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{
+			Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57264, 1, 1}, Value: []byte(id.oldIssuer),
+		})
 	}
 	return issue(t, &a, k.private, c), k
 }
@@ -172,6 +179,23 @@ func TestIdentitiesThatFulcioCertifies(t *testing.T) {
 		{"another issuer", sign(as(func(i *identity) { i.issuer = "https://issuer.example.evil" }), then), requirement(ca,
 			log), false},
 		{"no issuer", sign(as(func(i *identity) { i.issuer = "" }), then), requirement(ca, log), false},
+		{"the issuer in both extensions", sign(as(func(i *identity) { i.oldIssuer = i.issuer }), then), requirement(ca, log),
+			true},
+		{"the issuer in the older extension", sign(as(func(i *identity) { i.oldIssuer, i.issuer = i.issuer, "" }), then),
+			requirement(ca, log), true},
+		{"two issuers", sign(as(func(i *identity) { i.oldIssuer = "https://issuer.example.evil" }), then),
+			requirement(ca, log), false},
+		{"a chain that is something else", sign(right, then).with(chainAnnotation, "chain"), requirement(ca, log), false},
+		{"a chain with a key", sign(right, then).with(chainAnnotation, string(log.pem)), requirement(ca, log), false},
+		{"two certificates", sign(right, then, func(l layer, _ pair) layer {
+			return l.with(certificateOfTheLeaf, l.annotations[certificateOfTheLeaf]+pemOf(ca.certificate))
+		}), requirement(ca, log), false},
+		{"what the log says twice", sign(right, then, func(l layer, _ pair) layer {
+			return l.with(logAnnotation, l.annotations[logAnnotation]+l.annotations[logAnnotation])
+		}), requirement(ca, log), false},
+		{"another time than the log says", sign(right, then, func(l layer, _ pair) layer {
+			return l.with(logAnnotation, strings.Replace(l.annotations[logAnnotation], `"logIndex":1`, `"logIndex":2`, 1))
+		}), requirement(ca, log), false},
 		{"a name of a host", sign(as(func(i *identity) { i.email, i.hostname = "", right.email[6:] }), then),
 			requirement(ca, log), false},
 		{"a certificate for servers", sign(as(func(i *identity) { i.usage = x509.ExtKeyUsageServerAuth }), then),
