@@ -136,8 +136,9 @@ func accepted(t *testing.T, repository, data string) {
 			t.Error(err)
 		}
 	})
-	storage := []string{"--root", filepath.Join(run, "storage"), "--runroot", filepath.Join(run, "run"),
-		"--storage-driver=overlay", "--cgroup-manager=cgroupfs"}
+	// A reset removes the directory for state, which is that of other tests otherwise.
+	storage := []string{"--root", filepath.Join(run, "storage"), "--runroot", filepath.Join(run, "run"), "--tmpdir",
+		filepath.Join(run, "state"), "--storage-driver=overlay", "--cgroup-manager=cgroupfs"}
 	defer must(t, "podman", append(storage, "system", "reset", "--force")...)
 	got := must(t, "podman", append(storage,
 		"run", "--quiet", "--rm", "--network=none", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024",

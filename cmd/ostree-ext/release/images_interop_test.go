@@ -188,8 +188,9 @@ func TestInterop_PodmanRunsTheCommandsImage(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	storage := []string{"--root", filepath.Join(run, "storage"), "--runroot", filepath.Join(run, "run"),
-		"--storage-driver=overlay", "--cgroup-manager=cgroupfs"}
+	// A reset removes the directory for state, which is that of other tests otherwise.
+	storage := []string{"--root", filepath.Join(run, "storage"), "--runroot", filepath.Join(run, "run"), "--tmpdir",
+		filepath.Join(run, "state"), "--storage-driver=overlay", "--cgroup-manager=cgroupfs"}
 	podman := func(args ...string) string {
 		t.Helper()
 		return must(t, "podman", append(storage[:len(storage):len(storage)], args...)...)

@@ -77,6 +77,9 @@ func TestSimpleSignaturesThatSkopeoMakes(t *testing.T) {
 			if err != nil || s.Signer != fingerprint+" ("+ring+")" {
 				t.Errorf("got %+v, %v", s, err)
 			}
+			if err := r.Put("os/signed", "2", doc.MediaType, doc.Raw); err != nil {
+				t.Fatal(err)
+			}
 			_, err = evaluate(t, docker(r.Host+"/os/signed:2"), rule(t, signedBy(nil, ring)), doc)
 			if f := refusal(t, err).Found; len(f) != 1 || !f[0].Genuine {
 				t.Errorf("under another tag: %v", err)
