@@ -35,7 +35,7 @@ func admitting(t *testing.T, r *fakeRegistry) *admission {
 	}
 	j := &job{client: r, native: amd64, dc: &dockerui.Client{}}
 	a := newAdmission(j)
-	a.trust = &trust{shown: "the policy", policy: policy}
+	a.trust = &trust{shown: "the policy", policy: policy, dir: &trustDir{base: "/"}}
 	return a
 }
 

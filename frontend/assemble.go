@@ -94,7 +94,7 @@ func (t *target) explain(ctx context.Context, text string) error {
 			return err
 		}
 		// A registry that runs listens. So the builder asked in a network where it is not.
-		if r.process != nil && strings.Contains(text, "refused") && strings.Contains(text, r.process.address) {
+		if r.process != nil && strings.Contains(text, "refused") && strings.Contains(text, r.process.first) {
 			// What is wrapped around an error of the builder does not reach the user.
 			return fmt.Errorf("%w (%v)", ErrUnreachable, firstLine(text))
 		}

@@ -80,6 +80,9 @@ func TestInterop_TheCommandsInTheDocumentsBuild(t *testing.T) {
 		switch {
 		case strings.HasPrefix(b.Text, "{"):
 			writeFile(t, filepath.Join(dir, "trust/policy.json"), b.Text)
+		case strings.HasPrefix(b.Text, "docker:"):
+			writeFile(t, filepath.Join(dir, "trust/trust.d/os.yaml"), b.Text)
+			n.run(t, "the credentials", dir, "mkdir -p $HOME/.docker && echo {} >$HOME/.docker/config.json")
 		case strings.HasPrefix(b.Text, "# syntax="):
 			writeFile(t, filepath.Join(dir, "Containerfile"), b.Text)
 		case strings.HasPrefix(b.Text, "make "):

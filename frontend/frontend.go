@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"sync"
 
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
@@ -61,7 +62,7 @@ func Build(ctx context.Context, c client.Client) (*client.Result, error) {
 	if err := checkEpoch(opts.Opts); err != nil {
 		return nil, err
 	}
-	b := &job{client: g, options: options, opts: opts}
+	b := &job{raw: c, client: g, options: options, opts: opts}
 	if err := b.begin(ctx); err != nil {
 		return nil, err
 	}
@@ -69,7 +70,7 @@ func Build(ctx context.Context, c client.Client) (*client.Result, error) {
 	if err != nil {
 		return nil, explainEpoch(err)
 	}
-	if err := b.prepare(ctx, c); err != nil {
+	if err := b.prepare(ctx); err != nil {
 		return nil, err
 	}
 	return b.convert(ctx, res)
@@ -80,15 +81,17 @@ type job struct {
 	// client is for our own steps. images is for what the user names: it is client or, with the option verify, an
 	// [admission].
 	client, images client.Client
-	admission      *admission // nil without the option verify
+	raw            client.Client // as the gateway gave it
+	admission      *admission    // nil without the option verify
 	options        request.Options
 	opts           client.BuildOpts
 	dc             *dockerui.Client
 
-	// self is our own image, and program is the path of our program in it.
-	self    llb.State
-	selfRef client.Reference
-	program string
+	// self is our own image, and program is the path of our program in it. They are there after loadSelf.
+	self     llb.State
+	selfRef  client.Reference
+	program  string
+	findSelf sync.Mutex
 	// native is the platform of the builder, on which our program runs.
 	native ocispec.Platform
 
@@ -113,9 +116,14 @@ func (b *job) begin(ctx context.Context) (err error) {
 	return b.admission.load(ctx)
 }
 
-// prepare loads what all platforms need, when the Containerfile has been built.
-func (b *job) prepare(ctx context.Context, raw client.Client) (err error) {
-	current, ok := raw.(interface{ CurrentFrontend() (*llb.State, error) })
+// loadSelf finds our own image.
+func (b *job) loadSelf(ctx context.Context) error {
+	b.findSelf.Lock()
+	defer b.findSelf.Unlock()
+	if b.selfRef != nil {
+		return nil
+	}
+	current, ok := b.raw.(interface{ CurrentFrontend() (*llb.State, error) })
 	if !ok {
 		return errors.New("the builder does not give frontends access to their own image")
 	}
@@ -128,6 +136,15 @@ func (b *job) prepare(ctx context.Context, raw client.Client) (err error) {
 	}
 	b.self = *self
 	if b.program, err = os.Executable(); err != nil {
+		return err
+	}
+	b.selfRef, err = b.solve(ctx, b.self)
+	return err
+}
+
+// prepare loads what all platforms need, when the Containerfile has been built.
+func (b *job) prepare(ctx context.Context) (err error) {
+	if err := b.loadSelf(ctx); err != nil {
 		return err
 	}
 	if b.mapping, err = b.contextFile(ctx, b.options.Mapping, maxMapping); err != nil {
@@ -164,9 +181,6 @@ func (b *job) solveWith(ctx context.Context, c client.Client, st llb.State) (cli
 func (b *job) convert(ctx context.Context, res *client.Result) (*client.Result, error) {
 	ps, err := exptypes.ParsePlatforms(res.Metadata)
 	if err != nil {
-		return nil, err
-	}
-	if b.selfRef, err = b.solve(ctx, b.self); err != nil {
 		return nil, err
 	}
 	out := client.NewResult()

@@ -419,6 +419,6 @@ func (r *registry) image(t *target, result *chunk.Result, marked bool, layers ..
 		return llb.State{}, err
 	}
 	title := fmt.Sprintf("%slayer %d/%d: %s", t.label, layers[0]+1, len(result.Layers), result.Layers[layers[0]].Name)
-	name := fmt.Sprintf("%s/%s@%s", r.process.address, r.repository, single.Digest())
+	name := fmt.Sprintf("%s/%s@%s", r.process.first, r.repository, single.Digest())
 	return llb.Image(name, llb.Platform(t.platform), t.unseen(t.importing()), llb.WithCustomName(title)), nil
 }

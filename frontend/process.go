@@ -20,22 +20,38 @@ import (
 )
 
 const (
-	// startTimeout is how long to wait for the address of the registry.
+	// startTimeout is how long to wait for the first line of a process.
 	startTimeout = time.Minute
 	// stopTimeout is how long to wait for a container to end.
 	stopTimeout = 20 * time.Second
-	// endTimeout is how long the news that the registry has ended may take.
+	// endTimeout is how long the news that a process has ended may take.
 	endTimeout = 5 * time.Second
+	// maxLine limits a line of a process in bytes.
+	maxLine = 64 << 10
 )
 
-// errEnded is wrapped by errors that say that the registry of layers ended before it was stopped.
-var errEnded = errors.New("the registry of layers, a process that this build runs on the builder,")
+// errEnded is wrapped by errors that say that a process ended before it was stopped.
+var errEnded = errors.New("build again")
 
-// process is a container of the builder that runs our program as a registry.
+// task is what our program does in a container of the builder.
+type task struct {
+	// name says what it is, for people, and until says before what it may not end.
+	name, until string
+	// root is the container's root directory, and program is the path of our program in it.
+	root    client.Reference
+	program string
+	mounts  []client.Mount
+	network pb.NetMode
+	args    []string
+	env     []string
+}
+
+// process is a container of the builder that runs our program.
 type process struct {
-	address string
-	lines   *bufio.Reader // its standard output
-	stop    func()
+	task  *task
+	first string        // the first line that it wrote
+	lines *bufio.Reader // its standard output
+	stop  func()
 
 	writing sync.Mutex
 	answers io.WriteCloser
@@ -45,21 +61,15 @@ type process struct {
 	exit     error         // how it ended; valid after that
 }
 
-// repositoryVariable names the environment variable with the secret name of the image that our program serves. Every
-// user of the builder's machine can read the command line of a process, but not its environment.
-const repositoryVariable = "OSTREE_EXT_REPOSITORY"
-
-// start runs our program in a network and waits for its address.
-func (b *job) start(
-	ctx context.Context, mounts []client.Mount, network pb.NetMode, args []string, repository string,
-) (*process, error) {
+// start runs our program and waits for its first line.
+func (b *job) start(ctx context.Context, do *task) (*process, error) {
 	native := platforms.Normalize(b.native)
 	ctr, err := b.client.NewContainer(ctx, client.NewContainerRequest{
-		NetMode: network,
+		NetMode: do.network,
 		Platform: &pb.Platform{
 			OS: native.OS, Architecture: native.Architecture, Variant: native.Variant,
 		},
-		Mounts: append([]client.Mount{readonly("/", b.selfRef)}, mounts...),
+		Mounts: append([]client.Mount{readonly("/", do.root)}, do.mounts...),
 	})
 	if err != nil {
 		return nil, err
@@ -72,10 +82,12 @@ func (b *job) start(
 	}
 	out, stdout := io.Pipe()
 	stdin, answers := io.Pipe()
-	p := &process{lines: bufio.NewReader(out), answers: answers, ended: make(chan struct{})}
+	p := &process{
+		task: do, lines: bufio.NewReaderSize(out, maxLine), answers: answers, ended: make(chan struct{}),
+	}
 	proc, err := ctr.Start(ctx, client.StartRequest{
-		Args: append([]string{b.program}, args...), Cwd: "/", Stdin: stdin, Stdout: stdout, Stderr: &p.messages,
-		Env: []string{repositoryVariable + "=" + repository},
+		Args: append([]string{do.program}, do.args...), Cwd: "/", Stdin: stdin, Stdout: stdout, Stderr: &p.messages,
+		Env: do.env,
 	})
 	if err != nil {
 		release()
@@ -87,24 +99,24 @@ func (b *job) start(
 		gone := p.failure()
 		_, _ = stdout.CloseWithError(gone), stdin.CloseWithError(gone)
 	}()
-	p.stop = func() {
+	p.stop = sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
 		_, _ = out.Close(), answers.Close()
 		_ = proc.Signal(ctx, syscall.SIGKILL)
 		release()
 		<-p.ended
-	}
+	})
 	timed, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	defer context.AfterFunc(timed, func() { _ = out.CloseWithError(context.Cause(timed)) })()
-	if p.address, err = p.line(); err != nil {
+	if p.first, err = p.line(); err != nil {
 		failure := p.failure()
 		p.stop()
 		if failure != nil {
 			return nil, failure
 		}
-		return nil, fmt.Errorf("starting the registry of layers: %w", err)
+		return nil, fmt.Errorf("starting %s: %w", do.name, err)
 	}
 	return p, nil
 }
@@ -138,7 +150,7 @@ func (p *process) failure() error {
 	if text := p.messages.text(); text != "" {
 		said = ", saying: " + text
 	}
-	return fmt.Errorf("%w %s before the builder had all layers%s: build again", errEnded, howEnded(p.exit), said)
+	return fmt.Errorf("%s %s before %s%s: %w", p.task.name, howEnded(p.exit), p.task.until, said, errEnded)
 }
 
 // howEnded describes the end of a process in a container.

@@ -36,6 +36,10 @@ type registry struct {
 	missing error // why a layer of the prior image could not be fetched
 }
 
+// repositoryVariable names the environment variable with the secret name of the image that our program serves. Every
+// user of the builder's machine can read the command line of a process, but not its environment.
+const repositoryVariable = "OSTREE_EXT_REPOSITORY"
+
 // serve starts a registry with the layers that the chunk step made. Its images differ from all others by the salt.
 // Without one, they are those of other builds with the same layers.
 func (t *target) serve(ctx context.Context, salt string) (*registry, error) {
@@ -67,7 +71,11 @@ func (t *target) serve(ctx context.Context, salt string) (*registry, error) {
 	// Using the builder's own network needs a permission. The default network of containers is often the same.
 	for _, network := range []pb.NetMode{pb.NetMode_HOST, pb.NetMode_UNSET} {
 		var p *process
-		if p, err = t.start(ctx, mounts, network, args, r.repository); err == nil {
+		if p, err = t.start(ctx, &task{
+			name: "the registry of layers, a process that this build runs on the builder,", until: "the builder had all layers",
+			root: t.selfRef, program: t.program, mounts: mounts, network: network, args: args,
+			env: []string{repositoryVariable + "=" + r.repository},
+		}); err == nil {
 			r.process = p
 			end := t.answerRequests(ctx, r, p)
 			r.close = func() {

@@ -36,13 +36,21 @@ func (a *admission) judge(
 		}
 		return fmt.Errorf("verify: %w by %s: image %s: %s", errRefused, a.trust.shown, pinned, firstLine(err.Error()))
 	}
-	rule, err := a.trust.rule(ctx, as)
+	rule, asHost, err := a.trust.rule(ctx, as)
+	if asHost {
+		signatures, err := a.judgeAsHost(ctx, as, pinned, config, p)
+		if err != nil {
+			return refuse(err)
+		}
+		return a.tell(ctx, pinned, signatures, signatures[0].Rule+" of "+a.trust.dir.place.name)
+	}
 	if err != nil {
 		return refuse(err)
 	}
+	asks := fmt.Sprintf("scope %q of %s", rule.Scope, a.trust.shown)
 	signatures, err := a.judgeDocument(ctx, as, pinned.Digest(), rule)
 	if err == nil {
-		return a.tell(ctx, pinned, signatures)
+		return a.tell(ctx, pinned, signatures, asks)
 	}
 	member, memberErr := a.member(ctx, pinned, config, p)
 	if memberErr != nil {
@@ -51,12 +59,12 @@ func (a *admission) judge(
 	if member != pinned.Digest() {
 		// An index that is not signed is believed about nothing but where the manifest is.
 		if signatures, memberErr = a.judgeDocument(ctx, as, member, rule); memberErr == nil {
-			return a.tell(ctx, pinned, signatures)
+			return a.tell(ctx, pinned, signatures, asks)
 		}
 		err = fmt.Errorf("the index: %w; its manifest %s: %w", err, member, memberErr)
 	}
-	return refuse(fmt.Errorf("scope %q: %w (ostree-ext container sign attaches signatures; bundles alone do not count, "+
-		"because BuildKit cannot fetch them)", rule.Scope, err))
+	return refuse(fmt.Errorf("scope %q: %w (ostree-ext container sign attaches signatures; bundles count if a rule of %s "+
+		"says so)", rule.Scope, err, a.trust.dir.path(a.trust.ruleDir)))
 }
 
 // member returns the digest of the manifest of an image, which may be listed in an index.
@@ -161,18 +169,24 @@ func (a *admission) blob(ctx context.Context, repository string, d digest.Digest
 	return data, nil
 }
 
-// tell shows who signed an image, as the name of a step that does nothing.
-func (a *admission) tell(ctx context.Context, pinned reference.Canonical, signatures []oci.Signature) error {
+// tell shows who signed an image, and what asks for that, as the name of a step that does nothing.
+func (a *admission) tell(
+	ctx context.Context, pinned reference.Canonical, signatures []oci.Signature, asks string,
+) error {
 	var signers []string
 	on := "it"
 	for _, s := range signatures {
-		signers = append(signers, s.Signer)
+		signer := s.Signer
+		if s.Issuer != "" {
+			signer += " of " + s.Issuer
+		}
+		signers = append(signers, signer)
 		if s.Signed != pinned.Digest().String() {
 			on = "its manifest " + s.Signed
 		}
 	}
-	text := fmt.Sprintf("[verify] %s: %s is signed by %s, as scope %q of %s asks for", pinned, on,
-		strings.Join(signers, " and "), signatures[0].Rule, a.trust.shown)
+	text := fmt.Sprintf("[verify] %s: %s is signed by %s, as %s asks for", pinned, on, strings.Join(signers, " and "),
+		asks)
 	_, err := a.job.solve(ctx, llb.Scratch().File(llb.Mkfile("/verdict", 0o644, []byte(text)), llb.WithCustomName(text)))
 	return err
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -14,22 +13,28 @@ import (
 	"github.com/moby/buildkit/frontend/gateway/client"
 
 	"github.com/ostree-ext/ostree-ext-go/container/trust/keyed"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/policyjson"
+	"github.com/ostree-ext/ostree-ext-go/container/trust/rules"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/request"
 )
 
-// policyFiles are where a policy may be in the directory that the option verify names: alone, or as in the root
-// directory of a host. With each is the directory of rules about bundles that belongs to it.
-var policyFiles = []struct{ policy, rules string }{
-	{"policy.json", "trust.d"},
-	{"etc/containers/policy.json", "etc/ostree-ext/trust.d"},
-	{"usr/share/containers/policy.json", "etc/ostree-ext/trust.d"},
+// layouts are how the directory that the option verify names may look: the files alone, or those of a host.
+var layouts = []struct{ policy, rules, root string }{
+	{"policy.json", "trust.d", "trusted_root.json"},
+	{"etc/containers/policy.json", "etc/ostree-ext/trust.d", "etc/ostree-ext/trusted_root.json"},
+	{"usr/share/containers/policy.json", "etc/ostree-ext/trust.d", "etc/ostree-ext/trusted_root.json"},
 }
 
-// trust is the policy that images must fulfil.
+// trust is what images must fulfil.
 type trust struct {
-	// shown names the policy for people.
-	shown  string
+	// shown names what asks for signatures, for people.
+	shown string
+	// policy is nil if there are only rules about bundles. file is its path.
 	policy *keyed.Policy
+	file   string
+	// rules are those about bundles, by scope. They are in ruleDir, and trustedRoot is their default.
+	rules                map[string]*rules.Rule
+	ruleDir, trustedRoot string
 
 	dir  *trustDir
 	keys client.Reference
@@ -40,51 +45,35 @@ type trustDir struct {
 	place place
 	// base is its path in the context.
 	base string
-	// fetch gets files of it from the client. Those that are not there are left out. An image is refused: what decides
-	// about images must not be one that nothing was decided about.
+	// state has files of the context, which are sent by the client. Those that are not there are left out.
+	state func(ctx context.Context, paths []string) (llb.State, error)
+	// fetch solves it. An image is refused: what decides about images must not be one that nothing was decided about.
 	fetch func(ctx context.Context, paths []string) (client.Reference, error)
 }
 
-// loadTrust reads the policy that the option verify names.
+// loadTrust reads what the option verify names.
 func (b *job) loadTrust(ctx context.Context) (*trust, error) {
 	d, err := b.trustDir()
 	if err != nil {
 		return nil, err
 	}
 	var paths []string
-	for _, f := range policyFiles {
-		paths = append(paths, d.path(f.policy), d.path(f.rules))
+	for _, l := range layouts {
+		paths = append(paths, d.path(l.policy), d.path(l.rules))
 	}
 	ref, err := d.fetch(ctx, paths)
 	if err != nil {
 		return nil, err
 	}
-	var data []byte
 	t := &trust{dir: d}
-	for _, f := range policyFiles {
-		name := d.path(f.policy)
-		if data, err = readRegular(ctx, ref, name, d.place, keyed.MaxPolicySize); errors.Is(err, errNoFile) {
-			continue
-		}
-		if err == nil {
-			err = refuseRules(ctx, ref, d.path(f.rules))
-		}
-		if err != nil {
-			return nil, err
-		}
-		t.shown = fmt.Sprintf("%s of %s", name, d.place.name)
-		break
-	}
-	if t.shown == "" {
-		return nil, fmt.Errorf("there is neither %s nor %s nor %s in %s%s", d.path(policyFiles[0].policy),
-			d.path(policyFiles[1].policy), d.path(policyFiles[2].policy), d.place.name, d.place.hint)
-	}
-	if t.policy, err = keyed.ParsePolicy(data); err != nil {
-		return nil, fmt.Errorf("%s: %w", t.shown, err)
+	if err := t.read(ctx, ref); err != nil {
+		return nil, err
 	}
 	var keys []string
-	for _, k := range t.policy.KeyFiles() {
-		keys = append(keys, d.path(k))
+	if t.policy != nil {
+		for _, k := range t.policy.KeyFiles() {
+			keys = append(keys, d.path(k))
+		}
 	}
 	if len(keys) > 0 {
 		// A rule for other images may name keys that are not there. What is missing is an error when it is needed.
@@ -95,26 +84,108 @@ func (b *job) loadTrust(ctx context.Context) (*trust, error) {
 	return t, nil
 }
 
+// read reads the policy and the rules about bundles, of the first layout that has a policy, or else has rules.
+func (t *trust) read(ctx context.Context, ref client.Reference) error {
+	d := t.dir
+	for _, l := range layouts {
+		name := d.path(l.policy)
+		data, err := readRegular(ctx, ref, name, d.place, keyed.MaxPolicySize)
+		if errors.Is(err, errNoFile) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		t.shown, t.file = fmt.Sprintf("%s of %s", name, d.place.name), l.policy
+		if t.policy, err = keyed.ParsePolicy(data); err != nil {
+			return fmt.Errorf("%s: %w", t.shown, err)
+		}
+		t.ruleDir, t.trustedRoot = l.rules, l.root
+		return t.readRules(ctx, ref)
+	}
+	for _, l := range layouts {
+		t.ruleDir, t.trustedRoot = l.rules, l.root
+		if err := t.readRules(ctx, ref); err != nil {
+			return err
+		}
+		if len(t.rules) > 0 {
+			t.shown = fmt.Sprintf("%s of %s", d.path(l.rules), d.place.name)
+			return nil
+		}
+	}
+	return fmt.Errorf("there is neither %s nor %s nor %s in %s%s", d.path(layouts[0].policy), d.path(layouts[1].policy),
+		d.path(layouts[2].policy), d.place.name, d.place.hint)
+}
+
+// readRules reads the rules about bundles.
+func (t *trust) readRules(ctx context.Context, ref client.Reference) error {
+	dir := t.dir.path(t.ruleDir)
+	t.rules = map[string]*rules.Rule{}
+	if ref == nil {
+		return nil
+	}
+	files, err := ref.ReadDir(ctx, client.ReadDirRequest{Path: dir})
+	if err != nil {
+		text := firstLine(err.Error())
+		if strings.Contains(text, "no such file") {
+			return nil
+		}
+		return fmt.Errorf("%s cannot be read: %s", dir, text)
+	}
+	for _, f := range files {
+		name := path.Join(dir, path.Base(f.Path))
+		if !strings.HasSuffix(name, ".yaml") || strings.HasPrefix(path.Base(name), ".") {
+			continue
+		}
+		data, err := readRegular(ctx, ref, name, t.dir.place, maxRules)
+		if err != nil {
+			return err
+		}
+		found, err := rules.Parse(name, data)
+		if err != nil {
+			return fmt.Errorf("%s of %s: %w", name, t.dir.place.name, err)
+		}
+		for scope, rule := range found {
+			if other := t.rules[scope]; other != nil {
+				return fmt.Errorf("%s and %s both have the scope %q: merge them", other.File, name, scope)
+			}
+			t.rules[scope] = rule
+		}
+	}
+	return nil
+}
+
+// maxRules limits a file of rules in bytes.
+const maxRules = 1 << 20
+
 // trustDir finds the directory that the option verify names.
 func (b *job) trustDir() (*trustDir, error) {
 	name := b.options.Verify
 	given, isContext := b.context(name)
+	d := &trustDir{}
+	d.fetch = func(ctx context.Context, paths []string) (client.Reference, error) {
+		st, err := d.state(ctx, paths)
+		if err != nil {
+			return nil, err
+		}
+		return b.solveWith(ctx, b.images, st)
+	}
 	if !isContext {
-		d := &trustDir{place: mainContext, base: path.Clean("/" + name)}
-		d.fetch = func(ctx context.Context, paths []string) (client.Reference, error) {
+		d.place, d.base = mainContext, path.Clean("/"+name)
+		d.state = func(ctx context.Context, paths []string) (llb.State, error) {
 			st, err := b.dc.MainContext(ctx, llb.FollowPaths(paths))
 			if err != nil {
-				return nil, err
+				return llb.State{}, err
 			}
-			return b.solveWith(ctx, b.images, *st)
+			return *st, nil
 		}
 		return d, nil
 	}
 	if !strings.HasPrefix(given, "local:") {
 		return nil, fmt.Errorf("%w: verify=%s: the context must be a directory, not %s", request.ErrOption, name, given)
 	}
-	d := &trustDir{place: place{name: "the context " + name}, base: "/"}
-	d.fetch = func(ctx context.Context, paths []string) (client.Reference, error) {
+	d.place, d.base = place{name: "the context " + name}, "/"
+	d.state = func(ctx context.Context, paths []string) (llb.State, error) {
 		named, err := b.dc.NamedContext(name, dockerui.ContextOpt{
 			NoDockerignore: true,
 			AsyncLocalOpts: func() []llb.LocalOption { return []llb.LocalOption{llb.FollowPaths(paths)} },
@@ -123,13 +194,13 @@ func (b *job) trustDir() (*trustDir, error) {
 			err = fmt.Errorf("there is no context %s", name)
 		}
 		if err != nil {
-			return nil, err
+			return llb.State{}, err
 		}
 		st, _, err := named.Load(ctx)
 		if err != nil {
-			return nil, err
+			return llb.State{}, err
 		}
-		return b.solveWith(ctx, b.images, *st)
+		return *st, nil
 	}
 	return d, nil
 }
@@ -139,36 +210,21 @@ func (d *trustDir) path(name string) string {
 	return strings.TrimPrefix(path.Join(d.base, path.Clean("/"+name)), "/")
 }
 
-// refuseRules reports that there are rules about bundles. They would be needed, and bundles cannot be fetched.
-func refuseRules(ctx context.Context, ref client.Reference, dir string) error {
-	files, err := ref.ReadDir(ctx, client.ReadDirRequest{Path: dir})
-	if err != nil {
-		text := firstLine(err.Error())
-		if strings.Contains(text, "no such file") {
-			return nil
-		}
-		return fmt.Errorf("%s cannot be read: %s", dir, text)
+// rule returns the rule of the policy for an image, with its keys. If asHost is true, the image has to be judged as a
+// host does instead: the policy asks for what BuildKit does not fetch, or a rule about bundles is for the image.
+func (t *trust) rule(ctx context.Context, name reference.Named) (rule *keyed.Rule, asHost bool, err error) {
+	_, asHost, err = policyjson.Lookup(t.rules, keyed.Scopes(name))
+	if err != nil || asHost {
+		return nil, asHost, err
 	}
-	names := make([]string, 0, len(files))
-	for _, f := range files {
-		names = append(names, f.Path)
+	if t.policy == nil {
+		return nil, false, errors.New("no rule is about it")
 	}
-	if i := slices.IndexFunc(names, func(n string) bool { return strings.HasSuffix(n, ".yaml") }); i >= 0 {
-		return fmt.Errorf("%s has rules about bundles, which BuildKit cannot fetch: attach signatures, too (ostree-ext "+
-			"container sign does), and give a directory without them, whose policy.json names the keys",
-			path.Join(dir, names[i]))
-	}
-	return nil
-}
-
-// rule returns the rule for an image, with its keys.
-func (t *trust) rule(ctx context.Context, name reference.Named) (*keyed.Rule, error) {
-	rule, err := t.policy.Rule(name)
-	if err != nil {
-		return nil, err
+	if rule, err = t.policy.Rule(name); err != nil {
+		return nil, errors.Is(err, keyed.ErrUnsupported), err
 	}
 	err = rule.UseKeys(func(file string) ([]byte, error) {
 		return readRegular(ctx, t.keys, t.dir.path(file), t.dir.place, keyed.MaxFileSize)
 	})
-	return rule, err
+	return rule, false, err
 }

@@ -38,7 +38,8 @@ func TestInterop_OnlyImagesThatThePolicyAdmitsAreBuiltFrom(t *testing.T) {
 		{"FROM a signed image", "FROM " + signed + "\n", nil, nil, nil},
 		{"FROM an unsigned image", "FROM " + unsigned + "\n", nil, nil,
 			[]string{"image " + unsigned + ":latest@sha256:", "verify: refused by policy.json of the context trust: ", none,
-				`scope "docker: ` + env.host + `"`, "ostree-ext container sign attaches", "bundles alone do not count"}},
+				`scope "docker: ` + env.host + `"`, "ostree-ext container sign attaches",
+				"bundles count if a rule of trust.d says so"}},
 		{"FROM an image of another key", "FROM " + other + "\n", nil, nil,
 			[]string{"a signature is not by sha256:", "(key1.pub)"}},
 		{"FROM an image elsewhere", "FROM localhost:1/x\n", nil, nil, []string{"connection refused"}},
@@ -101,12 +102,12 @@ func TestInterop_APolicyThatCannotBeEvaluatedAdmitsNothing(t *testing.T) {
 	}{
 		{"reject", policyOf(`{"type":"reject"}`), []string{"refuses every image (reject)"}},
 		{"anything", policyOf(`{"type":"insecureAcceptAnything"}`), []string{"accepts any image (insecureAcceptAnything)"}},
-		{"GPG", policyOf(`{"type":"signedBy","keyType":"GPGKeys","keyPath":"k"}`), []string{`asks for "signedBy"`}},
+		{"a GPG key that is missing", policyOf(`{"type":"signedBy","keyType":"GPGKeys","keyPath":"/k"}`),
+			[]string{"/k: no such file"}},
 		{"Fulcio", policyOf(`{"type":"sigstoreSigned","rekorPublicKeyPath":"r",` +
 			`"fulcio":{"caPath":"c","oidcIssuer":"https://i","subjectEmail":"a@b.example"}}`),
 			[]string{"there is no file r in the context trust"}},
-		{"besides a good key", policyOf(byKey1, `{"type":"signedBy","keyType":"GPGKeys","keyPath":"k"}`),
-			[]string{`asks for "signedBy"`}},
+		{"what nobody knows", policyOf(`{"type":"signedBy","keyType":"X509","keyPath":"k"}`), []string{"X509"}},
 		{"no such key", policyOf(`{"type":"sigstoreSigned","keyPath":"/etc/pki/containers/x.pub"}`),
 			[]string{"there is no file etc/pki/containers/x.pub in the context trust"}},
 		{"a key outside", policyOf(`{"type":"sigstoreSigned","keyPath":"../../key1.pub/../../x"}`),
@@ -132,10 +133,10 @@ func TestInterop_APolicyThatCannotBeEvaluatedAdmitsNothing(t *testing.T) {
 		refusedBuild(t, env.daemon, request{file: from,
 			opts: append(verify("trust"), "context:trust=docker-image://"+signed)}, "the context must be a directory")
 	})
-	t.Run("rules about bundles", func(t *testing.T) {
+	t.Run("rules about bundles with a mistake", func(t *testing.T) {
 		refusedBuild(t, env.daemon, request{file: from, opts: verify("trust"), files: map[string]string{
-			"trust/policy.json": policyOf(byKey1), "trust/trust.d/os.yaml": "docker: {}\n",
-		}}, "trust/trust.d/os.yaml has rules about bundles, which BuildKit cannot fetch")
+			"trust/policy.json": policyOf(byKey1), "trust/trust.d/os.yaml": "docker: {x.example: {signedby: []}}\n",
+		}}, "verify: trust/trust.d/os.yaml of the build context: ", "field signedby not found")
 	})
 	// The same image is admitted with a policy and keys in other places.
 	for name, files := range map[string]map[string]string{

@@ -1,6 +1,7 @@
 // Command frontend is the program in the image of the BuildKit frontend. BuildKit runs it without arguments as the
 // frontend of a build. The frontend lets the builder run it again: as the step that splits a root filesystem into
-// layers ("chunk"), and as the registry that the builder fetches the layers from ("serve").
+// layers ("chunk"), as the registry that the builder fetches the layers from ("serve"), and as the one who decides
+// about images whose signatures BuildKit does not fetch ("judge").
 package main
 
 import (
@@ -15,9 +16,11 @@ import (
 
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/frontend/gateway/grpcclient"
+	_ "golang.org/x/crypto/x509roots/fallback" // a judge has the authorities for TLS of the user, or else these
 
 	"github.com/ostree-ext/ostree-ext-go/frontend"
 	"github.com/ostree-ext/ostree-ext-go/frontend/chunk"
+	"github.com/ostree-ext/ostree-ext-go/frontend/judge"
 	"github.com/ostree-ext/ostree-ext-go/frontend/serve"
 	"github.com/ostree-ext/ostree-ext-go/internal/heaplimit"
 )
@@ -41,6 +44,8 @@ func run(ctx context.Context, args []string) error {
 		return runChunk(ctx, args[1:])
 	case "serve":
 		return runServe(ctx, args[1:])
+	case "judge":
+		return judge.Run(ctx, os.Stdin, os.Stdout)
 	case "nothing":
 		return nil // the step is run for its mounts
 	}

@@ -65,6 +65,7 @@ var list = []entry{
 	{"docs/frontend.md", "make frontend-image", Builds, ""},
 	{"docs/frontend.md", "--build-arg OSTREE_EXT_PRIOR", Builds, ""},
 	{"docs/frontend.md", "{", Builds, ""},
+	{"docs/frontend.md", "docker:", Builds, ""},
 	{"docs/frontend.md", "skopeo copy", Builds, ""},
 	{"docs/frontend.md", "docker buildx create --name farm --platform", "", "it needs two other machines"},
 	{"docs/frontend.md", "docker buildx create --name farm --driver kubernetes", "", "it needs a Kubernetes cluster"},

@@ -71,7 +71,7 @@ type Rule struct {
 // [ErrUnsupported], [ErrRejects] or [ErrAnything], or [policyjson.ErrSpelling] if another rule is meant.
 func (p *Policy) Rule(name reference.Named) (*Rule, error) {
 	r := &Rule{Scope: "default", requirements: p.fallback}
-	scope, _, named, err := p.says.Rule(policyjson.Docker, scopes(name))
+	scope, _, named, err := p.says.Rule(policyjson.Docker, Scopes(name))
 	if err != nil {
 		return nil, err
 	}
@@ -96,10 +96,10 @@ func (p *Policy) Rule(name reference.Named) (*Rule, error) {
 	return r, nil
 }
 
-// scopes returns the scopes of a policy that cover an image, the most specific first: the name with its tag or digest,
+// Scopes returns the scopes of a policy that cover an image, the most specific first: the name with its tag or digest,
 // the repository, the parents of its path, its host, and wildcards for the parents of the host. If there is a digest,
 // the tag does not count.
-func scopes(name reference.Named) []string {
+func Scopes(name reference.Named) []string {
 	list := []string{asked(name).String()}
 	at := name.Name()
 	for {
@@ -134,7 +134,7 @@ func asked(name reference.Named) reference.Named {
 }
 
 // KeyFiles returns the files with keys and certificates that a policy names for images of registries, sorted, as it
-// names them.
+// names them. Those of requirements that are not evaluated here are among them.
 func (p *Policy) KeyFiles() []string {
 	files := map[string]bool{}
 	for _, list := range append(slices.Collect(maps.Values(p.scopes)), p.fallback) {

@@ -88,7 +88,7 @@ func TestTheMostSpecificScopeDecides(t *testing.T) {
 			t.Errorf("%s: %+v, %v", image, rule, err)
 		}
 	}
-	if got, want := p.KeyFiles(), []string{"c", "default", "k", "parent", "r", "tag"}; !slices.Equal(got, want) {
+	if got, want := p.KeyFiles(), []string{"c", "default", "g", "k", "parent", "r", "tag"}; !slices.Equal(got, want) {
 		t.Errorf("keys and certificates are in %q, want %q", got, want)
 	}
 	all, err := keyed.ParsePolicy([]byte(`{"default": [{"type": "reject"}],

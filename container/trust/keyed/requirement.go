@@ -50,12 +50,12 @@ func newRequirements(where string, says []policyjson.Requirement) ([]requirement
 }
 
 func newRequirement(says policyjson.Requirement) (requirement, error) {
-	q := requirement{kind: says.Type, unsupported: unsupported(says)}
+	q := requirement{kind: says.Type, unsupported: unsupported(says), files: says.Files()}
 	if q.kind != policyjson.SigstoreSigned || q.unsupported != "" {
 		return q, nil
 	}
 	q.keyPaths, q.keyDatas, q.logPaths, q.logDatas = says.KeyPaths, says.KeyDatas, says.RekorKeyPaths, says.RekorKeyDatas
-	q.fulcio, q.pki, q.files = says.Fulcio, says.PKI, says.Files()
+	q.fulcio, q.pki = says.Fulcio, says.PKI
 	paths, datas := slices.Concat(q.keyPaths, q.logPaths), slices.Concat(q.keyDatas, q.logDatas)
 	empty := slices.Contains(paths, "") || slices.ContainsFunc(datas, func(d []byte) bool { return len(d) == 0 })
 	switch n := len(q.keyPaths) + len(q.keyDatas); {

@@ -1,0 +1,199 @@
+package frontend
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/distribution/reference"
+	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/frontend/gateway/client"
+	"github.com/moby/buildkit/solver/pb"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
+	"github.com/ostree-ext/ostree-ext-go/frontend/judge"
+)
+
+// Directories in the container of a judge, besides the files of a host.
+const (
+	dirSelf   = "/.ostree-ext"
+	dirTmp    = "/tmp"
+	judgeAuth = "/run/secrets/" + judge.Secret
+)
+
+// besides are the files of a host that say where signatures are and how to speak to their servers, with the directories
+// of simple signatures, and of authorities for TLS.
+var besides = []string{
+	"etc/containers/registries.conf", "etc/containers/registries.conf.d", "etc/containers/registries.d",
+	"etc/containers/certs.d", "etc/docker/certs.d", "usr/share/containers/registries.conf",
+	"usr/share/containers/registries.conf.d", "usr/share/containers/registries.d", "var/lib/containers/sigstore",
+	"etc/ssl/certs/ca-certificates.crt", "etc/pki/tls/certs/ca-bundle.crt",
+}
+
+// alone are those of them that may be beside a policy.json that is alone.
+var alone = []string{"registries.conf", "registries.d", "certs.d"}
+
+// hostRoot returns the root directory for a judge. Nobody but root may write to its files, as those who read rules
+// demand; the client's own modes say nothing about who may write to a build.
+func (b *job) hostRoot(ctx context.Context, t *trust) (client.Reference, error) {
+	d := t.dir
+	paths := slices.Concat(besides, alone, []string{t.ruleDir, t.trustedRoot})
+	if t.policy != nil {
+		paths = append(append(paths, t.file), t.policy.KeyFiles()...)
+	}
+	for _, scope := range slices.Sorted(maps.Keys(t.rules)) {
+		for _, s := range t.rules[scope].SignedBy {
+			paths = append(append(paths, s.Keys()...), s.TrustedRoot)
+		}
+	}
+	paths = slices.DeleteFunc(paths, func(p string) bool { return p == "" })
+	for i, p := range paths {
+		paths[i] = d.path(p)
+	}
+	slices.Sort(paths)
+	st, err := d.state(ctx, slices.Compact(paths))
+	if err != nil {
+		return nil, err
+	}
+	info := llb.CopyInfo{
+		Mode: &llb.ChmodOpt{ModeStr: "u=rwX,go=rX"}, ChownOpt: &llb.ChownOpt{User: &llb.UserOpt{}, Group: &llb.UserOpt{}},
+		CopyDirContentsOnly: true, CreateDestPath: true,
+	}
+	root := llb.Scratch().File(llb.Copy(st, d.base, "/", &info).
+		Mkdir(dirSelf, 0o755, llb.WithParents(true)).Mkdir(dirTmp, 0o755, llb.WithParents(true)).
+		Mkdir(path.Dir(judgeAuth), 0o755, llb.WithParents(true)), llb.WithCustomName("[verify] load the files of a host"))
+	if t.ruleDir == layouts[0].rules {
+		info.IncludePatterns = alone
+		root = root.File(llb.Copy(st, d.base, "/etc/containers", &info),
+			llb.WithCustomName("[verify] load the files about registries"))
+	}
+	return b.solveWith(ctx, b.images, root)
+}
+
+// judgeAsHost returns the signatures by which an image is admitted as on a host. A process in a container of the
+// builder decides, because BuildKit does not fetch what it needs.
+func (a *admission) judgeAsHost(
+	ctx context.Context, as reference.Named, pinned reference.Canonical, config []byte, p ocispec.Platform,
+) ([]oci.Signature, error) {
+	req, err := a.question(ctx, as, pinned, config, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.job.loadSelf(ctx); err != nil {
+		return nil, err
+	}
+	root, err := a.job.hostRoot(ctx, a.trust)
+	if err != nil {
+		return nil, errors.New(firstLine(err.Error()))
+	}
+	proc, err := a.job.start(ctx, &task{
+		name: "the judge of signatures, a process that this build runs on the builder,", until: "it had decided",
+		root: root, program: path.Join(dirSelf, a.job.program),
+		mounts: []client.Mount{
+			readonly(dirSelf, a.job.selfRef),
+			{Dest: dirTmp, MountType: pb.MountType_TMPFS},
+			{Dest: judgeAuth, MountType: pb.MountType_SECRET, SecretOpt: &pb.SecretOpt{
+				ID: judge.Secret, Mode: 0o400, Optional: true,
+			}},
+		},
+		network: pb.NetMode_UNSET, args: []string{"judge"}, env: a.job.proxies("TMPDIR=" + dirTmp),
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer proc.stop()
+	if proc.first != judge.Ready {
+		return nil, fmt.Errorf("the judge of signatures says %.100q", proc.first)
+	}
+	answer, err := proc.ask(ctx, req)
+	switch {
+	case err != nil:
+		return nil, err
+	case answer.Reason != "" || len(answer.Signatures) == 0:
+		return nil, errors.New(answer.Reason)
+	}
+	return answer.Signatures, nil
+}
+
+// question returns what a judge is asked about an image.
+func (a *admission) question(
+	ctx context.Context, as reference.Named, pinned reference.Canonical, config []byte, p ocispec.Platform,
+) (*judge.Request, error) {
+	read := map[digest.Digest][]byte{}
+	member, _, err := findManifest(pinned.Digest(), digest.FromBytes(config), p, func(d digest.Digest) ([]byte, error) {
+		data, err := a.blob(ctx, pinned.Name(), d, maxManifest)
+		read[d] = data
+		return data, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("its manifest cannot be read: %w", err)
+	}
+	req := &judge.Request{
+		Image: as.String(), Top: documentOf(read[pinned.Digest()]), RuleDir: "/" + a.trust.ruleDir, AuthFile: judgeAuth,
+	}
+	if c, ok := as.(reference.Canonical); ok {
+		req.Image = c.Name() + "@" + c.Digest().String()
+	}
+	if member != pinned.Digest() {
+		m := documentOf(read[member])
+		req.Member = &m
+	}
+	if a.trust.policy != nil {
+		req.Policy = "/" + a.trust.file
+	}
+	req.TrustedRoot = "/" + a.trust.trustedRoot
+	return req, nil
+}
+
+// documentOf returns a manifest or an index with its media type, which BuildKit does not tell.
+func documentOf(data []byte) judge.Document {
+	var says struct {
+		MediaType string            `json:"mediaType"`
+		Manifests []json.RawMessage `json:"manifests"`
+	}
+	if json.Unmarshal(data, &says) == nil && says.MediaType == "" && len(says.Manifests) > 0 {
+		says.MediaType = ocispec.MediaTypeImageIndex
+	}
+	return judge.Document{MediaType: says.MediaType, Raw: data}
+}
+
+// ask sends a question and waits for the answer.
+func (p *process) ask(ctx context.Context, req *judge.Request) (*judge.Answer, error) {
+	data, err := json.Marshal(req)
+	if err != nil {
+		return nil, err
+	}
+	// Neither writing nor reading ends by itself if the build is cancelled.
+	defer context.AfterFunc(ctx, p.stop)()
+	if _, err = p.answers.Write(append(data, '\n')); err == nil {
+		var line string
+		if line, err = p.line(); err == nil {
+			answer := &judge.Answer{}
+			err = json.Unmarshal([]byte(line), answer)
+			return answer, err
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return nil, fmt.Errorf("asking the judge of signatures: %w", err)
+}
+
+// proxies adds the build arguments about proxies to an environment.
+func (b *job) proxies(env ...string) []string {
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"} {
+		for _, n := range []string{name, strings.ToLower(name)} {
+			if value := b.opts.Opts["build-arg:"+n]; value != "" {
+				env = append(env, n+"="+value)
+			}
+		}
+	}
+	return env
+}
