@@ -42,7 +42,12 @@ var alone = []string{"registries.conf", "registries.d", "certs.d"}
 
 // hostRoot returns the root directory for a judge. Nobody but root may write to its files, as those who read rules
 // demand; the client's own modes say nothing about who may write to a build.
-func (b *job) hostRoot(ctx context.Context, t *trust) (client.Reference, error) {
+func (b *job) hostRoot(ctx context.Context, t *trust) (_ client.Reference, err error) {
+	t.rooting.Lock()
+	defer t.rooting.Unlock()
+	if t.root != nil {
+		return t.root, nil
+	}
 	d := t.dir
 	paths := slices.Concat(besides, alone, []string{t.ruleDir, t.trustedRoot})
 	if t.policy != nil {
@@ -74,7 +79,8 @@ func (b *job) hostRoot(ctx context.Context, t *trust) (client.Reference, error) 
 		root = root.File(llb.Copy(st, d.base, "/etc/containers", &info),
 			llb.WithCustomName("[verify] load the files about registries"))
 	}
-	return b.solveWith(ctx, b.images, root)
+	t.root, err = b.solveWith(ctx, b.images, root)
+	return t.root, err
 }
 
 // judgeAsHost returns the signatures by which an image is admitted as on a host. A process in a container of the

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"sync"
 
 	"github.com/distribution/reference"
 	"github.com/moby/buildkit/client/llb"
@@ -38,6 +39,10 @@ type trust struct {
 
 	dir  *trustDir
 	keys client.Reference
+
+	// root is the root directory of judges, once the first was needed.
+	root    client.Reference
+	rooting sync.Mutex
 }
 
 // trustDir is the directory with the policy and its keys.

@@ -108,6 +108,6 @@ func command(ctx context.Context, p ocispec.Platform, created time.Time) (progra
 }
 
 func frontend(ctx context.Context, p ocispec.Platform, created time.Time) (programs.Image, error) {
-	program, err := gobuild.Build(ctx, "./cmd/frontend", p.Architecture, "")
+	program, err := gobuild.Build(ctx, "./cmd/frontend", p.Architecture, tags)
 	return image.Of(image.Platform{Platform: p, Program: program}, image.Options{Created: created}), err
 }

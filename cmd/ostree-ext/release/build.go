@@ -128,18 +128,21 @@ func (b *builder) compile(ctx context.Context, dir string) error {
 	return nil
 }
 
+// tags are the build tags with which images are judged by policies.
+const tags = "containers_image_openpgp"
+
 func (b *builder) compileOne(ctx context.Context, name, arch string) ([]byte, error) {
 	switch name {
 	case shell:
 		return gobuild.Build(ctx, "./cmd/ostree-ext/sh", arch, "")
 	case frontend:
-		return gobuild.Build(ctx, "./cmd/frontend", arch, "")
+		return gobuild.Build(ctx, "./cmd/frontend", arch, tags)
 	}
 	flags := []string{"-X", "main.release=" + b.source.Version}
 	if r := b.source.Revision(); r != "" {
 		flags = append(flags, "-X", "main.revision="+r)
 	}
-	return gobuild.Build(ctx, "./cmd/ostree-ext", arch, "containers_image_openpgp", flags...)
+	return gobuild.Build(ctx, "./cmd/ostree-ext", arch, tags, flags...)
 }
 
 // packages writes the packages of distributions.

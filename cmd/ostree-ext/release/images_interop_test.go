@@ -3,10 +3,13 @@
 package main
 
 import (
+	"debug/buildinfo"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 
@@ -167,7 +170,16 @@ func TestInterop_TheCommandsImageRunsOnEachProcessor(t *testing.T) {
 func TestInterop_TheFrontendsImageRunsOnEachProcessor(t *testing.T) {
 	for _, arch := range made.arches {
 		t.Run(arch, func(t *testing.T) {
-			in := enter(t, unpackedImage(t, frontend, arch), arch)
+			root := unpackedImage(t, frontend, arch)
+			info, err := buildinfo.ReadFile(filepath.Join(root, "ostree-ext-frontend"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Without these tags, its judge would refuse every image that a policy is about.
+			if !slices.Contains(info.Settings, debug.BuildSetting{Key: "-tags", Value: tags}) {
+				t.Errorf("the program was built with %v", info.Settings)
+			}
+			in := enter(t, root, arch)
 			must(t, in[0], append(in[1:len(in):len(in)], "/ostree-ext-frontend", "nothing")...)
 			args := append(in[1:len(in):len(in)], "/ostree-ext-frontend", "odd")
 			if out, err := combined(in[0], args...); err == nil || !strings.Contains(out, "this is the BuildKit frontend") {
