@@ -30,6 +30,8 @@ type Plan struct {
 	Set *component.Set
 	// Arrangement says what goes into which layer after the first. It is nil if nothing was arranged.
 	Arrangement *chunking.Arrangement
+	// Packed are the layers after the first, and what is in them, if upstream's packing chose them. Otherwise it is nil.
+	Packed *chunking.Split
 	// Warnings are messages for the user.
 	Warnings []string
 
@@ -247,6 +249,7 @@ func (c *commitBuild) packUpstream(ctx context.Context, p *Plan) error {
 	if p.opts.Prior != nil {
 		expectByPackages(c.split, p.opts.Prior)
 	}
+	p.Packed = c.split
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
+	"github.com/ostree-ext/ostree-ext-go/repo"
 	"github.com/ostree-ext/ostree-ext-go/repo/rootfs"
 )
 
@@ -36,7 +37,7 @@ var (
 
 // Explain returns where a plan puts a path. It follows symlinks, except in the last element.
 func Explain(p *plan.Plan, name string) (*Explanation, error) {
-	if p.Set == nil || p.Arrangement == nil {
+	if p.Set == nil || p.Arrangement == nil && p.Packed == nil {
 		return nil, ErrNotSplit
 	}
 	index := rootfs.NewIndex(p.Tree)
@@ -55,12 +56,29 @@ func Explain(p *plan.Plan, name string) (*Explanation, error) {
 	why := p.Set.Explain(p.Tree.Entries(), i)
 	e := &Explanation{Path: clean, Component: p.Set.Components[claim.Component].ID, Detector: why.Detector,
 		Reason: why.Text, LayerComponents: []string{}}
+	if p.Packed != nil {
+		for n, l := range p.Packed.Layers {
+			if l.Content != nil && hasPath(l.Content, clean) {
+				e.Layer, e.LayerComponents = n+1, slices.Sorted(slices.Values(l.Packages))
+			}
+		}
+		return e, nil
+	}
 	for n, l := range p.Arrangement.Layers {
 		if _, ok := slices.BinarySearch(l.Entries, uint32(i)); ok {
 			e.Layer, e.LayerComponents = n+1, l.Components
 		}
 	}
 	return e, nil
+}
+
+func hasPath(files repo.Files, name string) bool {
+	for i := range files.Len() {
+		if files.Path(i) == name {
+			return true
+		}
+	}
+	return false
 }
 
 // WriteText writes the explanation for a person.

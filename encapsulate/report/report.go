@@ -12,6 +12,7 @@ import (
 	"github.com/ostree-ext/ostree-ext-go/chunking/upstream"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/plan"
+	"github.com/ostree-ext/ostree-ext-go/repo/object"
 )
 
 // Layers says how an image is split. `chunks plan --json` and `chunks show --json` print it.
@@ -103,6 +104,9 @@ func (l *Layer) parts() []uint64 {
 // OfPlan returns the layers of a plan. The layer with the commit is left out, because its size is not known before it
 // is made.
 func OfPlan(p *plan.Plan) *Layers {
+	if p.Packed != nil {
+		return ofPacked(p)
+	}
 	r := &Layers{Layers: []Layer{}}
 	if p.Arrangement == nil {
 		return r
@@ -131,6 +135,31 @@ func OfPlan(p *plan.Plan) *Layers {
 	}
 	r.Expected, r.Bound = p.Arrangement.Expected, p.Arrangement.Bound
 	r.continued = r.continued || len(p.Arrangement.Dirty) > 0
+	return r
+}
+
+// ofPacked returns the layers of upstream's packing, which does not say how often they change.
+func ofPacked(p *plan.Plan) *Layers {
+	lengths := map[object.Checksum]uint64{}
+	for _, e := range p.Tree.Entries().All() {
+		lengths[e.Object] = uint64(e.Size)
+	}
+	r := &Layers{Layers: []Layer{}, unmeasured: true}
+	for i, l := range p.Packed.Layers {
+		layer := Layer{Components: slices.Sorted(slices.Values(l.Packages)), position: i + 1}
+		if layer.Components == nil {
+			layer.Components = []string{}
+		}
+		if l.Content != nil {
+			var last object.Checksum
+			for n := range l.Content.Len() {
+				if sum := l.Content.Checksum(n); n == 0 || sum != last {
+					layer.Bytes, last = layer.Bytes+lengths[sum], sum
+				}
+			}
+		}
+		r.Layers = append(r.Layers, layer)
+	}
 	return r
 }
 
