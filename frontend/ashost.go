@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -28,17 +27,47 @@ const (
 	judgeAuth = "/run/secrets/" + judge.Secret
 )
 
-// besides are the files of a host that say where signatures are and how to speak to their servers, with the directories
-// of simple signatures, and of authorities for TLS.
+// besides are the files of a host that say where signatures are and how to speak to their servers. Private keys of
+// clients, which certs.d may have, too, are not among them: nobody expects that they are sent to a builder.
 var besides = []string{
 	"etc/containers/registries.conf", "etc/containers/registries.conf.d", "etc/containers/registries.d",
-	"etc/containers/certs.d", "etc/docker/certs.d", "usr/share/containers/registries.conf",
-	"usr/share/containers/registries.conf.d", "usr/share/containers/registries.d", "var/lib/containers/sigstore",
+	"etc/containers/certs.d/*/*.crt", "etc/docker/certs.d/*/*.crt", "usr/share/containers/registries.conf",
+	"usr/share/containers/registries.conf.d", "usr/share/containers/registries.d",
 	"etc/ssl/certs/ca-certificates.crt", "etc/pki/tls/certs/ca-bundle.crt",
 }
 
-// alone are those of them that may be beside a policy.json that is alone.
+// alone are those that may be beside a policy.json that is alone.
 var alone = []string{"registries.conf", "registries.d", "certs.d"}
+
+// lookaside is the directory of a host that has signatures by GPG. Often only root may look into it.
+const lookaside = "var/lib/containers/sigstore"
+
+// hostFiles returns the files of the directory that a judge needs. They need not exist.
+func (t *trust) hostFiles() []string {
+	paths := []string{t.ruleDir, t.trustedRoot}
+	if t.ruleDir == layouts[0].rules {
+		paths = append(paths, alone...)
+	} else {
+		paths = append(paths, besides...)
+	}
+	if t.policy != nil {
+		paths = append(append(paths, t.file), t.policy.KeyFiles()...)
+		if t.policy.GPG() {
+			paths = append(paths, lookaside)
+		}
+	}
+	for _, rule := range t.rules {
+		for _, s := range rule.SignedBy {
+			paths = append(append(paths, s.Keys()...), s.TrustedRoot)
+		}
+	}
+	paths = slices.DeleteFunc(paths, func(p string) bool { return p == "" })
+	for i, p := range paths {
+		paths[i] = t.dir.path(p)
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths)
+}
 
 // hostRoot returns the root directory for a judge. Nobody but root may write to its files, as those who read rules
 // demand; the client's own modes say nothing about who may write to a build.
@@ -49,21 +78,7 @@ func (b *job) hostRoot(ctx context.Context, t *trust) (_ client.Reference, err e
 		return t.root, nil
 	}
 	d := t.dir
-	paths := slices.Concat(besides, alone, []string{t.ruleDir, t.trustedRoot})
-	if t.policy != nil {
-		paths = append(append(paths, t.file), t.policy.KeyFiles()...)
-	}
-	for _, scope := range slices.Sorted(maps.Keys(t.rules)) {
-		for _, s := range t.rules[scope].SignedBy {
-			paths = append(append(paths, s.Keys()...), s.TrustedRoot)
-		}
-	}
-	paths = slices.DeleteFunc(paths, func(p string) bool { return p == "" })
-	for i, p := range paths {
-		paths[i] = d.path(p)
-	}
-	slices.Sort(paths)
-	st, err := d.state(ctx, slices.Compact(paths))
+	st, err := d.state(ctx, t.hostFiles())
 	if err != nil {
 		return nil, err
 	}

@@ -147,6 +147,16 @@ func (p *Policy) KeyFiles() []string {
 	return slices.Sorted(maps.Keys(files))
 }
 
+// GPG reports whether a rule for images of registries asks for signatures by GPG, which are not evaluated here.
+func (p *Policy) GPG() bool {
+	for _, list := range append(slices.Collect(maps.Values(p.scopes)), p.fallback) {
+		if slices.ContainsFunc(list, func(q requirement) bool { return q.kind == policyjson.SignedBy }) {
+			return true
+		}
+	}
+	return false
+}
+
 // UseKeys reads the keys and certificates of a rule. read returns the content of a file, whose name is that in the
 // policy.
 func (r *Rule) UseKeys(read func(file string) ([]byte, error)) error {

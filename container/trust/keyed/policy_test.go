@@ -91,6 +91,9 @@ func TestTheMostSpecificScopeDecides(t *testing.T) {
 	if got, want := p.KeyFiles(), []string{"c", "default", "g", "k", "parent", "r", "tag"}; !slices.Equal(got, want) {
 		t.Errorf("keys and certificates are in %q, want %q", got, want)
 	}
+	if !p.GPG() {
+		t.Error("the policy does not ask for GPG")
+	}
 	all, err := keyed.ParsePolicy([]byte(`{"default": [{"type": "reject"}],
 		"transports": {"docker": {"": [{"type": "sigstoreSigned", "keyPath": "k"}]}}}`))
 	if err != nil {
