@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -18,13 +19,14 @@ import (
 
 	"github.com/ostree-ext/ostree-ext-go/encapsulate/oci"
 	"github.com/ostree-ext/ostree-ext-go/frontend/judge"
+	"github.com/ostree-ext/ostree-ext-go/internal/printable"
 )
 
 // Directories in the container of a judge, besides the files of a host.
 const (
 	dirSelf   = "/.ostree-ext"
-	dirTmp    = "/tmp"
-	judgeAuth = "/run/secrets/" + judge.Secret
+	dirTmp    = "/.ostree-ext-tmp"
+	judgeAuth = "/.ostree-ext-secrets/auth.json"
 )
 
 // besides are the files of a host that say where signatures are and how to speak to their servers. Private keys of
@@ -37,14 +39,20 @@ var besides = []string{
 }
 
 // alone are those that may be beside a policy.json that is alone.
-var alone = []string{"registries.conf", "registries.d", "certs.d"}
+var alone = []string{"registries.conf", "registries.d", "certs.d/*/*.crt"}
+
+// secrets are private keys of clients, which a directory behind a symbolic link could have, too. parallelJudges limits
+// how many judges run at the same time.
+var secrets = []string{"**/certs.d/**/*.key", "**/certs.d/**/*.cert"}
+
+const parallelJudges = 4
 
 // lookaside is the directory of a host that has signatures by GPG. Often only root may look into it.
 const lookaside = "var/lib/containers/sigstore"
 
 // hostFiles returns the files of the directory that a judge needs. They need not exist.
 func (t *trust) hostFiles() []string {
-	paths := []string{t.ruleDir, t.trustedRoot}
+	paths := []string{t.ruleDir + rulePattern, t.trustedRoot}
 	if t.ruleDir == layouts[0].rules {
 		paths = append(paths, alone...)
 	} else {
@@ -84,13 +92,13 @@ func (b *job) hostRoot(ctx context.Context, t *trust) (_ client.Reference, err e
 	}
 	info := llb.CopyInfo{
 		Mode: &llb.ChmodOpt{ModeStr: "u=rwX,go=rX"}, ChownOpt: &llb.ChownOpt{User: &llb.UserOpt{}, Group: &llb.UserOpt{}},
-		CopyDirContentsOnly: true, CreateDestPath: true,
+		CopyDirContentsOnly: true, CreateDestPath: true, FollowSymlinks: true,
 	}
 	root := llb.Scratch().File(llb.Copy(st, d.base, "/", &info).
 		Mkdir(dirSelf, 0o755, llb.WithParents(true)).Mkdir(dirTmp, 0o755, llb.WithParents(true)).
 		Mkdir(path.Dir(judgeAuth), 0o755, llb.WithParents(true)), llb.WithCustomName("[verify] load the files of a host"))
 	if t.ruleDir == layouts[0].rules {
-		info.IncludePatterns = alone
+		info.IncludePatterns = []string{"registries.conf", "registries.d", "certs.d"}
 		root = root.File(llb.Copy(st, d.base, "/etc/containers", &info),
 			llb.WithCustomName("[verify] load the files about registries"))
 	}
@@ -103,6 +111,12 @@ func (b *job) hostRoot(ctx context.Context, t *trust) (_ client.Reference, err e
 func (a *admission) judgeAsHost(
 	ctx context.Context, as reference.Named, pinned reference.Canonical, config []byte, p ocispec.Platform,
 ) ([]oci.Signature, error) {
+	select {
+	case a.trust.judges <- struct{}{}:
+		defer func() { <-a.trust.judges }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	req, err := a.question(ctx, as, pinned, config, p)
 	if err != nil {
 		return nil, err
@@ -138,7 +152,7 @@ func (a *admission) judgeAsHost(
 	case err != nil:
 		return nil, err
 	case answer.Reason != "" || len(answer.Signatures) == 0:
-		return nil, errors.New(answer.Reason)
+		return nil, errors.New(printable.Line(answer.Reason))
 	}
 	return answer.Signatures, nil
 }
@@ -158,6 +172,7 @@ func (a *admission) question(
 	}
 	req := &judge.Request{
 		Image: as.String(), Top: documentOf(read[pinned.Digest()]), RuleDir: "/" + a.trust.ruleDir, AuthFile: judgeAuth,
+		Scopes: slices.Sorted(maps.Keys(a.trust.rules)),
 	}
 	if c, ok := as.(reference.Canonical); ok {
 		req.Image = c.Name() + "@" + c.Digest().String()

@@ -261,3 +261,59 @@ func TestInterop_BundlesOfAPrivateRegistryAreReadWithASecret(t *testing.T) {
 		t.Errorf("the build does not tell who signed:\n%s", out)
 	}
 }
+
+// What decides about images must not get lost on the way to the builder.
+func TestInterop_RulesAreNotPassedOver(t *testing.T) {
+	reg := testreg.New(t)
+	reg.ServeReferrers(testreg.Referrers{In: func(string) bool { return true }})
+	image, _ := pushTextTo(t, reg.Host, "os/lost")
+	attach(t, image, 1, image+":latest")
+	policy := fmt.Sprintf(`{"default":[{"type":"reject"}],"transports":{"docker":{%q:[{"type":"sigstoreSigned",`+
+		`"keyPath":"/k"}]}}}`, reg.Host)
+	rule := fmt.Sprintf("docker: {%q: {signedBy: [{keyPath: /other}]}}\n", reg.Host+"/os")
+	for _, tt := range []struct {
+		name  string
+		files map[string]string
+		links map[string]string
+		says  []string // nothing if the build works
+	}{
+		{"no rules", nil, nil, nil},
+		{"the directory is a link", nil, map[string]string{"trust": "there"}, nil},
+		{"a rule", map[string]string{"trust.d/os.yaml": rule}, nil, []string{"no bundle signs it"}},
+		{"a rule that .dockerignore excludes", map[string]string{"trust.d/os.yaml": rule, "../.dockerignore": "**/*.yaml\n"},
+			nil, []string{"no bundle signs it"}},
+		{"rules behind a link", map[string]string{"../shared/os.yaml": rule}, map[string]string{"trust/trust.d": "../shared"},
+			[]string{`/trust.d has rules for [] on the builder, and the build has read rules for ["` + reg.Host + `/os"]`}},
+		{"rules behind a link that leads out", nil, map[string]string{"trust/trust.d": "/nowhere"},
+			[]string{"trust/trust.d is a symbolic link that leads out of the directory"}},
+		{"rules of a host beside a policy that is alone", map[string]string{"etc/ostree-ext/trust.d/os.yaml": rule}, nil,
+			[]string{"both trust/policy.json and trust/etc/ostree-ext/trust.d are in the build context"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := judgedAsHost(image, nil)
+			r.dir = t.TempDir()
+			at := filepath.Join(r.dir, "trust")
+			if target := tt.links["trust"]; target != "" {
+				at = filepath.Join(r.dir, target)
+			}
+			for name, content := range map[string]string{
+				"policy.json": policy, "k": publicKey(t, 1), "other": publicKey(t, 2), "registries.conf": insecure(reg.Host),
+			} {
+				writeFile(t, filepath.Join(at, name), content)
+			}
+			for name, content := range tt.files {
+				writeFile(t, filepath.Join(at, name), content)
+			}
+			for name, target := range tt.links {
+				if err := os.Symlink(target, filepath.Join(r.dir, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if len(tt.says) > 0 {
+				refusedBuild(t, env.daemon, r, tt.says...)
+				return
+			}
+			acceptedBuild(t, env.daemon, r)
+		})
+	}
+}

@@ -34,6 +34,10 @@ func TestOnlyTheFilesThatAJudgeNeedsAreSent(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// A symbolic link among the directories of registries has the client follow all of them.
+	if err := os.Symlink("registry.example", filepath.Join(root, "etc/containers/certs.d/localhost:5000")); err != nil {
+		t.Fatal(err)
+	}
 	policy := func(requirement string) *keyed.Policy {
 		p, err := keyed.ParsePolicy([]byte(`{"default":[` + requirement + `]}`))
 		if err != nil {
@@ -42,29 +46,36 @@ func TestOnlyTheFilesThatAJudgeNeedsAreSent(t *testing.T) {
 		return p
 	}
 	common := []string{
-		"etc/containers/certs.d/registry.example/ca.crt", "etc/containers/policy.json", "etc/containers/registries.conf",
-		"etc/containers/registries.d/os.yaml", "etc/docker/certs.d/registry.example/ca.crt", "etc/ostree-ext/trust.d/os.yaml",
+		"etc/containers/certs.d/localhost:5000", "etc/containers/certs.d/registry.example/ca.crt",
+		"etc/containers/policy.json", "etc/containers/registries.conf", "etc/containers/registries.d/os.yaml",
+		"etc/docker/certs.d/registry.example/ca.crt", "etc/ostree-ext/trust.d/os.yaml",
 		"etc/ostree-ext/trusted_root.json",
 	}
 	for name, tt := range map[string]struct {
 		policy *keyed.Policy
+		base   string
+		layout int
 		want   []string
 	}{
-		"bundles": {policy(`{"type":"reject"}`), append(common[:len(common):len(common)], "etc/pki/os.pub")},
-		"GPG": {policy(`{"type":"signedBy","keyType":"GPGKeys","keyPath":"/etc/pki/me.gpg"}`),
+		"a policy that is alone": {policy(`{"type":"reject"}`), "/etc/containers", 0, []string{
+			"etc/containers/certs.d/localhost:5000", "etc/containers/certs.d/registry.example/ca.crt",
+			"etc/containers/policy.json", "etc/containers/registries.conf", "etc/containers/registries.d/os.yaml",
+		}},
+		"bundles": {policy(`{"type":"reject"}`), "/", 1, append(common[:len(common):len(common)], "etc/pki/os.pub")},
+		"GPG": {policy(`{"type":"signedBy","keyType":"GPGKeys","keyPath":"/etc/pki/me.gpg"}`), "/", 1,
 			append(common[:len(common):len(common)], "etc/pki/me.gpg", "etc/pki/os.pub",
 				"var/lib/containers/sigstore/os/signature-1")},
 	} {
 		tr := &trust{
-			dir: &trustDir{base: "/"}, policy: tt.policy, file: layouts[1].policy, ruleDir: layouts[1].rules,
-			trustedRoot: layouts[1].root,
-			rules:       map[string]*rules.Rule{"x": {SignedBy: []rules.Signer{{KeyPath: "/etc/pki/os.pub"}}}},
+			dir: &trustDir{base: tt.base}, policy: tt.policy, file: layouts[tt.layout].policy,
+			ruleDir: layouts[tt.layout].rules, trustedRoot: layouts[tt.layout].root,
+			rules: map[string]*rules.Rule{"x": {SignedBy: []rules.Signer{{KeyPath: "/etc/pki/os.pub"}}}},
 		}
 		all, err := fsutil.NewFS(root)
 		if err != nil {
 			t.Fatal(err)
 		}
-		sent, err := fsutil.NewFilterFS(all, &fsutil.FilterOpt{FollowPaths: tr.hostFiles()})
+		sent, err := fsutil.NewFilterFS(all, &fsutil.FilterOpt{FollowPaths: tr.hostFiles(), ExcludePatterns: secrets})
 		if err != nil {
 			t.Fatal(err)
 		}

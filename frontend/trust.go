@@ -43,6 +43,8 @@ type trust struct {
 	// root is the root directory of judges, once the first was needed.
 	root    client.Reference
 	rooting sync.Mutex
+	// judges has an element for each judge that runs.
+	judges chan struct{}
 }
 
 // trustDir is the directory with the policy and its keys.
@@ -64,13 +66,13 @@ func (b *job) loadTrust(ctx context.Context) (*trust, error) {
 	}
 	var paths []string
 	for _, l := range layouts {
-		paths = append(paths, d.path(l.policy), d.path(l.rules))
+		paths = append(paths, d.path(l.policy), d.path(l.rules+rulePattern))
 	}
 	ref, err := d.fetch(ctx, paths)
 	if err != nil {
 		return nil, err
 	}
-	t := &trust{dir: d}
+	t := &trust{dir: d, judges: make(chan struct{}, parallelJudges)}
 	if err := t.read(ctx, ref); err != nil {
 		return nil, err
 	}
@@ -89,59 +91,123 @@ func (b *job) loadTrust(ctx context.Context) (*trust, error) {
 	return t, nil
 }
 
-// read reads the policy and the rules about bundles, of the first layout that has a policy, or else has rules.
+// read reads the policy and the rules about bundles, of the layout that the directory has.
 func (t *trust) read(ctx context.Context, ref client.Reference) error {
 	d := t.dir
-	for _, l := range layouts {
-		name := d.path(l.policy)
-		data, err := readRegular(ctx, ref, name, d.place, keyed.MaxPolicySize)
-		if errors.Is(err, errNoFile) {
-			continue
-		}
+	found := -1
+	var has []string
+	for i, l := range layouts {
+		names, err := ruleFiles(ctx, ref, d.path(l.rules))
 		if err != nil {
 			return err
 		}
-		t.shown, t.file = fmt.Sprintf("%s of %s", name, d.place.name), l.policy
+		policy, err := exists(ctx, ref, d.path(l.policy))
+		if err != nil {
+			return err
+		}
+		if !policy && len(names) == 0 {
+			continue
+		}
+		what := d.path(l.policy)
+		if !policy {
+			what = d.path(l.rules)
+		}
+		has = append(has, what)
+		if i > 0 && found == 0 {
+			// One of the two would be passed over.
+			return fmt.Errorf("both %s and %s are in %s: leave one of them, as the directory is either that of a policy or the "+
+				"root directory of a host", has[0], what, d.place.name)
+		}
+		if found < 0 || policy && t.file == "" {
+			found = i
+			t.ruleDir, t.trustedRoot, t.shown = l.rules, l.root, fmt.Sprintf("%s of %s", what, d.place.name)
+			if policy {
+				t.file = l.policy
+			}
+		}
+	}
+	if found < 0 {
+		return fmt.Errorf("there is neither %s nor %s nor %s in %s", d.path(layouts[0].policy), d.path(layouts[1].policy),
+			d.path(layouts[2].policy), d.place.name)
+	}
+	if t.file != "" {
+		data, err := readRegular(ctx, ref, d.path(t.file), d.place, keyed.MaxPolicySize)
+		if err != nil {
+			return err
+		}
 		if t.policy, err = keyed.ParsePolicy(data); err != nil {
 			return fmt.Errorf("%s: %w", t.shown, err)
 		}
-		t.ruleDir, t.trustedRoot = l.rules, l.root
-		return t.readRules(ctx, ref)
 	}
-	for _, l := range layouts {
-		t.ruleDir, t.trustedRoot = l.rules, l.root
-		if err := t.readRules(ctx, ref); err != nil {
-			return err
-		}
-		if len(t.rules) > 0 {
-			t.shown = fmt.Sprintf("%s of %s", d.path(l.rules), d.place.name)
-			return nil
-		}
-	}
-	return fmt.Errorf("there is neither %s nor %s nor %s in %s%s", d.path(layouts[0].policy), d.path(layouts[1].policy),
-		d.path(layouts[2].policy), d.place.name, d.place.hint)
+	return t.readRules(ctx, ref)
 }
 
-// readRules reads the rules about bundles.
-func (t *trust) readRules(ctx context.Context, ref client.Reference) error {
-	dir := t.dir.path(t.ruleDir)
-	t.rules = map[string]*rules.Rule{}
+// exists reports whether a context has a file. A symbolic link to what the client did not send is an error.
+func exists(ctx context.Context, ref client.Reference, name string) (bool, error) {
 	if ref == nil {
+		return false, nil
+	}
+	_, err := ref.StatFile(ctx, client.StatRequest{Path: name})
+	if err == nil {
+		return true, nil
+	}
+	if text := firstLine(err.Error()); !strings.Contains(text, "no such file") {
+		return false, fmt.Errorf("%s cannot be read: %s", name, text)
+	}
+	return false, dangling(ctx, ref, name)
+}
+
+// dangling returns an error if a name that leads nowhere is that of a symbolic link.
+func dangling(ctx context.Context, ref client.Reference, name string) error {
+	files, err := ref.ReadDir(ctx, client.ReadDirRequest{Path: path.Join("/", path.Dir(name))})
+	if err != nil {
+		if text := firstLine(err.Error()); !strings.Contains(text, "no such file") {
+			return fmt.Errorf("%s cannot be read: %s", path.Dir(name), text)
+		}
 		return nil
+	}
+	for _, f := range files {
+		if path.Base(f.Path) == path.Base(name) {
+			return fmt.Errorf("%s is a symbolic link that leads out of the directory, so that the client does not send what it "+
+				"means: copy the files", name)
+		}
+	}
+	return nil
+}
+
+// rulePattern is added to the directory of rules about bundles, for the files that count.
+const rulePattern = "/*.yaml"
+
+// ruleFiles returns the files of rules in a directory, which need not exist.
+func ruleFiles(ctx context.Context, ref client.Reference, dir string) (names []string, err error) {
+	if ref == nil {
+		return nil, nil
 	}
 	files, err := ref.ReadDir(ctx, client.ReadDirRequest{Path: dir})
 	if err != nil {
 		text := firstLine(err.Error())
 		if strings.Contains(text, "no such file") {
-			return nil
+			return nil, dangling(ctx, ref, dir)
 		}
-		return fmt.Errorf("%s cannot be read: %s", dir, text)
+		return nil, fmt.Errorf("%s cannot be read: %s", dir, text)
 	}
 	for _, f := range files {
-		name := path.Join(dir, path.Base(f.Path))
-		if !strings.HasSuffix(name, ".yaml") || strings.HasPrefix(path.Base(name), ".") {
-			continue
+		name := path.Base(f.Path)
+		if strings.HasSuffix(name, ".yaml") && !strings.HasPrefix(name, ".") {
+			names = append(names, path.Join(dir, name))
 		}
+	}
+	return names, nil
+}
+
+// readRules reads the rules about bundles.
+func (t *trust) readRules(ctx context.Context, ref client.Reference) error {
+	t.rules = map[string]*rules.Rule{}
+	names, err := ruleFiles(ctx, ref, t.dir.path(t.ruleDir))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
 		data, err := readRegular(ctx, ref, name, t.dir.place, maxRules)
 		if err != nil {
 			return err
@@ -176,9 +242,10 @@ func (b *job) trustDir() (*trustDir, error) {
 		return b.solveWith(ctx, b.images, st)
 	}
 	if !isContext {
-		d.place, d.base = mainContext, path.Clean("/"+name)
+		d.place, d.base = place{name: mainContext.name}, path.Clean("/"+name)
 		d.state = func(ctx context.Context, paths []string) (llb.State, error) {
-			st, err := b.dc.MainContext(ctx, llb.FollowPaths(paths))
+			// What .dockerignore excludes counts all the same: it must not take rules away.
+			st, err := b.dc.MainContext(ctx, llb.FollowPaths(paths), llb.ExcludePatterns(secrets))
 			if err != nil {
 				return llb.State{}, err
 			}
@@ -193,7 +260,9 @@ func (b *job) trustDir() (*trustDir, error) {
 	d.state = func(ctx context.Context, paths []string) (llb.State, error) {
 		named, err := b.dc.NamedContext(name, dockerui.ContextOpt{
 			NoDockerignore: true,
-			AsyncLocalOpts: func() []llb.LocalOption { return []llb.LocalOption{llb.FollowPaths(paths)} },
+			AsyncLocalOpts: func() []llb.LocalOption {
+				return []llb.LocalOption{llb.FollowPaths(paths), llb.ExcludePatterns(secrets)}
+			},
 		})
 		if err == nil && named == nil {
 			err = fmt.Errorf("there is no context %s", name)

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ostree-ext/ostree-ext-go/container/trust/rules"
@@ -27,6 +29,9 @@ var ErrRules = errors.New("rules about signatures are not valid")
 type Rules struct {
 	docker map[string]*rules.Rule
 }
+
+// Scopes returns the scopes that have a rule, sorted.
+func (r *Rules) Scopes() []string { return slices.Sorted(maps.Keys(r.docker)) }
 
 // RuleDirs returns the directories that [LoadRules] reads by default, the more important first: the user's and that of
 // the machine.

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -42,6 +43,8 @@ type Request struct {
 	Policy      string `json:"policy,omitempty"`
 	RuleDir     string `json:"ruleDir"`
 	TrustedRoot string `json:"trustedRoot,omitempty"`
+	// Scopes are those of the rules that the build has read, sorted. If RuleDir has others, nothing is admitted.
+	Scopes []string `json:"scopes"`
 	// AuthFile has credentials for registries. It need not exist.
 	AuthFile string `json:"authFile"`
 }
@@ -63,8 +66,9 @@ type Answer struct {
 	Reason     string          `json:"reason,omitempty"`
 }
 
-// maxReason limits a reason in bytes. An answer is one line, which has to fit into the reader's buffer.
-const maxReason = 16 << 10
+// maxReason limits a reason in characters, each of which has at most 6 bytes in JSON. An answer is one line, which has
+// to fit into the reader's buffer.
+const maxReason = 8 << 10
 
 // Run writes [Ready], reads a [Request] and writes an [Answer], each as one line.
 func Run(ctx context.Context, in io.Reader, out io.Writer) error {
@@ -84,6 +88,10 @@ func Run(ctx context.Context, in io.Reader, out io.Writer) error {
 			answer.Reason += "; a build reads signatures with the credentials of a secret: " +
 				"--secret=id=" + Secret + ",src=$HOME/.docker/config.json"
 		}
+		if strings.Contains(answer.Reason, "docker-credential-") {
+			answer.Reason += "; the secret " + Secret + " must have the credentials themselves: programs that keep them " +
+				"(credsStore, credHelpers) are not on the builder"
+		}
 	}
 	return json.NewEncoder(out).Encode(answer)
 }
@@ -95,6 +103,14 @@ func (r *Request) judge(ctx context.Context) ([]oci.Signature, error) {
 		opts.Registry.AuthFile = r.AuthFile
 	} else {
 		opts.Registry = access.Options{Anonymous: true}
+	}
+	all, err := trust.LoadRules(r.RuleDir)
+	if err != nil {
+		return nil, err
+	}
+	if got := all.Scopes(); !slices.Equal(got, r.Scopes) {
+		return nil, fmt.Errorf("%s has rules for %q on the builder, and the build has read rules for %q: a symbolic link must "+
+			"not lead out of the directory, and the files must not change meanwhile", r.RuleDir, got, r.Scopes)
 	}
 	gate, err := trust.New(opts).Admit(imgref.OstreeImageReference{
 		Signature: imgref.SignatureSource{Kind: imgref.ContainerPolicy},

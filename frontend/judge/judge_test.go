@@ -79,6 +79,10 @@ func TestAJudgeDecidesByTheRulesOfAHost(t *testing.T) {
 			"another identity has signed"},
 		{"another image", judge.Request{Image: sigstorefixture.Host + "/other:1", Top: member, RuleDir: ruleFor(email)},
 			"this rule refuses every image of the scope"},
+		{"rules that are gone", judge.Request{Image: image + ":1", Top: member, RuleDir: t.TempDir()},
+			"the build has read rules for"},
+		{"rules that came", judge.Request{Image: image + ":1", Top: member, RuleDir: ruleFor(email), Scopes: []string{}},
+			"the build has read rules for"},
 		{"a policy that is gone", judge.Request{Image: image + ":1", Top: member, RuleDir: ruleFor(email),
 			Policy: "/nowhere/policy.json"}, "/nowhere/policy.json: no such file"},
 		{"no authorities", judge.Request{Image: image + ":1", Top: member, RuleDir: ruleFor(email),
@@ -87,6 +91,9 @@ func TestAJudgeDecidesByTheRulesOfAHost(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.req.TrustedRoot == "" {
 				tt.req.TrustedRoot = root
+			}
+			if tt.req.Scopes == nil {
+				tt.req.Scopes = []string{image}
 			}
 			if tt.req.Policy == "" {
 				tt.req.Policy = trusttest.File(t, []byte(trusttest.RejectAll))
@@ -114,8 +121,8 @@ func TestARefusalForLackOfCredentialsNamesTheSecret(t *testing.T) {
 		RuleDir: trusttest.Rules(t, map[string]*rules.Rule{sigstorefixture.Host: {
 			SignedBy: []rules.Signer{{OIDCIssuer: "https://accounts.example", Identity: "me@example.com"}},
 		}}),
-		TrustedRoot: trusttest.File(t, testca.New(t).Root().JSON()),
-		Policy:      trusttest.File(t, []byte(trusttest.RejectAll)), AuthFile: filepath.Join(t.TempDir(), "none"),
+		TrustedRoot: trusttest.File(t, testca.New(t).Root().JSON()), Scopes: []string{sigstorefixture.Host},
+		Policy: trusttest.File(t, []byte(trusttest.RejectAll)), AuthFile: filepath.Join(t.TempDir(), "none"),
 	})
 	if !strings.Contains(a.Reason, "--secret=id=ostree-ext-auth,src=") {
 		t.Errorf("the reason is %q", a.Reason)
