@@ -109,8 +109,8 @@ func (r *Request) judge(ctx context.Context) ([]oci.Signature, error) {
 		return nil, err
 	}
 	if got := all.Scopes(); !slices.Equal(got, r.Scopes) {
-		return nil, fmt.Errorf("%s has rules for %q on the builder, and the build has read rules for %q: a symbolic link must "+
-			"not lead out of the directory, and the files must not change meanwhile", r.RuleDir, got, r.Scopes)
+		return nil, fmt.Errorf("%s has rules for %q on the builder, and the build has read rules for %q: a symbolic link "+
+			"must not lead out of the directory, and the files must not change meanwhile", r.RuleDir, got, r.Scopes)
 	}
 	gate, err := trust.New(opts).Admit(imgref.OstreeImageReference{
 		Signature: imgref.SignatureSource{Kind: imgref.ContainerPolicy},
