@@ -255,7 +255,9 @@ func tidyEntry(tmp *os.Root, info os.FileInfo, age, expiry time.Duration, ours s
 	case info.IsDir() && strings.HasPrefix(name, stagingPrefix):
 		return tidyStaging(tmp, name, strings.HasPrefix(name, ours) && age >= 0 && age < stagingGrace)
 	case strings.HasPrefix(name, stagingPrefix) && strings.HasSuffix(name, lockSuffix):
-		if _, err := tmp.Lstat(strings.TrimSuffix(name, lockSuffix)); err == nil || age < expiry {
+		// A writer was killed before it made the directory, or after it had deleted it. Who is about to take the lock sees
+		// that the file is gone, and takes another.
+		if _, err := tmp.Lstat(strings.TrimSuffix(name, lockSuffix)); err == nil || age < stagingGrace {
 			return nil
 		}
 		lock, err := lockStaging(tmp, strings.TrimSuffix(name, lockSuffix))

@@ -103,6 +103,42 @@ func TestLeftoversAreDeleted(t *testing.T) {
 	}
 }
 
+// A writer takes the lock before it makes the directory. If it is killed between the two, the next one deletes the file.
+func TestALockWithoutAStagingDirectoryIsDeleted(t *testing.T) {
+	t.Parallel()
+	r := repotest.Init(t, repo.ModeArchive)
+	now := time.Now()
+	for name, test := range map[string]struct {
+		time        time.Time
+		held, stays bool
+	}{
+		"staging-killed-lock": {time: now.Add(-time.Minute)},
+		"staging-young-lock":  {time: now, stays: true},
+		"staging-held-lock":   {time: now.Add(-time.Minute), held: true, stays: true},
+	} {
+		path := filepath.Join(r.Path(), "tmp", name)
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if test.held {
+			if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Chtimes(path, test.time, test.time); err != nil {
+			t.Fatal(err)
+		}
+		if err := begin(t, r).Abort(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(path); test.stays != (err == nil) {
+			t.Errorf("%s: got %v, want it to stay: %v", name, err, test.stays)
+		}
+	}
+}
+
 func TestFreeSpaceIsKept(t *testing.T) {
 	t.Parallel()
 	r := repotest.Init(t, repo.ModeArchive)
