@@ -73,16 +73,7 @@ func TestLeftoversAreDeleted(t *testing.T) {
 			}
 		}
 		if test.lock {
-			f, err := os.OpenFile(path+"-lock", os.O_RDWR|os.O_CREATE, 0o600)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer f.Close()
-			if test.held {
-				if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
-					t.Fatal(err)
-				}
-			}
+			lockFile(t, path+"-lock", test.held)
 		}
 		if err := os.Chtimes(path, test.time, test.time); err != nil {
 			t.Fatal(err)
@@ -103,7 +94,24 @@ func TestLeftoversAreDeleted(t *testing.T) {
 	}
 }
 
-// A writer takes the lock before it makes the directory. If it is killed between the two, the next one deletes the file.
+// lockFile makes a lock file, which somebody may hold until the test ends.
+func lockFile(t *testing.T, name string, held bool) {
+	t.Helper()
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	if !held {
+		return
+	}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A writer takes the lock before it makes the directory. If it is killed between the two, the next one deletes the
+// file.
 func TestALockWithoutAStagingDirectoryIsDeleted(t *testing.T) {
 	t.Parallel()
 	r := repotest.Init(t, repo.ModeArchive)
@@ -117,16 +125,7 @@ func TestALockWithoutAStagingDirectoryIsDeleted(t *testing.T) {
 		"staging-held-lock":   {time: now.Add(-time.Minute), held: true, stays: true},
 	} {
 		path := filepath.Join(r.Path(), "tmp", name)
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		if test.held {
-			if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
-				t.Fatal(err)
-			}
-		}
+		lockFile(t, path, test.held)
 		if err := os.Chtimes(path, test.time, test.time); err != nil {
 			t.Fatal(err)
 		}
