@@ -41,10 +41,11 @@ var besides = []string{
 // alone are those that may be beside a policy.json that is alone.
 var alone = []string{"registries.conf", "registries.d", "certs.d/*/*.crt"}
 
-// secrets are private keys of clients, which a directory behind a symbolic link could have, too. parallelJudges limits
-// how many judges run at the same time.
+// secrets are private keys of clients with their certificates. They are excluded, because a symbolic link among the
+// directories of registries has the client send whole directories.
 var secrets = []string{"**/certs.d/**/*.key", "**/certs.d/**/*.cert"}
 
+// parallelJudges limits how many judges run at the same time.
 const parallelJudges = 4
 
 // lookaside is the directory of a host that has signatures by GPG. Often only root may look into it.
@@ -212,8 +213,9 @@ func (p *process) ask(ctx context.Context, req *judge.Request) (*judge.Answer, e
 		var line string
 		if line, err = p.line(); err == nil {
 			answer := &judge.Answer{}
-			err = json.Unmarshal([]byte(line), answer)
-			return answer, err
+			if err = json.Unmarshal([]byte(line), answer); err == nil {
+				return answer, nil
+			}
 		}
 	}
 	if ctx.Err() != nil {

@@ -54,7 +54,7 @@ type trustDir struct {
 	base string
 	// state has files of the context, which are sent by the client. Those that are not there are left out.
 	state func(ctx context.Context, paths []string) (llb.State, error)
-	// fetch solves it. An image is refused: what decides about images must not be one that nothing was decided about.
+	// fetch gets the same as a reference.
 	fetch func(ctx context.Context, paths []string) (client.Reference, error)
 }
 
@@ -254,6 +254,7 @@ func (b *job) trustDir() (*trustDir, error) {
 		return d, nil
 	}
 	if !strings.HasPrefix(given, "local:") {
+		// What decides about images must not be an image that nothing was decided about.
 		return nil, fmt.Errorf("%w: verify=%s: the context must be a directory, not %s", request.ErrOption, name, given)
 	}
 	d.place, d.base = place{name: "the context " + name}, "/"
